@@ -1,0 +1,34 @@
+"""The definition itself, as an algorithm: to compare with, never to be chosen."""
+
+from .. import reference
+
+SECONDS_PER_STEP = 3e-6
+
+
+def why_not(problem):
+    return []
+
+
+def cost(problem):
+    """One interpreted step for each (input, tap, output) triple of the two axes, in every group."""
+    g = problem.geometry
+    return SECONDS_PER_STEP * g.groups * sum(g.h.tap_counts) * sum(g.w.tap_counts)
+
+
+def workspace_bytes(problem):
+    """Operands and result once more, in the widest type of their kind."""
+    wide = 16 if problem.dtype.startswith("complex") else 8
+    return problem.geometry.elements() * wide
+
+
+def run(problem, a, b, bias, out):
+    if problem.operation == "forward":
+        result = reference.scatter(problem.geometry, a, b)
+    elif problem.operation == "grad_input":
+        # The reference conjugates as a gradient does; the operation is bilinear, so conjugate once more.
+        result = reference.grad_input(problem.geometry, a, b.conj() if b.dtype.kind == "c" else b)
+    else:
+        result = reference.grad_weight(problem.geometry, a.conj() if a.dtype.kind == "c" else a, b)
+    if bias is not None:
+        result += bias.astype(result.dtype)[:, None, None]
+    out[...] = result.astype(out.dtype)

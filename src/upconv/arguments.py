@@ -1,0 +1,336 @@
+"""What people pass, turned into plain values: integers or pairs, batched or not, any array, with messages for people.
+
+Everything here runs before any work, so a call that is refused has changed nothing.
+"""
+
+from dataclasses import dataclass, replace
+from operator import index
+
+import numpy as np
+
+from .borders import MODES, Border
+from .conventions import Torch, same
+from .dtypes import lookup
+from .errors import SettingError
+from .geometry import Axis, Geometry
+
+AXES = ("height", "width")
+STRINGS = ("same", "same_lower", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one layer, parsed; `of` takes what a user writes.
+
+    `padding` is a pair of integers, a pair of signed (lo, hi) crops, or one of "same", "same_lower", "valid".
+    """
+
+    stride: tuple[int, int]
+    padding: tuple | str
+    output_padding: tuple[int, int]
+    groups: int
+    dilation: tuple[int, int]
+    padding_mode: str = "zeros"
+
+    @classmethod
+    def of(cls, stride=1, padding=0, output_padding=0, groups=1, dilation=1, padding_mode="zeros"):
+        """Parse; refuse what no input could make valid.
+
+        Raises:
+            TypeError: for values that are not integers, and unknown strings.
+            SettingError: for integers out of range.
+        """
+        if padding_mode not in MODES:
+            raise SettingError(
+                f"padding_mode is {padding_mode!r}; it must be 'zeros' or, beyond torch, one of {MODES[1:]}"
+            )
+        groups = integer(groups, "groups")
+        if groups < 1:
+            raise SettingError(f"groups is {groups}; it must be at least 1")
+        settings = cls(
+            positive(pair(stride, "stride"), "stride"),
+            parse_padding(padding),
+            not_negative(pair(output_padding, "output_padding"), "output_padding"),
+            groups,
+            positive(pair(dilation, "dilation"), "dilation"),
+            padding_mode,
+        )
+        settings._check_mode()
+        return settings
+
+    def _check_mode(self):
+        if self.padding_mode == "zeros":
+            return
+        if isinstance(self.padding, str) or any(min(sides) < 0 for sides in self.sides):
+            raise SettingError(
+                f"padding is {self.padding!r} with padding_mode={self.padding_mode!r}; a border that is folded back "
+                "needs a padding of integers from 0, or pairs of them"
+            )
+
+    @property
+    def sides(self):
+        """Numeric padding as two (lo, hi) pairs."""
+        return tuple(p if isinstance(p, tuple) else (p, p) for p in self.padding)
+
+    def axis(self, number, n, k):
+        """The `Axis` that these settings make of n inputs and k taps; number 0 is the height."""
+        s, d, op = self.stride[number], self.dilation[number], self.output_padding[number]
+        try:
+            if isinstance(self.padding, str) and self.padding != "valid":
+                if op:
+                    raise SettingError(
+                        f"output_padding is {op} with padding={self.padding!r}, which already fixes the output at "
+                        f"input * stride = {n * s}; leave output_padding at 0"
+                    )
+                return same(n, k, s, d, lower=self.padding == "same_lower")
+            padding = 0 if self.padding == "valid" else self.padding[number]
+            if isinstance(padding, tuple):
+                return Axis(n, k, s, d, padding[0], padding[1] - op)
+            return Torch(padding, op).axis(n, k, s, d)
+        except SettingError as error:
+            raise SettingError(f"{AXES[number]}: {error}") from None
+
+    def geometry(self, input_shape, weight_shape):
+        """The `Geometry` of a 4-D input and weight, cropped as the settings say."""
+        n, c_in, *sizes = input_shape
+        if weight_shape[0] != c_in:
+            raise SettingError(
+                f"input has {c_in} channels and weight takes {weight_shape[0]}: input is (n, c_in, h, w) = "
+                f"{input_shape}, weight is (c_in, c_out / groups, k_h, k_w) = {weight_shape}"
+            )
+        axes = [self.axis(i, size, k) for i, (size, k) in enumerate(zip(sizes, weight_shape[2:], strict=True))]
+        return Geometry(n, c_in, weight_shape[1] * self.groups, self.groups, *axes)
+
+    def border(self, geometry):
+        """(geometry of the canvas before the border is folded back, Border), or (geometry, None) for zeros."""
+        if self.padding_mode == "zeros":
+            return geometry, None
+        border = Border(self.padding_mode, *self.sides)
+        border.check(geometry.h.out, geometry.w.out)
+        canvas = [
+            replace(axis, crop_lo=axis.crop_lo - lo, crop_hi=axis.crop_hi - hi)
+            for axis, (lo, hi) in zip((geometry.h, geometry.w), self.sides, strict=True)
+        ]
+        return replace(geometry, h=canvas[0], w=canvas[1]), border
+
+    def for_output_size(self, output_size, input_shape, kernel):
+        """The same settings with the output_padding that makes `output_size`, as torch's layer derives it.
+
+        Args:
+            output_size: 2 sizes, or all 4 (batched) or 3 (unbatched) of which the last two count.
+            input_shape: of the input as passed, 4 or 3 sizes.
+            kernel: (k_h, k_w).
+        """
+        sizes = _output_sizes(output_size, len(input_shape))
+        plain = replace(self, output_padding=(0, 0))
+        least = [plain.axis(i, n, k).out for i, (n, k) in enumerate(zip(input_shape[-2:], kernel, strict=True))]
+        slack = (0, 0) if self.padding in STRINGS[:2] else tuple(s - 1 for s in self.stride)
+        for i, size in enumerate(sizes):
+            if not least[i] <= size <= least[i] + slack[i]:
+                nearest = min(max(size, least[i]), least[i] + slack[i])
+                raise SettingError(
+                    f"output_size asks for a {AXES[i]} of {size}; {input_shape[i - 2]} inputs under kernel "
+                    f"{kernel[i]}, stride {self.stride[i]}, padding {self.padding!r}, dilation {self.dilation[i]} make "
+                    f"{least[i]} to {least[i] + slack[i]}; the nearest is {nearest}"
+                )
+        return replace(self, output_padding=tuple(size - low for size, low in zip(sizes, least, strict=True)))
+
+
+def _output_sizes(output_size, dimensions):
+    try:
+        sizes = [integer(size, "output_size") for size in output_size]
+    except TypeError as error:
+        raise TypeError(f"output_size is {output_size!r}; it must be a sequence of integers ({error})") from None
+    if len(sizes) not in (2, dimensions):
+        raise SettingError(
+            f"output_size is {tuple(sizes)}, {len(sizes)} elements; for {dimensions}-D input give 2 or {dimensions}"
+        )
+    return sizes[-2:]
+
+
+def integer(value, name):
+    """An int from an int-like; booleans are refused as torch refuses them."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; it must be an integer, not a boolean")
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it must be an integer, not {type(value).__name__}") from None
+
+
+def pair(value, name):
+    """Two ints (height, width) from an int-like, one element (both axes) or two.
+
+    >>> pair(3, "stride"), pair([2], "stride"), pair(np.array([2, 1]), "stride")
+    ((3, 3), (2, 2), (2, 1))
+    """
+    return tuple(integer(element, name) for element in _two(value, name))
+
+
+def _two(value, name):
+    if isinstance(value, str):
+        raise TypeError(f"{name} is {value!r}; it must be an integer or a pair of integers")
+    if not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0:
+        return (value, value)
+    elements = tuple(value)
+    if len(elements) not in (1, 2):
+        raise SettingError(f"{name} is {value!r} with {len(elements)} elements; give one, or two (height, width)")
+    return elements * (2 // len(elements))
+
+
+def positive(values, name):
+    return _at_least(1, values, name)
+
+
+def not_negative(values, name):
+    return _at_least(0, values, name)
+
+
+def _at_least(least, values, name):
+    if min(values) < least:
+        raise SettingError(f"{name} is {values}; it must be at least {least} on both axes")
+    return values
+
+
+def parse_padding(padding):
+    """A pair of ints from torch's forms, a pair of signed (lo, hi) pairs, or one of the known strings."""
+    if isinstance(padding, str):
+        if padding not in STRINGS:
+            raise TypeError(
+                f"padding is {padding!r}; it must be an integer, a pair, a pair of (lo, hi), or one of {STRINGS}"
+            )
+        return padding
+    elements = _two(padding, "padding")
+    if any(hasattr(element, "__iter__") and getattr(element, "ndim", 1) for element in elements):
+        return tuple(_sides(element) for element in elements)
+    return not_negative(pair(elements, "padding"), "padding")
+
+
+def _sides(element):
+    if isinstance(element, str) or not hasattr(element, "__iter__"):
+        raise TypeError(f"padding mixes {element!r} with a pair; give two integers or two (lo, hi) pairs")
+    lo, *rest = (integer(value, "padding") for value in element)
+    if len(rest) != 1:
+        raise SettingError(f"padding of one axis is {tuple(element)!r}; it must be (lo, hi), each a signed integer")
+    return lo, rest[0]
+
+
+def as_array(value, name):
+    """A plain NumPy array of an accepted dtype, in whatever byte order and strides it came.
+
+    Raises:
+        TypeError: for masked arrays and tensors of other frameworks.
+        NotImplementedError: for dtypes that are not supported.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.filled(0)")
+    if type(value).__module__.split(".")[0] == "torch":
+        raise TypeError(f"{name} is a torch tensor; pass {name}.detach().numpy()")
+    array = np.asarray(value)
+    lookup(array.dtype, name)
+    return array
+
+
+def agree(**arrays):
+    """Refuse operands of different dtypes; None is skipped. Nothing is promoted, as in torch."""
+    (first, a), *others = [(name, array) for name, array in arrays.items() if array is not None]
+    for name, b in others:
+        if a.dtype.name != b.dtype.name:
+            raise SettingError(
+                f"{first} has dtype {a.dtype.name} and {name} {b.dtype.name}; they must agree, since nothing is "
+                f"promoted. Either {first}.astype({b.dtype.name!r}) or {name}.astype({a.dtype.name!r}) does it"
+            )
+
+
+def batched(array, name="input"):
+    """(array with a batch axis, whether it had one)."""
+    if array.ndim not in (3, 4):
+        raise SettingError(f"{name} has shape {array.shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
+    return (array, True) if array.ndim == 4 else (array[None], False)
+
+
+def check_weight(weight):
+    if weight.ndim != 4:
+        raise SettingError(f"weight has shape {weight.shape}; it must be (c_in, c_out / groups, k_h, k_w)")
+    return weight
+
+
+def check_shape(array, shape, name):
+    if array.shape != tuple(shape):
+        raise SettingError(f"{name} has shape {array.shape}; here it must be {tuple(shape)}")
+
+
+def parse_bias(bias, channels):
+    """The bias as a vector of `channels` values, or None."""
+    if bias is None:
+        return None
+    bias = as_array(bias, "bias")
+    if bias.shape != (channels,):
+        raise SettingError(f"bias has shape {bias.shape}; it must be ({channels},), one value per output channel")
+    return bias
+
+
+def is_channels_last(array):
+    """Whether a 4-D array lies channels-last in memory, by torch's rule on the strides.
+
+    Where both layouts are the same memory (one channel, or 1x1 maps) and for empty arrays the answer is no.
+    """
+    _, c, h, w = array.shape
+    if array.size == 0 or c == 1 or h == w == 1:
+        return False
+    least = 0
+    # From the innermost axis outwards, each stride must reach beyond everything inside it.
+    for axis in (1, 3, 2, 0):
+        size, stride = array.shape[axis], array.strides[axis]
+        if size == 1:
+            continue
+        if stride <= 0 or stride < least:
+            return False
+        least = stride * size
+    return True
+
+
+def layout(*arrays, is_batched=True):
+    """The layout of a result: "nhwc" if any of the 4-D operands lies channels-last, "nchw" else and unbatched."""
+    return "nhwc" if is_batched and any(map(is_channels_last, arrays)) else "nchw"
+
+
+def check_out(out, shape, dtype, operands):
+    """Refuse an `out` of another shape or dtype, read-only, overlapping itself or an operand."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is {type(out).__name__}; it must be a NumPy array")
+    if out.shape != tuple(shape) or out.dtype.name != dtype:
+        raise SettingError(f"out is {out.dtype.name} {out.shape}; it must be {dtype} {tuple(shape)}")
+    if not out.flags.writeable:
+        raise SettingError("out is read-only; pass a writeable array")
+    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
+        raise SettingError(f"out is broadcast (strides {out.strides}); its elements must be distinct")
+    for operand in operands:
+        if operand is not None and _overlap(out, operand):
+            raise SettingError("out overlaps an operand in memory; pass a separate array, or a copy of the operand")
+    return out
+
+
+def _overlap(a, b):
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def native_dtype(array):
+    """The array's dtype in native byte order."""
+    return array.dtype.newbyteorder("=")
+
+
+def native(array):
+    """The array in native byte order; itself if it already is."""
+    return array if array.dtype.isnative else array.astype(native_dtype(array))
+
+
+def empty(shape, dtype, layout_name):
+    """An uninitialised array of 4-D shape (n, c, h, w) that lies in memory as the layout says."""
+    if layout_name == "nchw":
+        return np.empty(shape, dtype)
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)

@@ -1,0 +1,164 @@
+"""The NumPy door: `conv_transpose2d` with torch's contract, and the `conv2d` that it is the transpose of."""
+
+import numpy as np
+
+from . import arguments
+from .arguments import Settings
+from .dtypes import lookup
+from .errors import SettingError
+from .geometry import Axis, Geometry
+from .planning import AUTO, choose
+from .problem import Problem
+
+
+def conv_transpose2d(
+    input,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    *,
+    padding_mode="zeros",
+    out=None,
+    algorithm=AUTO,
+):
+    """Transposed 2-D convolution, with the contract of `torch.nn.functional.conv_transpose2d`.
+
+    On each axis ``out = (in - 1)*stride - 2*padding + dilation*(kernel - 1) + output_padding + 1``.
+
+    Args:
+        input: (n, c_in, h, w), or (c_in, h, w) without a batch.
+        weight: (c_in, c_out // groups, k_h, k_w), of the same dtype.
+        bias: (c_out,) or None.
+        stride, dilation: spacing of the inputs, and of the taps, on the canvas; an int or (height, width), at least 1.
+        padding: how much is cut off each side of the canvas. Beyond torch: a pair of signed (lo, hi) crops, where
+            negative ones extend the canvas by values that hold the bias only; "same" (out = in * stride, the odd crop
+            at the end), "same_lower" (at the beginning) or "valid".
+        output_padding: extra outputs at the end, below max(stride, dilation); any number beside (lo, hi) crops.
+        groups: number of independent groups of channels; divides c_in.
+        padding_mode: beyond torch, "circular", "reflect" or "replicate" make this the exact adjoint of a `Conv2d` with
+            that padding_mode.
+        out: array to write into, of the result's shape and dtype, any strides, overlapping no operand.
+        algorithm: "auto", a name (see `upconv.plan`), or a ready `Plan`.
+
+    Returns:
+        (n, c_out, h_out, w_out), unbatched if the input is; channels-last in memory if the input or the weight is.
+
+    Raises:
+        SettingError: settings or shapes that do not fit (a RuntimeError and a ValueError).
+        TypeError: settings that are not integers, unknown strings.
+        NotImplementedError: dtypes other than float16, bfloat16, float32, float64, complex64, complex128, int64.
+
+    >>> conv_transpose2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 3, 3)), stride=2, padding=1, output_padding=1)
+    array([[[[1., 2., 1., 1.],
+             [2., 4., 2., 2.],
+             [1., 2., 1., 1.],
+             [1., 2., 1., 1.]]]])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    return transpose(settings, input, weight, bias, out=out, algorithm=algorithm)
+
+
+def transpose(settings: Settings, input, weight, bias=None, *, out=None, algorithm=AUTO):
+    """`conv_transpose2d` with settings that are parsed already: the spine of the library."""
+    x, is_batched = arguments.batched(arguments.as_array(input, "input"))
+    w = arguments.check_weight(arguments.as_array(weight, "weight"))
+    geometry = settings.geometry(x.shape, w.shape)
+    canvas, border = settings.border(geometry)
+    b = arguments.parse_bias(bias, geometry.c_out)
+    arguments.agree(input=x, weight=w, bias=b)
+    problem = Problem("forward", canvas, x.dtype.name, arguments.layout(x, w, is_batched=is_batched))
+    y = _result(out, geometry.output_shape, problem, (x, w, b), is_batched)
+    if border is None:
+        choose(problem, algorithm).run(x, w, b, y)
+    else:
+        _fold(problem, border, algorithm, x, w, b, y)
+    return out if out is not None else y if is_batched else y[0]
+
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Ordinary 2-D convolution, with the contract of `torch.nn.functional.conv2d`.
+
+    It is the gradient of `conv_transpose2d` in its input, so ``<conv2d(y), x> == <y, conv_transpose2d(x)>``.
+
+    Args:
+        input: (n, c_in, h, w), or (c_in, h, w) without a batch.
+        weight: (c_out, c_in // groups, k_h, k_w), of the same dtype.
+        bias: (c_out,) or None.
+        stride, dilation, groups: as in torch.
+        padding: zeros around the input, an int or (height, width), "valid", or "same" (stride 1 only), as in torch.
+
+    Returns:
+        (n, c_out, h_out, w_out) with ``out = (in + 2*padding - dilation*(kernel - 1) - 1) // stride + 1``.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `conv_transpose2d`.
+
+    >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), padding=1)
+    array([[[[4., 6., 4.],
+             [6., 9., 6.],
+             [4., 6., 4.]]]])
+    """
+    settings = Settings.of(stride, padding, 0, groups, dilation)
+    y, is_batched = arguments.batched(arguments.as_array(input, "input"))
+    w = arguments.check_weight(arguments.as_array(weight, "weight"))
+    geometry = _undone(settings, y.shape, w.shape)
+    b = arguments.parse_bias(bias, geometry.c_in)
+    arguments.agree(input=y, weight=w, bias=b)
+    problem = Problem("grad_input", geometry, y.dtype.name, arguments.layout(y, w, is_batched=is_batched))
+    x = arguments.empty(geometry.input_shape, arguments.native_dtype(y), problem.layout)
+    choose(problem).run(y, w, b, x)
+    return x if is_batched else x[0]
+
+
+def _result(out, shape, problem, operands, is_batched):
+    """The 4-D array to write: a new one, or `out` after its checks."""
+    if out is None:
+        return arguments.empty(shape, arguments.native_dtype(operands[0]), problem.layout)
+    arguments.check_out(out, shape if is_batched else shape[1:], problem.dtype, operands)
+    return out if is_batched else out[None]
+
+
+def _fold(problem, border, algorithm, x, w, b, y):
+    """Compute the canvas in the computing type, fold its border back, add the bias, round once."""
+    compute = lookup(x.dtype).compute
+    wide = Problem("forward", problem.geometry, np.dtype(compute).name, problem.layout)
+    canvas = arguments.empty(problem.geometry.output_shape, compute, problem.layout)
+    choose(wide, algorithm).run(x.astype(compute), w.astype(compute), None, canvas)
+    folded = border.fold(canvas)
+    y[...] = folded if b is None else folded + b.astype(compute)[:, None, None]
+
+
+def _undone(settings, shape, weight_shape):
+    """The transposed geometry whose output is the convolution's input."""
+    n, c, *sizes = shape
+    c_out, c_group, *kernel = weight_shape
+    if c != c_group * settings.groups:
+        raise SettingError(
+            f"input has {c} channels; weight {weight_shape} with groups={settings.groups} takes "
+            f"{c_group * settings.groups}"
+        )
+    axes = [_undone_axis(settings, number, sizes[number], kernel[number]) for number in (0, 1)]
+    return Geometry(n, c_out, c, settings.groups, *axes)
+
+
+def _undone_axis(settings, number, size, k):
+    s, d = settings.stride[number], settings.dilation[number]
+    extent = d * (k - 1) + 1
+    if settings.padding in ("same", "same_lower"):
+        if s != 1:
+            raise SettingError(f"padding={settings.padding!r} needs stride 1 in conv2d, as in torch; stride is {s}")
+        half = (extent - 1) // 2
+        lo, hi = (half, extent - 1 - half) if settings.padding == "same" else (extent - 1 - half, half)
+    else:
+        lo, hi = (0, 0) if settings.padding == "valid" else settings.sides[number]
+    if k < 1 or size < 1 or size + lo + hi < extent:
+        raise SettingError(
+            f"{arguments.AXES[number]}: the kernel covers {extent} value(s) and the padded input has "
+            f"{size} + {lo} + {hi}; it must have at least as many"
+        )
+    n = (size + lo + hi - extent) // s + 1
+    return Axis(n, k, s, d, lo, (n - 1) * s + extent - lo - size)

@@ -1,0 +1,167 @@
+"""One geometry with signed crops: the integers from which everything else follows.
+
+On each axis, n inputs are spread s apart, every input is stamped with k taps d apart, and the canvas of
+
+    full = (n - 1)*s + d*(k - 1) + 1
+
+values is cut by `crop_lo` at its beginning and `crop_hi` at its end. A negative crop extends the canvas instead:
+outputs there receive the bias only. Every framework's padding is a translation into these two crops (see `conventions`);
+no algorithm knows of conventions.
+"""
+
+from dataclasses import dataclass
+from math import gcd
+
+from .errors import SettingError
+
+
+def output_length(n, k, s=1, d=1, crop_lo=0, crop_hi=0):
+    """Number of outputs on one axis; plain arithmetic, so symbolic integers may be passed.
+
+    >>> output_length(4, 3, s=2, crop_lo=1, crop_hi=0)
+    8
+    """
+    return (n - 1) * s + d * (k - 1) + 1 - crop_lo - crop_hi
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a transposed convolution: n inputs, k taps, stride s, dilation d, two signed crops.
+
+    Output `o` receives input `i` through tap `t` exactly when ``o == i*s + t*d - crop_lo``.
+
+    Raises:
+        SettingError: when n, k, s or d is below 1, or when nothing is left after the crops.
+
+    >>> Axis(n=4, k=3, s=2, crop_lo=1, crop_hi=0).out
+    8
+    """
+
+    n: int
+    k: int
+    s: int = 1
+    d: int = 1
+    crop_lo: int = 0
+    crop_hi: int = 0
+
+    def __post_init__(self):
+        for value, name in ((self.n, "input size"), (self.k, "kernel"), (self.s, "stride"), (self.d, "dilation")):
+            if value < 1:
+                raise SettingError(f"{name} is {value}; it must be at least 1")
+        if self.out < 1:
+            raise SettingError(
+                f"the output size would be {self.out}: {self.n} input(s) spread to {self.full} value(s), of which "
+                f"padding removes {self.crop_lo} + {self.crop_hi}; it may remove at most {self.full - 1} in all"
+            )
+
+    @property
+    def k_eff(self):
+        """Extent of the dilated kernel: d*(k - 1) + 1."""
+        return self.d * (self.k - 1) + 1
+
+    @property
+    def full(self):
+        """Length of the canvas before the crops."""
+        return output_length(self.n, self.k, self.s, self.d)
+
+    @property
+    def out(self):
+        """Number of outputs."""
+        return output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi)
+
+    @property
+    def g(self):
+        """gcd(s, d). Residues of the output position that it does not divide have no taps at all."""
+        return gcd(self.s, self.d)
+
+    @property
+    def even_overlap(self):
+        """True if every output away from the borders receives the same number of taps."""
+        return self.g == 1 and self.k % self.s == 0
+
+    def tap_range(self, t):
+        """Inputs (start, stop) whose tap t lands inside the output; empty when start >= stop."""
+        start = max(0, ceil_div(self.crop_lo - t * self.d, self.s))
+        stop = min(self.n, ceil_div(self.crop_lo + self.out - t * self.d, self.s))
+        return start, stop
+
+    @property
+    def tap_counts(self):
+        """For each tap, how many inputs it carries into the output; 0 is a dead tap."""
+        ranges = (self.tap_range(t) for t in range(self.k))
+        return [max(0, stop - start) for start, stop in ranges]
+
+    def reversed_crops(self):
+        """The same axis with its crops exchanged."""
+        return Axis(self.n, self.k, self.s, self.d, self.crop_hi, self.crop_lo)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A whole transposed 2-D convolution: batch n, channels, groups and the two axes (height first).
+
+    Raises:
+        SettingError: for channels or groups below 1, a negative batch, or channels that groups does not divide.
+
+    >>> g = Geometry(n=1, c_in=8, c_out=4, groups=2, h=Axis(5, 3, 2), w=Axis(6, 3, 2))
+    >>> g.input_shape, g.weight_shape, g.output_shape
+    ((1, 8, 5, 6), (8, 2, 3, 3), (1, 4, 11, 13))
+    """
+
+    n: int
+    c_in: int
+    c_out: int
+    groups: int
+    h: Axis
+    w: Axis
+
+    def __post_init__(self):
+        if self.n < 0:
+            raise SettingError(f"the batch size is {self.n}; it must be at least 0")
+        check_channels(self.c_in, self.c_out, self.groups)
+
+    @property
+    def input_shape(self):
+        return self.n, self.c_in, self.h.n, self.w.n
+
+    @property
+    def weight_shape(self):
+        return self.c_in, self.c_out // self.groups, self.h.k, self.w.k
+
+    @property
+    def output_shape(self):
+        return self.n, self.c_out, self.h.out, self.w.out
+
+    @property
+    def macs(self):
+        """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
+        return self.n * self.c_out * (self.c_in // self.groups) * sum(self.h.tap_counts) * sum(self.w.tap_counts)
+
+    @property
+    def live_weights(self):
+        """Number of weights that can reach an output (a 1x1 input under k4 p1 uses 4 of 16 taps)."""
+        live_h, live_w = (sum(count > 0 for count in axis.tap_counts) for axis in (self.h, self.w))
+        return self.c_in * (self.c_out // self.groups) * live_h * live_w
+
+    def elements(self):
+        """Elements that must move at least once: input, live weights, output."""
+        size_in = self.n * self.c_in * self.h.n * self.w.n
+        size_out = self.n * self.c_out * self.h.out * self.w.out
+        return size_in + self.live_weights + size_out
+
+
+def check_channels(c_in, c_out, groups):
+    """Refuse channels or groups that no transposed convolution can have."""
+    if groups < 1:
+        raise SettingError(f"groups is {groups}; it must be at least 1")
+    for channels, name in ((c_in, "in_channels"), (c_out, "out_channels")):
+        if channels < 1:
+            raise SettingError(f"{name} is {channels}; it must be at least 1")
+        if channels % groups:
+            divisor = max(g for g in range(1, min(groups, channels) + 1) if channels % g == 0)
+            raise SettingError(f"{name} is {channels}, which groups={groups} does not divide; groups={divisor} would")
+
+
+def ceil_div(a, b):
+    """The smallest integer not below a / b, for b > 0."""
+    return -(-a // b)

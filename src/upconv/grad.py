@@ -1,0 +1,191 @@
+"""The gradients of `conv_transpose2d`: in its input, in its weight, and all three in one pass.
+
+The settings mean what they mean in the forward call. Each gradient lies channels-last in memory if one of the operands
+it is computed from does. For complex operands these are the gradients of a real loss, as torch defines them: the other
+operand enters conjugated.
+"""
+
+import numpy as np
+
+from . import arguments
+from .arguments import Settings
+from .dtypes import lookup
+from .errors import SettingError
+from .planning import choose
+from .problem import Problem
+
+
+def conv_transpose2d_input(
+    input_size,
+    weight,
+    grad_output,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    *,
+    padding_mode="zeros",
+):
+    """Gradient in the input.
+
+    Args:
+        input_size: shape of the input, (n, c_in, h, w) or (c_in, h, w).
+        weight: (c_in, c_out // groups, k_h, k_w).
+        grad_output: gradient in the output, of the shape the forward call returns.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+
+    Returns:
+        An array of shape `input_size`.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`; NotImplementedError for int64.
+
+    >>> conv_transpose2d_input((1, 1, 2, 2), np.ones((1, 1, 3, 3)), np.ones((1, 1, 5, 5)), stride=2)
+    array([[[[9., 9.],
+             [9., 9.]]]])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    shape, is_batched = _shape(input_size, (3, 4), "input_size")
+    w = arguments.check_weight(_differentiable(weight, "weight"))
+    call = _Call(settings, shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
+    arguments.agree(weight=w, grad_output=call.grad_output)
+    return call.unbatch(call.grad_input(w))
+
+
+def conv_transpose2d_weight(
+    input,
+    weight_size,
+    grad_output,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    *,
+    padding_mode="zeros",
+):
+    """Gradient in the weight.
+
+    Args:
+        input: (n, c_in, h, w) or (c_in, h, w).
+        weight_size: shape of the weight, (c_in, c_out // groups, k_h, k_w).
+        grad_output: gradient in the output, of the shape the forward call returns.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+
+    Returns:
+        An array of shape `weight_size`.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`; NotImplementedError for int64.
+
+    >>> conv_transpose2d_weight(np.ones((1, 1, 2, 2)), (1, 1, 1, 2), np.ones((1, 1, 3, 4)), stride=2)
+    array([[[[4., 4.]]]])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    x, is_batched = arguments.batched(_differentiable(input, "input"))
+    weight_shape, _ = _shape(weight_size, (4,), "weight_size")
+    call = _Call(settings, x.shape, weight_shape, _differentiable(grad_output, "grad_output"), is_batched)
+    arguments.agree(input=x, grad_output=call.grad_output)
+    return call.grad_weight(x)
+
+
+def conv_transpose2d_backward(
+    grad_output,
+    input,
+    weight,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    *,
+    output_mask=(True, True, True),
+    padding_mode="zeros",
+):
+    """The gradients in input, weight and bias in one pass.
+
+    Args:
+        grad_output: gradient in the output, of the shape the forward call returns.
+        input, weight: operands of the forward call.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+        output_mask: which of the three are wanted.
+
+    Returns:
+        (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`; NotImplementedError for int64.
+
+    >>> x, w = np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 2))
+    >>> gx, gw, gb = conv_transpose2d_backward(np.ones((1, 1, 2, 3)), x, w)
+    >>> gx.tolist(), gw.tolist(), gb.tolist()
+    ([[[[2.0, 2.0], [2.0, 2.0]]]], [[[[4.0, 4.0]]]], [6.0])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    x, is_batched = arguments.batched(_differentiable(input, "input"))
+    w = arguments.check_weight(_differentiable(weight, "weight"))
+    mask = tuple(output_mask)
+    if len(mask) != 3:
+        raise SettingError(f"output_mask has {len(mask)} elements; it must have 3: for input, weight and bias")
+    call = _Call(settings, x.shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
+    arguments.agree(input=x, weight=w, grad_output=call.grad_output)
+    return (
+        call.unbatch(call.grad_input(w)) if mask[0] else None,
+        call.grad_weight(x) if mask[1] else None,
+        call.grad_bias() if mask[2] else None,
+    )
+
+
+class _Call:
+    """One backward call after its checks: the geometry and the gradient of the whole canvas."""
+
+    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched):
+        self.geometry, border = settings.border(geometry := settings.geometry(input_shape, weight_shape))
+        self.is_batched = is_batched
+        shape = geometry.output_shape if is_batched else geometry.output_shape[1:]
+        arguments.check_shape(grad_output, shape, "grad_output")
+        self.grad_output = grad_output if is_batched else grad_output[None]
+        self.canvas = self.grad_output if border is None else border.pad(self.grad_output)
+
+    def grad_input(self, weight):
+        return self._run("grad_input", self.grad_output, weight, self.canvas, _conjugate(weight))
+
+    def grad_weight(self, x):
+        return self._run("grad_weight", x, self.grad_output, _conjugate(x), self.canvas)
+
+    def grad_bias(self):
+        """Sum over batch and pixels, in the widest type: the sum can be long."""
+        wide = np.complex128 if self.grad_output.dtype.kind == "c" else np.float64
+        return self.grad_output.sum(axis=(0, 2, 3), dtype=wide).astype(arguments.native_dtype(self.grad_output))
+
+    def unbatch(self, gradient):
+        return gradient if self.is_batched else gradient[0]
+
+    def _run(self, operation, first, second, a, b):
+        layout = arguments.layout(first, second, is_batched=self.is_batched)
+        problem = Problem(operation, self.geometry, a.dtype.name, layout)
+        gradient = arguments.empty(problem.result_shape, arguments.native_dtype(a), layout)
+        choose(problem).run(a, b, None, gradient)
+        return gradient
+
+
+def _conjugate(array):
+    return array.conj() if array.dtype.kind == "c" else array
+
+
+def _differentiable(value, name):
+    array = arguments.as_array(value, name)
+    if not lookup(array.dtype).differentiable:
+        raise NotImplementedError(
+            f"{name} has dtype {array.dtype.name}, which has no gradients; use a floating-point dtype"
+        )
+    return array
+
+
+def _shape(value, lengths, name):
+    """(shape with a batch axis, whether it had one) from a sequence of sizes."""
+    shape = tuple(arguments.integer(size, name) for size in value)
+    if len(shape) not in lengths:
+        raise SettingError(f"{name} is {shape}; it must have {' or '.join(map(str, lengths))} sizes")
+    return (shape, True) if len(shape) == 4 else ((1, *shape), False)

@@ -1,0 +1,218 @@
+"""`ConvTranspose2d` for NumPy: torch's layer without torch."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import arguments
+from .arguments import Settings
+from .borders import MODES
+from .dtypes import lookup
+from .errors import SettingError
+from .functional import transpose
+from .geometry import check_channels
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` did not find in the dictionary, and what it did not know there."""
+
+    missing_keys: list
+    unexpected_keys: list
+
+
+class ConvTranspose2d:
+    """A transposed 2-D convolution with its parameters; constructor, repr and state_dict are those of torch's layer.
+
+    Args:
+        in_channels, out_channels: channels of the input and of the output; both divisible by `groups`.
+        kernel_size, stride, padding, output_padding, dilation: an int, or (height, width). `padding` and `padding_mode`
+            also take what goes beyond torch (see `upconv.conv_transpose2d`).
+        groups: independent groups of channels.
+        bias: whether there is a bias.
+        device: None or "cpu".
+        dtype: of the parameters, float32 by default.
+        rng: a `numpy.random.Generator` or a seed for the initial values.
+
+    The parameters are copied when assigned and handed out as read-only views, so nothing changes behind a layer's back:
+    change a copy and assign it. Initial values are uniform on (-sqrt(q), sqrt(q)) with
+    q = groups / (out_channels * k_h * k_w), the weight drawn before the bias.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`, as soon as it is certain.
+
+    >>> layer = ConvTranspose2d(16, 33, 3, stride=2, rng=0)
+    >>> layer
+    ConvTranspose2d(16, 33, kernel_size=(3, 3), stride=(2, 2))
+    >>> layer(np.zeros((20, 16, 50, 100), np.float32)).shape
+    (20, 33, 101, 201)
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+        *,
+        rng=None,
+    ):
+        # Parsed first: torch complains about padding_mode and groups before anything else.
+        self._settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+        self.in_channels = arguments.integer(in_channels, "in_channels")
+        self.out_channels = arguments.integer(out_channels, "out_channels")
+        check_channels(self.in_channels, self.out_channels, self.groups)
+        self.kernel_size = arguments.positive(arguments.pair(kernel_size, "kernel_size"), "kernel_size")
+        if device not in (None, "cpu"):
+            raise SettingError(f"device is {device!r}; this layer lives in NumPy, so it must be None or 'cpu'")
+        self._dtype = np.dtype(np.float32 if dtype is None else dtype)
+        if not lookup(self._dtype, "the layer").differentiable:
+            raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
+        self._weight, self._bias = self._initial(np.random.default_rng(rng), bias)
+
+    def _initial(self, rng, bias):
+        k_h, k_w = self.kernel_size
+        bound = (self.groups / (self.out_channels * k_h * k_w)) ** 0.5
+        shape = (self.in_channels, self.out_channels // self.groups, k_h, k_w)
+        weight = self._draw(rng, bound, shape)
+        return weight, self._draw(rng, bound, (self.out_channels,)) if bias else None
+
+    def _draw(self, rng, bound, shape):
+        values = rng.uniform(-bound, bound, shape)
+        if self._dtype.kind == "c":
+            values = values + 1j * rng.uniform(-bound, bound, shape)
+        return _private(values.astype(self._dtype))
+
+    def __call__(self, input, output_size=None):
+        """Apply the layer.
+
+        Args:
+            input: (n, in_channels, h, w), or (in_channels, h, w).
+            output_size: sizes wanted, (h_out, w_out) or with all leading ones; replaces `output_padding`.
+
+        Returns:
+            (n, out_channels, h_out, w_out), unbatched if the input is.
+
+        Raises:
+            SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`.
+        """
+        settings = self._settings
+        if output_size is not None:
+            shape = arguments.batched(arguments.as_array(input, "input"))[0].shape[4 - np.ndim(input) :]
+            settings = settings.for_output_size(output_size, shape, self.kernel_size)
+        return transpose(settings, input, self._weight, self._bias)
+
+    forward = __call__
+
+    @property
+    def weight(self):
+        """(in_channels, out_channels // groups, k_h, k_w), read-only; assign an array to change it."""
+        return self._weight.view()
+
+    @weight.setter
+    def weight(self, value):
+        self._weight = self._accept("weight", value, self._weight.shape)
+
+    @property
+    def bias(self):
+        """(out_channels,), read-only, or None; assign an array or None to change it."""
+        return None if self._bias is None else self._bias.view()
+
+    @bias.setter
+    def bias(self, value):
+        self._bias = None if value is None else self._accept("bias", value, (self.out_channels,))
+
+    def _accept(self, name, value, shape):
+        value = np.asarray(value)
+        arguments.check_shape(value, shape, name)
+        if not np.can_cast(value.dtype, self._dtype, "same_kind"):
+            raise SettingError(
+                f"{name} has dtype {value.dtype}, the layer {self._dtype}; convert it with .astype first"
+            )
+        return _private(np.array(value, self._dtype))
+
+    def state_dict(self):
+        """The parameters by name, as read-only arrays: "weight", and "bias" if there is one."""
+        return {"weight": self.weight} | ({} if self._bias is None else {"bias": self.bias})
+
+    def load_state_dict(self, state_dict, strict=True):
+        """Take the parameters from a dictionary, all or none.
+
+        Args:
+            state_dict: arrays by name; values of torch's own state_dict on the CPU work too.
+            strict: refuse missing and unknown names.
+
+        Returns:
+            (missing_keys, unexpected_keys), as torch does.
+
+        Raises:
+            SettingError: names or shapes that do not fit; then nothing has changed.
+        """
+        shapes = {name: value.shape for name, value in self.state_dict().items()}
+        missing, unexpected = sorted(shapes.keys() - state_dict.keys()), sorted(state_dict.keys() - shapes.keys())
+        if strict and (missing or unexpected):
+            raise SettingError(
+                f"state_dict lacks {missing} and has unknown {unexpected}; this layer has {sorted(shapes)}"
+            )
+        loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}
+        self._weight = loaded.get("weight", self._weight)
+        self._bias = loaded.get("bias", self._bias)
+        return IncompatibleKeys(missing, unexpected)
+
+    def __setstate__(self, state):
+        # A pickle or a deep copy forgets that an array was read-only.
+        self.__dict__.update(state)
+        self._weight = _private(self._weight)
+        self._bias = None if self._bias is None else _private(self._bias)
+
+    def extra_repr(self):
+        """The settings that are not the default, as torch prints them."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        shown = {
+            "padding": (self.padding, (0, 0)),
+            "dilation": (self.dilation, (1, 1)),
+            "output_padding": (self.output_padding, (0, 0)),
+            "groups": (self.groups, 1),
+            "bias": (self._bias is not None, True),
+            "padding_mode": (self.padding_mode, MODES[0]),
+        }
+        return text + "".join(f", {name}={value}" for name, (value, default) in shown.items() if value != default)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    @property
+    def stride(self):
+        return self._settings.stride
+
+    @property
+    def padding(self):
+        return self._settings.padding
+
+    @property
+    def output_padding(self):
+        return self._settings.output_padding
+
+    @property
+    def dilation(self):
+        return self._settings.dilation
+
+    @property
+    def groups(self):
+        return self._settings.groups
+
+    @property
+    def padding_mode(self):
+        return self._settings.padding_mode
+
+
+def _private(array):
+    array.flags.writeable = False
+    return array

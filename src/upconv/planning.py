@@ -1,0 +1,198 @@
+"""Choosing an algorithm: ask each why not and at what cost, keep the answers, and freeze the choice as a `Plan`."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from . import arguments
+from .algorithms import ALGORITHMS, BY_NAME_ONLY
+from .arguments import Settings
+from .dtypes import lookup
+from .errors import SettingError
+from .phases import phases
+from .problem import Problem
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One algorithm's answer: its predicted seconds, or the sentences with which it refuses."""
+
+    name: str
+    seconds: float | None
+    refusals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one problem will be computed. Print it; call it with arrays of the planned shapes and dtype.
+
+    Attributes:
+        problem: the operation, its geometry, dtype and memory layout.
+        algorithm: name of the algorithm chosen.
+        candidates: every algorithm's answer, in the order of preference.
+    """
+
+    problem: Problem
+    algorithm: str
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def macs(self):
+        """Useful multiply-adds (those that reach a kept output); twice this is the number of FLOPs."""
+        return self.problem.macs
+
+    @property
+    def bytes(self):
+        """Least bytes that must move: operands (live weights only) and result, once each."""
+        return self.problem.bytes
+
+    @property
+    def workspace_bytes(self):
+        """Upper bound of the scratch memory beside the result."""
+        return ALGORITHMS[self.algorithm].workspace_bytes(self.problem)
+
+    def __call__(self, x, w, b=None, out=None):
+        """Run the plan on operands (n, c, h, w) of the planned shapes and dtype; strides are free.
+
+        Returns:
+            The result, or `out` if it was given.
+
+        Raises:
+            SettingError: for operands that the plan was not made for, or an `out` that overlaps one of them.
+        """
+        problem = self.problem
+        x, w = _operands(problem, x, w)
+        b = arguments.parse_bias(b, problem.result_shape[1])
+        arguments.agree(first=x, second=w, bias=b)
+        if out is None:
+            out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
+        else:
+            arguments.check_out(out, problem.result_shape, problem.dtype, (x, w, b))
+        self.run(x, w, b, out)
+        return out
+
+    def run(self, a, b, bias, out):
+        """Compute into `out` without any check: for callers that have checked everything."""
+        if out.size:
+            native = arguments.native
+            target, bias = native(out), None if bias is None else native(bias)
+            ALGORITHMS[self.algorithm].run(self.problem, native(a), native(b), bias, target)
+            if target is not out:
+                out[...] = target
+
+    def __repr__(self):
+        g = self.problem.geometry
+        lines = [
+            f"Plan: {self.problem.operation} by {self.algorithm} ({self.problem.dtype}, {self.problem.layout})",
+            f"  input {g.input_shape}  weight {g.weight_shape}  output {g.output_shape}  groups {g.groups}",
+            f"  phases {len(phases(g.h))} x {len(phases(g.w))}  multiply-adds {self.macs:,}  "
+            f"least bytes {self.bytes:,}  workspace at most {self.workspace_bytes:,} bytes",
+            "  candidate       predicted",
+        ]
+        return "\n".join(lines + [_line(candidate, self.algorithm) for candidate in self.candidates])
+
+
+def plan(
+    input,
+    weight,
+    bias=None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    *,
+    dtype=None,
+    channels_last=False,
+    algorithm=AUTO,
+):
+    """Plan a `conv_transpose2d` without running it.
+
+    Args:
+        input, weight: arrays, or just their 4-D shapes; then `dtype` (float32) and `channels_last` say the rest.
+        bias: ignored, so that the arguments of a call can be passed as they are.
+        stride, padding, output_padding, groups, dilation, algorithm: as in `upconv.conv_transpose2d`.
+
+    Returns:
+        Plan: printable, callable as ``plan(x, w, b, out=None)``.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as the call itself would.
+
+    >>> plan((1, 64, 32, 32), (64, 32, 4, 4), stride=2, padding=1).macs
+    32514048
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation)
+    (x, x_shape), (w, w_shape) = _array_or_shape(input, "input"), _array_or_shape(weight, "weight")
+    geometry = settings.geometry(x_shape, w_shape)
+    arrays = [array for array in (x, w) if array is not None]
+    name = lookup(dtype or "float32").name if not arrays else arrays[0].dtype.name
+    layout = arguments.layout(*arrays, is_batched=True)
+    return choose(Problem("forward", geometry, name, "nhwc" if channels_last else layout), algorithm)
+
+
+def _array_or_shape(value, name):
+    if hasattr(value, "dtype"):
+        array = arguments.as_array(value, name)
+        shape = array.shape
+    else:
+        array, shape = None, tuple(arguments.integer(size, name) for size in value)
+    if len(shape) != 4:
+        raise SettingError(f"{name} has shape {shape}; a plan needs all 4 sizes")
+    return array, shape
+
+
+def _operands(problem, x, w):
+    g = problem.geometry
+    shapes = {
+        "forward": (("input", g.input_shape), ("weight", g.weight_shape)),
+        "grad_input": (("grad_output", g.output_shape), ("weight", g.weight_shape)),
+        "grad_weight": (("input", g.input_shape), ("grad_output", g.output_shape)),
+    }[problem.operation]
+    arrays = []
+    for value, (name, shape) in zip((x, w), shapes, strict=True):
+        array = arguments.as_array(value, name)
+        arguments.check_shape(array, shape, name)
+        if array.dtype.name != problem.dtype:
+            raise SettingError(f"{name} has dtype {array.dtype.name}; the plan is for {problem.dtype}")
+        arrays.append(array)
+    return arrays
+
+
+def _line(candidate, chosen):
+    mark = "*" if candidate.name == chosen else " "
+    answer = "refuses" if candidate.seconds is None else f"{candidate.seconds * 1e3:.3g} ms"
+    return f"{mark} {candidate.name:<15} {answer:<12} {'; '.join(candidate.refusals)}".rstrip()
+
+
+# Vocoders send a new width with every call, so the cache must forget.
+@lru_cache(maxsize=512)
+def choose(problem: Problem, algorithm=AUTO) -> Plan:
+    """The plan of a problem: the cheapest algorithm that does not refuse, or the one named.
+
+    Raises:
+        TypeError: for an unknown name.
+        SettingError: when the algorithm named refuses, or a ready plan was made for another problem.
+    """
+    if isinstance(algorithm, Plan):
+        if algorithm.problem != problem:
+            raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
+        return algorithm
+    candidates = tuple(_ask(name, problem) for name in ALGORITHMS)
+    if algorithm == AUTO:
+        willing = [c for c in candidates if c.seconds is not None and c.name not in BY_NAME_ONLY]
+        return Plan(problem, min(willing, key=lambda c: c.seconds).name, candidates)
+    if algorithm not in ALGORITHMS:
+        raise TypeError(f"algorithm is {algorithm!r}; it must be 'auto', a Plan, or one of {', '.join(ALGORITHMS)}")
+    refusals = ALGORITHMS[algorithm].why_not(problem)
+    if refusals:
+        raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
+    return Plan(problem, algorithm, candidates)
+
+
+def _ask(name, problem):
+    refusals = tuple(ALGORITHMS[name].why_not(problem))
+    if name in BY_NAME_ONLY:
+        refusals += ("runs only when it is asked for by name",)
+    return Candidate(name, None if refusals else ALGORITHMS[name].cost(problem), refusals)
