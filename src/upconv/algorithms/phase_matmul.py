@@ -8,7 +8,7 @@ whose left matrix is a strided view of the source. The forward pass walks the se
 the input those of the input: the same routine. Work goes band by band; the copied view never exceeds `BAND_BYTES`.
 
 The layout decides which side the pixels are on. NHWC multiplies (pixels, taps*c) by (taps*c, channels) and NCHW
-multiplies (channels, c*taps) by (c*taps, pixels): both then read and write memory in runs.
+multiplies (channels, taps*c) by (taps*c, pixels): both then read and write memory in runs.
 """
 
 import math
@@ -23,7 +23,7 @@ BAND_BYTES = 4 << 20
 # Rounding errors grow with the length of a sum; longer ones are cut into parts that are added up separately.
 LONGEST_SUM = 512
 # An unremarkable core: the constants only have to put NumPy's products in the right order beside other algorithms.
-MACS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_PRODUCT = 8e9, 4e9, 2e-5
+MACS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_PRODUCT = 3e10, 4e9, 2e-5
 
 
 def why_not(problem):
@@ -51,46 +51,31 @@ def run(problem, a, b, bias, out):
     if problem.operation == "grad_weight":
         _correlate(g, split(a, 1, g.groups), split(b, 1, g.groups), compute, split(out, 0, g.groups))
         return
-    # (groups, from, to, k_h, k_w): forward goes from input to output channels, the gradient back.
-    weight = b.reshape(g.groups, g.c_in // g.groups, g.c_out // g.groups, g.h.k, g.w.k).astype(compute, copy=False)
+    weight = b.reshape(g.groups, g.c_in // g.groups, g.c_out // g.groups, g.h.k, g.w.k)
     if problem.operation == "forward":
         walks = [[segment for phase in phases(axis) for segment in phase.segments] for axis in (g.h, g.w)]
     else:
         weight = weight.swapaxes(1, 2)
         walks = [input_segments(axis) for axis in (g.h, g.w)]
+    # Tap-major, (groups, k_h, k_w, from, to), so that the taps of a segment are copied in long runs.
+    weight = np.ascontiguousarray(weight.transpose(0, 3, 4, 1, 2), dtype=compute)
     bias = np.zeros(out.shape[1], compute) if bias is None else bias.astype(compute)
-    order = PIXELS_FIRST if problem.layout == "nhwc" else CHANNELS_FIRST
-    gather = Gather(split(a, 1, g.groups), weight, bias.reshape(g.groups, -1), split(out, 1, g.groups), order, compute)
+    pixels_first = problem.layout == "nhwc"
+    gather = Gather(split(a, 1, g.groups), weight, bias.reshape(g.groups, -1), split(out, 1, g.groups), pixels_first)
     for rows in walks[0]:
         for cols in walks[1]:
             gather.segment(rows, cols)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """Which side of the product the pixels are on: how to turn the window and the weight, and the product back."""
-
-    window: tuple
-    weight: tuple
-    pixels_first: bool
-    back: tuple
-
-
-# A window has the axes (n, groups, c, rows, cols, t_h, t_w), a weight (groups, c, channels, t_h, t_w).
-PIXELS_FIRST = Order(window=(1, 0, 3, 4, 5, 6, 2), weight=(0, 3, 4, 1, 2), pixels_first=True, back=(1, 0, 4, 2, 3))
-CHANNELS_FIRST = Order(window=(1, 2, 5, 6, 0, 3, 4), weight=(0, 2, 1, 3, 4), pixels_first=False, back=(2, 0, 1, 3, 4))
-
-
-@dataclass(frozen=True, slots=True)
 class Gather:
-    """Fills segments of `dst` from `src`; both (n, groups, c, h, w) views."""
+    """Fills segments of `dst` from `src`, both (n, groups, c, h, w) views, with tap-major weights."""
 
     src: np.ndarray
     weight: np.ndarray
     bias: np.ndarray
     dst: np.ndarray
-    order: Order
-    compute: type
+    pixels_first: bool
 
     def segment(self, rows, cols):
         """Compute the places of two segments, one on each axis, band by band."""
@@ -101,7 +86,7 @@ class Gather:
         window = self._window(rows, cols)
         weight = self._matrix(rows.taps, cols.taps)
         groups, c, t_h, t_w = (window.shape[axis] for axis in (1, 2, 5, 6))
-        per_pixel = groups * max(c * t_h * t_w, dst.shape[2]) * np.dtype(self.compute).itemsize
+        per_pixel = groups * max(c * t_h * t_w, dst.shape[2]) * self.weight.itemsize
         for band in bands(dst.shape[0], dst.shape[3], dst.shape[4], max(1, BAND_BYTES // per_pixel)):
             n, r, q = band
             dst[n, :, :, r, q] = self._product(window[n, :, :, r, q], weight).astype(dst.dtype, copy=False)
@@ -119,23 +104,22 @@ class Gather:
         )
 
     def _matrix(self, taps_h, taps_w):
-        """The weight of the given taps as one matrix for each group."""
-        live = self.weight[..., as_slice(taps_h), as_slice(taps_w)]
-        groups, _, channels, _, _ = live.shape
-        shape = (groups, -1, channels) if self.order.pixels_first else (groups, channels, -1)
-        return live.transpose(self.order.weight).reshape(shape)
+        """The weight of the given taps as one matrix (taps*c, channels) for each group."""
+        live = self.weight[:, as_slice(taps_h), as_slice(taps_w)]
+        return live.reshape(live.shape[0], -1, live.shape[-1])
 
     def _product(self, window, weight):
         """The band's results as (n, groups, channels, rows, cols), with the bias."""
         n, groups, _, rows, cols = window.shape[:5]
-        copied = np.ascontiguousarray(window.transpose(self.order.window), dtype=self.compute)
-        if self.order.pixels_first:
+        order = (1, 0, 3, 4, 5, 6, 2) if self.pixels_first else (1, 5, 6, 2, 0, 3, 4)
+        copied = np.ascontiguousarray(window.transpose(order), dtype=weight.dtype)
+        if self.pixels_first:
             product = cut_matmul(copied.reshape(groups, n * rows * cols, -1), weight)
             product += self.bias[:, None, :]
-            return product.reshape(groups, n, rows, cols, -1).transpose(self.order.back)
-        product = cut_matmul(weight, copied.reshape(groups, -1, n * rows * cols))
+            return product.reshape(groups, n, rows, cols, -1).transpose(1, 0, 4, 2, 3)
+        product = cut_matmul(weight.swapaxes(1, 2), copied.reshape(groups, -1, n * rows * cols))
         product += self.bias[:, :, None]
-        return product.reshape(groups, -1, n, rows, cols).transpose(self.order.back)
+        return product.reshape(groups, -1, n, rows, cols).transpose(2, 0, 1, 3, 4)
 
 
 def _correlate(g, x, grad_y, compute, grad_w):
