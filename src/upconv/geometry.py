@@ -5,8 +5,8 @@ On each axis, n inputs are spread s apart, every input is stamped with k taps d 
     full = (n - 1)*s + d*(k - 1) + 1
 
 values is cut by `crop_lo` at its beginning and `crop_hi` at its end. A negative crop extends the canvas instead:
-outputs there receive the bias only. Every framework's padding is a translation into these two crops (see `conventions`);
-no algorithm knows of conventions.
+outputs there receive the bias only. Every framework's padding is a translation into these two crops (see
+`conventions`); no algorithm knows of conventions.
 """
 
 from dataclasses import dataclass
