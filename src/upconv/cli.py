@@ -1,0 +1,341 @@
+"""The command line: `upconv explain | solve | translate | plan | demo`, with one way to write a layer in all."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+from . import demo
+from .arguments import Settings
+from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
+from .explain.layer import layer_scene
+from .explain.solutions import SHOWN, solutions
+from .explain.svg import svg
+from .explain.text import explanation
+from .explain.translation import translation
+from .files import write_atomically
+from .geometry import Geometry, check_channels
+from .planning import plan
+
+EXAMPLES = {
+    "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),
+    "solve": ("upconv solve --in-size 17 --out-size 32", "every setting that turns one size into another"),
+    "translate": ("upconv translate --from keras -k 3 -s 2 --padding same --to torch", "a layer in another framework"),
+    "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
+    "demo": ("upconv demo", "digits drawn by a small network"),
+}
+INTERRUPTED = 130
+REFUSED = 2
+DEFAULT_SIZE = (8, 8)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one line."""
+
+    def error(self, message):
+        self.exit(REFUSED, f"{self.prog}: {message} ({self.prog} --help shows the options)\n")
+
+
+def main(argv=None) -> int:
+    """Run the command line; gives the exit status: 0, 2 for what was refused, 130 when interrupted.
+
+    >>> main("solve --in-size 4 --out-size 9 -k 3 -s 2 -d 1 --all".split())  # doctest: +ELLIPSIS
+    4 × 4 to 9 × 9: 1 setting within k = 3, s = 2, d = 1, best first
+    ...
+    0
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal that lacks × still gets the rest.
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        return _run(build_parser(), _attach_negatives(sys.argv[1:] if argv is None else list(argv)))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`head`, say) has had enough; without this, Python complains once more while closing stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(parser, argv):
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stop:
+        return stop.code or 0
+    if options.command is None:
+        parser.print_help()
+        return 0
+    try:
+        status = options.handler(options)
+        sys.stdout.flush()
+        return status or 0
+    except BrokenPipeError:
+        raise
+    except (ValueError, TypeError, NotImplementedError, OSError, argparse.ArgumentTypeError) as error:
+        print(f"upconv {options.command}: {error}", file=sys.stderr)
+        return REFUSED
+
+
+def build_parser():
+    """The parser of the whole command line."""
+    examples = "\n".join(f"  {command}\n      {what}" for command, what in EXAMPLES.values())
+    parser = Parser(
+        prog="upconv",
+        description="The transposed 2-D convolution: what a layer does, and which layer does it.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    for name, add, handler in (
+        ("explain", _add_explain, _explain),
+        ("solve", _add_solve, _solve),
+        ("translate", _add_translate, _translate),
+        ("plan", _add_plan, _plan),
+        ("demo", demo.add_arguments, demo.run),
+    ):
+        example, what = EXAMPLES[name]
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=f"{what[0].upper()}{what[1:]}.",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add(command)
+        command.set_defaults(handler=handler)
+    return parser
+
+
+def add_layer(parser):
+    """The arguments that describe a layer and its input, the same in every command."""
+    parser.add_argument("size", type=_pair, metavar="HxW", help="input size: 4x6, or 4 for a square")
+    parser.add_argument("-k", "--kernel-size", type=_pair, required=True, metavar="K", help="3, or 3x5 (height first)")
+    parser.add_argument(
+        "-p",
+        "--padding",
+        type=_padding,
+        default=(0, 0),
+        metavar="P",
+        help="1, 1x2, same, same_lower, valid, or signed crops lo:hi, lo:hixlo:hi",
+    )
+    parser.add_argument("-n", "--batch", type=int, default=1, metavar="N")
+    parser.add_argument("--in-channels", type=int, metavar="C", help="default: as many as groups")
+    parser.add_argument("--out-channels", type=int, metavar="C", help="default: as many as groups")
+    _add_steps(parser)
+
+
+def _add_steps(parser):
+    parser.add_argument("-s", "--stride", type=_pair, default=(1, 1), metavar="S")
+    parser.add_argument("--op", "--output-padding", type=_pair, default=None, metavar="OP", dest="output_padding")
+    parser.add_argument("-d", "--dilation", type=_pair, default=(1, 1), metavar="D")
+    parser.add_argument("-g", "--groups", type=int, default=1, metavar="G")
+
+
+def layer_settings(options) -> Settings:
+    """The settings that the arguments of `add_layer` describe."""
+    output_padding = options.output_padding or 0
+    return Settings.of(options.stride, options.padding, output_padding, options.groups, options.dilation)
+
+
+def layer_geometry(options) -> Geometry:
+    """The layer that the arguments of `add_layer` describe."""
+    settings = layer_settings(options)
+    n, c_in, c_out = options.batch, *_channels(options)
+    axes = [
+        settings.axis(place, *sizes) for place, sizes in enumerate(zip(options.size, options.kernel_size, strict=True))
+    ]
+    return Geometry(n, c_in, c_out, options.groups, *axes)
+
+
+def _channels(options):
+    found = [options.groups if given is None else given for given in (options.in_channels, options.out_channels)]
+    check_channels(*found, options.groups)
+    return found
+
+
+def _add_explain(parser):
+    add_layer(parser)
+    parser.add_argument("--svg", metavar="FILE", help="draw the layer into FILE too; - writes only the drawing")
+
+
+def _explain(options):
+    geometry = layer_geometry(options)
+    if options.svg == "-":
+        # In ASCII, so that a terminal's encoding cannot spoil it.
+        sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
+        return
+    if options.svg:
+        _write(options.svg, svg(layer_scene(geometry)))
+    sys.stdout.write(explanation(geometry))
+    if options.svg:
+        print(f"\ndrawing: {options.svg}")
+
+
+def _write(path, text):
+    try:
+        write_atomically(Path(path), text.encode())
+    except OSError as error:
+        # The error names the temporary file, which means nothing to the user.
+        raise OSError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _add_solve(parser):
+    parser.add_argument("--in-size", type=_pair, required=True, metavar="HxW", help="17, or 17x23")
+    parser.add_argument("--out-size", type=_pair, required=True, metavar="HxW")
+    flags = {
+        "k": ("-k", "--kernel-size"),
+        "s": ("-s", "--stride"),
+        "p": ("-p", "--padding"),
+        "op": ("--op", "--output-padding"),
+        "d": ("-d", "--dilation"),
+    }
+    for name, spellings in flags.items():
+        parser.add_argument(*spellings, type=_pair, dest=name, metavar=name.upper(), help="keep to this value")
+    for name, letter in (("kernel", "K"), ("stride", "S"), ("dilation", "D"), ("padding", "P")):
+        parser.add_argument(f"--max-{name}", type=int, metavar=letter, help=f"largest {name} to try")
+    parser.add_argument("--all", action="store_true", help=f"list all settings, not just the best {SHOWN}")
+
+
+def _solve(options):
+    names = ("k", "s", "p", "op", "d")
+    fixed = [{name: getattr(options, name)[axis] for name in names if getattr(options, name)} for axis in (0, 1)]
+    bounds = {name: getattr(options, name) for name in ("max_kernel", "max_stride", "max_dilation", "max_padding")}
+    sizes = list(zip(options.in_size, options.out_size, strict=True))
+    sys.stdout.write(solutions(sizes, fixed, bounds, None if options.all else SHOWN))
+
+
+def _add_translate(parser):
+    names = tuple(CONVENTIONS)
+    parser.add_argument("--from", dest="source", choices=names, required=True)
+    parser.add_argument("--to", dest="target", choices=names, required=True)
+    parser.add_argument("-k", "--kernel-size", type=_pair, required=True, metavar="K")
+    parser.add_argument(
+        "-p",
+        "--padding",
+        metavar="P",
+        help="as the framework spells it: 1, 1x2, lo:hi, same, valid, SAME, SAME_UPPER, ...",
+    )
+    parser.add_argument("--in-size", type=_pair, metavar="HxW", help="for answers that depend on it")
+    parser.add_argument("--output-shape", type=_pair, metavar="HxW", help="ONNX: the size wanted")
+    parser.add_argument("--consistent-padding", action="store_true", help="JAX: use_consistent_padding=True")
+    _add_steps(parser)
+
+
+def _translate(options):
+    settings = [_framework_setting(options, axis) for axis in (0, 1)]
+    shapes = list(zip(options.kernel_size, options.stride, options.dilation, strict=True))
+
+    def axes_of(sizes):
+        return [setting.axis(n, *shape) for setting, n, shape in zip(settings, sizes, shapes, strict=True)]
+
+    sizes = options.in_size or DEFAULT_SIZE
+    given = options.in_size is not None
+    sys.stdout.write(translation(options.source, settings, options.target, axes_of, sizes, options.groups, given))
+
+
+def _framework_setting(options, axis):
+    """What one framework says about one axis, from its own words for padding."""
+    op = None if options.output_padding is None else options.output_padding[axis]
+    padding = _framework_padding(options.padding, options.source, axis)
+    if options.output_shape is not None and options.source != "onnx":
+        raise ValueError(f"--output-shape belongs to onnx; {options.source} has no such setting")
+    match options.source:
+        case "torch":
+            return Torch(padding or 0, op or 0)
+        case "onnx":
+            shape = None if options.output_shape is None else options.output_shape[axis]
+            word = padding if isinstance(padding, str) else "NOTSET"
+            return Onnx(word, _both_sides(padding), op or 0, shape)
+        case "keras":
+            return Keras("valid" if padding is None else padding, op)
+    if op is not None:
+        raise ValueError("jax has no output_padding; give its high side more with --padding lo:hi")
+    return Jax("SAME" if padding is None else padding, options.consistent_padding)
+
+
+def _framework_padding(written, source, axis):
+    """One axis of a padding as written: an int, a (lo, hi) pair, or a word in the framework's spelling."""
+    if written is None:
+        return None
+    if re.fullmatch(r"[A-Za-z_]+", written):
+        return written.upper() if source in ("onnx", "jax") else written
+    padding = _padding(written)[axis]
+    if source in ("torch", "keras") and isinstance(padding, tuple):
+        raise ValueError(f"padding is {written}, one crop for each side; {source} cannot say that, onnx and jax can")
+    return padding
+
+
+def _both_sides(padding):
+    if isinstance(padding, tuple):
+        return padding
+    return (padding, padding) if isinstance(padding, int) else (0, 0)
+
+
+def _add_plan(parser):
+    add_layer(parser)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--channels-last", action="store_true", help="plan for NHWC data")
+    parser.add_argument("--algorithm", default="auto", help="plan this one, by its name")
+
+
+def _plan(options):
+    c_in, c_out = _channels(options)
+    shape_in = (options.batch, c_in, *options.size)
+    shape_weight = (c_in, c_out // options.groups, *options.kernel_size)
+    print(
+        plan(
+            shape_in,
+            shape_weight,
+            None,
+            options.stride,
+            options.padding,
+            options.output_padding or 0,
+            options.groups,
+            options.dilation,
+            dtype=options.dtype,
+            channels_last=options.channels_last,
+            algorithm=options.algorithm,
+        )
+    )
+
+
+def _pair(written):
+    """Two integers from `3` or `3x5`."""
+    values = [int(part) if re.fullmatch(r"[+-]?\d+", part) else None for part in written.split("x")]
+    if None in values or len(values) > 2:
+        raise argparse.ArgumentTypeError(f"got {written!r}; it must be an integer, or two as in 3x5 (height first)")
+    return values[0], values[-1]
+
+
+def _padding(written):
+    """A word as it is; else for each axis an integer or a (lo, hi) pair, of the same kind on both."""
+    if written in ("same", "same_lower", "valid"):
+        return written
+    sides = [
+        tuple(int(side) for side in part.split(":")) if re.fullmatch(r"[+-]?\d+(:[+-]?\d+)?", part) else None
+        for part in written.split("x")
+    ]
+    if None in sides or len(sides) > 2:
+        raise argparse.ArgumentTypeError(
+            f"got {written!r}; it must be an integer, two as in 1x2, signed crops as in 1:0 or 1:0x0:1, or one of "
+            "same, same_lower, valid"
+        )
+    if all(len(side) == 1 for side in sides):
+        return sides[0][0], sides[-1][0]
+    return tuple((side[0], side[-1]) for side in (sides[0], sides[-1]))
+
+
+def _attach_negatives(argv):
+    """Join an option to a value that begins with a minus sign, which argparse would take for another option."""
+    joined = []
+    for word in argv:
+        if joined and re.match(r"-\d", word) and re.fullmatch(r"-[a-z]|--[a-z-]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+if __name__ == "__main__":
+    sys.exit(main())

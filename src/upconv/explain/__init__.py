@@ -1,0 +1,1 @@
+"""Why a layer's output has the size it has, and what each of its values is made of: as text and as pictures."""

@@ -1,0 +1,121 @@
+"""A drawing as data: rectangles, lines, arrows and text at fixed places. Knows no layer and no file format.
+
+Coordinates are in pixels, x to the right and y downwards; later shapes lie on top of earlier ones.
+"""
+
+import textwrap
+from dataclasses import dataclass
+
+# The width of an average letter as a share of the type size, measured on common fonts and rounded up.
+SANS_WIDTH = 0.53
+MONO_WIDTH = 0.61
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """A rectangle. `hatch` is the colour of diagonal lines over the fill, `dash` a dashed outline, `note` a tooltip."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str | None = None
+    stroke: str | None = None
+    stroke_width: float = 1.0
+    dash: bool = False
+    hatch: str | None = None
+    radius: float = 0.0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line from (x1, y1) to (x2, y2)."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    colour: str
+    width: float = 1.0
+    dash: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """A straight line with a head at (x2, y2), and one at its beginning too when `both` is set."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    colour: str
+    width: float = 1.2
+    both: bool = False
+
+    def heads(self, length=6.0, half_width=2.8):
+        """The heads as triangles: tuples of three points, the tip first."""
+        ends = [(self.x1, self.y1, self.x2, self.y2)]
+        if self.both:
+            ends.append((self.x2, self.y2, self.x1, self.y1))
+        return [_head(*end, length, half_width) for end in ends]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One line of text; y is its baseline. `anchor` is start, middle or end."""
+
+    x: float
+    y: float
+    content: str
+    size: float = 13.0
+    colour: str = "#1b1f24"
+    anchor: str = "start"
+    bold: bool = False
+    italic: bool = False
+    mono: bool = False
+
+    @property
+    def width(self):
+        """An estimate of the width, for laying things out."""
+        return text_width(self.content, self.size, self.mono)
+
+
+Shape = Rect | Line | Arrow | Text
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A whole drawing: its size, a title and a description for those who cannot see it, and its shapes.
+
+    >>> Scene(10, 10, "empty", "nothing", ()).shapes
+    ()
+    """
+
+    width: float
+    height: float
+    title: str
+    description: str
+    shapes: tuple[Shape, ...]
+
+
+def text_width(content, size, mono=False):
+    """An estimate of the width of a line of text, in pixels."""
+    return len(content) * size * (MONO_WIDTH if mono else SANS_WIDTH)
+
+
+def wrap(content, width, size, mono=False):
+    """Cut a paragraph into lines that fit the width.
+
+    >>> wrap("one two three", width=60, size=13)
+    ['one two', 'three']
+    """
+    return textwrap.wrap(content, max(8, int(width / text_width("x", size, mono))))
+
+
+def _head(x1, y1, x2, y2, length, half_width):
+    dx, dy = x2 - x1, y2 - y1
+    span = (dx * dx + dy * dy) ** 0.5 or 1.0
+    ux, uy = dx / span, dy / span
+    bx, by = x2 - ux * length, y2 - uy * length
+    return (x2, y2), (bx - uy * half_width, by + ux * half_width), (bx + uy * half_width, by - ux * half_width)

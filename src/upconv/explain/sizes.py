@@ -1,0 +1,154 @@
+"""The size of one axis derived with the numbers filled in, in two readings, and what other sizes are near.
+
+Both readings describe the same operation. The first is what happens: stamps are written on a canvas and padding cuts
+it. The second is how the documentation says it: zeros are inserted, and an ordinary convolution runs.
+"""
+
+from ..geometry import Axis
+from ..inverse import Setting, nearest, reachable, setting_of, sizes_undone
+
+
+def written(axis: Axis) -> list[str]:
+    """The canvas and its cuts.
+
+    >>> for line in written(Axis(4, 3, s=2, crop_lo=1, crop_hi=0)): print(line)
+    full = (n - 1)*s + d*(k - 1) + 1 = (4 - 1)*2 + 1*(3 - 1) + 1 = 9
+    crop_lo = padding = 1, crop_hi = padding - output_padding = 1 - 1 = 0
+    out = full - crop_lo - crop_hi = 9 - 1 - 0 = 8
+    """
+    n, k, s, d = axis.n, axis.k, axis.s, axis.d
+    lo, hi = _signed(axis.crop_lo), _signed(axis.crop_hi)
+    return [
+        f"full = (n - 1)*s + d*(k - 1) + 1 = ({n} - 1)*{s} + {d}*({k} - 1) + 1 = {axis.full}",
+        _crops(axis),
+        f"out = full - crop_lo - crop_hi = {axis.full} - {lo} - {hi} = {axis.out}",
+    ]
+
+
+def documented(axis: Axis) -> list[str]:
+    """The zeros and the ordinary convolution.
+
+    >>> for line in documented(Axis(4, 3, s=2, crop_lo=1, crop_hi=0)): print(line)
+    s - 1 = 1 zero between inputs: (n - 1)*s + 1 = (4 - 1)*2 + 1 = 7 values
+    d*(k - 1) - padding = 1*(3 - 1) - 1 = 1 zero before
+    d*(k - 1) - padding + output_padding = 1*(3 - 1) - 1 + 1 = 2 zeros after
+    7 + 1 + 2 = 10 values in all
+    an ordinary convolution with the kernel turned round: 10 - d*(k - 1) = 10 - 2 = 8 outputs
+    """
+    n, k, s, d = axis.n, axis.k, axis.s, axis.d
+    spread, reach, plain = (n - 1) * s + 1, f"{d}*({k} - 1)", setting_of(axis)
+    before, after = inserted_zeros(axis)
+    length = spread + before + after
+    if plain is None:
+        lo, hi = f"crop_lo = {reach} - {_signed(axis.crop_lo)}", f"crop_hi = {reach} - {_signed(axis.crop_hi)}"
+    else:
+        lo, hi = f"padding = {reach} - {plain.p}", f"padding + output_padding = {reach} - {plain.p} + {plain.op}"
+    total = f"{spread} + {_signed(before)} + {_signed(after)}"
+    return [
+        f"s - 1 = {_zeros(s - 1)} between inputs: (n - 1)*s + 1 = ({n} - 1)*{s} + 1 = {_values(spread)}",
+        f"d*(k - 1) - {lo} = {_zeros(before, 'before')}",
+        f"d*(k - 1) - {hi} = {_zeros(after, 'after')}",
+        f"{total} = {_values(length)} in all",
+        f"an ordinary convolution with the kernel turned round: {length} - d*(k - 1) = {length} - {d * (k - 1)} = "
+        f"{axis.out} output{'s' * (axis.out > 1)}",
+    ]
+
+
+def inserted_zeros(axis: Axis) -> tuple[int, int]:
+    """How many zeros the documentation puts before and after the spread input; negative means values are removed.
+
+    >>> inserted_zeros(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
+    (1, 2)
+    """
+    reach = axis.d * (axis.k - 1)
+    return reach - axis.crop_lo, reach - axis.crop_hi
+
+
+def ambiguity(axis: Axis) -> list[str]:
+    """Why this size and not its neighbour: what output_padding chooses between, and the settings for the neighbours.
+
+    >>> for line in ambiguity(Axis(16, 3, s=2, crop_lo=1, crop_hi=1)): print(line)
+    Conv2d(kernel_size=3, stride=2, padding=1) turns 31 and 32 alike into 16, so 16 alone cannot say which to give back.
+    output_padding says it: output_padding=0 gives 31, output_padding=1 gives 32.
+    It adds no zeros to the output: it keeps more of the canvas at its end.
+    To get 30 instead: kernel_size=3, stride=2, padding=2, output_padding=1.
+    To get 32 instead: kernel_size=3, stride=2, padding=1, output_padding=1.
+    """
+    setting = setting_of(axis)
+    if setting is None:
+        return _beyond_torch(axis)
+    lines = [_undone(setting, axis.n), *_chosen(setting, axis.n)]
+    for wanted in (axis.out - 1, axis.out + 1):
+        other = nearest(setting, axis.n, wanted)
+        if other is not None:
+            lines.append(f"To get {wanted} instead: {other.arguments()}.")
+    return lines
+
+
+def listed(values) -> str:
+    """Numbers as words join them; a long run by its ends.
+
+    >>> listed([31, 32]), listed(range(7, 12)), listed([5])
+    ('31 and 32', '7 to 11', '5')
+    """
+    values = list(values)
+    if len(values) > 3:
+        return f"{values[0]} to {values[-1]}"
+    return " and ".join([", ".join(map(str, values[:-1]))] * (len(values) > 1) + [str(values[-1])])
+
+
+def _undone(setting, n):
+    sizes = sizes_undone(setting, n)
+    conv = f"Conv2d({Setting(setting.k, setting.s, setting.p, 0, setting.d).arguments()})"
+    if not sizes:
+        return f"{conv} turns no size into {n}."
+    if len(sizes) == 1:
+        return f"{conv} turns {sizes[0]} into {n}, and no other size: this layer can give back only that one."
+    return f"{conv} turns {listed(sizes)} alike into {n}, so {n} alone cannot say which to give back."
+
+
+def _chosen(setting, n):
+    sizes = reachable(setting, n)
+    largest = max(setting.s, setting.d) - 1
+    if largest == 0:
+        return ["output_padding must stay 0 here, since it has to be below max(stride, dilation) = 1."]
+    dropped = largest + 1 - len(sizes)
+    options = [f"output_padding={dropped + place} gives {size}" for place, size in enumerate(sizes)]
+    if len(options) > 4:
+        options = [*options[:2], "...", options[-1]]
+    return [
+        f"output_padding says it: {', '.join(options)}.",
+        "It adds no zeros to the output: it keeps more of the canvas at its end.",
+    ]
+
+
+def _beyond_torch(axis):
+    plain = setting_of(Axis(axis.n, axis.k, axis.s, axis.d))
+    other = nearest(plain, axis.n, axis.out)
+    return [
+        f"PyTorch cannot say crops of {axis.crop_lo} and {axis.crop_hi}: it needs 0 <= crop_lo - crop_hi < "
+        f"max(stride, dilation) = {max(axis.s, axis.d)} and crop_lo >= 0.",
+        f"It reaches the same size, with other places, by {other.arguments()}.",
+    ]
+
+
+def _crops(axis):
+    setting = setting_of(axis)
+    if setting is None:
+        return f"crop_lo = {axis.crop_lo}, crop_hi = {axis.crop_hi} (not the same padding on both sides)"
+    hi = f"{setting.p} - {setting.op} = {axis.crop_hi}"
+    return f"crop_lo = padding = {setting.p}, crop_hi = padding - output_padding = {hi}"
+
+
+def _zeros(count, where=""):
+    if count < 0:
+        return f"{count}: {-count} value{'s' * (count < -1)} removed {where}".rstrip()
+    return f"{count} zero{'s' * (count != 1)} {where}".rstrip()
+
+
+def _values(count):
+    return f"{count} value{'s' * (count != 1)}"
+
+
+def _signed(value):
+    return f"({value})" if value < 0 else str(value)

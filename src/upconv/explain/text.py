@@ -1,0 +1,184 @@
+"""A layer explained as plain text, 100 columns wide: sizes, the sizes nearby, phases, taps, overlap, groups, cost."""
+
+import textwrap
+
+from ..geometry import Axis, Geometry
+from ..phases import phases
+from .layer import describe, heading, verdict_sentences
+from .overlap import counts, pairs
+from .sizes import ambiguity, documented, written
+from .table import INDENT, aligned
+
+COLUMNS = 100
+ROWS = 8
+GROUPS = 4
+TIED = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
+
+
+def explanation(geometry: Geometry) -> str:
+    """Everything the package can say about a layer before it runs.
+
+    >>> from upconv.geometry import Axis
+    >>> layer = Geometry(1, 1, 1, 1, Axis(4, 3, 2, 1, 1, 0), Axis(4, 3, 2, 1, 1, 0))
+    >>> print("\\n".join(explanation(layer).splitlines()[:2]))
+    Transposed convolution, 4 × 4 to 8 × 8
+      kernel_size=3, stride=2, padding=1, output_padding=1
+    """
+    named = axes(geometry)
+    parts = [_layer(geometry)]
+    parts += [_sizes(name, axis) for name, axis in named]
+    parts += [_documented(name, axis) for name, axis in named]
+    parts += [_nearby(name, axis) for name, axis in named]
+    parts += [_phases(name, axis) for name, axis in named]
+    parts += [_taps(name, axis) for name, axis in named]
+    parts += [_overlap(geometry, named), _groups(geometry), _cost(geometry)]
+    return "\n\n".join(parts) + "\n"
+
+
+def axes(geometry) -> list[tuple[str, Axis]]:
+    """The axes to explain, named; one where they are alike."""
+    if geometry.h == geometry.w:
+        return [("height and width alike", geometry.h)]
+    return [("height", geometry.h), ("width", geometry.w)]
+
+
+def _layer(geometry):
+    shapes = ("input", geometry.input_shape), ("weight", geometry.weight_shape), ("output", geometry.output_shape)
+    lines = [describe(geometry), *(f"{name:<7}{_shape(shape)}" for name, shape in shapes)]
+    return _section(heading(geometry), lines)
+
+
+def _sizes(name, axis):
+    stamps = f"each of n = {axis.n} inputs writes k = {axis.k} taps, d = {axis.d} apart; the next input s = {axis.s} on"
+    return _section(f"The size, step by step ({name})", [stamps, *written(axis)])
+
+
+def _documented(name, axis):
+    lead = "zeros go between and around the inputs, then an ordinary convolution of stride 1 runs;"
+    tail = "what is called padding is subtracted from those zeros, so a larger padding gives a smaller output"
+    return _section(f"The same in the documentation's words ({name})", [lead, tail, *documented(axis)])
+
+
+def _nearby(name, axis):
+    lines = [*ambiguity(axis), "This is about sizes. The values that a Conv2d has mixed do not come back."]
+    return _section(f"Why {axis.out} and not {axis.out + 1} ({name})", lines)
+
+
+def _phases(name, axis):
+    found = phases(axis)
+    lead = f"outputs whose canvas position{_shift(axis)} leaves the same remainder modulo {axis.s} use the same taps:"
+    lines = [lead if axis.s > 1 else "with a stride of 1 all outputs use the same taps:"]
+    rows = [("remainder", "outputs", "taps", "small kernel")]
+    for phase in found[:ROWS]:
+        taps = list(phase.taps)
+        kernel = f"[{', '.join(f'w{t}' for t in reversed(taps))}]" if taps else "none: bias alone"
+        rows.append((str(phase.residue), _progression(phase.start, axis.s, phase.count), _taps_in_words(taps), kernel))
+    lines += aligned(rows, indent="")
+    if len(found) > ROWS:
+        lines.append(f"... and {len(found) - ROWS} more")
+    if axis.s > 1:
+        lines.append("each is an ordinary convolution with its small kernel; no inserted zero is multiplied")
+    return _section(f"Phases ({name})", lines)
+
+
+def _taps(name, axis):
+    rows = [("output", "position", "sum of input * tap")]
+    for o in range(min(axis.out, ROWS)):
+        terms = " + ".join(f"x{i}*w{t}" for i, t in pairs(axis, o)) or "nothing: bias alone"
+        rows.append((f"y{o}", str(o + axis.crop_lo), textwrap.shorten(terms, 74, placeholder=" + ...")))
+    lines = aligned(rows, indent="")
+    if axis.out > ROWS:
+        lines.append(f"... and {axis.out - ROWS} more outputs")
+    return _section(f"Which taps reach which output ({name})", lines)
+
+
+def _overlap(geometry, named):
+    lines = [f"{name}: {_run(axis)}" for name, axis in named]
+    lines.append("an output's count is that of its row times that of its column, for each pair of connected channels")
+    return _section("Products per output, and checkerboards", lines + verdict_sentences(geometry))
+
+
+def _groups(geometry):
+    inputs, outputs = geometry.c_in // geometry.groups, geometry.c_out // geometry.groups
+    lines = []
+    for group in range(min(geometry.groups, GROUPS)):
+        lines.append(f"input {_channels(group, inputs)} -> output {_channels(group, outputs)}")
+    if geometry.groups > GROUPS:
+        lines.append(f"... and {geometry.groups - GROUPS} more groups of the same kind")
+    weights = inputs * geometry.c_out * geometry.h.k * geometry.w.k
+    shape = _shape(geometry.weight_shape)
+    biases = f"{geometry.c_out:,} bias{'es' * (geometry.c_out > 1)}"
+    lines.append(f"weight {shape} = (c_in, c_out / groups, k_h, k_w): {weights:,} parameters, and {biases}")
+    count = (
+        "one group: every input channel reaches every output channel"
+        if geometry.groups == 1
+        else (f"{geometry.groups} groups: channels connect only within their group")
+    )
+    return _section("Groups", [count, *lines])
+
+
+def _cost(geometry):
+    h, w = geometry.h, geometry.w
+    outputs = geometry.n * geometry.c_out * h.out * w.out
+    inserted = outputs * (geometry.c_in // geometry.groups) * h.k * w.k
+    share = f", {inserted / geometry.macs:.1f} times as many" if geometry.macs else ""
+    return _section(
+        "Cost",
+        [
+            f"{geometry.macs:,} useful multiply-adds (FLOPs are twice this)",
+            f"{inserted:,} if the inserted zeros were multiplied too{share}",
+            f"{geometry.elements():,} values moved at least once: input, weights that reach an output, output",
+        ],
+    )
+
+
+def _section(title, lines):
+    width = COLUMNS - len(INDENT)
+    wrapped = (part for line in lines for part in _wrap(line, width))
+    return "\n".join([title, *(INDENT + line for line in wrapped)])
+
+
+def _wrap(line, width):
+    # Tables are made to fit; only sentences are wrapped, since that would spoil the columns.
+    if len(line) <= width:
+        return [line]
+    # An equation is not broken around its sign.
+    wrapped = textwrap.wrap(line.replace(" = ", TIED), width, subsequent_indent=INDENT)
+    return [part.replace(TIED, " = ") for part in wrapped]
+
+
+def _progression(start, step, count):
+    """The outputs of a phase: the first few by number, a long run by its ends."""
+    values = range(start, start + count * step, step)
+    if count <= 4:
+        return ", ".join(map(str, values))
+    return f"{values[0]}, {values[1]}, ..., {values[-1]}"
+
+
+def _taps_in_words(taps):
+    if len(taps) > 4:
+        return f"{taps[0]}, {taps[1]}, ..., {taps[-1]}"
+    return ", ".join(map(str, taps)) or "none"
+
+
+def _run(axis):
+    outputs = range(axis.out)
+    if axis.out <= 24:
+        return " ".join(map(str, counts(axis)))
+    first, last = (" ".join(map(str, counts(axis, part))) for part in (outputs[:16], outputs[-4:]))
+    return f"{first} ... {last}"
+
+
+def _shift(axis):
+    if not axis.crop_lo:
+        return ""
+    return f" (output {'+' if axis.crop_lo > 0 else '-'} {abs(axis.crop_lo)})"
+
+
+def _channels(group, size):
+    first = group * size
+    return f"channel {first}" if size == 1 else f"channels {first}-{first + size - 1}"
+
+
+def _shape(shape):
+    return f"({', '.join(map(str, shape))})"

@@ -1,0 +1,326 @@
+"""The inverse question: which settings turn n inputs into a wanted number of outputs.
+
+Everything here is about *sizes*. A transposed convolution gives back the size that a Conv2d took away; it does not give
+back the values.
+
+PyTorch's rules hold throughout: k, s, d >= 1, p >= 0, 0 <= op < max(s, d), at least one output. Once n, k, s, d and op
+are chosen there is at most one padding that gives the wanted size, so the search is over four small ranges and complete
+within them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from itertools import product
+from math import prod
+
+from .errors import SettingError
+from .geometry import Axis, ceil_div, output_length
+
+MAX_DILATION = 4
+LARGEST_BOUND = 64
+MOST_COMBINATIONS = 4_000_000
+NEAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """PyTorch's five numbers on one axis: kernel, stride, padding, output_padding, dilation.
+
+    >>> Setting(k=3, s=2, p=1, op=1).axis(4).out
+    8
+    """
+
+    k: int
+    s: int = 1
+    p: int = 0
+    op: int = 0
+    d: int = 1
+
+    def axis(self, n):
+        """The geometry of this setting for n inputs; SettingError when it leaves no output."""
+        return Axis(n, self.k, self.s, self.d, self.p, self.p - self.op)
+
+    def arguments(self):
+        """The setting as keyword arguments of PyTorch's layer, without those that are the default.
+
+        >>> Setting(k=4, s=2, p=1).arguments()
+        'kernel_size=4, stride=2, padding=1'
+        """
+        names = ("kernel_size", "stride", "padding", "output_padding", "dilation")
+        values = zip(names, astuple(self), (None, 1, 0, 0, 1), strict=True)
+        return ", ".join(f"{name}={value}" for name, value, default in values if value != default)
+
+
+def setting_of(axis: Axis) -> Setting | None:
+    """The PyTorch setting that is this axis, or None where PyTorch cannot say it.
+
+    >>> setting_of(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
+    Setting(k=3, s=2, p=1, op=1, d=1)
+    >>> setting_of(Axis(4, 4, s=2, crop_lo=0, crop_hi=2)) is None
+    True
+    """
+    p, op = axis.crop_lo, axis.crop_lo - axis.crop_hi
+    valid = p >= 0 and 0 <= op < max(axis.s, axis.d)
+    return Setting(axis.k, axis.s, p, op, axis.d) if valid else None
+
+
+def settings(
+    n,
+    out,
+    *,
+    k=None,
+    s=None,
+    p=None,
+    op=None,
+    d=None,
+    max_kernel=None,
+    max_stride=None,
+    max_dilation=None,
+    max_padding=None,
+) -> list[Setting]:
+    """Every PyTorch setting within the bounds that turns n inputs into `out` outputs, best first.
+
+    A number given for k, s, p, op or d is kept, and lifts the bound on itself; bounds left out come from
+    `search_bounds`.
+
+    The order: settings that use every input and leave no output to the bias alone before those that waste; even overlap
+    before uneven; no dilation before dilation; fewer useful multiply-adds; the simplest (smaller op, d, s, k, p).
+
+    >>> settings(17, 32)[0]
+    Setting(k=2, s=2, p=1, op=0, d=1)
+    >>> settings(17, 32, k=3)[0]
+    Setting(k=3, s=2, p=2, op=1, d=1)
+    >>> settings(4, 9, k=3, s=2, max_dilation=1)
+    [Setting(k=3, s=2, p=0, op=0, d=1)]
+    """
+    bounds = search_bounds(n, out, max_kernel, max_stride, max_dilation)
+    fixed = _check_fixed(k=k, s=s, p=p, op=op, d=d)
+    found = (
+        setting
+        for setting in _candidates(n, out, fixed, bounds)
+        if max_padding is None or p is not None or setting.p <= max_padding
+    )
+    return sorted(found, key=lambda setting: rank(setting, n))
+
+
+def common_settings(sizes, **options) -> list[Setting]:
+    """The settings that do every (n, out) of `sizes`, for one number on both axes; the cost is that of all axes.
+
+    >>> common_settings([(17, 32), (23, 44)], max_kernel=4)[0]
+    Setting(k=2, s=2, p=1, op=0, d=1)
+    """
+    first, *others = ((n, out, set(settings(n, out, **options))) for n, out in dict.fromkeys(sizes))
+    shared = first[2].intersection(*(found for _, _, found in others))
+    axes = [first[0], *(n for n, _, _ in others)]
+    return sorted(shared, key=lambda setting: _rank_all(setting, axes))
+
+
+def search_bounds(n, out, max_kernel=None, max_stride=None, max_dilation=None):
+    """The largest kernel, stride and dilation searched; those not given suit the enlargement that is asked for.
+
+    >>> search_bounds(17, 32), search_bounds(4, 128, max_kernel=32)
+    ((11, 8, 4), (32, 32, 4))
+    """
+    for value, name in (
+        (n, "input size"),
+        (out, "output size"),
+        (max_kernel, "max_kernel"),
+        (max_stride, "max_stride"),
+        (max_dilation, "max_dilation"),
+    ):
+        if value is not None and value < 1:
+            raise SettingError(f"{name} is {value}; it must be at least 1")
+    ratio = min(ceil_div(out, n), LARGEST_BOUND)
+    kernel = min(max(11, 2 * ratio), LARGEST_BOUND)
+    return max_kernel or kernel, max_stride or max(8, ratio), max_dilation or MAX_DILATION
+
+
+def rank(setting: Setting, n):
+    """The key by which settings are ordered: smaller is better.
+
+    >>> rank(Setting(k=4, s=2, p=1), 4) < rank(Setting(k=3, s=2, p=1, op=1), 4)
+    True
+    """
+    return _rank_all(setting, [n])
+
+
+def _rank_all(setting, sizes):
+    axes = [setting.axis(n) for n in sizes]
+    cost = prod(useful_taps(axis) for axis in axes)
+    wasteful = any(is_wasteful(setting, n) for n in sizes)
+    # Dilation makes the sum smaller only by pushing taps over the borders, so it must not win by that.
+    simplicity = setting.op, setting.d, setting.s, setting.k, setting.p
+    return wasteful, not axes[0].even_overlap, setting.d > 1, cost, *simplicity
+
+
+def is_wasteful(setting: Setting, n) -> bool:
+    """True if some input reaches no output, or some output receives the bias alone whatever the weights.
+
+    >>> is_wasteful(Setting(k=3, s=3, p=10, op=1), 17), is_wasteful(Setting(k=3, s=2, p=2, op=1), 17)
+    (True, False)
+    """
+    axis = setting.axis(n)
+    return has_holes(axis) or axis.crop_hi < 0 or _ignores_inputs(axis)
+
+
+def useful_taps(axis: Axis) -> int:
+    """Products that reach an output, for one pair of channels: sum(axis.tap_counts), counted over the shorter side.
+
+    >>> useful_taps(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
+    11
+    """
+    if axis.k <= axis.n:
+        return sum(axis.tap_counts)
+    return sum(stop - start for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)) if stop > start)
+
+
+def has_holes(axis: Axis) -> bool:
+    """True if outputs of some phase receive no tap at all, only the bias.
+
+    >>> has_holes(Axis(4, 2, s=3)), has_holes(Axis(4, 3, s=2, d=2)), has_holes(Axis(4, 3, s=2))
+    (True, True, False)
+    """
+    return axis.g > 1 or axis.k < axis.s
+
+
+def ignored_inputs(axis: Axis) -> int:
+    """How many inputs reach no output at all: padding has removed their whole stamp.
+
+    >>> ignored_inputs(Axis(4, 2, s=2, crop_lo=2, crop_hi=1))
+    1
+    """
+    return sum(start >= stop for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)))
+
+
+def _ignores_inputs(axis):
+    # Where the output is as long as the spacing of taps, a stamp across it hits it: only the outermost inputs can miss.
+    inputs = range(axis.n) if axis.out < axis.d else {0, axis.n - 1}
+    return any(start >= stop for start, stop in (_taps_of_input(axis, i) for i in inputs))
+
+
+def reachable(setting: Setting, n) -> range:
+    """The output sizes for output_padding 0, 1, ..., max(s, d) - 1, all else equal; empty where none is positive.
+
+    >>> reachable(Setting(k=3, s=2, p=1), 4)
+    range(7, 9)
+    """
+    smallest = _smallest_output(setting, n)
+    return range(max(1, smallest), max(1, smallest + max(setting.s, setting.d)))
+
+
+def sizes_undone(setting: Setting, n) -> range:
+    """The input sizes that Conv2d with the same k, s, p, d turns into n: sizes are undone, not values.
+
+    There are s of them (fewer where a size would be below 1), which is why a transposed convolution needs to be told
+    which one to give back.
+
+    >>> sizes_undone(Setting(k=3, s=2, p=1), 16)
+    range(31, 33)
+    """
+    smallest = _smallest_output(setting, n)
+    return range(max(1, smallest), max(1, smallest + setting.s))
+
+
+def nearest(setting: Setting, n, out) -> Setting | None:
+    """A setting close to the given one that turns n inputs into `out` outputs; None if out or n is below 1.
+
+    First padding and output_padding alone may change, since then the weight keeps its shape and the outputs their
+    spacing; then the kernel; then stride and dilation.
+
+    >>> nearest(Setting(k=3, s=2, p=1), 16, 32)
+    Setting(k=3, s=2, p=1, op=1, d=1)
+    >>> nearest(Setting(k=3, s=1), 4, 7)
+    Setting(k=4, s=1, p=0, op=0, d=1)
+    """
+    if n < 1 or out < 1:
+        return None
+    shape = setting.k, setting.s, setting.d
+    given = [(value,) for value in shape]
+    near = [range(max(1, value - NEAR), value + NEAR + 1) for value in shape]
+    for choices in (given, [near[0], *given[1:]], near):
+        found = (other for shape in product(*choices) for other in _completed(setting, shape, n, out))
+        closest = min(found, key=lambda other: _distance(setting, other), default=None)
+        if closest is not None:
+            return closest
+    return _plainest(n, out)
+
+
+def _completed(setting, shape, n, out):
+    """For a kernel, stride and dilation, the paddings that give the size and may be closest to those of the setting."""
+    k, s, d = shape
+    surplus = output_length(n, k, s, d) - out
+    # The distance is convex in output_padding, with corners where either padding agrees with the setting or a bound.
+    corners = {0, setting.op, -surplus, 2 * setting.p - surplus, max(s, d) - 1}
+    for op in {corner + step for corner in corners for step in (-1, 0, 1)}:
+        p, odd = divmod(surplus + op, 2)
+        if not odd and p >= 0 and 0 <= op < max(s, d):
+            yield Setting(k, s, p, op, d)
+
+
+def _plainest(n, out):
+    """Stamps side by side, cut to the size; with a stride of 1 an odd excess needs one more tap."""
+    s = ceil_div(out, n)
+    excess = n * s - out
+    if s == 1:
+        return Setting(1 + excess % 2, 1, ceil_div(excess, 2))
+    return Setting(s, s, ceil_div(excess, 2), excess % 2)
+
+
+def _distance(setting, other):
+    free = abs(setting.p - other.p) + abs(setting.op - other.op)
+    costly = abs(setting.k - other.k) + abs(setting.s - other.s) + abs(setting.d - other.d)
+    return free + 2 * costly, setting.s != other.s, setting.k != other.k, other.op, other.p
+
+
+def _smallest_output(setting, n):
+    return output_length(n, setting.k, setting.s, setting.d, setting.p, setting.p)
+
+
+def _candidates(n, out, fixed, bounds) -> Iterator[Setting]:
+    k_fixed, s_fixed, p_fixed, op_fixed, d_fixed = fixed
+    max_kernel, max_stride, max_dilation = bounds
+    largest_step = max(s_fixed or max_stride, d_fixed or max_dilation)
+    combinations = prod(
+        1 if given else bound
+        for given, bound in (
+            (k_fixed, max_kernel),
+            (s_fixed, max_stride),
+            (d_fixed, max_dilation),
+            (None, largest_step),
+        )
+    )
+    if combinations > MOST_COMBINATIONS:
+        raise SettingError(
+            f"{combinations:,} combinations are too many to search; give the kernel or the stride, or lower the bounds "
+            f"(kernel {max_kernel}, stride {max_stride}, dilation {max_dilation})"
+        )
+    for s in _choices(s_fixed, 1, max_stride):
+        for d in _choices(d_fixed, 1, max_dilation):
+            for k in _choices(k_fixed, 1, max_kernel):
+                surplus = output_length(n, k, s, d) - out
+                for op in _choices(op_fixed, 0, max(s, d) - 1):
+                    p, odd = divmod(surplus + op, 2)
+                    if not odd and p >= 0 and op < max(s, d) and p_fixed in (None, p):
+                        yield Setting(k, s, p, op, d)
+
+
+def _choices(fixed, smallest, largest):
+    return range(smallest, largest + 1) if fixed is None else (fixed,)
+
+
+def _check_fixed(k=None, s=None, p=None, op=None, d=None):
+    for value, name, least in (
+        (k, "kernel", 1),
+        (s, "stride", 1),
+        (p, "padding", 0),
+        (op, "output_padding", 0),
+        (d, "dilation", 1),
+    ):
+        if value is not None and value < least:
+            raise SettingError(f"{name} is {value}; it must be at least {least}")
+    return k, s, p, op, d
+
+
+def _taps_of_input(axis, i):
+    start = max(0, ceil_div(axis.crop_lo - i * axis.s, axis.d))
+    return start, min(axis.k, ceil_div(axis.crop_lo + axis.out - i * axis.s, axis.d))

@@ -1,0 +1,250 @@
+"""The command line: its answers, its refusals and its manners."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from upconv import cli
+from upconv.cli import main
+from upconv.inverse import settings
+
+
+def run(capsys, line):
+    status = main(line.split())
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def output(capsys, line):
+    status, out, err = run(capsys, line)
+    assert (status, err) == (0, "")
+    return out
+
+
+def module(*arguments, **options):
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "upconv", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_explain_answers_why_31_and_not_32(capsys):
+    out = output(capsys, "explain 16 -k 3 -s 2 -p 1")
+    assert "16 × 16 to 31 × 31" in out
+    assert "To get 32 instead: kernel_size=3, stride=2, padding=1, output_padding=1." in out
+
+
+@pytest.mark.parametrize(
+    ("written", "sizes"),
+    [
+        ("4x6 -k 3", "4 × 6 to 6 × 8"),
+        ("4 -k 3x5 -s 2x1", "4 × 4 to 9 × 8"),
+        ("4 -k 3 -s 2 -p 1 --op 0x1", "4 × 4 to 7 × 8"),
+        ("4 --kernel-size 3 --stride 2 --padding 1 --output-padding 1 --dilation 1", "4 × 4 to 8 × 8"),
+        ("4 -k 3 -d 2x3", "4 × 4 to 8 × 10"),
+        ("4 -k 3 -s 2 -p same", "4 × 4 to 8 × 8"),
+        ("4 -k 3 -s 2 -p same_lower", "4 × 4 to 8 × 8"),
+        ("4 -k 3 -s 2 -p valid", "4 × 4 to 9 × 9"),
+        ("4 -k 3 -p 0:1", "4 × 4 to 5 × 5"),
+        ("4 -k 3 -p -1:1x0:2", "4 × 4 to 6 × 4"),
+        ("4 -k 3 -p 1x0:2", "4 × 4 to 4 × 4"),
+        ("4 -k 3 -p -1:-1", "4 × 4 to 8 × 8"),
+    ],
+)
+def test_one_syntax_for_a_layer(capsys, written, sizes):
+    assert f"Transposed convolution, {sizes}\n" in output(capsys, f"explain {written}")
+
+
+def test_same_and_same_lower_differ_in_where_they_cut(capsys):
+    assert "crops (0, 1)" in output(capsys, "explain 4 -k 3 -s 2 -p same")
+    assert "padding=1, output_padding=1" in output(capsys, "explain 4 -k 3 -s 2 -p same_lower")
+
+
+def test_channels_groups_and_batch(capsys):
+    out = output(capsys, "explain 4 -k 3 -g 2 --in-channels 4 --out-channels 6 -n 5")
+    assert "input  (5, 4, 4, 4)" in out
+    assert "weight (4, 3, 3, 3)" in out
+    assert "input  (1, 3, 4, 4)" in output(capsys, "explain 4 -k 3 -g 3")
+
+
+def test_svg_goes_to_a_file_or_alone_to_the_output(capsys, tmp_path):
+    path = tmp_path / "layer.svg"
+    out = output(capsys, f"explain 4 -k 3 -s 2 --svg {path}")
+    assert out.startswith("Transposed convolution")
+    assert str(path) in out
+    assert os.listdir(tmp_path) == ["layer.svg"]
+    drawn = ElementTree.fromstring(path.read_text())
+    alone = output(capsys, "explain 4 -k 3 -s 2 --svg -")
+    assert alone.isascii()
+    printed = ElementTree.fromstring(alone)
+    assert [e.text for e in drawn.iter()] == [e.text for e in printed.iter()]
+
+
+def test_solve_lists_what_the_solver_finds(capsys):
+    out = output(capsys, "solve --in-size 17 --out-size 32 --max-dilation 1 --all")
+    found = settings(17, 32, max_dilation=1)
+    listed = re.findall(r"^ *\d+  (kernel_size.*?)  ", out, re.MULTILINE)
+    assert listed == [setting.arguments() for setting in found]
+    assert f"{len(found)} settings" in out
+    assert "sizes, not the values" in out
+    assert "32 and 33" in out
+
+
+def test_solve_shortens_and_keeps_given_values(capsys):
+    out = output(capsys, "solve --in-size 17 --out-size 32")
+    assert sum("kernel_size" in line for line in out.splitlines()) == 12 + 1  # and the footnote
+    only = output(capsys, "solve --in-size 17 --out-size 32 -k 3 -s 2 -p 2 --op 1 -d 1")
+    assert "1 setting within" in only
+    assert "kernel_size=3, stride=2, padding=2, output_padding=1" in only
+
+
+def test_solve_does_two_axes_together_or_apart(capsys):
+    together = output(capsys, "solve --in-size 17x23 --out-size 32x44 --max-kernel 4")
+    assert "17 × 23 to 32 × 44" in together
+    assert "32 and 33 × 44 and 45" in together
+    apart = output(capsys, "solve --in-size 17x23 --out-size 32x50 --max-kernel 4")
+    assert "height 17 to 32" in apart
+    assert "width 23 to 50" in apart
+    different = output(capsys, "solve --in-size 4 --out-size 8 -k 2x4 -d 1")
+    assert "k = 2" in different
+    assert "k = 4" in different
+
+
+def test_solve_claims_to_undo_only_what_is_undone(capsys):
+    out = output(capsys, "solve --in-size 17 --out-size 32 -k 2 -s 2 -d 3")
+    rows = {row.split("  ")[0]: row.split()[-1] for row in re.findall(r"^ +\d+  (kernel.*)$", out, re.MULTILINE)}
+    assert rows["kernel_size=2, stride=2, padding=3, output_padding=2, dilation=3"] == "-"
+    assert rows["kernel_size=2, stride=2, padding=2, dilation=3"] == "33"
+
+
+def test_solve_beyond_its_bounds_names_something_that_works(capsys):
+    assert "kernel_size=128, stride=128" in output(capsys, "solve --in-size 4 --out-size 512")
+
+
+def test_translate_names_the_difference_and_the_exact_way(capsys):
+    out = output(capsys, "translate --from keras -k 3 -s 2 --padding same --to torch")
+    assert "cannot say this exactly" in out
+    assert "height and width: torch cannot crop 0 at the beginning and 1 at the end" in out
+    assert "y = y[:, :, :-1, :-1]" in out
+    assert "weight = weight.transpose(3, 2, 0, 1)" in out
+    assert "Holds for every input size" in out
+
+
+def test_translate_runs_uncut_what_it_cuts_afterwards(capsys):
+    out = output(capsys, "translate --from jax -k 3 -s 2 --padding 1:3 --to torch")
+    assert "padding=(0, 0), output_padding=(1, 1))(x)\n  y = y[:, :, 1:, 1:]" in out
+    assert "y = y[:, 1:, 1:, :]" not in out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--from torch --to jax -k 3 -s 2 -p 1 --op 1", "padding=((1, 2), (1, 2))"),
+        ("--from onnx --to keras -k 3 -s 2 --padding same_upper", "padding='same'"),
+        ("--from onnx --to torch -k 3 -s 2 --padding 1:0", "padding=(1, 1), output_padding=(1, 1)"),
+        ("--from jax --to torch -k 3 -s 2 --padding 1:2", "padding=(1, 1), output_padding=(1, 1)"),
+        ("--from jax --to torch -k 5 -s 2 --padding 1 --consistent-padding", "padding=(1, 1), output_padding=(0, 0)"),
+        ("--from torch --to onnx -k 3x5 -s 2x1 -p 1x2", "kernel_shape=[3, 5], strides=[2, 1]"),
+        ("--from keras --to torch -k 2 -s 2", "padding=(0, 0)"),
+    ],
+)
+def test_translations_that_are_exact(capsys, line, expected):
+    out = output(capsys, f"translate {line}")
+    assert "Exactly the same" in out
+    assert expected in out.splitlines()[1]
+
+
+def test_translate_says_when_the_answer_depends_on_the_size(capsys):
+    out = output(capsys, "translate --from onnx --to torch -k 3 -s 2 --output-shape 10x8 --in-size 4")
+    assert "depends on the input size: here 4 × 4 gives 10 × 8." in out
+    assert "padding=(0, 1), output_padding=(1, 1)" in out
+
+
+def test_translate_says_that_keras_has_no_groups(capsys):
+    assert "keras has none; 2 layers" in output(capsys, "translate --from torch --to keras -k 2 -s 2 -g 2")
+    assert "groups:" not in output(capsys, "translate --from torch --to onnx -k 2 -s 2 -g 2")
+
+
+def test_plan_prints_the_plan(capsys):
+    assert "phase_matmul" in output(capsys, "plan 8 -k 3 -s 2 -p 1 --in-channels 4")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("explain", "required"),
+        ("explain 4", "-k/--kernel-size"),
+        ("explain 4y -k 3", "4y"),
+        ("explain 4x4x4 -k 3", "4x4x4"),
+        ("explain 4 -k 3x", "3x"),
+        ("explain 4 -k 0", "kernel is"),
+        ("explain 0 -k 3", "input size is 0"),
+        ("explain 4 -k 3 -s 0", "stride is (0, 0)"),
+        ("explain 4 -k 3 -s 2 --op 2", "at most 1"),
+        ("explain 4 -k 3 -p SAME", "same_lower"),
+        ("explain 4 -k 3 -p 1:2:3", "1:2:3"),
+        ("explain 4 -k 3 -p same --op 1", "leave output_padding at 0"),
+        ("explain 4 -k 3 -p 9", "output size would be"),
+        ("explain 4 -k 3 -g 2 --in-channels 3", "groups=2 does not divide"),
+        ("explain 4 -k 3 -g 0", "groups is 0"),
+        ("explain 4 -k 3 --svg /no/such/folder/a.svg", "cannot write /no/such/folder/a.svg"),
+        ("solve --in-size 4 --out-size 0", "output size is 0"),
+        ("solve --in-size 4 --out-size 8 -k -1", "kernel is -1"),
+        ("solve --in-size 1 --out-size 300 --max-kernel 1000 --max-stride 200", "too many"),
+        ("translate --from keras --to torch -k 3 --padding foo", "'valid', 'same'"),
+        ("translate --from torch --to onnx -k 3 -p 1:2", "torch cannot say"),
+        ("translate --from torch --to onnx -k 3 -p 1x1x1", "1x1x1"),
+        ("translate --from jax --to onnx -k 3 -s 2 --op 1", "jax has no output_padding"),
+        ("translate --from torch --to onnx -k 3 --output-shape 8", "belongs to onnx"),
+        ("translate --from caffe --to onnx -k 3", "caffe"),
+        ("plan 4 -k 3 --algorithm nonsense", "nonsense"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_refusals_are_one_line_and_status_2(capsys, line, words):
+    status, out, err = run(capsys, line)
+    assert (status, out) == (2, "")
+    assert err.startswith("upconv")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_help_shows_examples_that_run(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert output(capsys, "") == output(capsys, "--help")
+    for name, (example, _) in cli.EXAMPLES.items():
+        assert example in output(capsys, "--help")
+        assert output(capsys, f"{name} --help").endswith(f"example:\n  {example}\n")
+        if name != "demo":
+            assert output(capsys, example.removeprefix("upconv "))
+
+
+def test_interruption_is_status_130(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "explanation", interrupt)
+    assert run(capsys, "explain 4 -k 3") == (130, "", "")
+
+
+def test_a_closed_pipe_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "upconv", "solve", "--in-size", "17", "--out-size", "32", "--all"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_narrow_encoding_is_no_error():
+    done = module("explain", "4", "-k", "3", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 ? 4 to 6 ? 6" in done.stdout
