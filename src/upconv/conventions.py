@@ -69,6 +69,10 @@ class Setting:
         """Why the framework refuses this setting; empty when it does not."""
         return []
 
+    def _cautions(self, s):
+        """What the framework's runtime makes of this setting with stride s, where it is not what was meant."""
+        return []
+
     @property
     def _shared(self):
         """What the framework can say only once for both axes."""
@@ -161,6 +165,12 @@ class Onnx(Setting):
             nearest = _clamp(wanted, 1, largest)
             refusals.append(f"output_shape is {wanted}; it must be from 1 to {largest}, so the nearest is {nearest}")
         return refusals
+
+    def _cautions(self, s):
+        if self.output_padding < s:
+            return []
+        trouble = f"ONNX allows output_padding={self.output_padding} with stride {s}, ONNX Runtime does not"
+        return [f"{trouble}: it refuses what is not below the stride, and old versions compute wrong values"]
 
     @classmethod
     def _options(cls, axis):
@@ -280,7 +290,7 @@ class Jax(Setting):
     def _options(cls, axis):
         yield cls("SAME")
         yield cls("VALID")
-        # Zeros to add rather than crops: JAX before 0.9 has no use_consistent_padding.
+        # Zeros to add rather than crops, since older JAX has no use_consistent_padding.
         reach = axis.k_eff - 1
         yield cls((reach - axis.crop_lo, reach - axis.crop_hi))
 
@@ -374,7 +384,7 @@ def _differences(setting, axis):
         steps = f"{abs(earlier)} step{'s' * (abs(earlier) > 1)} {'earlier' if earlier > 0 else 'later'}"
         size = "" if growth else "the size is the same, but "
         sentences.append(f"{wish}; with {given} {size}everything lies {steps}")
-    return sentences
+    return sentences + setting._cautions(axis.s)
 
 
 def _in_words(crop):

@@ -92,8 +92,8 @@ def report(number, layer, x, torch):
     chosen = plan(x, layer.weight, None, layer.stride, layer.padding)
     g = chosen.problem.geometry
     ours = milliseconds(lambda: layer(x))
-    line = f"{g.h.n:>2}x{g.w.n:<2} -> {g.h.out:>2}x{g.w.out:<2}  {chosen.algorithm}, {chosen.macs / 1e6:.1f} M multiply-adds"
-    line += f", {ours:.1f} ms"
+    line = f"{g.h.n:>2}x{g.w.n:<2} -> {g.h.out:>2}x{g.w.out:<2}  {chosen.macs / 1e6:5.1f} M multiply-adds"
+    line += f"  {chosen.algorithm} {ours:.1f} ms"
     if torch is not None:
         operands = [torch.from_numpy(np.array(value)) for value in (x, layer.weight, layer.bias)]
         function = torch.nn.functional.conv_transpose2d
