@@ -12,7 +12,7 @@ from .borders import MODES, Border
 from .conventions import Torch, same
 from .dtypes import lookup
 from .errors import SettingError
-from .geometry import Axis, Geometry
+from .geometry import Axis, Geometry, check_channels, output_length
 
 AXES = ("height", "width")
 STRINGS = ("same", "same_lower", "valid")
@@ -44,15 +44,21 @@ class Settings:
             raise SettingError(
                 f"padding_mode is {padding_mode!r}; it must be 'zeros' or, beyond torch, one of {MODES[1:]}"
             )
+        # Types first, as in torch: what is not an integer is a TypeError whatever else is wrong.
+        pairs = {
+            "stride": pair(stride, "stride"),
+            "output_padding": pair(output_padding, "output_padding"),
+            "dilation": pair(dilation, "dilation"),
+        }
         groups = integer(groups, "groups")
         if groups < 1:
             raise SettingError(f"groups is {groups}; it must be at least 1")
         settings = cls(
-            positive(pair(stride, "stride"), "stride"),
+            positive(pairs["stride"], "stride"),
             parse_padding(padding),
-            not_negative(pair(output_padding, "output_padding"), "output_padding"),
+            not_negative(pairs["output_padding"], "output_padding"),
             groups,
-            positive(pair(dilation, "dilation"), "dilation"),
+            positive(pairs["dilation"], "dilation"),
             padding_mode,
         )
         settings._check_mode()
@@ -97,7 +103,10 @@ class Settings:
             raise SettingError(
                 f"input has {c_in} channels and weight takes {weight_shape[0]}: input is (n, c_in, h, w) = "
                 f"{input_shape}, weight is (c_in, c_out / groups, k_h, k_w) = {weight_shape}"
+                + _reordered(input_shape, weight_shape, self.groups)
             )
+        # The weight makes out_channels follow groups, so only in_channels can fail to be divided.
+        check_channels(c_in, c_in, self.groups)
         axes = [self.axis(i, size, k) for i, (size, k) in enumerate(zip(sizes, weight_shape[2:], strict=True))]
         return Geometry(n, c_in, weight_shape[1] * self.groups, self.groups, *axes)
 
@@ -122,18 +131,24 @@ class Settings:
             kernel: (k_h, k_w).
         """
         sizes = _output_sizes(output_size, len(input_shape))
-        plain = replace(self, output_padding=(0, 0))
-        least = [plain.axis(i, n, k).out for i, (n, k) in enumerate(zip(input_shape[-2:], kernel, strict=True))]
+        least = [self._least(i, n, k) for i, (n, k) in enumerate(zip(input_shape[-2:], kernel, strict=True))]
         slack = (0, 0) if self.padding in STRINGS[:2] else tuple(s - 1 for s in self.stride)
         for i, size in enumerate(sizes):
             if not least[i] <= size <= least[i] + slack[i]:
-                nearest = min(max(size, least[i]), least[i] + slack[i])
+                nearest = min(max(size, least[i], 1), least[i] + slack[i])
                 raise SettingError(
                     f"output_size asks for a {AXES[i]} of {size}; {input_shape[i - 2]} inputs under kernel "
                     f"{kernel[i]}, stride {self.stride[i]}, padding {self.padding!r}, dilation {self.dilation[i]} make "
                     f"{least[i]} to {least[i] + slack[i]}; the nearest is {nearest}"
                 )
         return replace(self, output_padding=tuple(size - low for size, low in zip(sizes, least, strict=True)))
+
+    def _least(self, number, n, k):
+        """The size with no output_padding; it may be below 1, where an output_padding can still make a size of it."""
+        if self.padding in STRINGS[:2]:
+            return n * self.stride[number]
+        lo, hi = (0, 0) if self.padding == "valid" else self.sides[number]
+        return output_length(n, k, self.stride[number], self.dilation[number], lo, hi)
 
 
 def _output_sizes(output_size, dimensions):
@@ -148,6 +163,19 @@ def _output_sizes(output_size, dimensions):
     return sizes[-2:]
 
 
+def _reordered(input_shape, weight_shape, groups):
+    """A guess at where the axes of operands that do not meet come from, as the end of a sentence; may be empty."""
+    if input_shape[1] == weight_shape[1] * groups:
+        if groups > 1:
+            return "; if the weight is a Conv2d's, (out, in / groups, k_h, k_w), exchange its channels in each group"
+        return "; if the weight is a Conv2d's, (out, in, k_h, k_w), weight.swapaxes(0, 1) puts it in place"
+    if groups == 1 and input_shape[1] == weight_shape[3]:
+        return "; if the weight is Keras's, (k_h, k_w, out, in), weight.transpose(3, 2, 0, 1) puts it in place"
+    if input_shape[3] == weight_shape[0]:
+        return "; if the input's channels are its last axis, np.moveaxis(input, -1, -3) puts them in place"
+    return ""
+
+
 def integer(value, name):
     """An int from an int-like; booleans are refused as torch refuses them."""
     if isinstance(value, bool | np.bool_):
@@ -155,7 +183,8 @@ def integer(value, name):
     try:
         return index(value)
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; it must be an integer, not {type(value).__name__}") from None
+        near = f"; {name}={int(value)} would do" if isinstance(value, float | np.floating) and value % 1 == 0 else ""
+        raise TypeError(f"{name} is {value!r}; it must be an integer, not {type(value).__name__}{near}") from None
 
 
 def pair(value, name):
@@ -170,12 +199,24 @@ def pair(value, name):
 def _two(value, name):
     if isinstance(value, str):
         raise TypeError(f"{name} is {value!r}; it must be an integer or a pair of integers")
-    if not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0:
+    if not _is_sequence(value):
         return (value, value)
     elements = tuple(value)
     if len(elements) not in (1, 2):
-        raise SettingError(f"{name} is {value!r} with {len(elements)} elements; give one, or two (height, width)")
+        shown = value if hasattr(value, "__len__") else elements
+        raise SettingError(f"{name} is {shown!r} with {len(elements)} elements; give one, or two (height, width)")
     return elements * (2 // len(elements))
+
+
+def _is_sequence(value):
+    return hasattr(value, "__iter__") and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
+
+
+def sizes(value, name):
+    """A tuple of integers from a sequence of sizes."""
+    if not _is_sequence(value):
+        raise TypeError(f"{name} is {value!r}; it must be a sequence of integers")
+    return tuple(integer(size, name) for size in value)
 
 
 def positive(values, name):
@@ -196,23 +237,28 @@ def parse_padding(padding):
     """A pair of ints from torch's forms, a pair of signed (lo, hi) pairs, or one of the known strings."""
     if isinstance(padding, str):
         if padding not in STRINGS:
+            near = f"; the nearest is {padding.lower()!r}" if padding.lower() in STRINGS else ""
             raise TypeError(
-                f"padding is {padding!r}; it must be an integer, a pair, a pair of (lo, hi), or one of {STRINGS}"
+                f"padding is {padding!r}; it must be an integer, a pair, a pair of (lo, hi), or one of {STRINGS}{near}"
             )
         return padding
     elements = _two(padding, "padding")
-    if any(hasattr(element, "__iter__") and getattr(element, "ndim", 1) for element in elements):
+    if any(_is_sequence(element) for element in elements):
         return tuple(_sides(element) for element in elements)
-    return not_negative(pair(elements, "padding"), "padding")
+    values = pair(elements, "padding")
+    if min(values) < 0:
+        sides = tuple((value, value) for value in values)
+        raise SettingError(f"padding is {values}; it must be at least 0 on both axes, or signed crops such as {sides}")
+    return values
 
 
 def _sides(element):
-    if isinstance(element, str) or not hasattr(element, "__iter__"):
+    if not _is_sequence(element):
         raise TypeError(f"padding mixes {element!r} with a pair; give two integers or two (lo, hi) pairs")
-    lo, *rest = (integer(value, "padding") for value in element)
-    if len(rest) != 1:
-        raise SettingError(f"padding of one axis is {tuple(element)!r}; it must be (lo, hi), each a signed integer")
-    return lo, rest[0]
+    sides = tuple(integer(value, "padding") for value in element)
+    if len(sides) != 2:
+        raise SettingError(f"padding of one axis is {sides}; it must be (lo, hi), each a signed integer")
+    return sides
 
 
 def as_array(value, name):
@@ -222,8 +268,9 @@ def as_array(value, name):
         TypeError: for masked arrays and tensors of other frameworks.
         NotImplementedError: for dtypes that are not supported.
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.filled(0)")
+    if value is None:
+        raise TypeError(f"{name} is None; it must be an array")
+    refuse_masked(value, name)
     if type(value).__module__.split(".")[0] == "torch":
         raise TypeError(f"{name} is a torch tensor; pass {name}.detach().numpy()")
     array = np.asarray(value)
@@ -231,14 +278,22 @@ def as_array(value, name):
     return array
 
 
+def refuse_masked(value, name):
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.filled(0)")
+
+
 def agree(**arrays):
     """Refuse operands of different dtypes; None is skipped. Nothing is promoted, as in torch."""
     (first, a), *others = [(name, array) for name, array in arrays.items() if array is not None]
     for name, b in others:
         if a.dtype.name != b.dtype.name:
+            cure = f"{name}.astype({a.dtype.name!r}) does it"
+            if name != "bias":
+                cure = f"either {first}.astype({b.dtype.name!r}) or {cure}"
             raise SettingError(
                 f"{first} has dtype {a.dtype.name} and {name} {b.dtype.name}; they must agree, since nothing is "
-                f"promoted. Either {first}.astype({b.dtype.name!r}) or {name}.astype({a.dtype.name!r}) does it"
+                f"promoted: {cure}"
             )
 
 
@@ -266,7 +321,8 @@ def parse_bias(bias, channels):
         return None
     bias = as_array(bias, "bias")
     if bias.shape != (channels,):
-        raise SettingError(f"bias has shape {bias.shape}; it must be ({channels},), one value per output channel")
+        near = "; a stride is passed as stride=" if bias.ndim == 0 else ""
+        raise SettingError(f"bias has shape {bias.shape}; it must be ({channels},), one value per output channel{near}")
     return bias
 
 
@@ -299,16 +355,39 @@ def check_out(out, shape, dtype, operands):
     """Refuse an `out` of another shape or dtype, read-only, overlapping itself or an operand."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is {type(out).__name__}; it must be a NumPy array")
+    refuse_masked(out, "out")
     if out.shape != tuple(shape) or out.dtype.name != dtype:
         raise SettingError(f"out is {out.dtype.name} {out.shape}; it must be {dtype} {tuple(shape)}")
     if not out.flags.writeable:
         raise SettingError("out is read-only; pass a writeable array")
-    if any(stride == 0 and size > 1 for stride, size in zip(out.strides, out.shape, strict=True)):
-        raise SettingError(f"out is broadcast (strides {out.strides}); its elements must be distinct")
+    if _overlaps_itself(out):
+        raise SettingError(f"out overlaps itself (strides {out.strides}); its elements must be distinct")
     for operand in operands:
         if operand is not None and _overlap(out, operand):
             raise SettingError("out overlaps an operand in memory; pass a separate array, or a copy of the operand")
     return out
+
+
+def _overlaps_itself(array):
+    """Whether two elements share memory; each stride reaching beyond all shorter ones is the usual proof that not."""
+    if not array.size:
+        return False
+    axes = sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1)
+    reach = array.itemsize
+    for stride, size in axes:
+        if stride < reach:
+            return _elements_meet(axes, array.itemsize)
+        reach += stride * (size - 1)
+    return False
+
+
+def _elements_meet(axes, itemsize):
+    """The same for interleaved strides, by looking at every address."""
+    addresses = np.zeros(1, np.int64)
+    for stride, size in axes:
+        addresses = np.add.outer(addresses, stride * np.arange(size)).ravel()
+    addresses.sort()
+    return bool((np.diff(addresses) < itemsize).any())
 
 
 def _overlap(a, b):

@@ -52,4 +52,4 @@ def lookup(dtype, name="input"):
 
 
 def _nearest(dtype):
-    return {"i": "int64", "u": "int64", "b": "float32", "c": "complex128"}.get(dtype.kind, "float64")
+    return {"i": "int64", "u": "float32", "b": "float32", "c": "complex128"}.get(dtype.kind, "float64")

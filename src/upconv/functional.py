@@ -6,7 +6,7 @@ from . import arguments
 from .arguments import Settings
 from .dtypes import lookup
 from .errors import SettingError
-from .geometry import Axis, Geometry
+from .geometry import Axis, Geometry, check_channels
 from .planning import AUTO, choose
 from .problem import Problem
 
@@ -141,6 +141,8 @@ def _undone(settings, shape, weight_shape):
             f"input has {c} channels; weight {weight_shape} with groups={settings.groups} takes "
             f"{c_group * settings.groups}"
         )
+    # The transposed geometry would speak of its own inputs, which are the convolution's outputs.
+    check_channels(c, c_out, settings.groups)
     axes = [_undone_axis(settings, number, sizes[number], kernel[number]) for number in (0, 1)]
     return Geometry(n, c_out, c, settings.groups, *axes)
 

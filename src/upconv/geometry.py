@@ -157,8 +157,9 @@ def check_channels(c_in, c_out, groups):
     for channels, name in ((c_in, "in_channels"), (c_out, "out_channels")):
         if channels < 1:
             raise SettingError(f"{name} is {channels}; it must be at least 1")
+    for channels, name in ((c_in, "in_channels"), (c_out, "out_channels")):
         if channels % groups:
-            divisor = max(g for g in range(1, min(groups, channels) + 1) if channels % g == 0)
+            divisor = max(g for g in range(1, groups) if c_in % g == c_out % g == 0)
             raise SettingError(f"{name} is {channels}, which groups={groups} does not divide; groups={divisor} would")
 
 

@@ -125,6 +125,8 @@ def conv_transpose2d_backward(
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
     x, is_batched = arguments.batched(_differentiable(input, "input"))
     w = arguments.check_weight(_differentiable(weight, "weight"))
+    if isinstance(output_mask, bool):
+        raise TypeError(f"output_mask is {output_mask}; it must be three booleans, for input, weight and bias")
     mask = tuple(output_mask)
     if len(mask) != 3:
         raise SettingError(f"output_mask has {len(mask)} elements; it must have 3: for input, weight and bias")
@@ -185,7 +187,7 @@ def _differentiable(value, name):
 
 def _shape(value, lengths, name):
     """(shape with a batch axis, whether it had one) from a sequence of sizes."""
-    shape = tuple(arguments.integer(size, name) for size in value)
+    shape = arguments.sizes(value, name)
     if len(shape) not in lengths:
         raise SettingError(f"{name} is {shape}; it must have {' or '.join(map(str, lengths))} sizes")
     return (shape, True) if len(shape) == 4 else ((1, *shape), False)

@@ -72,7 +72,7 @@ class ConvTranspose2d:
         self.kernel_size = arguments.positive(arguments.pair(kernel_size, "kernel_size"), "kernel_size")
         if device not in (None, "cpu"):
             raise SettingError(f"device is {device!r}; this layer lives in NumPy, so it must be None or 'cpu'")
-        self._dtype = np.dtype(np.float32 if dtype is None else dtype)
+        self._dtype = _dtype(dtype)
         if not lookup(self._dtype, "the layer").differentiable:
             raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
         self._weight, self._bias = self._initial(np.random.default_rng(rng), bias)
@@ -130,6 +130,7 @@ class ConvTranspose2d:
         self._bias = None if value is None else self._accept("bias", value, (self.out_channels,))
 
     def _accept(self, name, value, shape):
+        arguments.refuse_masked(value, name)
         value = np.asarray(value)
         arguments.check_shape(value, shape, name)
         if not np.can_cast(value.dtype, self._dtype, "same_kind"):
@@ -159,7 +160,7 @@ class ConvTranspose2d:
         missing, unexpected = sorted(shapes.keys() - state_dict.keys()), sorted(state_dict.keys() - shapes.keys())
         if strict and (missing or unexpected):
             raise SettingError(
-                f"state_dict lacks {missing} and has unknown {unexpected}; this layer has {sorted(shapes)}"
+                f"state_dict lacks {missing} and has unknown {unexpected}; it must have {sorted(shapes)}"
             )
         loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}
         self._weight = loaded.get("weight", self._weight)
@@ -190,27 +191,40 @@ class ConvTranspose2d:
 
     @property
     def stride(self):
+        """(height, width): how far apart the inputs lie on the canvas."""
         return self._settings.stride
 
     @property
     def padding(self):
+        """What is cut off: a pair of integers, a pair of signed (lo, hi) crops, or a word."""
         return self._settings.padding
 
     @property
     def output_padding(self):
+        """(height, width): extra outputs at the end."""
         return self._settings.output_padding
 
     @property
     def dilation(self):
+        """(height, width): how far apart the taps lie on the canvas."""
         return self._settings.dilation
 
     @property
     def groups(self):
+        """Number of independent groups of channels."""
         return self._settings.groups
 
     @property
     def padding_mode(self):
+        """How a padded border is folded back; "zeros" as in torch, which drops it."""
         return self._settings.padding_mode
+
+
+def _dtype(value):
+    try:
+        return np.dtype(np.float32 if value is None else value)
+    except TypeError:
+        raise TypeError(f"dtype is {value!r}; it must be a dtype of NumPy, such as 'float32'") from None
 
 
 def _private(array):

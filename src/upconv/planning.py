@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from . import arguments
 from .algorithms import ALGORITHMS, BY_NAME_ONLY
 from .arguments import Settings
@@ -31,6 +33,13 @@ class Plan:
         problem: the operation, its geometry, dtype and memory layout.
         algorithm: name of the algorithm chosen.
         candidates: every algorithm's answer, in the order of preference.
+
+    >>> import numpy as np
+    >>> made = plan((1, 1, 2, 2), (1, 1, 2, 2), dtype="float64")
+    >>> made(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)))
+    array([[[[1., 2., 1.],
+             [2., 4., 2.],
+             [1., 2., 1.]]]])
     """
 
     problem: Problem
@@ -53,7 +62,12 @@ class Plan:
         return ALGORITHMS[self.algorithm].workspace_bytes(self.problem)
 
     def __call__(self, x, w, b=None, out=None):
-        """Run the plan on operands (n, c, h, w) of the planned shapes and dtype; strides are free.
+        """Run the plan on operands of the planned shapes and dtype; strides are free.
+
+        Args:
+            x, w: the two operands; for a forward plan input and weight, in the shapes that the plan shows.
+            b: one value per channel of the result, or None.
+            out: array to write into, or None for a new one.
 
         Returns:
             The result, or `out` if it was given.
@@ -73,11 +87,22 @@ class Plan:
         return out
 
     def run(self, a, b, bias, out):
-        """Compute into `out` without any check: for callers that have checked everything."""
+        """Compute without any check: for callers that have checked everything.
+
+        Args:
+            a, b: the operands, 4-D, of the problem's shapes and dtype, in any byte order and strides.
+            bias: one value per channel of the result, or None.
+            out: array of the result's shape and dtype, which is filled.
+
+        Returns:
+            None.
+        """
         if out.size:
             native = arguments.native
             target, bias = native(out), None if bias is None else native(bias)
-            ALGORITHMS[self.algorithm].run(self.problem, native(a), native(b), bias, target)
+            # An infinity times zero is part of the contract, not worth a warning.
+            with np.errstate(invalid="ignore", over="ignore"):
+                ALGORITHMS[self.algorithm].run(self.problem, native(a), native(b), bias, target)
             if target is not out:
                 out[...] = target
 
@@ -127,6 +152,8 @@ def plan(
     (x, x_shape), (w, w_shape) = _array_or_shape(input, "input"), _array_or_shape(weight, "weight")
     geometry = settings.geometry(x_shape, w_shape)
     arrays = [array for array in (x, w) if array is not None]
+    if len(arrays) == 2:
+        arguments.agree(input=x, weight=w)
     name = lookup(dtype or "float32").name if not arrays else arrays[0].dtype.name
     layout = arguments.layout(*arrays, is_batched=True)
     return choose(Problem("forward", geometry, name, "nhwc" if channels_last else layout), algorithm)
@@ -137,7 +164,7 @@ def _array_or_shape(value, name):
         array = arguments.as_array(value, name)
         shape = array.shape
     else:
-        array, shape = None, tuple(arguments.integer(size, name) for size in value)
+        array, shape = None, arguments.sizes(value, name)
     if len(shape) != 4:
         raise SettingError(f"{name} has shape {shape}; a plan needs all 4 sizes")
     return array, shape

@@ -16,6 +16,13 @@ from .geometry import Axis, Geometry
 def scatter(geometry, x, w, bias=None):
     """Scatter form: every input value stamps the kernel onto the output.
 
+    Args:
+        geometry: sizes, crops, strides, dilations and groups.
+        x, w, bias: input, weight, and one value per output channel or None.
+
+    Returns:
+        y, (n, c_out, h_out, w_out).
+
     >>> x, w = np.ones((1, 1, 1, 2)), np.ones((1, 1, 1, 3))
     >>> scatter(Geometry(1, 1, 1, 1, Axis(1, 1), Axis(2, 3, s=2)), x, w)
     array([[[[1., 1., 2., 1., 1.]]]])
@@ -31,6 +38,13 @@ def scatter(geometry, x, w, bias=None):
 
 def gather(geometry, x, w, bias=None):
     """Gather form: every output value collects the inputs whose stamps cover it. The same sums as `scatter`.
+
+    Args:
+        geometry: sizes, crops, strides, dilations and groups.
+        x, w, bias: input, weight, and one value per output channel or None.
+
+    Returns:
+        y, (n, c_out, h_out, w_out).
 
     >>> x, w = np.ones((1, 1, 1, 2)), np.ones((1, 1, 1, 3))
     >>> gather(Geometry(1, 1, 1, 1, Axis(1, 1), Axis(2, 3, s=2)), x, w)
@@ -52,6 +66,13 @@ def grad_input(geometry, grad_y, w):
 
     The gradient of a real loss in torch's sense, so a complex weight enters conjugated.
 
+    Args:
+        geometry: sizes, crops, strides, dilations and groups.
+        grad_y, w: gradient in the output, and weight.
+
+    Returns:
+        grad_x, (n, c_in, h, w).
+
     >>> grad_input(Geometry(1, 1, 1, 1, Axis(1, 1), Axis(2, 3, s=2)), np.ones((1, 1, 1, 5)), np.ones((1, 1, 1, 3)))
     array([[[[3., 3.]]]])
     """
@@ -66,6 +87,13 @@ def grad_input(geometry, grad_y, w):
 
 def grad_weight(geometry, x, grad_y):
     """Gradient in the weight: correlates `grad_y` with the (conjugated) input.
+
+    Args:
+        geometry: sizes, crops, strides, dilations and groups.
+        x, grad_y: input, and gradient in the output.
+
+    Returns:
+        grad_w, (c_in, c_out // groups, k_h, k_w).
 
     >>> grad_weight(Geometry(1, 1, 1, 1, Axis(1, 1), Axis(2, 3, s=2)), np.ones((1, 1, 1, 2)), np.ones((1, 1, 1, 5)))
     array([[[[2., 2., 2.]]]])

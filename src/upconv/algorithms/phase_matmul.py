@@ -20,8 +20,9 @@ from numpy.lib.stride_tricks import as_strided
 from ..phases import input_segments, phases
 
 BAND_BYTES = 4 << 20
-# Rounding errors grow with the length of a sum; longer ones are cut into parts that are added up separately.
-LONGEST_SUM = 512
+# Rounding errors grow with the length of a sum; longer ones are cut into parts that are added up separately. The
+# library below adds in an order of its own, so its parts are kept shorter than a kernel of ours would need.
+LONGEST_SUM = 128
 # An unremarkable core: the constants only have to put NumPy's products in the right order beside other algorithms.
 MACS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_PRODUCT = 3e10, 4e9, 2e-5
 
@@ -39,11 +40,10 @@ def cost(problem):
 
 
 def workspace_bytes(problem):
-    """The copied band, the product of the band, and the weight in its computing type."""
-    size = np.dtype(problem.row.compute).itemsize
+    """The copied band, its product and the part being added to it, and the packed weight with the taps in use."""
     g = problem.geometry
     weight = g.c_in * (g.c_out // g.groups) * g.h.k * g.w.k
-    return 2 * BAND_BYTES + 2 * weight * size
+    return 4 * BAND_BYTES + 2 * weight * np.dtype(problem.row.compute).itemsize
 
 
 def run(problem, a, b, bias, out):

@@ -1,0 +1,16 @@
+"""Fixtures and settings that every test shares."""
+
+import pytest
+from compare import poison
+from hypothesis import settings
+
+# The same examples in every run, and no clock: a slow machine must not fail a right answer.
+settings.register_profile("upconv", derandomize=True, deadline=None, max_examples=100, database=None)
+settings.load_profile("upconv")
+
+
+@pytest.fixture
+def poisoned():
+    """Fresh NumPy memory holds NaN for the whole test."""
+    with poison():
+        yield

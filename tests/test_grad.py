@@ -1,0 +1,270 @@
+"""The gradients: against the definition, as adjoints of the forward call, by finite differences, and their checks."""
+
+import numpy as np
+import pytest
+from require import require
+
+from upconv import SettingError, conv2d, conv_transpose2d, grad, reference
+from upconv.geometry import Axis, Geometry
+
+DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+NAMES = ("stride", "padding", "output_padding", "groups", "dilation")
+# (input, weight, stride, padding, output_padding, groups, dilation)
+CASES = [
+    ((2, 3, 4, 5), (3, 2, 3, 2), (1, 1), (0, 0), (0, 0), 1, (1, 1)),
+    ((1, 4, 3, 3), (4, 3, 4, 4), (2, 2), (1, 1), (0, 0), 2, (1, 1)),
+    ((1, 2, 4, 3), (2, 1, 3, 3), (2, 3), (1, 0), (1, 2), 1, (1, 1)),
+    ((2, 4, 3, 4), (4, 1, 3, 2), (2, 1), (2, 0), (1, 0), 4, (2, 3)),
+    ((1, 2, 2, 5), (2, 2, 2, 3), (6, 4), (1, 2), (3, 1), 1, (4, 6)),
+]
+
+
+def settings_of(case):
+    return dict(zip(NAMES, case[2:], strict=True))
+
+
+def geometry_of(case):
+    shape, weight_shape, s, p, op, groups, d = case
+    axes = [Axis(shape[2 + i], weight_shape[2 + i], s[i], d[i], p[i], p[i] - op[i]) for i in (0, 1)]
+    return Geometry(shape[0], shape[1], weight_shape[1] * groups, groups, *axes)
+
+
+def draw(name, *shapes, seed=0):
+    dtype = require("ml_dtypes").bfloat16 if name == "bfloat16" else np.dtype(name)
+    rng = np.random.default_rng(seed)
+    values = [rng.standard_normal(shape) for shape in shapes]
+    if name.startswith("complex"):
+        values = [value + 1j * rng.standard_normal(value.shape) for value in values]
+    return [np.asarray(value).astype(dtype) for value in values]
+
+
+def operands(case, name="float64"):
+    return draw(name, case[0], case[1], geometry_of(case).output_shape)
+
+
+def backward(gy, x, w, **settings):
+    return grad.conv_transpose2d_backward(gy, x, w, **settings)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_three_gradients_are_those_of_the_definition(case):
+    x, w, gy = operands(case)
+    geometry = geometry_of(case)
+    gx, gw, gb = backward(gy, x, w, **settings_of(case))
+    np.testing.assert_allclose(gx, reference.grad_input(geometry, gy, w), atol=1e-12)
+    np.testing.assert_allclose(gw, reference.grad_weight(geometry, x, gy), atol=1e-12)
+    np.testing.assert_allclose(gb, gy.sum((0, 2, 3)), atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_gradient_alone_is_the_one_of_the_joint_pass(case):
+    x, w, gy = operands(case)
+    gx, gw, _ = backward(gy, x, w, **settings_of(case))
+    settings = settings_of(case)
+    assert np.array_equal(grad.conv_transpose2d_input(x.shape, w, gy, **settings), gx)
+    assert np.array_equal(grad.conv_transpose2d_weight(x, w.shape, gy, **settings), gw)
+    positional = (settings[name] for name in NAMES)
+    assert np.array_equal(grad.conv_transpose2d_input(x.shape, w, gy, *positional), gx)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_gradients_are_the_adjoints_of_the_forward_call(case):
+    x, w, gy = operands(case)
+    forward = np.vdot(gy, conv_transpose2d(x, w, **settings_of(case)))
+    gx, gw, _ = backward(gy, x, w, **settings_of(case))
+    np.testing.assert_allclose([np.vdot(gx, x), np.vdot(gw, w)], [forward, forward], rtol=1e-11)
+
+
+MODES = [
+    {"padding_mode": mode, "padding": p} for mode in ("circular", "reflect", "replicate") for p in (1, ((2, 0), (0, 1)))
+]
+BEYOND = [{"padding": "same"}, {"padding": "same_lower"}, {"padding": ((-2, 1), (1, -3))}, *MODES]
+
+
+@pytest.mark.parametrize("settings", [{}, {"padding": 1, "output_padding": (0, 1)}, *BEYOND], ids=str)
+def test_the_gradients_agree_with_finite_differences(settings):
+    settings = {"stride": (2, 2), "dilation": (1, 2), "groups": 2, **settings}
+    rng = np.random.default_rng(3)
+    values = [rng.standard_normal(shape) for shape in ((2, 2, 3, 4), (2, 2, 3, 2), (4,))]
+    gy = rng.standard_normal(conv_transpose2d(*values, **settings).shape)
+    found = backward(gy, *values[:2], **settings)
+    for which, gradient in enumerate(found):
+        direction = rng.standard_normal(values[which].shape)
+        ends = []
+        for step in (1.0, -1.0):
+            moved = [value + step * direction if i == which else value for i, value in enumerate(values)]
+            ends.append(np.vdot(gy, conv_transpose2d(*moved, **settings)))
+        # The call is linear in each operand, so a long step has no error but rounding.
+        np.testing.assert_allclose(np.vdot(gradient, direction), (ends[0] - ends[1]) / 2, rtol=1e-10)
+
+
+@pytest.mark.parametrize("settings", BEYOND, ids=str)
+def test_the_supersets_of_padding_have_one_gradient_however_it_is_asked_for(settings):
+    settings = {"stride": 2, **settings}
+    x, w = draw("float64", (1, 2, 4, 5), (2, 3, 3, 3))
+    (gy,) = draw("float64", conv_transpose2d(x, w, **settings).shape, seed=1)
+    gx, gw, gb = backward(gy, x, w, **settings)
+    assert np.array_equal(grad.conv_transpose2d_input(x.shape, w, gy, **settings), gx)
+    assert np.array_equal(grad.conv_transpose2d_weight(x, w.shape, gy, **settings), gw)
+    np.testing.assert_allclose(gb, gy.sum((0, 2, 3)))
+
+
+def test_the_gradient_in_the_input_is_the_ordinary_convolution():
+    x, w, gy = operands(CASES[1])
+    settings = settings_of(CASES[1])
+    del settings["output_padding"]
+    np.testing.assert_allclose(grad.conv_transpose2d_input(x.shape, w, gy, **settings), conv2d(gy, w, **settings))
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_each_dtype_gives_its_own(name):
+    x, w, gy = operands(CASES[1], name)
+    wide = [array.astype(np.complex128 if name.startswith("complex") else np.float64) for array in (gy, x, w)]
+    eps = {"float16": 2.0**-10, "bfloat16": 2.0**-7}.get(name, 1e-5)
+    found, exact = backward(gy, x, w, **settings_of(CASES[1])), backward(*wide, **settings_of(CASES[1]))
+    for value, expected in zip(found, exact, strict=True):
+        assert value.dtype == x.dtype
+        np.testing.assert_allclose(value.astype(expected.dtype), expected, atol=eps * np.abs(expected).max())
+
+
+def test_complex_gradients_are_those_of_a_real_loss():
+    x, w, gy = operands(CASES[0], "complex128")
+    gx, gw, _ = backward(gy, x, w)
+    rng = np.random.default_rng(0)
+    dx, dw = (rng.standard_normal(a.shape) + 1j * rng.standard_normal(a.shape) for a in (x, w))
+    # d Re<gy, y> in a direction is Re<gradient, direction>, where <a, b> conjugates a.
+    np.testing.assert_allclose(np.vdot(gx, dx).real, np.vdot(gy, conv_transpose2d(dx, w)).real, rtol=1e-10)
+    np.testing.assert_allclose(np.vdot(gw, dw).real, np.vdot(gy, conv_transpose2d(x, dw)).real, rtol=1e-10)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_without_a_batch_the_gradient_in_the_input_has_none(mode):
+    settings = {"stride": 2, "padding": 1, "padding_mode": mode}
+    x, w = draw("float64", (3, 4, 5), (3, 2, 3, 2))
+    (gy,) = draw("float64", conv_transpose2d(x, w, **settings).shape, seed=1)
+    gx, gw, gb = backward(gy, x, w, **settings)
+    batched = backward(gy[None], x[None], w, **settings)
+    assert gx.shape == x.shape
+    assert np.array_equal(gx, batched[0][0])
+    assert np.array_equal(gw, batched[1])
+    assert np.array_equal(gb, batched[2])
+    assert np.array_equal(grad.conv_transpose2d_input(x.shape, w, gy, **settings), gx)
+    assert np.array_equal(grad.conv_transpose2d_weight(x, w.shape, gy, **settings), gw)
+
+
+@pytest.mark.parametrize("mask", [(True, False, True), (False, True, False), (0, 0, 0), [1, 1, 0]])
+def test_output_mask_leaves_out_what_is_not_wanted(mask):
+    x, w, gy = operands(CASES[0])
+    found, full = backward(gy, x, w, output_mask=mask), backward(gy, x, w)
+    for wanted, value, expected in zip(mask, found, full, strict=True):
+        assert np.array_equal(value, expected) if wanted else value is None
+
+
+def test_an_empty_batch_has_gradients_of_zero():
+    gx, gw, gb = backward(np.ones((0, 2, 6, 6)), np.ones((0, 3, 4, 4)), np.ones((3, 2, 3, 3)))
+    assert gx.shape == (0, 3, 4, 4)
+    assert gw.shape == (3, 2, 3, 3)
+    assert not gw.any()
+    assert gb.tolist() == [0, 0]
+
+
+def test_inputs_and_weights_that_reach_no_output_have_a_gradient_of_zero():
+    gx, gw, _ = backward(np.ones((1, 1, 1, 1)), np.ones((1, 1, 3, 3)), np.ones((1, 1, 1, 1)), padding=1)
+    assert np.array_equal(gx[0, 0], [[0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert gw.item() == 1
+    _, gw, _ = backward(np.ones((1, 1, 2, 2)), np.ones((1, 1, 1, 1)), np.ones((1, 1, 4, 4)), padding=1)
+    assert np.array_equal(gw[0, 0], np.pad(np.ones((2, 2)), 1))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_nan_in_the_gradient_reaches_what_it_reaches_in_the_definition(value):
+    x, w, gy = operands(CASES[2])
+    gy[0, 0, -1, -1] = value
+    gx, gw, gb = backward(gy, x, w, **settings_of(CASES[2]))
+    geometry = geometry_of(CASES[2])
+    assert np.array_equal(np.isfinite(gx), np.isfinite(reference.grad_input(geometry, gy, w)))
+    assert np.array_equal(np.isfinite(gw), np.isfinite(reference.grad_weight(geometry, x, gy)))
+    assert not np.isfinite(gb[0])
+
+
+def last(array):
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def is_last(array):
+    return array.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("which", "expected"), [(0, (True, True)), (1, (False, True)), (2, (True, False)), (None, (False, False))]
+)
+def test_each_gradient_lies_channels_last_if_one_of_its_own_operands_does(which, expected):
+    x, w, gy = operands(CASES[0])
+    arrays = [last(array) if i == which else array for i, array in enumerate((gy, x, w))]
+    gx, gw, _ = backward(*arrays)
+    assert (is_last(gx), is_last(gw)) == expected
+    np.testing.assert_allclose(gx, backward(gy, x, w)[0])
+    np.testing.assert_allclose(gw, backward(gy, x, w)[1])
+
+
+@pytest.mark.parametrize("name", ["float16", "float32", "float64", "complex64"])
+def test_operands_of_any_strides_and_byte_order_give_the_same(name):
+    x, w, gy = operands(CASES[3], name)
+    expected = backward(gy, x, w, **settings_of(CASES[3]))
+    swapped = [array.astype(array.dtype.newbyteorder(">")) for array in (gy, x, w)]
+    turned = [array[..., ::-1].copy()[..., ::-1] for array in (gy, x, w)]
+    fortran = [np.asfortranarray(array) for array in (gy, x, w)]
+    for arrays in (swapped, turned, fortran):
+        found = backward(*arrays, **settings_of(CASES[3]))
+        for value, right in zip(found, expected, strict=True):
+            assert value.dtype == right.dtype
+            np.testing.assert_allclose(value, right, rtol=1e-2 if name == "float16" else 1e-4, atol=1e-2)
+
+
+def test_the_gradient_in_the_bias_is_summed_wide():
+    gy = np.array([2.0**25, 1, -(2.0**25)], np.float32).reshape(1, 1, 1, 3)
+    gb = backward(gy, np.ones((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32))[2]
+    assert gb.dtype == np.float32
+    assert gb.item() == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "fragments"),
+    [
+        (lambda x, w, gy: backward(gy[..., 1:], x, w), SettingError, ("grad_output", "(2, 2, 6, 5)", "(2, 2, 6, 6)")),
+        (lambda x, w, gy: backward(gy[0], x, w), SettingError, ("grad_output", "(2, 2, 6, 6)")),
+        (lambda x, w, gy: backward(gy, x[0], w), SettingError, ("grad_output", "(2, 6, 6)")),
+        (lambda x, w, gy: backward(gy.astype(np.float32), x, w), SettingError, ("float32", "float64")),
+        (lambda x, w, gy: backward(gy, x, w.astype(np.float32)), SettingError, ("float32", "float64")),
+        (lambda x, w, gy: backward(gy, x[:, :2], w), SettingError, ("2 channels", "takes 3")),
+        (lambda x, w, gy: backward(gy, x, w, stride=0), SettingError, ("stride is (0, 0)",)),
+        (lambda x, w, gy: backward(gy, x, w, output_padding=1), SettingError, ("output_padding is 1", "at most 0")),
+        (lambda x, w, gy: backward(gy, x, w, padding_mode="mirror"), ValueError, ("'mirror'", "circular")),
+        (lambda x, w, gy: backward(gy, x, w, output_mask=(1, 1)), SettingError, ("2 elements", "3")),
+        (lambda x, w, gy: backward(gy, x, w, output_mask=True), TypeError, ("output_mask is True",)),
+        (lambda x, w, gy: backward(np.ma.array(gy), x, w), TypeError, ("grad_output is a masked array",)),
+        (lambda x, w, gy: grad.conv_transpose2d_input((4, 5), w, gy), SettingError, ("input_size is (4, 5)", "3 or 4")),
+        (lambda x, w, gy: grad.conv_transpose2d_input(5, w, gy), TypeError, ("input_size is 5",)),
+        (lambda x, w, gy: grad.conv_transpose2d_input((2, 3, 4.0, 5), w, gy), TypeError, ("input_size is 4.0",)),
+        (lambda x, w, gy: grad.conv_transpose2d_input((-2, 3, 4, 5), w, gy), SettingError, ("batch size is -2",)),
+        (lambda x, w, gy: grad.conv_transpose2d_input((2, 3, 0, 5), w, gy), SettingError, ("input size is 0",)),
+        (lambda x, w, gy: grad.conv_transpose2d_weight(x, (3, 2, 3), gy), SettingError, ("weight_size is (3, 2, 3)",)),
+        (lambda x, w, gy: grad.conv_transpose2d_weight(x, (3, 2, 3, 3), gy), SettingError, ("grad_output",)),
+        (lambda x, w, gy: grad.conv_transpose2d_weight(x, w.shape, gy, groups=2), ValueError, ("groups=2",)),
+    ],
+    ids=range(20),
+)  # fmt: skip
+def test_gradients_refuse_what_the_forward_call_refuses_and_what_does_not_fit_it(call, error, fragments):
+    with pytest.raises(error) as caught:
+        call(*operands(CASES[0]))
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_integers_have_no_gradients(which):
+    arrays = list(operands(CASES[0]))
+    arrays[which] = arrays[which].astype(np.int64)
+    x, w, gy = arrays
+    with pytest.raises(NotImplementedError, match="int64, which has no gradients"):
+        backward(gy, x, w)

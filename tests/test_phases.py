@@ -1,0 +1,102 @@
+"""Phases and segments against brute force: they walk every triple that meets, once, and only those."""
+
+from math import gcd
+
+from cases import CASES
+from test_geometry import AXES, triples
+
+from upconv.geometry import Axis, ceil_div
+from upconv.phases import input_segments, phases
+
+EVERY = [*AXES, *(axis for case in CASES for axis in (case.geometry().h, case.geometry().w))]
+
+
+def walked(segments):
+    """(place, tap, neighbour) for every product that the segments describe."""
+    return [
+        (s.start + j * s.step, t, s.source + j * s.source_step + a * s.tap_step)
+        for s in segments
+        for j in range(s.count)
+        for a, t in enumerate(s.taps)
+    ]
+
+
+def places(segments):
+    return [s.start + j * s.step for s in segments for j in range(s.count)]
+
+
+def test_phases_walk_every_triple_exactly_once():
+    for axis in EVERY:
+        seen = walked([segment for phase in phases(axis) for segment in phase.segments])
+        assert len(seen) == len(set(seen)), axis
+        assert {(i, t, o) for o, t, i in seen} == triples(axis), axis
+
+
+def test_input_segments_walk_every_triple_exactly_once():
+    for axis in EVERY:
+        seen = walked(input_segments(axis))
+        assert len(seen) == len(set(seen)), axis
+        assert set(seen) == triples(axis), axis
+
+
+def test_every_output_and_every_input_belongs_to_one_segment():
+    """Also those that nothing reaches, since they hold the bias."""
+    for axis in EVERY:
+        outputs = places([segment for phase in phases(axis) for segment in phase.segments])
+        assert sorted(outputs) == list(range(axis.out)), axis
+        assert places(input_segments(axis)) == list(range(axis.n)), axis
+
+
+def test_the_slice_of_a_segment_is_its_places():
+    for axis in EVERY:
+        for phase in phases(axis):
+            for segment in phase.segments:
+                assert list(range(axis.out))[segment.places] == places([segment])
+
+
+def test_a_phase_is_a_residue_class_of_the_canvas():
+    for axis in EVERY:
+        found = phases(axis)
+        assert len({phase.residue for phase in found}) == len(found) == min(axis.s, axis.out)
+        for number, phase in enumerate(found):
+            assert phase.start == number
+            assert phase.count == len(range(phase.start, axis.out, axis.s)) == sum(s.count for s in phase.segments)
+            for place in places(phase.segments):
+                assert (place + axis.crop_lo) % axis.s == phase.residue
+
+
+def test_the_residue_selects_the_taps():
+    """Holes where gcd(stride, dilation) does not divide it; elsewhere floor or ceil of k*g/s taps."""
+    for axis in EVERY:
+        g = gcd(axis.s, axis.d)
+        for phase in phases(axis):
+            assert list(phase.taps) == [t for t in range(axis.k) if (t * axis.d - phase.residue) % axis.s == 0]
+            if phase.residue % g:
+                assert not phase.taps
+            else:
+                assert len(phase.taps) in (axis.k * g // axis.s, ceil_div(axis.k * g, axis.s))
+
+
+def test_segments_within_a_phase_differ_in_taps_and_the_interior_has_them_all():
+    for axis in EVERY:
+        for phase in phases(axis):
+            neighbours = zip(phase.segments, phase.segments[1:], strict=False)
+            assert all(one.taps != other.taps for one, other in neighbours), axis
+            full = [segment for segment in phase.segments if segment.taps == phase.taps]
+            assert phase.interior == (full[0] if full else None)
+            assert sorted((*phase.border, *full), key=lambda s: s.start) == list(phase.segments)
+
+
+def test_a_long_input_has_an_interior_in_every_phase():
+    for k, s, d in ((3, 2, 1), (4, 2, 1), (5, 3, 2), (3, 4, 2), (4, 6, 9)):
+        axis = Axis(50, k, s, d, 1, 1)
+        for phase in phases(axis):
+            assert phase.interior is not None
+            assert phase.interior.count > sum(segment.count for segment in phase.border)
+
+
+def test_segments_never_leave_the_arrays():
+    for axis in EVERY:
+        for place, _, neighbour in walked(input_segments(axis)):
+            assert 0 <= place < axis.n
+            assert 0 <= neighbour < axis.out

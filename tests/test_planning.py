@@ -1,0 +1,260 @@
+"""Plans: what is chosen, what is counted, what is printed, and that a plan runs only what it was made for."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from upconv import Plan, SettingError, algorithms, conv_transpose2d, plan, planning
+from upconv.geometry import Axis
+from upconv.problem import Problem
+
+SHAPES = (1, 6, 5, 4), (6, 2, 4, 3)
+SETTINGS = {"stride": 2, "padding": 1, "output_padding": (0, 1), "groups": 3, "dilation": (1, 2)}
+
+
+def arrays(dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for shape in (*SHAPES, (6,))]
+
+
+def count_by_hand(geometry):
+    """Multiply-adds that reach an output, counted one by one."""
+
+    def meetings(axis: Axis):
+        places = (i * axis.s + t * axis.d - axis.crop_lo for i in range(axis.n) for t in range(axis.k))
+        return sum(0 <= place < axis.out for place in places)
+
+    pairs = geometry.c_in * geometry.c_out // geometry.groups
+    return geometry.n * pairs * meetings(geometry.h) * meetings(geometry.w)
+
+
+def test_a_plan_made_from_shapes_is_the_plan_of_the_arrays():
+    x, w, b = arrays()
+    assert plan(*SHAPES, **SETTINGS) == plan(x, w, b, **SETTINGS)
+    assert plan(list(SHAPES[0]), np.array(SHAPES[1]).tolist(), **SETTINGS) == plan(x, w, **SETTINGS)
+
+
+def test_a_plan_runs_and_gives_what_the_call_gives():
+    x, w, b = arrays()
+    made = plan(x, w, **SETTINGS)
+    expected = conv_transpose2d(x, w, b, **SETTINGS)
+    assert np.array_equal(made(x, w, b), expected)
+    out = np.empty_like(expected)
+    assert made(x, w, b, out) is out
+    assert np.array_equal(out, expected)
+    assert np.array_equal(made(x, w), conv_transpose2d(x, w, **SETTINGS))
+
+
+def test_a_plan_may_be_passed_as_the_algorithm():
+    x, w, b = arrays()
+    made = plan(x, w, **SETTINGS, algorithm="loops")
+    assert made.algorithm == "loops"
+    y = conv_transpose2d(x, w, b, **SETTINGS, algorithm=made)
+    assert np.array_equal(y, conv_transpose2d(x, w, b, **SETTINGS, algorithm="loops"))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"stride": 3}, {"padding": 0}, {"groups": 2}, {"dilation": 1}, {"output_padding": 0}]
+)
+def test_a_plan_for_other_settings_is_refused(changed):
+    x, w, _ = arrays()
+    made = plan(x, w, **SETTINGS)
+    with pytest.raises(SettingError, match="another problem"):
+        conv_transpose2d(x, w, **{**SETTINGS, **changed}, algorithm=made)
+
+
+@pytest.mark.parametrize(
+    ("change", "fragments"),
+    [
+        (lambda x, w, b: (x[:, :, 1:], w, b), ("input has shape (1, 6, 4, 4)", "(1, 6, 5, 4)")),
+        (lambda x, w, b: (x[0], w, b), ("input has shape (6, 5, 4)", "(1, 6, 5, 4)")),
+        (lambda x, w, b: (x, w[..., 1:], b), ("weight has shape (6, 2, 4, 2)", "(6, 2, 4, 3)")),
+        (lambda x, w, b: (x, w, b[:2]), ("bias has shape (2,)", "(6,)")),
+        (lambda x, w, b: (x.astype(float), w, b), ("input has dtype float64", "float32")),
+        (lambda x, w, b: (x, w.astype(float), b), ("weight has dtype float64", "float32")),
+        (lambda x, w, b: (x, w, b.astype(float)), ("bias", "float64", "float32")),
+        (lambda x, w, b: (x, w, b, np.empty((1, 6, 9, 9), np.float32)), ("out is float32 (1, 6, 9, 9)",)),
+        (lambda x, w, b: (x, w, b, np.empty(8)), ("out is float64",)),
+    ],
+    ids=range(9),
+)
+def test_a_plan_runs_only_what_it_was_made_for(change, fragments):
+    made = plan(*SHAPES, **SETTINGS)
+    with pytest.raises(SettingError) as caught:
+        made(*change(*arrays()))
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+def test_the_out_of_a_plan_must_not_overlap_an_operand():
+    x = np.ones((1, 1, 2, 2))
+    with pytest.raises(SettingError, match="overlaps"):
+        plan(x, (1, 1, 1, 1), dtype="float64")(x, np.ones((1, 1, 1, 1)), None, x)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "error", "fragment"),
+    [
+        (((6, 5, 4), SHAPES[1]), {}, SettingError, "(6, 5, 4)"),
+        ((SHAPES[0], (6, 2, 4)), {}, SettingError, "(6, 2, 4)"),
+        ((SHAPES[0], (5, 2, 4, 3)), {}, SettingError, "6 channels and weight takes 5"),
+        ((SHAPES[0], SHAPES[1]), {"stride": 0}, SettingError, "stride is (0, 0)"),
+        ((SHAPES[0], SHAPES[1]), {"dtype": "int8"}, NotImplementedError, "int8"),
+        ((SHAPES[0], SHAPES[1]), {"algorithm": "fft"}, TypeError, "algorithm is 'fft'"),
+        (((1, 6, 5.0, 4), SHAPES[1]), {}, TypeError, "input is 5.0"),
+        ((5, SHAPES[1]), {}, TypeError, "input is 5"),
+    ],
+    ids=range(8),
+)
+def test_a_plan_refuses_what_the_call_would_refuse(args, kwargs, error, fragment):
+    with pytest.raises(error) as caught:
+        plan(*args, **kwargs)
+    assert fragment in str(caught.value)
+
+
+def test_arrays_of_different_dtypes_have_no_plan():
+    x, w, _ = arrays()
+    for operands in ((x, w.astype(float)), (x.astype(float), w)):
+        with pytest.raises(SettingError, match="float64"):
+            plan(*operands, **SETTINGS)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", np.complex64, np.dtype("int64")])
+def test_a_plan_from_shapes_is_for_float32_unless_it_is_told(dtype):
+    assert plan(*SHAPES, **SETTINGS).problem.dtype == "float32"
+    assert plan(*SHAPES, **SETTINGS, dtype=dtype).problem.dtype == np.dtype(dtype).name
+    x, w, _ = arrays(dtype)
+    assert plan(x, w, **SETTINGS).problem.dtype == np.dtype(dtype).name
+
+
+def test_a_plan_knows_the_layout():
+    x, w, _ = arrays()
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert plan(x, w, **SETTINGS).problem.layout == "nchw"
+    assert plan(last, w, **SETTINGS).problem.layout == "nhwc"
+    assert plan(last, w, **SETTINGS) == plan(*SHAPES, **SETTINGS, channels_last=True)
+    assert plan(last, w, **SETTINGS)(x, w).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, SETTINGS, {"padding": "same", "stride": 3}, {"padding": ((-2, 3), (0, 1))}], ids=str
+)
+def test_multiply_adds_are_those_that_reach_a_kept_output(settings):
+    made = plan(SHAPES[0], SHAPES[1] if "groups" in settings else (6, 2, 4, 3), **settings)
+    assert made.macs == count_by_hand(made.problem.geometry) > 0
+
+
+def test_multiply_adds_are_fewer_than_those_of_the_whole_canvas():
+    whole = plan((1, 1, 1, 1), (1, 1, 4, 4)).macs
+    assert whole == 16
+    assert plan((1, 1, 1, 1), (1, 1, 4, 4), padding=1).macs == 4
+
+
+def test_bytes_are_operands_and_result_once_and_only_live_weights():
+    made = plan((1, 2, 3, 3), (2, 5, 4, 4), dtype="float64")
+    assert made.bytes == 8 * (2 * 9 + 2 * 5 * 16 + 5 * 36)
+    assert plan((1, 1, 1, 1), (1, 1, 4, 4), padding=1).bytes == 4 * (1 + 4 + 4)
+    assert plan((1, 1, 1, 1), (1, 1, 1, 1), dtype="float16").bytes == 6
+
+
+def test_workspace_is_the_number_of_the_chosen_algorithm():
+    made = plan(*SHAPES, **SETTINGS)
+    assert made.workspace_bytes == algorithms.ALGORITHMS[made.algorithm].workspace_bytes(made.problem) > 0
+
+
+def test_the_choice_is_the_cheapest_that_does_not_refuse():
+    made = plan(*SHAPES, **SETTINGS)
+    willing = [c for c in made.candidates if c.seconds is not None]
+    assert made.algorithm == min(willing, key=lambda candidate: candidate.seconds).name
+    assert [candidate.name for candidate in made.candidates] == list(algorithms.ALGORITHMS)
+    for candidate in made.candidates:
+        assert (candidate.seconds is None) == bool(candidate.refusals)
+
+
+@pytest.mark.parametrize("operation", ["forward", "grad_input", "grad_weight"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "complex128", "int64"])
+def test_every_algorithm_answers_every_problem_with_sentences_or_a_cost(operation, dtype):
+    problem = Problem(operation, plan(*SHAPES, **SETTINGS).problem.geometry, dtype)
+    for algorithm in algorithms.ALGORITHMS.values():
+        assert all(isinstance(sentence, str) and sentence for sentence in algorithm.why_not(problem))
+        assert algorithm.cost(problem) > 0
+        assert algorithm.workspace_bytes(problem) >= 0
+
+
+def test_what_is_reachable_by_name_only_is_never_chosen():
+    for name in algorithms.BY_NAME_ONLY:
+        made = plan((1, 1, 1, 1), (1, 1, 1, 1))
+        assert made.algorithm != name
+        (candidate,) = (c for c in made.candidates if c.name == name)
+        assert "by name" in " ".join(candidate.refusals)
+        assert plan((1, 1, 1, 1), (1, 1, 1, 1), algorithm=name).algorithm == name
+
+
+class Stub:
+    """An algorithm that refuses, or is cheaper than all others."""
+
+    def __init__(self, refusals, seconds):
+        self.why_not = lambda problem: refusals
+        self.cost = lambda problem: seconds
+        self.workspace_bytes = lambda problem: 0
+
+
+@pytest.fixture
+def with_stub(monkeypatch):
+    def add(refusals, seconds):
+        monkeypatch.setitem(algorithms.ALGORITHMS, "stub", Stub(refusals, seconds))
+        planning.choose.cache_clear()
+
+    yield add
+    monkeypatch.undo()
+    planning.choose.cache_clear()
+
+
+def test_a_cheaper_algorithm_is_chosen(with_stub):
+    with_stub([], 1e-12)
+    assert plan(*SHAPES, **SETTINGS).algorithm == "stub"
+
+
+def test_an_algorithm_that_refuses_is_not_chosen_and_its_sentences_are_shown(with_stub):
+    with_stub(["it is too warm", "it is Monday"], 1e-12)
+    made = plan(*SHAPES, **SETTINGS)
+    assert made.algorithm != "stub"
+    assert "it is too warm; it is Monday" in repr(made)
+    with pytest.raises(SettingError, match="stub refuses: it is too warm; it is Monday"):
+        plan(*SHAPES, **SETTINGS, algorithm="stub")
+
+
+def test_a_printed_plan_shows_sizes_counts_and_every_candidate():
+    made = plan(*SHAPES, **SETTINGS)
+    lines = repr(made).splitlines()
+    assert lines[0] == f"Plan: forward by {made.algorithm} (float32, nchw)"
+    for text in (str(SHAPES[0]), str(SHAPES[1]), str(made.problem.geometry.output_shape), f"{made.macs:,}"):
+        assert text in repr(made)
+    for candidate in made.candidates:
+        (line,) = (line for line in lines if line.strip("* ").startswith(candidate.name))
+        assert line.startswith("*") == (candidate.name == made.algorithm)
+
+
+def test_plans_are_values():
+    first, again = plan(*SHAPES, **SETTINGS), plan(*SHAPES, **SETTINGS)
+    assert isinstance(first, Plan)
+    assert first == again
+    assert hash(first) == hash(again)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.algorithm = "loops"
+
+
+def test_a_refused_plan_names_both_problems_and_the_way_out():
+    made = plan(*SHAPES, **SETTINGS)
+    with pytest.raises(SettingError) as caught:
+        conv_transpose2d(np.ones((1, 6, 9, 9), np.float32), np.ones(SHAPES[1], np.float32), **SETTINGS, algorithm=made)
+    assert str(SHAPES[0]) in str(caught.value)
+    assert "plan this one anew" in str(caught.value)
+
+
+def test_the_cache_of_choices_forgets():
+    planning.choose.cache_clear()
+    for width in range(1, 600):
+        plan((1, 1, 1, width), (1, 1, 1, 1))
+    assert planning.choose.cache_info().currsize <= 512
