@@ -1,8 +1,8 @@
 """One registry of cases for tests and benchmarks: real layers, the same layers scaled down, and awkward settings.
 
-`LAYERS` are rows of data/layers.tsv at full size. `SMALL` are the same layers with few channels and small maps, so that
-the reference takes milliseconds; kernel, stride, padding, dilation and the kind of grouping stay. `AWKWARD` are the
-settings in which implementations go wrong. `CASES` are the two small families together.
+`LAYERS` are the rows of the package's assets/layers.tsv at full size. `SMALL` are the same layers with few channels and
+small maps, so that the reference takes milliseconds; kernel, stride, padding, dilation and the kind of grouping stay.
+`AWKWARD` are the settings in which implementations go wrong. `CASES` are the two small families together.
 
 Values come from raw bits of PCG64, whose stream NumPy promises never to change, so they are the same everywhere.
 """
@@ -12,7 +12,7 @@ import math
 import mmap
 import zlib
 from dataclasses import dataclass, replace
-from pathlib import Path
+from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from upconv.geometry import Axis, Geometry
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "complex64", "complex128", "int64")
 LAYOUTS = ("nchw", "nhwc")
-LAYERS_FILE = Path(__file__).parent / "data" / "layers.tsv"
+LAYERS_FILE = files("upconv").joinpath("assets/layers.tsv")
 
 
 class Arrays(NamedTuple):

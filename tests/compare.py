@@ -16,6 +16,7 @@ from upconv import arguments, reference
 from upconv.dtypes import DTYPES as ROWS
 from upconv.planning import choose
 from upconv.problem import OPERATIONS, Problem
+from upconv.runtime import memory
 
 C = {"float16": 0.6, "bfloat16": 0.6, "float32": 8, "float64": 8, "complex64": 10, "complex128": 10, "int64": 0}
 # Twice the smallest subnormal number: below the normal range, rounding errors no longer shrink with the value.
@@ -25,7 +26,7 @@ INTEGER_POISON = -0x5A5A5A5A5A5A5A5A
 
 @contextmanager
 def poison():
-    """Within it, fresh memory from NumPy holds NaN (a telling number for integers) instead of whatever lay there."""
+    """Within it, fresh memory holds NaN (a telling number for integers) instead of whatever lay there."""
     empty, empty_like = np.empty, np.empty_like
 
     def filled(array):
@@ -38,7 +39,8 @@ def poison():
     np.empty = lambda *args, **kwargs: filled(empty(*args, **kwargs))
     np.empty_like = lambda *args, **kwargs: filled(empty_like(*args, **kwargs))
     try:
-        yield
+        with memory.poisoned():
+            yield
     finally:
         np.empty, np.empty_like = empty, empty_like
 

@@ -4,6 +4,7 @@ Every line is run: tests/test_differences.py runs it with upconv, tests/frontend
 `python tests/differences.py` writes the page anew.
 """
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ HEAD = """\
 
 Made by tests, which run every call below with upconv and with torch 2.13 on the CPU: `python tests/differences.py`
 writes this page anew. An answer is the shape of a result, "a layer", or the exception raised. `ones` makes float32
-arrays (or tensors) unless it is told otherwise.
+arrays (or tensors) unless it is told otherwise, `last` lays one channels-last in memory, and `is_last` asks for that.
 
 Everything else is meant to be the same; what is not is a bug.
 """
@@ -52,9 +53,25 @@ DIFFERENCES = {
             "(0, 3, 2, 6)", "SettingError",
         ),
         (
-            "An empty batch whose output has no rows; for any other batch it is refused by both",
+            "An output without rows: torch answers for an empty batch",
             "conv_transpose2d(ones(0, 2, 1, 4), ones(2, 3, 2, 3), padding=(1, 0))",
             "(0, 3, 0, 6)", "SettingError",
+        ),
+        (
+            "and on some paths whatever the batch: here in bfloat16",
+            "conv_transpose2d(ones(1, 2, 1, 4, dtype=bfloat16), ones(2, 3, 2, 3, dtype=bfloat16), padding=(1, 0))",
+            "(1, 3, 0, 6)", "SettingError",
+        ),
+        (
+            "here in float32 with groups, an output without columns",
+            "conv_transpose2d(ones(1, 4, 2, 5), ones(4, 3, 5, 6), stride=(2, 1), padding=(0, 5), "
+            "output_padding=(1, 0), groups=2)",
+            "(1, 6, 8, 0)", "SettingError",
+        ),
+        (
+            "but here not",
+            "conv_transpose2d(ones(1, 2, 1, 4), ones(2, 3, 2, 3), padding=(1, 0))",
+            "RuntimeError", "SettingError",
         ),
         (
             "An empty batch of another dtype than the weight",
@@ -120,6 +137,35 @@ DIFFERENCES = {
             "a layer", "a layer",
         ),
     ],
+    "Steps that are never taken": [
+        (
+            "A stride beyond 32 bits with one input",
+            "conv_transpose2d(ones(1, 2, 1, 1), ones(2, 3, 1, 1), stride=2**62)",
+            "RuntimeError", "(1, 3, 1, 1)",
+        ),
+        (
+            "A dilation beyond 32 bits with one tap",
+            "conv_transpose2d(ones(1, 2, 1, 1), ones(2, 3, 1, 1), dilation=2**62)",
+            "RuntimeError", "(1, 3, 1, 1)",
+        ),
+    ],
+    "Memory layout where both layouts are the same memory": [
+        (
+            "An input of one channel whose strides say channels-last",
+            "is_last(conv_transpose2d(last(ones(1, 1, 4, 4)), ones(1, 3, 3, 3)))",
+            "True", "False",
+        ),
+        (
+            "An input of 1x1 whose strides say channels-last",
+            "is_last(conv_transpose2d(last(ones(1, 2, 1, 1)), ones(2, 3, 3, 3)))",
+            "True", "False",
+        ),
+        (
+            "Every other input decides for both in the same way",
+            "is_last(conv_transpose2d(last(ones(1, 2, 4, 4)), ones(2, 3, 3, 3)))",
+            "True", "True",
+        ),
+    ],
     "What only upconv answers, always asked for by name": [
         (
             "Padding \"same\": stride times the input, the odd crop at the end",
@@ -180,11 +226,13 @@ def rows():
 
 
 def outcome(code, names):
-    """What a call answers: a shape, "a layer", "loaded", or the name of the exception."""
+    """What a call answers: a shape, True or False, "a layer", "loaded", or the name of the exception."""
     try:
         result = eval(code, dict(names))
     except Exception as error:
         return type(error).__name__
+    if isinstance(result, bool):
+        return str(result)
     if type(result).__name__ == "ConvTranspose2d":
         return "a layer"
     return str(tuple(result.shape)) if hasattr(result, "shape") else "loaded"
@@ -192,11 +240,17 @@ def outcome(code, names):
 
 def upconv_names():
     dtypes = {name: np.dtype(name) for name in ("float16", "float64", "int64", "complex64")}
+    with contextlib.suppress(ImportError):
+        import ml_dtypes
+
+        dtypes["bfloat16"] = ml_dtypes.bfloat16
     return dtypes | {
         "conv_transpose2d": upconv.conv_transpose2d,
         "conv2d": upconv.conv2d,
         "ConvTranspose2d": upconv.ConvTranspose2d,
         "ones": lambda *shape, dtype=np.float32: np.ones(shape, dtype),
+        "last": lambda array: np.array(array.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2),
+        "is_last": lambda array: array.transpose(0, 2, 3, 1).flags.c_contiguous,
     }
 
 

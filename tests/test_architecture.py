@@ -25,16 +25,25 @@ SOURCES = ROOT / "src" / "upconv"
 PURE = {f"upconv.{name}" for name in ("geometry", "phases", "conventions", "inverse", "errors")}
 HOMES = {
     "llvmlite": ("upconv.codegen.llvm",),
-    "torch": ("upconv.torch", "upconv.demo"),  # The demo compares itself with torch where torch is installed.
-    "jax": ("upconv.jax",),
-    "onnx": ("upconv.onnx",),
-    "onnxruntime": ("upconv.onnx",),
+    # The demo compares itself with torch where torch is installed, and the benchmarks with every engine.
+    "torch": ("upconv.torch", "upconv.demo", "upconv.bench"),
+    "jax": ("upconv.jax", "upconv.bench"),
+    "onnx": ("upconv.onnx", "upconv.bench"),
+    "onnxruntime": ("upconv.onnx", "upconv.bench"),
+    "openvino": ("upconv.bench",),
+    "ncnn": ("upconv.bench",),
+    "matplotlib": ("upconv.bench",),
     "keras": ("upconv.keras",),
     "PIL": ("upconv.explain",),
 }
-OPTIONAL = {*HOMES, "ml_dtypes", "tqdm", "sklearn", "IPython"} - {"llvmlite"}
-OUTER = tuple(f"upconv.{name}" for name in ("explain", "cli", "demo", "torch", "jax", "onnx", "keras", "__main__"))
+# llvmlite takes longer to import than everything else here together, so it is imported when first needed.
+OPTIONAL = {*HOMES, "ml_dtypes", "tqdm", "sklearn", "IPython"}
+OUTER = tuple(
+    f"upconv.{name}" for name in ("explain", "bench", "cli", "demo", "torch", "jax", "onnx", "keras", "__main__")
+)
+# Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")
+MAY_IMPORT = {"upconv.bench": ("upconv.explain",)}
 LAZY_HOOKS = {
     (module, hook) for module in ("upconv.geometry", "upconv.planning") for hook in ("_repr_svg_", "_repr_html_")
 }
@@ -133,10 +142,17 @@ def nothing_imports_what_lies_outside(tree):
     def at_home(i):
         return any(within(i.module, outer) and within(i.target, outer) for outer in OUTER)
 
+    def is_allowed(i):
+        if within(i.target, "upconv.bench"):
+            return within(i.module, "upconv.cli")
+        return within(i.module, *MAY_IMPORT_OUTER) or any(
+            within(i.module, room) and within(i.target, *rooms) for room, rooms in MAY_IMPORT.items()
+        )
+
     return [
         str(i)
         for i in tree.imports
-        if within(i.target, *OUTER) and not within(i.module, *MAY_IMPORT_OUTER) and not at_home(i) and not is_hook(i)
+        if within(i.target, *OUTER) and not is_allowed(i) and not at_home(i) and not is_hook(i)
     ]
 
 
@@ -221,6 +237,10 @@ VIOLATIONS = [
     (nothing_imports_what_lies_outside, {"upconv": "from .cli import main", "upconv.cli": ""}),
     (nothing_imports_what_lies_outside, {"upconv.planning": "def plan():\n    from .explain.svg import svg"}),
     (nothing_imports_what_lies_outside, {"upconv.explain.page": "from ..torch import f"}),
+    (nothing_imports_what_lies_outside, {"upconv.demo": "from .bench import measure", "upconv.bench.measure": ""}),
+    (nothing_imports_what_lies_outside, {"upconv.bench.charts": "from ..cli import main", "upconv.cli": ""}),
+    (every_framework_stays_at_home, {"upconv.explain.text": "def f():\n    import matplotlib"}),
+    (every_framework_stays_at_home, {"upconv.runtime.kernel": "def f():\n    import llvmlite"}),
     (functions_import_optional_packages_only, {"upconv.grad": "def f():\n    import json"}),
     (functions_import_optional_packages_only, {"upconv.a": "class C:\n    def f(self):\n        from .b import c"}),
     (
@@ -271,8 +291,11 @@ def test_what_the_laws_allow_is_not_taken_for_a_violation():
             "upconv.explain": "",
             "upconv.explain.svg": "from .scene import Scene\nfrom ..geometry import Axis",
             "upconv.explain.scene": "def gif():\n    from PIL import Image",
-            "upconv.cli": "from .explain.svg import svg\nfrom . import demo",
+            "upconv.cli": "from .explain.svg import svg\nfrom . import bench, demo",
             "upconv.demo": "def compare():\n    import torch",
+            "upconv.bench": "from .explain import svg\ndef f():\n    import torch, ncnn, matplotlib.figure",
+            "upconv.codegen": "",
+            "upconv.codegen.llvm": "def f():\n    import llvmlite.binding",
             "upconv.algorithms": "from . import loops",
             "upconv.algorithms.loops": "from .. import reference",
             "upconv.reference": "import numpy as np\nfrom .geometry import Axis",

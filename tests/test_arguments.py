@@ -39,7 +39,7 @@ class Index:
 @pytest.mark.parametrize(
     "value",
     [2, np.int8(2), np.uint64(2), np.array(2), Index(), [2], (2,), np.array([2]), (2, 2), [2, np.int32(2)],
-     range(2, 3), iter((2, 2)), np.array([2, 2]), {2}],
+     range(2, 3), iter((2, 2)), np.array([2, 2])],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_a_pair_may_be_written_in_every_form_of_an_integer_and_of_an_iterable(value):
@@ -133,7 +133,7 @@ def test_padding_of_four_numbers_is_refused_rather_than_guessed():
 
 
 def test_padding_that_leaves_nothing_says_how_much_it_may_remove():
-    refused(SettingError, "height", "padding removes 9 + 9", "at most 6", padding=9)
+    refused(SettingError, "height", "size of 7, of which padding cuts (9, 9)", "at most 6", padding=9)
 
 
 def test_padding_mode_is_refused_before_everything_else():
@@ -444,3 +444,35 @@ def test_layout_of_no_channels_last_operand_is_nchw():
     assert arguments.layout(x, w) == "nchw"
     assert arguments.layout(nhwc(2, 4, 5, 6), w) == "nhwc"
     assert arguments.layout(nhwc(2, 4, 5, 6), w, is_batched=False) == "nchw"
+
+
+@pytest.mark.parametrize("name", ["stride", "padding", "output_padding", "dilation"])
+@pytest.mark.parametrize("value", [{1: 2}, {2}, frozenset({1, 2}), b"\x02", bytearray(b"ab"), {1: 2}.keys()], ids=repr)
+def test_sets_dictionaries_and_bytes_are_not_taken_for_a_pair(name, value):
+    message = refused(TypeError, f"{name} is {value!r}", **{name: value})
+    assert "a pair of integers" in message
+
+
+@pytest.mark.parametrize("side", [{1, 2}, {0: 1, 1: 2}, b"ab", "12"], ids=repr)
+def test_neither_are_they_taken_for_two_sides(side):
+    refused(TypeError, f"padding of one axis is {side!r}", padding=((1, 1), side))
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), [], ["zeros"], None, 1], ids=repr)
+def test_a_padding_mode_that_is_no_word_is_shown(value):
+    refused(SettingError, f"padding_mode is {value!r}", "circular", padding_mode=value)
+
+
+@pytest.mark.parametrize("value", [[], {}, None, np.zeros(2), 1], ids=repr)
+def test_an_algorithm_that_is_no_word_is_told_the_words(value):
+    refused(TypeError, f"algorithm is {value!r}", "'auto'", "phase_matmul", algorithm=value)
+    with pytest.raises(TypeError, match="phase_matmul"):
+        upconv.plan((2, 4, 5, 6), (4, 3, 3, 2), algorithm=value)
+
+
+def test_huge_groups_are_refused_at_once_with_a_number_that_divides():
+    refused(SettingError, "groups=1000000000000 ", "groups=4 would", groups=10**12)
+    with pytest.raises(SettingError, match="groups=2 would"):
+        upconv.ConvTranspose2d(2**62, 6, 1, groups=4)
+    with pytest.raises(SettingError, match=r"groups=[0-9]+ would"):
+        upconv.ConvTranspose2d(2**62, 2**62, 1, groups=2**62 - 1)

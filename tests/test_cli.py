@@ -8,9 +8,11 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from upconv import cli
+from upconv import __version__, cli
 from upconv.cli import main
 from upconv.inverse import settings
+from upconv.runtime.kernel import usable
+from upconv.runtime.pool import get_num_threads
 
 
 def run(capsys, line):
@@ -190,7 +192,7 @@ def test_plan_prints_the_plan(capsys):
         ("explain 4 -k 3 -p 9", "output size would be"),
         ("explain 4 -k 3 -g 2 --in-channels 3", "groups=2 does not divide"),
         ("explain 4 -k 3 -g 0", "groups is 0"),
-        ("explain 4 -k 3 --svg /no/such/folder/a.svg", "cannot write /no/such/folder/a.svg"),
+        ("explain 4 -k 3 --svg /no/such/folder/a.svg", "/no/such/folder/a.svg: No such file"),
         ("solve --in-size 4 --out-size 0", "output size is 0"),
         ("solve --in-size 4 --out-size 8 -k -1", "kernel is -1"),
         ("solve --in-size 1 --out-size 300 --max-kernel 1000 --max-stride 200", "too many"),
@@ -200,6 +202,17 @@ def test_plan_prints_the_plan(capsys):
         ("translate --from jax --to onnx -k 3 -s 2 --op 1", "jax has no output_padding"),
         ("translate --from torch --to onnx -k 3 --output-shape 8", "belongs to onnx"),
         ("translate --from caffe --to onnx -k 3", "caffe"),
+        ("translate --from torch --to torch -k 3 -p same", "takes numbers only"),
+        ("translate --from torch --to jax -k 3 --consistent-padding", "belongs to jax"),
+        ("translate --from torch --to onnx -k 3 -g 0", "groups is 0"),
+        ("translate --from torch --to onnx -k 3 -g -2", "groups is -2"),
+        ("translate --from keras --to onnx -k 3 -g 2", "keras has none"),
+        ("demo --seed -1", "--seed is -1"),
+        ("demo --out /proc/none", "/proc/none: "),
+        (f"explain {'9' * 5000} -k 3", "at most 9 digits"),
+        ("explain -4x4 -k 3", "input size is -4"),
+        ("solve --in-size 4 --out-size 8 --max-padding -1", "max_padding is -1"),
+        ("solve --in-size 17 --out-size 32 --max-kernel 90 --max-stride 100", "too many"),
         ("plan 4 -k 3 --algorithm nonsense", "nonsense"),
         ("nonsense", "nonsense"),
     ],
@@ -218,8 +231,39 @@ def test_help_shows_examples_that_run(capsys, monkeypatch, tmp_path):
     for name, (example, _) in cli.EXAMPLES.items():
         assert example in output(capsys, "--help")
         assert output(capsys, f"{name} --help").endswith(f"example:\n  {example}\n")
-        if name != "demo":
+        # A bench takes minutes and engines to compare with; its own tests run it.
+        if name not in ("demo", "bench"):
             assert output(capsys, example.removeprefix("upconv "))
+
+
+@pytest.mark.parametrize("error", [MemoryError, OverflowError])
+def test_numbers_too_large_are_refused_in_one_line(monkeypatch, capsys, error):
+    def burst(*_):
+        raise error
+
+    monkeypatch.setattr(cli, "explanation", burst)
+    assert run(capsys, "explain 4 -k 3") == (2, "", "upconv explain: these numbers are too large to work with\n")
+
+
+def test_version(capsys):
+    assert output(capsys, "--version") == f"upconv {__version__}\n"
+
+
+def test_an_empty_name_for_the_drawing_is_refused(capsys):
+    assert main(["explain", "4", "-k", "3", "--svg", ""]) == 2
+    assert "--svg is empty" in capsys.readouterr().err
+
+
+def test_translate_claims_every_size_only_where_short_inputs_agree(capsys):
+    line = "translate --from onnx --to torch -k 6 -s 1 -p SAME_LOWER"
+    assert "Holds for every" not in output(capsys, f"{line} --in-size 2")
+    assert "Holds for every" in output(capsys, "translate --from torch --to onnx -k 3 -s 2 -p 1")
+
+
+def test_translate_cautions_from_the_stride_on(capsys):
+    line = "translate --from torch --to onnx -k 3 -s 2 -d 3 --op"
+    assert "ONNX Runtime does not" in output(capsys, f"{line} 2")
+    assert "ONNX Runtime does not" not in output(capsys, f"{line} 1")
 
 
 def test_interruption_is_status_130(monkeypatch, capsys):
@@ -248,3 +292,21 @@ def test_a_narrow_encoding_is_no_error():
     done = module("explain", "4", "-k", "3", env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "4 ? 4 to 6 ? 6" in done.stdout
+
+
+def test_plan_measures_beside_its_predictions(capsys):
+    out = output(capsys, "plan 4 -k 3 --measure --threads 1")
+    head, *rows = out.splitlines()[-4:]
+    assert head.split() == "candidate predicted, 1 thread measured, threads: 1".split()
+    assert all(line.count("ms") == 2 or "needs llvmlite" in line for line in rows)
+
+
+def test_plan_leaves_the_number_of_threads_as_it_was(capsys):
+    before = get_num_threads()
+    assert "threads 3" in output(capsys, "plan 4 -k 3 --threads 3") or usable()
+    assert get_num_threads() == before
+    assert run(capsys, "plan 4 -k 3 --threads 0")[0] == 2
+
+
+def test_bench_has_its_help(capsys):
+    assert "upconv bench --quick" in output(capsys, "bench --help")

@@ -11,6 +11,7 @@ from require import require
 
 import upconv
 from upconv import SettingError, conv2d, conv_transpose2d, reference
+from upconv.arguments import is_channels_last
 from upconv.geometry import Axis, Geometry
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int64")
@@ -439,3 +440,66 @@ def test_conv2d_takes_channels_last_and_empty_batches():
 def test_the_exceptions_can_be_caught_as_torch_and_as_numpy_users_do():
     assert issubclass(upconv.SettingError, RuntimeError)
     assert issubclass(upconv.SettingError, ValueError)
+
+
+HUGE = [2**40 + 1, 2**62, 2**63, 2**64]
+
+
+@pytest.mark.parametrize("algorithm", ["phase_gemm", "phase_matmul", "loops"])
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize("name", ["stride", "dilation"])
+def test_a_huge_step_that_is_never_taken_changes_nothing(name, value, algorithm):
+    x, w, b = np.full((1, 1, 1, 1), 2.0), np.full((1, 1, 1, 1), 3.0), np.ones(1)
+    assert conv_transpose2d(x, w, b, algorithm=algorithm, **{name: value}).tolist() == [[[[7.0]]]]
+
+
+@pytest.mark.parametrize("value", HUGE)
+def test_conv2d_of_a_huge_stride_is_its_first_place(value):
+    x, w = draw("float64", (1, 2, 4, 4), (3, 2, 3, 3))
+    np.testing.assert_array_equal(conv2d(x, w, stride=value), conv2d(x, w, stride=4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "fragment"),
+    [
+        ({"stride": (1, 2**62)}, "width: stride is 4611686018427387904"),
+        ({"dilation": 2**62}, "height: dilation is 4611686018427387904"),
+        ({"padding": ((-(2**62), 0), (0, 0))}, "height: padding is -4611686018427387904"),
+        ({"stride": 2**31}, "the result would be"),
+    ],
+)
+def test_sizes_that_no_memory_can_hold_are_a_setting_error(settings, fragment):
+    with pytest.raises(SettingError, match=fragment):
+        conv_transpose2d(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), **settings)
+
+
+def halves(value, shape):
+    return np.full(shape, value, np.float16)
+
+
+@pytest.mark.parametrize("settings", [{}, {"padding": 1, "padding_mode": "circular"}], ids=repr)
+@pytest.mark.parametrize(("value", "weight"), [(60000, 60000), (6e-8, 1e-3), (np.inf, 0)])
+@pytest.mark.parametrize("algorithm", ["phase_gemm", "phase_matmul", "loops"])
+def test_overflow_and_underflow_are_results_and_not_warnings(algorithm, value, weight, settings):
+    with np.errstate(all="raise"):
+        y = conv_transpose2d(halves(value, (1, 1, 4, 4)), halves(weight, (1, 1, 3, 3)), algorithm=algorithm, **settings)
+    assert not np.isfinite(y).all() or (np.abs(y) < 1e-6).all()
+
+
+def test_the_canvas_of_a_border_lies_as_the_result_does(monkeypatch):
+    canvases = []
+    run = upconv.Plan.run
+    monkeypatch.setattr(
+        upconv.Plan, "run", lambda plan, *operands: (canvases.append(operands[-1]), run(plan, *operands))
+    )
+    x, w = draw("float32", (2, 3, 5, 4), (3, 2, 3, 3))
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    for operand in (x, last):
+        y = conv_transpose2d(operand, w, padding=1, padding_mode="circular")
+        assert is_channels_last(canvases[-1]) == is_channels_last(y) == (operand is last)
+
+
+def test_conv2d_takes_signed_sides_of_which_negative_ones_cut():
+    x, w = draw("float64", (1, 2, 5, 6), (3, 2, 2, 2))
+    cut = np.pad(x[:, :, 1:, :-1], ((0, 0), (0, 0), (0, 0), (2, 0)))
+    np.testing.assert_array_equal(conv2d(x, w, padding=((-1, 0), (2, -1))), conv2d(cut, w))

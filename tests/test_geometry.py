@@ -107,10 +107,44 @@ def test_overlap_is_even_when_every_inner_output_meets_as_many_inputs():
         assert axis.even_overlap == (len(set(counts)) == 1), (k, s, d)
 
 
-def test_reversed_crops_mirror_the_axis():
+def test_a_window_makes_its_outputs_from_the_inputs_that_reach_them_and_no_others():
+    """The triples of the window, moved back, are those of the whole axis that end in lo..hi - 1."""
     for axis in AXES:
-        mirror = {(axis.n - 1 - i, axis.k - 1 - t, axis.out - 1 - o) for i, t, o in triples(axis)}
-        assert triples(axis.reversed_crops()) == mirror
+        whole = triples(axis)
+        for lo, hi in runs(axis.out):
+            first, part = axis.window(lo, hi)
+            assert part.out == hi - lo, (axis, lo, hi)
+            assert 0 <= first <= first + part.n <= axis.n, (axis, lo, hi)
+            assert {(first + i, t, lo + o) for i, t, o in triples(part)} == {
+                triple for triple in whole if lo <= triple[2] < hi
+            }, (axis, lo, hi)
+
+
+def test_an_input_window_reaches_the_outputs_of_its_inputs_and_no_others():
+    for axis in AXES:
+        whole = triples(axis)
+        for lo, hi in runs(axis.n):
+            first, part = axis.input_window(lo, hi)
+            assert part.n == hi - lo, (axis, lo, hi)
+            assert 0 <= first < first + part.out <= axis.out, (axis, lo, hi)
+            assert {(lo + i, t, first + o) for i, t, o in triples(part)} == {
+                triple for triple in whole if lo <= triple[0] < hi
+            }, (axis, lo, hi)
+
+
+def runs(size):
+    """(lo, hi) of some runs inside 0..size: single places, halves, the whole."""
+    return {(0, size), (0, 1), (size - 1, size), (size // 2, size), (size // 3, max(size // 3 + 1, 2 * size // 3))}
+
+
+def test_meeting_lists_the_pairs_of_a_tap_in_order():
+    for axis in AXES:
+        whole = triples(axis)
+        for t in range(axis.k):
+            first_in, first_out, count = axis.meeting(t)
+            pairs = {(first_in + j, t, first_out + j * axis.s) for j in range(count)}
+            assert pairs == {triple for triple in whole if triple[1] == t}, (axis, t)
+            assert len(pairs) == count, (axis, t)
 
 
 def test_the_output_size_accepts_symbols_and_fractions():
@@ -147,7 +181,7 @@ def test_division_rounds_up():
         (lambda: Axis(4, -2), "kernel is -2", "at least 1"),
         (lambda: Axis(4, 3, s=0), "stride is 0", "at least 1"),
         (lambda: Axis(4, 3, d=0), "dilation is 0", "at least 1"),
-        (lambda: Axis(2, 3, s=2, crop_lo=4, crop_hi=3), "4 + 3", "at most 4"),
+        (lambda: Axis(2, 3, s=2, crop_lo=4, crop_hi=3), "cuts (4, 3)", "at most 4"),
         (lambda: Geometry(-1, 1, 1, 1, Axis(1, 1), Axis(1, 1)), "-1", "at least 0"),
         (lambda: check_channels(0, 1, 1), "in_channels is 0", "at least 1"),
         (lambda: check_channels(1, 1, 0), "groups is 0", "at least 1"),
@@ -192,3 +226,45 @@ def test_the_same_holds_for_the_settings_of_a_call(settings, received, allowed):
         upconv.conv_transpose2d(x, x[..., :3, :3], **settings)
     assert received in str(refusal.value)
     assert allowed in str(refusal.value)
+
+
+@pytest.mark.parametrize(("c_in", "c_out"), [(1, 1), (8, 12), (9, 9), (7, 13), (36, 48), (64, 64)])
+def test_the_groups_proposed_are_the_most_below_those_asked_for(c_in, c_out):
+    for groups in range(2, 70):
+        if c_in % groups or c_out % groups:
+            best = max(g for g in range(1, groups) if c_in % g == c_out % g == 0)
+            with pytest.raises(SettingError, match=f"groups={best} would"):
+                check_channels(c_in, c_out, groups)
+
+
+HUGE = 2**62
+
+
+@pytest.mark.parametrize(
+    ("axis", "computed"),
+    [
+        (Axis(1, 3, s=HUGE), Axis(1, 3)),
+        (Axis(3, 1, d=HUGE), Axis(3, 1)),
+        (Axis(1, 1, s=HUGE, d=HUGE, crop_lo=-1), Axis(1, 1, crop_lo=-1)),
+        (Axis(1, 1, s=3, d=5), Axis(1, 1, s=3, d=5)),
+        (Axis(2, 2, s=2**40, d=2**40), Axis(2, 2, s=2**40, d=2**40)),
+    ],
+)
+def test_a_huge_step_that_is_never_taken_is_computed_as_one(axis, computed):
+    assert axis.computable() == computed
+    assert axis.computable().out == axis.out
+
+
+@pytest.mark.parametrize(
+    ("axis", "name"),
+    [
+        (Axis(2, 1, s=HUGE), "stride is 4611686018427387904"),
+        (Axis(2, 1, s=HUGE, crop_lo=HUGE), "stride is 4611686018427387904"),
+        (Axis(1, 2, d=HUGE), "dilation is 4611686018427387904"),
+        (Axis(1, 1, crop_lo=-HUGE, crop_hi=HUGE), "padding is -4611686018427387904"),
+        (Axis(1, 1, crop_lo=HUGE, crop_hi=-HUGE), "padding is 4611686018427387904"),
+    ],
+)
+def test_a_huge_step_that_is_taken_is_refused_by_name(axis, name):
+    with pytest.raises(SettingError, match=name):
+        axis.computable()

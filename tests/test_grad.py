@@ -268,3 +268,16 @@ def test_integers_have_no_gradients(which):
     x, w, gy = arrays
     with pytest.raises(NotImplementedError, match="int64, which has no gradients"):
         backward(gy, x, w)
+
+
+def test_an_overflow_of_the_gradient_in_the_bias_is_an_infinity_and_not_a_warning():
+    gy, x, w = (np.full(shape, 600, np.float16) for shape in ((1, 1, 64, 64), (1, 1, 64, 64), (1, 1, 1, 1)))
+    with np.errstate(all="raise"):
+        assert np.isinf(grad.conv_transpose2d_backward(gy, x, w)[2]).all()
+
+
+@pytest.mark.parametrize("name", ["stride", "dilation"])
+def test_a_huge_step_that_is_never_taken_changes_no_gradient(name):
+    one = np.full((1, 1, 1, 1), 3.0)
+    gradients = grad.conv_transpose2d_backward(one, one, one, **{name: 2**62})
+    assert [gradient.ravel().tolist() for gradient in gradients] == [[9.0], [9.0], [3.0]]

@@ -4,14 +4,17 @@ import itertools
 import random
 
 import pytest
+from explain.layers import every_axis, hits
 
 from upconv.errors import SettingError
 from upconv.geometry import Axis
 from upconv.inverse import (
     Setting,
     common_settings,
-    has_holes,
+    dead_outputs,
     ignored_inputs,
+    is_wasteful,
+    live_taps,
     nearest,
     rank,
     reachable,
@@ -74,7 +77,7 @@ def test_the_order_puts_sound_even_and_cheap_settings_first():
     assert found == sorted(found, key=lambda setting: rank(setting, 4))
     assert found[0] == Setting(k=2, s=2)
     assert found.index(Setting(4, 2, 1)) < found.index(Setting(3, 2, 1, 1))
-    sound = [not (has_holes(a) or a.crop_hi < 0 or ignored_inputs(a)) for a in (f.axis(4) for f in found)]
+    sound = [not is_wasteful(f, 4) for f in found]
     even = [setting.axis(4).even_overlap for setting in found]
     assert sound == sorted(sound, reverse=True)
     for group in (True, False):
@@ -153,6 +156,25 @@ def test_costs_and_waste_agree_with_counting_products():
         assert ignored_inputs(axis) == 4 - len(set().union(*hits))
 
 
+def test_waste_is_what_the_definition_says():
+    for axis in every_axis():
+        met = [hits(axis, o) for o in range(axis.out)]
+        assert dead_outputs(axis) == met.count(set()), axis
+        assert live_taps(axis) == len({t for pairs in met for _, t in pairs}), axis
+        setting = setting_of(axis)
+        if setting is not None:
+            unused = axis.n - len({i for pairs in met for i, _ in pairs})
+            assert is_wasteful(setting, axis.n) == (set() in met or unused > 0), axis
+
+
+def test_dead_outputs_count_with_dilation_and_not_with_one_input():
+    dilated, single = Setting(2, 2, 0, 0, 3), Setting(4, 8)
+    assert dead_outputs(dilated.axis(8)) == 2
+    assert is_wasteful(dilated, 8)
+    assert not is_wasteful(single, 1)
+    assert dead_outputs(Axis(10**9, 3, 10**9)) == (10**9 - 1) * (10**9 - 3)
+
+
 def test_two_axes_share_settings():
     both = common_settings([(17, 32), (23, 44)], max_kernel=5)
     assert set(both) == set(settings(17, 32, max_kernel=5)) & set(settings(23, 44, max_kernel=5))
@@ -169,6 +191,7 @@ def test_two_axes_share_settings():
         lambda: settings(4, 4, k=0),
         lambda: settings(4, 4, op=-1),
         lambda: settings(4, 4, max_kernel=-2),
+        lambda: settings(4, 4, max_padding=-1),
     ],
 )
 def test_impossible_questions_are_refused(call):

@@ -168,7 +168,7 @@ MISTAKES = [
     (
         "padding larger than what there is to cut",
         "conv_transpose2d(x, w, padding=3)",
-        SettingError, "removes 3 + 3", "at most 5",
+        SettingError, "cuts (3, 3)", "at most 5",
     ),
     (
         "'same' with the output_padding it would need in torch",
@@ -189,6 +189,21 @@ MISTAKES = [
         "an output_size that the stride cannot reach",
         "layer(x, output_size=(9, 9))",
         SettingError, "a height of 9", "the nearest is 8",
+    ),
+    (
+        "a set of two strides, which has no order",
+        "conv_transpose2d(x, w, stride={2, 1})",
+        TypeError, "stride is {1, 2}", "a pair of integers",
+    ),
+    (
+        "algorithms to choose from",
+        "conv_transpose2d(x, w, algorithm=['phase_gemm', 'loops'])",
+        TypeError, "algorithm is ['phase_gemm', 'loops']", "'auto'",
+    ),
+    (
+        "a file of parameters that was not there",
+        "layer.load_state_dict(None)",
+        TypeError, "state_dict is None", "a dictionary of arrays",
     ),
     (
         "an output_size with the channels but no batch",

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -442,3 +443,58 @@ def test_the_views_of_a_loaded_layer_cannot_be_made_writeable():
     view = pickle.loads(pickle.dumps(layer())).weight
     with pytest.raises(ValueError, match="WRITEABLE"):
         view.flags.writeable = True
+
+
+def test_bfloat16_may_be_said_as_a_word(monkeypatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "ml_dtypes", None)
+        with pytest.raises(TypeError, match=r"needs ml_dtypes: pip install 'upconv\[bfloat16\]'"):
+            ConvTranspose2d(2, 3, 3, dtype="bfloat16")
+    ml_dtypes = require("ml_dtypes")
+    assert ConvTranspose2d(2, 3, 3, dtype="bfloat16").weight.dtype == ml_dtypes.bfloat16
+
+
+def test_an_output_size_where_none_is_possible_does_not_propose_one():
+    with pytest.raises(SettingError, match="no output of any size; take less padding"):
+        ConvTranspose2d(1, 1, 1, padding=2)(np.ones((1, 1, 1, 1), np.float32), output_size=(1, 1))
+
+
+@pytest.mark.parametrize("value", [None, 1, [("weight", 1)], "weight"], ids=repr)
+def test_a_state_that_is_no_dictionary_is_a_type_error(value):
+    with pytest.raises(TypeError, match="it must be a dictionary of arrays"):
+        layer().load_state_dict(value)
+
+
+def test_unknown_names_of_any_kind_are_listed():
+    with pytest.raises(SettingError, match=r"unknown \[1, 'a'\]"):
+        layer().load_state_dict({1: 0, "a": 0})
+
+
+class Tensor:
+    """As much of torch's tensor as a state_dict needs: no NumPy before detach, none at all of bfloat16."""
+
+    def __init__(self, array, dtype="torch.float32", is_detached=False):
+        self.array, self.dtype, self.is_detached = array, dtype, is_detached
+
+    def detach(self):
+        return type(self)(self.array, self.dtype, True)
+
+    def cpu(self):
+        return self
+
+    def float(self):
+        return type(self)(self.array, "torch.float32", self.is_detached)
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.is_detached or self.dtype == "torch.bfloat16":
+            raise TypeError("unsupported")
+        return self.array
+
+
+@pytest.mark.parametrize("dtype", ["torch.float32", "torch.bfloat16"])
+def test_load_state_dict_takes_parameters_of_torch(monkeypatch, dtype):
+    monkeypatch.setattr(Tensor, "__module__", "torch.nn.parameter")
+    one, other = layer(), layer(rng=1)
+    one.load_state_dict({name: Tensor(array, dtype) for name, array in other.state_dict().items()})
+    np.testing.assert_array_equal(one.weight, other.weight)
+    np.testing.assert_array_equal(one.bias, other.bias)

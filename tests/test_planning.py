@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from upconv import Plan, SettingError, algorithms, conv_transpose2d, plan, planning
+from upconv.dtypes import DTYPES
 from upconv.geometry import Axis
 from upconv.problem import Problem
 
@@ -166,7 +167,8 @@ def test_workspace_is_the_number_of_the_chosen_algorithm():
 def test_the_choice_is_the_cheapest_that_does_not_refuse():
     made = plan(*SHAPES, **SETTINGS)
     willing = [c for c in made.candidates if c.seconds is not None]
-    assert made.algorithm == min(willing, key=lambda candidate: candidate.seconds).name
+    others = [c for c in willing if c.name not in algorithms.LAST_RESORT] or willing
+    assert made.algorithm == min(others, key=lambda candidate: candidate.seconds).name
     assert [candidate.name for candidate in made.candidates] == list(algorithms.ALGORITHMS)
     for candidate in made.candidates:
         assert (candidate.seconds is None) == bool(candidate.refusals)
@@ -236,6 +238,43 @@ def test_a_printed_plan_shows_sizes_counts_and_every_candidate():
         assert line.startswith("*") == (candidate.name == made.algorithm)
 
 
+def test_a_printed_plan_shows_what_will_be_executed():
+    made = plan(*SHAPES, **SETTINGS)
+    text = repr(made)
+    for shown in (f"{made.executed_macs:,} executed", made.isa, f"packed weight {made.packed_bytes:,}", *made.kernels):
+        assert shown in text
+    assert made.executed_macs >= made.macs
+
+
+@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
+@pytest.mark.parametrize("operation", ["forward", "grad_input", "grad_weight"])
+@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+def test_every_algorithm_tells_its_details(name, operation, dtype):
+    problem = Problem(operation, plan(*SHAPES, **SETTINGS).problem.geometry, dtype)
+    if algorithms.ALGORITHMS[name].why_not(problem):
+        pytest.skip("it refuses")
+    made = planning.choose(problem, name)
+    assert made.kernels
+    assert made.executed_macs >= made.macs
+    assert made.threads >= 0
+    assert made.packed_bytes >= 0
+
+
+def test_an_algorithm_without_details_executes_what_is_useful(with_stub):
+    with_stub([], 1e-12)
+    made = plan(*SHAPES, **SETTINGS)
+    assert (made.executed_macs, made.kernels) == (made.macs, ())
+    assert "kernels none" in repr(made)
+
+
+def test_making_a_plan_asks_for_no_details(with_stub, monkeypatch):
+    with_stub([], 1e-12)
+    asked = []
+    monkeypatch.setattr(algorithms.ALGORITHMS["stub"], "details", asked.append, raising=False)
+    plan(*SHAPES, **SETTINGS)
+    assert asked == []
+
+
 def test_plans_are_values():
     first, again = plan(*SHAPES, **SETTINGS), plan(*SHAPES, **SETTINGS)
     assert isinstance(first, Plan)
@@ -258,3 +297,23 @@ def test_the_cache_of_choices_forgets():
     for width in range(1, 600):
         plan((1, 1, 1, width), (1, 1, 1, 1))
     assert planning.choose.cache_info().currsize <= 512
+
+
+def test_a_dtype_is_said_as_in_the_layer():
+    with pytest.raises(TypeError, match=r"dtype is 'foo'.*float16, bfloat16, float32.*int64"):
+        plan((1, 1, 2, 2), (1, 1, 2, 2), dtype="foo")
+    with pytest.raises(NotImplementedError, match="the plan has dtype int8"):
+        plan((1, 1, 2, 2), (1, 1, 2, 2), dtype="int8")
+
+
+def test_a_bias_of_another_dtype_is_compared_with_the_input_by_name():
+    made = plan((1, 1, 2, 2), (1, 1, 2, 2))
+    x = np.ones((1, 1, 2, 2), np.float32)
+    with pytest.raises(SettingError, match=r"^input has dtype float32 and bias float64"):
+        made(x, x, np.zeros(1))
+
+
+def test_a_problem_knows_the_bytes_of_its_dtype():
+    sizes = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, "int64": 8}
+    geometry = plan((1, 1, 2, 2), (1, 1, 2, 2)).problem.geometry
+    assert {name: Problem("forward", geometry, name).itemsize for name in DTYPES} == sizes

@@ -11,6 +11,7 @@ from .errors import SettingError
 from .functional import conv2d, conv_transpose2d
 from .module import ConvTranspose2d
 from .planning import Plan, plan
+from .runtime.pool import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "SettingError",
     "conv2d",
     "conv_transpose2d",
+    "get_num_threads",
     "grad",
     "plan",
     "reference",
+    "set_num_threads",
 ]

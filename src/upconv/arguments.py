@@ -3,7 +3,9 @@
 Everything here runs before any work, so a call that is refused has changed nothing.
 """
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from operator import index
 
 import numpy as np
@@ -12,10 +14,12 @@ from .borders import MODES, Border
 from .conventions import Torch, same
 from .dtypes import lookup
 from .errors import SettingError
-from .geometry import Axis, Geometry, check_channels, output_length
+from .geometry import AXES, Axis, Geometry, check_channels, output_length
+from .runtime import memory
 
-AXES = ("height", "width")
 STRINGS = ("same", "same_lower", "valid")
+# They can be iterated over, but what comes first and what comes second was never said.
+NO_SEQUENCES = (str, bytes, bytearray, Mapping, Set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Settings:
             TypeError: for values that are not integers, and unknown strings.
             SettingError: for integers out of range.
         """
-        if padding_mode not in MODES:
+        if not isinstance(padding_mode, str) or padding_mode not in MODES:
             raise SettingError(
                 f"padding_mode is {padding_mode!r}; it must be 'zeros' or, beyond torch, one of {MODES[1:]}"
             )
@@ -135,11 +139,10 @@ class Settings:
         slack = (0, 0) if self.padding in STRINGS[:2] else tuple(s - 1 for s in self.stride)
         for i, size in enumerate(sizes):
             if not least[i] <= size <= least[i] + slack[i]:
-                nearest = min(max(size, least[i], 1), least[i] + slack[i])
                 raise SettingError(
-                    f"output_size asks for a {AXES[i]} of {size}; {input_shape[i - 2]} inputs under kernel "
-                    f"{kernel[i]}, stride {self.stride[i]}, padding {self.padding!r}, dilation {self.dilation[i]} make "
-                    f"{least[i]} to {least[i] + slack[i]}; the nearest is {nearest}"
+                    f"output_size asks for a {AXES[i]} of {size}; an input of {input_shape[i - 2]} under kernel "
+                    f"{kernel[i]}, stride {self.stride[i]}, padding {self.padding!r}, dilation {self.dilation[i]} "
+                    + _possible(size, max(1, least[i]), least[i] + slack[i])
                 )
         return replace(self, output_padding=tuple(size - low for size, low in zip(sizes, least, strict=True)))
 
@@ -151,16 +154,34 @@ class Settings:
         return output_length(n, k, self.stride[number], self.dilation[number], lo, hi)
 
 
+def parsed(*settings):
+    """`Settings.of`, remembered for the plain integers and words that most calls consist of."""
+    return _remembered(*settings) if all(map(_is_plain, settings)) else Settings.of(*settings)
+
+
+def _is_plain(value):
+    # Not isinstance: a boolean equals an integer, and must still be refused.
+    kind = type(value)
+    return kind is int or kind is str or (kind is tuple and all(type(element) is int for element in value))
+
+
+_remembered = lru_cache(maxsize=256)(Settings.of)
+
+
+def _possible(size, least, most):
+    """What an output_size can be, as the end of a sentence."""
+    if most < 1:
+        return "has no output of any size; take less padding"
+    return f"makes {least} to {most}; the nearest is {min(max(size, least), most)}"
+
+
 def _output_sizes(output_size, dimensions):
-    try:
-        sizes = [integer(size, "output_size") for size in output_size]
-    except TypeError as error:
-        raise TypeError(f"output_size is {output_size!r}; it must be a sequence of integers ({error})") from None
-    if len(sizes) not in (2, dimensions):
+    wanted = sizes(output_size, "output_size")
+    if len(wanted) not in (2, dimensions):
         raise SettingError(
-            f"output_size is {tuple(sizes)}, {len(sizes)} elements; for {dimensions}-D input give 2 or {dimensions}"
+            f"output_size is {wanted}, {len(wanted)} elements; for {dimensions}-D input give 2 or {dimensions}"
         )
-    return sizes[-2:]
+    return wanted[-2:]
 
 
 def _reordered(input_shape, weight_shape, groups):
@@ -197,7 +218,7 @@ def pair(value, name):
 
 
 def _two(value, name):
-    if isinstance(value, str):
+    if isinstance(value, NO_SEQUENCES):
         raise TypeError(f"{name} is {value!r}; it must be an integer or a pair of integers")
     if not _is_sequence(value):
         return (value, value)
@@ -214,7 +235,7 @@ def _is_sequence(value):
 
 def sizes(value, name):
     """A tuple of integers from a sequence of sizes."""
-    if not _is_sequence(value):
+    if not _is_sequence(value) or isinstance(value, NO_SEQUENCES):
         raise TypeError(f"{name} is {value!r}; it must be a sequence of integers")
     return tuple(integer(size, name) for size in value)
 
@@ -253,6 +274,8 @@ def parse_padding(padding):
 
 
 def _sides(element):
+    if isinstance(element, NO_SEQUENCES):
+        raise TypeError(f"padding of one axis is {element!r}; it must be (lo, hi), each a signed integer")
     if not _is_sequence(element):
         raise TypeError(f"padding mixes {element!r} with a pair; give two integers or two (lo, hi) pairs")
     sides = tuple(integer(value, "padding") for value in element)
@@ -268,6 +291,9 @@ def as_array(value, name):
         TypeError: for masked arrays and tensors of other frameworks.
         NotImplementedError: for dtypes that are not supported.
     """
+    if type(value) is np.ndarray:
+        lookup(value.dtype, name)
+        return value
     if value is None:
         raise TypeError(f"{name} is None; it must be an array")
     refuse_masked(value, name)
@@ -287,7 +313,7 @@ def agree(**arrays):
     """Refuse operands of different dtypes; None is skipped. Nothing is promoted, as in torch."""
     (first, a), *others = [(name, array) for name, array in arrays.items() if array is not None]
     for name, b in others:
-        if a.dtype.name != b.dtype.name:
+        if a.dtype != b.dtype and a.dtype.name != b.dtype.name:
             cure = f"{name}.astype({a.dtype.name!r}) does it"
             if name != "bias":
                 cure = f"either {first}.astype({b.dtype.name!r}) or {cure}"
@@ -410,6 +436,6 @@ def native(array):
 def empty(shape, dtype, layout_name):
     """An uninitialised array of 4-D shape (n, c, h, w) that lies in memory as the layout says."""
     if layout_name == "nchw":
-        return np.empty(shape, dtype)
+        return memory.empty(shape, dtype)
     n, c, h, w = shape
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)

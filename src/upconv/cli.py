@@ -1,4 +1,4 @@
-"""The command line: `upconv explain | solve | translate | plan | demo`, with one way to write a layer in all."""
+"""The command line: `upconv explain | solve | translate | plan | bench | demo`, one way to write a layer in all."""
 
 import argparse
 import os
@@ -6,8 +6,9 @@ import re
 import sys
 from pathlib import Path
 
-from . import demo
+from . import __version__, demo
 from .arguments import Settings
+from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .explain.layer import layer_scene
 from .explain.solutions import SHOWN, solutions
@@ -16,18 +17,22 @@ from .explain.text import explanation
 from .explain.translation import translation
 from .files import write_atomically
 from .geometry import Geometry, check_channels
-from .planning import plan
+from .measuring import measure, table
+from .planning import describe, plan
+from .runtime.pool import get_num_threads, set_num_threads
 
 EXAMPLES = {
     "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),
     "solve": ("upconv solve --in-size 17 --out-size 32", "every setting that turns one size into another"),
     "translate": ("upconv translate --from keras -k 3 -s 2 --padding same --to torch", "a layer in another framework"),
     "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
+    "bench": ("upconv bench --quick --only sam,dcgan", "time real layers beside other engines"),
     "demo": ("upconv demo", "digits drawn by a small network"),
 }
 INTERRUPTED = 130
 REFUSED = 2
 DEFAULT_SIZE = (8, 8)
+DIGITS, MOST_SHOWN = 9, 40
 
 
 class Parser(argparse.ArgumentParser):
@@ -73,8 +78,18 @@ def _run(parser, argv):
     except BrokenPipeError:
         raise
     except (ValueError, TypeError, NotImplementedError, OSError, argparse.ArgumentTypeError) as error:
-        print(f"upconv {options.command}: {error}", file=sys.stderr)
+        print(f"upconv {options.command}: {_in_words(error)}", file=sys.stderr)
         return REFUSED
+    except (MemoryError, OverflowError):
+        print(f"upconv {options.command}: these numbers are too large to work with", file=sys.stderr)
+        return REFUSED
+
+
+def _in_words(error):
+    """An error as a sentence; of a file, without the error's number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return error
 
 
 def build_parser():
@@ -86,12 +101,14 @@ def build_parser():
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"upconv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, add, handler in (
         ("explain", _add_explain, _explain),
         ("solve", _add_solve, _solve),
         ("translate", _add_translate, _translate),
         ("plan", _add_plan, _plan),
+        ("bench", bench.add_arguments, bench.run),
         ("demo", demo.add_arguments, demo.run),
     ):
         example, what = EXAMPLES[name]
@@ -161,23 +178,17 @@ def _add_explain(parser):
 
 def _explain(options):
     geometry = layer_geometry(options)
+    if options.svg == "":
+        raise ValueError("--svg is empty; it must be a file, or - for the drawing alone")
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
         sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
         return
     if options.svg:
-        _write(options.svg, svg(layer_scene(geometry)))
+        write_atomically(Path(options.svg), svg(layer_scene(geometry)).encode())
     sys.stdout.write(explanation(geometry))
     if options.svg:
         print(f"\ndrawing: {options.svg}")
-
-
-def _write(path, text):
-    try:
-        write_atomically(Path(path), text.encode())
-    except OSError as error:
-        # The error names the temporary file, which means nothing to the user.
-        raise OSError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _add_solve(parser):
@@ -223,6 +234,7 @@ def _add_translate(parser):
 
 
 def _translate(options):
+    _check_translatable(options)
     settings = [_framework_setting(options, axis) for axis in (0, 1)]
     shapes = list(zip(options.kernel_size, options.stride, options.dilation, strict=True))
 
@@ -234,12 +246,22 @@ def _translate(options):
     sys.stdout.write(translation(options.source, settings, options.target, axes_of, sizes, options.groups, given))
 
 
+def _check_translatable(options):
+    """Refuse options that the source framework has no word for."""
+    source, groups = options.source, options.groups
+    check_channels(max(groups, 1), max(groups, 1), groups)
+    if groups > 1 and not CONVENTIONS[source].has_groups:
+        raise ValueError(f"groups is {groups}; {source} has none, so it must be 1")
+    if options.output_shape is not None and source != "onnx":
+        raise ValueError(f"--output-shape belongs to onnx; {source} has no such setting")
+    if options.consistent_padding and source != "jax":
+        raise ValueError(f"--consistent-padding belongs to jax; {source} has no such setting")
+
+
 def _framework_setting(options, axis):
     """What one framework says about one axis, from its own words for padding."""
     op = None if options.output_padding is None else options.output_padding[axis]
     padding = _framework_padding(options.padding, options.source, axis)
-    if options.output_shape is not None and options.source != "onnx":
-        raise ValueError(f"--output-shape belongs to onnx; {options.source} has no such setting")
     match options.source:
         case "torch":
             return Torch(padding or 0, op or 0)
@@ -259,6 +281,8 @@ def _framework_padding(written, source, axis):
     if written is None:
         return None
     if re.fullmatch(r"[A-Za-z_]+", written):
+        if source == "torch":
+            raise ValueError(f"padding is {written!r}; torch's ConvTranspose2d takes numbers only")
         return written.upper() if source in ("onnx", "jax") else written
     padding = _padding(written)[axis]
     if source in ("torch", "keras") and isinstance(padding, tuple):
@@ -277,35 +301,62 @@ def _add_plan(parser):
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--channels-last", action="store_true", help="plan for NHWC data")
     parser.add_argument("--algorithm", default="auto", help="plan this one, by its name")
+    parser.add_argument("--threads", type=int, metavar="N", help="plan for N threads; default: all")
+    parser.add_argument("--measure", action="store_true", help="time every algorithm on random data too")
 
 
 def _plan(options):
     c_in, c_out = _channels(options)
     shape_in = (options.batch, c_in, *options.size)
     shape_weight = (c_in, c_out // options.groups, *options.kernel_size)
-    print(
-        plan(
-            shape_in,
-            shape_weight,
-            None,
-            options.stride,
-            options.padding,
-            options.output_padding or 0,
-            options.groups,
-            options.dilation,
-            dtype=options.dtype,
-            channels_last=options.channels_last,
-            algorithm=options.algorithm,
-        )
+    made = plan(
+        shape_in,
+        shape_weight,
+        None,
+        options.stride,
+        options.padding,
+        options.output_padding or 0,
+        options.groups,
+        options.dilation,
+        dtype=options.dtype,
+        channels_last=options.channels_last,
+        algorithm=options.algorithm,
     )
+    before = get_num_threads()
+    set_num_threads(before if options.threads is None else options.threads)
+    try:
+        print(_measured(made) if options.measure else made)
+    finally:
+        set_num_threads(before)
+
+
+def _measured(made):
+    """A plan with measurements in its table, after a line of progress on a terminal."""
+
+    def begin(name):
+        if sys.stderr.isatty():
+            print(f"\rmeasuring {name:<20}", end="", file=sys.stderr, flush=True)
+
+    rows = measure(made.problem, begin)
+    if sys.stderr.isatty():
+        print(f"\r{'':<30}\r", end="", file=sys.stderr, flush=True)
+    return "\n".join([*describe(made), table(rows, made.algorithm, get_num_threads())])
 
 
 def _pair(written):
     """Two integers from `3` or `3x5`."""
-    values = [int(part) if re.fullmatch(r"[+-]?\d+", part) else None for part in written.split("x")]
+    values = [_integer(part) for part in written.strip().split("x")]
     if None in values or len(values) > 2:
-        raise argparse.ArgumentTypeError(f"got {written!r}; it must be an integer, or two as in 3x5 (height first)")
+        written = written if len(written) <= MOST_SHOWN else f"{written[:MOST_SHOWN]}..."
+        raise argparse.ArgumentTypeError(
+            f"got {written!r}; it must be an integer of at most {DIGITS} digits, or two as in 3x5 (height first)"
+        )
     return values[0], values[-1]
+
+
+def _integer(written):
+    """The number, or None where it is none or one so long that nothing could be that large."""
+    return int(written) if re.fullmatch(rf"[+-]?[0-9]{{1,{DIGITS}}}", written) else None
 
 
 def _padding(written):
@@ -313,10 +364,10 @@ def _padding(written):
     if written in ("same", "same_lower", "valid"):
         return written
     sides = [
-        tuple(int(side) for side in part.split(":")) if re.fullmatch(r"[+-]?\d+(:[+-]?\d+)?", part) else None
-        for part in written.split("x")
+        tuple(_integer(side) for side in part.split(":")) if part.count(":") <= 1 else (None,)
+        for part in written.strip().split("x")
     ]
-    if None in sides or len(sides) > 2:
+    if any(None in side for side in sides) or len(sides) > 2:
         raise argparse.ArgumentTypeError(
             f"got {written!r}; it must be an integer, two as in 1x2, signed crops as in 1:0 or 1:0x0:1, or one of "
             "same, same_lower, valid"
@@ -327,11 +378,16 @@ def _padding(written):
 
 
 def _attach_negatives(argv):
-    """Join an option to a value that begins with a minus sign, which argparse would take for another option."""
+    """Join an option to a value that begins with a minus sign, which argparse would take for another option.
+
+    A size of that kind gets a space before it, which keeps argparse from taking it for one.
+    """
     joined = []
     for word in argv:
         if joined and re.match(r"-\d", word) and re.fullmatch(r"-[a-z]|--[a-z-]+", joined[-1]):
             joined[-1] += f"={word}"
+        elif re.match(r"-\d+x", word):
+            joined.append(f" {word}")
         else:
             joined.append(word)
     return joined

@@ -1,29 +1,32 @@
-"""`upconv demo`: a small DCGAN draws handwritten digits from noise, with NumPy alone, and shows what its layers do.
+"""`upconv demo`: a small DCGAN draws handwritten digits from noise, without a framework, and shows what its layers do.
 
 The generator was trained by examples/dcgan.py with PyTorch; here its four transposed convolutions are ours.
 """
 
 import json
 import time
+from dataclasses import replace
 from importlib import resources, util
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from .arguments import Settings
+from .errors import SettingError
 from .explain.layer import layer_scene
 from .explain.png import grey_png
 from .explain.svg import svg
-from .files import write_atomically
+from .files import check_writable, write_atomically
 from .functional import conv_transpose2d
 from .module import ConvTranspose2d
 from .planning import plan
+from .runtime.kernel import isa, usable
 
 ACTIVATIONS = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}
 GRID = 8
 ENLARGE = 3
 ROUNDS = 5
+DRAWN = 2
 NEXT = (
     "upconv explain 4x4 -k 3 -s 2 -p 1 --op 1",
     "upconv solve --in-size 17 --out-size 32",
@@ -37,24 +40,37 @@ def add_arguments(parser):
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where the two files go (default here)")
 
 
+def engine():
+    """What computes the layers here, in a sentence."""
+    refusals = usable()
+    if refusals:
+        return f"NumPy's products compute them, since the generated kernels cannot: upconv {refusals[0]}."
+    return f"Their kernels are generated on this machine, for {isa().name}, and kept for the next time."
+
+
 def run(options):
     """Draw, write digits.png and explain.svg, and print a line for each layer."""
+    if options.seed < 0:
+        raise SettingError(f"--seed is {options.seed}; it must be at least 0")
+    check_writable(options.out)
     layers, activations = load_generator()
     torch = load_torch()
     noise = (
         walk(options.seed, layers[0].in_channels) if options.interpolate else draw(options.seed, layers[0].in_channels)
     )
     print(
-        f"A DCGAN generator draws {len(noise)} digits from noise; every layer is upconv's ConvTranspose2d on NumPy.\n"
+        f"A DCGAN generator draws {len(noise)} digits from noise; every layer is upconv's ConvTranspose2d."
+        f"\n{engine()}\n"
     )
     x = noise
     for number, (layer, activation) in enumerate(zip(layers, activations, strict=True), start=1):
-        report(number, layer, x, torch)
+        geometry = report(number, layer, x, torch)
+        if number == DRAWN:
+            drawn = svg(layer_scene(replace(geometry, n=1)))
         x = ACTIVATIONS[activation](layer(x))
-    options.out.mkdir(parents=True, exist_ok=True)
     picture, explanation = options.out / "digits.png", options.out / "explain.svg"
     write_atomically(picture, grey_png(sheet(x)))
-    write_atomically(explanation, svg(layer_scene(geometry_of(layers[1], (1, layers[1].in_channels, 4, 4)))).encode())
+    write_atomically(explanation, drawn.encode())
     print(f"\n{picture}: the digits    {explanation}: what the second layer does, drawn\n\nTry next:")
     print("\n".join(f"  {command}" for command in NEXT))
     return 0
@@ -88,7 +104,7 @@ def walk(seed, latent):
 
 
 def report(number, layer, x, torch):
-    """One layer's settings, the sizes they give, the plan and the time."""
+    """Print one layer's settings, the sizes they give, the plan and the time; gives its geometry."""
     chosen = plan(x, layer.weight, None, layer.stride, layer.padding)
     g = chosen.problem.geometry
     ours = milliseconds(lambda: layer(x))
@@ -99,12 +115,7 @@ def report(number, layer, x, torch):
         function = torch.nn.functional.conv_transpose2d
         line += f" (PyTorch {milliseconds(lambda: function(*operands, layer.stride, layer.padding)):.1f} ms)"
     print(f"{number}. {layer}\n   {line}", flush=True)
-
-
-def geometry_of(layer, input_shape):
-    """The geometry of a layer for an input of the given 4-D shape."""
-    settings = Settings.of(layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-    return settings.geometry(input_shape, layer.weight.shape)
+    return g
 
 
 def milliseconds(function):

@@ -9,11 +9,13 @@ import numpy as np
 class Dtype:
     """How values of one dtype are stored and summed.
 
-    `compute` is the NumPy dtype of products and sums; the result is rounded to `name` once, at the end. `eps` is the
-    spacing of `name` at 1 (0 for integers, which wrap around as NumPy's and torch's do). Integers have no gradients.
+    `itemsize` is the number of bytes of one value. `compute` is the NumPy dtype of products and sums; the result is
+    rounded to `name` once, at the end. `eps` is the spacing of `name` at 1 (0 for integers, which wrap around as
+    NumPy's and torch's do). Integers have no gradients.
     """
 
     name: str
+    itemsize: int
     compute: type
     eps: float
     differentiable: bool = True
@@ -22,15 +24,41 @@ class Dtype:
 DTYPES = {
     row.name: row
     for row in (
-        Dtype("float16", np.float32, 2.0**-10),
-        Dtype("bfloat16", np.float32, 2.0**-7),
-        Dtype("float32", np.float32, 2.0**-23),
-        Dtype("float64", np.float64, 2.0**-52),
-        Dtype("complex64", np.complex64, 2.0**-23),
-        Dtype("complex128", np.complex128, 2.0**-52),
-        Dtype("int64", np.int64, 0.0, differentiable=False),
+        Dtype("float16", 2, np.float32, 2.0**-10),
+        Dtype("bfloat16", 2, np.float32, 2.0**-7),
+        Dtype("float32", 4, np.float32, 2.0**-23),
+        Dtype("float64", 8, np.float64, 2.0**-52),
+        Dtype("complex64", 8, np.complex64, 2.0**-23),
+        Dtype("complex128", 16, np.complex128, 2.0**-52),
+        Dtype("int64", 8, np.int64, 0.0, differentiable=False),
     )
 }
+
+
+def quiet():
+    """A context in which NumPy does not warn: infinities, and zeros by rounding, are results like others here."""
+    return np.errstate(invalid="ignore", over="ignore", under="ignore")
+
+
+def parse(value):
+    """The NumPy dtype that a user names, float32 for None; "bfloat16" is ml_dtypes'.
+
+    Raises:
+        TypeError: for what is no dtype.
+
+    >>> parse(None), parse("f8")
+    (dtype('float32'), dtype('float64'))
+    """
+    if isinstance(value, str) and value == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise TypeError("dtype is 'bfloat16', which needs ml_dtypes: pip install 'upconv[bfloat16]'") from None
+        return np.dtype(ml_dtypes.bfloat16)
+    try:
+        return np.dtype(np.float32 if value is None else value)
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype is {value!r}; it must be one of NumPy's {', '.join(DTYPES)}") from None
 
 
 def lookup(dtype, name="input"):
@@ -42,13 +70,20 @@ def lookup(dtype, name="input"):
     >>> lookup(np.dtype(">f4")).name
     'float32'
     """
+    # The name of a dtype takes microseconds to make, its hash does not.
+    row = _seen.get(dtype)
+    if row is not None:
+        return row
     row = DTYPES.get(np.dtype(dtype).name)
     if row is None:
         raise NotImplementedError(
             f"{name} has dtype {np.dtype(dtype).name}; allowed are {', '.join(DTYPES)}. Convert it with "
             f".astype({_nearest(np.dtype(dtype))!r})"
         )
-    return row
+    return _seen.setdefault(dtype, row)
+
+
+_seen = {}
 
 
 def _nearest(dtype):

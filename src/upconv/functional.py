@@ -1,13 +1,15 @@
 """The NumPy door: `conv_transpose2d` with torch's contract, and the `conv2d` that it is the transpose of."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from . import arguments
 from .arguments import Settings
-from .dtypes import lookup
+from .dtypes import lookup, quiet
 from .errors import SettingError
 from .geometry import Axis, Geometry, check_channels
-from .planning import AUTO, choose
+from .planning import AUTO, check_algorithm, choose
 from .problem import Problem
 
 
@@ -58,25 +60,35 @@ def conv_transpose2d(
              [1., 2., 1., 1.],
              [1., 2., 1., 1.]]]])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    settings = arguments.parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     return transpose(settings, input, weight, bias, out=out, algorithm=algorithm)
 
 
 def transpose(settings: Settings, input, weight, bias=None, *, out=None, algorithm=AUTO):
     """`conv_transpose2d` with settings that are parsed already: the spine of the library."""
+    if algorithm is not AUTO:
+        check_algorithm(algorithm)
     x, is_batched = arguments.batched(arguments.as_array(input, "input"))
     w = arguments.check_weight(arguments.as_array(weight, "weight"))
-    geometry = settings.geometry(x.shape, w.shape)
-    canvas, border = settings.border(geometry)
-    b = arguments.parse_bias(bias, geometry.c_out)
+    layout = arguments.layout(x, w, is_batched=is_batched)
+    problem, shape, border = _problem(settings, x.shape, w.shape, lookup(x.dtype).name, layout)
+    b = arguments.parse_bias(bias, shape[1])
     arguments.agree(input=x, weight=w, bias=b)
-    problem = Problem("forward", canvas, x.dtype.name, arguments.layout(x, w, is_batched=is_batched))
-    y = _result(out, geometry.output_shape, problem, (x, w, b), is_batched)
+    y = _result(out, shape, problem, (x, w, b), is_batched)
     if border is None:
         choose(problem, algorithm).run(x, w, b, y)
     else:
         _fold(problem, border, algorithm, x, w, b, y)
     return out if out is not None else y if is_batched else y[0]
+
+
+# Facts with sizes; a vocoder sends a new width with every call, so the cache must forget.
+@lru_cache(maxsize=512)
+def _problem(settings, x_shape, w_shape, dtype, layout):
+    """(the problem of the canvas, the shape of the result, the border to fold back or None)."""
+    geometry = settings.geometry(x_shape, w_shape)
+    canvas, border = settings.border(geometry)
+    return Problem("forward", canvas, dtype, layout), geometry.output_shape, border
 
 
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -90,6 +102,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         bias: (c_out,) or None.
         stride, dilation, groups: as in torch.
         padding: zeros around the input, an int or (height, width), "valid", or "same" (stride 1 only), as in torch.
+            Beyond torch: "same_lower", or a pair of signed (lo, hi), where a negative one cuts the input instead.
 
     Returns:
         (n, c_out, h_out, w_out) with ``out = (in + 2*padding - dilation*(kernel - 1) - 1) // stride + 1``.
@@ -122,6 +135,7 @@ def _result(out, shape, problem, operands, is_batched):
     return out if is_batched else out[None]
 
 
+@quiet()
 def _fold(problem, border, algorithm, x, w, b, y):
     """Compute the canvas in the computing type, fold its border back, add the bias, round once."""
     compute = lookup(x.dtype).compute
@@ -159,8 +173,8 @@ def _undone_axis(settings, number, size, k):
         lo, hi = (0, 0) if settings.padding == "valid" else settings.sides[number]
     if k < 1 or size < 1 or size + lo + hi < extent:
         raise SettingError(
-            f"{arguments.AXES[number]}: the kernel covers {extent} value(s) and the padded input has "
-            f"{size} + {lo} + {hi}; it must have at least as many"
+            f"{arguments.AXES[number]}: the kernel covers {extent} and the padded input has {size + lo + hi} "
+            f"({size} and padding ({lo}, {hi})); it must have at least as many"
         )
     n = (size + lo + hi - extent) // s + 1
     return Axis(n, k, s, d, lo, (n - 1) * s + extent - lo - size)

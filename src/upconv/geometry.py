@@ -9,10 +9,14 @@ outputs there receive the bias only. Every framework's padding is a translation 
 `conventions`); no algorithm knows of conventions.
 """
 
-from dataclasses import dataclass
-from math import gcd
+from dataclasses import dataclass, replace
+from math import gcd, isqrt
 
 from .errors import SettingError
+
+# Steps and crops beyond this have no memory to lie in, and their products with strides no 64-bit integer.
+LARGEST = 2**40
+AXES = ("height", "width")
 
 
 def output_length(n, k, s=1, d=1, crop_lo=0, crop_hi=0):
@@ -50,8 +54,8 @@ class Axis:
                 raise SettingError(f"{name} is {value}; it must be at least 1")
         if self.out < 1:
             raise SettingError(
-                f"the output size would be {self.out}: {self.n} input(s) spread to {self.full} value(s), of which "
-                f"padding removes {self.crop_lo} + {self.crop_hi}; it may remove at most {self.full - 1} in all"
+                f"the output size would be {self.out}: the canvas has a size of {self.full}, of which padding cuts "
+                f"({self.crop_lo}, {self.crop_hi}); it may cut at most {self.full - 1} in all"
             )
 
     @property
@@ -79,11 +83,35 @@ class Axis:
         """True if every output away from the borders receives the same number of taps."""
         return self.g == 1 and self.k % self.s == 0
 
+    def computable(self):
+        """The axis to compute with: a huge step that is never taken, for one input or one tap, becomes 1.
+
+        Raises:
+            SettingError: for steps that are taken and crops beyond what memory can hold.
+
+        >>> Axis(n=1, k=3, s=2**62).computable()
+        Axis(n=1, k=3, s=1, d=1, crop_lo=0, crop_hi=0)
+        """
+        largest = max(self.s, self.d, abs(self.crop_lo), abs(self.crop_hi))
+        if largest <= LARGEST:
+            return self
+        s = 1 if self.n == 1 and self.s > LARGEST else self.s
+        d = 1 if self.k == 1 and self.d > LARGEST else self.d
+        for value, name in ((s, "stride"), (d, "dilation"), (self.crop_lo, "padding"), (self.crop_hi, "padding")):
+            if abs(value) > LARGEST:
+                raise SettingError(f"{name} is {value}; what is computed reaches at most {LARGEST} (2**40) places far")
+        return replace(self, s=s, d=d)
+
     def tap_range(self, t):
         """Inputs (start, stop) whose tap t lands inside the output; empty when start >= stop."""
         start = max(0, ceil_div(self.crop_lo - t * self.d, self.s))
         stop = min(self.n, ceil_div(self.crop_lo + self.out - t * self.d, self.s))
         return start, stop
+
+    def meeting(self, t):
+        """(first input, first output, how many) of the pairs that meet through tap t, n to n + 1 and o to o + s."""
+        start, stop = self.tap_range(t)
+        return start, start * self.s + t * self.d - self.crop_lo, max(0, stop - start)
 
     @property
     def tap_counts(self):
@@ -91,9 +119,26 @@ class Axis:
         ranges = (self.tap_range(t) for t in range(self.k))
         return [max(0, stop - start) for start, stop in ranges]
 
-    def reversed_crops(self):
-        """The same axis with its crops exchanged."""
-        return Axis(self.n, self.k, self.s, self.d, self.crop_hi, self.crop_lo)
+    def window(self, lo, hi):
+        """(first input, Axis) of the layer that makes outputs lo..hi - 1 alone, from the inputs that reach them.
+
+        >>> Axis(n=8, k=4, s=2, crop_lo=1, crop_hi=1).window(4, 8)
+        (1, Axis(n=4, k=4, s=2, d=1, crop_lo=3, crop_hi=3))
+        """
+        first = min(max(0, ceil_div(lo + self.crop_lo - self.d * (self.k - 1), self.s)), self.n - 1)
+        last = max(min((hi - 1 + self.crop_lo) // self.s, self.n - 1), first)
+        return first, self._part(first, last + 1, lo, hi)
+
+    def input_window(self, lo, hi):
+        """(first output, Axis) of the layer that has inputs lo..hi - 1 alone, and the outputs that they reach."""
+        first = min(max(0, lo * self.s - self.crop_lo), self.out - 1)
+        last = max(min((hi - 1) * self.s + self.d * (self.k - 1) - self.crop_lo, self.out - 1), first)
+        return first, self._part(lo, hi, first, last + 1)
+
+    def _part(self, in_lo, in_hi, out_lo, out_hi):
+        crop_lo = self.crop_lo + out_lo - in_lo * self.s
+        full = output_length(in_hi - in_lo, self.k, self.s, self.d)
+        return Axis(in_hi - in_lo, self.k, self.s, self.d, crop_lo, full - crop_lo - (out_hi - out_lo))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +204,14 @@ def check_channels(c_in, c_out, groups):
             raise SettingError(f"{name} is {channels}; it must be at least 1")
     for channels, name in ((c_in, "in_channels"), (c_out, "out_channels")):
         if channels % groups:
-            divisor = max(g for g in range(1, groups) if c_in % g == c_out % g == 0)
+            divisor = _divisor_below(groups, gcd(c_in, c_out))
             raise SettingError(f"{name} is {channels}, which groups={groups} does not divide; groups={divisor} would")
+
+
+def _divisor_below(bound, value):
+    """The largest divisor of value below the bound, from 2; among huge values it is only one that is found quickly."""
+    small = [d for d in range(1, min(isqrt(value), 1 << 16) + 1) if value % d == 0]
+    return max(d for d in (*small, *(value // d for d in small)) if d < bound)
 
 
 def ceil_div(a, b):

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import arguments
 from .arguments import Settings
-from .dtypes import lookup
+from .dtypes import lookup, quiet
 from .errors import SettingError
 from .planning import choose
 from .problem import Problem
@@ -156,6 +156,7 @@ class _Call:
     def grad_weight(self, x):
         return self._run("grad_weight", x, self.grad_output, _conjugate(x), self.canvas)
 
+    @quiet()
     def grad_bias(self):
         """Sum over batch and pixels, in the widest type: the sum can be long."""
         wide = np.complex128 if self.grad_output.dtype.kind == "c" else np.float64

@@ -11,14 +11,14 @@ within them.
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from itertools import product
-from math import prod
+from math import gcd, prod
 
 from .errors import SettingError
 from .geometry import Axis, ceil_div, output_length
 
 MAX_DILATION = 4
-LARGEST_BOUND = 64
-MOST_COMBINATIONS = 4_000_000
+LARGEST_BOUND = 40
+MOST_COMBINATIONS = 300_000
 NEAR = 3
 
 
@@ -94,6 +94,8 @@ def settings(
     [Setting(k=3, s=2, p=0, op=0, d=1)]
     """
     bounds = search_bounds(n, out, max_kernel, max_stride, max_dilation)
+    if max_padding is not None and max_padding < 0:
+        raise SettingError(f"max_padding is {max_padding}; it must be at least 0")
     fixed = _check_fixed(k=k, s=s, p=p, op=op, d=d)
     found = (
         setting
@@ -160,7 +162,7 @@ def is_wasteful(setting: Setting, n) -> bool:
     (True, False)
     """
     axis = setting.axis(n)
-    return has_holes(axis) or axis.crop_hi < 0 or _ignores_inputs(axis)
+    return dead_outputs(axis) > 0 or _ignores_inputs(axis)
 
 
 def useful_taps(axis: Axis) -> int:
@@ -174,13 +176,40 @@ def useful_taps(axis: Axis) -> int:
     return sum(stop - start for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)) if stop > start)
 
 
-def has_holes(axis: Axis) -> bool:
-    """True if outputs of some phase receive no tap at all, only the bias.
+def dead_outputs(axis: Axis) -> int:
+    """How many outputs receive no product at all, only the bias; counted without visiting them.
 
-    >>> has_holes(Axis(4, 2, s=3)), has_holes(Axis(4, 3, s=2, d=2)), has_holes(Axis(4, 3, s=2))
-    (True, True, False)
+    >>> dead_outputs(Axis(4, 2, s=3)), dead_outputs(Axis(8, 2, s=2, d=3)), dead_outputs(Axis(1, 4, s=8))
+    (3, 2, 0)
     """
-    return axis.g > 1 or axis.k < axis.s
+    lo = axis.crop_lo
+    return axis.out - reached_positions((axis.n, axis.s), (axis.k, axis.d), lo, lo + axis.out)
+
+
+def reached_positions(inputs, taps, lo, hi) -> int:
+    """How many of the canvas positions lo..hi - 1 some input reaches through some tap; each a (number, spacing).
+
+    >>> reached_positions((4, 3), (2, 1), 0, 11)
+    8
+    """
+    # Inputs and taps play the same part in i*s + t*d; the sum is over the fewer classes.
+    common = gcd(inputs[1], taps[1])
+    (n, s), (k, d) = sorted((inputs, taps), key=lambda run: min(inputs[0] + taps[0] - run[0], run[1] // common))
+    classes, back = s // common, d // common
+    total = 0
+    for first in range(min(k, classes)):
+        shape = n, ceil_div(k - first, classes), back
+        begin, end = (ceil_div(q - first * d, s) for q in (lo, hi))
+        total += _runs_below(end, *shape) - _runs_below(begin, *shape)
+    return total
+
+
+def _runs_below(x, n, runs, back):
+    """How many numbers below x lie in one of the runs m*back, ..., m*back + n - 1 for m below `runs`."""
+    if back <= n:
+        return min(max(x, 0), (runs - 1) * back + n)
+    m, rest = divmod(max(x, 0), back)
+    return m * n + min(rest, n) if m < runs else runs * n
 
 
 def ignored_inputs(axis: Axis) -> int:
@@ -190,6 +219,19 @@ def ignored_inputs(axis: Axis) -> int:
     1
     """
     return sum(start >= stop for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)))
+
+
+def live_taps(axis: Axis) -> int:
+    """How many taps carry some input into the output.
+
+    >>> live_taps(Axis(1, 4, crop_lo=1, crop_hi=1))
+    2
+    """
+    if axis.out < axis.s:
+        return sum(count > 0 for count in axis.tap_counts)
+    # An output as long as the stride is never stepped over, so only the ends of a tap's run matter.
+    first = max(0, ceil_div(axis.crop_lo - (axis.n - 1) * axis.s, axis.d))
+    return max(0, min(axis.k, ceil_div(axis.crop_lo + axis.out, axis.d)) - first)
 
 
 def _ignores_inputs(axis):

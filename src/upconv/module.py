@@ -7,7 +7,7 @@ import numpy as np
 from . import arguments
 from .arguments import Settings
 from .borders import MODES
-from .dtypes import lookup
+from .dtypes import lookup, parse, quiet
 from .errors import SettingError
 from .functional import transpose
 from .geometry import check_channels
@@ -72,7 +72,7 @@ class ConvTranspose2d:
         self.kernel_size = arguments.positive(arguments.pair(kernel_size, "kernel_size"), "kernel_size")
         if device not in (None, "cpu"):
             raise SettingError(f"device is {device!r}; this layer lives in NumPy, so it must be None or 'cpu'")
-        self._dtype = _dtype(dtype)
+        self._dtype = parse(dtype)
         if not lookup(self._dtype, "the layer").differentiable:
             raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
         self._weight, self._bias = self._initial(np.random.default_rng(rng), bias)
@@ -84,6 +84,7 @@ class ConvTranspose2d:
         weight = self._draw(rng, bound, shape)
         return weight, self._draw(rng, bound, (self.out_channels,)) if bias else None
 
+    @quiet()
     def _draw(self, rng, bound, shape):
         values = rng.uniform(-bound, bound, shape)
         if self._dtype.kind == "c":
@@ -131,7 +132,7 @@ class ConvTranspose2d:
 
     def _accept(self, name, value, shape):
         arguments.refuse_masked(value, name)
-        value = np.asarray(value)
+        value = np.asarray(_plain(value))
         arguments.check_shape(value, shape, name)
         if not np.can_cast(value.dtype, self._dtype, "same_kind"):
             raise SettingError(
@@ -147,17 +148,21 @@ class ConvTranspose2d:
         """Take the parameters from a dictionary, all or none.
 
         Args:
-            state_dict: arrays by name; values of torch's own state_dict on the CPU work too.
+            state_dict: arrays by name; the tensors and parameters of torch work too.
             strict: refuse missing and unknown names.
 
         Returns:
             (missing_keys, unexpected_keys), as torch does.
 
         Raises:
+            TypeError: for what is no dictionary.
             SettingError: names or shapes that do not fit; then nothing has changed.
         """
+        if not hasattr(state_dict, "keys"):
+            raise TypeError(f"state_dict is {state_dict!r}; it must be a dictionary of arrays, as state_dict() returns")
         shapes = {name: value.shape for name, value in self.state_dict().items()}
-        missing, unexpected = sorted(shapes.keys() - state_dict.keys()), sorted(state_dict.keys() - shapes.keys())
+        missing = sorted(shapes.keys() - state_dict.keys())
+        unexpected = sorted(state_dict.keys() - shapes.keys(), key=str)
         if strict and (missing or unexpected):
             raise SettingError(
                 f"state_dict lacks {missing} and has unknown {unexpected}; it must have {sorted(shapes)}"
@@ -220,11 +225,12 @@ class ConvTranspose2d:
         return self._settings.padding_mode
 
 
-def _dtype(value):
-    try:
-        return np.dtype(np.float32 if value is None else value)
-    except TypeError:
-        raise TypeError(f"dtype is {value!r}; it must be a dtype of NumPy, such as 'float32'") from None
+def _plain(value):
+    """A tensor of torch without its gradient and in a dtype that NumPy has; everything else as it is."""
+    if type(value).__module__.split(".")[0] != "torch":
+        return value
+    value = value.detach().cpu()
+    return value.float() if str(value.dtype) == "torch.bfloat16" else value
 
 
 def _private(array):

@@ -55,7 +55,9 @@ class Phase:
 
     @property
     def interior(self):
-        """The segment that reads every tap of the phase, or None where the input is too short for one."""
+        """The segment that reads every tap of the phase; None where the input is too short, and without taps."""
+        if not self.taps:
+            return None
         return next((segment for segment in self.segments if len(segment.taps) == len(self.taps)), None)
 
     @property
@@ -72,6 +74,23 @@ def phases(axis: Axis) -> tuple[Phase, ...]:
     [(0, [0, 2], 5), (1, [1], 4)]
     """
     return tuple(_phase(axis, start) for start in range(min(axis.s, axis.out)))
+
+
+@lru_cache(maxsize=1024)
+def live_segments(axis: Axis) -> tuple[Segment, ...]:
+    """The segments that have taps, of all phases: what must be computed. Nothing here grows with the stride.
+
+    >>> [(s.start, list(s.taps)) for s in live_segments(Axis(n=1, k=2, s=1000, crop_hi=-7))]
+    [(0, [0]), (1, [1])]
+    """
+    starts = sorted({(t * axis.d - axis.crop_lo) % axis.s for t in range(axis.k)})
+    found = [_phase(axis, start).segments for start in starts if start < axis.out]
+    return tuple(segment for segments in found for segment in segments if segment.taps)
+
+
+def has_holes(axis: Axis):
+    """Whether some outputs have no taps, and so hold the bias alone."""
+    return sum(segment.count for segment in live_segments(axis)) < axis.out
 
 
 def _phase(axis, start):

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from . import arguments
-from .algorithms import ALGORITHMS, BY_NAME_ONLY
+from .algorithms import ALGORITHMS, BY_NAME_ONLY, LAST_RESORT
 from .arguments import Settings
-from .dtypes import lookup
+from .dtypes import lookup, parse, quiet
 from .errors import SettingError
 from .phases import phases
-from .problem import Problem
+from .problem import Details, Problem
 
 AUTO = "auto"
 
@@ -33,6 +31,8 @@ class Plan:
         problem: the operation, its geometry, dtype and memory layout.
         algorithm: name of the algorithm chosen.
         candidates: every algorithm's answer, in the order of preference.
+
+    Printed, it says what will be executed, by which kernels, and what every candidate answered.
 
     >>> import numpy as np
     >>> made = plan((1, 1, 2, 2), (1, 1, 2, 2), dtype="float64")
@@ -61,6 +61,37 @@ class Plan:
         """Upper bound of the scratch memory beside the result."""
         return ALGORITHMS[self.algorithm].workspace_bytes(self.problem)
 
+    @property
+    def details(self) -> Details:
+        """What the algorithm will execute; asked for only when it is wanted, since that may generate kernels."""
+        known = getattr(ALGORITHMS[self.algorithm], "details", None)
+        return Details(self.macs) if known is None else known(self.problem)
+
+    @property
+    def executed_macs(self):
+        """Multiply-adds executed, those included that no kept output needs."""
+        return self.details.executed_macs
+
+    @property
+    def kernels(self):
+        """Names of what runs, in the order of their first use."""
+        return self.details.kernels
+
+    @property
+    def isa(self):
+        """The instruction set that the kernels are made for."""
+        return self.details.isa
+
+    @property
+    def threads(self):
+        """How many threads the kernels may use now; 0 where that is not upconv's to say."""
+        return self.details.threads
+
+    @property
+    def packed_bytes(self):
+        """Size of the weight in the order in which it is read."""
+        return self.details.packed_bytes
+
     def __call__(self, x, w, b=None, out=None):
         """Run the plan on operands of the planned shapes and dtype; strides are free.
 
@@ -76,9 +107,10 @@ class Plan:
             SettingError: for operands that the plan was not made for, or an `out` that overlaps one of them.
         """
         problem = self.problem
-        x, w = _operands(problem, x, w)
+        operands = _operands(problem, x, w)
+        x, w = operands.values()
         b = arguments.parse_bias(b, problem.result_shape[1])
-        arguments.agree(first=x, second=w, bias=b)
+        arguments.agree(**operands, bias=b)
         if out is None:
             out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
         else:
@@ -100,22 +132,31 @@ class Plan:
         if out.size:
             native = arguments.native
             target, bias = native(out), None if bias is None else native(bias)
-            # An infinity times zero is part of the contract, not worth a warning.
-            with np.errstate(invalid="ignore", over="ignore"):
+            with quiet():
                 ALGORITHMS[self.algorithm].run(self.problem, native(a), native(b), bias, target)
             if target is not out:
                 out[...] = target
 
     def __repr__(self):
-        g = self.problem.geometry
-        lines = [
-            f"Plan: {self.problem.operation} by {self.algorithm} ({self.problem.dtype}, {self.problem.layout})",
-            f"  input {g.input_shape}  weight {g.weight_shape}  output {g.output_shape}  groups {g.groups}",
-            f"  phases {len(phases(g.h))} x {len(phases(g.w))}  multiply-adds {self.macs:,}  "
-            f"least bytes {self.bytes:,}  workspace at most {self.workspace_bytes:,} bytes",
-            "  candidate       predicted",
-        ]
+        lines = [*describe(self), "  candidate       predicted on one thread"]
         return "\n".join(lines + [_line(candidate, self.algorithm) for candidate in self.candidates])
+
+
+def describe(made):
+    """What a plan says of itself above its table of candidates, as lines."""
+    g, details = made.problem.geometry, made.details
+    useful = f"{made.macs / details.executed_macs:.1%}" if details.executed_macs else "none"
+    threads = details.threads or "as NumPy has them"
+    return [
+        f"Plan: {made.problem.operation} by {made.algorithm} ({made.problem.dtype}, {made.problem.layout})",
+        f"  input {g.input_shape}  weight {g.weight_shape}  output {g.output_shape}  groups {g.groups}",
+        f"  phases {len(phases(g.h))} x {len(phases(g.w))}  multiply-adds {made.macs:,} useful, "
+        f"{details.executed_macs:,} executed ({useful} useful)",
+        f"  bytes: least to move {made.bytes:,}  packed weight {details.packed_bytes:,}  "
+        f"workspace at most {made.workspace_bytes:,}",
+        f"  kernels {', '.join(details.kernels) or 'none'}",
+        f"  instruction set {details.isa}  threads {threads}",
+    ]
 
 
 def plan(
@@ -149,12 +190,13 @@ def plan(
     32514048
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation)
+    check_algorithm(algorithm)
     (x, x_shape), (w, w_shape) = _array_or_shape(input, "input"), _array_or_shape(weight, "weight")
     geometry = settings.geometry(x_shape, w_shape)
     arrays = [array for array in (x, w) if array is not None]
     if len(arrays) == 2:
         arguments.agree(input=x, weight=w)
-    name = lookup(dtype or "float32").name if not arrays else arrays[0].dtype.name
+    name = lookup(parse(dtype), "the plan").name if not arrays else arrays[0].dtype.name
     layout = arguments.layout(*arrays, is_batched=True)
     return choose(Problem("forward", geometry, name, "nhwc" if channels_last else layout), algorithm)
 
@@ -177,13 +219,13 @@ def _operands(problem, x, w):
         "grad_input": (("grad_output", g.output_shape), ("weight", g.weight_shape)),
         "grad_weight": (("input", g.input_shape), ("grad_output", g.output_shape)),
     }[problem.operation]
-    arrays = []
+    arrays = {}
     for value, (name, shape) in zip((x, w), shapes, strict=True):
         array = arguments.as_array(value, name)
         arguments.check_shape(array, shape, name)
         if array.dtype.name != problem.dtype:
             raise SettingError(f"{name} has dtype {array.dtype.name}; the plan is for {problem.dtype}")
-        arrays.append(array)
+        arrays[name] = array
     return arrays
 
 
@@ -196,7 +238,7 @@ def _line(candidate, chosen):
 # Vocoders send a new width with every call, so the cache must forget.
 @lru_cache(maxsize=512)
 def choose(problem: Problem, algorithm=AUTO) -> Plan:
-    """The plan of a problem: the cheapest algorithm that does not refuse, or the one named.
+    """The plan of a problem: the cheapest algorithm that does not refuse (last of all NumPy), or the one named.
 
     Raises:
         TypeError: for an unknown name.
@@ -209,13 +251,23 @@ def choose(problem: Problem, algorithm=AUTO) -> Plan:
     candidates = tuple(_ask(name, problem) for name in ALGORITHMS)
     if algorithm == AUTO:
         willing = [c for c in candidates if c.seconds is not None and c.name not in BY_NAME_ONLY]
-        return Plan(problem, min(willing, key=lambda c: c.seconds).name, candidates)
+        return Plan(problem, min(willing, key=lambda c: (c.name in LAST_RESORT, c.seconds)).name, candidates)
     if algorithm not in ALGORITHMS:
-        raise TypeError(f"algorithm is {algorithm!r}; it must be 'auto', a Plan, or one of {', '.join(ALGORITHMS)}")
+        _refuse_algorithm(algorithm)
     refusals = ALGORITHMS[algorithm].why_not(problem)
     if refusals:
         raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
     return Plan(problem, algorithm, candidates)
+
+
+def check_algorithm(algorithm):
+    """Refuse what is neither a word nor a plan; `choose`, which is remembered, could only say that it has no hash."""
+    if not isinstance(algorithm, str | Plan):
+        _refuse_algorithm(algorithm)
+
+
+def _refuse_algorithm(algorithm):
+    raise TypeError(f"algorithm is {algorithm!r}; it must be 'auto', a Plan, or one of {', '.join(ALGORITHMS)}")
 
 
 def _ask(name, problem):

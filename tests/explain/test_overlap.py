@@ -1,18 +1,26 @@
 """Counts, verdicts and remedies against the definition."""
 
+import re
+
 import pytest
 from explain.layers import AXES, every_axis, hits, torch_axis
 
 from upconv.explain.overlap import (
+    beyond_note,
     border_note,
     counts,
     even_alternatives,
+    is_settled,
+    live_phases,
+    live_residues,
     pairs,
-    taps_by_residue,
+    phases_with_outputs,
+    taps_of,
     verdict,
     worst,
 )
 from upconv.geometry import Axis
+from upconv.phases import phases
 
 
 def inner_counts(k, s, d):
@@ -38,10 +46,70 @@ def test_counts_of_a_part_are_part_of_the_counts():
 def test_the_verdict_is_even_exactly_when_inner_counts_agree(k):
     for s in range(1, 5):
         for d in range(1, 5):
-            axis, inner = Axis(3, k, s, d), inner_counts(k, s, d)
+            axis, inner = Axis(2 * k * d, k, s, d), inner_counts(k, s, d)
             expected = "even" if len(inner) == 1 else "holes" if 0 in inner else "uneven"
             assert verdict(axis).kind == expected, (k, s, d)
-            assert set(taps_by_residue(axis)) == inner
+            assert {len(taps_of(axis, residue)) for residue in range(s)} == inner
+
+
+def test_phases_are_counted_and_listed_as_the_definition_has_them():
+    for axis in every_axis():
+        shown = {(o + axis.crop_lo) % axis.s for o in range(axis.out)}
+        live = sorted(shown & {t * axis.d % axis.s for t in range(axis.k)})
+        assert (live_phases(axis), phases_with_outputs(axis)) == (len(live), len(shown)), axis
+        assert live_residues(axis, 2) == live[:2], axis
+
+
+def test_settled_means_that_every_phase_has_an_inner_output():
+    for axis in every_axis(5):
+        found = phases(axis)
+        inner = all(phase.interior for phase in found if phase.taps)
+        if min(axis.crop_lo, axis.crop_hi) >= 0:
+            assert is_settled(axis) == (inner and len(found) == axis.s), axis
+
+
+def test_a_verdict_never_contradicts_the_counts():
+    for axis in every_axis(5):
+        on_canvas = [len(hits(axis, o)) for o in range(axis.out) if 0 <= o + axis.crop_lo < axis.full]
+        found = verdict(axis)
+        if not on_canvas or min(on_canvas) == max(on_canvas):
+            assert found.kind == ("even" if on_canvas and on_canvas[0] else "holes"), axis
+        if found.kind == "holes":
+            assert 0 in on_canvas or not on_canvas, axis
+        for number in map(int, re.findall(r"(\d+) products?", found.reason)):
+            assert number in on_canvas, (axis, found.reason)
+
+
+@pytest.mark.parametrize(
+    ("axis", "kind", "words"),
+    [
+        (Axis(1, 4, 8), "even", "1 product,"),
+        (Axis(1, 3, 2), "even", "1 product,"),
+        (Axis(3, 9, 1, 4), "holes", "1 of every 4 outputs holds"),
+        (Axis(4, 1, 4, 2), "holes", "3 of every 4 outputs hold"),
+        (Axis(4, 10**8), "even", "4 products"),
+        (Axis(2, 3, 10**7), "holes", "9999997 of every 10000000"),
+    ],
+)
+def test_the_verdict_of_short_inputs_and_vast_numbers(axis, kind, words):
+    found = verdict(axis)
+    assert found.kind == kind
+    assert words in found.reason
+    assert "one position in 2" not in found.reason
+
+
+def test_outputs_beyond_the_canvas_are_no_border():
+    axis = torch_axis(4, 3, 2, 0, 1)
+    assert border_note(axis).endswith("layer: the first output and the last output on the canvas")
+    assert beyond_note(axis) == "the last output lies beyond the canvas: bias alone"
+    assert "the first 2 outputs" in beyond_note(AXES["extended"])
+    assert beyond_note(AXES["even"]) is None
+    assert "2 outputs there hold the bias alone" in border_note(Axis(8, 2, 2, 3))
+
+
+def test_alternatives_reach_every_output():
+    for axis in every_axis(5):
+        assert not any(0 in counts(setting.axis(axis.n)) for setting in even_alternatives(axis)), axis
 
 
 def test_the_verdict_names_its_numbers():

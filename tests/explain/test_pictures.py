@@ -1,13 +1,15 @@
 """Pictures: what is drawn is true, lies on the paper, and is well-formed."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from explain.layers import AXES, hits, square
+from explain.layers import AXES, hits, square, torch_axis
 
 from upconv.explain import palette
 from upconv.explain.layer import layer_scene
 from upconv.explain.scene import Arrow, Line, Rect, Scene, Text, wrap
+from upconv.explain.strip import CELL_W, stamps, zeros
 from upconv.explain.svg import svg
 from upconv.explain.window import CROPPED, EXTENSION, OUTPUT, WHOLE, extent, window
 from upconv.geometry import Geometry
@@ -139,3 +141,31 @@ def test_wrapped_lines_keep_their_words():
     lines = wrap(content, 120, 13)
     assert " ".join(lines) == content
     assert len(lines) > 2
+
+
+@pytest.mark.parametrize("name", ["uneven", "holes", "even"])
+def test_the_kernel_over_the_zeros_is_turned_round(name):
+    axis = AXES[name]
+    shapes, _ = zeros(window(axis), palette.phase_colour, 0, 0)
+    taps = sorted((shape.x, shape.content) for shape in shapes if isinstance(shape, Text) and shape.content[0] == "w")
+    taps = [content for _, content in taps if re.fullmatch(r"w\d+", content)]
+    assert taps == [f"w{t}" for t in reversed(range(axis.k))]
+
+
+def test_output_padding_keeps_nothing_beyond_the_canvas():
+    def rules(axis):
+        shapes, _ = stamps(window(axis), palette.phase_colour, 0, 0)
+        return [shape.x2 - shape.x1 for shape in shapes if isinstance(shape, Line) and shape.width == 2][-1:], [
+            shape for shape in shapes if isinstance(shape, Text) and shape.content == "kept by output_padding"
+        ]
+
+    assert rules(torch_axis(4, 3, 2, 0, 1))[1] == []
+    assert len(rules(torch_axis(4, 3, 2, 1, 1))[1]) == 1
+    (half,), words = rules(torch_axis(4, 3, 3, 1, 2))
+    assert words
+    assert half == CELL_W - 4
+
+
+def test_vast_strides_and_kernels_are_drawn_at_once():
+    for axis in (torch_axis(2, 3, 10**7), torch_axis(4, 10**8), torch_axis(10**8, 3)):
+        assert len(layer_scene(square(axis)).shapes) < 3000

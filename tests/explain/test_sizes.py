@@ -6,6 +6,7 @@ import pytest
 from explain.layers import AXES, every_axis, torch_axis
 
 from upconv.explain.sizes import ambiguity, documented, inserted_zeros, listed, written
+from upconv.geometry import Axis
 
 NUMERIC = re.compile(r"[-+*() \d]+")
 
@@ -75,3 +76,26 @@ def test_crops_that_torch_cannot_say_are_called_that():
 def test_lists_in_words():
     words = [listed(values) for values in ([3], [3, 4], [3, 4, 5], range(3, 9))]
     assert words == ["3", "3 and 4", "3, 4 and 5", "3 to 8"]
+
+
+def test_output_paddings_that_leave_nothing_are_not_offered_and_shift_no_number():
+    text = "\n".join(ambiguity(torch_axis(1, 1, 3, 1, 2)))
+    assert "output_padding says it: output_padding=2 gives 1." in text
+
+
+def test_output_padding_beyond_the_canvas_is_said_to_give_the_bias_alone():
+    beyond = "\n".join(ambiguity(torch_axis(4, 3, 2, 0, 1)))
+    assert "the last output lies beyond it, bias alone" in beyond
+    assert "It adds no zeros" not in beyond
+    assert "the last 2 outputs lie beyond it" in "\n".join(ambiguity(torch_axis(4, 3, 3, 0, 2)))
+    assert "It adds no zeros" in "\n".join(ambiguity(torch_axis(4, 3, 2, 1, 1)))
+
+
+def test_dilation_lets_a_layer_give_back_more_than_one_size():
+    only = "this layer can give back only that one"
+    assert only not in "\n".join(ambiguity(torch_axis(4, 3, 1, 0, 1, 3)))
+    assert only in "\n".join(ambiguity(torch_axis(4, 3)))
+
+
+def test_crops_that_extend_both_sides_alike_are_not_called_unequal():
+    assert "which PyTorch cannot say" in written(Axis(4, 3, crop_lo=-1, crop_hi=-1))[1]

@@ -69,6 +69,13 @@ def test_the_cost_is_the_geometrys():
     assert f"{2 * 12 * 2 * 8 * 8 * 16:,} if the inserted zeros" in text
 
 
+def test_vast_numbers_are_explained_at_once():
+    for axis in (torch_axis(2, 3, 10**7), torch_axis(4, 10**8), torch_axis(10**8, 3)):
+        text = explanation(square(axis))
+        assert len(text.splitlines()) < 80
+    assert "... and 9999992 more" in explanation(square(torch_axis(2, 3, 10**7)))
+
+
 def test_long_axes_are_shortened():
     text = explanation(square(torch_axis(5000, 4, 2, 1)))
     assert "... and 9992 more outputs" in text

@@ -8,12 +8,16 @@ torch = require("torch")
 
 
 def torch_names():
-    dtypes = {name: getattr(torch, name) for name in ("float16", "float64", "int64", "complex64")}
+    dtypes = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float64", "int64", "complex64")}
     return dtypes | {
         "conv_transpose2d": torch.nn.functional.conv_transpose2d,
         "conv2d": torch.nn.functional.conv2d,
         "ConvTranspose2d": torch.nn.ConvTranspose2d,
         "ones": lambda *shape, dtype=torch.float32: torch.ones(shape, dtype=dtype),
+        "last": lambda tensor: torch.clone(tensor.permute(0, 2, 3, 1), memory_format=torch.contiguous_format).permute(
+            0, 3, 1, 2
+        ),
+        "is_last": lambda tensor: tensor.is_contiguous(memory_format=torch.channels_last),
     }
 
 

@@ -1,4 +1,4 @@
-"""Every phase as matrix products: the readable version, with NumPy alone.
+"""Every phase as matrix products: the readable version, for where no kernels can be generated.
 
 A segment is a run of places that read the same taps (see `phases`), so it is one dense matrix product
 
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..phases import input_segments, phases
+from ..phases import has_holes, input_segments, live_segments
+from ..problem import Details
 
 BAND_BYTES = 4 << 20
 # Rounding errors grow with the length of a sum; longer ones are cut into parts that are added up separately. The
@@ -34,7 +35,11 @@ def why_not(problem):
 def cost(problem):
     g = problem.geometry
     result = g.input_shape if problem.operation == "grad_input" else g.output_shape
-    copied = problem.macs / max(1, g.c_out // g.groups) * problem.itemsize + math.prod(result) * problem.itemsize
+    # The weight is read against its grain on the way to or from its tap-major order.
+    values = problem.macs / max(1, g.c_out // g.groups) + math.prod(result) + 4 * math.prod(g.weight_shape)
+    copied = values * problem.itemsize
+    # The weight is packed tap by tap, and every segment copies its part of it again.
+    copied += 3 * problem.bytes
     speed = MACS_PER_SECOND / (20 if problem.dtype == "int64" else 1)
     return problem.macs / speed + copied / BYTES_PER_SECOND + _products(problem) * SECONDS_PER_PRODUCT
 
@@ -46,6 +51,14 @@ def workspace_bytes(problem):
     return 4 * BAND_BYTES + 2 * weight * np.dtype(problem.row.compute).itemsize
 
 
+def details(problem):
+    """Segments hold no padding, so exactly the useful multiply-adds are executed; by NumPy, on threads of its own."""
+    g = problem.geometry
+    packed = math.prod(g.weight_shape) * np.dtype(problem.row.compute).itemsize
+    packed = 0 if problem.operation == "grad_weight" else packed
+    return Details(problem.macs, ("numpy.matmul",), "NumPy's", threads=0, packed_bytes=packed)
+
+
 def run(problem, a, b, bias, out):
     g, compute = problem.geometry, problem.row.compute
     if problem.operation == "grad_weight":
@@ -53,7 +66,9 @@ def run(problem, a, b, bias, out):
         return
     weight = b.reshape(g.groups, g.c_in // g.groups, g.c_out // g.groups, g.h.k, g.w.k)
     if problem.operation == "forward":
-        walks = [[segment for phase in phases(axis) for segment in phase.segments] for axis in (g.h, g.w)]
+        walks = [live_segments(axis) for axis in (g.h, g.w)]
+        if has_holes(g.h) or has_holes(g.w):
+            out[...] = 0 if bias is None else bias[:, None, None]
     else:
         weight = weight.swapaxes(1, 2)
         walks = [input_segments(axis) for axis in (g.h, g.w)]
@@ -80,7 +95,8 @@ class Gather:
     def segment(self, rows, cols):
         """Compute the places of two segments, one on each axis, band by band."""
         dst = self.dst[..., rows.places, cols.places]
-        if not len(rows.taps) * len(cols.taps):
+        if not rows.taps or not cols.taps:
+            # The gradient of inputs that reach no output.
             dst[...] = self.bias[None, :, :, None, None].astype(dst.dtype)
             return
         window = self._window(rows, cols)
@@ -161,7 +177,7 @@ def _products(problem):
         return g.h.k * g.w.k * (1 + g.n * g.h.n * g.w.n // LONGEST_SUM)
     if problem.operation == "grad_input":
         return len(input_segments(g.h)) * len(input_segments(g.w))
-    return math.prod(sum(len(phase.segments) for phase in phases(axis)) for axis in (g.h, g.w))
+    return len(live_segments(g.h)) * len(live_segments(g.w))
 
 
 def cut_matmul(a, b):

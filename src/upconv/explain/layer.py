@@ -1,10 +1,26 @@
 """The picture of a layer: maps in two dimensions, each axis as stamps and as zeros, the sizes, key and verdict."""
 
+from itertools import islice, product
+
 from ..geometry import Geometry
 from ..inverse import setting_of
 from . import palette
 from .grid import maps
-from .overlap import EVEN, HOLES, UNEVEN, border_note, even_alternatives, taps_by_residue, verdict, worst
+from .overlap import (
+    EVEN,
+    HOLES,
+    UNEVEN,
+    beyond_note,
+    border_note,
+    even_alternatives,
+    is_settled,
+    live_phases,
+    live_residues,
+    phases_with_outputs,
+    taps_of,
+    verdict,
+    worst,
+)
 from .scene import Rect, Scene, Text
 from .sizes import documented, written
 from .strip import paragraph, stamps, zeros
@@ -16,6 +32,7 @@ INNER = WIDTH - 2 * MARGIN
 SMALL, BODY, HEADING, TITLE = 12, 13.5, 16, 23
 SECTION_GAP = 34
 KEY_LIMIT = 8
+SHORT = " This input is too short for every phase to show an output with all of these taps."
 VERDICTS = {
     EVEN: "Verdict: even overlap",
     UNEVEN: "Verdict: uneven overlap, expect a checkerboard unless training evens it out",
@@ -87,12 +104,10 @@ def _maps(geometry, y):
 
 def _axes(geometry, y):
     h, w = geometry.h, geometry.w
-    row_colours = [palette.phase_colour(r) for r in range(h.s)]
     if h == w:
-        return _axis("One axis (height and width are alike)", h, row_colours, y)
-    first, height = _axis("The height", h, row_colours, y)
-    column_colours = [palette.phase_colour(0, r, w.s) for r in range(w.s)]
-    second, more = _axis("The width", w, column_colours, y + height + SECTION_GAP)
+        return _axis("One axis (height and width are alike)", h, palette.phase_colour, y)
+    first, height = _axis("The height", h, palette.phase_colour, y)
+    second, more = _axis("The width", w, lambda r: palette.phase_colour(0, r, w.s), y + height + SECTION_GAP)
     return first + second, height + SECTION_GAP + more
 
 
@@ -154,28 +169,29 @@ def _key(geometry, y):
 
 def _phase_caption(geometry):
     h, w = geometry.h, geometry.w
+    short = not (is_settled(h) and is_settled(w))
     if h.s * w.s == 1:
-        return "With a stride of 1 there is one phase: an ordinary convolution with the whole kernel, turned round."
+        words = "With a stride of 1 there is one phase: an ordinary convolution with the whole kernel, turned round."
+        return words + SHORT * short
     return (
         f"The canvas position modulo the stride decides which taps can land there: {h.s} × {w.s} = {h.s * w.s} phases, "
         "each an ordinary convolution with its own small part of the kernel."
-    )
+    ) + SHORT * short
 
 
 def _phase_entries(geometry):
-    taps_h, taps_w = taps_by_residue(geometry.h), taps_by_residue(geometry.w)
-    pairs = [(a, b) for a in range(geometry.h.s) for b in range(geometry.w.s)]
-    live = [(a, b) for a, b in pairs if taps_h[a] and taps_w[b]]
-    for a, b in live[:KEY_LIMIT]:
-        where = f"{_residue('row', a, geometry.h.s)}, {_residue('column', b, geometry.w.s)}"
-        colour = palette.phase_colour(a, b, geometry.w.s)
-        yield (colour, palette.RULE), f"{where}: {taps_h[a]} × {taps_w[b]} tap{'s' * (taps_h[a] * taps_w[b] > 1)}"
-    if len(live) > KEY_LIMIT:
-        more = len(live) - KEY_LIMIT
-        yield (palette.PAPER, palette.PAPER), f"… and {more} more; hue for the row, shade for the column"
-    if len(live) < len(pairs):
-        empty = len(pairs) - len(live)
-        yield (palette.PAPER, palette.MUTED), f"0: {empty} of {len(pairs)} phases have no taps: bias alone"
+    h, w = geometry.h, geometry.w
+    every, live = (f(h) * f(w) for f in (phases_with_outputs, live_phases))
+    for a, b in islice(product(live_residues(h, KEY_LIMIT), live_residues(w, KEY_LIMIT)), KEY_LIMIT):
+        where = f"{_residue('row', a, h.s)}, {_residue('column', b, w.s)}"
+        taps_h, taps_w = len(taps_of(h, a)), len(taps_of(w, b))
+        colour = palette.phase_colour(a, b, w.s)
+        yield (colour, palette.RULE), f"{where}: {taps_h} × {taps_w} tap{'s' * (taps_h * taps_w > 1)}"
+    if live > KEY_LIMIT:
+        yield (palette.PAPER, palette.PAPER), f"… and {live - KEY_LIMIT:,} more; hue for the row, shade for the column"
+    if live < every:
+        words = f"0: {every - live:,} of {every:,} phases have no taps: bias alone"
+        yield (palette.PAPER, palette.MUTED), words
 
 
 def _residue(name, residue, s):
@@ -215,7 +231,7 @@ def verdict_sentences(geometry) -> list[str]:
             "Equal counts are necessary, not sufficient: each phase has taps of its own, and training may leave them "
             "with different sums, which shows as a checkerboard again."
         )
-    borders = [(name, border_note(axis)) for name, axis in named]
+    borders = [(name, note(axis)) for name, axis in named for note in (border_note, beyond_note)]
     return sentences + [f"{name}: {note}." for name, note in borders if note]
 
 

@@ -77,7 +77,7 @@ def ambiguity(axis: Axis) -> list[str]:
     setting = setting_of(axis)
     if setting is None:
         return _beyond_torch(axis)
-    lines = [_undone(setting, axis.n), *_chosen(setting, axis.n)]
+    lines = [_undone(setting, axis.n), *_chosen(setting, axis.n), *_kept(axis, setting)]
     for wanted in (axis.out - 1, axis.out + 1):
         other = nearest(setting, axis.n, wanted)
         if other is not None:
@@ -91,7 +91,6 @@ def listed(values) -> str:
     >>> listed([31, 32]), listed(range(7, 12)), listed([5])
     ('31 and 32', '7 to 11', '5')
     """
-    values = list(values)
     if len(values) > 3:
         return f"{values[0]} to {values[-1]}"
     return " and ".join([", ".join(map(str, values[:-1]))] * (len(values) > 1) + [str(values[-1])])
@@ -103,7 +102,9 @@ def _undone(setting, n):
     if not sizes:
         return f"{conv} turns no size into {n}."
     if len(sizes) == 1:
-        return f"{conv} turns {sizes[0]} into {n}, and no other size: this layer can give back only that one."
+        # Dilation allows output_padding too, and with it other sizes.
+        only = ": this layer can give back only that one" if max(setting.s, setting.d) == 1 else ""
+        return f"{conv} turns {sizes[0]} into {n}, and no other size{only}."
     return f"{conv} turns {listed(sizes)} alike into {n}, so {n} alone cannot say which to give back."
 
 
@@ -113,13 +114,22 @@ def _chosen(setting, n):
     if largest == 0:
         return ["output_padding must stay 0 here, since it has to be below max(stride, dilation) = 1."]
     dropped = largest + 1 - len(sizes)
-    options = [f"output_padding={dropped + place} gives {size}" for place, size in enumerate(sizes)]
-    if len(options) > 4:
-        options = [*options[:2], "...", options[-1]]
-    return [
-        f"output_padding says it: {', '.join(options)}.",
-        "It adds no zeros to the output: it keeps more of the canvas at its end.",
-    ]
+    shown = range(len(sizes)) if len(sizes) <= 4 else (0, 1, len(sizes) - 1)
+    options = [f"output_padding={dropped + place} gives {sizes[place]}" for place in shown]
+    if len(sizes) > 4:
+        options.insert(2, "...")
+    return [f"output_padding says it: {', '.join(options)}."] if options else []
+
+
+def _kept(axis, setting):
+    """What output_padding adds: canvas that was cut, and beyond its end nothing but the bias."""
+    if max(setting.s, setting.d) == 1:
+        return []
+    if axis.crop_hi >= 0:
+        return ["It adds no zeros to the output: it keeps more of the canvas at its end."]
+    beyond = -axis.crop_hi
+    last = "the last output lies" if beyond == 1 else f"the last {beyond} outputs lie"
+    return [f"It keeps more of the canvas at its end, and here more than there is: {last} beyond it, bias alone."]
 
 
 def _beyond_torch(axis):
@@ -135,7 +145,7 @@ def _beyond_torch(axis):
 def _crops(axis):
     setting = setting_of(axis)
     if setting is None:
-        return f"crop_lo = {axis.crop_lo}, crop_hi = {axis.crop_hi} (not the same padding on both sides)"
+        return f"crop_lo = {axis.crop_lo}, crop_hi = {axis.crop_hi} (which PyTorch cannot say)"
     hi = f"{setting.p} - {setting.op} = {axis.crop_hi}"
     return f"crop_lo = padding = {setting.p}, crop_hi = padding - output_padding = {hi}"
 

@@ -3,6 +3,7 @@
 from ..inverse import (
     Setting,
     common_settings,
+    dead_outputs,
     ignored_inputs,
     is_wasteful,
     nearest,
@@ -10,7 +11,7 @@ from ..inverse import (
     sizes_undone,
     useful_taps,
 )
-from .overlap import verdict
+from .overlap import worst
 from .sizes import listed
 from .table import aligned
 
@@ -92,13 +93,16 @@ def _two(sizes):
 
 def _remark(setting: Setting, sizes):
     axes = [setting.axis(n) for n, _ in dict.fromkeys(sizes)]
-    words = [verdict(axes[0]).kind]
+    words = [worst(axes)]
     ignored = max(ignored_inputs(axis) for axis in axes)
     if ignored:
         words.append(f"{ignored} input{'s' * (ignored > 1)} unused")
     beyond = max(-axis.crop_hi for axis in axes)
-    if beyond > 0:
+    dead = max(dead_outputs(axis) for axis in axes)
+    if beyond > 0 and beyond == dead:
         words.append(f"last {beyond} bias only")
+    elif dead:
+        words.append(f"{dead} output{'s' * (dead > 1)} bias only")
     return ", ".join(words)
 
 

@@ -11,6 +11,7 @@ is an output, unless padding removes it.
     output         y0  y1  y2  y3  y4
 """
 
+from ..geometry import ceil_div
 from ..inverse import setting_of
 from . import palette
 from .overlap import counts
@@ -24,7 +25,7 @@ SMALL, BODY = 11, 13
 
 
 def stamps(shown: Window, colours, left, top):
-    """The stamps of one axis; `colours[residue]` colours a tap. Gives the shapes and the height used."""
+    """The stamps of one axis; `colours(residue)` colours a tap. Gives the shapes and the height used."""
     x = _columns(left, shown.start)
     inputs = shown.inputs[:ROWS]
     shapes = [Text(left, top + 16, "canvas position", SMALL, palette.MUTED)]
@@ -45,8 +46,8 @@ def stamps(shown: Window, colours, left, top):
 
 def _stamp(shown, i, colours, x, y, left):
     axis = shown.axis
-    places = [(t, i * axis.s + t * axis.d) for t in range(axis.k)]
-    visible = [(t, q) for t, q in places if shown.start <= q < shown.stop]
+    begin, end = (ceil_div(q - i * axis.s, axis.d) for q in (shown.start, shown.stop))
+    visible = [(t, i * axis.s + t * axis.d) for t in range(max(0, begin), min(axis.k, end))]
     shapes = [
         Rect(left, y, 34, CELL_H, palette.INPUT, None, radius=3),
         Text(left + 17, y + 17, f"x{i}", BODY, palette.INK, "middle", mono=True),
@@ -58,7 +59,7 @@ def _stamp(shown, i, colours, x, y, left):
     for t, q in visible:
         cropped = shown.kind(q) == CROPPED
         note = f"input {i} through tap {t} lands on position {q}" + (", which is cropped" if cropped else "")
-        fill, hatch = (palette.CROPPED, palette.CROPPED_HATCH) if cropped else (colours[q % axis.s], None)
+        fill, hatch = (palette.CROPPED, palette.CROPPED_HATCH) if cropped else (colours(q % axis.s), None)
         shapes.append(Rect(x(q) + 1, y, CELL_W - 2, CELL_H, fill, palette.RULE, 1, cropped, hatch, 3, note))
         ink = palette.MUTED if cropped else palette.INK
         shapes.append(Text(x(q) + CELL_W / 2, y + 17, f"w{t}", BODY, ink, "middle", mono=True))
@@ -90,7 +91,7 @@ def _results(shown, colours, x, y, left):
         kind = shown.kind(q)
         o = q - axis.crop_lo
         number = None if kind == CROPPED else received[o - shown.outputs.start]
-        shapes += result_cell(x(q) + 1, y, CELL_W - 2, CELL_H, kind, number, colours[q % axis.s], o, 14)
+        shapes += result_cell(x(q) + 1, y, CELL_W - 2, CELL_H, kind, number, colours(q % axis.s), o, 14)
         if kind == CROPPED:
             shapes.append(Text(x(q) + CELL_W / 2, y + CELL_H + 19, "cut", SMALL, palette.FAINT, "middle", italic=True))
         else:
@@ -101,12 +102,13 @@ def _results(shown, colours, x, y, left):
 
 
 def _kept_by_output_padding(shown, x, y):
-    """A rule under the outputs that are there only because of output_padding."""
+    """A rule under the canvas values that are there only because of output_padding."""
     axis, setting = shown.axis, setting_of(shown.axis)
-    last = axis.crop_lo + axis.out
-    if setting is None or not setting.op or last > shown.stop:
+    last = min(axis.crop_lo + axis.out, axis.full)
+    first = max(shown.start, axis.crop_lo + axis.out - setting.op) if setting else last
+    if first >= last or last > shown.stop:
         return []
-    begin, end = x(max(shown.start, last - setting.op)), x(last)
+    begin, end = x(first), x(last)
     words = "kept by output_padding"
     # Words longer than the rule reach to the left, unless the drawing is too short for that.
     inward = end - text_width(words, SMALL) > x(shown.start)
@@ -161,13 +163,14 @@ def zeros(shown: Window, colours, left, top):
         shapes.append(Text(x(stop) + 6, top + 17, "…", 16, palette.MUTED))
     y = top + CELL_H + 4
     shapes.append(Text(left, y + 17, "y0 is the sum of", SMALL, palette.MUTED))
-    taps = [(t, (axis.k - 1 - t) * axis.d) for t in reversed(range(axis.k))]
-    visible = [(t, q) for t, q in taps if q < stop]
+    # Turned round: the last tap comes first.
+    last_visible = min(axis.k, ceil_div(stop, axis.d))
+    visible = [(t, (axis.k - 1 - t) * axis.d) for t in range(axis.k - 1, axis.k - 1 - last_visible, -1)]
     if len(visible) > 1:
         shapes.append(Line(x(0) + 4, y + CELL_H / 2, x(visible[-1][1]) + 4, y + CELL_H / 2, palette.FAINT, 2))
     for t, q in visible:
         feeds = (q - lo) % axis.s == 0 and 0 <= q - lo <= (axis.n - 1) * axis.s
-        fill = colours[axis.crop_lo % axis.s] if feeds else palette.PAPER
+        fill = colours(axis.crop_lo % axis.s) if feeds else palette.PAPER
         ink = palette.INK if feeds else palette.FAINT
         shapes.append(Rect(x(q) + 1, y, CELL_W - 2, CELL_H, fill, palette.RULE, 1, not feeds, radius=3))
         shapes.append(Text(x(q) + CELL_W / 2, y + 17, f"w{t}", BODY, ink, "middle", mono=True))

@@ -1,17 +1,21 @@
 """A layer explained as plain text, 100 columns wide: sizes, the sizes nearby, phases, taps, overlap, groups, cost."""
 
 import textwrap
+from math import prod
 
-from ..geometry import Axis, Geometry
-from ..phases import phases
+from ..geometry import Axis, Geometry, ceil_div
+from ..inverse import live_taps, useful_taps
 from .layer import describe, heading, verdict_sentences
-from .overlap import counts, pairs
+from .overlap import counts, pairs, phases_with_outputs, taps_of
 from .sizes import ambiguity, documented, written
 from .table import INDENT, aligned
 
 COLUMNS = 100
 ROWS = 8
 GROUPS = 4
+MOST_TAPS = 8
+# More than fit on a line.
+MOST_TERMS = 20
 TIED = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 
 
@@ -65,17 +69,17 @@ def _nearby(name, axis):
 
 
 def _phases(name, axis):
-    found = phases(axis)
     lead = f"outputs whose canvas position{_shift(axis)} leaves the same remainder modulo {axis.s} use the same taps:"
     lines = [lead if axis.s > 1 else "with a stride of 1 all outputs use the same taps:"]
     rows = [("remainder", "outputs", "taps", "small kernel")]
-    for phase in found[:ROWS]:
-        taps = list(phase.taps)
-        kernel = f"[{', '.join(f'w{t}' for t in reversed(taps))}]" if taps else "none: bias alone"
-        rows.append((str(phase.residue), _progression(phase.start, axis.s, phase.count), _taps_in_words(taps), kernel))
+    number = phases_with_outputs(axis)
+    for start in range(min(number, ROWS)):
+        residue = (start + axis.crop_lo) % axis.s
+        taps, count = taps_of(axis, residue), ceil_div(axis.out - start, axis.s)
+        rows.append((str(residue), _progression(start, axis.s, count), _taps_in_words(taps), _small_kernel(taps)))
     lines += aligned(rows, indent="")
-    if len(found) > ROWS:
-        lines.append(f"... and {len(found) - ROWS} more")
+    if number > ROWS:
+        lines.append(f"... and {number - ROWS} more")
     if axis.s > 1:
         lines.append("each is an ordinary convolution with its small kernel; no inserted zero is multiplied")
     return _section(f"Phases ({name})", lines)
@@ -84,7 +88,7 @@ def _phases(name, axis):
 def _taps(name, axis):
     rows = [("output", "position", "sum of input * tap")]
     for o in range(min(axis.out, ROWS)):
-        terms = " + ".join(f"x{i}*w{t}" for i, t in pairs(axis, o)) or "nothing: bias alone"
+        terms = " + ".join(f"x{i}*w{t}" for i, t in pairs(axis, o, MOST_TERMS)) or "nothing: bias alone"
         rows.append((f"y{o}", str(o + axis.crop_lo), textwrap.shorten(terms, 74, placeholder=" + ...")))
     lines = aligned(rows, indent="")
     if axis.out > ROWS:
@@ -121,13 +125,16 @@ def _cost(geometry):
     h, w = geometry.h, geometry.w
     outputs = geometry.n * geometry.c_out * h.out * w.out
     inserted = outputs * (geometry.c_in // geometry.groups) * h.k * w.k
-    share = f", {inserted / geometry.macs:.1f} times as many" if geometry.macs else ""
+    macs = geometry.n * geometry.c_out * (geometry.c_in // geometry.groups) * useful_taps(h) * useful_taps(w)
+    share = f", {inserted / macs:.1f} times as many" if macs else ""
+    weights = geometry.c_in * (geometry.c_out // geometry.groups) * live_taps(h) * live_taps(w)
+    moved = prod(geometry.input_shape) + weights + outputs
     return _section(
         "Cost",
         [
-            f"{geometry.macs:,} useful multiply-adds (FLOPs are twice this)",
+            f"{macs:,} useful multiply-adds (FLOPs are twice this)",
             f"{inserted:,} if the inserted zeros were multiplied too{share}",
-            f"{geometry.elements():,} values moved at least once: input, weights that reach an output, output",
+            f"{moved:,} values moved at least once: input, weights that reach an output, output",
         ],
     )
 
@@ -153,6 +160,14 @@ def _progression(start, step, count):
     if count <= 4:
         return ", ".join(map(str, values))
     return f"{values[0]}, {values[1]}, ..., {values[-1]}"
+
+
+def _small_kernel(taps):
+    """The taps of a phase, turned round; of many, the ends."""
+    names = [f"w{t}" for t in (taps[::-1] if len(taps) <= MOST_TAPS else (taps[-1], taps[-2], taps[0]))]
+    if len(taps) > MOST_TAPS:
+        names.insert(2, "...")
+    return f"[{', '.join(names)}]" if taps else "none: bias alone"
 
 
 def _taps_in_words(taps):

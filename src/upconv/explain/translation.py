@@ -18,6 +18,8 @@ SPELLINGS = {
     "keras": ("kernel_size", "strides", "dilation_rate"),
     "jax": (None, "strides", "rhs_dilation"),
 }
+# Beyond this extent of the kernel, not every shorter input is tried.
+MOST_SIZES = 1000
 LAYOUT_STEPS = {("NHWC", "NCHW"): "x = x.transpose(0, 3, 1, 2)", ("NCHW", "NHWC"): "x = x.transpose(0, 2, 3, 1)"}
 
 
@@ -94,15 +96,28 @@ def _exact_by_cutting(found, target, h, w):
 
 def _size_note(target, found, axes_of, sizes, size_given, h, w):
     shown = f"{h.n} × {w.n} gives {h.out} × {w.out}"
-    if all(_same_answer(target, found, axes_of, [n + more for n in sizes]) for more in (1, 2, 5)):
+    if _holds_always(target, found, axes_of, sizes, max(h.k_eff, w.k_eff)):
         return f"Holds for every input size; for instance {shown}."
     ask = "" if size_given else "; --in-size asks for another"
     return f"The answer depends on the input size: here {shown}{ask}."
 
 
-def _same_answer(target, found, axes_of, sizes):
+def _holds_always(target, found, axes_of, sizes, extent):
+    """True if sizes beyond this one, and all those shorter than a stamp, where it can matter, get the same answer."""
+    if extent > MOST_SIZES:
+        return False
+    beyond = all(_same_answer(target, found, axes_of, [n + more for n in sizes]) for more in (1, 2, 5))
+    return beyond and all(_same_answer(target, found, axes_of, (n, n), True) for n in range(1, extent + 1))
+
+
+def _same_answer(target, found, axes_of, sizes, may_refuse=False):
     try:
-        other = translate(target, *axes_of(sizes))
+        axes = axes_of(sizes)
+    except ValueError:
+        # A size that the source itself refuses needs no answer.
+        return may_refuse
+    try:
+        other = translate(target, *axes)
     except ValueError:
         return False
     # The differences mention sizes, so only their number can be compared.

@@ -1,0 +1,188 @@
+"""What a run says: a table of rows, the geometric means, the worst rows; and two runs side by side."""
+
+from statistics import median
+
+from . import score
+from .score import OURS, PARTNERS
+
+SHORT = {
+    "upconv-nchw": "upconv",
+    "upconv-nhwc": "upconv cl",
+    "torch-nchw": "torch",
+    "torch-nhwc": "torch cl",
+    "onnxruntime": "ort",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "jax": "jax",
+}
+WORST = 5
+CHANGED = 0.05
+
+
+def report(record) -> str:
+    """The whole report of a record as text."""
+    rows = record["rows"]
+    parts = [heading(record), table(rows), means(rows), worst(rows), remarks(record)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def heading(record):
+    machine, options = record["machine"], record["options"]
+    threads = options.get("threads", 1)
+    lines = [f"{machine['cpu']}, {machine['usable_cores']} core(s), {threads} thread(s) an engine, {record['date']}"]
+    lines.append(", ".join(f"{name} {number}" for name, number in record["versions"].items()))
+    samples = [sample for row in record["rows"] for sample in score.rounds(row, score.PROBE)]
+    if samples:
+        peaks, clocks = ([sample[key] for sample in samples] for key in ("peak", "clock"))
+        peak, clock = median(peaks), median(clocks)
+        share = median(p / c for p, c in zip(peaks, clocks, strict=True)) / threads
+        lines.append(
+            f"peak {peak / 1e9:.1f} GFLOP/s (from {min(peaks) / 1e9:.1f} to {max(peaks) / 1e9:.1f}), clock "
+            f"{clock / 1e9:.2f} GHz: {share:.1f} FLOP a clock and thread"
+        )
+    if not record["complete"]:
+        lines.append(f"INTERRUPTED after {len(record['rows'])} row(s)")
+    return "\n".join(lines)
+
+
+def table(rows):
+    """GFLOP/s on useful FLOPs, ratios (above 1.00 upconv is faster), F and B in ms, max(F, B) over time in per cent."""
+    if not rows:
+        return ""
+    engines = _engines(rows)
+    ours = [name for name in OURS if name in engines]
+    pairs = [(a, b) for a, b in PARTNERS.items() if a in engines and b in engines]
+    head = ["row", *(SHORT.get(name, name) for name in engines), *(f"{SHORT[a]}/{SHORT[b]}" for a, b in pairs)]
+    head += ["/best", "F ms", "B ms", "bound", *(f"{SHORT[name]} %" for name in ours)]
+    lines = [head]
+    for row in rows:
+        f, b = score.limits(row)
+        line = [row["name"] + ("*" if row.get("again") else "")]
+        line += [_number(score.gflops(row, name), ".1f") for name in engines]
+        line += [_number(score.ratio(row, *pair), ".2f") for pair in pairs]
+        line += [_number(score.against_best(row), ".2f"), _ms(f), _ms(b), score.bound(row) or "-"]
+        line += [_number(score.efficiency(row, name), ".1%") for name in ours]
+        lines.append(line)
+    return (
+        "GFLOP/s on useful FLOPs; a/b: how many times as fast a is as b; %: max(F, B) over the time; "
+        "-: no time; *: a pair was timed again, alone\n" + _align(lines)
+    )
+
+
+def means(rows):
+    """The geometric means over the rows."""
+    lines = [["geometric means", "ratio", "rows", "lost"]]
+    for label, value in score.comparisons(rows):
+        ratios = [ratio for ratio in map(value, rows) if ratio is not None]
+        mean = _number(score.geometric_mean(ratios), ".3f")
+        lines.append([label, mean, str(len(ratios)), str(sum(ratio < 1 for ratio in ratios))])
+    blocks = [_align(lines)] if len(lines) > 1 else []
+    limits = _limit_means(rows)
+    return "\n\n".join(blocks + ([limits] if limits else []))
+
+
+def _limit_means(rows):
+    """Time over the limits, by what bounds a row; and executed FLOPs over the peak where F bounds it."""
+    lines = [["time over", "max(F,B)", "F (rows F)", "B (rows B)", "F+B (others)", "executed/peak (rows F)"]]
+    for name in _engines(rows):
+        over = [score.efficiency(row, name) for row in rows]
+        line = [SHORT.get(name, name), _inverse(over)]
+        for bound in ("F", "B", "F+B"):
+            there = [score.efficiency(row, name, score.yardstick) for row in rows if score.bound(row) == bound]
+            line.append(_inverse(there))
+        executed = [score.executed_rate(row, name) for row in rows if score.bound(row) == "F"]
+        lines.append([*line, _number(score.geometric_mean(executed) if name in OURS else None, ".1%")])
+    return _align(lines) if any(score.floor(row) for row in rows) else ""
+
+
+def _inverse(shares):
+    mean = score.geometric_mean(shares)
+    return "-" if mean is None else f"{1 / mean:.2f}"
+
+
+def worst(rows):
+    """The rows on which upconv does worst, by each comparison that counts."""
+    lines = []
+    measures = [
+        (f"{SHORT[a]} against {SHORT[b]}", lambda row, p=(a, b): score.ratio(row, *p)) for a, b in PARTNERS.items()
+    ]
+    measures.append(("against the best of all", score.against_best))
+    measures.append(("against max(F,B)", lambda row: score.efficiency(row, score.our_best(row))))
+    for label, value in measures:
+        found = sorted((ratio, row["name"]) for row in rows if (ratio := value(row)) is not None)
+        if found:
+            lines.append(f"worst {label}: " + ", ".join(f"{name} {ratio:.2f}" for ratio, name in found[:WORST]))
+    return "\n".join(lines)
+
+
+def remarks(record):
+    """Which engines did not take part, and on which rows others could not."""
+    lines = [f"{name}: {reason}" for name, reason in record.get("missing", {}).items()]
+    for row in record["rows"]:
+        lines += [f"{row['name']}, {name}: {e['reason']}" for name, e in row["engines"].items() if "reason" in e]
+        if "reason" in (row.get("probe") or {}):
+            lines.append(f"{row['name']}, limits: {row['probe']['reason']}")
+        lines += [f"{row['name']}: {' and '.join(duel['pair'])} timed again, alone" for duel in row.get("again", [])]
+    return "\n".join(lines)
+
+
+def compare(old, new) -> str:
+    """Two records side by side: how many times as fast upconv is in the second, on the rows that both have.
+
+    Times of two runs are only comparable through what ran beside them, so the ratios to the rivals and to the
+    limits, measured in each run, are compared too.
+    """
+    before = {row["name"]: row for row in old["rows"]}
+    both = [(before[row["name"]], row) for row in new["rows"] if row["name"] in before]
+    measures = _measures(both)
+    lines = [["row", *(label for label, _ in measures)]]
+    gains = [[_gain(value, a, b) for _, value in measures] for a, b in both]
+    for (a, _), line in zip(both, gains, strict=True):
+        marks = [_number(gain, ".2f") + ("" if gain is None or abs(gain - 1) <= CHANGED else "!") for gain in line]
+        lines.append([a["name"], *marks])
+    lines.append(["geometric mean", *(_number(score.geometric_mean(c), ".3f") for c in zip(*gains, strict=True))])
+    note = "second run over first, above 1.00 the second is better; !: by more than 5 %"
+    if old["machine"]["cpu"] != new["machine"]["cpu"]:
+        note += f"\nthe machines differ: {old['machine']['cpu']}, {new['machine']['cpu']}"
+    return f"{note}\n{_align(lines)}" if both else "the two runs have no row in common"
+
+
+def _measures(both):
+    found = []
+    for ours in OURS:
+        found.append((f"{SHORT[ours]} speed", lambda row, a=ours: score.gflops(row, a)))
+        found.append((f"{SHORT[ours]} %", lambda row, a=ours: score.efficiency(row, a)))
+    found += [(f"{SHORT[a]}/{SHORT[b]}", lambda row, p=(a, b): score.ratio(row, *p)) for a, b in PARTNERS.items()]
+    found.append(("/best", score.against_best))
+    return [(label, value) for label, value in found if any(_gain(value, a, b) is not None for a, b in both)]
+
+
+def _gain(value, old, new):
+    before, after = value(old), value(new)
+    return None if before is None or after is None else after / before
+
+
+def _engines(rows):
+    """The engines of a run, in the order of the first row."""
+    return list(dict.fromkeys(name for row in rows for name in row["engines"]))
+
+
+def _number(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def _ms(seconds):
+    return "-" if seconds is None else f"{seconds * 1e3:.3g}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
+
+
+def _align(lines):
+    """Columns: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in lines
+    )
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)

@@ -1,0 +1,75 @@
+"""Instruction sets: a row of numbers and names each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Isa:
+    """One instruction set.
+
+    Attributes:
+        name: what UPCONV_ISA calls it; part of the names of kernels.
+        arch: the architecture as LLVM's triples spell it.
+        vector_bytes: the size of a vector register.
+        registers: how many there are.
+        cpu: LLVM's name of the feature level: it stands for exactly the features in `needs` and what they imply. No
+            particular core is tuned for: it makes no difference to the register tiles (skylake-avx512, sapphirerapids,
+            znver4 and znver5 give the same code), and so what the tests read in the assembly holds everywhere.
+        features: switches beyond the level, in LLVM's spelling.
+        needs: features, as LLVM names the host's, without which kernels cannot run.
+        half: whether float16 converts in registers; elsewhere a conversion would be a call into a missing library.
+    """
+
+    name: str
+    arch: str
+    vector_bytes: int
+    registers: int
+    cpu: str
+    features: str = ""
+    needs: tuple[str, ...] = ()
+    half: bool = False
+
+    def lanes(self, elem_size):
+        """Lanes of a vector whose elements have `elem_size` bytes."""
+        return self.vector_bytes // elem_size
+
+
+_V3 = ("avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "popcnt", "xsave")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
+# Best first.
+ROWS = {
+    row.name: row
+    for row in (
+        # LLVM prefers 256-bit vectors on some cores, where the tiles here want the whole register.
+        Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4, half=True),
+        Isa("avx2", "x86_64", 32, 16, "x86-64-v3", "", _V3, half=True),
+        Isa("x86-64", "x86_64", 16, 16, "x86-64"),
+        Isa("neon", "aarch64", 16, 32, "generic", "+neon", half=True),
+    )
+}
+ALIASES = {"sse2": "x86-64"}
+
+
+def runnable(arch, features):
+    """The rows that a machine can run, best first; `features` as LLVM names them."""
+    return [row for row in ROWS.values() if row.arch == arch and features.issuperset(row.needs)]
+
+
+def choose(arch, features, forced=None):
+    """The best row for a machine, or the one that is asked for by name.
+
+    Raises:
+        ValueError: when the machine cannot run what is asked for; the message names those it can.
+        LookupError: when there is no row for the machine at all.
+    """
+    rows = {row.name: row for row in runnable(arch, features)}
+    if not rows:
+        raise LookupError(f"no instruction set row for {arch} processors")
+    if forced is None:
+        return next(iter(rows.values()))
+    name = ALIASES.get(forced, forced)
+    if name not in rows:
+        known = "which this machine cannot run" if name in ROWS else "which is not one of the instruction sets"
+        raise ValueError(f"UPCONV_ISA is {forced!r}, {known}; this machine can run {', '.join(rows)}")
+    return rows[name]

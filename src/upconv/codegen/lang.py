@@ -1,0 +1,276 @@
+"""The staged language: a `Builder` records what a kernel does, instruction by instruction.
+
+Python runs at generation time: a Python `for` unrolls. ``with k.loop(start, stop, step) as i`` and ``with k.when(...)``
+are loops and branches at run time. A `Variable` is the one thing that changes in a loop; everything else is a value
+that is made once. All offsets and strides are in bytes.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from .primitives import TABLE
+
+SIZES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
+INTEGERS = ("i32", "i64")
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A scalar (lanes 0) or a vector of `elem`, one of f16, bf16, f32, f64, i32, i64, i1, ptr."""
+
+    elem: str
+    lanes: int = 0
+
+    @property
+    def size(self):
+        """Bytes in memory."""
+        return SIZES[self.elem] * max(1, self.lanes)
+
+    @property
+    def scalar(self):
+        return Type(self.elem)
+
+    @property
+    def mask(self):
+        return Type("i1", self.lanes)
+
+
+I64, I1, PTR = Type("i64"), Type("i1"), Type("ptr")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """The result of an instruction. Integers add, subtract, multiply and compare; a pointer plus an integer moves."""
+
+    number: int
+    type: Type
+    builder: "Builder" = field(repr=False)
+
+    def __add__(self, other):
+        return self.builder.emit("offset" if self.type == PTR else "iadd", self.type, self, other)
+
+    def __sub__(self, other):
+        return self.builder.emit("isub", I64, self, other)
+
+    def __mul__(self, other):
+        return self.builder.emit("imul", I64, self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other):
+        return self.builder.emit("less", I1, self, other)
+
+    def __gt__(self, other):
+        return self.builder.emit("less", I1, other, self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variable:
+    """A place for one value that may be set again."""
+
+    number: int
+    type: Type
+    builder: "Builder" = field(repr=False)
+
+    def get(self):
+        return self.builder.emit("get", self.type, variable=self.number)
+
+    def set(self, value):
+        self.builder.emit("set", None, value, variable=self.number, type=self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """`name` of a primitive (or get/set of a variable), the result, the operands (Values or Python numbers)."""
+
+    name: str
+    result: Value | None
+    operands: tuple
+    attributes: dict
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """``for counter in range(start, stop, step)`` at run time."""
+
+    counter: Value
+    start: object
+    stop: object
+    step: object
+    body: list
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """``if condition`` at run time."""
+
+    condition: Value
+    body: list
+
+
+class Builder:
+    """Records one kernel, a function of a pointer to 64-bit words."""
+
+    def __init__(self, name):
+        self.name = name
+        self.variables = []
+        self.body = []
+        self._count = 0
+        self._block = self.body
+        self.job = self._value(PTR)
+
+    def _next(self):
+        self._count += 1
+        return self._count
+
+    def _value(self, type):
+        return Value(self._next(), type, self)
+
+    def emit(self, name, type, /, *operands, **attributes):
+        """Record an instruction; returns its Value if it has a result type."""
+        result = None if type is None else self._value(type)
+        self._block.append(Instruction(name, result, operands, attributes))
+        return result
+
+    def words(self, *types):
+        """The first words of the job, each an i64 or a ptr."""
+        return [self.load(self.job + 8 * place, type) for place, type in enumerate(types)]
+
+    def variable(self, value, type=None):
+        """A new variable, set to `value` here."""
+        variable = Variable(len(self.variables), type or value.type, self)
+        self.variables.append(variable.type)
+        variable.set(value)
+        return variable
+
+    @contextmanager
+    def loop(self, start, stop, step=1):
+        """A loop at run time; yields the counter. `step` must be positive."""
+        loop = Loop(self._value(I64), start, stop, step, [])
+        with self._inside(loop):
+            yield loop.counter
+
+    @contextmanager
+    def when(self, condition):
+        """A branch at run time."""
+        with self._inside(Branch(condition, [])):
+            yield
+
+    @contextmanager
+    def _inside(self, block):
+        outer = self._block
+        outer.append(block)
+        self._block = block.body
+        try:
+            yield
+        finally:
+            self._block = outer
+
+    def load(self, pointer, type, mask=None):
+        """A scalar or a vector; under a mask the other lanes are zero, and their memory is not touched."""
+        if mask is None:
+            return self.emit("load", type, pointer)
+        return self.emit("load_masked", type, pointer, mask)
+
+    def store(self, value, pointer, mask=None):
+        """Write a scalar or a vector; under a mask the other lanes' memory is not touched."""
+        if mask is None:
+            self.emit("store", None, value, pointer)
+        else:
+            self.emit("store_masked", None, value, pointer, mask)
+
+    def load_strided(self, pointer, stride, type, mask):
+        """A vector whose lanes lie `stride` bytes apart, where the mask allows; the other lanes are zero."""
+        return self.emit("load_strided", type, pointer, stride, mask)
+
+    def store_strided(self, value, pointer, stride, mask):
+        """Store the lanes of a vector `stride` bytes apart, where the mask allows."""
+        self.emit("store_strided", None, value, pointer, stride, mask, number=self._next())
+
+    def prefetch(self, pointer, write=False):
+        """Ask for the memory at an address, which need not exist."""
+        self.emit("prefetch", None, pointer, write=write)
+
+    def splat(self, scalar, type):
+        """A vector of one number."""
+        return self.emit("splat", type, scalar)
+
+    def zero(self, type):
+        """Zero, scalar or vector."""
+        zero = 0 if type.elem in INTEGERS else 0.0
+        return self.emit("splat", type, zero) if type.lanes else zero
+
+    def between(self, start, stop, type):
+        """The mask of the lanes from start to stop - 1."""
+        # Comparing with the empty mask turns a mask round.
+        outside = self.emit("equal", type.mask, self.first(start, type), self.first(0, type))
+        return self.iand(self.first(stop, type), outside)
+
+    def first(self, n, type):
+        """The mask of the first n lanes of a vector type; n may be below 0 or beyond the lanes."""
+        return self.emit("first", type.mask, self.imax(self.imin(n, type.lanes), 0))
+
+    def shuffle(self, a, b, indices):
+        """The lanes of two vectors one after the other, picked by number."""
+        return self.emit("shuffle", Type(a.type.elem, len(indices)), a, b, indices=tuple(indices))
+
+    def add(self, a, b):
+        """The sum of data, scalars or vectors: floating point, or integers that wrap around. So mul and muladd."""
+        return self.emit("wrapping_add" if a.type.elem in INTEGERS else "add", a.type, a, b)
+
+    def mul(self, a, b):
+        return self.emit("wrapping_mul" if a.type.elem in INTEGERS else "mul", a.type, a, b)
+
+    def muladd(self, a, b, c):
+        """a * b + c, rounded once where the machine can."""
+        if a.type.elem in INTEGERS:
+            return self.add(self.mul(a, b), c)
+        return self.emit("muladd", a.type, a, b, c)
+
+    def maximum(self, a, b):
+        """The larger of two floating-point numbers: b where a < b, otherwise a, so that a NaN in a stays."""
+        return self.emit("maximum", a.type, a, b)
+
+    def convert(self, a, type):
+        """A floating-point vector in another type, rounded to nearest, ties to even."""
+        if type == a.type:
+            return a
+        if "bf16" in (a.type.elem, type.elem):
+            name = {("bf16", "f32"): "bf16_to_f32", ("f32", "bf16"): "f32_to_bf16"}[a.type.elem, type.elem]
+        else:
+            name = "extend" if a.type.scalar.size < type.scalar.size else "truncate"
+        return self.emit(name, type, a)
+
+    def imin(self, a, b):
+        """The smaller of two sizes; this and what follows is about sizes, counters and conditions."""
+        return self.emit("imin", I64, a, b)
+
+    def imax(self, a, b):
+        return self.emit("imax", I64, a, b)
+
+    def iand(self, a, b):
+        return self.emit("iand", a.type, a, b)
+
+    def shift_right(self, a, bits):
+        return self.emit("shift_right", I64, a, bits)
+
+    def opaque(self, a):
+        """The same number, of which LLVM knows nothing: see the primitive for what that is good for."""
+        return self.emit("opaque", I64, a)
+
+    def less(self, a, b):
+        return self.emit("less", I1, a, b)
+
+    def equal(self, a, b):
+        return self.emit("equal", I1, a, b)
+
+    def choose(self, condition, a, b):
+        return self.emit("choose", next((v.type for v in (a, b) if isinstance(v, Value)), I64), condition, a, b)
+
+    def call(self, entry, job):
+        """Run another kernel."""
+        self.emit("call", None, entry, job)
+
+
+# Everything an instruction may be called; get and set belong to the variables, not to the table.
+NAMES = {*TABLE, "get", "set"}

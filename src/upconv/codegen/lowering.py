@@ -1,0 +1,192 @@
+"""Writes recorded kernels as the text of LLVM modules. Text only: LLVM itself is `llvm`'s business."""
+
+import struct
+from functools import lru_cache
+
+from .isa import Isa
+from .lang import I64, Branch, Builder, Loop, Type, Value
+from .primitives import TABLE
+
+# A bfloat16 is 16 bits to LLVM too: its own arithmetic on them would be calls into a library.
+ELEMENTS = {
+    "f16": "half",
+    "bf16": "i16",
+    "f32": "float",
+    "f64": "double",
+    "i32": "i32",
+    "i64": "i64",
+    "i1": "i1",
+    "ptr": "ptr",
+}
+FLOATS = {"f16": "e", "f32": "f", "f64": "d"}
+
+
+def spell(type: Type):
+    """A type as LLVM writes it."""
+    element = ELEMENTS[type.elem]
+    return f"<{type.lanes} x {element}>" if type.lanes else element
+
+
+def mangle(type: Type):
+    """A type as the names of intrinsics spell it."""
+    element = "i16" if type.elem == "bf16" else type.elem
+    return f"v{type.lanes}{element}" if type.lanes else element
+
+
+def number(value, elem):
+    """A Python number as LLVM writes a constant; a float becomes the nearest of its element type, exactly."""
+    if isinstance(value, int):
+        return repr(value)
+    (nearest,) = struct.unpack(FLOATS[elem], struct.pack(FLOATS[elem], value))
+    if nearest - nearest == 0:
+        return repr(nearest)
+    return f"0x{struct.unpack('<Q', struct.pack('<d', nearest))[0]:016X}"
+
+
+def lower(kernel: Builder, isa: Isa) -> str:
+    """The kernel as the text of an LLVM module.
+
+    Raises:
+        NotImplementedError: when the instruction set lacks what the kernel needs.
+    """
+    lowering = _Lowering(isa)
+    lines = lowering.function(kernel)
+    return "\n".join([*sorted(lowering.declarations), *lines, ""])
+
+
+class _Lowering:
+    """Writes the lines of one function."""
+
+    def __init__(self, isa):
+        self.isa = isa
+        self.lines, self.declarations = [], set()
+        self.places, self.types = [], []
+        self.labels = 0
+        # What variables hold since the last jump: loads and stores in between need not be written at all.
+        self.known, self.unsaved, self.alias = {}, set(), {}
+
+    def function(self, kernel):
+        self.types = kernel.variables
+        self.places = [f"%x{number} = alloca {spell(type)}" for number, type in enumerate(kernel.variables)]
+        self.block(kernel.body)
+        head = f"define void @{kernel.name}(ptr noalias readonly %v{kernel.job.number}) nounwind {{"
+        # LLVM turns places into registers only if they are made at the entry.
+        return [head, "entry:", *self.places, *self.lines, "ret void", "}"]
+
+    def block(self, steps):
+        for step in steps:
+            if isinstance(step, Loop):
+                self.loop(step)
+            elif isinstance(step, Branch):
+                self.branch(step)
+            else:
+                self.instruction(step)
+        self.save()
+
+    def save(self):
+        """Before a jump: variables go to their places, and nothing is known of them afterwards."""
+        for variable in sorted(self.unsaved):
+            self.lines.append(f"store {spell(self.types[variable])} {self.known[variable]}, ptr %x{variable}")
+        self.known.clear()
+        self.unsaved.clear()
+
+    def loop(self, step):
+        self.save()
+        label, counter = self.label(), f"%v{step.counter.number}"
+        self.places.append(f"%c{label} = alloca i64")
+        self.lines += [
+            f"store i64 {self.text(step.start)}, ptr %c{label}",
+            f"br label %head{label}",
+            f"head{label}:",
+            f"{counter} = load i64, ptr %c{label}",
+            f"%t{label} = icmp slt i64 {counter}, {self.text(step.stop)}",
+            f"br i1 %t{label}, label %body{label}, label %done{label}",
+            f"body{label}:",
+        ]
+        self.block(step.body)
+        self.lines += [
+            f"%n{label} = add nsw i64 {counter}, {self.text(step.step)}",
+            f"store i64 %n{label}, ptr %c{label}",
+            f"br label %head{label}",
+            f"done{label}:",
+        ]
+
+    def branch(self, step):
+        self.save()
+        label = self.label()
+        self.lines += [f"br i1 {self.text(step.condition)}, label %then{label}, label %done{label}", f"then{label}:"]
+        self.block(step.body)
+        self.lines += [f"br label %done{label}", f"done{label}:"]
+
+    def label(self):
+        self.labels += 1
+        return self.labels
+
+    def text(self, operand, type=I64):
+        """A value or a number as LLVM writes it."""
+        if isinstance(operand, Value):
+            return self.alias.get(operand.number) or f"%v{operand.number}"
+        return number(operand, type.elem)
+
+    def instruction(self, step):
+        if step.name == "set":
+            variable = step.attributes["variable"]
+            self.known[variable] = self.text(step.operands[0], step.attributes["type"])
+            self.unsaved.add(variable)
+        elif step.name == "get":
+            self.get(step)
+        else:
+            self.primitive(step)
+
+    def get(self, step):
+        variable, result = step.attributes["variable"], step.result
+        if variable in self.known:
+            self.alias[result.number] = self.known[variable]
+        else:
+            self.lines.append(f"%v{result.number} = load {spell(result.type)}, ptr %x{variable}")
+            self.known[variable] = f"%v{result.number}"
+
+    def primitive(self, step):
+        operands, result = step.operands, step.result
+        # A number has the type of the value beside it, or that of the lanes that are made of it.
+        own = result.type.scalar if result else I64
+        default = next((operand.type for operand in operands if isinstance(operand, Value)), own)
+        types = tuple(operand.type if isinstance(operand, Value) else default for operand in operands)
+        if not self.isa.half and step.name in ("extend", "truncate") and "f16" in (types[0].elem, result.type.elem):
+            raise NotImplementedError(f"{self.isa.name} has no instructions that convert float16")
+        attributes = tuple(pair for pair in step.attributes.items() if pair[0] != "number")
+        text, declarations = _template(step.name, types, result and result.type, attributes)
+        place = result.number if result else step.attributes.get("number")
+        self.lines += text.format(*map(self.text, operands, types), r=f"%v{place}").split("\n")
+        self.declarations.update(declarations)
+
+
+@lru_cache(maxsize=4096)
+def _template(name, types, result, attributes):
+    """A lowering with everything but its operands and result filled in, and the declarations it wants."""
+    names = {}
+    for place, type in enumerate(types):
+        names |= {f"T{place}": spell(type), f"m{place}": mangle(type), f"a{place}": type.scalar.size}
+        names |= {f"L{place}": type.lanes}
+    if result is not None:
+        names |= {"T": spell(result), "m": mangle(result), "E": ELEMENTS[result.elem], "M": spell(result.mask)}
+        names |= {"L": result.lanes, "a": result.scalar.size}
+    lanes = (types[0] if result is None else result).lanes
+    names |= {"iota": _vector(range(lanes)), "iota64": _vector(range(lanes), "i64")}
+    for key, value in attributes:
+        names[key] = _vector(value) if isinstance(value, tuple) else int(value)
+    holes = [f"{{{place}}}" for place in range(len(types))]
+    text = TABLE[name].lowering.format(*holes, r="{r}", **names)
+    return text, [_declaration(line) for line in text.split("\n") if " @llvm." in line]
+
+
+def _declaration(line):
+    """The declaration of the intrinsic that a line calls: its own text with the operands' names taken out."""
+    head, _, tail = line.partition(" @")
+    name, _, operands = tail.partition("(")
+    types = [operand.rsplit(" ", 1)[0] for operand in operands.rstrip(")").split(", ")]
+    return f"declare {head.split('call ')[1]} @{name}({', '.join(types)})"
+
+
+def _vector(numbers, elem="i32"):
+    return "<" + ", ".join(f"{elem} {number}" for number in numbers) + ">"

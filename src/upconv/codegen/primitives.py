@@ -1,0 +1,180 @@
+"""The instructions of the staged language: each is its lowering to LLVM and its meaning in NumPy, side by side.
+
+In a lowering, {r} is the result, {0} {1} ... the operands, {T} the type of the result, {T0} {T1} ... of the operands,
+{m} and {m0} the same types as the names of intrinsics spell them (v16f32), {E} the type of one lane of the result, {L}
+and {L0} numbers of lanes, {M} the type of a mask of the result, {a} and {a0} the bytes of one element in memory, {iota}
+the numbers 0, 1, 2 ... of as many lanes. Further braces are attributes of the instruction.
+
+In a meaning, integers are Python ints, floating-point scalars and vectors are NumPy values, masks are arrays of bool,
+pointers are `interpreter.Place`s. A bfloat16 is its 16 bits, as an unsigned integer. A meaning that is `typed` is also
+told the type of the result.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One instruction: `lowering` is a template of LLVM IR, `meaning` a function of its operands' values."""
+
+    name: str
+    lowering: str
+    meaning: Callable
+    typed: bool = False
+
+
+def _cast(a, type):
+    return a.astype(f"f{type.scalar.size}")
+
+
+def _bf16_to_f32(a, type):
+    return (a.astype(np.uint32) << 16).view(np.float32)
+
+
+def _f32_to_bf16(a, type):
+    """Round to nearest, ties to even; NaN stays NaN (rounding alone could carry it into infinity)."""
+    bits = a.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(a), (bits >> 16) | 0x40, rounded).astype(np.uint16)
+
+
+# 64-bit integers: sizes, strides, counters, and the pointers they move.
+INTEGERS = (
+    Primitive("iadd", "{r} = add nsw i64 {0}, {1}", lambda a, b: a + b),
+    Primitive("isub", "{r} = sub nsw i64 {0}, {1}", lambda a, b: a - b),
+    Primitive("imul", "{r} = mul nsw i64 {0}, {1}", lambda a, b: a * b),
+    Primitive("imin", "{r} = call i64 @llvm.smin.i64(i64 {0}, i64 {1})", min),
+    Primitive("imax", "{r} = call i64 @llvm.smax.i64(i64 {0}, i64 {1})", max),
+    Primitive("iand", "{r} = and {T} {0}, {1}", lambda a, b: a & b),
+    Primitive("shift_right", "{r} = ashr i64 {0}, {1}", lambda a, b: a >> b),
+    Primitive("less", "{r} = icmp slt i64 {0}, {1}", lambda a, b: a < b),
+    Primitive("equal", "{r} = icmp eq {T0} {0}, {1}", lambda a, b: a == b),
+    Primitive("choose", "{r} = select i1 {0}, {T} {1}, {T} {2}", lambda c, a, b: a if c else b),
+    Primitive("offset", "{r} = getelementptr i8, ptr {0}, i64 {1}", lambda p, b: p.offset(b)),
+    # LLVM looks long for a cheaper way to address many pointers that move together, and finds the first way again. A
+    # number that it knows nothing about ends the search: half the time of compiling a tile.
+    Primitive("opaque", '{r} = call i64 asm "", "=r,0"(i64 {0})', lambda a: a),
+    # Another kernel, on a job of its own.
+    Primitive("call", "call void {0}(ptr {1})", lambda entry, job: entry.call(job)),
+)
+
+# Arithmetic of scalars and vectors; nothing may be reordered.
+ARITHMETIC = (
+    Primitive("add", "{r} = fadd {T} {0}, {1}", lambda a, b: a + b),
+    Primitive("mul", "{r} = fmul {T} {0}, {1}", lambda a, b: a * b),
+    # Fused where the machine can, two roundings where it cannot; never a call into a library.
+    Primitive("muladd", "{r} = call {T} @llvm.fmuladd.{m}({T} {0}, {T} {1}, {T} {2})", lambda a, b, c: a * b + c),
+    # b where a < b: a NaN in a stays.
+    Primitive(
+        "maximum",
+        "{r}.c = fcmp olt {T} {0}, {1}\n{r} = select {M} {r}.c, {T} {1}, {T} {0}",
+        lambda a, b: np.where(a < b, b, a),
+    ),
+    # Data that are integers wrap around, as NumPy's do.
+    Primitive("wrapping_add", "{r} = add {T} {0}, {1}", lambda a, b: a + b),
+    Primitive("wrapping_mul", "{r} = mul {T} {0}, {1}", lambda a, b: a * b),
+    Primitive("extend", "{r} = fpext {T0} {0} to {T}", _cast, typed=True),
+    Primitive("truncate", "{r} = fptrunc {T0} {0} to {T}", _cast, typed=True),
+    Primitive(
+        "bf16_to_f32",
+        "{r}.w = zext {T0} {0} to <{L} x i32>\n"
+        "{r}.s = shl <{L} x i32> {r}.w, splat (i32 16)\n"
+        "{r} = bitcast <{L} x i32> {r}.s to {T}",
+        _bf16_to_f32,
+        typed=True,
+    ),
+    Primitive(
+        "f32_to_bf16",
+        "{r}.b = bitcast {T0} {0} to <{L} x i32>\n"
+        "{r}.h = lshr <{L} x i32> {r}.b, splat (i32 16)\n"
+        "{r}.o = and <{L} x i32> {r}.h, splat (i32 1)\n"
+        "{r}.p = add <{L} x i32> {r}.b, splat (i32 32767)\n"
+        "{r}.q = add <{L} x i32> {r}.p, {r}.o\n"
+        "{r}.t = lshr <{L} x i32> {r}.q, splat (i32 16)\n"
+        "{r}.n = or <{L} x i32> {r}.h, splat (i32 64)\n"
+        "{r}.u = fcmp uno {T0} {0}, {0}\n"
+        "{r}.v = select <{L} x i1> {r}.u, <{L} x i32> {r}.n, <{L} x i32> {r}.t\n"
+        "{r} = trunc <{L} x i32> {r}.v to {T}",
+        _f32_to_bf16,
+        typed=True,
+    ),
+)
+
+# Lanes.
+LANES = (
+    Primitive(
+        "splat",
+        "{r}.0 = insertelement {T} poison, {E} {0}, i64 0\n"
+        "{r} = shufflevector {T} {r}.0, {T} poison, <{L} x i32> zeroinitializer",
+        lambda a, type: np.full(type.lanes, a),
+        typed=True,
+    ),
+    Primitive(
+        "shuffle",
+        "{r} = shufflevector {T0} {0}, {T0} {1}, <{L} x i32> {indices}",
+        lambda a, b, *, indices: np.concatenate((a, b))[list(indices)],
+    ),
+    Primitive(
+        "first",
+        "{r}.n = trunc i64 {0} to i32\n"
+        "{r}.0 = insertelement <{L} x i32> poison, i32 {r}.n, i64 0\n"
+        "{r}.s = shufflevector <{L} x i32> {r}.0, <{L} x i32> poison, <{L} x i32> zeroinitializer\n"
+        "{r} = icmp sgt <{L} x i32> {r}.s, {iota}",
+        lambda n, type: np.arange(type.lanes) < n,
+        typed=True,
+    ),
+)
+
+# Addresses of lanes that are a stride apart, from the base in {base}, the stride in {stride}.
+_APART = (
+    "{r}.0 = insertelement <{lanes} x i64> poison, i64 {stride}, i64 0\n"
+    "{r}.s = shufflevector <{lanes} x i64> {r}.0, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer\n"
+    "{r}.o = mul nsw <{lanes} x i64> {r}.s, {iota64}\n"
+    "{r}.p = getelementptr i8, ptr {base}, <{lanes} x i64> {r}.o\n"
+)
+
+
+def _apart(**places):
+    """`_APART` with some braces filled by others."""
+    text = _APART
+    for name, place in places.items():
+        text = text.replace("{" + name + "}", place)
+    return text
+
+
+# Memory. A vector needs no more alignment than its elements.
+MEMORY = (
+    Primitive("load", "{r} = load {T}, ptr {0}, align {a}", lambda p, type: p.read(type), typed=True),
+    Primitive("store", "store {T0} {0}, ptr {1}, align {a0}", lambda v, p: p.write(v)),
+    Primitive(
+        "load_masked",
+        "{r} = call {T} @llvm.masked.load.{m}.p0(ptr {0}, i32 {a}, {T1} {1}, {T} zeroinitializer)",
+        lambda p, mask, type: p.read(type, mask),
+        typed=True,
+    ),
+    Primitive(
+        "store_masked",
+        "call void @llvm.masked.store.{m0}.p0({T0} {0}, ptr {1}, i32 {a0}, {T2} {2})",
+        lambda v, p, mask: p.write(v, mask),
+    ),
+    Primitive(
+        "load_strided",
+        _apart(base="{0}", stride="{1}", lanes="{L}")
+        + "{r} = call {T} @llvm.masked.gather.{m}.v{L}p0(<{L} x ptr> {r}.p, i32 {a}, {T2} {2}, {T} zeroinitializer)",
+        lambda p, stride, mask, type: p.read(type, mask, stride),
+        typed=True,
+    ),
+    Primitive(
+        "store_strided",
+        _apart(base="{1}", stride="{2}", lanes="{L0}")
+        + "call void @llvm.masked.scatter.{m0}.v{L0}p0({T0} {0}, <{L0} x ptr> {r}.p, i32 {a0}, {T3} {3})",
+        lambda v, p, stride, mask: p.write(v, mask, stride),
+    ),
+    # A hint; it may point anywhere.
+    Primitive("prefetch", "call void @llvm.prefetch.p0(ptr {0}, i32 {write}, i32 3, i32 1)", lambda p, *, write: None),
+)
+
+TABLE = {primitive.name: primitive for primitive in (*INTEGERS, *ARITHMETIC, *LANES, *MEMORY)}

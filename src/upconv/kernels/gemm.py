@@ -1,0 +1,159 @@
+"""The one product that everything is made of: pixels anywhere, channels along the vector.
+
+    y[pixel, v]  =  bias[v]  +  sum over taps and c of  x[pixel + tap, c] * w[tap, c, v]
+
+    x   read in place, one channel at a time, the channels of a pixel consecutive
+    w   a packed panel: for each tap, c rows of `nv` whole vectors, padded with zeros beyond the last channel
+    y   written, never read; the channels of a pixel consecutive; only those from `first_column` to `columns`
+
+A job is a segment, images x rows x cols pixels on any strides, of some groups, under n_h x n_w taps that are evenly
+spaced in x and in w. The kernel lists the pixels of a block as offsets, so that a tile of `mr` pixels runs on over the
+ends of rows and images; the last tile repeats the last pixel, which computes equal values again. No sum is longer than
+LONGEST_SUM products: longer ones are cut, and the parts are added up separately.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+
+# A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
+LONGEST_SUM = 128
+UNROLL = 4
+TILES_PER_BLOCK = 16
+WORDS = (
+    "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns "
+    "places totals groups x_g y_g w_g bias_g first_column"
+).split()
+POINTERS = {"x", "y", "w", "bias", "places", "totals"}
+
+
+def gemm(isa: Isa, elem, mr, nv):
+    """The kernel for a tile of mr pixels by nv vectors."""
+    k = Builder(f"gemm_{elem}_{mr}x{nv}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    with k.loop(0, job["groups"]) as group:
+        mine = {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
+        _group(k, job | mine, vector, mr, nv)
+    return k
+
+
+def _group(k, job, vector, mr, nv):
+    """All pixels of one group, block by block: list them, then multiply."""
+    walk = Walk(k, job)
+    pixels = job["n"] * job["rows"] * job["cols"]
+    block = mr * TILES_PER_BLOCK
+    with k.loop(0, pixels, block) as start:
+        left = pixels - start
+        with k.loop(0, k.imin(left + (mr - 1), block)) as place:
+            walk.note(place, more=place + 1 < left)
+        with k.loop(0, k.imin(left, block), mr) as first:
+            _tile(k, job, vector, job["places"] + first * 16, mr, nv)
+
+
+class Walk:
+    """The pixels of a job one after another, as offsets in x and in y.
+
+    Layers of few channels spend as long on finding a pixel as on computing it, so a step only adds and selects.
+    """
+
+    def __init__(self, k, job):
+        self.k, self.job = k, job
+        self.x, self.y = k.variable(0, I64), k.variable(0, I64)
+        self.cols_left, self.rows_left = k.variable(job["cols"], I64), k.variable(job["rows"], I64)
+        self.steps = [self._steps(job[f"{name}_n"], job[f"{name}_row"], job[f"{name}_col"]) for name in "xy"]
+
+    def _steps(self, n, row, col):
+        """From pixel to pixel, from the last of a row to the next row, from the last of an image to the next image."""
+        across, down = (self.job["cols"] - 1) * col, (self.job["rows"] - 1) * row
+        return col, row - across, n - down - across
+
+    def note(self, place, more):
+        """Write the offsets of the current pixel and, if there are more, go to the next."""
+        k, job = self.k, self.job
+        offsets = job["places"] + place * 16
+        in_row, in_image = self.cols_left.get() > 1, self.rows_left.get() > 1
+        for number, (variable, (pixel, row, image)) in enumerate(zip((self.x, self.y), self.steps, strict=True)):
+            here = variable.get()
+            k.store(here, offsets + 8 * number)
+            step = k.choose(in_row, pixel, k.choose(in_image, row, image))
+            variable.set(k.choose(more, here + step, here))
+        rows_left = k.choose(in_image, self.rows_left.get() - 1, job["rows"])
+        self.rows_left.set(k.choose(in_row, self.rows_left.get(), rows_left))
+        self.cols_left.set(k.choose(in_row, self.cols_left.get() - 1, job["cols"]))
+
+
+def _tile(k, job, vector, offsets, mr, nv):
+    """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
+    x = [job["x"] + k.load(offsets + 16 * r, I64) for r in range(mr)]
+    zero = k.zero(vector)
+    sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+    length, cut = k.variable(0, I64), k.variable(0, I64)
+    width = nv * vector.size
+    with k.loop(0, job["n_h"]) as t_h, k.loop(0, job["n_w"]) as t_w:
+        x_tap = t_h * job["x_h"] + t_w * job["x_w"]
+        w_tap = t_h * job["w_h"] + t_w * job["w_w"]
+        with k.loop(0, job["c"], LONGEST_SUM) as start:
+            part = k.imin(job["c"] - start, LONGEST_SUM)
+            with k.when(length.get() + part > LONGEST_SUM):
+                _put_aside(k, job, vector, sums, cut)
+                length.set(0)
+            length.set(length.get() + part)
+            here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
+            _products(k, vector, here, job["w"] + w_tap + start * width, part, sums)
+    with k.when(cut.get() > 0):
+        for place, variable in _flat(sums):
+            variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
+    y = [job["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)]
+    _write(k, job, vector, sums, y)
+
+
+def _products(k, vector, x, w, count, sums):
+    """Add `count` products to every sum."""
+    size, width = vector.scalar.size, len(sums[0]) * vector.size
+    whole = count - k.iand(count, UNROLL - 1)
+
+    def step(c, u, at):
+        panel = [k.load(w + c * width + (u * width + v * vector.size), vector) for v in range(len(sums[0]))]
+        for pointer, row in zip(x, sums, strict=True):
+            value = k.splat(k.load(pointer + at * size + u * size, vector.scalar), vector)
+            for variable, w_part in zip(row, panel, strict=True):
+                variable.set(k.muladd(value, w_part, variable.get()))
+
+    with k.loop(0, whole, UNROLL) as c:
+        at = k.opaque(c)
+        for u in range(UNROLL):
+            step(c, u, at)
+    with k.loop(whole, count) as c:
+        step(c, 0, k.opaque(c))
+
+
+def _put_aside(k, job, vector, sums, cut):
+    """Add the sums so far to the totals and start new ones."""
+    with k.when(k.equal(cut.get(), 0)):
+        for place, _ in _flat(sums):
+            k.store(k.zero(vector), job["totals"] + place * vector.size)
+    cut.set(1)
+    for place, variable in _flat(sums):
+        there = job["totals"] + place * vector.size
+        k.store(k.add(variable.get(), k.load(there, vector)), there)
+        variable.set(k.zero(vector))
+
+
+def _write(k, job, vector, sums, y):
+    """Add the bias and write the channels that exist."""
+    nv = len(sums[0])
+    bias = [k.load(job["bias"] + v * vector.size, vector) for v in range(nv)]
+    full = k.iand(k.equal(job["columns"], nv * vector.lanes), k.equal(job["first_column"], 0))
+    with k.when(full):
+        for row, pointer in zip(sums, y, strict=True):
+            for v, variable in enumerate(row):
+                k.store(k.add(variable.get(), bias[v]), pointer + v * vector.size)
+    with k.when(k.equal(full, 0)):
+        for v in range(nv):
+            mask = k.between(job["first_column"] - v * vector.lanes, job["columns"] - v * vector.lanes, vector)
+            for row, pointer in zip(sums, y, strict=True):
+                k.store(k.add(row[v].get(), bias[v]), pointer + v * vector.size, mask)
+
+
+def _flat(sums):
+    return enumerate(variable for row in sums for variable in row)

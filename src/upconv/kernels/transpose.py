@@ -1,0 +1,75 @@
+"""Transposes a stack of matrices: how planes become pixels, pixels planes, and a weight a packed panel.
+
+    dst[i, j, col, row]  =  src[i, j, row, col]
+
+    src   columns consecutive, rows `src_row` apart
+    dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
+
+Both outer axes have strides of their own. Square blocks of whole vectors are transposed in registers; at the edges the
+same code runs under masks, so nothing beyond a matrix is read or written.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+
+WORDS = "entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split()
+POINTERS = {"src", "dst"}
+
+
+def transpose(isa: Isa, elem):
+    """The kernel for elements of one type."""
+    k = Builder(f"transpose_{elem}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    with k.loop(0, job["n"]) as i, k.loop(0, job["m"]) as j:
+        src = job["src"] + i * job["src_n"] + j * job["src_m"]
+        dst = job["dst"] + i * job["dst_n"] + j * job["dst_m"]
+        with k.loop(0, job["cols"], vector.lanes) as col, k.loop(0, job["pad"], vector.lanes) as row:
+            _block(k, job, vector, src, dst, row, col)
+    return k
+
+
+def _block(k, job, vector, src, dst, row, col):
+    size, lanes = vector.scalar.size, vector.lanes
+    rows_left, cols_left, pad_left = job["rows"] - row, job["cols"] - col, job["pad"] - row
+    corner = src + row * job["src_row"] + col * size
+    out = dst + col * job["dst_col"] + row * size
+    whole = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
+    with k.when(whole):
+        lines = [k.load(corner + r * job["src_row"], vector) for r in range(lanes)]
+        for c, line in enumerate(transposed(k, lines)):
+            k.store(line, out + c * job["dst_col"])
+    with k.when(k.equal(whole, 0)):
+        inside = k.first(cols_left, vector)
+        nothing = k.first(0, vector)
+        lines = [
+            k.load(corner + r * job["src_row"], vector, k.choose(k.less(r, rows_left), inside, nothing))
+            for r in range(lanes)
+        ]
+        below = k.first(pad_left, vector)
+        for c, line in enumerate(transposed(k, lines)):
+            with k.when(k.less(c, cols_left)):
+                k.store(line, out + c * job["dst_col"], below)
+
+
+def transposed(k, lines):
+    """The transpose of a square of vectors, by log2(lanes) rounds of two-operand shuffles."""
+    lanes = len(lines)
+    span = 1
+    while span < lanes:
+        lines = _round(k, lines, span)
+        span *= 2
+    return lines
+
+
+def _round(k, lines, span):
+    """Exchange the off-diagonal quarters of every 2*span square of span-blocks."""
+    lanes = len(lines)
+    low = [lane if lane // span % 2 == 0 else lane - span + lanes for lane in range(lanes)]
+    high = [lane + span if lane // span % 2 == 0 else lane + lanes for lane in range(lanes)]
+    result = list(lines)
+    for r in range(lanes):
+        if r // span % 2 == 0:
+            a, b = lines[r], lines[r + span]
+            result[r], result[r + span] = k.shuffle(a, b, low), k.shuffle(a, b, high)
+    return result

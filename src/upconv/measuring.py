@@ -1,0 +1,101 @@
+"""Predictions beside measurements: every algorithm that is willing, on random data, for `upconv plan --measure`."""
+
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from . import arguments
+from .algorithms import ALGORITHMS
+from .planning import choose
+
+CALLS, SECONDS = 5, 0.2
+# Nobody waits longer than this for the definition in loops.
+PATIENCE = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One algorithm: predicted seconds on one thread, median seconds of some calls; or why there are none."""
+
+    name: str
+    predicted: float | None
+    seconds: float | None
+    reason: str = ""
+
+
+def measure(problem, begin=lambda name: None):
+    """Time every algorithm that can solve a problem, also those that run only when they are asked for by name.
+
+    Args:
+        problem: a Problem.
+        begin: called with the name of each algorithm before it is timed.
+
+    Returns:
+        list of Measured, in the order of the algorithms.
+
+    >>> from upconv import plan
+    >>> [row.name for row in measure(plan((1, 1, 2, 2), (1, 1, 2, 2)).problem)][-1]
+    'loops'
+    """
+    rows, operands = [], None
+    for name, algorithm in ALGORITHMS.items():
+        refusals = algorithm.why_not(problem)
+        predicted = None if refusals else algorithm.cost(problem)
+        if refusals:
+            rows.append(Measured(name, None, None, "; ".join(refusals)))
+        elif predicted > PATIENCE:
+            rows.append(Measured(name, predicted, None, f"not run: predicted to take more than {PATIENCE:.0f} s"))
+        else:
+            begin(name)
+            operands = operands or random_operands(problem)
+            rows.append(Measured(name, predicted, _seconds(choose(problem, name), *operands)))
+    return rows
+
+
+def random_operands(problem):
+    """The two operands of a problem in its layout, from a fixed seed."""
+    g, rng = problem.geometry, np.random.default_rng(0)
+    shapes = {
+        "forward": (g.input_shape, g.weight_shape),
+        "grad_input": (g.output_shape, g.weight_shape),
+        "grad_weight": (g.input_shape, g.output_shape),
+    }[problem.operation]
+    made = []
+    for place, shape in enumerate(shapes):
+        lies = "nchw" if place == 1 and problem.operation != "grad_weight" else problem.layout
+        array = arguments.empty(shape, np.dtype(problem.dtype), lies)
+        array[...] = rng.integers(-8, 9, shape)
+        made.append(array)
+    return made
+
+
+def _seconds(plan, a, b):
+    """Median of some calls; the first one, which may generate kernels, does not count."""
+    out, times = plan(a, b), []
+    start = time.perf_counter()
+    while len(times) < CALLS or time.perf_counter() < start + SECONDS:
+        before = time.perf_counter()
+        out = plan(a, b)
+        times.append(time.perf_counter() - before)
+        if sum(times) > PATIENCE:
+            break
+    # The last result was alive until here, so that no call wrote over memory that it had just given back.
+    return median(times) if out.size else 0.0
+
+
+def table(rows, chosen, threads):
+    """The rows as lines of text, the chosen algorithm marked."""
+    head = f"  {'candidate':<15} {'predicted, 1 thread':<21} measured, threads: {threads}"
+    return "\n".join([head, *(_line(row, chosen) for row in rows)])
+
+
+def _line(row, chosen):
+    predicted = "refuses" if row.predicted is None else _time(row.predicted)
+    measured = row.reason if row.seconds is None else _time(row.seconds)
+    return f"{'*' if row.name == chosen else ' '} {row.name:<15} {predicted:<21} {measured}".rstrip()
+
+
+def _time(seconds):
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

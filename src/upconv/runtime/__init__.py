@@ -1,0 +1,1 @@
+"""What runs the kernels: their entry addresses, the tables of jobs, the threads and the memory."""

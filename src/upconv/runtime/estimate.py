@@ -1,0 +1,127 @@
+"""How much of everything a problem takes, counted from integers alone: no table is built and no kernel compiled.
+
+What is counted is what a row of `upconv.machine` has rates for, so that a prediction is a sum of quotients.
+"""
+
+import math
+from collections import Counter
+from functools import lru_cache
+
+from ..geometry import ceil_div
+from ..kernels.correlate import PIXELS_LISTED
+from ..phases import input_segments, live_segments
+from .bands import bands
+from .kernel import isa
+from .schedule import Channels, Pixels, merged_segments
+
+
+@lru_cache(maxsize=512)
+def gather(problem, mode, merged):
+    """The work of a forward pass or a gradient in the input, on dense operands in the problem's layout.
+
+    Args:
+        problem: a Problem of a dtype that the kernels have.
+        mode: one of `schedule.MODES`' values.
+        merged: how many phases of a row are computed together.
+
+    Returns:
+        Counter: amounts by the names of `machine.Machine`'s rates.
+    """
+    g, forward = problem.geometry, problem.operation == "forward"
+    work = Counter(bytes=problem.bytes, calls=1)
+    alike = Counter((band.n, band.h, band.w) for band in bands(g, forward, problem.itemsize))
+    for (n, h, w), times in alike.items():
+        each = _products(problem, mode, merged, n, h, w)
+        for name, amount in each.items():
+            work[name] += times * amount
+    turned = math.prod(problem.operand_shape) if _turns(problem, mode, g, source=True) else 0
+    turned += math.prod(problem.result_shape) if _turns(problem, mode, g, source=False) else 0
+    work["turned"] = turned * problem.itemsize
+    if mode.pixels:
+        work["packed"] = math.prod(g.weight_shape) * problem.itemsize
+    return work
+
+
+def _turns(problem, mode, g, source):
+    """Whether the source or the result must be turned from planes to pixels or back."""
+    shape = problem.operand_shape if source else problem.result_shape
+    if mode.pixels:
+        return problem.layout == "nchw" and shape[1] > 1
+    return problem.layout == "nhwc" and shape[1] > (1 if source else 4)
+
+
+def _products(problem, mode, merged, n, axis_h, axis_w):
+    """The work of one band."""
+    g, forward = problem.geometry, problem.operation == "forward"
+    lanes = isa().lanes(problem.itemsize)
+    c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
+    c_src, c_dst = c_src // g.groups, c_dst // g.groups
+    work = Counter()
+    segments = [_walk(axis_h, forward, 1), _walk(axis_w, forward, merged)]
+    for rows_count, taps_h in segments[0]:
+        for cols_count, taps_w in segments[1]:
+            products = taps_h * taps_w * (1 if mode is Channels else c_src)
+            shape = n * rows_count, cols_count
+            for tiles, vectors, loads, kernel in _tiles(mode, shape, g.groups, c_dst * merged, lanes):
+                work[kernel] += tiles * vectors * products
+                work["loads"] += tiles * loads * products
+                work["jobs"] += 1
+            work["places"] += n * rows_count * cols_count * (1 if mode is Channels else g.groups)
+    return work
+
+
+def _walk(axis, forward, merged):
+    """(places, taps) of every segment of an axis, those that are alike together."""
+    if not forward:
+        found = input_segments(axis)
+    elif merged > 1:
+        found = [segment for segment, _ in merged_segments(axis) if segment.taps]
+    else:
+        found = live_segments(axis)
+    return [(segment.count, len(segment.taps)) for segment in found]
+
+
+def _tiles(mode, shape, groups, channels, lanes):
+    """(tiles, vectors of a tile, unaligned loads for each product, kernel) of every block of channels of a segment."""
+    pixels, registers = shape[0] * shape[1], isa().registers
+    if mode is Channels:
+        mr = mode.TILES[registers]
+        yield ceil_div(pixels, mr) * ceil_div(groups, lanes), mr, mr, "rows"
+        return
+    for _, wide in mode.blocks(channels, lanes):
+        if mode is Pixels:
+            mr = mode.TILES[registers][wide]
+            yield groups * ceil_div(pixels, mr), mr * wide, 0, "gemm"
+        else:
+            across = mode.TILES[registers][wide]
+            yield groups * ceil_div(shape[0] * ceil_div(shape[1], lanes), across), wide * across, across, "rows"
+
+
+@lru_cache(maxsize=512)
+def correlation(problem, mr, nv):
+    """The work of a gradient in the weight with tiles of mr channels by nv vectors, as `gather` gives it."""
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    narrow, wide = sorted((g.c_in // g.groups, g.c_out // g.groups))
+    tiles = g.groups * ceil_div(narrow, mr) * ceil_div(wide, nv * lanes)
+    pixels = g.n * sum(g.h.tap_counts) * sum(g.w.tap_counts)
+    taps = g.h.k * g.w.k
+    lists = sum(ceil_div(g.n * rows * cols, PIXELS_LISTED) for rows in g.h.tap_counts for cols in g.w.tap_counts)
+    maps = [math.prod(shape) for shape in (g.input_shape, g.output_shape)]
+    return Counter(
+        correlate=tiles * mr * nv * pixels,
+        jobs=taps,
+        places=g.groups * pixels,
+        turned=sum(maps) * problem.itemsize if problem.layout == "nchw" else 0,
+        # Read, added to and written for every list of pixels; filled with zeros, and turned to the weight in the end.
+        totals=(lists + 2 * taps) * math.prod(g.weight_shape) // taps * problem.itemsize,
+        bytes=problem.bytes,
+        calls=1,
+    )
+
+
+def copies(problem, inner):
+    """Bytes that are copied where a problem is solved by way of another dtype: operands and result, there and back."""
+    if inner == problem:
+        return 0
+    before = problem.itemsize // 2 if problem.dtype.startswith("complex") else problem.itemsize
+    return inner.geometry.elements() * (before + inner.itemsize)

@@ -1,0 +1,124 @@
+"""Kernels as addresses: built when first needed, found on disk by the next process, never freed."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache as remember
+from functools import lru_cache
+from threading import RLock
+
+from .. import config
+from ..codegen import llvm
+from ..codegen.isa import choose
+from ..codegen.lang import Builder
+from ..codegen.lowering import lower
+from .cache import Cache
+
+_building = RLock()
+_made = {}
+
+
+class CompilationForbidden(RuntimeError):
+    """A kernel was not in the cache, and UPCONV_NO_COMPILE forbids compiling it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an address is the entry of: the kernel's name, and the function and arguments that made it."""
+
+    name: str
+    make: Callable
+    arguments: tuple
+
+
+@lru_cache(maxsize=1)
+def isa():
+    """The instruction set that kernels are made for: the best one here, or the one that UPCONV_ISA names.
+
+    Raises:
+        ImportError: without llvmlite.
+        LookupError: on a processor that there is no row for.
+        ValueError: when UPCONV_ISA names what this machine cannot run.
+    """
+    return choose(*llvm.host(), config.isa())
+
+
+@lru_cache(maxsize=1)
+def cache():
+    """The cache on disk."""
+    return Cache(config.cache_directory())
+
+
+@remember
+def linked(make, *arguments):
+    """The linked code of ``make(isa, *arguments)``."""
+    kernel = make(isa(), *arguments)
+    code = link(kernel.name, lower(kernel, isa()))
+    _made[code.address] = Made(kernel.name, make, arguments)
+    return code
+
+
+def entry(make, *arguments):
+    """The address of a kernel."""
+    return linked(make, *arguments).address
+
+
+def made(address) -> Made:
+    """The kernel of an address that `entry` gave."""
+    return _made[address]
+
+
+def link(name, text):
+    """The linked code of LLVM's text, of which `name` is the entry: for what the language cannot say."""
+    with _building:
+        return llvm.Linked(name, _image(name, text))
+
+
+def _image(name, text):
+    """A text's object: from the cache, or compiled and put there."""
+    key = llvm.key(text, isa())
+    image = cache().read(key)
+    if image is None:
+        if config.no_compile():
+            raise CompilationForbidden(f"{name} is not in the cache, and UPCONV_NO_COMPILE forbids compiling it")
+        image = llvm.compile_object(text, isa())
+        cache().write(key, image)
+    return image
+
+
+def usable() -> list[str]:
+    """Why kernels cannot be made or run here, as sentences without their subject; empty means they can.
+
+    Raises:
+        ValueError: when UPCONV_ISA names what this machine cannot run.
+        CompilationForbidden: when UPCONV_NO_COMPILE forbids finding out.
+    """
+    return list(_refusals())
+
+
+@lru_cache(maxsize=1)
+def _refusals():
+    try:
+        isa()
+    except ImportError as error:
+        return (f"needs llvmlite, which cannot be imported ({error})",)
+    except LookupError as error:
+        return (f"has {error.args[0]}",)
+    try:
+        linked(_nothing)
+    except CompilationForbidden:
+        raise
+    except (OSError, RuntimeError):
+        # LLVM says only that it could not finish; refused memory is what is left to go wrong with an empty kernel.
+        message = "this system does not let a program run code that it has made"
+        warnings.warn(f"upconv computes with NumPy, which is slower: {message}", RuntimeWarning, stacklevel=3)
+        return (f"cannot be used: {message}",)
+    return ()
+
+
+def _nothing(isa):
+    """A kernel that does nothing."""
+    return Builder(f"nothing_{isa.name}")
+
+
+__all__ = ["CompilationForbidden", "cache", "entry", "isa", "link", "linked", "made", "usable"]

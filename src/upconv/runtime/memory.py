@@ -1,0 +1,240 @@
+"""Memory: big results and scratch are private maps with huge pages advised, and come back to be used again.
+
+    empty(shape, dtype)     an array; from 1 MiB on it lies in a block whose lease ends with the array's last view
+    scratch(nbytes)         memory for one call, recycled in the calling thread
+
+Fresh memory costs more than many layers: a page fault for every 4 KiB, and the C library asks for fresh memory whenever
+an array is large. Idle blocks are kept up to a bound; `release` gives them all back.
+"""
+
+import ctypes
+import mmap
+import os
+import threading
+from contextlib import contextmanager, suppress
+from math import prod
+
+import numpy as np
+
+BIG = 1 << 20
+HUGE_PAGE = 2 << 20
+RESULT_BLOCKS, RESULT_BYTES = 8, 256 << 20
+SCRATCH_BLOCKS, SCRATCH_BYTES = 4, 32 << 20
+
+_poison = False
+
+
+class Block:
+    """A private anonymous map; unmapped when nothing refers to it any more.
+
+    `address` is that of `size` bytes from a huge page's border on. In a fork's child it is a copy of its own.
+    """
+
+    __slots__ = ("_keep", "_map", "address", "size")
+
+    def __init__(self, size):
+        # One page more than asked for, since the kernel may start a map anywhere.
+        self.size = size
+        self._map = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._keep = ctypes.c_char.from_buffer(self._map)
+        start = ctypes.addressof(self._keep)
+        self.address = -(-start // HUGE_PAGE) * HUGE_PAGE
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._advise()
+
+    def _advise(self):
+        # A kernel built without huge pages refuses; small ones do as well.
+        with suppress(OSError):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+
+
+class Store:
+    """Idle blocks, up to `most_blocks` and `most_bytes`; those idle for longest are let go first.
+
+    There is no lock: an array may end anywhere, even between two steps of `take` in the same thread. Every step on the
+    list is atomic, and a block that someone else took first is not in it any more.
+    """
+
+    def __init__(self, most_blocks, most_bytes):
+        self.most_blocks, self.most_bytes = most_blocks, most_bytes
+        self._idle = []
+
+    def take(self, nbytes):
+        """A Block of at least that size: one that came back lately, if it is not far too large, or a new one."""
+        size = rounded(nbytes)
+        for block in self._idle[::-1]:
+            if size <= block.size <= 2 * size:
+                try:
+                    self._idle.remove(block)
+                except ValueError:
+                    continue
+                return block
+        return Block(size)
+
+    def give(self, block):
+        """Take a block back."""
+        self._idle.append(block)
+        while self._is_over():
+            self._let_go()
+
+    def release(self):
+        """Let go of every idle block."""
+        while self._idle:
+            self._let_go()
+
+    def idle(self):
+        """(number, bytes) of the idle blocks."""
+        blocks = self._idle[:]
+        return len(blocks), sum(block.size for block in blocks)
+
+    def _is_over(self):
+        number, nbytes = self.idle()
+        return number > self.most_blocks or nbytes > self.most_bytes
+
+    def _let_go(self):
+        # Another thread may have taken the last one.
+        with suppress(IndexError):
+            self._idle.pop(0)
+
+
+class Lease:
+    """The use of a block: the memory is the holder's for as long as this lives. `address` is a multiple of 64.
+
+    >>> np.asarray(scratch(100)).nbytes
+    100
+    """
+
+    __slots__ = ("_block", "_store", "address", "nbytes")
+
+    def __init__(self, store, nbytes):
+        self._store = store
+        self._block = store.take(nbytes)
+        self.address, self.nbytes = self._block.address, nbytes
+        if _poison:
+            ctypes.memset(self.address, 0xFF, nbytes)
+
+    @property
+    def __array_interface__(self):
+        return {"shape": (self.nbytes,), "typestr": "|u1", "data": (self.address, False), "version": 3}
+
+    def __del__(self):
+        # Without a block if there was no memory for one.
+        block = getattr(self, "_block", None)
+        if block is not None:
+            self._store.give(block)
+
+
+class _Scratch(threading.local):
+    """Each thread's own store: what one thread leaves in its cache serves that thread."""
+
+    def __init__(self):
+        self.store = Store(SCRATCH_BLOCKS, SCRATCH_BYTES)
+
+
+def _quarter_of_memory():
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+    except (AttributeError, OSError, ValueError):
+        return RESULT_BYTES
+
+
+_results = Store(RESULT_BLOCKS, min(RESULT_BYTES, _quarter_of_memory()))
+_scratch = _Scratch()
+_has_maps = hasattr(mmap, "MAP_ANONYMOUS")
+
+
+def rounded(nbytes):
+    """The size of the block for so many bytes: eight sizes between powers of two, whole huge pages."""
+    step = max(HUGE_PAGE, (1 << max(0, nbytes - 1).bit_length()) >> 4)
+    return max(1, -(-nbytes // step)) * step
+
+
+def empty(shape, dtype):
+    """An uninitialised C-contiguous array, like `np.empty`.
+
+    From 1 MiB on its memory starts at a multiple of 64 bytes and returns, with the last view, to a list of at most 8
+    idle blocks and 256 MiB (or a quarter of the machine's memory). It does not own its data, so ``resize`` refuses.
+
+    Raises:
+        MemoryError: when there is no memory left.
+
+    >>> empty((2, 3), np.float32).shape
+    (2, 3)
+    """
+    dtype, shape = np.dtype(dtype), tuple(shape) if hasattr(shape, "__iter__") else (shape,)
+    nbytes = prod(shape) * dtype.itemsize
+    if nbytes < BIG or not _has_maps or dtype.hasobject:
+        return _small(shape, dtype)
+    try:
+        lease = Lease(_results, nbytes)
+    except OSError:
+        # What lies idle may be what is missing; NumPy's own message says the size if it is not.
+        release()
+        return _small(shape, dtype)
+    return np.ndarray(shape, dtype, np.asarray(lease))
+
+
+def scratch(nbytes):
+    """A `Lease` of memory for one call: use its `address`, or ``np.asarray(lease)`` for bytes; keep it while in use.
+
+    Blocks return to the thread that they came from, at most 4 and 32 MiB of them; a larger one comes from the results'
+    list. Two leases never share memory, so a signal's handler may compute while a call is under way.
+
+    Raises:
+        MemoryError: when there is no memory left.
+
+    >>> scratch(1000).address % 64
+    0
+    """
+    if not _has_maps:
+        return _Plain(nbytes)
+    try:
+        return Lease(_scratch.store if rounded(nbytes) <= SCRATCH_BYTES else _results, nbytes)
+    except OSError:
+        release()
+        return _Plain(nbytes)
+
+
+def release():
+    """Give all idle memory back to the system, this thread's scratch included."""
+    _results.release()
+    _scratch.store.release()
+
+
+@contextmanager
+def poisoned():
+    """Fill every array and scratch handed out meanwhile with 0xFF, NaN in every floating type: a test sees stale reads.
+
+    >>> with poisoned():
+    ...     empty(2, np.float64)
+    array([nan, nan])
+    """
+    global _poison
+    before, _poison = _poison, True
+    try:
+        yield
+    finally:
+        _poison = before
+
+
+class _Plain:
+    """A lease without maps: NumPy's memory, aligned."""
+
+    def __init__(self, nbytes):
+        self._bytes = _small((nbytes + 64,), np.dtype(np.uint8))
+        start = self._bytes.ctypes.data
+        self.address, self.nbytes = -(-start // 64) * 64, nbytes
+
+    __array_interface__ = Lease.__array_interface__
+
+
+def _small(shape, dtype):
+    array = np.empty(shape, dtype)
+    if _poison and not dtype.hasobject and array.size:
+        array.reshape(-1).view(np.uint8)[:] = 0xFF
+    return array
+
+
+if hasattr(os, "register_at_fork"):
+    # A fork's child would copy idle blocks page by page when it writes to them: fresh ones cost less.
+    os.register_at_fork(after_in_child=release)

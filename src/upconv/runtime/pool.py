@@ -1,0 +1,192 @@
+"""The threads: `run` spreads the rows of a table over native threads that know nothing of Python.
+
+    run(fn, rows)       fn(&rows[0]), fn(&rows[1]), ... in any order, on any thread; returns when all are done
+
+The threads are made by generated code (`pool_code`), hold no Python state and never touch the interpreter, so they need
+no GIL and may be asleep, spinning or in the middle of a part when the process ends. docs/runtime.md has the protocol.
+"""
+
+import ctypes
+import operator
+import os
+import threading
+
+import numpy as np
+
+from .. import config
+from ..errors import SettingError
+from . import pool_code
+from .kernel import isa, link
+
+# A call of the native code returns to Python this often, for the signals that wait there.
+SLICE_NS = 100_000_000
+FOREVER_NS = 1 << 62
+
+Descriptor = ctypes.c_int64 * pool_code.DESCRIPTOR_WORDS
+
+
+class Native:
+    """The entries of the generated pool as Python callables; `call` lets go of the GIL, `brief` keeps it."""
+
+    def __init__(self):
+        address = link("upconv_pool", pool_code.text(isa().arch)).address
+        table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
+        process = ctypes.CDLL(None)
+        for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
+            table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
+        call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
+        arguments = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
+        self.call = ctypes.CFUNCTYPE(*arguments)(call)
+        self.brief = ctypes.PYFUNCTYPE(*arguments)(call)
+        self.abandon = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(abandon)
+        self.prepare = ctypes.CFUNCTYPE(None)(prepare)
+        self.grow = ctypes.CFUNCTYPE(ctypes.c_int64)(grow)
+        self.prepare()
+
+
+class State:
+    """What this process knows of its pool. A fork's child gets a new one."""
+
+    def __init__(self, native=None):
+        self.native = native
+        self.workers = 0
+        # A signal's handler may come back here in the thread that holds the lock.
+        self.lock = threading.RLock()
+
+
+_state = State()
+_wanted = None
+
+
+def run(fn, rows, *, brief=False):
+    """Call a native function on every row of a table, on all threads, and wait for the last.
+
+    A part, once begun, is never interrupted: what takes longer than 0.1 s should be more than one part. A caller that
+    finds the pool busy, be it another thread or a part of the call that keeps it busy, runs its rows on its own thread.
+
+    Args:
+        fn: address of a native ``void fn(int64_t *row)`` that may be called by several threads at once.
+        rows: int64, (parts, words), C-contiguous; stays alive and unchanged until the return.
+        brief: for calls predicted under 50 us: keep the GIL, look at no signal before the end, and wake no thread, as
+            that would take as long; threads that finished a call in the last 20 us still help.
+
+    Raises:
+        SettingError: for a table of another kind.
+        KeyboardInterrupt: or whatever a signal's handler raises, when no part runs any more; some were never begun.
+
+    >>> run(0, np.empty((0, 4), np.int64))
+    """
+    if rows.ndim != 2 or rows.dtype != np.int64 or not rows.flags.c_contiguous:
+        raise SettingError(f"rows is {rows.dtype} {rows.shape}; it must be a C-contiguous int64 table (parts, words)")
+    state, (parts, words) = _state, rows.shape
+    native = state.native or _start(state)
+    if native is None:
+        return _one_by_one(fn, rows)
+    helpers = min(get_num_threads(), parts) - 1
+    if helpers > state.workers:
+        helpers = _hire(state, helpers)
+    call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, not brief)
+    if brief:
+        native.brief(call, FOREVER_NS)
+        return None
+    try:
+        while native.call(call, SLICE_NS):
+            # A signal's handler may have forked, and this is the child: the workers and their parts stayed behind.
+            if state is not _state:
+                return run(fn, rows)
+    except BaseException:
+        # CPython looks at signals when a call returns and when a function of Python's begins, so not before this call.
+        native.abandon(call)
+        raise
+    return None
+
+
+def set_num_threads(n):
+    """Use n threads from the next call on, the calling one included. Results are the same for every n.
+
+    Args:
+        n: how many, at least 1.
+
+    Returns:
+        None.
+
+    Raises:
+        TypeError: unless n is an integer.
+        SettingError: (a ValueError) if n is below 1.
+
+    >>> set_num_threads(2)
+    >>> get_num_threads()
+    2
+    """
+    global _wanted
+    _wanted = _number(n)
+
+
+def get_num_threads():
+    """The number of threads that a call may use: what `set_num_threads` said, or else the environment variable
+    UPCONV_NUM_THREADS, or else the number of CPUs that this process may run on.
+
+    Raises:
+        ValueError: if UPCONV_NUM_THREADS is not a positive integer.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    global _wanted
+    if _wanted is None:
+        _wanted = config.num_threads() or _cpus()
+    return _wanted
+
+
+def _number(n):
+    try:
+        number = None if isinstance(n, bool) else operator.index(n)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"n is {n!r}; it must be an integer from 1 on, as in set_num_threads(2)")
+    if number < 1:
+        raise SettingError(f"n is {number}; at least 1 thread is needed, the calling one")
+    return number
+
+
+def _cpus():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return getattr(os, "process_cpu_count", os.cpu_count)() or 1
+
+
+def _start(state):
+    """The native pool, made when it is first needed; None where there are no pthreads."""
+    with state.lock:
+        if state.native is None and os.name == "posix":
+            native = Native()
+            state.native = state.native or native
+    return state.native
+
+
+def _hire(state, helpers):
+    """Make workers until there are as many as that, or as the system allows; returns how many there are for a call."""
+    with state.lock:
+        while state.workers < helpers and state.native.grow() == 0:
+            state.workers += 1
+        return min(helpers, state.workers)
+
+
+def _forget():
+    """In the child of a fork: a new pool. The old lock may be held by a thread that does not exist here."""
+    global _state
+    _state = State(_state.native)
+    if _state.native is not None:
+        _state.native.prepare()
+
+
+def _one_by_one(fn, rows):
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(fn)
+    start, step = rows.ctypes.data, rows.strides[0]
+    for part in range(len(rows)):
+        function(start + part * step)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

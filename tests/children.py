@@ -1,0 +1,25 @@
+"""Scripts in processes of their own: what may crash, hang, be interrupted, or must see another environment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+#: Instruction sets that kernels are made for here; the tests of each run in a process with UPCONV_ISA.
+ISAS = ("avx512", "avx2", "x86-64")
+
+
+def script(text, timeout=300, **environment):
+    """Run a script that sees the modules of tests/ and the package; returns what it printed.
+
+    Raises:
+        AssertionError: when it fails or crashes; the message ends with what it printed last.
+    """
+    paths = [str(Path(__file__).parent), *filter(None, sys.path)]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment
+    command = [sys.executable, "-X", "faulthandler", "-W", "ignore::DeprecationWarning", "-c", text]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
+    if done.returncode:
+        said = "\n".join([*done.stdout.splitlines()[-5:], *done.stderr.splitlines()[-25:]])
+        raise AssertionError(f"the script ended with status {done.returncode}, after printing\n{said}")
+    return done.stdout

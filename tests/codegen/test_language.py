@@ -1,0 +1,369 @@
+"""Every instruction of the language does natively what its meaning says, on every instruction set of this machine."""
+
+import ctypes
+import mmap
+
+import numpy as np
+import pytest
+from native import IDS, ISAS, interpreted, job_of, link, native
+
+from upconv.codegen.interpreter import interpret
+from upconv.codegen.isa import ROWS
+from upconv.codegen.lang import I64, PTR, Builder, Type
+from upconv.codegen.lowering import lower
+from upconv.codegen.primitives import TABLE
+
+every_isa = pytest.mark.parametrize("isa", ISAS, ids=IDS)
+NUMBERS = [(0, 0), (3, 5), (-7, 2), (5, 5), (1 << 40, -(1 << 33) + 5)]
+OUTPUT = 1024
+
+
+def f32(isa):
+    return Type("f32", isa.lanes(4))
+
+
+def case(dtype="<f4", exact=True, half=False):
+    def mark(function):
+        CASES[function.__name__] = (function, dtype, exact, half)
+        return function
+
+    return mark
+
+
+CASES = {}
+
+
+def integer(operation):
+    """A case of two integers, by name of the Builder's method or by a function."""
+
+    def function(k, isa, p, q, out, n, m):
+        result = operation(k, n, m)
+        k.store(k.choose(result, 1, 0) if result.type.elem == "i1" else result, out)
+
+    return function
+
+
+for name, operation in {
+    "iadd": lambda k, n, m: n + m,
+    "isub": lambda k, n, m: n - m,
+    "imul": lambda k, n, m: k.imin(n, 1 << 20) * m,
+    "imin": lambda k, n, m: k.imin(n, m),
+    "imax": lambda k, n, m: k.imax(n, m),
+    "iand": lambda k, n, m: k.iand(n, m),
+    "shift_right": lambda k, n, m: k.shift_right(n, 3),
+    "less": lambda k, n, m: n < m,
+    "equal": lambda k, n, m: k.equal(n, m),
+    "choose": lambda k, n, m: k.choose(m > n, n, m + 1),
+    "opaque": lambda k, n, m: k.opaque(n) + m,
+}.items():
+    CASES[name] = (integer(operation), "<i8", True, False)
+
+
+def vectors(k, isa, p, q):
+    return k.load(p, f32(isa)), k.load(q, f32(isa))
+
+
+@case()
+def add(k, isa, p, q, out, n, m):
+    k.store(k.add(*vectors(k, isa, p, q)), out)
+
+
+@case()
+def mul(k, isa, p, q, out, n, m):
+    k.store(k.mul(*vectors(k, isa, p, q)), out)
+
+
+@case(exact=False)
+def muladd(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    k.store(k.muladd(a, b, k.splat(1.5, a.type)), out)
+
+
+@case()
+def maximum(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    k.store(k.maximum(a, b), out)
+    k.store(k.maximum(b, a), out + a.type.size)
+    k.store(k.maximum(a, k.zero(a.type)), out + 2 * a.type.size)
+
+
+def long(k, isa, p, q):
+    """Two vectors of 64-bit integers large enough to wrap around."""
+    type = Type("i64", isa.lanes(8))
+    return k.load(p, type), k.load(q, type)
+
+
+@case("<i8")
+def wrapping_add(k, isa, p, q, out, n, m):
+    k.store(k.add(*long(k, isa, p, q)), out)
+
+
+@case("<i8")
+def wrapping_mul(k, isa, p, q, out, n, m):
+    a, b = long(k, isa, p, q)
+    k.store(k.muladd(a, b, a), out)
+
+
+@case("<f8", half=True)
+def extend(k, isa, p, q, out, n, m):
+    half = k.load(p, Type("f16", isa.lanes(8)))
+    single = k.load(p, Type("f32", isa.lanes(8)))
+    k.store(k.convert(half, Type("f64", half.type.lanes)), out)
+    k.store(k.convert(single, Type("f64", half.type.lanes)), out + 64)
+
+
+@case("<f2", half=True)
+def truncate(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    k.store(k.convert(a, Type("f16", a.type.lanes)), out)
+    k.store(k.convert(b, Type("f16", a.type.lanes)), out + 2 * a.type.lanes)
+
+
+@case()
+def bf16_to_f32(k, isa, p, q, out, n, m):
+    type = f32(isa)
+    k.store(k.convert(k.load(p, Type("bf16", type.lanes)), type), out)
+
+
+@case("<u2")
+def f32_to_bf16(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    k.store(k.convert(a, Type("bf16", a.type.lanes)), out)
+    k.store(k.convert(b, Type("bf16", a.type.lanes)), out + 2 * a.type.lanes)
+
+
+@case()
+def splat(k, isa, p, q, out, n, m):
+    type = f32(isa)
+    k.store(k.splat(k.load(p + 4, Type("f32")), type), out)
+    k.store(k.splat(0.1, type), out + type.size)
+    k.store(k.splat(float("-inf"), type), out + 2 * type.size)
+    k.store(k.zero(type), out + 3 * type.size)
+
+
+@case()
+def shuffle(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    lanes = a.type.lanes
+    k.store(k.shuffle(a, b, [(5 * lane + 1) % (2 * lanes) for lane in range(lanes)]), out)
+
+
+@case()
+def first(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    k.store(a, out, k.first(n, a.type))
+    k.store(b, out + a.type.size, k.first(m, a.type))
+
+
+@case()
+def load(k, isa, p, q, out, n, m):
+    k.store(k.load(p + 4, f32(isa)), out)
+    k.store(k.load(q + 8, Type("f64")), out + f32(isa).size)
+
+
+@case()
+def store(k, isa, p, q, out, n, m):
+    k.store(k.load(p, Type("f32")), out + 4)
+    k.store(k.load(q, f32(isa)), out + 12)
+
+
+@case()
+def load_masked(k, isa, p, q, out, n, m):
+    k.store(k.load(p, f32(isa), k.first(n, f32(isa))), out)
+    half = Type("bf16", f32(isa).lanes)
+    k.store(k.load(p, half, k.first(m, half)), out + f32(isa).size)
+
+
+@case()
+def store_masked(k, isa, p, q, out, n, m):
+    k.store(k.load(p, f32(isa)), out, k.first(n, f32(isa)))
+
+
+@case()
+def load_strided(k, isa, p, q, out, n, m):
+    k.store(k.load_strided(p, 12, f32(isa), k.first(m, f32(isa))), out)
+
+
+@case()
+def store_strided(k, isa, p, q, out, n, m):
+    k.store_strided(k.load(p, f32(isa)), out, 12, k.first(m, f32(isa)))
+    k.store_strided(k.load(q, f32(isa)), out + 4, 12, k.first(m, f32(isa)))
+
+
+@case()
+def offset(k, isa, p, q, out, n, m):
+    k.store(k.load(p + 8 + 4, Type("f32")), out + k.iand(n, 15) * 4)
+
+
+@case()
+def prefetch(k, isa, p, q, out, n, m):
+    k.prefetch(p + n * 4096)
+    k.prefetch(out, write=True)
+    k.store(k.load(p, Type("f32")), out)
+
+
+def kernel_of(body, isa):
+    k = Builder(f"tested_{isa.name}")
+    body(k, isa, *k.words(PTR, PTR, PTR, I64, I64))
+    return k
+
+
+def operands():
+    """Bytes that are numbers of every kind: special values of float32 and float16, and random bits."""
+    rng = np.random.default_rng(1)
+    special = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -2.5, 1.00390625, 1.01171875]
+    special += [65504, 65520, 1e-8, 6e-8, 3.4028235e38]
+    p = np.concatenate([np.array(special, "<f4"), rng.standard_normal(50).astype("<f4")])
+    q = rng.permutation(p)
+    bits = rng.integers(0, 1 << 32, 64, dtype=np.uint32)
+    return [(p, q), (bits, rng.permutation(bits)), (bits.view("<f4") * 0 + 1, p)]
+
+
+def test_every_instruction_has_a_case():
+    assert set(CASES) == set(TABLE) - {"call"}
+
+
+@every_isa
+@pytest.mark.parametrize("name", CASES)
+def test_native_code_does_what_the_meaning_says(name, isa):
+    body, dtype, exact, half = CASES[name]
+    if half and not isa.half:
+        pytest.skip(f"{isa.name} does not convert float16")
+    kernel = kernel_of(body, isa)
+    code = link(kernel, isa)
+    for p, q in operands():
+        for numbers in NUMBERS:
+            arrays = [p, q, np.full(OUTPUT, 0xA5, np.uint8)]
+            expected = interpreted(kernel, arrays, numbers)[2].view(dtype)
+            received = native(code, arrays, numbers)[2].view(dtype)
+            if exact:
+                np.testing.assert_array_equal(received, expected)
+            else:
+                np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
+
+
+@every_isa
+def test_a_kernel_calls_another(isa):
+    inner, outer = Builder(f"inner_{isa.name}"), Builder(f"outer_{isa.name}")
+    (place,) = inner.words(PTR)
+    inner.store(inner.load(place, I64) + 5, place)
+    entry, job = outer.words(PTR, PTR)
+    outer.call(entry, job)
+    outer.call(entry, job)
+    code, counter = link(inner, isa), np.array([3], np.int64)
+    inner_job = job_of([counter])
+    words = np.array([ctypes.cast(code, ctypes.c_void_p).value, inner_job.ctypes.data], np.int64)
+    interpret(outer, words)
+    assert counter[0] == 13
+    link(outer, isa)(words.ctypes.data)
+    assert counter[0] == 23
+
+
+def control():
+    """Loops in loops, branches, and variables of both kinds that are set in them and read before, within and after."""
+    k = Builder("control")
+    out, n, m = k.words(PTR, I64, I64)
+    total, last, scale = k.variable(7, I64), k.variable(-1, I64), k.variable(0.5, Type("f64"))
+    with k.loop(0, n) as i:
+        with k.loop(i, m, 3) as j:
+            before = total.get()
+            total.set(before + i * j)
+            with k.when(k.less(5, j)):
+                total.set(total.get() - before)
+                last.set(j)
+            with k.when(k.equal(i, 2)), k.loop(0, 2):
+                scale.set(k.mul(scale.get(), k.add(scale.get(), 1.25)))
+        total.set(total.get() + last.get())
+    k.store(total.get(), out)
+    k.store(last.get(), out + 8)
+    k.store(scale.get(), out + 16)
+    return k
+
+
+def control_in_python(n, m):
+    total, last, scale = 7, -1, 0.5
+    for i in range(n):
+        for j in range(i, m, 3):
+            before = total
+            total += i * j
+            if j > 5:
+                total -= before
+                last = j
+            if i == 2:
+                for _ in range(2):
+                    scale = scale * (scale + 1.25)
+        total += last
+    return total, last, scale
+
+
+@every_isa
+@pytest.mark.parametrize(("n", "m"), [(0, 9), (4, 9), (1, 0), (5, 4), (3, 17)])
+def test_loops_branches_and_variables(isa, n, m):
+    kernel, out = control(), np.zeros(3, np.int64)
+    for (result,) in (interpreted(kernel, [out], [n, m]), native(link(kernel, isa), [out], [n, m])):
+        assert (*result[:2], result[2:].view(np.float64)[0]) == control_in_python(n, m)
+
+
+@every_isa
+@pytest.mark.parametrize("elem", ["f32", "f64", "bf16", "i64"])
+def test_masked_access_next_to_memory_that_must_not_be_touched(isa, elem):
+    """The first lanes of a vector, ending at a page that may not be read, and starting at one."""
+    type = Type(elem, isa.lanes(8))
+    k = Builder(f"guarded_{isa.name}")
+    source, target, n = k.words(PTR, PTR, I64)
+    k.store(k.load(source, type, k.first(n, type)), target, k.first(n, type))
+    code, (start, end) = link(k, isa), guarded()
+    ctypes.memset(start, 0x11, end - start)
+    for n in range(type.lanes):
+        size = n * type.scalar.size
+        for source, target in [(start, end - size), (end - size, start)]:
+            job = np.array([source, target, n], np.int64)
+            code(job.ctypes.data)
+
+
+def guarded():
+    """The addresses of a page between two that may not be touched."""
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 3 * page)
+    KEPT.append(memory)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    assert protect(start, page, 0) == 0
+    assert protect(start + 2 * page, page, 0) == 0
+    return start + page, start + 2 * page
+
+
+KEPT = []
+
+
+@pytest.mark.parametrize("beyond", [0, 4])
+@pytest.mark.parametrize("writes", [False, True])
+def test_the_interpreter_finds_access_beyond_an_array(writes, beyond):
+    k = Builder("beyond")
+    source, target = k.words(PTR, PTR)
+    type = Type("f32", 4)
+    value = k.load(source + (0 if writes else beyond), type)
+    k.store(value, target + (beyond if writes else 0))
+    arrays = [np.zeros(4, np.float32), np.zeros(4, np.float32)]
+    if beyond:
+        with pytest.raises(IndexError, match="16 bytes"):
+            interpreted(k, arrays)
+    else:
+        interpreted(k, arrays)
+
+
+def test_the_interpreter_keeps_to_read_only_arrays():
+    k = Builder("read_only")
+    (target,) = k.words(PTR)
+    k.store(1, target)
+    target = np.zeros(1, np.int64)
+    target.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        interpret(k, job_of([target]), target)
+
+
+def test_float16_is_refused_where_it_would_be_a_call():
+    kernel = kernel_of(CASES["truncate"][0], ROWS["x86-64"])
+    with pytest.raises(NotImplementedError, match="float16"):
+        lower(kernel, ROWS["x86-64"])

@@ -1,0 +1,126 @@
+"""Every operand, result and scratch of the kernels between pages that nobody may touch: one step beyond is a crash.
+
+`main` prints the case that it is about to run, so that the last line of a crash names it.
+"""
+
+import ctypes
+import itertools
+import mmap
+import warnings
+
+import numpy as np
+from cases import CASES, LAYOUTS
+from compare import assert_close, assert_same_nonfinite, expected, operands
+
+from upconv.algorithms import phase_gemm
+from upconv.problem import OPERATIONS, Problem
+from upconv.runtime import jobs, memory
+
+DTYPES = ("float32", "float64", "int64")
+PAGE = mmap.PAGESIZE
+PROT_NONE = 0
+mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+
+
+class Room:
+    """Memory between two forbidden pages; arrays lie at its very end, or at its very beginning."""
+
+    def __init__(self, nbytes):
+        self.size = -(-nbytes // PAGE) * PAGE
+        self._map = mmap.mmap(-1, self.size + 2 * PAGE)
+        self.bytes = np.frombuffer(self._map, np.uint8)[PAGE : PAGE + self.size]
+        start = self.bytes.ctypes.data
+        for page in (start - PAGE, start + self.size):
+            if mprotect(page, PAGE, PROT_NONE):
+                raise OSError(ctypes.get_errno(), "mprotect")
+
+    def put(self, shape, dtype, order, at_end):
+        """An array without values, full of 0xFF; `order` is that of the axes in memory."""
+        dtype = np.dtype(dtype)
+        nbytes = int(np.prod(shape)) * dtype.itemsize
+        assert nbytes <= self.size, (shape, dtype)
+        first = self.size - nbytes if at_end else 0
+        memory = self.bytes[first : first + nbytes]
+        memory[:] = 0xFF
+        stored = memory.view(dtype).reshape([shape[axis] for axis in order])
+        return stored.transpose(np.argsort(order))
+
+    def copy(self, array, at_end):
+        """A copy that lies like the array, which must be dense in some order of its axes."""
+        order = sorted(range(array.ndim), key=lambda axis: (-array.strides[axis], axis))
+        twin = self.put(array.shape, array.dtype, order, at_end)
+        twin[...] = array
+        return twin
+
+
+class Lease:
+    """Scratch that ends where a forbidden page begins."""
+
+    def __init__(self, room, nbytes):
+        self.bytes = room.put((nbytes,), np.uint8, (0,), at_end=True)
+        self.address = self.bytes.ctypes.data
+        assert self.address % 64 == 0, nbytes
+
+    def __array__(self, dtype=None, copy=None):
+        return self.bytes
+
+
+class Guard:
+    """Rooms for everything that native code sees, reused from case to case."""
+
+    def __init__(self):
+        self.rooms = {name: Room(4 << 20) for name in ("a", "b", "out", "weight", "bias", "scratch")}
+        self.at_end = True
+        self._run = jobs.run
+        jobs.run = self.run
+        memory.scratch = self.scratch
+
+    def scratch(self, nbytes):
+        return Lease(self.rooms["scratch"], nbytes)
+
+    def run(self, program, x, y, w, bias):
+        """In the place of `jobs.run`: packed weights and filled-up biases are guarded as well."""
+        if not self.at("b", w) and not self.at("out", w):
+            w = self.rooms["weight"].copy(w, self.at_end)
+        if bias is not None:
+            bias = self.rooms["bias"].copy(bias, self.at_end)
+        self._run(program, x, y, w, bias)
+
+    def at(self, name, array):
+        return np.shares_memory(array, self.rooms[name].bytes)
+
+    def check(self, case, operation, dtype, layout, bias, want):
+        """One case with its operands where the guard wants them."""
+        geometry, arrays = case.geometry(), case.arrays(dtype, layout)
+        pair = operands(operation, arrays)
+        a, b = (self.rooms[name].copy(array, self.at_end) for name, array in zip("ab", pair, strict=True))
+        problem = Problem(operation, geometry, dtype, layout)
+        order = (0, 2, 3, 1) if layout == "nhwc" and operation != "grad_weight" else (0, 1, 2, 3)
+        out = self.rooms["out"].put(problem.result_shape, dtype, order, self.at_end)
+        with memory.poisoned():
+            phase_gemm.run(problem, a, b, bias, out)
+        answer, bound = want
+        assert_close(out, answer, bound, dtype)
+        assert_same_nonfinite(out, answer)
+
+
+def bias_of(case, operation, dtype):
+    g, bias = case.geometry(), case.arrays(dtype).b
+    return {"forward": bias, "grad_input": np.resize(bias, g.c_in), "grad_weight": None}[operation]
+
+
+def main(cases=CASES):
+    """Every case in every operation, dtype and layout, at both ends; prints how many runs there were."""
+    warnings.simplefilter("ignore", RuntimeWarning)
+    guard, count = Guard(), 0
+    for case in cases:
+        for operation, dtype in itertools.product(OPERATIONS, DTYPES if case.n else ()):
+            bias = bias_of(case, operation, dtype)
+            want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)), bias)
+            for layout, guard.at_end in itertools.product(LAYOUTS, (True, False)):
+                where = "before" if guard.at_end else "after"
+                print(f"{case} {operation} {dtype} {layout}, arrays right {where} a forbidden page", flush=True)
+                guard.check(case, operation, dtype, layout, bias, want)
+                count += 1
+    print(count)

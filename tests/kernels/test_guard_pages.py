@@ -1,0 +1,72 @@
+"""No kernel reads or writes beyond its arrays, seen by the processor itself. Crashes are in processes of their own."""
+
+import os
+from pathlib import Path
+
+import pytest
+from cases import CASES
+from children import script
+
+from upconv.codegen import llvm
+from upconv.codegen.isa import runnable
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+OPERATIONS, DTYPES, LAYOUTS, ENDS = 3, 3, 2, 2
+
+
+@pytest.mark.parametrize("isa", [row.name for row in runnable(*llvm.host())])
+def test_nothing_beyond_an_operand_a_result_or_scratch_is_touched(isa):
+    printed = script(f"{HERE}import guarded; guarded.main()", UPCONV_ISA=isa).splitlines()
+    cases = sum(case.n > 0 for case in CASES)
+    assert int(printed[-1]) == cases * OPERATIONS * DTYPES * LAYOUTS * ENDS
+
+
+@pytest.mark.parametrize("end", [-1, "nbytes"])
+def test_one_byte_beyond_is_a_crash_that_names_the_case(end):
+    with pytest.raises(AssertionError, match=r"status -\d+, after printing\n(?s:.*)this case"):
+        script(f"""{HERE}
+import ctypes
+from guarded import Room
+print("this case", flush=True)
+array = Room(100).put((3, 5), "float32", (0, 1), at_end={end != -1})
+ctypes.string_at(array.ctypes.data + {-1 if end == -1 else "array.nbytes"}, 1)
+""")
+
+
+def test_a_mask_that_is_a_lane_too_long_is_a_crash(tmp_path):
+    with pytest.raises(AssertionError, match=r"status -\d+, (?s:.*)forbidden page"):
+        script(
+            f"""{HERE}
+import guarded
+from upconv.codegen.lang import Builder
+first = Builder.first
+Builder.first = lambda self, count, vector: first(self, count + 1, vector)
+guarded.main()
+""",
+            UPCONV_CACHE_DIR=str(tmp_path),
+        )
+
+
+def test_what_is_guarded_is_what_the_kernels_see():
+    """Every base of every table lies in a guarded room."""
+    printed = script(f"""{HERE}
+import guarded
+from cases import BY_NAME
+guard = guarded.Guard()
+rooms = [(room.bytes.ctypes.data, room.size) for room in guard.rooms.values()]
+run = guarded.jobs._in_order
+def seen(stage, base, *rest):
+    assert all(any(start <= at <= start + size for start, size in rooms) for at in base[1:] if at)
+    print("seen")
+    run(stage, base, *rest)
+guarded.jobs._in_order = seen
+for name in ("primes", "depthwise", "1x1-kernel", "one-channel-out"):
+    for operation in guarded.OPERATIONS:
+        case = BY_NAME[name]
+        bias = guarded.bias_of(case, operation, "float32")
+        pair = guarded.operands(operation, case.arrays("float32"))
+        want = guarded.expected(case.geometry(), operation, *pair, bias)
+        guard.check(case, operation, "float32", "nchw", bias, want)
+""")
+    assert printed.split().count("seen") >= 12

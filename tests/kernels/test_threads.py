@@ -1,0 +1,132 @@
+"""The same bits for every number of threads, on small cases that are cut as if they were large."""
+
+import itertools
+
+import numpy as np
+import pytest
+from cases import BY_NAME, LAYOUTS, Case
+from compare import assert_close, assert_same_bits, computed, expected, operands
+from fresh import fresh
+
+from upconv.algorithms import phase_gemm
+from upconv.problem import OPERATIONS, Problem
+from upconv.runtime import bands, correlation, jobs, pool, schedule
+from upconv.runtime.memory import poisoned
+
+THREADS = (1, 2, 3, 7)
+CUT = (
+    Case("many-rows", 3, 20, 17, 9, 18, (4, 4), (2, 2), (1, 1)),
+    Case("long-rows", 1, 5, 2, 150, 3, (3, 3), (2, 2), (1, 1), (1, 1)),
+    Case("grouped", 2, 12, 11, 10, 18, (3, 3), (1, 2), (1, 0), groups=3),
+    Case("wide-groups", 1, 34, 5, 6, 36, (3, 2), (2, 1), groups=2),
+    Case("depthwise", 2, 19, 13, 12, 19, (5, 5), (2, 2), (2, 2), groups=19),
+    Case("long-sums", 1, 150, 7, 7, 40, (3, 3), (1, 1), (1, 1)),
+    BY_NAME["primes"],
+    BY_NAME["gcd2-k5s4d6-holes"],
+    BY_NAME["crops-of-both-signs"],
+)
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """Bands of a few rows, parts for every thread, several parts even on one."""
+    monkeypatch.setattr(jobs, "BRIEF", 0)
+    monkeypatch.setattr(bands, "BAND_BYTES", 4096)
+    monkeypatch.setattr(correlation, "BAND_BYTES", 4096)
+    monkeypatch.setattr(pool, "_wanted", 1)
+    with fresh(), poisoned():
+        yield
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """How many parts each run of the pool had."""
+    counted, run = [], pool.run
+
+    def counting(fn, rows, **options):
+        counted.append(len(rows))
+        return run(fn, rows, **options)
+
+    monkeypatch.setattr(pool, "run", counting)
+    return counted
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64"])
+@pytest.mark.parametrize("seconds_per_part", [jobs.SECONDS_PER_PART, 1e-6], ids=["", "many parts"])
+def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_part, cut, parts, monkeypatch):
+    monkeypatch.setattr(jobs, "SECONDS_PER_PART", seconds_per_part)
+    for case, operation in itertools.product(CUT, OPERATIONS):
+        want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)))
+        for layout in LAYOUTS:
+            pair, results = operands(operation, case.arrays(dtype, layout)), []
+            for threads in THREADS:
+                pool.set_num_threads(threads)
+                results.append(computed("phase_gemm", case.geometry(), operation, dtype, layout, *pair))
+            assert_close(results[0], *want, dtype)
+            for result in results[1:]:
+                assert_same_bits(result, results[0])
+    # Some calls were one part, some were many.
+    assert min(parts) == 1
+    assert max(parts) > 7
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut, monkeypatch):
+    """The way of weights that leave the cache, forced on small ones."""
+    pool.set_num_threads(threads)
+    used, by_blocks = [], schedule.Scheduler._by_blocks
+
+    def watched(*args):
+        used.append(args)
+        return by_blocks(*args)
+
+    case = Case("weighty", 2, 70, 3, 2, 150, (3, 3), (2, 2), (1, 1), groups=2)
+    for operation, dtype, layout in itertools.product(OPERATIONS[:2], ("float32", "float64"), LAYOUTS):
+        pair, results = operands(operation, case.arrays(dtype, layout)), []
+        for least in (1 << 40, 0):
+            with fresh(), monkeypatch.context() as patch:
+                patch.setattr(schedule, "WEIGHTY_BYTES", least)
+                patch.setattr(schedule.Scheduler, "_by_blocks", watched)
+                results.append(computed("phase_gemm", case.geometry(), operation, dtype, layout, *pair))
+        assert_same_bits(results[1], results[0])
+    assert used
+
+
+MACS_PER_SECOND = 3e10
+# Seconds of work each; the pool looks at signals between parts only, and shares out nothing smaller.
+LONG = {
+    "large map": Case("large-map", 1, 64, 512, 512, 64, (8, 8), (2, 2), (3, 3)),
+    "large kernel": Case("large-kernel", 1, 64, 256, 256, 64, (24, 24)),
+    "large weight": Case("large-weight", 1, 256, 128, 256, 128, (16, 16), (2, 2)),
+    "planes": Case("planes", 1, 64, 1024, 1024, 3, (16, 16), (2, 2), (7, 7)),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("kind", LONG)
+def test_no_part_of_a_long_call_takes_long(kind, operation, threads, monkeypatch):
+    """Nothing is computed: the parts are counted that the pool would have been given."""
+    problem = Problem(operation, LONG[kind].geometry(), "float32")
+    monkeypatch.setattr(pool, "_wanted", threads)
+    parts = []
+    monkeypatch.setattr(pool, "run", lambda fn, rows, **options: parts.extend(rows[:, 2]))
+    shapes = {"forward": "xw", "grad_input": "yw", "grad_weight": "xy"}[operation]
+    g = problem.geometry
+    sizes = {"x": g.input_shape, "w": g.weight_shape, "y": g.output_shape}
+    a, b = (np.empty(sizes[letter], np.float32) for letter in shapes)
+    phase_gemm.run(problem, a, b, None, np.empty(problem.result_shape, np.float32))
+    seconds = problem.macs / MACS_PER_SECOND
+    share = max(parts) / sum(parts)
+    assert share * seconds < 0.5, f"a part has {share:.0%} of the jobs of {seconds:.1f} s"
+
+
+def test_fresh_programs_see_a_changed_constant(cut, parts):
+    """Without the fixture the cases above would be one part each, and prove nothing."""
+    pair = operands("forward", CUT[0].arrays("float32"))
+    for threads, least in ((1, 1), (7, 7)):
+        pool.set_num_threads(threads)
+        del parts[:]
+        computed("phase_gemm", CUT[0].geometry(), "forward", "float32", "nchw", *pair)
+        assert max(parts) >= least
+    assert not np.array_equal(parts, [1])

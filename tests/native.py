@@ -1,0 +1,73 @@
+"""Kernels of the staged language run both ways, and objects and assembly looked at."""
+
+import re
+import struct
+
+import numpy as np
+
+from upconv.codegen import llvm
+from upconv.codegen.interpreter import interpret
+from upconv.codegen.isa import runnable
+from upconv.codegen.lowering import lower
+
+ISAS = runnable(*llvm.host())
+IDS = [isa.name for isa in ISAS]
+
+
+def link(kernel, isa):
+    """A kernel as a callable of one address."""
+    return llvm.Linked(kernel.name, llvm.compile_object(lower(kernel, isa), isa)).function()
+
+
+def job_of(arrays, numbers=()):
+    """The words of a job: the addresses of the arrays, then the numbers."""
+    return np.array([*(array.ctypes.data for array in arrays), *numbers], np.int64)
+
+
+def interpreted(kernel, arrays, numbers=()):
+    """Copies of the arrays after the kernel has been interpreted on them."""
+    arrays = [array.copy() for array in arrays]
+    interpret(kernel, job_of(arrays, numbers), *arrays)
+    return arrays
+
+
+def native(code, arrays, numbers=()):
+    """Copies of the arrays after a linked kernel has run on them."""
+    arrays = [array.copy() for array in arrays]
+    job = job_of(arrays, numbers)
+    code(job.ctypes.data)
+    return arrays
+
+
+def undefined_symbols(image):
+    """The names that an ELF object expects others to define."""
+    (table,) = struct.unpack_from("<Q", image, 0x28)
+    size, count = struct.unpack_from("<HH", image, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", image, table + place * size) for place in range(count)]
+    names = []
+    for _, kind, _, _, start, length, link_to, *_ in sections:
+        if kind == 2:  # SHT_SYMTAB; its link is the section of the names.
+            text = sections[link_to][4]
+            for place in range(start + 24, start + length, 24):
+                name, _, _, section = struct.unpack_from("<IBBH", image, place)
+                if section == 0:
+                    names.append(image[text + name : image.index(b"\0", text + name)].decode())
+    return names
+
+
+def blocks(assembly):
+    """(label, instructions) of every basic block."""
+    made = []
+    for line in assembly.splitlines():
+        label = re.match(r"(\.?\w+):", line)
+        if label:
+            made.append((label[1], []))
+        elif made and line.startswith("\t") and not line.lstrip().startswith((".", "#")):
+            made[-1][1].append(line.strip())
+    return made
+
+
+def hot_loop(assembly, instruction):
+    """The instructions of the loop of one block that has most of an instruction."""
+    loops = [lines for label, lines in blocks(assembly) if lines and lines[-1].endswith(label)]
+    return max(loops, key=lambda lines: sum(line.startswith(instruction) for line in lines))

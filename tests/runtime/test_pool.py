@@ -1,0 +1,380 @@
+"""The threads, with kernels that count and churn: one test for each promise of `upconv.runtime.pool`."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from upconv.codegen.lang import I64, PTR, Builder, Type
+from upconv.runtime import pool, pool_code
+from upconv.runtime.kernel import entry
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX threads and processes")
+# A step is one fused multiply-add that waits for the one before: about a nanosecond.
+PER_MS = 1_000_000
+
+
+def churn(isa):
+    """A part (out, steps): out[0] += 1; out[1] is the end of a recurrence of so many steps."""
+    k = Builder(f"test_churn_{isa.name}")
+    out, steps = k.words(PTR, I64)
+    value = k.variable(0.0, Type("f64"))
+    with k.loop(0, steps) as step:
+        value.set(k.muladd(value.get(), 0.5, 1.0))
+        k.store(step, out + 16)
+    k.store(value.get(), out + 8)
+    k.store(k.load(out, I64) + 1, out)
+    return k
+
+
+def table(steps):
+    """(out, rows) of one part for each number of steps."""
+    out = np.zeros((len(steps), 8), np.int64)
+    rows = np.stack([out.ctypes.data + 64 * np.arange(len(steps)), np.array(steps)], axis=1)
+    return out, np.ascontiguousarray(rows, np.int64)
+
+
+def run_once(steps, **options):
+    """Run a table and see that each part ran once; returns what the parts computed."""
+    out, rows = table(steps)
+    pool.run(entry(churn), rows, **options)
+    assert out[:, 0].tolist() == [1] * len(steps)
+    return out[:, 1].tolist()
+
+
+def run_python(function, rows):
+    """Run a Python function of a row's address as the parts, on whatever threads they come."""
+    part = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)
+    pool.run(ctypes.cast(part, ctypes.c_void_p).value, np.array(rows, np.int64).reshape(len(rows), 1))
+
+
+def meet(threads):
+    """That many parts that wait for one another; returns the threads that met."""
+    meeting = threading.Barrier(threads, timeout=30)
+    met = set()
+
+    def part(row):
+        meeting.wait()
+        met.add(threading.get_ident())
+
+    run_python(part, range(threads))
+    return met
+
+
+def script(text, timeout=60, **environment):
+    """Run a script in a process of its own, with the names of this file; returns what it printed."""
+    text = f"from {Path(__file__).stem} import *\n{text}"
+    paths = [str(Path(__file__).parent), *filter(None, sys.path)]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", text]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout.split()
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch):
+    """Two threads, whatever the machine has."""
+    monkeypatch.setattr(pool, "_wanted", 2)
+
+
+# -- what is computed --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("brief", [False, True])
+@pytest.mark.parametrize("parts", [0, 1, 2, 3, 64, 1000])
+def test_every_part_runs_once(parts, brief):
+    for _ in range(20):
+        run_once([10 * (part % 7) for part in range(parts)], brief=brief)
+
+
+def test_results_are_the_same_for_1_2_3_and_7_threads():
+    steps = [1 + 37 * part for part in range(50)]
+    results = []
+    for threads in (1, 2, 3, 7):
+        pool.set_num_threads(threads)
+        results.append(run_once(steps))
+    assert all(result == results[0] for result in results)
+
+
+def test_calls_that_are_cut_are_taken_up_again(monkeypatch):
+    monkeypatch.setattr(pool, "SLICE_NS", 0)
+    for _ in range(50):
+        run_once([1000] * 30)
+
+
+def test_without_posix_threads_one_thread_does_it_all(monkeypatch):
+    monkeypatch.setattr(pool, "_start", lambda state: None)
+    monkeypatch.setattr(pool, "_state", pool.State())
+    run_once([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [np.zeros(3, np.int64), np.zeros((3, 2), np.int32), np.zeros((3, 4), np.int64)[:, ::2]],
+    ids=["one-dimensional", "int32", "strided"],
+)
+def test_rows_of_another_kind_are_refused(rows):
+    with pytest.raises(ValueError, match="C-contiguous int64"):
+        pool.run(entry(churn), rows)
+
+
+# -- which threads -----------------------------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_that_many_threads_work_at_once(threads):
+    pool.set_num_threads(threads)
+    assert len(meet(threads)) == threads
+
+
+@posix
+def test_fewer_threads_are_used_when_fewer_are_asked_for():
+    seen = set()
+
+    def part(row):
+        seen.add(threading.get_ident())
+        time.sleep(0.001)
+
+    pool.set_num_threads(3)
+    meet(3)
+    pool.set_num_threads(1)
+    run_python(part, range(20))
+    assert seen == {threading.get_ident()}
+
+
+def test_uneven_parts_balance():
+    """One long part beside many short ones: if dealt out beforehand, half of the short ones would wait for it."""
+    order = []
+
+    def part(row):
+        number = ctypes.c_int64.from_address(row).value
+        time.sleep(0.5 if number == 0 else 0.001)
+        order.append(number)
+
+    run_python(part, range(20))
+    assert sorted(order) == list(range(20))
+    assert order[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "error", "message"),
+    [
+        (0, ValueError, "n is 0; at least 1 thread"),
+        (-3, ValueError, "n is -3; at least 1 thread"),
+        (2.0, TypeError, "n is 2.0; it must be an integer"),
+        ("2", TypeError, "n is '2'; it must be an integer"),
+        (True, TypeError, "n is True; it must be an integer"),
+        (None, TypeError, "n is None; it must be an integer"),
+    ],
+)
+def test_set_num_threads_refuses(n, error, message):
+    with pytest.raises(error, match=message):
+        pool.set_num_threads(n)
+    assert pool.get_num_threads() == 2
+
+
+def test_set_num_threads_takes_what_counts_as_an_integer():
+    pool.set_num_threads(np.int32(3))
+    assert pool.get_num_threads() == 3
+
+
+def test_the_environment_says_how_many():
+    assert script("print(pool.get_num_threads())", UPCONV_NUM_THREADS="5") == ["5"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+def test_affinity_is_respected():
+    one = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(pool.get_num_threads())"
+    assert script(one, UPCONV_NUM_THREADS="") == ["1"]
+    assert script("print(pool.get_num_threads())", UPCONV_NUM_THREADS="") == [str(len(os.sched_getaffinity(0)))]
+
+
+# -- several callers ---------------------------------------------------------------------------------------------------
+
+
+def test_32_callers_at_once():
+    failed = []
+
+    def caller(number):
+        try:
+            for turn in range(20):
+                run_once([number * turn] * 9)
+        except BaseException as error:
+            failed.append(error)
+
+    callers = [threading.Thread(target=caller, args=(number,)) for number in range(32)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join(60)
+    assert not failed
+    assert not any(thread.is_alive() for thread in callers)
+
+
+@posix
+def test_a_second_caller_does_not_wait_for_the_first():
+    go_on, begun = threading.Event(), threading.Semaphore(0)
+
+    def part(row):
+        begun.release()
+        go_on.wait(30)
+
+    first = threading.Thread(target=run_python, args=(part, range(2)))
+    first.start()
+    try:
+        assert begun.acquire(timeout=30)
+        run_once([100] * 10)
+        assert first.is_alive()
+    finally:
+        go_on.set()
+        first.join(30)
+
+
+def test_calls_within_calls():
+    results = []
+
+    def part(row):
+        results.append(run_once([100, 200, 300]))
+
+    run_python(part, range(10))
+    assert results == [run_once([100, 200, 300])] * 10
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_a_forked_child_has_a_pool_of_its_own():
+    script("""
+pool.set_num_threads(2)
+expected = run_once([1000] * 20)
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        fine = run_once([1000] * 20) == expected and len(meet(2)) == 2
+        os._exit(0 if fine else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert run_once([1000] * 20) == expected
+""")
+
+
+@posix
+def test_a_fork_in_the_middle_of_a_call_does_no_harm():
+    """The child that a signal's handler makes goes on with a call whose workers it does not have."""
+    script("""
+import signal
+pool.set_num_threads(2)
+expected = run_once([20 * PER_MS])[0]
+children = []
+signal.signal(signal.SIGALRM, lambda *_: children.append(os.fork()))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+out, rows = table([20 * PER_MS] * 30)
+pool.run(entry(churn), rows)
+fine = len(children) == 1 and out[:, 1].tolist() == [expected] * 30
+if children == [0]:
+    os._exit(0 if fine else 1)
+assert fine
+assert os.waitpid(children[0], 0)[1] == 0
+""")
+
+
+@posix
+@pytest.mark.parametrize("parts", [2, 10_000], ids=["long-parts", "many-parts"])
+def test_the_interpreter_may_end_while_the_pool_is_busy(parts):
+    began = time.monotonic()
+    script(f"""
+pool.set_num_threads(2)
+def long():
+    # Held by this frame alone, as the arrays of a convolution are by its own.
+    out, rows = table([60_000 * PER_MS // {parts}] * {parts})
+    pool.run(entry(churn), rows)
+threading.Thread(target=long, daemon=True).start()
+time.sleep(0.3)
+""")
+    assert time.monotonic() - began < 30
+
+
+@posix
+def test_ctrl_c_ends_a_long_call_and_the_pool_lives():
+    late, *fine = script("""
+import signal
+pool.set_num_threads(2)
+run_once([1] * 8)
+sent = []
+def interrupt():
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Timer(0.3, interrupt).start()
+out, rows = table([5 * PER_MS] * 12_000)
+try:
+    pool.run(entry(churn), rows)
+except KeyboardInterrupt:
+    print(time.monotonic() - sent[0])
+before = out.copy()
+time.sleep(0.1)
+print((out == before).all(), 0 < out[:, 0].sum() < len(out), out[:, 0].max() == 1)
+print(len(meet(2)) == 2)
+""")
+    assert float(late) < 1
+    assert fine == ["True"] * 4
+
+
+@posix
+def test_an_abandoned_call_is_over():
+    """When `abandon` returns, no part runs and none will."""
+    run_once([1] * 8)
+    native = pool._state.native
+    for turn in range(200):
+        out, rows = table([1000] * 50)
+        call = pool.Descriptor(entry(churn), rows.ctypes.data, rows.strides[0], len(rows), 1)
+        native.call(call, 1000 * turn)
+        native.abandon(call)
+        before = out.copy()
+        run_once([1000] * 4)
+        assert (out == before).all()
+
+
+# -- the workers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's list of threads")
+def test_workers_take_no_signals_but_crashes():
+    lines = script("""
+import re
+before = set(os.listdir("/proc/self/task"))
+pool.set_num_threads(4)
+run_once([100] * 64)
+time.sleep(0.5)  # A thread that has not started yet has all signals blocked.
+for task in set(os.listdir("/proc/self/task")) - before:
+    status = Path(f"/proc/self/task/{task}/status").read_text()
+    print(re.search(r"SigBlk:\\s*(\\w+)", status)[1])
+""")
+    assert len(lines) == 3
+    for blocked in (int(line, 16) for line in lines):
+        for number in (1, 2, 10, 14, 15):  # SIGHUP, SIGINT, SIGUSR1, SIGALRM, SIGTERM on Linux
+            assert blocked >> (number - 1) & 1
+        assert not blocked >> (11 - 1) & 1  # SIGSEGV
+
+
+@posix
+def test_idle_workers_sleep():
+    pool.set_num_threads(4)
+    run_once([100] * 64)
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1
+
+
+def test_the_generated_code_is_made_for_both_architectures():
+    assert "pause" in pool_code.text("x86_64")
+    assert "aarch64.hint" in pool_code.text("aarch64")
+    assert "$" not in pool_code.text("riscv64")

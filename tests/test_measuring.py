@@ -1,0 +1,93 @@
+"""Predictions beside measurements."""
+
+import numpy as np
+import pytest
+
+from upconv import measuring
+from upconv.algorithms import ALGORITHMS, phase_gemm
+from upconv.machine import ROWS, Machine, row
+from upconv.measuring import Measured, measure, random_operands, table
+from upconv.planning import choose, plan
+from upconv.problem import OPERATIONS, Problem
+from upconv.runtime.kernel import usable
+
+SMALL = plan((2, 6, 5, 4), (6, 2, 4, 3), stride=2, padding=1).problem
+needs_kernels = pytest.mark.skipif(bool(usable()), reason="no kernels here")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_every_willing_algorithm_is_timed_on_operands_that_fit(operation, layout, monkeypatch):
+    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    problem = Problem(operation, SMALL.geometry, "float32", layout)
+    begun = []
+    rows = measure(problem, begun.append)
+    assert [r.name for r in rows] == list(ALGORITHMS)
+    assert begun == [r.name for r in rows if not ALGORITHMS[r.name].why_not(problem)]
+    assert all(r.seconds > 0 and r.predicted > 0 for r in rows if r.name in begun)
+
+
+def test_random_operands_lie_in_the_layout_and_are_the_same_every_time():
+    x, w = random_operands(Problem("forward", SMALL.geometry, "complex64", "nhwc"))
+    assert x.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert w.flags.c_contiguous
+    assert x.dtype == np.complex64
+    np.testing.assert_array_equal(x, random_operands(Problem("forward", SMALL.geometry, "complex64", "nhwc"))[0])
+
+
+def test_what_would_take_too_long_is_not_run(monkeypatch):
+    monkeypatch.setattr(measuring, "PATIENCE", 0.0)
+    rows = measure(SMALL)
+    assert all(r.seconds is None for r in rows)
+    assert "not run: predicted to take more than 0 s" in table(rows, "loops", 1)
+
+
+def test_the_table_marks_the_choice_and_shows_refusals():
+    rows = [Measured("a", 0.001, 0.0025), Measured("b", None, None, "it is Monday"), Measured("c", 3.0, 2.0)]
+    assert table(rows, "a", 2).splitlines() == [
+        "  candidate       predicted, 1 thread   measured, threads: 2",
+        "* a               1 ms                  2.5 ms",
+        "  b               refuses               it is Monday",
+        "  c               3 s                   2 s",
+    ]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_machine_is_a_row_of_positive_rates(name):
+    assert all(getattr(ROWS[name], field) > 0 for field in Machine.__slots__)
+    assert row(name) is ROWS[name]
+
+
+def test_an_instruction_set_that_nobody_measured_has_a_row_all_the_same():
+    assert row("sve") in ROWS.values()
+
+
+@needs_kernels
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "complex64", "int64"])
+def test_work_is_counted_in_units_that_a_machine_has_rates_for(operation, dtype):
+    work = phase_gemm.work(Problem(operation, SMALL.geometry, dtype))
+    assert set(work) <= set(Machine.__slots__)
+    assert all(amount >= 0 for amount in work.values())
+
+
+@needs_kernels
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("x", "w", "settings"),
+    [
+        ((2, 32, 9, 7), (32, 48, 4, 4), {"stride": 2, "padding": 1}),
+        ((1, 20, 6, 6), (20, 3, 3, 3), {"stride": 2}),
+        ((1, 40, 8, 8), (40, 1, 3, 3), {"groups": 40}),
+        ((1, 16, 9, 9), (16, 8, 2, 2), {"stride": 2}),
+    ],
+)
+def test_the_estimate_counts_the_multiply_adds_that_the_program_has(operation, layout, x, w, settings):
+    forward = plan(x, w, **settings).problem
+    made = choose(Problem(operation, forward.geometry, "float32", layout), "phase_gemm")
+    work = phase_gemm.work(made.problem)
+    lanes = phase_gemm.isa().lanes(4)
+    counted = lanes * sum(work.get(name, 0) for name in ("gemm", "rows", "correlate"))
+    assert made.macs <= made.executed_macs
+    assert counted == pytest.approx(made.executed_macs, rel=0.25)
