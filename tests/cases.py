@@ -16,11 +16,13 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-from require import require
+from require import promised_or_there, require
 
 from upconv.geometry import Axis, Geometry
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "complex64", "complex128", "int64")
+# For loops over dtypes in processes of their own, which cannot be skipped: those that this installation has.
+AVAILABLE = tuple(name for name in DTYPES if name != "bfloat16" or promised_or_there("ml_dtypes"))
 LAYOUTS = ("nchw", "nhwc")
 LAYERS_FILE = files("upconv").joinpath("assets/layers.tsv")
 

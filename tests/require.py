@@ -1,9 +1,15 @@
 """Optional packages in tests: skipped where missing, unless this run promises to have them."""
 
-import importlib
+import importlib.util
 import os
 
 import pytest
+
+
+def promised_or_there(name):
+    """Whether an optional package is installed, or must be."""
+    promised = [part.strip() for part in os.environ.get("UPCONV_REQUIRE", "").split(",")]
+    return name in promised or importlib.util.find_spec(name) is not None
 
 
 def require(name):

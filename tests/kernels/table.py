@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
-from cases import DTYPES, LAYOUTS, Case, channels_last, values
+from cases import AVAILABLE, LAYOUTS, Case, channels_last, values
 from compare import assert_result, computed, operands
 
 from upconv.algorithms import phase_matmul
@@ -112,7 +112,7 @@ def main(per_cell=20):
     warnings.simplefilter("ignore", RuntimeWarning)
     counts, names, link = Counter(), set(), kernel.link
     kernel.link = lambda name, text: (names.add(name), link(name, text))[1]
-    for dtype, tile, number in itertools.product(DTYPES, TILES, range(per_cell)):
+    for dtype, tile, number in itertools.product(AVAILABLE, TILES, range(per_cell)):
         lanes = kernel.isa().lanes(LANE_BYTES.get(dtype, 8))
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
