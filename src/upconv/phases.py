@@ -43,12 +43,14 @@ class Segment:
 class Phase:
     """The outputs of one axis whose canvas position is congruent to `residue` modulo s.
 
-    `taps` are the taps they may read, `start` the first such output, `count` their number; `segments` cut them into
-    runs that read the same taps.
+    `taps` are the taps they may read, `start` the first such output, `count` their number. Place number j reads input
+    ``source + j - a*back`` through the a-th tap, if it exists, with ``back = d/g``; `segments` cut the places into runs
+    that read the same taps.
     """
 
     residue: int
     taps: range
+    source: int
     start: int
     count: int
     segments: tuple[Segment, ...]
@@ -83,9 +85,14 @@ def live_segments(axis: Axis) -> tuple[Segment, ...]:
     >>> [(s.start, list(s.taps)) for s in live_segments(Axis(n=1, k=2, s=1000, crop_hi=-7))]
     [(0, [0]), (1, [1])]
     """
+    return tuple(segment for phase in live_phases(axis) for segment in phase.segments if segment.taps)
+
+
+@lru_cache(maxsize=1024)
+def live_phases(axis: Axis) -> tuple[Phase, ...]:
+    """The phases that have taps, in the order of their first outputs; nothing here grows with the stride."""
     starts = sorted({(t * axis.d - axis.crop_lo) % axis.s for t in range(axis.k)})
-    found = [_phase(axis, start).segments for start in starts if start < axis.out]
-    return tuple(segment for segments in found for segment in segments if segment.taps)
+    return tuple(_phase(axis, start) for start in starts if start < axis.out)
 
 
 def has_holes(axis: Axis):
@@ -98,7 +105,7 @@ def _phase(axis, start):
     count = ceil_div(axis.out - start, axis.s)
     taps = _taps(axis, residue)
     if not taps:
-        return Phase(residue, taps, start, count, (Segment(start, axis.s, count, taps, 0, 1, 0),))
+        return Phase(residue, taps, 0, start, count, (Segment(start, axis.s, count, taps, 0, 1, 0),))
     # The first place reads input `source` through the first tap; later taps reach back d/g inputs each.
     source = (start + axis.crop_lo - taps[0] * axis.d) // axis.s
     back = axis.d // axis.g
@@ -107,7 +114,7 @@ def _phase(axis, start):
         Segment(start + lo * axis.s, axis.s, hi - lo, taps[a:b], source + lo - a * back, 1, -back)
         for lo, hi, a, b in _runs(bounds, count)
     )
-    return Phase(residue, taps, start, count, segments)
+    return Phase(residue, taps, source, start, count, segments)
 
 
 def _taps(axis, residue):

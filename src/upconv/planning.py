@@ -30,7 +30,7 @@ class Plan:
     Attributes:
         problem: the operation, its geometry, dtype and memory layout.
         algorithm: name of the algorithm chosen.
-        candidates: every algorithm's answer, in the order of preference.
+        candidates: every algorithm's answer, in the order of preference; see below for the other properties.
 
     Printed, it says what will be executed, by which kernels, and what every candidate answered.
 
@@ -44,7 +44,11 @@ class Plan:
 
     problem: Problem
     algorithm: str
-    candidates: tuple[Candidate, ...]
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every algorithm's answer; asked for only when it is wanted, since most plans are never looked at."""
+        return tuple(_ask(name, self.problem) for name in ALGORITHMS)
 
     @property
     def macs(self):
@@ -248,16 +252,22 @@ def choose(problem: Problem, algorithm=AUTO) -> Plan:
         if algorithm.problem != problem:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         return algorithm
-    candidates = tuple(_ask(name, problem) for name in ALGORITHMS)
     if algorithm == AUTO:
-        willing = [c for c in candidates if c.seconds is not None and c.name not in BY_NAME_ONLY]
-        return Plan(problem, min(willing, key=lambda c: (c.name in LAST_RESORT, c.seconds)).name, candidates)
+        return Plan(problem, _cheapest(problem))
     if algorithm not in ALGORITHMS:
         _refuse_algorithm(algorithm)
     refusals = ALGORITHMS[algorithm].why_not(problem)
     if refusals:
         raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
-    return Plan(problem, algorithm, candidates)
+    return Plan(problem, algorithm)
+
+
+def _cheapest(problem):
+    """The willing algorithm with the least predicted cost, which is asked for only where there is a choice."""
+    automatic = [name for name in ALGORITHMS if name not in BY_NAME_ONLY]
+    willing = [name for name in automatic if name not in LAST_RESORT and not ALGORITHMS[name].why_not(problem)]
+    willing = willing or [name for name in automatic if not ALGORITHMS[name].why_not(problem)]
+    return willing[0] if len(willing) == 1 else min(willing, key=lambda name: ALGORITHMS[name].cost(problem))
 
 
 def check_algorithm(algorithm):

@@ -74,7 +74,7 @@ class Guard:
         self.at_end = True
         self._run = jobs.run
         jobs.run = self.run
-        memory.scratch = self.scratch
+        memory.scratch = memory.brief = self.scratch
 
     def scratch(self, nbytes):
         return Lease(self.rooms["scratch"], nbytes)

@@ -89,11 +89,11 @@ def keep_left(self, add, left, right):
 def table(kernel, change):
     """Every job of a kernel passes through `change`, which alters it in place."""
 
-    def stage(table_rows, starts=None):
+    def stage(table_rows):
         for row in table_rows:
             if row["words"] is kernel.WORDS:
                 change(row)
-        return jobs.stage(table_rows, starts)
+        return jobs.stage(table_rows)
 
     return [(schedule, "stage", stage), (correlation, "stage", stage)]
 

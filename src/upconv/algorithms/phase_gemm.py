@@ -21,6 +21,7 @@ from ..runtime import adapt, estimate, jobs, pool
 from ..runtime.account import account
 from ..runtime.correlation import TILES, Correlation
 from ..runtime.kernel import isa, usable
+from ..runtime.planes import MOST_PHASES
 from ..runtime.operand import Operand, as_readable, readable
 from ..runtime.schedule import MODES, Pixels, Scheduler
 
@@ -51,7 +52,7 @@ def work(problem):
     else:
         y = Operand.dense(inner.result_shape, inner.itemsize, inner.layout == "nhwc")
         merged = merge(operation, g, inner.dtype, y)
-        counted = estimate.gather(inner, MODES[_mode(operation, g, merged)], merged)
+        counted = estimate.gather(inner, MODES[_mode(operation, g, merged, inner.layout == "nchw")], merged)
     return {**counted, "copied": estimate.copies(problem, inner)}
 
 
@@ -70,9 +71,8 @@ def workspace_bytes(problem):
     inner = adapt.adapted(problem)
     g, size = inner.geometry, inner.itemsize
     program, _ = _program(inner, 1)
-    tables = 4 * program.serial.words.nbytes
     copies = 0 if inner == problem else 3 * g.elements() * size
-    return program.scratch_bytes() + tables + copies + 8 * (g.c_in + g.c_out) + 8192
+    return program.scratch_bytes() + program.nbytes + copies + 8 * (g.c_in + g.c_out) + 8192
 
 
 def _program(problem, threads=None):
@@ -148,7 +148,7 @@ def gather_program(problem, x, y, w, threads):
     x = Operand.of(problem.operand_shape, x, size)
     y = Operand.of(problem.result_shape, y, size)
     merged = merge(problem.operation, g, problem.dtype, y)
-    mode = MODES[_mode(problem.operation, g, merged)]
+    mode = MODES[_mode(problem.operation, g, merged, x.planes and y.planes)]
     seconds = cost(problem) - 1 / machine().calls
     share = 1 if threads == 1 or seconds < jobs.BRIEF else jobs.PARTS_PER_THREAD * threads
     scheduler = Scheduler(problem.operation, g, problem.dtype, x, y, w, mode, merged)
@@ -175,7 +175,7 @@ def merge(operation, g, dtype, y):
         return 1
     lanes = isa().lanes(np.dtype(dtype).itemsize)
     better = -(-g.c_out * s // lanes) < -(-g.c_out // lanes) * s
-    return s if better and _mode(operation, g, s) == "pixels" else 1
+    return s if better and _mode(operation, g, s, False) == "pixels" else 1
 
 
 def merged_panels(w, merged, blocks, lanes):
@@ -187,12 +187,12 @@ def merged_panels(w, merged, blocks, lanes):
     return np.concatenate([columns[..., start : start + wide * lanes].ravel() for start, wide in blocks])
 
 
-def _mode(operation, g, merged):
-    """Which kernel: the roles of pixels and channels."""
-    if g.groups > 1 and g.c_in == g.c_out == g.groups:
-        return "channels"
-    per_group = (g.c_out if operation == "forward" else g.c_in) // g.groups
-    # `rows` reads consecutive pixels, and the gradient takes every s-th.
+def _mode(operation, g, merged, planes):
+    """Which kernel: the roles of pixels and channels; `planes` where both maps lie in planes."""
+    # Kernels on planes read consecutive pixels, and the gradient takes every s-th.
     consecutive = operation == "forward" or g.w.s == 1
+    if g.groups > 1 and g.c_in == g.c_out == g.groups:
+        return "strips" if planes and consecutive and g.w.s <= MOST_PHASES else "channels"
+    per_group = (g.c_out if operation == "forward" else g.c_in) // g.groups
     few = per_group < FEW_CHANNELS and per_group * merged < 2 * FEW_CHANNELS
     return "planes" if consecutive and few else "pixels"

@@ -210,6 +210,10 @@ class Builder:
         """The mask of the first n lanes of a vector type; n may be below 0 or beyond the lanes."""
         return self.emit("first", type.mask, self.imax(self.imin(n, type.lanes), 0))
 
+    def blend(self, mask, a, b):
+        """The lanes of a where the mask is set, those of b elsewhere."""
+        return self.emit("blend", a.type, mask, a, b)
+
     def shuffle(self, a, b, indices):
         """The lanes of two vectors one after the other, picked by number."""
         return self.emit("shuffle", Type(a.type.elem, len(indices)), a, b, indices=tuple(indices))
@@ -270,7 +274,3 @@ class Builder:
     def call(self, entry, job):
         """Run another kernel."""
         self.emit("call", None, entry, job)
-
-
-# Everything an instruction may be called; get and set belong to the variables, not to the table.
-NAMES = {*TABLE, "get", "set"}

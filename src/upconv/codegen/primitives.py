@@ -126,6 +126,8 @@ LANES = (
         lambda n, type: np.arange(type.lanes) < n,
         typed=True,
     ),
+    # Lane by lane.
+    Primitive("blend", "{r} = select {T0} {0}, {T} {1}, {T} {2}", lambda mask, a, b: np.where(mask, a, b)),
 )
 
 # Addresses of lanes that are a stride apart, from the base in {base}, the stride in {stride}.

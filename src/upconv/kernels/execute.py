@@ -1,16 +1,47 @@
-"""Runs the rows of a table: each row is a job whose first word is the address of its kernel."""
+"""Runs the jobs of a table: each row is a job whose first word is the address of its kernel.
+
+    row[i]  =  words[i] + base[bases[i]]          for every word of a job, just before it runs
+
+    units   (first row, end, how far on in x, in y): the same jobs again and again, at other places of the operands
+    base    the addresses of a call, by number, behind its own words; base 0 is 0, for words that are no pointers
+
+A unit's table of addresses and the finished row lie in `scratch`.
+"""
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, Builder
 
-ROW_WORDS = 36
+ROW_WORDS = 56
+BASES = 12
+X, Y = 1, 2
+UNIT_WORDS = 4
+SCRATCH_BYTES = 8 * (BASES + ROW_WORDS)
+WORDS = 6
 
 
 def execute(isa: Isa):
-    """The kernel; its own job is (entry, first row, number of rows)."""
+    """The kernel; its job is (entry, words, bases, units, number of units, scratch, base...).
+
+    `bases` holds offsets in bytes in the table `base`.
+    """
     k = Builder(f"execute_{isa.name}")
-    _, rows, count = k.words(I64, PTR, I64)
-    with k.loop(0, count) as place:
-        row = rows + place * (8 * ROW_WORDS)
-        k.call(k.load(row, PTR), row)
+    _, words, bases, units, count, scratch = k.words(I64, PTR, PTR, PTR, I64, PTR)
+    base = k.job + 8 * WORDS
+    finished = scratch + 8 * BASES
+    with k.loop(0, count) as number:
+        unit = units + number * (8 * UNIT_WORDS)
+        _move(k, base, scratch, {X: k.load(unit + 16, I64), Y: k.load(unit + 24, I64)})
+        with k.loop(k.load(unit, I64), k.load(unit + 8, I64)) as row:
+            mine = row * (8 * ROW_WORDS)
+            with k.loop(0, 8 * ROW_WORDS, 8) as word:
+                there = k.load(scratch + k.load(bases + mine + word, I64), I64)
+                k.store(k.load(words + mine + word, I64) + there, finished + word)
+            k.call(k.load(finished, PTR), finished)
     return k
+
+
+def _move(k, base, moved, steps):
+    """The addresses of a unit."""
+    for number in range(BASES):
+        address = k.load(base + 8 * number, I64)
+        k.store(address + steps[number] if number in steps else address, moved + 8 * number)

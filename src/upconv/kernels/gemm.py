@@ -95,7 +95,7 @@ def _tile(k, job, vector, offsets, mr, nv):
         with k.loop(0, job["c"], LONGEST_SUM) as start:
             part = k.imin(job["c"] - start, LONGEST_SUM)
             with k.when(length.get() + part > LONGEST_SUM):
-                _put_aside(k, job, vector, sums, cut)
+                put_aside(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
             here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
@@ -127,14 +127,14 @@ def _products(k, vector, x, w, count, sums):
         step(c, 0, k.opaque(c))
 
 
-def _put_aside(k, job, vector, sums, cut):
-    """Add the sums so far to the totals and start new ones."""
+def put_aside(k, totals, vector, sums, cut):
+    """Add the sums so far to the totals, which begin with zeros when the first are put there, and start new ones."""
     with k.when(k.equal(cut.get(), 0)):
-        for place, _ in _flat(sums):
-            k.store(k.zero(vector), job["totals"] + place * vector.size)
+        for place, _ in enumerate(sums):
+            k.store(k.zero(vector), totals + place * vector.size)
     cut.set(1)
-    for place, variable in _flat(sums):
-        there = job["totals"] + place * vector.size
+    for place, variable in enumerate(sums):
+        there = totals + place * vector.size
         k.store(k.add(variable.get(), k.load(there, vector)), there)
         variable.set(k.zero(vector))
 

@@ -1,7 +1,9 @@
 """What a table of jobs will execute, read back from the table: kernels by name, and multiply-adds, padding included."""
 
+import numpy as np
+
 from ..geometry import ceil_div
-from ..kernels import correlate, depthwise, gemm, rows
+from ..kernels import correlate, depthwise, gemm, planes, strips
 from .kernel import isa, made
 
 
@@ -10,9 +12,15 @@ def gemm_macs(job, lanes, elem, mr, nv):
     return job["groups"] * pixels * nv * lanes * job["n_h"] * job["n_w"] * job["c"]
 
 
-def rows_macs(job, lanes, elem, mr, nv, short):
-    vectors = ceil_div(job["n"] * job["rows"] * ceil_div(job["cols"], lanes), nv) * nv
-    return job["groups"] * vectors * lanes * mr * job["n_h"] * job["n_w"] * job["c"]
+def planes_macs(job, lanes, elem, mr, s, nv, pixels):
+    vectors = ceil_div(job["n"] * job["rows"] * ceil_div(ceil_div(job["out_cols"], s), lanes), nv) * nv
+    taps = s * job["shared_count"] + (sum(job[f"n_{p}"] for p in range(s)) if s > 1 else 0)
+    return job["groups"] * vectors * lanes * mr * job["n_h"] * taps * job["c"]
+
+
+def strips_macs(job, lanes, elem, s):
+    vectors = job["n"] * job["rows"] * ceil_div(ceil_div(job["out_cols"], s), lanes)
+    return job["groups"] * vectors * lanes * job["n_h"] * sum(job[f"n_{p}"] for p in range(s))
 
 
 def depthwise_macs(job, lanes, elem, mr):
@@ -27,10 +35,11 @@ def correlate_macs(job, lanes, elem, mr, nv):
 
 # Kernels that multiply; all others only move.
 COUNTED = {
-    gemm.gemm: (gemm.WORDS, gemm_macs),
-    rows.rows: (rows.WORDS, rows_macs),
-    depthwise.depthwise: (depthwise.WORDS, depthwise_macs),
-    correlate.correlate: (correlate.WORDS, correlate_macs),
+    gemm.gemm: (lambda *_: gemm.WORDS, gemm_macs),
+    planes.planes: (lambda elem, mr, s, nv, pixels: planes.NAMES[s], planes_macs),
+    strips.strips: (lambda elem, s: strips.words(s), strips_macs),
+    depthwise.depthwise: (lambda *_: depthwise.WORDS, depthwise_macs),
+    correlate.correlate: (lambda *_: correlate.WORDS, correlate_macs),
 }
 
 
@@ -45,10 +54,13 @@ def account(program, itemsize):
         (multiply-adds, names of the kernels in the order of their first job).
     """
     macs, names, lanes = 0, {}, isa().lanes(itemsize)
-    for words in program.serial.words.tolist():
+    times = np.zeros(len(program.words) + 1, np.int64)
+    np.add.at(times, program.units[:, 0], 1)
+    np.add.at(times, program.units[:, 1], -1)
+    for words, often in zip(program.words.tolist(), np.cumsum(times).tolist(), strict=False):
         kernel = made(words[0])
         names[kernel.name] = True
         if kernel.make in COUNTED:
             columns, count = COUNTED[kernel.make]
-            macs += count(dict(zip(columns, words, strict=False)), lanes, *kernel.arguments)
+            macs += often * count(dict(zip(columns(*kernel.arguments), words, strict=False)), lanes, *kernel.arguments)
     return macs, tuple(names)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..geometry import Axis, Geometry
+from ..geometry import Axis, Geometry, ceil_div
 
 BAND_BYTES = 384 << 10
 
@@ -30,7 +30,7 @@ class Band:
 
 
 def bands(g: Geometry, forward, size, share=1):
-    """The bands of a geometry: as many whole images as fit, else whole rows, else parts of rows.
+    """The bands of a geometry : as many whole images as fit, else whole rows, else parts of rows.
 
     Args:
         forward: True if the result is the output, False if it is the input (the gradient).
@@ -38,18 +38,34 @@ def bands(g: Geometry, forward, size, share=1):
         share: into how many bands, at least, the result should be cut for the sake of the threads.
     """
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
+    some_n, some_rows, some_cols = _largest(g, forward, size, share)
+    rows, cols = _cut(g.h, forward, height, some_rows), _cut(g.w, forward, width, some_cols)
+    return [
+        Band(first_n, min(some_n, g.n - first_n), row, col, out_h, out_w, src_row, src_col, src_h, src_w, h, w)
+        for first_n in range(0, g.n, some_n)
+        for row, out_h, src_row, src_h, h in rows
+        for col, out_w, src_col, src_w, w in cols
+    ]
+
+
+def count(g: Geometry, forward, size):
+    """How many bands there are for one thread."""
+    height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
+    some_n, some_rows, some_cols = _largest(g, forward, size, 1)
+    return ceil_div(g.n, some_n) * ceil_div(height, some_rows) * ceil_div(width, some_cols)
+
+
+def _largest(g, forward, size, share):
+    """The most (images, rows, columns) of a band."""
+    height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
     step_h, step_w = (g.h.s, g.w.s) if forward else (1, 1)
     per_step = _bytes_of_rows(g, forward, step_h) * size
-    limit = min(BAND_BYTES, max(16 << 10, per_step * -(-height // step_h) * g.n // share))
-    some_n = max(1, min(g.n, limit // max(1, per_step * -(-height // step_h))))
+    per_image = per_step * ceil_div(height, step_h)
+    limit = min(BAND_BYTES, max(16 << 10, per_image * g.n // share))
+    some_n = max(1, min(g.n, limit // max(1, per_image)))
     some_rows = min(height, max(1, limit // per_step) * step_h)
     some_cols = min(width, max(32, width * limit // per_step // step_w) * step_w) if per_step > limit else width
-    rows, cols = _cut(g.h, forward, height, some_rows), _cut(g.w, forward, width, some_cols)
-    for first_n in range(0, g.n, some_n):
-        n = min(some_n, g.n - first_n)
-        for row, out_h, src_row, src_h, h in rows:
-            for col, out_w, src_col, src_w, w in cols:
-                yield Band(first_n, n, row, col, out_h, out_w, src_row, src_col, src_h, src_w, h, w)
+    return some_n, some_rows, some_cols
 
 
 def _cut(axis, forward, size, step):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..kernels import correlate, transpose
 from .bands import BAND_BYTES
-from .jobs import PLACES, SUMS, X_BAND, Y_BAND, Program, W, X, Y, stage
+from .jobs import PLACES, SUMS, X_BAND, Y_BAND, Program, W, X, Y, in_turn, stage
 from .kernel import entry, isa
 from .operand import Operand
 from .schedule import ELEMENTS, Placed, turn
@@ -33,8 +33,8 @@ class Correlation:
         some = max(1, min(g.n, 2 * BAND_BYTES // (per_image * self.size)))
         work = [job for first in range(0, g.n, some) for job in self._images(first, min(some, g.n - first))]
         scratch = {SUMS: g.groups * self.group_bytes, **self.band_bytes}
-        # Every image adds to the same sums, so the images are one unit.
-        stages = stage(work, (0, len(work))), stage([self._to_weight()])
+        # Every image adds to the same sums.
+        stages = in_turn([stage(work)]), stage([self._to_weight()])
         return Program(stages, scratch, seconds)
 
     def _images(self, first, n):

@@ -10,9 +10,10 @@ from functools import lru_cache
 from ..geometry import ceil_div
 from ..kernels.correlate import PIXELS_LISTED
 from ..phases import input_segments, live_segments
-from .bands import bands
+from . import planes
+from .bands import count
 from .kernel import isa
-from .schedule import Channels, Pixels, merged_segments
+from .schedule import Channels, merged_segments
 
 
 @lru_cache(maxsize=512)
@@ -25,21 +26,17 @@ def gather(problem, mode, merged):
         merged: how many phases of a row are computed together.
 
     Returns:
-        Counter: amounts by the names of `machine.Machine`'s rates.
+        dict: amounts by the names of `machine.Machine`'s rates.
     """
     g, forward = problem.geometry, problem.operation == "forward"
-    work = Counter(bytes=problem.bytes, calls=1)
-    alike = Counter((band.n, band.h, band.w) for band in bands(g, forward, problem.itemsize))
-    for (n, h, w), times in alike.items():
-        each = _products(problem, mode, merged, n, h, w)
-        for name, amount in each.items():
-            work[name] += times * amount
+    bands = count(g, forward, problem.itemsize)
+    work = _products(problem, mode, merged, bands) if mode.pixels else _plane_products(problem, mode, bands)
     turned = math.prod(problem.operand_shape) if _turns(problem, mode, g, source=True) else 0
     turned += math.prod(problem.result_shape) if _turns(problem, mode, g, source=False) else 0
     work["turned"] = turned * problem.itemsize
     if mode.pixels:
         work["packed"] = math.prod(g.weight_shape) * problem.itemsize
-    return work
+    return work | {"bytes": problem.bytes, "calls": 1}
 
 
 def _turns(problem, mode, g, source):
@@ -47,26 +44,29 @@ def _turns(problem, mode, g, source):
     shape = problem.operand_shape if source else problem.result_shape
     if mode.pixels:
         return problem.layout == "nchw" and shape[1] > 1
-    return problem.layout == "nhwc" and shape[1] > (1 if source else 4)
+    return problem.layout == "nhwc" and shape[1] > 1
 
 
-def _products(problem, mode, merged, n, axis_h, axis_w):
-    """The work of one band."""
+def _products(problem, mode, merged, bands):
+    """The work of all bands, as if they were alike."""
     g, forward = problem.geometry, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
     c_src, c_dst = c_src // g.groups, c_dst // g.groups
-    work = Counter()
-    segments = [_walk(axis_h, forward, 1), _walk(axis_w, forward, merged)]
+    work = dict.fromkeys(("gemm", "rows", "loads", "jobs", "places"), 0)
+    segments = [_walk(g.h, forward, 1), _walk(g.w, forward, merged)]
+    most = max((rows_count for rows_count, _ in segments[0]), default=1)
     for rows_count, taps_h in segments[0]:
+        # Segments at a border are in few bands only.
+        here = max(1, bands * rows_count // most)
         for cols_count, taps_w in segments[1]:
             products = taps_h * taps_w * (1 if mode is Channels else c_src)
-            shape = n * rows_count, cols_count
+            shape = max(1, g.n * rows_count // here), cols_count
             for tiles, vectors, loads, kernel in _tiles(mode, shape, g.groups, c_dst * merged, lanes):
-                work[kernel] += tiles * vectors * products
-                work["loads"] += tiles * loads * products
-                work["jobs"] += 1
-            work["places"] += n * rows_count * cols_count * (1 if mode is Channels else g.groups)
+                work[kernel] += here * tiles * vectors * products
+                work["loads"] += here * tiles * loads * products
+                work["jobs"] += here
+            work["places"] += g.n * rows_count * cols_count * (1 if mode is Channels else g.groups)
     return work
 
 
@@ -89,12 +89,30 @@ def _tiles(mode, shape, groups, channels, lanes):
         yield ceil_div(pixels, mr) * ceil_div(groups, lanes), mr, mr, "rows"
         return
     for _, wide in mode.blocks(channels, lanes):
-        if mode is Pixels:
-            mr = mode.TILES[registers][wide]
-            yield groups * ceil_div(pixels, mr), mr * wide, 0, "gemm"
-        else:
-            across = mode.TILES[registers][wide]
-            yield groups * ceil_div(shape[0] * ceil_div(shape[1], lanes), across), wide * across, across, "rows"
+        mr = mode.TILES[registers][wide]
+        yield groups * ceil_div(pixels, mr), mr * wide, 0, "gemm"
+
+
+def _plane_products(problem, mode, bands):
+    """The work of all bands of a mode that works on planes."""
+    g, forward = problem.geometry, problem.operation == "forward"
+    lanes = isa().lanes(problem.itemsize)
+    c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
+    c_src, c_dst = c_src // g.groups, c_dst // g.groups
+    work = dict.fromkeys(("rows", "loads", "jobs", "places"), 0)
+    segments = _walk(g.h, forward, 1)
+    most = max((rows for rows, _ in segments), default=1)
+    for row in planes.rows_of(g.w, forward):
+        s, own = len(row.own), sum(len(each.taps) for each in row.own)
+        blocks = [mr for _, mr in planes.blocks(c_dst, s)]
+        for rows, taps in segments:
+            here = max(1, bands * rows // most)
+            vectors = g.groups * g.n * rows * ceil_div(ceil_div(row.columns, s), lanes)
+            work["rows"] += vectors * taps * c_src * c_dst * (s * row.count + own)
+            work["loads"] += vectors * taps * c_src * len(blocks) * (row.count + own)
+            work["places"] += vectors * len(blocks)
+            work["jobs"] += here * (1 if mode.depthwise else len(blocks))
+    return work
 
 
 @lru_cache(maxsize=512)

@@ -1,26 +1,28 @@
 """Tables of jobs: what a problem on given strides compiles to, and how they are run.
 
 A row of a table is one job for one kernel: 64-bit words, of which those that are pointers are offsets from one of the
-bases below until the call knows the addresses.
+bases below until the call knows the addresses. A unit is a run of rows, and how far on in x and in y it works: bands
+that differ in nothing but their place share their rows.
 """
 
+import ctypes
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..kernels.correlate import PIXELS_LISTED
-from ..kernels.execute import ROW_WORDS, execute
+from ..kernels.execute import BASES, ROW_WORDS, SCRATCH_BYTES, UNIT_WORDS, WORDS, execute
 from ..kernels.gemm import TILES_PER_BLOCK
-from ..kernels.rows import VECTORS_PER_BLOCK
+from ..kernels.planes import PLACE, VECTORS_PER_BLOCK
 from . import memory, pool
-from .kernel import entry
+from .kernel import entry, function
 
-NOTHING, X, Y, W, BIAS, PANELS, SUMS, X_BAND, Y_BAND, PLACES, TOTALS = range(11)
+NOTHING, X, Y, W, BIAS, PANELS, SUMS, X_BAND, Y_BAND, PLACES, TOTALS, ROW = range(BASES)
 # Shared by all parts of a call, and what each part needs for itself.
-SHARED, OWN = (PANELS, SUMS), (X_BAND, Y_BAND, PLACES, TOTALS)
+SHARED, OWN = (PANELS, SUMS), (X_BAND, Y_BAND, PLACES, TOTALS, ROW)
 # Enough for the tallest tile of any kernel.
-PLACES_BYTES = 16 * max(16 * TILES_PER_BLOCK + 16, VECTORS_PER_BLOCK + 16, PIXELS_LISTED)
+PLACES_BYTES = max(16 * (16 * TILES_PER_BLOCK + 16), PLACE * (VECTORS_PER_BLOCK + 16), 16 * PIXELS_LISTED)
 TOTALS_BYTES = 32 * 64
 # The pool looks at signals between parts, so parts are kept well below a second.
 SECONDS_PER_PART = 0.05
@@ -28,21 +30,27 @@ PARTS_PER_THREAD = 4
 SCRATCH_PER_THREAD = 7 << 20
 BRIEF = 50e-6
 LINE = 64
+Row = ctypes.c_int64 * (WORDS + BASES)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Jobs of which those between two `starts` are a unit; units do not depend on each other."""
+    """Jobs, the units that run them, and `starts`: the units between two of those depend on no others.
 
-    words: np.ndarray
-    bases: np.ndarray
-    starts: tuple
+    All are lists, which become arrays when a program is complete: rows of words, and of the bases that belong to them as
+    offsets in the table of addresses, in bytes; units as `kernels.execute` has them.
+    """
+
+    words: list
+    bases: list
+    units: list
+    starts: list
 
     def parts(self, wanted):
-        """At most `wanted` runs of units, as (first row, end), about equally long."""
-        units = len(self.starts) - 1
-        wanted = max(1, min(wanted, units))
-        cuts = [self.starts[units * part // wanted] for part in range(wanted + 1)]
+        """At most `wanted` runs of independent units, as (first unit, end), about equally long."""
+        independent = len(self.starts) - 1
+        wanted = max(1, min(wanted, independent))
+        cuts = [self.starts[independent * part // wanted] for part in range(wanted + 1)]
         return list(itertools.pairwise(cuts))
 
 
@@ -54,27 +62,39 @@ class Program:
     """
 
     def __init__(self, stages, scratch, seconds, shared=SHARED):
-        self.stages, self.seconds, self.shared = stages, seconds, shared
-        self.sizes = {PLACES: PLACES_BYTES, TOTALS: TOTALS_BYTES, **scratch}
-        # On one thread all stages are one table.
-        words, bases = (np.concatenate([getattr(stage, name) for stage in stages]) for name in ("words", "bases"))
-        self.serial = Stage(words, bases, (0, len(words)))
+        self.seconds, self.shared = seconds, shared
+        self.sizes = {PLACES: PLACES_BYTES, TOTALS: TOTALS_BYTES, ROW: SCRATCH_BYTES, **scratch}
+        # One table, so that on one thread all stages are one call.
+        whole = join(stages)
+        ends = list(itertools.accumulate(len(stage.starts) - 1 for stage in stages))
+        self.stages = [
+            Stage(whole.words, whole.bases, whole.units, whole.starts[first : end + 1])
+            for first, end in itertools.pairwise([0, *ends])
+        ]
+        self.words, self.bases = (np.array(rows, np.int64).reshape(-1, ROW_WORDS) for rows in (whole.words, whole.bases))
+        self.units = np.array(whole.units, np.int64).reshape(-1, UNIT_WORDS)
+        self.addresses = [address(array) for array in (self.words, self.bases, self.units)]
         self._frames = {}
+
+    @property
+    def nbytes(self):
+        """Bytes of the tables."""
+        return self.words.nbytes + self.bases.nbytes + self.units.nbytes
 
     def scratch_bytes(self, slots=1):
         """Bytes of scratch for so many parts at once."""
-        return self.frame(slots)[2]
+        return self.frame(slots)[1]
 
     def frame(self, slots):
-        """(offset of each base in the scratch, which of them lie there, bytes, step from slot to slot)."""
+        """(offset of each base from PANELS on, bytes of all, step of each base from slot to slot)."""
         if slots not in self._frames:
-            offsets, inside, steps = np.zeros((3, TOTALS + 1), np.int64)
-            end = 0
+            offsets, steps, end = [], [], 0
             for base in SHARED + OWN:
                 size, own = _lines(self.sizes.get(base, 0)), base not in self.shared
-                offsets[base], inside[base], steps[base] = end, 1, size if own else 0
+                offsets.append(end)
+                steps.append(size if own else 0)
                 end += size * (slots if own else 1)
-            self._frames[slots] = offsets, inside, end, steps
+            self._frames[slots] = offsets, end, steps
         return self._frames[slots]
 
 
@@ -83,53 +103,57 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
-def stage(rows, starts=None):
+def stage(rows):
     """A Stage from dictionaries: `words` the kernel's names for them, then a value or (base, offset) for each name.
 
-    Without `starts` every job is a unit.
+    Every job is a unit that depends on no other.
     """
     words, bases = [], []
     for row in rows:
-        values = [row[name] for name in row["words"]]
-        spare = [0] * (ROW_WORDS - len(values))
-        words.append([value[1] if type(value) is tuple else value for value in values] + spare)
-        bases.append([value[0] if type(value) is tuple else NOTHING for value in values] + spare)
-    shape = (len(rows), ROW_WORDS)
-    words, bases = (np.array(table, np.int64).reshape(shape) for table in (words, bases))
-    return Stage(words, bases, tuple(range(len(rows) + 1)) if starts is None else tuple(starts))
+        mine, based = [0] * ROW_WORDS, [0] * ROW_WORDS
+        for place, name in enumerate(row["words"]):
+            value = row[name]
+            if type(value) is tuple:
+                based[place], value = 8 * value[0], value[1]
+            mine[place] = value
+        words.append(mine)
+        bases.append(based)
+    count = len(words)
+    return Stage(words, bases, [(row, row + 1, 0, 0) for row in range(count)], list(range(count + 1)))
 
 
-def repeat(stage, offsets):
-    """The jobs of a stage as one unit, and again for every place: `offsets` says by base how far on each place is."""
-    places = len(next(iter(offsets.values())))
-    words = np.repeat(stage.words[None], places, axis=0)
-    for base, there in offsets.items():
-        words += np.multiply.outer(np.array(there, np.int64), stage.bases == base)
+def repeat(stage, x, y):
+    """All jobs of a stage as one unit, and again for every place: how far on in x and in y each place is."""
     jobs = len(stage.words)
-    flat = words.reshape(-1, ROW_WORDS)
-    return Stage(flat, np.tile(stage.bases, (places, 1)), tuple(range(0, len(flat) + 1, jobs)))
+    units = [(0, jobs, *place) for place in zip(x, y, strict=True)]
+    return Stage(stage.words, stage.bases, units, list(range(len(units) + 1)))
 
 
 def join(stages):
     """Stages whose units do not depend on each other as one."""
-    starts = [0]
+    words, bases, units, starts = [], [], [], [0]
     for stage in stages:
-        starts += [starts[-1] + start for start in stage.starts[1:]]
-    return Stage(
-        *(np.concatenate([getattr(stage, name) for stage in stages]) for name in ("words", "bases")), tuple(starts)
-    )
+        start, rows = starts[-1], len(words)
+        starts += [start + end for end in stage.starts[1:]]
+        units += [(first + rows, end + rows, x, y) for first, end, x, y in stage.units]
+        words += stage.words
+        bases += stage.bases
+    return Stage(words, bases, units, starts)
 
 
-def unit(stages):
-    """Stages one after another as a single unit."""
+def in_turn(stages):
+    """Stages one after another, which depend on nothing else."""
     joined = join(stages)
-    return Stage(joined.words, joined.bases, (0, len(joined.words)))
+    return Stage(joined.words, joined.bases, joined.units, [0, len(joined.units)])
 
 
 def run(program, x, y, w, bias):
     """Run a program on arrays (or None) that lie as it was made for."""
-    brief = program.seconds < BRIEF
-    threads = 1 if brief else pool.get_num_threads()
+    operands = address(x), address(y), address(w), 0 if bias is None else address(bias)
+    if program.seconds < BRIEF:
+        _at_once_here(program, operands)
+        return
+    threads = pool.get_num_threads()
     parts = max(1, int(program.seconds / SECONDS_PER_PART))
     slots = 1
     if threads > 1:
@@ -137,47 +161,51 @@ def run(program, x, y, w, bias):
         parts = max(parts, PARTS_PER_THREAD * threads)
         own = program.scratch_bytes(2) - program.scratch_bytes(1)
         slots = max(threads, min(PARTS_PER_THREAD * threads, SCRATCH_PER_THREAD * threads // max(1, own)))
-    offsets, inside, size, steps = program.frame(slots)
+    offsets, size, steps = program.frame(slots)
     # The lease must live until the last job is done.
     lease = memory.scratch(size)
-    base = offsets + inside * lease.address
-    base[X], base[Y], base[W] = address(x), address(y), address(w)
-    if bias is not None:
-        base[BIAS] = address(bias)
     if SUMS in program.sizes:
-        np.asarray(lease)[offsets[SUMS] :][: program.sizes[SUMS]] = 0
+        np.asarray(lease)[offsets[SUMS - PANELS] :][: program.sizes[SUMS]] = 0
+    bases = [
+        (NOTHING, *operands, *(lease.address + offset + slot * step for offset, step in zip(offsets, steps, strict=True)))
+        for slot in range(slots)
+    ]
     if threads == 1:
-        _in_order(program.serial, base, parts, brief)
+        _in_order(program, bases[0], 0, len(program.units), parts)
         return
     for stage_ in program.stages:
         if len(stage_.starts) == 2:
-            _in_order(stage_, base, parts, brief)
-        elif len(stage_.words):
-            _at_once(stage_, base, steps, parts, slots)
+            _in_order(program, bases[0], *stage_.starts, parts)
+            continue
+        wanted = stage_.parts(parts)
+        for first in range(0, len(wanted), slots):
+            wave = zip(wanted[first : first + slots], bases, strict=False)
+            pool.run(entry(execute), np.array([_row(program, base, *part) for part, base in wave]))
 
 
-def _in_order(stage, base, parts, brief):
-    """The jobs one after another on this thread, in so many parts for the sake of signals."""
-    words = stage.words + base[stage.bases]
-    start, count = address(words), len(words)
-    cuts = [count * part // parts for part in range(parts + 1)] if parts > 1 else (0, count)
-    for first, end in itertools.pairwise(cuts):
-        if first < end:
-            pool.run(entry(execute), np.array([[0, start + first * 8 * ROW_WORDS, end - first]]), brief=brief)
+def _at_once_here(program, operands):
+    """All units in one call of this thread, which keeps the GIL, and so can lend its scratch to no one else."""
+    offsets, size, _ = program.frame(1)
+    lease = memory.brief(size)
+    start = lease.address
+    if SUMS in program.sizes:
+        ctypes.memset(start + offsets[SUMS - PANELS], 0, program.sizes[SUMS])
+    base = NOTHING, *operands, *[start + offset for offset in offsets]
+    function(execute)(Row(*_row(program, base, 0, len(program.units))))
 
 
-def _at_once(stage, base, steps, wanted, slots):
-    """The units on all threads, in waves of at most `slots` parts, each with scratch of its own."""
-    parts = stage.parts(wanted)
-    words = np.empty_like(stage.words)
-    rows = np.zeros((len(parts), 3), np.int64)
-    start = address(words)
-    for number, (first, end) in enumerate(parts):
-        here = base + steps * (number % slots)
-        np.add(stage.words[first:end], here[stage.bases[first:end]], out=words[first:end])
-        rows[number, 1:] = start + first * 8 * ROW_WORDS, end - first
-    for first in range(0, len(parts), slots):
-        pool.run(entry(execute), rows[first : first + slots])
+def _in_order(program, base, first, end, parts):
+    """Units one after another on this thread, in so many parts for the sake of signals."""
+    cuts = [first + (end - first) * part // parts for part in range(parts + 1)]
+    for start, stop in itertools.pairwise(cuts):
+        if start < stop:
+            pool.run(entry(execute), np.array([_row(program, base, start, stop)]))
+
+
+def _row(program, base, first, end):
+    """The job of `execute` that runs the units from first to end."""
+    words, bases, units = program.addresses
+    return 0, words, bases, units + 8 * UNIT_WORDS * first, end - first, base[ROW], *base
 
 
 def _lines(size):

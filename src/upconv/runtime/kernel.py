@@ -1,5 +1,6 @@
 """Kernels as addresses: built when first needed, found on disk by the next process, never freed."""
 
+import ctypes
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,6 +64,12 @@ def entry(make, *arguments):
     return linked(make, *arguments).address
 
 
+@remember
+def function(make, *arguments):
+    """A kernel as a Python callable, which keeps the GIL; it takes a job as a ctypes array."""
+    return ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(entry(make, *arguments))
+
+
 def made(address) -> Made:
     """The kernel of an address that `entry` gave."""
     return _made[address]
@@ -121,4 +128,4 @@ def _nothing(isa):
     return Builder(f"nothing_{isa.name}")
 
 
-__all__ = ["CompilationForbidden", "cache", "entry", "isa", "link", "linked", "made", "usable"]
+__all__ = ["CompilationForbidden", "cache", "entry", "function", "isa", "link", "linked", "made", "usable"]

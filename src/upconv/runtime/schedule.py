@@ -1,16 +1,19 @@
 """From a problem on given strides to tables of jobs: bands, segments, blocks of channels, turns."""
 
 import itertools
+import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from ..geometry import Axis, ceil_div
-from ..kernels import copy, depthwise, gemm, rows, transpose
+from ..kernels import copy, depthwise, gemm, transpose
 from ..phases import Segment, has_holes, input_segments, live_segments, phases
+from . import planes
 from .bands import bands
-from .jobs import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Program, W, X, Y, join, repeat, stage, unit
+from .jobs import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Program, W, X, Y, in_turn, join, repeat, stage
 from .kernel import entry, isa
 from .operand import Operand
 
@@ -39,17 +42,21 @@ class Pixels:
 
 
 class Planes:
-    """Pixels along the vector: blocks of a few channels, the weight as it is."""
+    """Columns of a row along the vector: blocks of a few channels, the weight as it is; see `planes`."""
 
-    pixels = False
-    # Vectors across for each number of channels, by the number of vector registers.
-    TILES: ClassVar = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 5, 3: 3, 4: 2}}
+    pixels = depthwise = False
 
     @classmethod
     def blocks(cls, channels, lanes):
-        """(first channel, channels) of each block."""
-        most = max(cls.TILES[isa().registers])
-        return [(start, min(most, channels - start)) for start in range(0, channels, most)]
+        """Left to `planes`."""
+        return []
+
+
+class Strips:
+    """Columns of a row along the vector, each plane with a kernel of its own: depthwise; see `planes`."""
+
+    pixels, depthwise = False, True
+    blocks = Planes.blocks
 
 
 class Channels:
@@ -65,7 +72,7 @@ class Channels:
         return [(0, 1)]
 
 
-MODES = {"pixels": Pixels, "planes": Planes, "channels": Channels}
+MODES = {"pixels": Pixels, "planes": Planes, "channels": Channels, "strips": Strips}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,18 @@ class Scheduler:
         self.w_at = self.bias_at = 0
         self.blocks = mode.blocks(self.c_dst * merged, self.lanes)
         self.band_bytes = {X_BAND: 0, Y_BAND: 0}
+        # Panels of the packed weight: bytes of one tap of a block, and where a block begins in units of a tap.
+        self.tap_bytes = self._tap_bytes()
+        self.panel_starts = [0, *itertools.accumulate(self.tap_bytes)]
+        self.panel_taps = g.h.k * g.w.k // merged
+        # What all products have in common.
+        self.common = {
+            "c": self.c_src,
+            "groups": g.groups,
+            "places": (PLACES, 0),
+            "totals": (TOTALS, 0),
+            "bias_g": self.c_dst * self.size,
+        }
 
     def program(self, seconds, share=1):
         """The jobs, or None if the weight must be made dense first; `share` bands at least for the threads' sake."""
@@ -147,7 +166,7 @@ class Scheduler:
             [place.move(band.first_n, *at(band)).offset for band in alike]
             for place, at in ((self.x, lambda b: (b.src_row, b.src_col)), (self.y, lambda b: (b.row, b.col)))
         )
-        return repeat(stage(self._band(alike[0])), {X: x, Y: y})
+        return repeat(stage(self._band(alike[0])), x, y)
 
     def _is_weighty(self, seconds):
         """Whether the packed weight would leave the cache before it is used, and the source is small beside it."""
@@ -165,7 +184,7 @@ class Scheduler:
         for group in range(self.g.groups):
             for start, wide in self.blocks:
                 part = self._narrowed(group, start, min(wide * self.lanes, self.c_dst - start))
-                stages.append(unit([stage(part._packing()), *part._bands()]))
+                stages.append(in_turn([stage(part._packing()), *part._bands()]))
                 sizes = {PANELS: part._panel(1, 0), **part.band_bytes}
                 scratch = {base: max(scratch[base], sizes[base]) for base in scratch}
         return Program((join(stages),), scratch, seconds, shared=())
@@ -186,21 +205,26 @@ class Scheduler:
         """The jobs of a band that begins where x and y do."""
         g = self.g
         c_src, c_dst = self.c_src * g.groups, self.c_dst * g.groups
-        x, y = replace(self.x, offset=0), replace(self.y, offset=0)
+        x, y = Placed(X, 0, self.x.at), Placed(Y, 0, self.y.at)
         before, after = [], []
         if not (x.at.pixels if self.mode.pixels else x.at.planes):
             mine = self._scratch(X_BAND, (band.n, c_src, band.src_h, band.src_w))
             before = [turn(self.elem, x, mine, band.n, band.src_h, band.src_w, c_src)]
             x = mine
-        if not (y.at.pixels if self.mode.pixels else y.at.planes or c_dst <= 4):
+        elif not self.mode.pixels and planes.crowded(self, x):
+            before, at, nbytes = planes.spread(self, x, (band.n, c_src, band.src_h, band.src_w), X_BAND)
+            self.band_bytes[X_BAND] = max(self.band_bytes[X_BAND], nbytes)
+            x = Placed(X_BAND, 0, at)
+        if not (y.at.pixels if self.mode.pixels else y.at.planes or planes.joins(self, y)):
             mine = self._scratch(Y_BAND, (band.n, c_dst, band.out_h, band.out_w))
             after = [turn(self.elem, mine, y, band.n, band.out_h, band.out_w, c_dst)]
             y = mine
-        return [*before, *self._products(band, x, y), *after]
+        make = self._products if self.mode.pixels else partial(planes.products, self)
+        return [*before, *make(band, x, y), *after]
 
     def _scratch(self, base, shape):
         """Fresh memory for a band, laid out as the kernels want it."""
-        self.band_bytes[base] = max(self.band_bytes[base], int(np.prod(shape)) * self.size)
+        self.band_bytes[base] = max(self.band_bytes[base], math.prod(shape) * self.size)
         return Placed(base, 0, Operand.dense(shape, self.size, self.mode.pixels))
 
     # Products --------------------------------------------------------------------------------------------------------
@@ -230,7 +254,7 @@ class Scheduler:
         """(block, first column, end) of the blocks of channels that belong to the phases."""
         first, end = first_phase * self.c_dst, end_phase * self.c_dst
         for block, (start, wide) in enumerate(self.blocks):
-            width = wide * self.lanes if self.mode is Pixels else wide
+            width = wide * self.lanes
             low, high = max(0, first - start), min(width, end - start)
             if low < high:
                 yield block, low, high
@@ -239,17 +263,14 @@ class Scheduler:
         block, low, high = block
         start, wide = self.blocks[block]
         size = self.size
-        x = x.move(0, h.source, w.source)
-        y = y.move(0, h.start, w.start)
-        common = {
-            "x": (x.base, x.offset),
-            "y": (y.base, y.offset + start * y.at.c),
+        common = self.common | {
+            "x": (x.base, x.offset + h.source * x.at.h + w.source * x.at.w),
+            "y": (y.base, y.offset + h.start * y.at.h + w.start * y.at.w + start * y.at.c),
             "bias": (BIAS, self.bias_at + start * size),
             "n_h": len(h.taps),
             "n_w": len(w.taps),
             "x_h": h.tap_step * x.at.h,
             "x_w": w.tap_step * x.at.w,
-            "c": self.c_src,
             "n": n,
             "rows": h.count,
             "cols": w.count,
@@ -258,18 +279,12 @@ class Scheduler:
             "y_n": y.at.n,
             "y_row": h.step * y.at.h,
             "y_col": w.step * y.at.w,
-            "places": (PLACES, 0),
-            "totals": (TOTALS, 0),
-            "groups": self.g.groups,
             "x_g": self.c_src * x.at.c,
             "y_g": self.c_dst * y.at.c,
-            "bias_g": self.c_dst * size,
             "y_c": y.at.c,
         }
         if self.mode is Channels:
             return common | self._channels(h, w, x)
-        if self.mode is Planes:
-            return common | self._planes(h, w, x, start, wide)
         return common | self._pixels(h, w, x, block, wide) | {"first_column": low, "columns": high}
 
     def _channels(self, h, w, x):
@@ -283,7 +298,7 @@ class Scheduler:
         }
 
     def _pixels(self, h, w, x, block, wide):
-        per_tap = self._tap_bytes(wide)
+        per_tap = self.tap_bytes[block]
         # A merged kernel has one tap for every s, and its panels come packed.
         base, across = (W, self.g.w.k // self.merged) if self.merged > 1 else (PANELS, self.g.w.k)
         return {
@@ -294,32 +309,18 @@ class Scheduler:
             "x_col": w.source_step * x.at.w,
         }
 
-    def _planes(self, h, w, x, start, wide):
-        short = w.count < self.lanes
-        return {
-            "words": rows.WORDS,
-            "entry": entry(rows.rows, self.elem, wide, self.mode.TILES[isa().registers][wide], short),
-            **walk_taps(W, start * self.w_dst, h, w, *self.w_taps),
-            "w_g": self.w_group,
-            "x_c": x.at.c,
-            "w_c": self.w_src,
-            "w_r": self.w_dst,
-        }
-
     # Weight panels: [group][block][tap][source channel][vectors of the block] ----------------------------------------
 
     def _panel(self, group, block):
         """Offset of a block's panel."""
         if self.mode is Channels:
             return self.g.h.k * self.g.w.k * self._panel_bytes()
-        vectors = [wide for _, wide in self.blocks]
-        taps = self.g.h.k * self.g.w.k // self.merged
-        whole = sum(map(self._tap_bytes, vectors))
-        return taps * (group * whole + sum(map(self._tap_bytes, vectors[:block])))
+        return self.panel_taps * (group * self.panel_starts[-1] + self.panel_starts[block])
 
-    def _tap_bytes(self, wide):
-        """One tap of a block that is so many vectors wide."""
-        return self.c_src * wide * self.lanes * self.size + (STAGGER if self.merged == 1 else 0)
+    def _tap_bytes(self):
+        """One tap of each block, which is so many vectors wide."""
+        stagger = STAGGER if self.merged == 1 else 0
+        return [self.c_src * wide * self.lanes * self.size + stagger for _, wide in self.blocks]
 
     def _panel_bytes(self):
         """One tap of all channels, each with a kernel of its own."""
@@ -361,7 +362,7 @@ class Scheduler:
             "rows": min(width, self.c_dst - start),
             "src_row": self.w_dst,
             "cols": self.g.h.k * self.g.w.k,
-            "dst_col": self._tap_bytes(wide),
+            "dst_col": self.tap_bytes[block],
             "pad": width,
         }
 
@@ -373,10 +374,10 @@ class Scheduler:
                 "words": copy.WORDS,
                 "entry": entry(copy.copy, self.elem),
                 "src": (W, self.w_at + group * self.w_group + start * self.w_dst + t_h * self.w_taps[0]),
-                "dst": (PANELS, self._panel(group, block) + t_h * self.g.w.k * self._tap_bytes(wide)),
+                "dst": (PANELS, self._panel(group, block) + t_h * self.g.w.k * self.tap_bytes[block]),
                 "n": self.g.w.k,
                 "src_n": self.w_taps[1],
-                "dst_n": self._tap_bytes(wide),
+                "dst_n": self.tap_bytes[block],
                 "m": self.c_src,
                 "src_m": self.w_src,
                 "dst_m": width,

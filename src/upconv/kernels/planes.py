@@ -1,0 +1,231 @@
+"""The same product with the roles exchanged: columns of x along the vector, few channels and all phases unrolled.
+
+    y[r, row, j*s + p]  =  bias[r]  +  sum over c, t_h, m of  x[c, row + t_h, j + a_p - m*back] * w[c, r, t_h, p, m]
+
+    x   planes read in place: the pixels of a row consecutive, channels `x_c` apart
+    w   the weight as it is: any strides, one number at a time; phase p has n_p taps in a row, from `first_p` on
+    y   written, never read: the s phases of a row interleaved in registers; or, for s = 1, on any step `y_col`;
+        or, in `pixels`, all mr channels of all phases interleaved, there being no others
+
+A job is images x rows x a whole row of columns, of some groups. Columns are listed as vectors, so that a tile of `nv`
+vectors runs on over the ends of rows and images. What lies beyond a row of x does not exist: a vector at its ends reads,
+multiplies and writes under masks, whatever the weights are. The last vector of a row is shifted back to end with it
+(equal values are computed again). Taps that all phases have at the same place of x are `shared`: x is read once for
+all of them. Sums are cut as in `gemm`.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .gemm import LONGEST_SUM, put_aside
+from .strips import interleaved
+
+VECTORS_PER_BLOCK = 96
+CHANNELS_AT_ONCE = 32
+PLACE = 32
+WORDS = (
+    "entry x y w bias n rows groups c n_h in_cols out_cols x_n x_row x_c x_h x_g y_n y_row y_c y_g y_col "
+    "w_h w_w w_c w_r w_g bias_g back places totals shared_a shared_count"
+).split()
+PHASE_WORDS = "shared a n first".split()
+POINTERS = {"x", "y", "w", "bias", "places", "totals"}
+
+
+def words(s):
+    """The names of a job's words; those of phase p end in _p: the first shared tap, and the taps of its own."""
+    return WORDS + [f"{name}_{p}" for p in range(s) for name in PHASE_WORDS]
+
+
+NAMES = {s: words(s) for s in range(1, 5)}
+
+
+def planes(isa: Isa, elem, mr, s, nv, pixels=False):
+    """The kernel for a tile of mr channels by s phases by nv vectors of columns."""
+    k = Builder(f"planes_{elem}_{mr}x{s}x{nv}_{'pixels_' if pixels else ''}{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(NAMES[s], k.words(*(PTR if name in POINTERS else I64 for name in NAMES[s])), strict=True))
+    low, high = _reach(k, job, s)
+    with k.loop(0, job["groups"]) as group:
+        mine = job | {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
+        _group(k, _List(k, mine, vector, s, low, high), _Tile(k, mine, vector, mr, s, nv, pixels))
+    return k
+
+
+def _reach(k, job, s):
+    """(least, largest) place in x of a tap, counted from its column."""
+    low = high = 0
+    lists = [(job["shared_a"], job["shared_count"])] + [(job[f"a_{p}"], job[f"n_{p}"]) for p in range(s)]
+    for a, count in lists:
+        last = a - (count - 1) * job["back"]
+        some = k.less(0, count)
+        low = k.choose(some, k.imin(low, k.imin(a, last)), low)
+        high = k.choose(some, k.imax(high, k.imax(a, last)), high)
+    return low, high
+
+
+def _group(k, places, tile):
+    """All vectors of one group, block by block: list them, then multiply."""
+    job, nv = tile.job, tile.nv
+    block = VECTORS_PER_BLOCK // nv * nv
+    with k.loop(0, places.total, block) as start:
+        left = places.total - start
+        with k.loop(0, k.imin(left + (nv - 1), block)) as place:
+            places.note(place, more=place + 1 < left)
+        with k.loop(0, k.imin(left, block), nv) as first:
+            tile.run(job["places"] + first * PLACE)
+
+
+class _List:
+    """The vectors of columns one after another: offsets in x and in y, the first column, and whether all is inside."""
+
+    def __init__(self, k, job, vector, s, low, high):
+        self.k, self.job, self.vector, self.s, self.low, self.high = k, job, vector, s, low, high
+        lanes = vector.lanes
+        # Columns: places of the output, over s. A row is cut into ceil(columns / lanes) vectors.
+        self.columns = _quotient(k, job["out_cols"] + (s - 1), s)
+        self.last = k.imax(self.columns - lanes, 0)
+        per_row = k.shift_right(self.columns + (lanes - 1), lanes.bit_length() - 1)
+        self.total = job["n"] * job["rows"] * per_row
+        self.n, self.row, self.col = (k.variable(0, I64) for _ in range(3))
+
+    def note(self, place, more):
+        """Write the current vector and, if there are more, go to the next."""
+        k, job, size, lanes = self.k, self.job, self.vector.scalar.size, self.vector.lanes
+        n, row, col = self.n.get(), self.row.get(), self.col.get()
+        j = k.imin(col, self.last)
+        there = job["places"] + place * PLACE
+        k.store(n * job["x_n"] + row * job["x_row"] + j * size, there)
+        k.store(n * job["y_n"] + row * job["y_row"] + j * (job["y_col"] * self.s), there + 8)
+        k.store(j, there + 16)
+        reads = k.iand(k.less(-1, j + self.low), j + self.high < job["in_cols"] - (lanes - 1))
+        inside = k.iand(reads, (j + lanes) * self.s < job["out_cols"] + 1)
+        k.store(k.choose(inside, 0, 1), there + 24)
+        with k.when(more):
+            beyond = col + lanes
+            in_row = beyond < self.columns
+            next_row = k.choose(in_row, row, row + 1)
+            end_of_image = k.equal(next_row, job["rows"])
+            self.col.set(k.choose(in_row, beyond, 0))
+            self.row.set(k.choose(end_of_image, 0, next_row))
+            self.n.set(k.choose(end_of_image, n + 1, n))
+
+
+class _Tile:
+    """mr channels by s phases by nv vectors: the sums live in registers from the first tap to the last."""
+
+    def __init__(self, k, job, vector, mr, s, nv, pixels):
+        self.k, self.job, self.vector = k, job, vector
+        self.mr, self.s, self.nv, self.pixels = mr, s, nv, pixels
+
+    def run(self, places):
+        """The tile of the vectors listed at `places`: without masks where all of them are inside."""
+        k = self.k
+        border = k.load(places + 24, I64)
+        for v in range(1, self.nv):
+            border = border + k.load(places + (v * PLACE + 24), I64)
+        with k.when(k.equal(border, 0)):
+            self.compute(places, None)
+        with k.when(k.less(0, border)):
+            self.compute(places, [k.load(places + (v * PLACE + 16), I64) for v in range(self.nv)])
+
+    def compute(self, places, columns):
+        """Sums, bias, store; `columns` are the vectors' first ones if there may be a border."""
+        k, job, vector = self.k, self.job, self.vector
+        x = [job["x"] + k.load(places + PLACE * v, I64) for v in range(self.nv)]
+        y = [job["y"] + k.load(places + (PLACE * v + 8), I64) for v in range(self.nv)]
+        # Lines of y that are not in the cache are on their way while the products are made.
+        for pointer in y:
+            for line in range(self.mr * self.s):
+                k.prefetch(self.line(pointer, line), write=True)
+        zero = k.zero(vector)
+        # sums[p][r][v]
+        sums = [[[k.variable(zero) for _ in range(self.nv)] for _ in range(self.mr)] for _ in range(self.s)]
+        length, cut = k.variable(0, I64), k.variable(0, I64)
+        taps = [(range(self.s), job["shared_a"], job["shared_count"], [job[f"shared_{p}"] for p in range(self.s)])]
+        if self.s > 1:
+            taps += [([p], job[f"a_{p}"], job[f"n_{p}"], [job[f"first_{p}"]]) for p in range(self.s)]
+        # Some channels at a time, so that what one tap has read is still in the cache for the next one.
+        with k.loop(0, job["c"], CHANNELS_AT_ONCE) as start:
+            part = k.imin(job["c"] - start, CHANNELS_AT_ONCE)
+            with k.loop(0, job["n_h"]) as t_h:
+                for phases, a, count, first in taps:
+                    with k.loop(0, count) as m:
+                        with k.when(length.get() + part > LONGEST_SUM):
+                            put_aside(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
+                            length.set(0)
+                        length.set(length.get() + part)
+                        column = a - m * job["back"]
+                        step = t_h * job["x_h"] + start * job["x_c"] + column * vector.scalar.size
+                        w = job["w"] + t_h * job["w_h"] + start * job["w_c"] + m * job["w_w"]
+                        masks = columns and [self.inside(j + column) for j in columns]
+                        mine = [sums[p] for p in phases]
+                        self.channels([pointer + step for pointer in x], [w + at for at in first], part, masks, mine)
+        with k.when(cut.get() > 0):
+            for place, variable in _flat(sums):
+                variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
+        self.write(y, columns, sums)
+
+    def inside(self, first):
+        """The lanes whose source, counted from `first` on, exists."""
+        return self.k.between(self.k.imin(first, 0) * -1, self.job["in_cols"] - first, self.vector)
+
+    def channels(self, x, w, count, masks, sums):
+        """Add the products of `count` channels, through one tap of some phases."""
+        k, job = self.k, self.job
+        with k.loop(0, count) as c:
+            self.products([p + c * job["x_c"] for p in x], [p + c * job["w_c"] for p in w], masks, sums)
+
+    def products(self, x, w, masks, sums):
+        """Add one product to every sum of some phases."""
+        k, job, vector = self.k, self.job, self.vector
+        masks = masks or [None] * self.nv
+        panel = [k.load(pointer, vector, mask) for pointer, mask in zip(x, masks, strict=True)]
+        for rows, weights in zip(sums, w, strict=True):
+            for r, row in enumerate(rows):
+                value = k.splat(k.load(weights + job["w_r"] * r, vector.scalar), vector)
+                for variable, pixels, mask in zip(row, panel, masks, strict=True):
+                    old = variable.get()
+                    new = k.muladd(value, pixels, old)
+                    variable.set(new if mask is None else k.blend(mask, new, old))
+
+    def line(self, pointer, number):
+        """Where line `number` of a vector of columns is written: by channels, or all channels of a pixel together."""
+        if self.pixels:
+            return pointer + number * self.vector.size
+        return pointer + self.job["y_c"] * (number // self.s) + number % self.s * self.vector.size
+
+    def write(self, y, columns, sums):
+        """Add the bias, bring the phases together, and write."""
+        k, job, vector, s, mr = self.k, self.job, self.vector, self.s, self.mr
+        bias = [k.splat(k.load(job["bias"] + r * vector.scalar.size, vector.scalar), vector) for r in range(mr)]
+        # Lines that are interleaved: those of a channel, or all.
+        together = [[(p, r) for p in range(s)] for r in range(mr)]
+        together = [[(p, r) for p in range(s) for r in range(mr)]] if self.pixels else together
+        for v, pointer in enumerate(y):
+            left = None if columns is None else (job["out_cols"] - columns[v] * s) * (mr if self.pixels else 1)
+            for number, places in enumerate(together):
+                lines = interleaved(k, [k.add(sums[p][r][v].get(), bias[r]) for p, r in places])
+                for q, line in enumerate(lines):
+                    mask = None if left is None else k.first(left - q * vector.lanes, vector)
+                    self.put(line, self.line(pointer, number * len(places) + q), mask)
+
+    def put(self, line, pointer, mask):
+        k, job, vector = self.k, self.job, self.vector
+        if self.s > 1 or self.pixels:
+            k.store(line, pointer, mask)
+            return
+        dense = k.equal(job["y_col"], vector.scalar.size)
+        with k.when(dense):
+            k.store(line, pointer, mask)
+        with k.when(k.equal(dense, 0)):
+            k.store_strided(line, pointer, job["y_col"], k.first(vector.lanes, vector) if mask is None else mask)
+
+
+def _quotient(k, a, s):
+    """a // s for a from 0 to 2**31 - 1."""
+    if s == 3:
+        return k.shift_right(a * -(-(1 << 32) // 3), 32)
+    return k.shift_right(a, s.bit_length() - 1)
+
+
+def _flat(sums):
+    return enumerate(variable for rows in sums for row in rows for variable in row)

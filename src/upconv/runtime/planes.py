@@ -1,0 +1,232 @@
+"""Tables of jobs for results of few channels in planes: whole rows, all their phases together."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ..geometry import Axis
+from ..kernels import copy, planes, strips
+from ..phases import Segment, has_holes, input_segments, live_phases, live_segments, phases
+from .jobs import BIAS, LINE, W
+from .kernel import entry, isa
+from .operand import Operand
+
+# Phases that are interleaved in registers; of more, each is written on its own.
+MOST_PHASES = 4
+# Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
+SUMS = {32: 24, 16: 11}
+ACROSS = 6
+CHANNELS = {32: {1: 4, 2: 4, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
+# Channels that lie a multiple of so many bytes apart share a few sets of the first-level cache.
+CROWDING = 2048
+FEW_WAYS = 12
+NO_TAPS = range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Taps of one phase: the m-th of `taps` reads column ``j + a - m*back`` for column j of the result."""
+
+    a: int
+    taps: range
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one job makes of a row: `s` phases of `columns` outputs in all, from `start` on and `step` apart.
+
+    Column j of phase p is output ``start + (j*s + p) * step``. `shared` are taps that all phases have at the same places
+    of x, of which there are `count`, the first at j + a; `own` are those left to each phase, `whole` all of each.
+    """
+
+    start: int
+    step: int
+    columns: int
+    in_cols: int
+    back: int
+    a: int
+    count: int
+    shared: tuple[range, ...]
+    own: tuple[Taps, ...]
+    whole: tuple[Taps, ...]
+
+
+def rows_of(axis: Axis, forward):
+    """The Rows of an axis: one of all phases where they can be interleaved, else one of each phase that has taps.
+
+    >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
+    >>> row.shared, [(own.a, list(own.taps)) for own in row.own]
+    ((range(1, 2, 2), range(2, 3, 2)), [(-1, [3]), (1, [0])])
+    """
+    if not forward:
+        return [_row(0, 1, axis.n, axis.out, -axis.d, [Taps(-axis.crop_lo, range(axis.k))])]
+    back = axis.d // axis.g
+    if axis.s > MOST_PHASES:
+        return [
+            _row(phase.start, axis.s, phase.count, axis.n, back, [Taps(phase.source, phase.taps)])
+            for phase in live_phases(axis)
+        ]
+    found = [Taps(phase.source, phase.taps) for phase in phases(axis)]
+    found += [Taps(0, NO_TAPS)] * (axis.s - len(found))
+    return [_row(0, 1, axis.out, axis.n, back, found)]
+
+
+def _row(start, step, columns, in_cols, back, found):
+    a, count, shared, own = _share(found, back)
+    return Row(start, step, columns, in_cols, back, a, count, shared, own, tuple(found))
+
+
+def _share(found, back):
+    """(a, count, shared, own) of the taps of all phases."""
+    a = found[0].a
+    nothing = a, 0, tuple(each.taps[:0] for each in found), tuple(found)
+    if any((each.a - a) % back for each in found) or not all(each.taps for each in found):
+        return nothing
+    # Counted from the first phase's first tap on, the taps of each phase are a range of places.
+    begins = [(a - each.a) // back for each in found]
+    low = max(begins)
+    high = min(begin + len(each.taps) for begin, each in zip(begins, found, strict=True))
+    shared, own = [], []
+    for begin, each in zip(begins, found, strict=True):
+        before, after = each.taps[: max(0, low - begin)], each.taps[max(0, high - begin) :]
+        if low >= high or (before and after):
+            return nothing
+        shared.append(each.taps[low - begin : high - begin])
+        own.append(Taps(each.a, before) if before else Taps(each.a - (high - begin) * back, after))
+    return a - low * back, high - low, tuple(shared), tuple(own)
+
+
+def everything(columns):
+    """A Row without taps: what holds the bias alone."""
+    nothing = (Taps(0, NO_TAPS),)
+    return Row(0, 1, columns, 1, 1, 0, 0, (NO_TAPS,), nothing, nothing)
+
+
+def blocks(channels, s):
+    """(first channel, channels) of each block, as even as can be."""
+    count = -(-channels // CHANNELS[isa().registers][s])
+    return [(start, end - start) for start, end in pairwise(channels * block // count for block in range(count + 1))]
+
+
+def across(mr, s):
+    """Vectors of a tile of so many channels and phases."""
+    return max(1, min(ACROSS, SUMS[isa().registers] // (mr * s)))
+
+
+def joins(scheduler, y):
+    """Whether all channels of a result in pixels are written by one tile, phases and all."""
+    c = scheduler.c_dst
+    s = scheduler.g.w.s if scheduler.forward else 1
+    whole = scheduler.g.groups == 1 and not scheduler.mode.depthwise and y.at.w == c * scheduler.size
+    return whole and y.at.pixels and s <= MOST_PHASES and c <= CHANNELS[isa().registers][s]
+
+
+def crowded(scheduler, x):
+    """Whether the channels of x lie so that they would fall into the same few sets of the cache."""
+    return not scheduler.mode.depthwise and scheduler.c_src > FEW_WAYS and x.at.c % CROWDING == 0
+
+
+def spread(scheduler, x, shape, base):
+    """(jobs that copy a band of x, where it lies then): the channels an odd number of cache lines apart."""
+    n, c, h, w = shape
+    size = scheduler.size
+    step = (-(-h * w * size // LINE) | 1) * LINE
+    mine = Operand(c * step, step, w * size, size, pixels=False, planes=True)
+    # Rows without a gap between them are one line.
+    lines, length = (1, h * w) if x.at.h == w * size else (h, w)
+    jobs = [
+        {
+            "words": copy.WORDS,
+            "entry": entry(copy.copy, scheduler.elem),
+            "src": (x.base, x.offset + image * x.at.n),
+            "dst": (base, image * mine.n),
+            "n": c,
+            "src_n": x.at.c,
+            "dst_n": mine.c,
+            "m": lines,
+            "src_m": x.at.h,
+            "dst_m": mine.h,
+            "count": length,
+            "pad": length,
+        }
+        for image in range(n)
+    ]
+    return jobs, mine, n * c * step
+
+
+def products(scheduler, band, x, y):
+    """The jobs of a band whose operands lie in planes.
+
+    Args:
+        scheduler: the `schedule.Scheduler` that knows the operation, the weight and the mode.
+        x, y: where the band's source and result lie, as `schedule.Placed`.
+    """
+    forward, w = scheduler.forward, band.w
+    if forward and (has_holes(band.h) or (w.s > MOST_PHASES and has_holes(w))):
+        # Places without taps are written first, all at once; the others are then written over.
+        nothing = Segment(0, 1, band.out_h, NO_TAPS, 0, 0, 0)
+        yield from _row_jobs(scheduler, band.n, nothing, everything(band.out_w), x, y)
+    for h in live_segments(band.h) if forward else input_segments(band.h):
+        for row in rows_of(w, forward):
+            yield from _row_jobs(scheduler, band.n, h, row, x, y)
+
+
+def _row_jobs(scheduler, n, h, row, x, y):
+    """The jobs of the rows of one segment: one of each block of channels, or one of all channels if they are apart."""
+    size, s = scheduler.size, len(row.own)
+    step_h, step_w = scheduler.w_taps
+    w_start = h.taps.start * step_h if h.taps else 0
+    common = scheduler.common | {
+        "n": n,
+        "rows": h.count,
+        "n_h": len(h.taps),
+        "in_cols": row.in_cols,
+        "out_cols": row.columns,
+        "x_n": x.at.n,
+        "x_row": h.source_step * x.at.h,
+        "x_h": h.tap_step * x.at.h,
+        "x_g": scheduler.c_src * x.at.c,
+        "y_n": y.at.n,
+        "y_row": h.step * y.at.h,
+        "y_g": scheduler.c_dst * y.at.c,
+        "w_h": h.taps.step * step_h,
+        "w_w": max((each.step for each in (*row.shared, *(own.taps for own in row.own))), default=1) * step_w,
+        "w_g": scheduler.w_group,
+        "back": row.back,
+        "x": (x.base, x.offset + h.source * x.at.h),
+    }
+    at = y.offset + h.start * y.at.h + row.start * y.at.w
+    if scheduler.mode.depthwise:
+        yield common | {
+            "words": strips.words(s),
+            "entry": entry(strips.strips, scheduler.elem, s),
+            "y": (y.base, at),
+            "w": (W, w_start),
+            "bias": (BIAS, 0),
+            **_own(row.whole, step_w),
+        }
+        return
+    for start, mr in blocks(scheduler.c_dst, s):
+        yield common | {
+            "words": planes.NAMES[s],
+            "entry": entry(planes.planes, scheduler.elem, mr, s, across(mr, s), not y.at.planes),
+            "y": (y.base, at + start * y.at.c),
+            "w": (W, w_start + start * scheduler.w_dst),
+            "bias": (BIAS, start * size),
+            "x_c": x.at.c,
+            "y_c": y.at.c,
+            "y_col": row.step * y.at.w,
+            "w_c": scheduler.w_src,
+            "w_r": scheduler.w_dst,
+            "shared_a": row.a,
+            "shared_count": row.count,
+            **{f"shared_{p}": taps.start * step_w for p, taps in enumerate(row.shared)},
+            **_own(row.own, step_w),
+        }
+
+
+def _own(taps, step_w):
+    """The words of taps that belong to one phase each."""
+    words = {}
+    for p, each in enumerate(taps):
+        words |= {f"a_{p}": each.a, f"n_{p}": len(each.taps), f"first_{p}": each.taps.start * step_w}
+    return words

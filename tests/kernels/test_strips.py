@@ -1,0 +1,243 @@
+"""All phases of a row together, against the definition: by the interpreter, and natively between guard pages."""
+
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from children import script
+from native import IDS, ISAS, blocks, hot_loop, interpreted, link, undefined_symbols
+
+from upconv.codegen import llvm
+from upconv.codegen.interpreter import interpret
+from upconv.codegen.isa import ROWS
+from upconv.codegen.lang import PTR, Builder, Type
+from upconv.codegen.lowering import lower
+from upconv.kernels.execute import ROW_WORDS
+from upconv.kernels.strips import ACROSS, interleaved, strips, words
+
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+DTYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64}
+PHASES = (1, 2, 3, 4)
+BACKS = (1, 1, 1, 2, 0, -1)
+NOT_FINITE = (np.nan, np.inf, -np.inf)
+UNTOUCHED = 77
+
+
+@dataclass
+class Strided:
+    """A view of a flat array of `size` elements, which it just covers; strides are counted in elements."""
+
+    shape: tuple
+    strides: tuple
+
+    def __post_init__(self):
+        steps = [(size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)]
+        self.first = -sum(min(step, 0) for step in steps)
+        self.size = self.first + sum(max(step, 0) for step in steps) + 1
+
+    def view(self, flat):
+        bytes_apart = [stride * flat.itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(flat[self.first :], self.shape, bytes_apart)
+
+
+def apart(draw, shape, order):
+    """Strides of a shape whose axes lie in `order`, with gaps at random, and some axes but the last turned round."""
+    strides, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        strides[axis] = step * (1 if axis == len(shape) - 1 else draw.choice((1, 1, -1)))
+        step = step * shape[axis] + draw.choice((0, 0, 1, 5))
+    return Strided(tuple(shape), tuple(strides))
+
+
+class Setting:
+    """One random job: its arrays, and what they should become."""
+
+    def __init__(self, number, s, elem, widest=70):
+        draw = random.Random(f"{number} {s} {elem}")
+        self.s, self.dtype = s, DTYPES[elem]
+        self.groups, self.n, self.rows = (draw.randrange(1, 4) for _ in range(3))
+        self.n_h = draw.randrange(5)
+        self.in_cols = draw.randrange(1, widest + 1)
+        self.out_cols = max(1, draw.choice((s * self.in_cols, s * self.in_cols + draw.randrange(-4, 9))))
+        if draw.random() < 0.2:
+            self.out_cols = draw.randrange(1, s * widest)
+        self.back, self.row_step, self.tap_step = draw.choice(BACKS), draw.choice((1, 2)), draw.choice((1, -1, 2))
+        self._phases(draw)
+        below = max(0, self.n_h - 1) * self.tap_step
+        self.first_row = max(0, -below)
+        rows = abs(below) + (self.rows - 1) * self.row_step + 1
+        outer = draw.choice(((0, 1), (1, 0)))
+        self.x = apart(draw, (self.groups, self.n, rows, self.in_cols), (*outer, 2, 3))
+        self.y = apart(draw, (self.groups, self.n, self.rows, self.out_cols), (*outer, 2, 3))
+        self.w = apart(draw, (self.groups, max(1, self.n_h), self.k_w), draw.choice(((0, 1, 2), (1, 2, 0), (2, 1, 0))))
+        self._values(np.random.default_rng(draw.randrange(1 << 30)), draw.random() < 0.5)
+
+    def _phases(self, draw):
+        """Taps of a phase may be any evenly spaced ones; half of the settings are those of a layer."""
+        layer, crop = draw.random() < 0.5, draw.choice((0, 1, 3))
+        self.k_w = draw.randrange(1, 4 * self.s + 1)
+        self.w_step = draw.choice((1, self.s, -1, -self.s)) if not layer else self.s
+        self.phases = []
+        for p in range(self.s):
+            if layer:
+                first = (p + crop) % self.s
+                taps = len(range(first, self.k_w, self.s))
+                self.phases.append(((p + crop) // self.s, taps, first))
+                continue
+            first = draw.randrange(self.k_w)
+            taps = len(range(first, self.k_w if self.w_step > 0 else -1, self.w_step))
+            self.phases.append((draw.randrange(-4, 7), draw.randrange(taps + 1), first))
+
+    def _values(self, rng, odd):
+        """Small whole numbers, of which all sums are exact; and what is not finite."""
+        arrays = [rng.integers(-5, 6, size).astype(self.dtype) for size in (self.x.size, self.w.size, self.groups)]
+        if odd and self.dtype is not np.int64:
+            for array in arrays[:2]:
+                array[rng.integers(array.size, size=1 + array.size // 50)] = rng.choice(NOT_FINITE)
+        self.arrays = [arrays[0], np.full(self.y.size, UNTOUCHED, self.dtype), *arrays[1:]]
+
+    def numbers(self, x, y, w, bias):
+        """The words of the job for arrays that lie anywhere."""
+        xv, yv, wv = self.x.view(x), self.y.view(y), self.w.view(w)
+        start = [xv[:, :, self.first_row :].ctypes.data, yv.ctypes.data, wv.ctypes.data, bias.ctypes.data]
+        numbers = [0, *start, self.n, self.rows, self.groups, self.n_h, self.in_cols, self.out_cols]
+        numbers += [xv.strides[1], xv.strides[2] * self.row_step, xv.strides[2] * self.tap_step, xv.strides[0]]
+        numbers += [yv.strides[1], yv.strides[2], yv.strides[0]]
+        numbers += [wv.strides[1], wv.strides[2] * self.w_step, wv.strides[0], bias.itemsize, self.back]
+        for a, count, first in self.phases:
+            numbers += [a, count, first * wv.strides[2]]
+        assert len(numbers) == len(words(self.s))
+        return np.array(numbers, np.int64)
+
+    def want(self):
+        """The arrays afterwards, by the definition: a product that does not exist is not computed."""
+        x, y, w, bias = (array.copy() for array in self.arrays)
+        xv, yv, wv = self.x.view(x), self.y.view(y), self.w.view(w)
+        yv[...] = bias[:, None, None, None]
+        for p, (a, count, first) in enumerate(self.phases):
+            columns = np.arange(p, self.out_cols, self.s)
+            for m in range(count):
+                source = columns // self.s + a - m * self.back
+                exists = (source >= 0) & (source < self.in_cols)
+                for row, t_h in np.ndindex(self.rows, self.n_h):
+                    pixels = xv[:, :, self.first_row + row * self.row_step + t_h * self.tap_step]
+                    weight = wv[:, None, None, t_h, first + m * self.w_step]
+                    yv[:, :, row, columns[exists]] += pixels[..., source[exists]] * weight
+        return x, y, w, bias
+
+    def check(self, got):
+        with np.errstate(all="ignore"):
+            for name, mine, want in zip("xywb", got, self.want(), strict=True):
+                np.testing.assert_array_equal(mine, want, err_msg=f"{name} of {self!r}")
+
+    def __repr__(self):
+        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
+
+
+def run_between_pages(isa, per_cell=60):
+    """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
+    from guarded import Room
+
+    rooms = [Room(1 << 20) for _ in range(4)]
+    count = 0
+    for elem in DTYPES:
+        for s in PHASES:
+            code = link(strips(ROWS[isa], elem, s), ROWS[isa])
+            for number in range(per_cell):
+                setting = Setting(number, s, elem, widest=(70, 200)[number % 2])
+                print(f"{isa} {elem} {s} {number}", flush=True)
+                for at_end in (True, False):
+                    arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
+                    code(setting.numbers(*arrays).ctypes.data)
+                    setting.check(arrays)
+                    count += 1
+    return count
+
+
+@pytest.mark.parametrize("isa", IDS)
+def test_natively_between_guard_pages(isa):
+    printed = script(f"{HERE}import test_strips; print(test_strips.run_between_pages({isa!r}))").splitlines()
+    assert int(printed[-1]) == len(DTYPES) * len(PHASES) * 60 * 2
+
+
+@pytest.mark.parametrize("s", PHASES)
+@pytest.mark.parametrize("elem", DTYPES)
+def test_by_the_interpreter(elem, s):
+    """Which also sees every access outside the arrays."""
+    kernels = [strips(ROWS[isa], elem, s) for isa in ("avx512", "avx2", "x86-64")]
+    for number in range(100, 112):
+        setting = Setting(number, s, elem, widest=40)
+        arrays = [array.copy() for array in setting.arrays]
+        interpret(kernels[number % len(kernels)], setting.numbers(*arrays), *arrays)
+        setting.check(arrays)
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=IDS)
+@pytest.mark.parametrize("columns", [1, 2, 15, 16, 17, 33, 64, 70])
+def test_a_weight_reaches_only_the_columns_that_have_its_tap(columns, isa):
+    """Kernel 4, stride 2, padding 1: the first weight wants the column to the left, which the first pixels lack."""
+    setting = Setting(0, 2, "f32")
+    for name in "groups n rows n_h row_step tap_step back".split():
+        setattr(setting, name, 1)
+    setting.in_cols, setting.out_cols, setting.first_row, setting.w_step = columns, 2 * columns, 0, 2
+    # y[2j] takes x[j] w[1] + x[j-1] w[3], and y[2j+1] takes x[j+1] w[0] + x[j] w[2].
+    setting.phases = [(0, 2, 1), (1, 2, 0)]
+    setting.x, setting.y = (Strided((1, 1, 1, size), (size, size, size, 1)) for size in (columns, 2 * columns))
+    setting.w = Strided((1, 1, 4), (4, 4, 1))
+    x, y = np.ones(columns, np.float32), np.full(2 * columns, UNTOUCHED, np.float32)
+    setting.arrays = [x, y, np.array([np.inf, 1, 2, np.nan], np.float32), np.zeros(1, np.float32)]
+    arrays = [array.copy() for array in setting.arrays]
+    link(strips(isa, "f32", 2), isa)(setting.numbers(*arrays).ctypes.data)
+    setting.check(arrays)
+    assert arrays[1][0] == 1
+    assert arrays[1][-1] == 2
+    assert np.isnan(arrays[1][2::2]).all()
+    assert (arrays[1][1:-1:2] == np.inf).all()
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8, 16])
+@pytest.mark.parametrize("s", PHASES)
+def test_lines_are_interleaved(s, lanes):
+    k = Builder("interleave")
+    src, dst = k.words(PTR, PTR)
+    vector = Type("f64", lanes)
+    for q, line in enumerate(interleaved(k, [k.load(src + q * vector.size, vector) for q in range(s)])):
+        k.store(line, dst + q * vector.size)
+    numbers = np.arange(s * lanes, dtype=np.float64)
+    _, got = interpreted(k, [numbers, np.zeros_like(numbers)])
+    assert got.tolist() == numbers.reshape(s, lanes).T.ravel().tolist()
+
+
+def test_a_job_fits_a_row_of_a_table():
+    assert max(len(words(s)) for s in PHASES) <= ROW_WORDS
+
+
+@pytest.mark.parametrize(("isa", "registers"), [("avx512", "%zmm"), ("avx2", "%ymm")])
+@pytest.mark.parametrize("s", PHASES)
+def test_the_assembly_has_no_calls_and_spills_no_vector(s, isa, registers):
+    assembly = llvm.assembly(lower(strips(ROWS[isa], "f32", s), ROWS[isa]), ROWS[isa])
+    lines = [line for _, body in blocks(assembly) for line in body]
+    assert [line for line in lines if line.startswith("call")] == []
+    loop = hot_loop(assembly, "vfmadd")
+    fused = [line for line in loop if re.match(r"vfmadd\d+ps", line)]
+    assert len(fused) == ACROSS[s]
+    assert all(registers in line for line in fused)
+    assert spills(loop) == []
+    if isa == "avx512":
+        # The weights of near taps, and the sums: all of them fit.
+        assert spills(lines) == []
+
+
+def spills(lines):
+    """Instructions that move a whole vector register to the stack or back."""
+    return [line for line in lines if re.search(r"%[yz]mm\d", line) and "(%rsp" in line]
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+def test_no_object_wants_symbols_of_others(isa):
+    for elem in DTYPES:
+        for s in PHASES:
+            assert undefined_symbols(llvm.compile_object(lower(strips(isa, elem, s), isa), isa)) == []
