@@ -4,6 +4,8 @@ Each mutant is one plausible mistake that stays inside its memory, so that only 
 leave its memory is for test_guard_pages.py.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cases import BY_NAME, Case
@@ -13,9 +15,10 @@ from fresh import fresh
 from upconv import arguments
 from upconv.algorithms import phase_gemm
 from upconv.codegen.lang import Builder
-from upconv.kernels import copy, correlate, depthwise, gemm, rows, transpose
+from upconv.kernels import copy, correlate, depthwise, gemm, planes, strips, transpose
 from upconv.problem import OPERATIONS
 from upconv.runtime import adapt, bands, correlation, jobs, schedule
+from upconv.runtime import planes as plane_jobs
 from upconv.runtime.jobs import X_BAND
 
 # What the small suite lacks: many channels, sums that are cut, several bands, depthwise, merged phases.
@@ -91,23 +94,29 @@ def table(kernel, change):
 
     def stage(table_rows):
         for row in table_rows:
-            if row["words"] is kernel.WORDS:
+            if is_of(row, kernel):
                 change(row)
         return jobs.stage(table_rows)
 
     return [(schedule, "stage", stage), (correlation, "stage", stage)]
 
 
+def is_of(row, kernel):
+    """Whether a job is for a kernel; those on planes have more words for more phases."""
+    words = row["words"]
+    return words is kernel.WORDS or (kernel in (planes, strips) and words[: len(kernel.WORDS)] == kernel.WORDS)
+
+
 def one_less(name):
     def change(row):
-        if row[name] > 1:
+        if row.get(name, 0) > 1:
             row[name] -= 1
 
     return change
 
 
 def zero(name):
-    return lambda row: row.update({name: 0})
+    return lambda row: row.update({name: 0} if name in row else {})
 
 
 def line_of_a_band_not_turned(row):
@@ -125,16 +134,16 @@ def last_column_lost(row):
         row["columns"] -= 1
 
 
-def totals_lost(k, job, vector, sums, cut):
+def totals_lost(k, totals, vector, sums, cut):
     """The sums so far are forgotten when a sum is cut."""
-    for row in sums:
-        for variable in row:
-            variable.set(k.zero(vector))
+    for variable in sums:
+        variable.set(k.zero(vector))
 
 
-class TileThatForgets(rows._Tile):
-    def put_aside(self, sums, cut):
-        totals_lost(self.k, self.job, self.vector, sums, cut)
+def shared_taps_are_own():
+    """A tap that all phases have is added once more for each of them."""
+    right = plane_jobs._own
+    return [(plane_jobs, "_own", lambda taps, step: right([replace(each, a=0) for each in taps], step))]
 
 
 def band_off_by_a_row():
@@ -166,8 +175,12 @@ def bias_off_by_a_lane():
 
 
 def merged_taps_reversed():
-    right = phase_gemm.merged_panels
-    return [(phase_gemm, "merged_panels", lambda w, *args: right(w[..., ::-1], *args))]
+    right = schedule.Scheduler._merged_taps
+
+    def wrong(self, t_h, t_w):
+        return right(self, t_h, self.panel_taps // self.g.h.k - 1 - t_w)
+
+    return [(schedule.Scheduler, "_merged_taps", wrong)]
 
 
 def imaginary_sign_lost():
@@ -176,21 +189,30 @@ def imaginary_sign_lost():
 
 
 MUTANTS = {
-    "rows, mask a lane short": lambda: masks(rows, "first", short_first),
+    "planes, mask a lane short": lambda: masks(planes, "first", short_first),
+    "planes, border a lane short": lambda: masks(planes, "between", short_between),
+    "strips, mask a lane short": lambda: masks(strips, "first", short_first),
+    "strips, border a lane short": lambda: masks(strips, "between", short_between),
     "depthwise, mask a lane short": lambda: masks(depthwise, "first", short_first),
     "correlate, mask a lane short": lambda: masks(correlate, "first", short_first),
     "transpose, mask a lane short": lambda: masks(transpose, "first", short_first),
     "copy, mask a lane short": lambda: masks(copy, "first", short_first),
     "gemm, mask a lane short": lambda: masks(gemm, "between", short_between),
     "correlate, totals lost": lambda: masks(correlate, "add", keep_left),
-    "gemm, totals lost when a sum is cut": lambda: [(gemm, "_put_aside", totals_lost)],
-    "rows, totals lost when a sum is cut": lambda: [(rows, "_Tile", TileThatForgets)],
+    "gemm, totals lost when a sum is cut": lambda: [(gemm, "put_aside", totals_lost)],
+    "planes, totals lost when a sum is cut": lambda: [(planes, "put_aside", totals_lost)],
     "gemm, last tap dropped": lambda: table(gemm, one_less("n_w")),
-    "rows, last tap dropped": lambda: table(rows, one_less("n_h")),
+    "planes, last row of taps dropped": lambda: table(planes, one_less("n_h")),
+    "planes, last tap of a phase dropped": lambda: table(planes, one_less("n_0")),
+    "planes, last shared tap dropped": lambda: table(planes, one_less("shared_count")),
+    "planes, taps read elsewhere": shared_taps_are_own,
+    "strips, last phase reads elsewhere": lambda: table(strips, zero("a_1")),
     "depthwise, last tap dropped": lambda: table(depthwise, one_less("n_w")),
     "gemm, last channel dropped": lambda: table(gemm, one_less("c")),
     "gemm, last pixel not written": lambda: table(gemm, one_less("cols")),
-    "rows, last pixel not written": lambda: table(rows, one_less("cols")),
+    "planes, last row not written": lambda: table(planes, one_less("rows")),
+    "planes, last column not written": lambda: table(planes, one_less("out_cols")),
+    "strips, last column not written": lambda: table(strips, one_less("out_cols")),
     "depthwise, last pixel not written": lambda: table(depthwise, one_less("cols")),
     "correlate, last pixel not summed": lambda: table(correlate, one_less("cols")),
     "gemm, last image not written": lambda: table(gemm, one_less("n")),
@@ -198,8 +220,10 @@ MUTANTS = {
     "gemm, source of the first group for all": lambda: table(gemm, zero("x_g")),
     "gemm, all groups to the first": lambda: table(gemm, zero("y_g")),
     "gemm, bias of the first group for all": lambda: table(gemm, zero("bias_g")),
-    "rows, weight of the first group for all": lambda: table(rows, zero("w_g")),
-    "rows, bias of the first group for all": lambda: table(rows, zero("bias_g")),
+    "planes, weight of the first group for all": lambda: table(planes, zero("w_g")),
+    "strips, weight of the first plane for all": lambda: table(strips, zero("w_g")),
+    "planes, bias of the first group for all": lambda: table(planes, zero("bias_g")),
+    "strips, bias of the first plane for all": lambda: table(strips, zero("bias_g")),
     "correlate, groups all summed in the first": lambda: table(correlate, zero("total_g")),
     "gemm, first column too late": lambda: table(gemm, first_column_too_late),
     "gemm, first column ignored": lambda: table(gemm, zero("first_column")),
@@ -229,5 +253,5 @@ def test_without_a_mutant_everything_passes(setting):
 def test_nothing_of_a_mutant_is_left():
     """After all of them, with the kernels and constants of everybody else."""
     assert schedule.stage is jobs.stage
-    assert gemm.Builder is rows.Builder is Builder
+    assert gemm.Builder is planes.Builder is Builder
     everything()

@@ -9,7 +9,6 @@ consecutive; `rows` puts pixels along the vector and serves results of few chann
 the other way is turned band by band, in scratch that stays in the second-level cache.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,6 +18,7 @@ from ..machine import row
 from ..problem import Details
 from ..runtime import adapt, estimate, jobs, pool
 from ..runtime.account import account
+from ..runtime.columns import Columns, suits
 from ..runtime.correlation import TILES, Correlation
 from ..runtime.kernel import isa, usable
 from ..runtime.planes import MOST_PHASES
@@ -27,6 +27,9 @@ from ..runtime.schedule import MODES, Pixels, Scheduler
 
 # Results of fewer channels than this leave most lanes of `gemm` empty.
 FEW_CHANNELS = 12
+# Planes are left as they are where vectors are filled at least so far, and sums are at most so many vectors' lanes long.
+FILLED = 0.7
+LIGHT = 6
 
 
 def why_not(problem):
@@ -50,9 +53,10 @@ def work(problem):
     if operation == "grad_weight":
         counted = estimate.correlation(inner, *TILES[isa().registers])
     else:
-        y = Operand.dense(inner.result_shape, inner.itemsize, inner.layout == "nhwc")
-        merged = merge(operation, g, inner.dtype, y)
-        counted = estimate.gather(inner, MODES[_mode(operation, g, merged, inner.layout == "nchw")], merged)
+        shapes = inner.operand_shape, inner.result_shape
+        x, y = (Operand.dense(shape, inner.itemsize, inner.layout == "nhwc") for shape in shapes)
+        mode, merged = roles(operation, g, inner.dtype, x, y)
+        counted = estimate.columns(inner) if mode == "columns" else estimate.gather(inner, MODES[mode], merged)
     return {**counted, "copied": estimate.copies(problem, inner)}
 
 
@@ -86,9 +90,7 @@ def _program(problem, threads=None):
         return weight_program(problem, *strides), 0
     weight = Operand.dense(g.weight_shape, size, False).strides
     made = gather_program(problem, *strides, weight, threads or pool.get_num_threads())
-    blocks = Pixels.blocks(g.c_out * made.merged, isa().lanes(size)) if made.merged > 1 else ()
-    merged = math.prod((g.h.k, g.w.k // made.merged, g.c_in, sum(wide for _, wide in blocks), isa().vector_bytes))
-    return made.program, merged or made.program.sizes.get(jobs.PANELS, 0)
+    return made.program, made.program.sizes.get(jobs.PANELS, 0)
 
 
 def run(problem, a, b, bias, out):
@@ -112,9 +114,6 @@ def _gather(problem, x, w, bias, y):
         # Not ascontiguousarray, which keeps odd strides on axes of length 1.
         w = w.copy()
         made = gather_program(problem, x.strides, y.strides, w.strides, pool.get_num_threads())
-    if made.merged > 1:
-        lanes = isa().lanes(x.itemsize)
-        w = merged_panels(w, made.merged, Pixels.blocks(y.shape[1] * made.merged, lanes), lanes)
     padded = made.no_bias
     if bias is not None:
         padded = np.zeros(len(made.no_bias), y.dtype)
@@ -147,13 +146,13 @@ def gather_program(problem, x, y, w, threads):
     g, size = problem.geometry, problem.itemsize
     x = Operand.of(problem.operand_shape, x, size)
     y = Operand.of(problem.result_shape, y, size)
-    merged = merge(problem.operation, g, problem.dtype, y)
-    mode = MODES[_mode(problem.operation, g, merged, x.planes and y.planes)]
+    mode, merged = roles(problem.operation, g, problem.dtype, x, y)
     seconds = cost(problem) - 1 / machine().calls
     share = 1 if threads == 1 or seconds < jobs.BRIEF else jobs.PARTS_PER_THREAD * threads
-    scheduler = Scheduler(problem.operation, g, problem.dtype, x, y, w, mode, merged)
+    scheduler = Scheduler(problem.operation, g, problem.dtype, x, y, w, MODES[mode], merged)
+    program = Columns(scheduler).program(seconds) if mode == "columns" else scheduler.program(seconds, share)
     no_bias = np.zeros(problem.result_shape[1] * merged + 4 * isa().lanes(size), problem.dtype)
-    return Made(scheduler.program(seconds, share), merged, no_bias)
+    return Made(program, merged, no_bias)
 
 
 @lru_cache(maxsize=256)
@@ -162,6 +161,19 @@ def weight_program(problem, x, grad_y):
     g, size = problem.geometry, problem.itemsize
     lie = Operand.of(g.input_shape, x, size), Operand.of(g.output_shape, grad_y, size)
     return Correlation(g, problem.dtype, *lie).program(cost(problem))
+
+
+def roles(operation, g, dtype, x, y):
+    """(mode, merged): the roles of pixels, channels and weight for operands that lie as x and y (Operands) say.
+
+    The modes are those of `schedule.MODES`; "columns" is for weights that are large beside the map.
+    """
+    if operation == "forward" and suits(g, dtype, x):
+        return "columns", 1
+    merged = merge(operation, g, dtype, y)
+    lanes = isa().lanes(np.dtype(dtype).itemsize)
+    mode = _mode(operation, g, merged, x.planes and y.planes, lanes)
+    return mode, merged if mode == "pixels" else 1
 
 
 def merge(operation, g, dtype, y):
@@ -174,20 +186,12 @@ def merge(operation, g, dtype, y):
     if operation != "forward" or s == 1 or g.w.d != 1 or g.w.k % s or g.groups != 1 or not dense:
         return 1
     lanes = isa().lanes(np.dtype(dtype).itemsize)
-    better = -(-g.c_out * s // lanes) < -(-g.c_out // lanes) * s
-    return s if better and _mode(operation, g, s, False) == "pixels" else 1
+    vectors = sum(wide for _, wide in Pixels.merged_blocks(g.c_out, s, lanes))
+    better = 0 < vectors < -(-g.c_out // lanes) * s
+    return s if better and _mode(operation, g, s, False, lanes) == "pixels" else 1
 
 
-def merged_panels(w, merged, blocks, lanes):
-    """The weight packed for merged phases: for each block of columns [k_h][k_w / s][c_in][columns]."""
-    c_in, c_out, k_h, k_w = w.shape
-    columns = np.zeros((k_h, k_w // merged, c_in, sum(wide for _, wide in blocks) * lanes), w.dtype)
-    split = w.reshape(c_in, c_out, k_h, k_w // merged, merged).transpose(2, 3, 0, 4, 1)
-    columns[..., : merged * c_out] = split.reshape(*split.shape[:3], merged * c_out)
-    return np.concatenate([columns[..., start : start + wide * lanes].ravel() for start, wide in blocks])
-
-
-def _mode(operation, g, merged, planes):
+def _mode(operation, g, merged, planes, lanes):
     """Which kernel: the roles of pixels and channels; `planes` where both maps lie in planes."""
     # Kernels on planes read consecutive pixels, and the gradient takes every s-th.
     consecutive = operation == "forward" or g.w.s == 1
@@ -195,4 +199,16 @@ def _mode(operation, g, merged, planes):
         return "strips" if planes and consecutive and g.w.s <= MOST_PHASES else "channels"
     per_group = (g.c_out if operation == "forward" else g.c_in) // g.groups
     few = per_group < FEW_CHANNELS and per_group * merged < 2 * FEW_CHANNELS
-    return "planes" if consecutive and few else "pixels"
+    if consecutive and (few or (planes and _is_light(operation, g, per_group, lanes))):
+        return "planes"
+    return "pixels"
+
+
+def _is_light(operation, g, channels, lanes):
+    """Whether turning maps of so many channels to pixels and back would cost more than better tiles save."""
+    source = (g.c_in if operation == "forward" else g.c_out) // g.groups
+    columns = g.w.n
+    filled = columns >= FILLED * lanes * -(-columns // lanes)
+    products = source * g.h.k * g.w.k / (g.h.s * g.w.s)
+    light = channels <= lanes or (channels <= 4 * lanes and products <= LIGHT * lanes)
+    return filled and light and g.w.s <= MOST_PHASES

@@ -17,7 +17,7 @@ all of them. Sums are cut as in `gemm`.
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .gemm import LONGEST_SUM, put_aside
-from .strips import interleaved
+from .strips import interleaved, quotient
 
 VECTORS_PER_BLOCK = 96
 CHANNELS_AT_ONCE = 32
@@ -81,7 +81,7 @@ class _List:
         self.k, self.job, self.vector, self.s, self.low, self.high = k, job, vector, s, low, high
         lanes = vector.lanes
         # Columns: places of the output, over s. A row is cut into ceil(columns / lanes) vectors.
-        self.columns = _quotient(k, job["out_cols"] + (s - 1), s)
+        self.columns = quotient(k, job["out_cols"] + (s - 1), s)
         self.last = k.imax(self.columns - lanes, 0)
         per_row = k.shift_right(self.columns + (lanes - 1), lanes.bit_length() - 1)
         self.total = job["n"] * job["rows"] * per_row
@@ -218,13 +218,6 @@ class _Tile:
             k.store(line, pointer, mask)
         with k.when(k.equal(dense, 0)):
             k.store_strided(line, pointer, job["y_col"], k.first(vector.lanes, vector) if mask is None else mask)
-
-
-def _quotient(k, a, s):
-    """a // s for a from 0 to 2**31 - 1."""
-    if s == 3:
-        return k.shift_right(a * -(-(1 << 32) // 3), 32)
-    return k.shift_right(a, s.bit_length() - 1)
 
 
 def _flat(sums):

@@ -1,17 +1,17 @@
-"""Every plane with a kernel of its own, all phases of a row together: y is written once, and in order.
+"""Every plane with a kernel of its own, all phases of a row together: what they share is read once, y is written once.
 
-    y[row, j*s + p]  =  bias  +  sum over t_h and m of  x[row + t_h, j + a_p - m*back] * w[t_h, first_p + m]
+    y[row, j*s + p]  =  bias  +  sum over t_h, m of  x[row + t_h, j + a_p - m*back] * w[t_h, p, m]
 
-    x      a row of pixels, consecutive                    x0 x1 x2 x3 ..
-    sums   one vector of columns j for each of s phases    a0 a1 a2 a3 ..   b0 b1 b2 b3 ..
-    y      the sums interleaved in registers               a0 b0 a1 b1 a2 b2 a3 b3 ..
-    w      as it is, one number at a time: n_h rows of n_p taps for phase p, taps `w_w` apart
+    x    a row of pixels, consecutive              x0 x1 x2 x3 ..
+    sums one vector of columns j for each phase    a0 a1 a2 a3 ..   b0 b1 b2 b3 ..
+    y    the phases interleaved in registers       a0 b0 a1 b1 a2 b2 a3 b3 ..
+    w    as it is: phase p has n_p taps in a row, from `first_p` on, `w_w` apart
 
-A job is groups x n x rows rows of x on any strides. What lies beyond the columns of x does not exist, and its products
-are left out whatever the weights are. So the columns that have all their taps are cut into vectors, and the few at
-either end go one number at a time, asking for every tap. The last vector is shifted back to end with its columns (equal
-values are computed again), and columns fewer than a vector run under one mask, so nothing beyond a row is read or
-written. Sums are in the order of the taps, m before t_h, and begin with the bias.
+A job is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last vector
+of a row, where that may be, read and multiply under a mask for each tap, whatever the weights are. The last vector is
+shifted back to end with its row (equal values are computed again). With so little to do for each value moved, kernels
+are made for a number of taps, which are written out, their weights and masks found before the rows; without one, taps
+are loops. Sums are not cut, so there should be few taps.
 """
 
 from ..codegen.isa import Isa
@@ -24,8 +24,6 @@ PHASE_WORDS = "a n first".split()
 POINTERS = {"x", "y", "w", "bias"}
 # Vectors across: a weight is spread over a vector once for so many.
 ACROSS = {1: 4, 2: 2, 3: 2, 4: 2}
-# Taps of a phase either way that are written out; most layers have no more. The others are loops.
-NEAR = {1: 3, 2: 2, 3: 2, 4: 2}
 # A row of y is written while the one so many rows above it is computed: fetching it first takes longer than that.
 AHEAD = 4
 CACHE_LINE = 64
@@ -36,181 +34,181 @@ def words(s):
     return WORDS + [f"{name}_{p}" for p in range(s) for name in PHASE_WORDS]
 
 
-def strips(isa: Isa, elem, s):
-    """The kernel for s phases."""
-    k = Builder(f"strips_{elem}_{s}_{isa.name}")
+def strips(isa: Isa, elem, s, n_h=None, counts=None):
+    """The kernel for s phases; for `n_h` rows of taps and counts[p] taps of phase p in each, or for any."""
+    taps = "" if counts is None else f"_{n_h}x{''.join(map(str, counts))}"
+    k = Builder(f"strips_{elem}_{s}{taps}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     names = words(s)
     job = dict(zip(names, k.words(*(PTR if name in POINTERS else I64 for name in names)), strict=True))
-    first, last, end = _interior(k, job, s)
+    row_of = _Rows(k, job, vector, s)
+    taps = _Loops(k, job, vector, s) if counts is None else _Written(k, job, vector, s, n_h, counts)
+    taps.before_groups(row_of)
     with k.loop(0, job["groups"]) as group:
         mine = {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        taps = _Taps(k, job, vector, s, mine["w"], isa.registers)
-        bias = k.load(mine["bias"], vector.scalar)
+        taps.before_rows(mine["w"], isa.registers)
+        bias = k.splat(k.load(mine["bias"], vector.scalar), vector)
         with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
             # LLVM would move a pointer for every tap from row to row, more than there are registers.
             x = mine["x"] + k.opaque(n * job["x_n"] + row * job["x_row"])
             y = mine["y"] + k.opaque(n * job["y_n"] + row * job["y_row"])
-            strip = _Strip(k, job, vector, s, x, y, taps, bias)
-            strip.border(first, last, end)
-            strip.interior(first, last)
+            row_of.run(x, y, bias, taps)
     return k
 
 
-def _interior(k, job, s):
-    """(first, last, end): all columns are 0..end-1; first..last-1 have all their taps and all their phases."""
-    whole, end = _quotient(k, job["out_cols"], s), _quotient(k, job["out_cols"] + (s - 1), s)
-    first, last = 0, whole
-    for p in range(s):
-        a, count = job[f"a_{p}"], job[f"n_{p}"]
-        reach = (count - 1) * job["back"]
-        lowest, highest = a - k.imax(reach, 0), a - k.imin(reach, 0)
-        some = k.less(0, count)
-        first = k.imax(first, k.choose(some, lowest * -1, 0))
-        last = k.imin(last, k.choose(some, job["in_cols"] - highest, whole))
-    first = k.imin(first, end)
-    return first, k.imax(first, last), end
+class _Rows:
+    """How the columns of a row are cut into vectors.
 
+    Columns are 0..end-1; from `last` on begins the last vector. Between the first and the last, `clear` says whether no
+    tap can lie beyond the row.
+    """
 
-def _quotient(k, a, s):
-    """a // s for a from 0 to 2**31 - 1."""
-    if s == 3:
-        return k.shift_right(a * -(-(1 << 32) // 3), 32)
-    return k.shift_right(a, s.bit_length() - 1)
+    def __init__(self, k, job, vector, s):
+        self.k, self.job, self.vector, self.s = k, job, vector, s
+        lanes = vector.lanes
+        self.end = quotient(k, job["out_cols"] + (s - 1), s)
+        self.last = k.imax(self.end - lanes, 0)
+        low = high = 0
+        for p in range(s):
+            a, count = job[f"a_{p}"], job[f"n_{p}"]
+            reach = (count - 1) * job["back"]
+            some = k.less(0, count)
+            low = k.choose(some, k.imin(low, a - k.imax(reach, 0)), low)
+            high = k.choose(some, k.imax(high, a - k.imin(reach, 0)), high)
+        beyond = self.last + (lanes - 1) + high
+        self.clear = k.iand(k.less(-lanes - 1, low), k.less(beyond, job["in_cols"] + 1))
+
+    def inside(self, first):
+        """The lanes whose source, counted from `first` on, exists."""
+        return self.k.between(self.k.imin(first, 0) * -1, self.job["in_cols"] - first, self.vector)
+
+    def run(self, x, y, bias, taps):
+        """One row: its first vector, those between, several at a time, and its last."""
+        k, lanes, last = self.k, self.vector.lanes, self.last
+        wide = ACROSS[self.s] * lanes
+        tile = _Tile(self, x, y, bias, taps)
+        with k.when(k.less(0, last)):
+            tile.run(0, 1, taps.first or self.inside)
+        middle = last - lanes
+        in_wide = k.iand(self.clear, k.less(wide - 1, middle))
+        in_one = k.iand(self.clear, k.iand(k.less(lanes - 1, middle), k.less(middle, wide)))
+        with k.loop(lanes, k.choose(in_wide, last, lanes), wide) as j:
+            tile.run(k.opaque(k.imin(j, last - wide)), ACROSS[self.s], None)
+        with k.loop(lanes, k.choose(in_one, last, lanes), lanes) as j:
+            tile.run(k.opaque(k.imin(j, last - lanes)), 1, None)
+        neither = k.choose(k.equal(in_wide, 0), k.choose(k.equal(in_one, 0), last, 0), 0)
+        with k.loop(lanes, neither, lanes) as j:
+            tile.run(k.opaque(j), 1, self.inside)
+        tile.run(last, 1, taps.last or self.inside, self.job["out_cols"] - last * self.s)
 
 
 class _Taps:
-    """The taps of one group. Near ones are found before the rows, and their weights stay in registers if these do."""
+    """The taps of a job: `each` walks through those of a phase, as do(m, t_h, offset in columns, weight)."""
 
-    def __init__(self, k, job, vector, s, w, registers):
-        self.k, self.job, self.vector = k, job, vector
-        self.w, self.near, self.weights = w, NEAR[s], {}
-        self.columns = [[self._column(w, p, m) for m in range(self.near)] for p in range(s)]
-        if s * (self.near**2 + ACROSS[s]) + 4 <= registers:
-            self._keep(s)
+    first = last = None
 
-    def _keep(self, s):
-        """Spread the near weights that exist."""
-        k, vector = self.k, self.vector
-        zero = k.zero(vector)
-        for p, m in ((p, m) for p in range(s) for m in range(self.near)):
-            for t_h in range(self.near):
-                kept = self.weights[p, m, t_h] = k.variable(zero)
-                with k.when(k.iand(k.less(m, self.job[f"n_{p}"]), k.less(t_h, self.job["n_h"]))):
-                    kept.set(self.spread(self.columns[p][m][1], t_h))
-
-    def _column(self, w, p, m):
-        """Of tap m of phase p: the offset in columns of x, and the address of the weight in the first row of taps."""
-        job = self.job
-        return job[f"a_{p}"] - job["back"] * m, w + job[f"first_{p}"] + job["w_w"] * m
-
-    def spread(self, w, t_h):
-        """The weight in row t_h of a column of taps as a vector."""
-        return self.k.splat(self.k.load(w + self.job["w_h"] * t_h, self.vector.scalar), self.vector)
-
-    def across(self, p, do):
-        """do(offset, weight's address, m) for the columns of taps of phase p; m is None where it is not a number."""
-        k, count = self.k, self.job[f"n_{p}"]
-        for m, (offset, w) in enumerate(self.columns[p]):
-            with k.when(k.less(m, count)):
-                do(offset, w, m)
-        with k.loop(self.near, count) as m:
-            do(*self._column(self.w, p, k.opaque(m)), None)
-
-    def down(self, do):
-        """do(t_h) for the rows of taps."""
-        k, n_h = self.k, self.job["n_h"]
-        for t_h in range(self.near):
-            with k.when(k.less(t_h, n_h)):
-                do(t_h)
-        with k.loop(self.near, n_h) as t_h:
-            do(k.opaque(t_h))
-
-
-class _Strip:
-    """One row of x and what becomes of it in y."""
-
-    def __init__(self, k, job, vector, s, x, y, taps, bias):
+    def __init__(self, k, job, vector, s):
         self.k, self.job, self.vector, self.s = k, job, vector, s
-        self.x, self.y, self.taps, self.bias = x, y, taps, bias
 
-    def border(self, first, last, end):
-        """Columns before `first` and from `last` on, one number at a time, with the taps that exist."""
-        k, job, s, scalar = self.k, self.job, self.s, self.vector.scalar
-        with k.loop(0, first + (end - last)) as place:
-            j = k.opaque(k.choose(place < first, place, place + (last - first)))
-            for p in range(s):
-                column = j * s + p
-                with k.when(column < job["out_cols"]):
-                    total = k.variable(self.bias)
-                    self.number(p, j, total)
-                    k.store(total.get(), self.y + column * scalar.size)
+    def before_groups(self, rows):
+        """What all groups have in common."""
 
-    def number(self, p, j, total):
-        """Add the products of phase p at column j that exist."""
-        k, job, scalar = self.k, self.job, self.vector.scalar
+    def before_rows(self, w, registers):
+        """What all rows of a group, whose weights are at w, have in common."""
+        self.w = w
 
-        def column(offset, w, _):
-            source = j + offset
-            x = self.x + source * scalar.size
+    def offset(self, p, m):
+        return self.job[f"a_{p}"] - self.job["back"] * m
 
-            def product(t_h):
-                pixel, weight = k.load(x + job["x_h"] * t_h, scalar), k.load(w + job["w_h"] * t_h, scalar)
-                total.set(k.muladd(pixel, weight, total.get()))
+    def weight(self, p, m, t_h):
+        """A weight spread over a vector."""
+        job = self.job
+        there = self.w + job[f"first_{p}"] + job["w_w"] * m + job["w_h"] * t_h
+        return self.k.splat(self.k.load(there, self.vector.scalar), self.vector)
 
-            with k.when(k.iand(k.less(-1, source), source < job["in_cols"])):
-                self.taps.down(product)
 
-        self.taps.across(p, column)
+class _Loops(_Taps):
+    """Any number of taps."""
 
-    def interior(self, first, last):
-        """Columns first..last-1, which have all their taps: several vectors at a time, or one, or a part of one."""
-        k, lanes, wide = self.k, self.vector.lanes, ACROSS[self.s] * self.vector.lanes
-        count = last - first
-        in_wide, in_one = k.less(wide - 1, count), k.less(lanes - 1, count)
-        with k.loop(first, k.choose(in_wide, last, first), wide) as j:
-            self.columns(k.opaque(k.imin(j, last - wide)), ACROSS[self.s])
-        with k.loop(first, k.choose(in_wide, first, k.choose(in_one, last, first)), lanes) as j:
-            self.columns(k.opaque(k.imin(j, last - lanes)), 1)
-        with k.when(k.iand(k.less(0, count), count < lanes)):
-            self.columns(first, 1, count)
+    def each(self, p, do):
+        k = self.k
+        with k.loop(0, self.job[f"n_{p}"]) as m, k.loop(0, self.job["n_h"]) as t_h:
+            m, t_h = k.opaque(m), k.opaque(t_h)
+            do(m, t_h, self.offset(p, m), self.weight(p, m, t_h))
 
-    def columns(self, j, nv, count=None):
-        """nv vectors of columns from j on, or `count` columns of one."""
-        k, s, vector = self.k, self.s, self.vector
-        mask = None if count is None else k.first(count, vector)
-        bias = k.splat(self.bias, vector)
-        sums = [[k.variable(bias) for _ in range(nv)] for _ in range(s)]
+
+class _Written(_Taps):
+    """So many taps, written out. Their weights stay in registers if these do."""
+
+    def __init__(self, k, job, vector, s, n_h, counts):
+        super().__init__(k, job, vector, s)
+        self.n_h, self.counts = n_h, counts
+        self.kept = {}
+
+    def before_groups(self, rows):
+        columns = [(p, m) for p, count in enumerate(self.counts) for m in range(count)]
+        self.first = {column: rows.inside(self.offset(*column)) for column in columns}
+        self.last = {column: rows.inside(rows.last + self.offset(*column)) for column in columns}
+
+    def before_rows(self, w, registers):
+        super().before_rows(w, registers)
+        keys = [(p, m, t_h) for p, count in enumerate(self.counts) for m in range(count) for t_h in range(self.n_h)]
+        if len(keys) + self.s * ACROSS[self.s] + 3 <= registers:
+            self.kept = {key: self.weight(*key) for key in keys}
+
+    def each(self, p, do):
+        for m in range(self.counts[p]):
+            for t_h in range(self.n_h):
+                key = p, m, t_h
+                do(m, t_h, self.offset(p, m), self.kept[key] if key in self.kept else self.weight(*key))
+
+
+class _Tile:
+    """Some vectors of columns of one row."""
+
+    def __init__(self, rows, x, y, bias, taps):
+        self.rows, self.x, self.y, self.bias, self.taps = rows, x, y, bias, taps
+
+    def run(self, j, nv, inside, left=None):
+        """nv vectors from column j on; `inside` gives masks, and `left` is how many outputs there are still."""
+        rows = self.rows
+        k, vector, s = rows.k, rows.vector, rows.s
+        sums = [[k.variable(self.bias) for _ in range(nv)] for _ in range(s)]
         here = self.x + j * vector.scalar.size
         for p, row in enumerate(sums):
-            self.products(here, p, row, mask)
+            self.products(here, j, p, row, inside)
         out = self.y + j * (s * vector.scalar.size)
         if nv > 1:
-            ahead = out + self.job["y_row"] * AHEAD
+            ahead = out + rows.job["y_row"] * AHEAD
             for line in range(0, nv * s * vector.size, CACHE_LINE):
                 k.prefetch(ahead + line, write=True)
         for v in range(nv):
             for q, line in enumerate(interleaved(k, [row[v].get() for row in sums])):
-                inside = None if count is None else k.first(count * s - q * vector.lanes, vector)
-                k.store(line, out + (v * s + q) * vector.size, inside)
+                mask = None if left is None else k.first(left - q * vector.lanes, vector)
+                k.store(line, out + (v * s + q) * vector.size, mask)
 
-    def products(self, here, p, row, mask):
+    def products(self, here, j, p, row, inside):
         """Add all the products of phase p to its sums."""
-        k, job, vector, taps = self.k, self.job, self.vector, self.taps
+        k, vector = self.rows.k, self.rows.vector
 
-        def column(offset, w, m):
-            x = here + offset * vector.scalar.size
+        def product(m, t_h, offset, weight):
+            mask = None
+            if inside is not None:
+                mask = inside[p, m] if isinstance(inside, dict) else inside(j + offset)
+            x = here + offset * vector.scalar.size + self.rows.job["x_h"] * t_h
+            for v, variable in enumerate(row):
+                old = variable.get()
+                new = k.muladd(weight, k.load(x + v * vector.size, vector, mask), old)
+                variable.set(new if mask is None else k.blend(mask, new, old))
 
-            def product(t_h):
-                kept = taps.weights.get((p, m, t_h))
-                weight = kept.get() if kept else taps.spread(w, t_h)
-                for v, variable in enumerate(row):
-                    pixels = k.load(x + job["x_h"] * t_h + v * vector.size, vector, mask)
-                    variable.set(k.muladd(weight, pixels, variable.get()))
+        self.taps.each(p, product)
 
-            taps.down(product)
 
-        taps.across(p, column)
+def quotient(k, a, s):
+    """a // s for a from 0 to 2**31 - 1."""
+    if s == 3:
+        return k.shift_right(a * -(-(1 << 32) // 3), 32)
+    return k.shift_right(a, s.bit_length() - 1)
 
 
 def interleaved(k, lines):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..geometry import ceil_div
-from ..kernels import correlate, depthwise, gemm, planes, strips
+from ..kernels import columns, correlate, depthwise, gemm, planes, strips
 from .kernel import isa, made
 
 
@@ -18,7 +18,7 @@ def planes_macs(job, lanes, elem, mr, s, nv, pixels):
     return job["groups"] * vectors * lanes * mr * job["n_h"] * taps * job["c"]
 
 
-def strips_macs(job, lanes, elem, s):
+def strips_macs(job, lanes, elem, s, *taps):
     vectors = job["n"] * job["rows"] * ceil_div(ceil_div(job["out_cols"], s), lanes)
     return job["groups"] * vectors * lanes * job["n_h"] * sum(job[f"n_{p}"] for p in range(s))
 
@@ -26,6 +26,10 @@ def strips_macs(job, lanes, elem, s):
 def depthwise_macs(job, lanes, elem, mr):
     pixels = ceil_div(job["n"] * job["rows"] * job["cols"], mr) * mr
     return pixels * ceil_div(job["columns"], lanes) * lanes * job["n_h"] * job["n_w"]
+
+
+def columns_macs(job, lanes, elem, mr, nc):
+    return job["pixels"] * job["pieces"] * ceil_div(job["count"], lanes) * lanes * job["c"]
 
 
 def correlate_macs(job, lanes, elem, mr, nv):
@@ -37,8 +41,9 @@ def correlate_macs(job, lanes, elem, mr, nv):
 COUNTED = {
     gemm.gemm: (lambda *_: gemm.WORDS, gemm_macs),
     planes.planes: (lambda elem, mr, s, nv, pixels: planes.NAMES[s], planes_macs),
-    strips.strips: (lambda elem, s: strips.words(s), strips_macs),
+    strips.strips: (lambda elem, s, *taps: strips.words(s), strips_macs),
     depthwise.depthwise: (lambda *_: depthwise.WORDS, depthwise_macs),
+    columns.columns: (lambda *_: columns.WORDS, columns_macs),
     correlate.correlate: (lambda *_: correlate.WORDS, correlate_macs),
 }
 

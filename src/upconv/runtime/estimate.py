@@ -62,7 +62,7 @@ def _products(problem, mode, merged, bands):
         for cols_count, taps_w in segments[1]:
             products = taps_h * taps_w * (1 if mode is Channels else c_src)
             shape = max(1, g.n * rows_count // here), cols_count
-            for tiles, vectors, loads, kernel in _tiles(mode, shape, g.groups, c_dst * merged, lanes):
+            for tiles, vectors, loads, kernel in _tiles(mode, shape, g.groups, c_dst * merged, merged, lanes):
                 work[kernel] += here * tiles * vectors * products
                 work["loads"] += here * tiles * loads * products
                 work["jobs"] += here
@@ -81,14 +81,15 @@ def _walk(axis, forward, merged):
     return [(segment.count, len(segment.taps)) for segment in found]
 
 
-def _tiles(mode, shape, groups, channels, lanes):
+def _tiles(mode, shape, groups, channels, merged, lanes):
     """(tiles, vectors of a tile, unaligned loads for each product, kernel) of every block of channels of a segment."""
     pixels, registers = shape[0] * shape[1], isa().registers
     if mode is Channels:
         mr = mode.TILES[registers]
         yield ceil_div(pixels, mr) * ceil_div(groups, lanes), mr, mr, "rows"
         return
-    for _, wide in mode.blocks(channels, lanes):
+    blocks = mode.merged_blocks(channels // merged, merged, lanes) if merged > 1 else mode.blocks(channels, lanes)
+    for _, wide in blocks:
         mr = mode.TILES[registers][wide]
         yield groups * ceil_div(pixels, mr), mr * wide, 0, "gemm"
 
@@ -113,6 +114,16 @@ def _plane_products(problem, mode, bands):
             work["places"] += vectors * len(blocks)
             work["jobs"] += here * (1 if mode.depthwise else len(blocks))
     return work
+
+
+@lru_cache(maxsize=512)
+def columns(problem):
+    """The work of a forward pass that reads its weight once and in place, as `gather` gives it."""
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    pixels = g.n * g.h.n * g.w.n
+    sums = ceil_div(math.prod(g.weight_shape[1:]), lanes) * pixels
+    weight = math.prod(g.weight_shape) * problem.itemsize
+    return {"gemm": sums * g.c_in, "rows": sums, "jobs": 1, "packed": weight, "bytes": problem.bytes, "calls": 1}
 
 
 @lru_cache(maxsize=512)

@@ -71,7 +71,9 @@ class Program:
             Stage(whole.words, whole.bases, whole.units, whole.starts[first : end + 1])
             for first, end in itertools.pairwise([0, *ends])
         ]
-        self.words, self.bases = (np.array(rows, np.int64).reshape(-1, ROW_WORDS) for rows in (whole.words, whole.bases))
+        self.words, self.bases = (
+            np.array(rows, np.int64).reshape(-1, ROW_WORDS) for rows in (whole.words, whole.bases)
+        )
         self.units = np.array(whole.units, np.int64).reshape(-1, UNIT_WORDS)
         self.addresses = [address(array) for array in (self.words, self.bases, self.units)]
         self._frames = {}
@@ -167,7 +169,11 @@ def run(program, x, y, w, bias):
     if SUMS in program.sizes:
         np.asarray(lease)[offsets[SUMS - PANELS] :][: program.sizes[SUMS]] = 0
     bases = [
-        (NOTHING, *operands, *(lease.address + offset + slot * step for offset, step in zip(offsets, steps, strict=True)))
+        (
+            NOTHING,
+            *operands,
+            *(lease.address + offset + slot * step for offset, step in zip(offsets, steps, strict=True)),
+        )
         for slot in range(slots)
     ]
     if threads == 1:

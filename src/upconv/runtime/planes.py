@@ -19,6 +19,8 @@ CHANNELS = {32: {1: 4, 2: 4, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
 # Channels that lie a multiple of so many bytes apart share a few sets of the first-level cache.
 CROWDING = 2048
 FEW_WAYS = 12
+# More taps of a plane are loops.
+WRITTEN_TAPS = 16
 NO_TAPS = range(0)
 
 
@@ -198,7 +200,7 @@ def _row_jobs(scheduler, n, h, row, x, y):
     if scheduler.mode.depthwise:
         yield common | {
             "words": strips.words(s),
-            "entry": entry(strips.strips, scheduler.elem, s),
+            "entry": entry(strips.strips, scheduler.elem, s, *_written(len(h.taps), row.whole)),
             "y": (y.base, at),
             "w": (W, w_start),
             "bias": (BIAS, 0),
@@ -222,6 +224,12 @@ def _row_jobs(scheduler, n, h, row, x, y):
             **{f"shared_{p}": taps.start * step_w for p, taps in enumerate(row.shared)},
             **_own(row.own, step_w),
         }
+
+
+def _written(n_h, taps):
+    """The numbers of taps that a kernel is made for, if they are few."""
+    counts = tuple(len(each.taps) for each in taps)
+    return (n_h, counts) if n_h * sum(counts) <= WRITTEN_TAPS else ()
 
 
 def _own(taps, step_w):

@@ -40,6 +40,14 @@ class Pixels:
         wide = [vectors // count + (number < vectors % count) for number in range(count)]
         return [(sum(wide[:number]) * lanes, wide[number]) for number in range(count)]
 
+    @classmethod
+    def merged_blocks(cls, channels, phases, lanes):
+        """(first column, vectors) of each block of whole phases, of so many channels each; none if they are too wide."""
+        most = max(cls.TILES[isa().registers]) * lanes // channels
+        count = -(-phases // most) if most else 0
+        cuts = [phases * number // count for number in range(count + 1)] if count else []
+        return [(start * channels, -(-(end - start) * channels // lanes)) for start, end in itertools.pairwise(cuts)]
+
 
 class Planes:
     """Columns of a row along the vector: blocks of a few channels, the weight as it is; see `planes`."""
@@ -72,7 +80,7 @@ class Channels:
         return [(0, 1)]
 
 
-MODES = {"pixels": Pixels, "planes": Planes, "channels": Channels, "strips": Strips}
+MODES = {"pixels": Pixels, "planes": Planes, "channels": Channels, "strips": Strips, "columns": Pixels}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,10 @@ class Scheduler:
         self.w, self.w_group, self.w_taps = w, w[0] * per_in, w[2:]
         # Where this part of the problem begins in the weight and in the bias.
         self.w_at = self.bias_at = 0
-        self.blocks = mode.blocks(self.c_dst * merged, self.lanes)
+        blocks = partial(mode.merged_blocks, self.c_dst, merged) if merged > 1 else partial(mode.blocks, self.c_dst)
+        self.blocks = blocks(self.lanes)
+        starts = [start for start, _ in self.blocks]
+        self.columns = [end - start for start, end in itertools.pairwise([*starts, self.c_dst * merged])]
         self.band_bytes = {X_BAND: 0, Y_BAND: 0}
         # Panels of the packed weight: bytes of one tap of a block, and where a block begins in units of a tap.
         self.tap_bytes = self._tap_bytes()
@@ -142,13 +153,13 @@ class Scheduler:
 
     def program(self, seconds, share=1):
         """The jobs, or None if the weight must be made dense first; `share` bands at least for the threads' sake."""
-        packing = [] if self.merged > 1 or not self.mode.pixels else self._packing()
+        packing = self._packing() if self.mode.pixels else stage([])
         if packing is None:
             return None
         if self._is_weighty(seconds):
             return self._by_blocks(seconds)
-        panels = 0 if self.merged > 1 or not self.mode.pixels else self._panel(self.g.groups, 0)
-        stages = stage(packing), join(self._bands(share))
+        panels = self._panel(self.g.groups, 0) if self.mode.pixels else 0
+        stages = packing, join(self._bands(share))
         return Program(stages, {PANELS: panels, **self.band_bytes}, seconds)
 
     def _bands(self, share=1):
@@ -184,7 +195,7 @@ class Scheduler:
         for group in range(self.g.groups):
             for start, wide in self.blocks:
                 part = self._narrowed(group, start, min(wide * self.lanes, self.c_dst - start))
-                stages.append(in_turn([stage(part._packing()), *part._bands()]))
+                stages.append(in_turn([part._packing(), *part._bands()]))
                 sizes = {PANELS: part._panel(1, 0), **part.band_bytes}
                 scratch = {base: max(scratch[base], sizes[base]) for base in scratch}
         return Program((join(stages),), scratch, seconds, shared=())
@@ -253,9 +264,8 @@ class Scheduler:
     def _kept_blocks(self, first_phase, end_phase):
         """(block, first column, end) of the blocks of channels that belong to the phases."""
         first, end = first_phase * self.c_dst, end_phase * self.c_dst
-        for block, (start, wide) in enumerate(self.blocks):
-            width = wide * self.lanes
-            low, high = max(0, first - start), min(width, end - start)
+        for block, (start, _) in enumerate(self.blocks):
+            low, high = max(0, first - start), min(self.columns[block], end - start)
             if low < high:
                 yield block, low, high
 
@@ -299,12 +309,12 @@ class Scheduler:
 
     def _pixels(self, h, w, x, block, wide):
         per_tap = self.tap_bytes[block]
-        # A merged kernel has one tap for every s, and its panels come packed.
-        base, across = (W, self.g.w.k // self.merged) if self.merged > 1 else (PANELS, self.g.w.k)
+        # A merged kernel has one tap for every s.
+        across = self.g.w.k // self.merged
         return {
             "words": gemm.WORDS,
             "entry": entry(gemm.gemm, self.elem, self.mode.TILES[isa().registers][wide], wide),
-            **walk_taps(base, self._panel(0, block), h, w, across * per_tap, per_tap),
+            **walk_taps(PANELS, self._panel(0, block), h, w, across * per_tap, per_tap),
             "w_g": self._panel(1, 0),
             "x_col": w.source_step * x.at.w,
         }
@@ -319,31 +329,101 @@ class Scheduler:
 
     def _tap_bytes(self):
         """One tap of each block, which is so many vectors wide."""
-        stagger = STAGGER if self.merged == 1 else 0
-        return [self.c_src * wide * self.lanes * self.size + stagger for _, wide in self.blocks]
+        return [self.c_src * wide * self.lanes * self.size + STAGGER for _, wide in self.blocks]
 
     def _panel_bytes(self):
         """One tap of all channels, each with a kernel of its own."""
         return -(-self.g.groups // self.lanes) * self.lanes * self.size
 
     def _packing(self):
-        """The jobs that pack the weight, or None if it must be made dense before."""
+        """The Stage that packs the weight, or None if it must be made dense before."""
         size, (step_h, step_w) = self.size, self.w_taps
         k_h, k_w = self.g.h.k, self.g.w.k
         if self.mode is Channels:
-            return [self._turn_channels()] if step_w == size and (k_h == 1 or step_h == k_w * size) else None
+            dense = step_w == size and (k_h == 1 or step_h == k_w * size)
+            return stage([self._turn_channels()]) if dense else None
+        if self.merged > 1:
+            return self._merging()
         if self.w_dst == size or self.c_dst == 1:
             make = self._copy_panel
         elif (k_w == 1 or step_w == size) and (k_h == 1 or step_h == k_w * size):
             make = self._turn_panel
         else:
             return None
-        return [
+        return stage(
             job
             for group in range(self.g.groups)
             for block in range(len(self.blocks))
             for job in make(group, block, *self.blocks[block])
+        )
+
+    def _merging(self):
+        """The same for merged phases, whose columns are (phase, channel): s taps of a row for each column of inputs."""
+        size, line = self.size, self.c_dst * self.merged * self.size
+        _, step_w = self.w_taps
+        places = [(t_h, t_w) for t_h in range(self.g.h.k) for t_w in range(self.panel_taps // self.g.h.k)]
+        if step_w == self.c_dst * size and (self.w_dst == size or self.c_dst == 1):
+            return stage(
+                self._copy_columns(t_h, t_w, block, W, self._merged_taps(t_h, t_w), self.w_src)
+                for t_h, t_w in places
+                for block in range(len(self.blocks))
+            )
+        if step_w != size:
+            return None
+        # They lie as (channel, phase): turned first, then shared out to the blocks.
+        self.band_bytes[X_BAND] = self.c_src * line
+        units = [
+            in_turn(
+                [
+                    stage([self._turn_columns(t_h, t_w)]),
+                    stage(self._copy_columns(t_h, t_w, block, X_BAND, 0, line) for block in range(len(self.blocks))),
+                ]
+            )
+            for t_h, t_w in places
         ]
+        return join(units)
+
+    def _merged_taps(self, t_h, t_w):
+        """Where the s taps lie in the weight."""
+        step_h, step_w = self.w_taps
+        return t_h * step_h + t_w * self.merged * step_w
+
+    def _turn_columns(self, t_h, t_w):
+        return {
+            "words": transpose.WORDS,
+            "entry": entry(transpose.transpose, self.elem),
+            "src": (W, self._merged_taps(t_h, t_w)),
+            "dst": (X_BAND, 0),
+            "n": self.c_src,
+            "src_n": self.w_src,
+            "dst_n": self.c_dst * self.merged * self.size,
+            "m": 1,
+            "src_m": 0,
+            "dst_m": 0,
+            "rows": self.c_dst,
+            "src_row": self.w_dst,
+            "cols": self.merged,
+            "dst_col": self.c_dst * self.size,
+            "pad": self.c_dst,
+        }
+
+    def _copy_columns(self, t_h, t_w, block, base, offset, step):
+        start, wide = self.blocks[block]
+        per_row = self.panel_taps // self.g.h.k
+        return {
+            "words": copy.WORDS,
+            "entry": entry(copy.copy, self.elem),
+            "src": (base, offset + start * self.size),
+            "dst": (PANELS, self._panel(0, block) + (t_h * per_row + t_w) * self.tap_bytes[block]),
+            "n": 1,
+            "src_n": 0,
+            "dst_n": 0,
+            "m": self.c_src,
+            "src_m": step,
+            "dst_m": wide * self.lanes * self.size,
+            "count": self.columns[block],
+            "pad": wide * self.lanes,
+        }
 
     def _turn_panel(self, group, block, start, wide):
         """Taps consecutive: turn (channels, taps) for each source channel."""

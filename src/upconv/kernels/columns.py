@@ -1,0 +1,90 @@
+"""The product of few pixels with a weight that is read once, as it lies: one sum for each pixel and column of the weight.
+
+    y[p, v]  =  sum over c of  x[p, c] * w[c, v]
+
+    x   `pixels` of them, `x_p` apart, the channels consecutive
+    w   rows `w_c` apart, each `pieces` runs of `count` consecutive columns, `w_piece` apart
+    y   for each pixel the same runs, each filled up to whole vectors
+
+The rows are taken a few at a time, so that a layer of many channels reads memory in long runs and at its pace; the sums
+of those few are made in registers and added to y, which stays in the cache. So no long sum is ever made at once.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+
+WORDS = "entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split()
+POINTERS = {"x", "w", "y"}
+
+
+def columns(isa: Isa, elem, mr, nc):
+    """The kernel for mr pixels by nc rows of the weight at a time."""
+    k = Builder(f"columns_{elem}_{mr}x{nc}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    zero = k.zero(vector)
+    with k.loop(0, job["pixels"]) as p, k.loop(0, job["pieces"]) as piece:
+        with k.loop(0, job["count"], vector.lanes) as v:
+            k.store(zero, job["y"] + p * job["y_p"] + piece * job["y_piece"] + v * vector.scalar.size)
+    block = _Block(k, job, vector)
+    whole = _floor(k, job["c"], nc)
+    with k.loop(0, whole, nc) as c:
+        block.pixels(c, mr, nc)
+    with k.loop(whole, job["c"]) as c:
+        block.pixels(c, mr, 1)
+    return k
+
+
+def _floor(k, a, step):
+    """The largest multiple of a step that is at most a."""
+    last = k.variable(0, I64)
+    with k.loop(0, a - (step - 1), step) as start:
+        last.set(start + step)
+    return last.get()
+
+
+class _Block:
+    """A few rows of the weight with all pixels."""
+
+    def __init__(self, k, job, vector):
+        self.k, self.job, self.vector = k, job, vector
+
+    def pixels(self, c, mr, nc):
+        """Rows c to c + nc - 1 with all pixels, mr at a time while there are as many."""
+        k, pixels = self.k, self.job["pixels"]
+        whole = _floor(k, pixels, mr) if mr > 1 else pixels
+        with k.loop(0, whole, mr) as first:
+            self.tile(c, first, mr, nc)
+        if mr > 1:
+            with k.loop(whole, pixels) as first:
+                self.tile(c, first, 1, nc)
+
+    def tile(self, c, first, mr, nc):
+        k, job, vector = self.k, self.job, self.vector
+        size = vector.scalar.size
+        x = [job["x"] + (first + p) * job["x_p"] + c * size for p in range(mr)]
+        factors = [[k.splat(k.load(pointer + u * size, vector.scalar), vector) for u in range(nc)] for pointer in x]
+        w, y = job["w"] + c * job["w_c"], job["y"] + first * job["y_p"]
+        rest = k.iand(job["count"], vector.lanes - 1)
+        with k.loop(0, job["pieces"]) as piece:
+            rows, sums = w + piece * job["w_piece"], y + piece * job["y_piece"]
+            with k.loop(0, job["count"] - rest, vector.lanes) as v:
+                self.products(rows + v * size, sums + v * size, factors, None)
+            with k.when(k.less(0, rest)):
+                at = (job["count"] - rest) * size
+                self.products(rows + at, sums + at, factors, k.first(rest, vector))
+
+    def products(self, w, y, factors, mask):
+        """Add nc products to the sums of mr pixels in one vector of columns."""
+        k, job, vector = self.k, self.job, self.vector
+        nc = len(factors[0])
+        panel = [k.load(w + job["w_c"] * u, vector, mask) for u in range(nc)]
+        for u in range(nc):
+            # The rows that come next, each in the place of one of these.
+            k.prefetch(w + job["w_c"] * (u + nc))
+        for p, row in enumerate(factors):
+            total = k.mul(row[0], panel[0])
+            for value, part in zip(row[1:], panel[1:], strict=True):
+                total = k.muladd(value, part, total)
+            there = y + job["y_p"] * p
+            k.store(k.add(total, k.load(there, vector)), there)
