@@ -15,7 +15,7 @@ from upconv.bench.probe import fma_chains, fma_flops
 from upconv.kernels import gemm
 from upconv.runtime import jobs
 from upconv.runtime.kernel import isa, linked
-from upconv.runtime.schedule import Pixels
+from upconv.schedule.modes import Pixels
 
 PIXELS, CHANNELS, ROUNDS, CALLS = 960, 256, 31, 20
 

@@ -1,6 +1,6 @@
 """A machine is a row of numbers, one for each instruction set: what it does in a second, for predictions.
 
-A prediction is a sum of amounts of work (`runtime.estimate`) over these rates. It has to be right within a factor of
+A prediction is a sum of amounts of work (`schedule.estimate`) over these rates. It has to be right within a factor of
 two, so that algorithms are put in the right order and short calls are told from long ones; it is never a measurement of
 the day, because the same problem must always be computed in the same way. `benchmarks/fit_machine.py` makes a row.
 """

@@ -8,8 +8,8 @@ import upconv
 from upconv.algorithms import phase_gemm, phase_matmul
 from upconv.geometry import Axis, Geometry
 from upconv.problem import OPERATIONS, Problem
-from upconv.runtime import adapt
 from upconv.runtime.kernel import usable
+from upconv.schedule import adapt
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 

@@ -13,13 +13,13 @@ from compare import check, suite
 from fresh import fresh
 
 from upconv import arguments
-from upconv.algorithms import phase_gemm
 from upconv.codegen.lang import Builder
 from upconv.kernels import copy, correlate, depthwise, gemm, planes, strips, transpose
 from upconv.problem import OPERATIONS
-from upconv.runtime import adapt, bands, correlation, jobs, schedule
-from upconv.runtime import planes as plane_jobs
+from upconv.runtime import jobs
 from upconv.runtime.jobs import X_BAND
+from upconv.schedule import adapt, bands, columns, correlation, gather, packing
+from upconv.schedule import planes as plane_jobs
 
 # What the small suite lacks: many channels, sums that are cut, several bands, depthwise, merged phases.
 MORE = (
@@ -93,12 +93,13 @@ def table(kernel, change):
     """Every job of a kernel passes through `change`, which alters it in place."""
 
     def stage(table_rows):
+        table_rows = list(table_rows)
         for row in table_rows:
             if is_of(row, kernel):
                 change(row)
         return jobs.stage(table_rows)
 
-    return [(schedule, "stage", stage), (correlation, "stage", stage)]
+    return [(module, "stage", stage) for module in (gather, packing, columns, correlation)]
 
 
 def is_of(row, kernel):
@@ -155,7 +156,7 @@ def band_off_by_a_row():
         values = {name: getattr(band, name) for name in band.__dataclass_fields__}
         return type(band)(**values | {"src_row": max(0, band.src_row - 1)})
 
-    return [(schedule, "bands", wrong)]
+    return [(gather, "bands", wrong)]
 
 
 def last_band_forgotten():
@@ -163,7 +164,7 @@ def last_band_forgotten():
         every = list(bands.bands(*args))
         return every[:-1] or every
 
-    return [(schedule, "bands", wrong)]
+    return [(gather, "bands", wrong)]
 
 
 def bias_off_by_a_lane():
@@ -175,12 +176,12 @@ def bias_off_by_a_lane():
 
 
 def merged_taps_reversed():
-    right = schedule.Scheduler._merged_taps
+    right = packing.Panels._phases
 
     def wrong(self, t_h, t_w):
-        return right(self, t_h, self.panel_taps // self.g.h.k - 1 - t_w)
+        return right(self, t_h, self.k_w - 1 - t_w)
 
-    return [(schedule.Scheduler, "_merged_taps", wrong)]
+    return [(packing.Panels, "_phases", wrong)]
 
 
 def imaginary_sign_lost():
@@ -252,6 +253,6 @@ def test_without_a_mutant_everything_passes(setting):
 
 def test_nothing_of_a_mutant_is_left():
     """After all of them, with the kernels and constants of everybody else."""
-    assert schedule.stage is jobs.stage
+    assert gather.stage is packing.stage is jobs.stage
     assert gemm.Builder is planes.Builder is Builder
     everything()

@@ -10,8 +10,9 @@ from fresh import fresh
 
 from upconv.algorithms import phase_gemm
 from upconv.problem import OPERATIONS, Problem
-from upconv.runtime import bands, correlation, jobs, pool, schedule
+from upconv.runtime import jobs, pool
 from upconv.runtime.memory import poisoned
+from upconv.schedule import bands, correlation, gather
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -74,7 +75,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_part, cu
 def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut, monkeypatch):
     """The way of weights that leave the cache, forced on small ones."""
     pool.set_num_threads(threads)
-    used, by_blocks = [], schedule.Scheduler._by_blocks
+    used, by_blocks = [], gather.Scheduler._by_blocks
 
     def watched(*args):
         used.append(args)
@@ -85,8 +86,8 @@ def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut
         pair, results = operands(operation, case.arrays(dtype, layout)), []
         for least in (1 << 40, 0):
             with fresh(), monkeypatch.context() as patch:
-                patch.setattr(schedule, "WEIGHTY_BYTES", least)
-                patch.setattr(schedule.Scheduler, "_by_blocks", watched)
+                patch.setattr(gather, "WEIGHTY_BYTES", least)
+                patch.setattr(gather.Scheduler, "_by_blocks", watched)
                 results.append(computed("phase_gemm", case.geometry(), operation, dtype, layout, *pair))
         assert_same_bits(results[1], results[0])
     assert used

@@ -16,18 +16,20 @@ import numpy as np
 
 from ..machine import row
 from ..problem import Details
-from ..runtime import adapt, estimate, jobs, pool
-from ..runtime.account import account
-from ..runtime.columns import Columns, suits
-from ..runtime.correlation import TILES, Correlation
+from ..runtime import jobs, pool
 from ..runtime.kernel import isa, usable
-from ..runtime.planes import MOST_PHASES
-from ..runtime.operand import Operand, as_readable, readable
-from ..runtime.schedule import MODES, Pixels, Scheduler
+from ..schedule import adapt, estimate
+from ..schedule.account import account
+from ..schedule.columns import Columns, suits
+from ..schedule.correlation import TILES, Correlation
+from ..schedule.gather import Scheduler
+from ..schedule.modes import MODES, Pixels
+from ..schedule.operand import Operand, as_readable, readable
+from ..schedule.planes import MOST_PHASES
 
 # Results of fewer channels than this leave most lanes of `gemm` empty.
 FEW_CHANNELS = 12
-# Planes are left as they are where vectors are filled at least so far, and sums are at most so many vectors' lanes long.
+# Planes stay as they are where vectors are filled at least so far, and sums are at most so many vectors' lanes long.
 FILLED = 0.7
 LIGHT = 6
 
@@ -47,7 +49,7 @@ def machine():
 
 
 def work(problem):
-    """How much of everything a problem takes on dense operands, as `runtime.estimate` counts it."""
+    """How much of everything a problem takes on dense operands, as `schedule.estimate` counts it."""
     inner = adapt.adapted(problem)
     g, operation = inner.geometry, inner.operation
     if operation == "grad_weight":
@@ -166,7 +168,7 @@ def weight_program(problem, x, grad_y):
 def roles(operation, g, dtype, x, y):
     """(mode, merged): the roles of pixels, channels and weight for operands that lie as x and y (Operands) say.
 
-    The modes are those of `schedule.MODES`; "columns" is for weights that are large beside the map.
+    The modes are those of `schedule.modes.MODES`; "columns" is for weights that are large beside the map.
     """
     if operation == "forward" and suits(g, dtype, x):
         return "columns", 1

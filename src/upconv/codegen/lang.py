@@ -8,8 +8,6 @@ that is made once. All offsets and strides are in bytes.
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from .primitives import TABLE
-
 SIZES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
 

@@ -1,4 +1,4 @@
-"""The product of few pixels with a weight that is read once, as it lies: one sum for each pixel and column of the weight.
+"""The product of few pixels with a weight that is read once, as it lies: a sum for each pixel and column of the weight.
 
     y[p, v]  =  sum over c of  x[p, c] * w[c, v]
 
@@ -23,9 +23,8 @@ def columns(isa: Isa, elem, mr, nc):
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
     zero = k.zero(vector)
-    with k.loop(0, job["pixels"]) as p, k.loop(0, job["pieces"]) as piece:
-        with k.loop(0, job["count"], vector.lanes) as v:
-            k.store(zero, job["y"] + p * job["y_p"] + piece * job["y_piece"] + v * vector.scalar.size)
+    with k.loop(0, job["pixels"]) as p, k.loop(0, job["pieces"]) as piece, k.loop(0, job["count"], vector.lanes) as v:
+        k.store(zero, job["y"] + p * job["y_p"] + piece * job["y_piece"] + v * vector.scalar.size)
     block = _Block(k, job, vector)
     whole = _floor(k, job["c"], nc)
     with k.loop(0, whole, nc) as c:

@@ -8,9 +8,9 @@
         or, in `pixels`, all mr channels of all phases interleaved, there being no others
 
 A job is images x rows x a whole row of columns, of some groups. Columns are listed as vectors, so that a tile of `nv`
-vectors runs on over the ends of rows and images. What lies beyond a row of x does not exist: a vector at its ends reads,
-multiplies and writes under masks, whatever the weights are. The last vector of a row is shifted back to end with it
-(equal values are computed again). Taps that all phases have at the same place of x are `shared`: x is read once for
+vectors runs on over the ends of rows and images. What lies beyond a row of x does not exist: a vector at its ends
+reads, multiplies and writes under masks, whatever the weights are. The last vector of a row is shifted back to end with
+it (equal values are computed again). Taps that all phases have at the same place of x are `shared`: x is read once for
 all of them. Sums are cut as in `gemm`.
 """
 

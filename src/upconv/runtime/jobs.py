@@ -37,8 +37,8 @@ Row = ctypes.c_int64 * (WORDS + BASES)
 class Stage:
     """Jobs, the units that run them, and `starts`: the units between two of those depend on no others.
 
-    All are lists, which become arrays when a program is complete: rows of words, and of the bases that belong to them as
-    offsets in the table of addresses, in bytes; units as `kernels.execute` has them.
+    All are lists, which become arrays when a program is complete: rows of words, and of the bases that belong to them
+    (offsets in the table of addresses, in bytes); units as `kernels.execute` has them.
     """
 
     words: list

@@ -10,10 +10,11 @@ from functools import lru_cache
 from ..geometry import ceil_div
 from ..kernels.correlate import PIXELS_LISTED
 from ..phases import input_segments, live_segments
+from ..runtime.kernel import isa
 from . import planes
 from .bands import count
-from .kernel import isa
-from .schedule import Channels, merged_segments
+from .merged import merged_segments
+from .modes import Channels
 
 
 @lru_cache(maxsize=512)
@@ -22,7 +23,7 @@ def gather(problem, mode, merged):
 
     Args:
         problem: a Problem of a dtype that the kernels have.
-        mode: one of `schedule.MODES`' values.
+        mode: one of `modes.MODES`' values.
         merged: how many phases of a row are computed together.
 
     Returns:

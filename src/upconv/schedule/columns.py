@@ -1,8 +1,8 @@
 """Tables of jobs for weights that are large beside the map: every weight is read once, where it lies, for all pixels.
 
-A few pixels times a whole weight is a plain product, one sum for each pixel, tap and channel of the result; what belongs
-to the same output is then added up. Some of the sums are of no use (taps that are cut off at the borders), but nothing is
-packed, and memory is read in long runs.
+A few pixels times a whole weight is a plain product: a sum for each pixel, tap and channel of the result. What belongs
+to the same output is then added up. Some of the sums are of no use (taps that are cut off at the borders), but nothing
+is packed, and memory is read in long runs.
 """
 
 import math
@@ -10,12 +10,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..kernels import columns, depthwise, transpose
+from ..kernels import columns, depthwise
 from ..phases import has_holes, live_segments
-from .jobs import BIAS, PANELS, PLACES, X_BAND, Y_BAND, Program, W, Y, address, in_turn, join, stage
-from .kernel import entry, isa
+from ..runtime.jobs import BIAS, PANELS, PLACES, X_BAND, Y_BAND, Program, W, Y, address, in_turn, join, stage
+from ..runtime.kernel import entry, isa
+from .gather import everywhere
+from .modes import Channels
 from .operand import Operand
-from .schedule import ELEMENTS, Channels, Placed, everywhere, turn
+from .place import ELEMENTS, Placed, transposing, turn
 
 # Pixels and rows of the weight at a time, by the number of vector registers.
 TILES = {32: (4, 6), 16: (2, 5)}
@@ -103,26 +105,10 @@ class Columns:
         product = self._product(x, start, 1, 0, length, whole)
         turned = self.pixels * whole
         line = count * self.size
-        return [
-            product,
-            {
-                "words": transpose.WORDS,
-                "entry": entry(transpose.transpose, self.elem),
-                "src": (X_BAND, 0),
-                "dst": (X_BAND, turned),
-                "n": self.pixels,
-                "src_n": whole,
-                "dst_n": self.taps * line,
-                "m": 1,
-                "src_m": 0,
-                "dst_m": 0,
-                "rows": count,
-                "src_row": self.taps * self.size,
-                "cols": self.taps,
-                "dst_col": line,
-                "pad": count,
-            },
-        ], (turned, line)
+        rows, cols = (count, self.taps * self.size), (self.taps, line)
+        each = self.pixels, whole, self.taps * line
+        turn_taps = transposing(self.elem, (X_BAND, 0), (X_BAND, turned), rows, cols, n=each)
+        return [product, turn_taps], (turned, line)
 
     def _by_taps(self, x, start, count):
         """The columns of a tap are its channels."""

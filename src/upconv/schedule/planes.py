@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ..geometry import Axis
-from ..kernels import copy, planes, strips
+from ..kernels import planes, strips
 from ..phases import Segment, has_holes, input_segments, live_phases, live_segments, phases
-from .jobs import BIAS, LINE, W
-from .kernel import entry, isa
+from ..runtime.jobs import BIAS, LINE, W
+from ..runtime.kernel import entry, isa
 from .operand import Operand
+from .place import copying
 
 # Phases that are interleaved in registers; of more, each is written on its own.
 MOST_PHASES = 4
@@ -36,8 +37,8 @@ class Taps:
 class Row:
     """What one job makes of a row: `s` phases of `columns` outputs in all, from `start` on and `step` apart.
 
-    Column j of phase p is output ``start + (j*s + p) * step``. `shared` are taps that all phases have at the same places
-    of x, of which there are `count`, the first at j + a; `own` are those left to each phase, `whole` all of each.
+    Column j of phase p is output ``start + (j*s + p) * step``. `shared` are taps that all phases have at the same
+    places of x: `count` of them, the first at j + a. `own` are those left to each phase, `whole` all of each.
     """
 
     start: int
@@ -136,20 +137,14 @@ def spread(scheduler, x, shape, base):
     # Rows without a gap between them are one line.
     lines, length = (1, h * w) if x.at.h == w * size else (h, w)
     jobs = [
-        {
-            "words": copy.WORDS,
-            "entry": entry(copy.copy, scheduler.elem),
-            "src": (x.base, x.offset + image * x.at.n),
-            "dst": (base, image * mine.n),
-            "n": c,
-            "src_n": x.at.c,
-            "dst_n": mine.c,
-            "m": lines,
-            "src_m": x.at.h,
-            "dst_m": mine.h,
-            "count": length,
-            "pad": length,
-        }
+        copying(
+            scheduler.elem,
+            (x.base, x.offset + image * x.at.n),
+            (base, image * mine.n),
+            length,
+            n=(c, x.at.c, mine.c),
+            m=(lines, x.at.h, mine.h),
+        )
         for image in range(n)
     ]
     return jobs, mine, n * c * step
@@ -159,8 +154,8 @@ def products(scheduler, band, x, y):
     """The jobs of a band whose operands lie in planes.
 
     Args:
-        scheduler: the `schedule.Scheduler` that knows the operation, the weight and the mode.
-        x, y: where the band's source and result lie, as `schedule.Placed`.
+        scheduler: the `gather.Scheduler` that knows the operation, the weight and the mode.
+        x, y: where the band's source and result lie, as `place.Placed`.
     """
     forward, w = scheduler.forward, band.w
     if forward and (has_holes(band.h) or (w.s > MOST_PHASES and has_holes(w))):

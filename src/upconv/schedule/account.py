@@ -4,7 +4,7 @@ import numpy as np
 
 from ..geometry import ceil_div
 from ..kernels import columns, correlate, depthwise, gemm, planes, strips
-from .kernel import isa, made
+from ..runtime.kernel import isa, made
 
 
 def gemm_macs(job, lanes, elem, mr, nv):

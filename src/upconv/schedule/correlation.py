@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from ..kernels import correlate, transpose
+from ..kernels import correlate
+from ..runtime.jobs import PLACES, SUMS, X_BAND, Y_BAND, Program, W, X, Y, in_turn, stage
+from ..runtime.kernel import entry, isa
 from .bands import BAND_BYTES
-from .jobs import PLACES, SUMS, X_BAND, Y_BAND, Program, W, X, Y, in_turn, stage
-from .kernel import entry, isa
 from .operand import Operand
-from .schedule import ELEMENTS, Placed, turn
+from .place import ELEMENTS, Placed, transposing, turn
 
 TILES = {32: (6, 4), 16: (5, 2)}
 
@@ -83,20 +83,7 @@ class Correlation:
         """Turn the totals (groups, taps, narrow, wide) into the weight (c_in, c_out / groups, taps)."""
         g, taps = self.g, self.g.h.k * self.g.w.k
         per_out, per_in = taps * self.size, self.counts[1] * taps * self.size
-        return {
-            "words": transpose.WORDS,
-            "entry": entry(transpose.transpose, self.elem),
-            "src": (SUMS, 0),
-            "dst": (W, 0),
-            "n": g.groups,
-            "src_n": self.group_bytes,
-            "dst_n": self.counts[0] * per_in,
-            "m": self.narrow,
-            "src_m": self.row_bytes,
-            "dst_m": per_out if self.swapped else per_in,
-            "rows": taps,
-            "src_row": self.tap_bytes,
-            "cols": self.wide,
-            "dst_col": per_in if self.swapped else per_out,
-            "pad": taps,
-        }
+        wide, narrow = (per_in, per_out) if self.swapped else (per_out, per_in)
+        rows, cols = (taps, self.tap_bytes), (self.wide, wide)
+        groups, lines = (g.groups, self.group_bytes, self.counts[0] * per_in), (self.narrow, self.row_bytes, narrow)
+        return transposing(self.elem, (SUMS, 0), (W, 0), rows, cols, n=groups, m=lines)

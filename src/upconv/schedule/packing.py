@@ -1,0 +1,128 @@
+"""The packed weight: for each group, block of columns and tap, one row of whole vectors for each source channel.
+
+Where the phases of a row are merged, a column is a phase and a channel, and a tap stands for s of them.
+"""
+
+import itertools
+
+from ..runtime.jobs import PANELS, X_BAND, W, in_turn, join, stage
+from .modes import Channels
+from .place import copying, transposing
+
+# Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
+STAGGER = 64
+
+
+class Panels:
+    """Where the panels of a `gather.Scheduler` lie, and the jobs that fill them."""
+
+    def __init__(self, scheduler):
+        s = self.scheduler = scheduler
+        self.k_h, self.k_w = s.g.h.k, s.g.w.k // s.merged
+        self.taps = self.k_h * self.k_w
+        # Bytes of one tap of a block, and where a block begins in units of a tap.
+        self.tap_bytes = [s.c_src * wide * s.lanes * s.size + STAGGER for _, wide in s.blocks]
+        self.starts = [0, *itertools.accumulate(self.tap_bytes)]
+        if s.mode is Channels:
+            # One tap of all channels, each with a kernel of its own.
+            self.tap_bytes = [-(-s.g.groups // s.lanes) * s.lanes * s.size]
+
+    @property
+    def nbytes(self):
+        """Bytes of all panels."""
+        if self.scheduler.mode is Channels:
+            return self.taps * self.tap_bytes[0]
+        return self.at(self.scheduler.g.groups, 0)
+
+    def at(self, group, block):
+        """Offset of a block's panel."""
+        return self.taps * (group * self.starts[-1] + self.starts[block])
+
+    def packing(self):
+        """The Stage that packs the weight, or None if it must be made dense before."""
+        s = self.scheduler
+        step_h, step_w = s.w_taps
+        consecutive = (s.g.w.k == 1 or step_w == s.size) and (s.g.h.k == 1 or step_h == s.g.w.k * s.size)
+        if s.mode is Channels:
+            return stage([self._channels()]) if consecutive else None
+        if s.merged > 1:
+            return self._merging()
+        if s.w_dst == s.size or s.c_dst == 1:
+            make = self._copies
+        elif consecutive:
+            make = self._turns
+        else:
+            return None
+        places = itertools.product(range(s.g.groups), range(len(s.blocks)))
+        return stage(job for group, block in places for job in make(group, block))
+
+    def _channels(self):
+        """Turn (groups, taps) into a line of channels for each tap."""
+        s = self.scheduler
+        line = self.tap_bytes[0]
+        rows, cols = (s.g.groups, s.w_group), (self.taps, line)
+        return transposing(s.elem, (W, 0), (PANELS, 0), rows, cols, pad=line // s.size)
+
+    def _turns(self, group, block):
+        """Taps consecutive: turn (channels, taps) for each source channel."""
+        s = self.scheduler
+        start, wide = s.blocks[block]
+        src = W, s.w_at + group * s.w_group + start * s.w_dst
+        rows, cols = (s.columns[block], s.w_dst), (self.taps, self.tap_bytes[block])
+        each = s.c_src, s.w_src, wide * s.lanes * s.size
+        yield transposing(s.elem, src, (PANELS, self.at(group, block)), rows, cols, n=each, pad=wide * s.lanes)
+
+    def _copies(self, group, block):
+        """Channels of the result consecutive: copy them, row of taps by row of taps."""
+        s = self.scheduler
+        start, wide = s.blocks[block]
+        step_h, step_w = s.w_taps
+        for t_h in range(self.k_h):
+            src = W, s.w_at + group * s.w_group + start * s.w_dst + t_h * step_h
+            dst = PANELS, self.at(group, block) + t_h * self.k_w * self.tap_bytes[block]
+            n, m = (self.k_w, step_w, self.tap_bytes[block]), (s.c_src, s.w_src, wide * s.lanes * s.size)
+            yield copying(s.elem, src, dst, s.columns[block], n=n, m=m, pad=wide * s.lanes)
+
+    # Merged phases ---------------------------------------------------------------------------------------------------
+
+    def _merging(self):
+        s = self.scheduler
+        _, step_w = s.w_taps
+        blocks, places = range(len(s.blocks)), list(itertools.product(range(self.k_h), range(self.k_w)))
+        if step_w == s.c_dst * s.size and (s.w_dst == s.size or s.c_dst == 1):
+            lie = {place: ((W, self._phases(*place)), s.w_src) for place in places}
+            return stage(self._columns(*place, block, *lie[place]) for place in places for block in blocks)
+        if step_w != s.size:
+            return None
+        # They lie as (channel, phase): turned first, then shared out to the blocks.
+        line = s.c_dst * s.merged * s.size
+        s.band_bytes[X_BAND] = s.c_src * line
+        return join(
+            in_turn(
+                [
+                    stage([self._turned(*place, line)]),
+                    stage(self._columns(*place, block, (X_BAND, 0), line) for block in blocks),
+                ]
+            )
+            for place in places
+        )
+
+    def _phases(self, t_h, t_w):
+        """Where the s taps of a place lie in the weight."""
+        step_h, step_w = self.scheduler.w_taps
+        return t_h * step_h + t_w * self.scheduler.merged * step_w
+
+    def _turned(self, t_h, t_w, line):
+        s = self.scheduler
+        rows, cols = (s.c_dst, s.w_dst), (s.merged, s.c_dst * s.size)
+        src = W, self._phases(t_h, t_w)
+        return transposing(s.elem, src, (X_BAND, 0), rows, cols, n=(s.c_src, s.w_src, line))
+
+    def _columns(self, t_h, t_w, block, src, step):
+        """Copy the columns of a block from rows that are `step` apart."""
+        s = self.scheduler
+        start, wide = s.blocks[block]
+        base, offset = src
+        dst = PANELS, self.at(0, block) + (t_h * self.k_w + t_w) * self.tap_bytes[block]
+        rows = s.c_src, step, wide * s.lanes * s.size
+        return copying(s.elem, (base, offset + start * s.size), dst, s.columns[block], m=rows, pad=wide * s.lanes)
