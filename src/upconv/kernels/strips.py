@@ -8,8 +8,8 @@
     w    as it is: phase p has n_p taps in a row, from `first_p` on, `w_w` apart
 
 A job is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last
-vector of a row read and multiply under a mask for each tap, whatever the weights are. The last vector is shifted back to
-end with its row (equal values are computed again). With so little to do for each value moved, kernels are made for a
+vector of a row read and multiply under a mask for each tap, whatever the weights are. The last vector is shifted back
+to end with its row (equal values are computed again). With so little to do for each value moved, kernels are made for a
 number of taps, which are written out, their weights and masks found before the rows; without one, taps are loops. Sums
 are not cut, so there should be few taps.
 """

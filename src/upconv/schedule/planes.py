@@ -16,7 +16,7 @@ MOST_PHASES = 4
 # Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
 SUMS = {32: 24, 16: 11}
 ACROSS = 6
-CHANNELS = {32: {1: 4, 2: 4, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
+CHANNELS = {32: {1: 6, 2: 6, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
 # Channels that lie a multiple of so many bytes apart share a few sets of the first-level cache.
 CROWDING = 2048
 FEW_WAYS = 12
