@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -34,6 +35,9 @@ def main():
         print(f"first call, from the disk     {1e3 * processes(FIRST, os.path.join(cold, '0')):8.1f} ms")
     print(f"a call on 1x1x1x1             {1e6 * tiny():8.1f} us")
     print(f"a new width, beyond a repeat  {1e6 * new_width():8.1f} us")
+    if find_spec("torch") is not None:
+        theirs, ours = torch_layers()
+        print(f"torch's layer on 1x1x1x1      {1e6 * theirs:8.1f} us; upconv.torch's {1e6 * ours:.1f} us")
 
 
 def process(code, cache=None):
@@ -57,6 +61,23 @@ def tiny(calls=2000, rounds=7):
         return (time.perf_counter() - start) / calls
 
     return statistics.median(once() for _ in range(rounds))
+
+
+def torch_layers(calls=2000, rounds=7):
+    """Torch's layer and upconv's, without gradients, in turns."""
+    import torch
+
+    torch.set_num_threads(1)
+    x, times = torch.ones(1, 1, 1, 1), []
+    layers = torch.nn.ConvTranspose2d(1, 1, 1), upconv.torch.ConvTranspose2d(1, 1, 1)
+    with torch.no_grad():
+        for _ in range(rounds):
+            for layer in layers:
+                start = time.perf_counter()
+                for _ in range(calls):
+                    layer(x)
+                times.append((time.perf_counter() - start) / calls)
+    return statistics.median(times[::2]), statistics.median(times[1::2])
 
 
 def new_width(widths=24):

@@ -4,7 +4,11 @@
 >>> x, w = np.ones((1, 1, 4, 4)), np.ones((1, 1, 3, 3))
 >>> upconv.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1).shape
 (1, 1, 8, 8)
+
+`upconv.torch`, the front-end for PyTorch, is imported when it is first asked for.
 """
+
+from importlib import import_module
 
 from . import grad, reference
 from .errors import SettingError
@@ -26,3 +30,22 @@ __all__ = [
     "reference",
     "set_num_threads",
 ]
+
+FRONT_ENDS = ("torch",)
+
+
+def __getattr__(name):
+    if name not in FRONT_ENDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ImportError(
+            f"upconv.{name} needs {name}, which is not installed: pip install 'upconv[{name}]'", name=name
+        ) from None
+
+
+def __dir__():
+    return sorted({*globals(), *FRONT_ENDS})

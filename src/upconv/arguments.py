@@ -346,10 +346,15 @@ def parse_bias(bias, channels):
     if bias is None:
         return None
     bias = as_array(bias, "bias")
-    if bias.shape != (channels,):
-        near = "; a stride is passed as stride=" if bias.ndim == 0 else ""
-        raise SettingError(f"bias has shape {bias.shape}; it must be ({channels},), one value per output channel{near}")
+    check_bias(bias.shape, channels)
     return bias
+
+
+def check_bias(shape, channels):
+    """Refuse a bias of another shape than a vector of `channels` values."""
+    if shape != (channels,):
+        near = "" if shape else "; a stride is passed as stride="
+        raise SettingError(f"bias has shape {shape}; it must be ({channels},), one value per output channel{near}")
 
 
 def is_channels_last(array):

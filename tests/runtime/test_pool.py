@@ -378,3 +378,54 @@ def test_the_generated_code_is_made_for_both_architectures():
     assert "pause" in pool_code.text("x86_64")
     assert "aarch64.hint" in pool_code.text("aarch64")
     assert "$" not in pool_code.text("riscv64")
+
+
+class Lent:
+    """A team that runs its rows backwards on the calling thread, and remembers how many there were."""
+
+    threads = 3
+
+    def __init__(self):
+        self.calls = []
+
+    def run(self, fn, rows):
+        self.calls.append(len(rows))
+        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(fn)
+        for part in reversed(range(len(rows))):
+            function(rows.ctypes.data + part * rows.strides[0])
+
+
+@posix
+def test_a_team_that_is_lent_runs_the_rows_of_this_thread_alone():
+    lent, before = Lent(), pool.get_num_threads()
+    want = run_once([5, 6, 7, 8])
+    elsewhere = []
+
+    def work():
+        assert pool.get_num_threads() == 3
+        thread = threading.Thread(target=lambda: elsewhere.append(pool.get_num_threads()))
+        thread.start()
+        thread.join()
+        return run_once([5, 6, 7, 8])
+
+    assert pool.lend(lent, work) == want
+    assert (lent.calls, elsewhere) == ([4], [before])
+    assert pool.get_num_threads() == before
+
+
+@posix
+def test_what_is_one_part_or_brief_stays_on_the_thread_that_calls():
+    lent = Lent()
+    pool.lend(lent, run_once, [5])
+    pool.lend(lent, lambda: run_once([5, 6], brief=True))
+    lent.threads = 1
+    pool.lend(lent, run_once, [5, 6, 7])
+    assert lent.calls == []
+
+
+@posix
+def test_a_lent_team_is_given_back_after_an_error():
+    before = pool.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        pool.lend(Lent(), lambda: 1 / 0)
+    assert pool.get_num_threads() == before

@@ -1,6 +1,7 @@
 """The threads: `run` spreads the rows of a table over native threads that know nothing of Python.
 
     run(fn, rows)       fn(&rows[0]), fn(&rows[1]), ... in any order, on any thread; returns when all are done
+    lend(team, work)    the same for all calls inside `work`, on a front-end's threads instead of these
 
 The threads are made by generated code (`pool_code`), hold no Python state and never touch the interpreter, so they need
 no GIL and may be asleep, spinning or in the middle of a part when the process ends. docs/runtime.md has the protocol.
@@ -10,6 +11,7 @@ import ctypes
 import operator
 import os
 import threading
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -56,6 +58,7 @@ class State:
 
 _state = State()
 _wanted = None
+_team = ContextVar("team", default=None)
 
 
 def run(fn, rows, *, brief=False):
@@ -83,6 +86,11 @@ def run(fn, rows, *, brief=False):
     if native is None:
         return _one_by_one(fn, rows)
     helpers = min(get_num_threads(), parts) - 1
+    team = _team.get()
+    if team is not None and team.run is not None:
+        if helpers > 0 and not brief:
+            return team.run(fn, rows)
+        helpers = 0
     if helpers > state.workers:
         helpers = _hire(state, helpers)
     call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, not brief)
@@ -99,6 +107,28 @@ def run(fn, rows, *, brief=False):
         native.abandon(call)
         raise
     return None
+
+
+def lend(team, work, *operands):
+    """``work(*operands)``, during which the calls of this thread run on a team that is not the pool's.
+
+    Two libraries with a team each in one process wait for each other's threads to stop spinning, so a front-end lends
+    the team of its framework.
+
+    Args:
+        team: has `threads`, how many a call may use, and `run`, which is ``run(fn, rows)`` as above without `brief`, or
+            None to take as many threads of the pool.
+        work: what is called.
+        operands: what it is called with.
+
+    Returns:
+        What `work` returns.
+    """
+    token = _team.set(team)
+    try:
+        return work(*operands)
+    finally:
+        _team.reset(token)
 
 
 def set_num_threads(n):
@@ -133,6 +163,9 @@ def get_num_threads():
     True
     """
     global _wanted
+    team = _team.get()
+    if team is not None:
+        return team.threads
     if _wanted is None:
         _wanted = config.num_threads() or _cpus()
     return _wanted

@@ -1,0 +1,123 @@
+"""The three bilinear operations on tensors, each computed by upconv or by torch's operator.
+
+Input x, weight w and output y are the slots of one trilinear form; each operation fills one slot from the two others:
+
+    forward      x, w -> y
+    grad_input   y, w -> x
+    grad_weight  x, y -> w
+
+Nothing is conjugated here. Everything below sees no gradients: `derivatives` and `compiled` put them around it.
+"""
+
+from functools import lru_cache
+
+import torch
+
+from .. import arguments
+from ..arguments import Settings
+from ..errors import SettingError
+from ..planning import choose
+from ..problem import Problem
+from ..runtime import pool
+from . import choice
+from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, numpy_dtype, tensor
+from .team import team
+
+SLOTS = {"forward": "xwy", "grad_input": "ywx", "grad_weight": "xyw"}
+FILLING = {slots[2]: operation for operation, slots in SLOTS.items()}
+
+
+class Call:
+    """The facts of one layer on one shape: settings, sizes, dtype, and how each slot lies in memory.
+
+    `last` says of each slot whether it lies channels-last, `is_ours` whether upconv computes the forward operation. The
+    plans are kept here, never a tensor.
+    """
+
+    __slots__ = ("dtype", "geometry", "is_ours", "last", "numpy_dtype", "operations", "settings", "shapes")
+
+    def __init__(self, settings, x_shape, w_shape, dtype, last):
+        self.settings, self.dtype, self.last, self.numpy_dtype = settings, dtype, last, numpy_dtype(dtype)
+        self.geometry = settings.geometry(x_shape, w_shape)
+        self.shapes = {"x": self.geometry.input_shape, "w": self.geometry.weight_shape, "y": self.geometry.output_shape}
+        self.operations = {}
+        _, self.is_ours = self.plan("forward")
+
+    def plan(self, operation):
+        """(plan, whether it is ours to run) of one of the three operations."""
+        if operation not in self.operations:
+            layout = "nhwc" if self.last[SLOTS[operation][2]] else "nchw"
+            plan = choose(Problem(operation, self.geometry, NAMES[self.dtype], layout))
+            self.operations[operation] = plan, choice.is_ours(plan)
+        return self.operations[operation]
+
+
+# A vocoder sends a new width every time, so the cache must forget. Typed, since True equals 1 and is to be refused.
+@lru_cache(maxsize=512, typed=True)
+def call_of(stride, padding, output_padding, groups, dilation, x_shape, x_strides, w_shape, w_strides, b_shape, dtype):
+    """The Call of settings in torch's forms and of operands of these shapes, after all checks."""
+    settings = Settings.of(*parsed(stride, padding, output_padding, groups, dilation))
+    x_shape, w_shape = check_shapes(x_shape, w_shape, b_shape, settings.groups)
+    last = {"x": is_channels_last(x_shape, x_strides), "w": is_channels_last(w_shape, w_strides)}
+    return Call(settings, x_shape, w_shape, dtype, {**last, "y": last["x"] or last["w"]})
+
+
+def parsed(stride, padding, output_padding, groups, dilation):
+    """The settings of a call in torch's forms as integers and pairs of them.
+
+    Raises:
+        TypeError: for settings that are not integers.
+        SettingError: for settings that no input could make valid.
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation)
+    if isinstance(settings.padding, str) or isinstance(settings.padding[0], tuple):
+        raise SettingError(
+            f"padding is {padding!r}; for torch it must be an integer or a pair of them, at least 0 (the function of "
+            "upconv itself, for NumPy, also takes words and signed crops)"
+        )
+    return settings.stride, settings.padding, settings.output_padding, settings.groups, settings.dilation
+
+
+def contract(operation, a, b, bias, call):
+    """One operation on two plain tensors, with a bias for the forward one or None."""
+    plan, is_ours = call.plan(operation)
+    if not (has_memory(a) and has_memory(b)):
+        return theirs(operation, a, b, bias, call)
+    if is_ours:
+        return _ours(plan, a, b, bias, call)
+    is_last = plan.problem.layout == "nhwc"
+    result = theirs(operation, a, b, bias, call)
+    return result.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
+
+
+def _ours(plan, a, b, bias, call):
+    problem = plan.problem
+    out = arguments.empty(problem.result_shape, call.numpy_dtype, problem.layout)
+    pool.lend(team(), plan.run, array(a), array(b), None if bias is None else array(bias), out)
+    return tensor(out, call.dtype)
+
+
+def theirs(operation, a, b, bias, call):
+    """The same by torch's operators."""
+    if a.is_complex():
+        return _complex(operation, a, b, bias, call)
+    settings = call.settings
+    ends = settings.stride, settings.padding, settings.dilation, True, settings.output_padding, settings.groups
+    if operation == "forward":
+        return torch.ops.aten.convolution(a, b, bias, *ends)
+    # Of the slot that is wanted torch reads the shape alone.
+    wanted = a.new_empty(()).expand(call.shapes[SLOTS[operation][2]])
+    if operation == "grad_input":
+        return torch.ops.aten.convolution_backward(a, wanted, b, None, *ends, (True, False, False))[0]
+    return torch.ops.aten.convolution_backward(b, a, wanted, None, *ends, (False, True, False))[1]
+
+
+def _complex(operation, a, b, bias, call):
+    """Four real operations, since aten's convolution has no complex one."""
+
+    def part(a, b):
+        return theirs(operation, a, b, None, call)
+
+    real = part(a.real, b.real) - part(a.imag, b.imag)
+    result = torch.complex(real, part(a.real, b.imag) + part(a.imag, b.real))
+    return result if bias is None else result + bias[:, None, None]

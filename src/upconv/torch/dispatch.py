@@ -1,0 +1,113 @@
+"""Ours or torch's: the way of every call, from whatever door it comes."""
+
+import torch
+from torch.autograd import forward_ad
+
+from . import compiled
+from .contraction import call_of, contract, parsed
+from .derivatives import Contraction
+from .operands import check_dtypes, is_plain
+
+# Taken before anybody can put something else in its place.
+THEIRS = torch.nn.functional.conv_transpose2d
+FUNCTIONALIZE = torch._C._functorch.TransformType.Functionalize
+
+
+def transpose(input, weight, bias, stride, padding, output_padding, groups, dilation):
+    """`torch.nn.functional.conv_transpose2d` by upconv, or by torch where that is better or must be."""
+    settings = stride, padding, output_padding, groups, dilation
+    if torch.compiler.is_compiling():
+        result = None if torch.compiler.is_exporting() else compiled.transpose(input, weight, bias, *settings)
+        return THEIRS(input, weight, bias, *settings) if result is None else result
+    if is_covered(input, weight, bias):
+        return run(input, weight, bias, settings)
+    return THEIRS(input, weight, bias, *settings)
+
+
+def transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation):
+    """`torch.nn.functional.conv_transpose1d`, as a map of height 1."""
+    if torch.compiler.is_compiling() or not is_covered(input, weight, bias) or weight.ndim != 3:
+        return torch.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
+    settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
+    return run(input.unsqueeze(-2), weight.unsqueeze(-2), bias, settings).squeeze(-2)
+
+
+def _single(value):
+    """The number in a sequence of one; whatever else is refused as a number."""
+    return value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
+
+
+def is_covered(input, weight, bias):
+    """Whether upconv may compute with these tensors here and now; whatever traces must see torch's operator."""
+    return (
+        is_plain(input)
+        and is_plain(weight)
+        and (bias is None or is_plain(bias))
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._get_tracing_state()
+        and not (torch._C._are_functorch_transforms_active() and _is_functionalized())
+    )
+
+
+def run(input, weight, bias, settings):
+    """One transposed convolution of covered tensors, by whom its plan prefers.
+
+    Args:
+        input: (n, c_in, h, w) or (c_in, h, w).
+        weight: (c_in, c_out // groups, k_h, k_w).
+        bias: (c_out,) or None.
+        settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
+
+    Returns:
+        (n, c_out, h_out, w_out), or without n; in memory as torch's result would lie.
+
+    Raises:
+        TypeError: settings that are not integers.
+        SettingError: settings that are impossible, tensors that do not fit them or each other.
+    """
+    if input.ndim == 3:
+        return run(input.unsqueeze(0), weight, bias, settings).squeeze(0)
+    given = input, weight, bias
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        input, weight, bias = (lowered(tensor, dtype) for tensor in given)
+    call = facts(input, weight, bias, settings)
+    if not call.is_ours:
+        # As they were given, since torch's autocast remembers what it made of a weight.
+        return THEIRS(*given, *settings)
+    if is_differentiated(input, weight, bias):
+        return Contraction.apply(input, weight, bias, "forward", call)
+    return contract("forward", input, weight, bias, call)
+
+
+def facts(input, weight, bias, settings):
+    """The Call of tensors that fit each other and the settings."""
+    dtype = input.dtype
+    if weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype):
+        check_dtypes(input=input, weight=weight, bias=bias)
+    sizes = input.shape, input.stride(), weight.shape, weight.stride(), None if bias is None else bias.shape, dtype
+    try:
+        return call_of(*settings, *sizes)
+    except TypeError:
+        # Lists cannot be looked up; what is no integer is refused here.
+        return call_of(*parsed(*settings), *sizes)
+
+
+def lowered(tensor, dtype):
+    """What autocast makes of an operand: everything floating but double becomes `dtype`."""
+    if tensor is None or not tensor.is_floating_point() or tensor.dtype is torch.float64:
+        return tensor
+    return tensor.to(dtype)
+
+
+def is_differentiated(input, weight, bias):
+    """Whether anything may ask for a derivative, or sees the tensors through a transform."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    wanted = input.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    return wanted and torch.is_grad_enabled()
+
+
+def _is_functionalized():
+    return any(level.key() == FUNCTIONALIZE for level in torch._C._functorch.get_interpreter_stack())

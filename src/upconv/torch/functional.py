@@ -1,0 +1,80 @@
+"""The functions: `torch.nn.functional.conv_transpose2d` and `conv_transpose1d`, by upconv."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import BroadcastingList1, BroadcastingList2
+
+from . import dispatch
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: BroadcastingList2[int] = 1,
+    padding: BroadcastingList2[int] = 0,
+    output_padding: BroadcastingList2[int] = 0,
+    groups: int = 1,
+    dilation: BroadcastingList2[int] = 1,
+) -> Tensor:
+    """Transposed 2-D convolution, with the contract of `torch.nn.functional.conv_transpose2d`.
+
+    Args:
+        input: (n, c_in, h, w), or (c_in, h, w) without a batch.
+        weight: (c_in, c_out // groups, k_h, k_w), of the same dtype.
+        bias: (c_out,) or None.
+        stride, padding, output_padding, dilation: an int or (height, width).
+        groups: number of independent groups of channels; divides c_in.
+
+    Returns:
+        (n, c_out, h_out, w_out), unbatched if the input is; channels-last in memory if the input or the weight is.
+
+    Raises:
+        SettingError: settings or shapes that do not fit, or tensors of different dtypes (a RuntimeError and a
+            ValueError).
+        TypeError: settings that are not integers.
+
+    Tensors that are not upconv's to compute (see `upconv.torch`) get torch's operator, its refusals included.
+
+    >>> conv_transpose2d(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2), stride=2).shape
+    torch.Size([1, 1, 4, 4])
+    """
+    # TorchScript compiles the first branch alone.
+    if torch.jit.is_scripting():
+        return torch.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    else:
+        return dispatch.transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: BroadcastingList1[int] = 1,
+    padding: BroadcastingList1[int] = 0,
+    output_padding: BroadcastingList1[int] = 0,
+    groups: int = 1,
+    dilation: BroadcastingList1[int] = 1,
+) -> Tensor:
+    """Transposed 1-D convolution, with the contract of `torch.nn.functional.conv_transpose1d`: a map of height 1.
+
+    Args:
+        input: (n, c_in, length), or (c_in, length) without a batch.
+        weight: (c_in, c_out // groups, k), of the same dtype.
+        bias: (c_out,) or None.
+        stride, padding, output_padding, dilation: an int, or one in a sequence.
+        groups: number of independent groups of channels; divides c_in.
+
+    Returns:
+        (n, c_out, length_out), unbatched if the input is.
+
+    Raises:
+        SettingError, TypeError: as in `conv_transpose2d`.
+
+    >>> conv_transpose1d(torch.ones(1, 1, 4), torch.ones(1, 1, 2), stride=2).shape
+    torch.Size([1, 1, 8])
+    """
+    if torch.jit.is_scripting():
+        return torch.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    else:
+        return dispatch.transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)

@@ -1,0 +1,138 @@
+"""The layers: torch's own classes, whose forward is upconv's. Parameters, names, repr and state_dict are inherited."""
+
+import torch
+from torch import Tensor
+
+from .. import arguments
+from ..arguments import Settings
+from ..errors import SettingError
+from ..geometry import check_channels
+from . import dispatch
+from .contraction import parsed
+
+
+class ConvTranspose2d(torch.nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d`, computed by upconv; a drop-in replacement, seed for seed and key for key.
+
+    Args:
+        in_channels, out_channels: channels of the input and of the output; both divisible by `groups`.
+        kernel_size, stride, padding, output_padding, dilation: an int, or (height, width).
+        groups: independent groups of channels.
+        bias: whether there is a bias.
+        padding_mode: "zeros".
+        device, dtype: of the parameters.
+
+    Raises:
+        SettingError, TypeError: for settings that no input could make valid.
+
+    >>> layer = ConvTranspose2d(16, 33, 3, stride=2)
+    >>> layer
+    ConvTranspose2d(16, 33, kernel_size=(3, 3), stride=(2, 2))
+    >>> layer(torch.zeros(20, 16, 50, 100)).shape
+    torch.Size([20, 33, 101, 201])
+    """
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        output_padding=0,
+        groups=1,
+        bias=True,
+        dilation=1,
+        padding_mode="zeros",
+        device=None,
+        dtype=None,
+    ):
+        if padding_mode != "zeros":
+            raise SettingError(f"padding_mode is {padding_mode!r}; this layer has only 'zeros', as torch's")
+        stride, padding, output_padding, groups, dilation = parsed(stride, padding, output_padding, groups, dilation)
+        kernel_size = arguments.positive(arguments.pair(kernel_size, "kernel_size"), "kernel_size")
+        # A lazy layer learns its channels from the first input.
+        if not isinstance(self, torch.nn.modules.lazy.LazyModuleMixin):
+            check_channels(in_channels, out_channels, groups)
+        ends = groups, bias, dilation, padding_mode, device, dtype
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, output_padding, *ends)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            input: (n, in_channels, h, w), or (in_channels, h, w).
+            output_size: sizes wanted, (h_out, w_out) or with all leading ones; replaces `output_padding`.
+
+        Returns:
+            (n, out_channels, h_out, w_out), unbatched if the input is.
+
+        Raises:
+            SettingError, TypeError: as in `conv_transpose2d`.
+        """
+        # TorchScript compiles the first branch alone.
+        if torch.jit.is_scripting():
+            padding = self._output_padding(
+                input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
+            )
+            return torch.conv_transpose2d(
+                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+            )
+        else:
+            padding = self.output_padding if output_size is None else _for_size(self, input, output_size)
+            return dispatch.transpose(
+                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+            )
+
+
+class LazyConvTranspose2d(torch.nn.LazyConvTranspose2d, ConvTranspose2d):
+    """`torch.nn.LazyConvTranspose2d`: a `ConvTranspose2d` that takes `in_channels` from its first input.
+
+    >>> layer = LazyConvTranspose2d(8, 2, stride=2)
+    >>> layer(torch.zeros(1, 3, 4, 4)).shape, layer
+    (torch.Size([1, 8, 8, 8]), ConvTranspose2d(3, 8, kernel_size=(2, 2), stride=(2, 2)))
+    """
+
+    cls_to_become = ConvTranspose2d
+
+
+class ConvTranspose1d(torch.nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d`, computed by upconv as a map of height 1; arguments as there.
+
+    >>> ConvTranspose1d(4, 2, 4, stride=2, padding=1)(torch.zeros(1, 4, 10)).shape
+    torch.Size([1, 2, 20])
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            input: (n, in_channels, length), or (in_channels, length).
+            output_size: the length wanted, in a sequence, alone or with all leading sizes; replaces `output_padding`.
+
+        Returns:
+            (n, out_channels, length_out), unbatched if the input is.
+
+        Raises:
+            SettingError, TypeError: as in `conv_transpose1d`.
+        """
+        padding = self._output_padding(
+            input, output_size, self.stride, self.padding, self.kernel_size, 1, self.dilation
+        )
+        if torch.jit.is_scripting():
+            return torch.conv_transpose1d(
+                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+            )
+        else:
+            return dispatch.transpose1d(
+                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+            )
+
+
+def _for_size(layer, input, output_size):
+    """The output_padding that makes an output_size."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(input) is not torch.Tensor:
+        ends = layer.stride, layer.padding, layer.kernel_size, 2, layer.dilation
+        return layer._output_padding(input, output_size, *ends)
+    settings = Settings.of(layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+    return settings.for_output_size(output_size, tuple(input.shape), layer.kernel_size).output_padding

@@ -1,0 +1,104 @@
+"""Tensors as arrays in place, results as tensors, and what of torch's many kinds of tensors is ours to compute."""
+
+from functools import lru_cache
+from importlib.util import find_spec
+
+import torch
+
+from .. import arguments, dtypes
+from ..errors import SettingError
+
+NAMES = {
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.complex64: "complex64",
+    torch.complex128: "complex128",
+    torch.int64: "int64",
+}
+if find_spec("ml_dtypes") is None:
+    del NAMES[torch.bfloat16]
+PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+
+
+def is_plain(tensor):
+    """Whether a tensor is of a dtype of ours, dense, on the CPU, and of no class that has operators of its own."""
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.dtype in NAMES
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+    )
+
+
+def has_memory(tensor):
+    """Whether its elements lie in memory: a tensor inside a transform of torch's can be plain and yet hold none."""
+    return torch._C._has_storage(tensor)
+
+
+def array(tensor):
+    """The array that shares a plain tensor's memory, or that of its values where they are stored conjugated."""
+    if tensor.dtype is torch.bfloat16:
+        return tensor.detach().view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
+    return tensor.numpy(force=True)
+
+
+def tensor(array, dtype):
+    """The tensor that shares an array's memory; the memory goes back to upconv's list with the tensor's last view."""
+    if dtype is torch.bfloat16:
+        return torch.from_numpy(array.view("int16")).view(dtype)
+    return torch.from_numpy(array)
+
+
+@lru_cache(maxsize=8)
+def numpy_dtype(dtype):
+    """The NumPy dtype of a torch dtype of ours."""
+    return dtypes.parse(NAMES[dtype])
+
+
+def is_channels_last(shape, strides):
+    """Torch's rule on the strides of a 4-D tensor, which decides in which memory format its operators answer.
+
+    From the innermost axis outwards no stride may be below the extent of what is inside, not even that of an axis of
+    length 1, and where both orders are the same memory the answer is no. Sizes and strides may be symbolic.
+    """
+    if strides[1] == 0 or any(size == 0 for size in shape):
+        return False
+    extent = 0
+    for axis in (1, 3, 2, 0):
+        if strides[axis] < extent or (axis == 0 and extent == strides[1]):
+            return False
+        extent = strides[axis] * shape[axis]
+    return True
+
+
+def check_dtypes(**tensors):
+    """Refuse tensors of different dtypes; None is skipped. Nothing is promoted, as in torch."""
+    (first, a), *others = [(name, tensor) for name, tensor in tensors.items() if tensor is not None]
+    for name, b in others:
+        if a.dtype is not b.dtype:
+            cure = f"{name}.to({a.dtype}) does it"
+            if name != "bias":
+                cure = f"either {first}.to({b.dtype}) or {cure}"
+            raise SettingError(
+                f"{first} has dtype {_name(a)} and {name} {_name(b)}; they must agree, since nothing is "
+                f"promoted: {cure}"
+            )
+
+
+def _name(tensor):
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def check_shapes(x_shape, w_shape, b_shape, groups):
+    """The shapes of input and weight as plain tuples, after refusing what is no map, no weight, or no bias of it."""
+    x_shape, w_shape = tuple(x_shape), tuple(w_shape)
+    if len(x_shape) != 4:
+        raise SettingError(f"input has shape {x_shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
+    if len(w_shape) != 4:
+        raise SettingError(f"weight has shape {w_shape}; it must be (c_in, c_out / groups, k_h, k_w)")
+    if b_shape is not None:
+        arguments.check_bias(tuple(b_shape), w_shape[1] * groups)
+    return x_shape, w_shape

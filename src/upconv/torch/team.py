@@ -1,0 +1,101 @@
+"""PyTorch's own threads: the parts of a call run on the OpenMP team that torch's operators run on.
+
+Two pools of threads in one process fight: each keeps its threads spinning for a while after a call, on the cores that
+the other one wants. So a call from this front-end asks the OpenMP runtime that torch is linked with for the team that
+torch would use at this place, `torch.get_num_threads()` wide. Where there is no such runtime, and in the child of a
+fork, where OpenMP's threads do not exist any more, the pool of `upconv.runtime` serves with as many threads.
+"""
+
+import ctypes
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from ..runtime.kernel import link
+
+# A call's descriptor:  0 fn   1 rows   2 bytes from row to row   3 parts   16 next part, on a cache line of its own.
+WORDS = 24
+TEXT = """
+define void @upconv_team(ptr %c) nounwind {
+  %fn = load ptr, ptr %c
+  %rows.at = getelementptr i64, ptr %c, i64 1
+  %rows = load ptr, ptr %rows.at
+  %stride.at = getelementptr i64, ptr %c, i64 2
+  %stride = load i64, ptr %stride.at
+  %parts.at = getelementptr i64, ptr %c, i64 3
+  %parts = load i64, ptr %parts.at
+  %next = getelementptr i64, ptr %c, i64 16
+  br label %take
+take:
+  %part = atomicrmw add ptr %next, i64 1 monotonic
+  %there = icmp slt i64 %part, %parts
+  br i1 %there, label %run, label %none
+run:
+  %offset = mul i64 %part, %stride
+  %row = getelementptr i8, ptr %rows, i64 %offset
+  call void %fn(ptr %row)
+  br label %take
+none:
+  ret void
+}
+"""
+
+_forked = False
+
+
+class Team:
+    """So many threads of torch's, as `upconv.runtime.pool.lend` wants them."""
+
+    __slots__ = ("run", "threads")
+
+    def __init__(self, threads, run):
+        self.threads, self.run = threads, run
+
+
+def team():
+    """The team that torch would use now."""
+    return _team(torch.get_num_threads(), _forked)
+
+
+@lru_cache(maxsize=64)
+def _team(threads, forked):
+    parallel = None if forked or threads == 1 else openmp()
+    if parallel is None:
+        return Team(threads, None)
+    # Every thread of the team runs this function, which takes parts until none is left; none of them needs the GIL.
+    outlined = link("upconv_team", TEXT).address
+
+    def run(fn, rows):
+        parts, words = rows.shape
+        call = (ctypes.c_int64 * WORDS)(fn, rows.ctypes.data, 8 * words, parts)
+        # The whole team even for few parts: OpenMP ends the threads that a smaller one leaves out.
+        parallel(outlined, ctypes.addressof(call), threads, 0)
+
+    return Team(threads, run)
+
+
+@lru_cache(maxsize=1)
+def openmp():
+    """``GOMP_parallel(fn, data, threads, flags)`` of the OpenMP runtime that torch is linked with, or None.
+
+    A symbol is looked for in a library and then in those that it is linked with, so this finds torch's own runtime,
+    whichever it is and however many there are in the process.
+    """
+    try:
+        found = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so")).GOMP_parallel
+    except (OSError, AttributeError):
+        return None
+    found.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint
+    found.restype = None
+    return found
+
+
+def _forget():
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

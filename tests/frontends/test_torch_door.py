@@ -1,0 +1,74 @@
+"""`upconv.torch` as an attribute: imported when it is asked for, with a hint where torch is missing."""
+
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+from require import require
+
+torch = require("torch")
+ut = require("upconv.torch")
+
+
+def run(code):
+    done = subprocess.run([sys.executable, "-c", f"import sys\nsys.path[:0] = {sys.path!r}\n{code}"],
+                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_torch_is_imported_when_it_is_asked_for():
+    code = "import upconv\nassert 'torch' in dir(upconv)\nprint('torch' in sys.modules)\nupconv.torch.active"
+    assert run(code + "\nprint('torch' in sys.modules)").split() == ["False", "True"]
+
+
+def test_what_is_missing_is_said_with_the_cure():
+    code = """
+sys.modules["torch"] = None
+import upconv
+try:
+    upconv.torch
+except ImportError as error:
+    print(error)
+print(hasattr(upconv, "tensorflow"))
+"""
+    said = run(code)
+    assert "pip install 'upconv[torch]'" in said
+    assert said.endswith("False")
+
+
+def test_an_error_inside_torch_is_not_taken_for_its_absence():
+    code = """
+import upconv
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("no typing_extensions", name="typing_extensions")
+sys.meta_path.insert(0, Broken())
+try:
+    upconv.torch
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    assert run(code) == "typing_extensions"
+
+
+@pytest.mark.parametrize("name", ut.__all__)
+def test_every_public_name_is_explained_with_an_example(name):
+    assert ">>> " in inspect.getdoc(getattr(ut, name))
+
+
+@pytest.mark.parametrize("thing", [ut.conv_transpose2d, ut.conv_transpose1d, ut.ConvTranspose2d.forward])
+def test_whatever_takes_arguments_lists_them_and_its_result(thing):
+    text = inspect.getdoc(thing)
+    described = text.split("Args:")[1].split("Returns:")[0]
+    names = [name for name in inspect.signature(thing).parameters if name != "self"]
+    assert [name for name in names if not re.search(rf"\b{name}\b", described)] == []
+
+
+@pytest.mark.parametrize("name", ["conv_transpose2d", "conv_transpose1d"])
+def test_the_functions_take_torchs_arguments_by_name_and_place(name):
+    theirs = re.search(rf"{name}\((.*?)\)", getattr(torch.nn.functional, name).__doc__, re.S)[1]
+    assert ", ".join(inspect.signature(getattr(ut, name)).parameters) == re.sub(r"=\w+", "", theirs)

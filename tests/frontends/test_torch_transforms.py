@@ -1,0 +1,224 @@
+"""What torch does to functions: torch.func, vmap, forward mode, higher orders, autocast; the oracle is its operator."""
+
+import itertools
+
+import pytest
+from require import require
+
+import upconv
+
+torch = require("torch")
+ut = require("upconv.torch")
+choice = ut.choice
+functional_call, vmap, vjp, jvp = torch.func.functional_call, torch.func.vmap, torch.func.vjp, torch.func.jvp
+grad, hessian, jacfwd, jacrev = torch.func.grad, torch.func.hessian, torch.func.jacfwd, torch.func.jacrev
+F = torch.nn.functional
+OURS, THEIRS = ut.conv_transpose2d, F.conv_transpose2d
+SETTINGS = [
+    {},
+    {"stride": 2, "padding": 1, "output_padding": 1},
+    {"stride": (2, 3), "padding": (1, 0), "groups": 2, "dilation": (2, 1)},
+]
+
+
+def operands(groups=1, dtype=torch.float64, bias=True):
+    torch.manual_seed(7)
+    x, w = torch.randn(2, 4, 3, 4, dtype=dtype), torch.randn(4, 6 // groups, 3, 2, dtype=dtype)
+    return x, w, torch.randn(6, dtype=dtype) if bias else None
+
+
+def agree(got, want):
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(
+    "dims",
+    [d for d in itertools.product((0, 2, None), (0, 1, None), (0, None)) if any(dim is not None for dim in d)],
+    ids=str,
+)
+def test_vmap_over_any_operands(dims, settings, ours):
+    x, w, b = operands(settings.get("groups", 1))
+    tensors = [
+        t if dim is None else torch.stack([t, 2 * t, t - 1], dim) for t, dim in zip((x, w, b), dims, strict=True)
+    ]
+    got = vmap(lambda *t: OURS(*t, **settings), dims)(*tensors)
+    slices = [[t] * 3 if dim is None else t.unbind(dim) for t, dim in zip(tensors, dims, strict=True)]
+    agree(got, torch.stack([THEIRS(*each, **settings) for each in zip(*slices, strict=True)]))
+    assert len(ours) == 1
+
+
+@pytest.mark.parametrize("operation", ["grad_input", "grad_weight"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (0, 0), (2, 1)], ids=str)
+def test_vmap_over_the_gradients(dims, groups, operation, ours):
+    x, w, _ = operands(groups)
+    gy = torch.randn_like(THEIRS(x, w, stride=2, groups=groups))
+
+    def gradient(conv):
+        def of(a, b):
+            (x_, w_) = (x, b) if operation == "grad_input" else (a, w)
+            _, pull = vjp(lambda x, w: conv(x, w, stride=2, groups=groups), x_, w_)
+            return pull(a if operation == "grad_input" else b)[0 if operation == "grad_input" else 1]
+
+        return of
+
+    pair = (gy, w) if operation == "grad_input" else (x, gy)
+    tensors = [t if dim is None else torch.stack([t, t + 1], dim) for t, dim in zip(pair, dims, strict=True)]
+    agree(vmap(gradient(OURS), dims)(*tensors), vmap(gradient(THEIRS), dims)(*tensors))
+    assert {plan.problem.operation for plan in ours} >= {operation}
+
+
+def test_nested_vmap(ours):
+    x, w, _ = operands()
+    xs, ws = torch.stack([x, x + 1]), torch.stack([w, w * 2, w - 1])
+
+    def every(conv):
+        return vmap(lambda x: vmap(lambda w: conv(x, w))(ws))(xs)
+
+    agree(every(OURS), every(THEIRS))
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_forward_mode(settings, ours):
+    tensors = operands(settings.get("groups", 1))
+    tangents = [torch.randn_like(t) for t in tensors]
+    for some in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2)):
+
+        def at(conv, some=some):
+            def function(*changed):
+                full = list(tensors)
+                for place, value in zip(some, changed, strict=True):
+                    full[place] = value
+                return conv(*full, **settings)
+
+            return jvp(function, tuple(tensors[i] for i in some), tuple(tangents[i] for i in some))
+
+        agree(at(OURS), at(THEIRS))
+
+
+def test_dual_numbers(ours):
+    from torch.autograd import forward_ad
+
+    x, w, b = operands()
+    t = torch.randn_like(x)
+    results = []
+    for conv in (OURS, THEIRS):
+        with forward_ad.dual_level():
+            results.append(forward_ad.unpack_dual(conv(forward_ad.make_dual(x, t), w, b, 2)))
+    agree(results[0].tangent, results[1].tangent)
+    agree(results[0].primal, results[1].primal)
+
+
+def loss(conv, settings):
+    def of(x, w, b):
+        return conv(x, w, b, **settings).sin().square().mean()
+
+    return of
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("wanted", [0, 1, 2])
+def test_hessians(wanted, settings, ours):
+    tensors = operands(settings.get("groups", 1))
+    tensors = tensors[0][:1, :, :2, :2], *tensors[1:]
+    agree(hessian(loss(OURS, settings), wanted)(*tensors), hessian(loss(THEIRS, settings), wanted)(*tensors))
+
+
+def test_jacobians_by_either_mode_and_per_sample_gradients(ours):
+    x, w, b = operands()
+    f, g = (lambda w, conv=conv: conv(x, w, b, 2) for conv in (OURS, THEIRS))
+    agree(jacfwd(f)(w), jacrev(g)(w))
+    agree(jacrev(f)(w), jacrev(g)(w))
+    per_sample = [
+        vmap(grad(lambda w, x, conv=conv: conv(x, w, b, 2).square().sum()), (None, 0))(w, x) for conv in (OURS, THEIRS)
+    ]
+    agree(*per_sample)
+
+
+def test_third_order(ours):
+    x, w, _ = (t if t is None else t.requires_grad_() for t in operands(bias=False))
+    results = []
+    for conv in (OURS, THEIRS):
+        y = conv(x, w, stride=2).pow(4).sum()
+        for _ in range(3):
+            (g,) = torch.autograd.grad(y, w, create_graph=True)
+            y = g.pow(2).sum()
+        results.append(g)
+    agree(*results)
+
+
+def test_complex_gradients_are_those_of_a_real_loss(ours):
+    results = []
+    for conv in (OURS, THEIRS):
+        x, w, b = (t.requires_grad_() for t in operands(dtype=torch.complex128))
+        results.append(torch.autograd.grad(conv(x.conj(), w, b, 2).abs().sum(), (x, w, b)))
+    agree(*results)
+
+
+def test_functional_call(ours):
+    layer = ut.ConvTranspose2d(4, 6, 3).double()
+    plain = torch.nn.ConvTranspose2d(4, 6, 3).double()
+    x = operands()[0]
+    values = {"weight": torch.randn(4, 6, 3, 3).double(), "bias": torch.randn(6).double()}
+
+    def of(layer):
+        return grad(lambda values: functional_call(layer, values, (x,)).square().sum())(values)
+
+    agree(of(layer), of(plain))
+    assert ours
+
+
+def test_functionalize_gets_torchs_operator(ours):
+    x, w, b = operands()
+    agree(torch.func.functionalize(OURS)(x, w, b), THEIRS(x, w, b))
+    assert not ours
+
+
+def test_a_tensor_that_escaped_from_a_transform_is_read_right(ours):
+    x, w, b = operands()
+    escaped = []
+
+    def function(x):
+        escaped.append(x)
+        return x.sum()
+
+    grad(function)(x)
+    agree(OURS(escaped[0], w, b), THEIRS(x, w, b))
+    w = w.requires_grad_()
+    agree(torch.autograd.grad(OURS(escaped[0], w, b).sum(), w), torch.autograd.grad(THEIRS(x, w, b).sum(), w))
+
+
+def test_one_gradient_alone_computes_nothing_else(ours):
+    x, w, b = operands()
+    OURS(x, w.requires_grad_(), b).sum().backward()
+    assert [plan.problem.operation for plan in ours] == ["forward", "grad_weight"]
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("is_native", [True, False])
+def test_autocast_computes_in_half_precision(half, is_native, monkeypatch, ours):
+    """float32 operands are lowered and the gradients come back in float32; double is left alone, as in torch."""
+    monkeypatch.setattr(choice, "is_ours", lambda plan: not (is_native and plan.problem.dtype in choice.HALVES))
+    x, w, b = operands(dtype=torch.float32)
+    results = []
+    for conv in (OURS, THEIRS):
+        leaves = [t.clone().requires_grad_() for t in (x, w, b)]
+        with torch.autocast("cpu", half):
+            y = conv(*leaves, 2)
+            assert conv(x.double(), w.double(), None).dtype == torch.float64
+        results.append((y, *torch.autograd.grad(y.float().square().sum(), leaves)))
+    assert results[0][0].dtype == half
+    assert [t.dtype for t in results[0][1:]] == [torch.float32] * 3
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one.float(), other.float(), rtol=5e-2, atol=2e-1)
+    assert any(plan.problem.dtype in choice.HALVES for plan in ours) is not is_native
+
+
+def test_half_precision_is_torchs_where_onednn_has_instructions():
+    for name, asked in choice.HALVES.items():
+        has = bool(getattr(torch.ops.mkldnn, asked)())
+        assert (name in choice.WITH_INSTRUCTIONS) == has
+        for groups, is_torchs in ((1, has), (4, has), (64, False)):
+            plan = upconv.plan((1, 64, 32, 32), (64, 64 // groups, 4, 4), stride=2, groups=groups, dtype=name)
+            assert any("oneDNN" in reason for reason in choice.why_torch(plan)) is is_torchs
