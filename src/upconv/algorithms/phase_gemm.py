@@ -29,8 +29,9 @@ from ..schedule.planes import MOST_PHASES
 
 # Results of fewer channels than this leave most lanes of `gemm` empty.
 FEW_CHANNELS = 12
-# Planes stay as they are where vectors are filled at least so far, and sums are at most so many vectors' lanes long.
-FILLED = 0.7
+# Planes stay as they are where vectors are filled at least so far, and sums are at most so many times the lanes long;
+# three times as long where vectors are well filled.
+FILLED, WELL_FILLED = 0.7, 0.9
 LIGHT = 6
 
 
@@ -209,8 +210,9 @@ def _mode(operation, g, merged, planes, lanes):
 def _is_light(operation, g, channels, lanes):
     """Whether turning maps of so many channels to pixels and back would cost more than better tiles save."""
     source = (g.c_in if operation == "forward" else g.c_out) // g.groups
-    columns = g.w.n
-    filled = columns >= FILLED * lanes * -(-columns // lanes)
+    filled = g.w.n / (lanes * -(-g.w.n // lanes))
+    if g.w.s > MOST_PHASES or filled < FILLED:
+        return False
     products = source * g.h.k * g.w.k / (g.h.s * g.w.s)
-    light = channels <= lanes or (channels <= 4 * lanes and products <= LIGHT * lanes)
-    return filled and light and g.w.s <= MOST_PHASES
+    few = channels <= 4 * lanes and products <= 3 * LIGHT * lanes and g.w.k >= g.w.s > 1 and filled >= WELL_FILLED
+    return few or channels <= lanes or (channels <= 8 * lanes and products <= LIGHT * lanes)

@@ -57,14 +57,13 @@ class Scheduler:
 
     def program(self, seconds, share=1):
         """The jobs, or None if the weight must be made dense first; `share` bands at least for the threads' sake."""
-        packing = self.panels.packing() if self.mode.pixels else stage([])
+        packing = self.panels.packing()
         if packing is None:
             return None
         if self._is_weighty(seconds):
             return self._by_blocks(seconds)
-        panels = self.panels.nbytes if self.mode.pixels else 0
         stages = packing, join(self._bands(share))
-        return Program(stages, {PANELS: panels, **self.band_bytes}, seconds)
+        return Program(stages, {PANELS: self.panels.nbytes, **self.band_bytes}, seconds)
 
     def _bands(self, share=1):
         """A Stage for each kind of band, of which every band is a unit.

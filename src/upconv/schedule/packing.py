@@ -6,11 +6,14 @@ Where the phases of a row are merged, a column is a phase and a channel, and a t
 import itertools
 
 from ..runtime.jobs import PANELS, X_BAND, W, in_turn, join, stage
-from .modes import Channels
+from . import planes
+from .modes import Channels, Planes
 from .place import copying, transposing
 
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
+# Weights of fewer channels are read in place by the kernels on planes.
+FEW = 3
 
 
 class Panels:
@@ -20,8 +23,12 @@ class Panels:
         s = self.scheduler = scheduler
         self.k_h, self.k_w = s.g.h.k, s.g.w.k // s.merged
         self.taps = self.k_h * self.k_w
+        # (first column, columns, columns with the padding) of each block.
+        self.blocks = [(first, n, wide * s.lanes) for (first, wide), n in zip(s.blocks, s.columns, strict=True)]
+        if s.mode is Planes:
+            self.blocks = [(first, n, n) for first, n in planes.blocks(s.c_dst, planes.phases_of(s))]
         # Bytes of one tap of a block, and where a block begins in units of a tap.
-        self.tap_bytes = [s.c_src * wide * s.lanes * s.size + STAGGER for _, wide in s.blocks]
+        self.tap_bytes = [s.c_src * width * s.size + STAGGER for _, _, width in self.blocks]
         self.starts = [0, *itertools.accumulate(self.tap_bytes)]
         if s.mode is Channels:
             # One tap of all channels, each with a kernel of its own.
@@ -32,7 +39,22 @@ class Panels:
         """Bytes of all panels."""
         if self.scheduler.mode is Channels:
             return self.taps * self.tap_bytes[0]
+        if not self.are_used:
+            return 0
         return self.at(self.scheduler.g.groups, 0)
+
+    @property
+    def are_used(self):
+        """Whether there are any: kernels on planes read the weight of a few channels where it lies."""
+        s = self.scheduler
+        if s.mode is not Planes:
+            return s.mode.pixels
+        return s.c_dst >= FEW and (s.w_dst == s.size or self._are_consecutive())
+
+    def _are_consecutive(self):
+        """Whether the taps of a channel lie one after another."""
+        (step_h, step_w), g, size = self.scheduler.w_taps, self.scheduler.g, self.scheduler.size
+        return (g.w.k == 1 or step_w == size) and (g.h.k == 1 or step_h == g.w.k * size)
 
     def at(self, group, block):
         """Offset of a block's panel."""
@@ -41,19 +63,19 @@ class Panels:
     def packing(self):
         """The Stage that packs the weight, or None if it must be made dense before."""
         s = self.scheduler
-        step_h, step_w = s.w_taps
-        consecutive = (s.g.w.k == 1 or step_w == s.size) and (s.g.h.k == 1 or step_h == s.g.w.k * s.size)
+        if not self.are_used:
+            return stage([])
         if s.mode is Channels:
-            return stage([self._channels()]) if consecutive else None
+            return stage([self._channels()]) if self._are_consecutive() else None
         if s.merged > 1:
             return self._merging()
         if s.w_dst == s.size or s.c_dst == 1:
             make = self._copies
-        elif consecutive:
+        elif self._are_consecutive():
             make = self._turns
         else:
             return None
-        places = itertools.product(range(s.g.groups), range(len(s.blocks)))
+        places = itertools.product(range(s.g.groups), range(len(self.blocks)))
         return stage(job for group, block in places for job in make(group, block))
 
     def _channels(self):
@@ -66,22 +88,22 @@ class Panels:
     def _turns(self, group, block):
         """Taps consecutive: turn (channels, taps) for each source channel."""
         s = self.scheduler
-        start, wide = s.blocks[block]
+        start, count, width = self.blocks[block]
         src = W, s.w_at + group * s.w_group + start * s.w_dst
-        rows, cols = (s.columns[block], s.w_dst), (self.taps, self.tap_bytes[block])
-        each = s.c_src, s.w_src, wide * s.lanes * s.size
-        yield transposing(s.elem, src, (PANELS, self.at(group, block)), rows, cols, n=each, pad=wide * s.lanes)
+        rows, cols = (count, s.w_dst), (self.taps, self.tap_bytes[block])
+        each = s.c_src, s.w_src, width * s.size
+        yield transposing(s.elem, src, (PANELS, self.at(group, block)), rows, cols, n=each, pad=width)
 
     def _copies(self, group, block):
         """Channels of the result consecutive: copy them, row of taps by row of taps."""
         s = self.scheduler
-        start, wide = s.blocks[block]
+        start, count, width = self.blocks[block]
         step_h, step_w = s.w_taps
         for t_h in range(self.k_h):
             src = W, s.w_at + group * s.w_group + start * s.w_dst + t_h * step_h
             dst = PANELS, self.at(group, block) + t_h * self.k_w * self.tap_bytes[block]
-            n, m = (self.k_w, step_w, self.tap_bytes[block]), (s.c_src, s.w_src, wide * s.lanes * s.size)
-            yield copying(s.elem, src, dst, s.columns[block], n=n, m=m, pad=wide * s.lanes)
+            n, m = (self.k_w, step_w, self.tap_bytes[block]), (s.c_src, s.w_src, width * s.size)
+            yield copying(s.elem, src, dst, count, n=n, m=m, pad=width)
 
     # Merged phases ---------------------------------------------------------------------------------------------------
 
@@ -121,8 +143,8 @@ class Panels:
     def _columns(self, t_h, t_w, block, src, step):
         """Copy the columns of a block from rows that are `step` apart."""
         s = self.scheduler
-        start, wide = s.blocks[block]
+        start, count, width = self.blocks[block]
         base, offset = src
         dst = PANELS, self.at(0, block) + (t_h * self.k_w + t_w) * self.tap_bytes[block]
-        rows = s.c_src, step, wide * s.lanes * s.size
-        return copying(s.elem, (base, offset + start * s.size), dst, s.columns[block], m=rows, pad=wide * s.lanes)
+        rows = s.c_src, step, width * s.size
+        return copying(s.elem, (base, offset + start * s.size), dst, count, m=rows, pad=width)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from ..geometry import Axis
 from ..kernels import planes, strips
 from ..phases import Segment, has_holes, input_segments, live_phases, live_segments, phases
-from ..runtime.jobs import BIAS, LINE, W
+from ..runtime.jobs import BIAS, LINE, PANELS, W
 from ..runtime.kernel import entry, isa
 from .operand import Operand
 from .place import copying
@@ -22,6 +22,8 @@ CROWDING = 2048
 FEW_WAYS = 12
 # More taps of a plane are loops.
 WRITTEN_TAPS = 16
+# Numbers of channels that a tile can interleave.
+JOINED = (1, 2, 3, 4, 6)
 NO_TAPS = range(0)
 
 
@@ -115,12 +117,18 @@ def across(mr, s):
     return max(1, min(ACROSS, SUMS[isa().registers] // (mr * s)))
 
 
+def phases_of(scheduler):
+    """How many phases of a row its kernels compute together."""
+    s = scheduler.g.w.s if scheduler.forward else 1
+    return s if s <= MOST_PHASES else 1
+
+
 def joins(scheduler, y):
     """Whether all channels of a result in pixels are written by one tile, phases and all."""
     c = scheduler.c_dst
     s = scheduler.g.w.s if scheduler.forward else 1
     whole = scheduler.g.groups == 1 and not scheduler.mode.depthwise and y.at.w == c * scheduler.size
-    return whole and y.at.pixels and s <= MOST_PHASES and c <= CHANNELS[isa().registers][s]
+    return whole and y.at.pixels and s <= MOST_PHASES and c in JOINED and c <= CHANNELS[isa().registers][s]
 
 
 def crowded(scheduler, x):
@@ -169,9 +177,7 @@ def products(scheduler, band, x, y):
 
 def _row_jobs(scheduler, n, h, row, x, y):
     """The jobs of the rows of one segment: one of each block of channels, or one of all channels if they are apart."""
-    size, s = scheduler.size, len(row.own)
-    step_h, step_w = scheduler.w_taps
-    w_start = h.taps.start * step_h if h.taps else 0
+    s, size = len(row.own), scheduler.size
     common = scheduler.common | {
         "n": n,
         "rows": h.count,
@@ -185,40 +191,77 @@ def _row_jobs(scheduler, n, h, row, x, y):
         "y_n": y.at.n,
         "y_row": h.step * y.at.h,
         "y_g": scheduler.c_dst * y.at.c,
-        "w_h": h.taps.step * step_h,
-        "w_w": max((each.step for each in (*row.shared, *(own.taps for own in row.own))), default=1) * step_w,
-        "w_g": scheduler.w_group,
         "back": row.back,
         "x": (x.base, x.offset + h.source * x.at.h),
     }
     at = y.offset + h.start * y.at.h + row.start * y.at.w
     if scheduler.mode.depthwise:
+        in_place = _in_place(scheduler, 0)
         yield common | {
             "words": strips.words(s),
             "entry": entry(strips.strips, scheduler.elem, s, *_written(len(h.taps), row.whole)),
             "y": (y.base, at),
-            "w": (W, w_start),
             "bias": (BIAS, 0),
-            **_own(row.whole, step_w),
+            **in_place.words(h, row),
+            **_own(row.whole, in_place.tap_w),
         }
         return
-    for start, mr in blocks(scheduler.c_dst, s):
+    for block, (start, mr) in enumerate(blocks(scheduler.c_dst, s)):
+        # Where there are no taps, blocks may be others than those of the panels, and nothing is read.
+        is_packed = scheduler.panels.are_used and h.taps
+        weight = _packed(scheduler, block, mr) if is_packed else _in_place(scheduler, start)
         yield common | {
             "words": planes.NAMES[s],
             "entry": entry(planes.planes, scheduler.elem, mr, s, across(mr, s), not y.at.planes),
             "y": (y.base, at + start * y.at.c),
-            "w": (W, w_start + start * scheduler.w_dst),
             "bias": (BIAS, start * size),
             "x_c": x.at.c,
             "y_c": y.at.c,
             "y_col": row.step * y.at.w,
-            "w_c": scheduler.w_src,
-            "w_r": scheduler.w_dst,
             "shared_a": row.a,
             "shared_count": row.count,
-            **{f"shared_{p}": taps.start * step_w for p, taps in enumerate(row.shared)},
-            **_own(row.own, step_w),
+            **weight.words(h, row),
+            **{f"shared_{p}": taps.start * weight.tap_w for p, taps in enumerate(row.shared)},
+            **_own(row.own, weight.tap_w),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Where the weight of a block of channels is read, and the steps in bytes: by tap, by channel, by group."""
+
+    place: tuple
+    tap_h: int
+    tap_w: int
+    source: int
+    result: int
+    group: int
+
+    def words(self, h, row):
+        """The words of a job for a segment of rows."""
+        base, offset = self.place
+        taps = (*row.shared, *(own.taps for own in row.own))
+        return {
+            "w": (base, offset + (h.taps.start * self.tap_h if h.taps else 0)),
+            "w_h": h.taps.step * self.tap_h,
+            "w_w": max(each.step for each in taps) * self.tap_w,
+            "w_c": self.source,
+            "w_r": self.result,
+            "w_g": self.group,
+        }
+
+
+def _in_place(scheduler, start):
+    """The Weight of the channels from `start` on as it lies."""
+    place = W, start * scheduler.w_dst
+    return Weight(place, *scheduler.w_taps, scheduler.w_src, scheduler.w_dst, scheduler.w_group)
+
+
+def _packed(scheduler, block, mr):
+    """The Weight of a block in the panels."""
+    panels = scheduler.panels
+    tap, place = panels.tap_bytes[block], (PANELS, panels.at(0, block))
+    return Weight(place, panels.k_w * tap, tap, mr * scheduler.size, scheduler.size, panels.at(1, 0))
 
 
 def _written(n_h, taps):
