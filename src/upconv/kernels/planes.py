@@ -7,11 +7,11 @@
     y   written, never read: the s phases of a row interleaved in registers; or, for s = 1, on any step `y_col`;
         or, in `pixels`, all mr channels of all phases interleaved, there being no others
 
-A job is images x rows x a whole row of columns, of some groups. Columns are listed as vectors, so that a tile of `nv`
-vectors runs on over the ends of rows and images. What lies beyond a row of x does not exist: a vector at its ends
-reads, multiplies and writes under masks, whatever the weights are. The last vector of a row is shifted back to end with
-it (equal values are computed again). Taps that all phases have at the same place of x are `shared`: x is read once for
-all of them. Sums are cut as in `gemm`.
+A job is images x rows x a whole row of columns, of some groups and blocks of mr channels. Columns are listed as
+vectors, so that a tile of `nv` vectors runs on over the ends of rows and images. What lies beyond a row of x does not
+exist: a vector at its ends reads, multiplies and writes under masks, whatever the weights are. The last vector of a row
+is shifted back to end with it (equal values are computed again). Taps that all phases have at the same place of x are
+`shared`: x is read once for all of them. Sums are cut as in `gemm`.
 """
 
 from ..codegen.isa import Isa
@@ -24,7 +24,7 @@ CHANNELS_AT_ONCE = 32
 PLACE = 32
 WORDS = (
     "entry x y w bias n rows groups c n_h in_cols out_cols x_n x_row x_c x_h x_g y_n y_row y_c y_g y_col "
-    "w_h w_w w_c w_r w_g bias_g back places totals shared_a shared_count"
+    "w_h w_w w_c w_r w_g bias_g blocks w_b back places totals shared_a shared_count"
 ).split()
 PHASE_WORDS = "shared a n first".split()
 POINTERS = {"x", "y", "w", "bias", "places", "totals"}
@@ -44,9 +44,10 @@ def planes(isa: Isa, elem, mr, s, nv, pixels=False):
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(NAMES[s], k.words(*(PTR if name in POINTERS else I64 for name in NAMES[s])), strict=True))
     low, high = _reach(k, job, s)
-    with k.loop(0, job["groups"]) as group:
-        mine = job | {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, _List(k, mine, vector, s, low, high), _Tile(k, mine, vector, mr, s, nv, pixels))
+    with k.loop(0, job["groups"]) as group, k.loop(0, job["blocks"]) as block:
+        steps = {"x": 0, "y": job["y_c"] * mr, "w": job["w_b"], "bias": mr * vector.scalar.size}
+        mine = {name: job[name] + group * job[f"{name}_g"] + block * step for name, step in steps.items()}
+        _block(k, _List(k, job | mine, vector, s, low, high), _Tile(k, job | mine, vector, mr, s, nv, pixels))
     return k
 
 
@@ -62,8 +63,8 @@ def _reach(k, job, s):
     return low, high
 
 
-def _group(k, places, tile):
-    """All vectors of one group, block by block: list them, then multiply."""
+def _block(k, places, tile):
+    """All vectors of one block of channels, some at a time: list them, then multiply."""
     job, nv = tile.job, tile.nv
     block = VECTORS_PER_BLOCK // nv * nv
     with k.loop(0, places.total, block) as start:

@@ -15,7 +15,7 @@ def gemm_macs(job, lanes, elem, mr, nv):
 def planes_macs(job, lanes, elem, mr, s, nv, pixels):
     vectors = ceil_div(job["n"] * job["rows"] * ceil_div(ceil_div(job["out_cols"], s), lanes), nv) * nv
     taps = s * job["shared_count"] + (sum(job[f"n_{p}"] for p in range(s)) if s > 1 else 0)
-    return job["groups"] * vectors * lanes * mr * job["n_h"] * taps * job["c"]
+    return job["groups"] * job["blocks"] * vectors * lanes * mr * job["n_h"] * taps * job["c"]
 
 
 def strips_macs(job, lanes, elem, s, *taps):

@@ -106,14 +106,15 @@ def _plane_products(problem, mode, bands):
     most = max((rows for rows, _ in segments), default=1)
     for row in planes.rows_of(g.w, forward):
         s, own = len(row.own), sum(len(each.taps) for each in row.own)
-        blocks = [mr for _, mr in planes.blocks(c_dst, s)]
+        alike = planes.blocks(c_dst, s)
+        blocks = sum(number for *_, number in alike)
         for rows, taps in segments:
             here = max(1, bands * rows // most)
             vectors = g.groups * g.n * rows * ceil_div(ceil_div(row.columns, s), lanes)
             work["rows"] += vectors * taps * c_src * c_dst * (s * row.count + own)
-            work["loads"] += vectors * taps * c_src * len(blocks) * (row.count + own)
-            work["places"] += vectors * len(blocks)
-            work["jobs"] += here * (1 if mode.depthwise else len(blocks))
+            work["loads"] += vectors * taps * c_src * blocks * (row.count + own)
+            work["places"] += vectors * blocks
+            work["jobs"] += here * (1 if mode.depthwise else len(alike))
     return work
 
 

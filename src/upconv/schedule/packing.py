@@ -25,10 +25,16 @@ class Panels:
         self.taps = self.k_h * self.k_w
         # (first column, columns, columns with the padding) of each block.
         self.blocks = [(first, n, wide * s.lanes) for (first, wide), n in zip(s.blocks, s.columns, strict=True)]
+        # How many blocks lie in one: those on planes that are alike.
+        self.alike = [1] * len(self.blocks)
         if s.mode is Planes:
-            self.blocks = [(first, n, n) for first, n in planes.blocks(s.c_dst, planes.phases_of(s))]
+            found = planes.blocks(s.c_dst, planes.phases_of(s))
+            self.blocks, self.alike = [(start, mr, mr) for start, mr, _ in found], [number for *_, number in found]
         # Bytes of one tap of a block, and where a block begins in units of a tap.
-        self.tap_bytes = [s.c_src * width * s.size + STAGGER for _, _, width in self.blocks]
+        self.tap_bytes = [
+            s.c_src * width * s.size * alike + STAGGER
+            for (_, _, width), alike in zip(self.blocks, self.alike, strict=True)
+        ]
         self.starts = [0, *itertools.accumulate(self.tap_bytes)]
         if s.mode is Channels:
             # One tap of all channels, each with a kernel of its own.
@@ -91,17 +97,21 @@ class Panels:
         start, count, width = self.blocks[block]
         src = W, s.w_at + group * s.w_group + start * s.w_dst
         rows, cols = (count, s.w_dst), (self.taps, self.tap_bytes[block])
-        each = s.c_src, s.w_src, width * s.size
-        yield transposing(s.elem, src, (PANELS, self.at(group, block)), rows, cols, n=each, pad=width)
+        each, size = (s.c_src, s.w_src, width * s.size), s.c_src * width * s.size
+        alike = self.alike[block], width * s.w_dst, size
+        yield transposing(s.elem, src, (PANELS, self.at(group, block)), rows, cols, n=each, m=alike, pad=width)
 
     def _copies(self, group, block):
         """Channels of the result consecutive: copy them, row of taps by row of taps."""
         s = self.scheduler
         start, count, width = self.blocks[block]
         step_h, step_w = s.w_taps
-        for t_h in range(self.k_h):
-            src = W, s.w_at + group * s.w_group + start * s.w_dst + t_h * step_h
-            dst = PANELS, self.at(group, block) + t_h * self.k_w * self.tap_bytes[block]
+        for t_h, alike in itertools.product(range(self.k_h), range(self.alike[block])):
+            src = W, s.w_at + group * s.w_group + (start + alike * width) * s.w_dst + t_h * step_h
+            dst = (
+                PANELS,
+                self.at(group, block) + t_h * self.k_w * self.tap_bytes[block] + alike * s.c_src * width * s.size,
+            )
             n, m = (self.k_w, step_w, self.tap_bytes[block]), (s.c_src, s.w_src, width * s.size)
             yield copying(s.elem, src, dst, count, n=n, m=m, pad=width)
 

@@ -1,7 +1,6 @@
 """Tables of jobs for results of few channels in planes: whole rows, all their phases together."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ..geometry import Axis
 from ..kernels import planes, strips
@@ -107,9 +106,11 @@ def everything(columns):
 
 
 def blocks(channels, s):
-    """(first channel, channels) of each block, as even as can be."""
+    """(first channel, channels of a block, number of blocks) of the blocks that are alike; as even as can be."""
     count = -(-channels // CHANNELS[isa().registers][s])
-    return [(start, end - start) for start, end in pairwise(channels * block // count for block in range(count + 1))]
+    least, more = divmod(channels, count)
+    alike = [(0, least + 1, more), (more * (least + 1), least, count - more)]
+    return [(start, mr, number) for start, mr, number in alike if number]
 
 
 def across(mr, s):
@@ -196,7 +197,7 @@ def _row_jobs(scheduler, n, h, row, x, y):
     }
     at = y.offset + h.start * y.at.h + row.start * y.at.w
     if scheduler.mode.depthwise:
-        in_place = _in_place(scheduler, 0)
+        in_place = _in_place(scheduler, 0, 1)
         yield common | {
             "words": strips.words(s),
             "entry": entry(strips.strips, scheduler.elem, s, *_written(len(h.taps), row.whole)),
@@ -206,10 +207,10 @@ def _row_jobs(scheduler, n, h, row, x, y):
             **_own(row.whole, in_place.tap_w),
         }
         return
-    for block, (start, mr) in enumerate(blocks(scheduler.c_dst, s)):
+    for place, (start, mr, number) in enumerate(blocks(scheduler.c_dst, s)):
         # Where there are no taps, blocks may be others than those of the panels, and nothing is read.
         is_packed = scheduler.panels.are_used and h.taps
-        weight = _packed(scheduler, block, mr) if is_packed else _in_place(scheduler, start)
+        weight = _packed(scheduler, place, mr) if is_packed else _in_place(scheduler, start, mr)
         yield common | {
             "words": planes.NAMES[s],
             "entry": entry(planes.planes, scheduler.elem, mr, s, across(mr, s), not y.at.planes),
@@ -218,6 +219,8 @@ def _row_jobs(scheduler, n, h, row, x, y):
             "x_c": x.at.c,
             "y_c": y.at.c,
             "y_col": row.step * y.at.w,
+            "blocks": number,
+            "w_b": weight.block,
             "shared_a": row.a,
             "shared_count": row.count,
             **weight.words(h, row),
@@ -228,7 +231,7 @@ def _row_jobs(scheduler, n, h, row, x, y):
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Where the weight of a block of channels is read, and the steps in bytes: by tap, by channel, by group."""
+    """Where the weight of a block of channels is read, and the steps in bytes: by tap, channel, group and block."""
 
     place: tuple
     tap_h: int
@@ -236,6 +239,7 @@ class Weight:
     source: int
     result: int
     group: int
+    block: int
 
     def words(self, h, row):
         """The words of a job for a segment of rows."""
@@ -251,17 +255,18 @@ class Weight:
         }
 
 
-def _in_place(scheduler, start):
+def _in_place(scheduler, start, mr):
     """The Weight of the channels from `start` on as it lies."""
-    place = W, start * scheduler.w_dst
-    return Weight(place, *scheduler.w_taps, scheduler.w_src, scheduler.w_dst, scheduler.w_group)
+    place, step = (W, start * scheduler.w_dst), scheduler.w_dst
+    return Weight(place, *scheduler.w_taps, scheduler.w_src, step, scheduler.w_group, mr * step)
 
 
-def _packed(scheduler, block, mr):
-    """The Weight of a block in the panels."""
-    panels = scheduler.panels
-    tap, place = panels.tap_bytes[block], (PANELS, panels.at(0, block))
-    return Weight(place, panels.k_w * tap, tap, mr * scheduler.size, scheduler.size, panels.at(1, 0))
+def _packed(scheduler, place, mr):
+    """The Weight of blocks that are alike in the panels, which are by tap and block."""
+    panels, size = scheduler.panels, scheduler.size
+    start, block = (PANELS, panels.at(0, place)), scheduler.c_src * mr * size
+    tap = panels.tap_bytes[place]
+    return Weight(start, panels.k_w * tap, tap, mr * size, size, panels.at(1, 0), block)
 
 
 def _written(n_h, taps):
