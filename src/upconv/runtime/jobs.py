@@ -197,11 +197,14 @@ def _at_once_here(program, operands):
     if SUMS in program.sizes:
         ctypes.memset(start + offsets[SUMS - PANELS], 0, program.sizes[SUMS])
     base = NOTHING, *operands, *[start + offset for offset in offsets]
-    function(execute)(Row(*_row(program, base, 0, len(program.units))))
+    function(execute, True)(Row(*_row(program, base, 0, len(program.units))))
 
 
 def _in_order(program, base, first, end, parts):
     """Units one after another on this thread, in so many parts for the sake of signals."""
+    if parts == 1:
+        function(execute, False)(Row(*_row(program, base, first, end)))
+        return
     cuts = [first + (end - first) * part // parts for part in range(parts + 1)]
     for start, stop in itertools.pairwise(cuts):
         if start < stop:

@@ -65,9 +65,10 @@ def entry(make, *arguments):
 
 
 @remember
-def function(make, *arguments):
-    """A kernel as a Python callable, which keeps the GIL; it takes a job as a ctypes array."""
-    return ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(entry(make, *arguments))
+def function(make, keeps_gil):
+    """A kernel without arguments as a Python callable, which keeps the GIL or lets go of it; a job is a ctypes array."""
+    prototype = ctypes.PYFUNCTYPE if keeps_gil else ctypes.CFUNCTYPE
+    return prototype(None, ctypes.c_void_p)(entry(make))
 
 
 def made(address) -> Made:
