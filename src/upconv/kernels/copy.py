@@ -17,10 +17,14 @@ def copy(isa: Isa, elem):
     k = Builder(f"copy_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    whole = job["count"] - k.iand(job["count"], vector.lanes - 1)
     with k.loop(0, job["n"]) as i, k.loop(0, job["m"]) as j:
         src = job["src"] + i * job["src_n"] + j * job["src_m"]
         dst = job["dst"] + i * job["dst_n"] + j * job["dst_m"]
-        with k.loop(0, job["pad"], vector.lanes) as start:
+        with k.loop(0, whole, vector.lanes) as start:
+            place = start * vector.scalar.size
+            k.store(k.load(src + place, vector), dst + place)
+        with k.loop(whole, job["pad"], vector.lanes) as start:
             place = start * vector.scalar.size
             line = k.load(src + place, vector, k.first(job["count"] - start, vector))
             k.store(line, dst + place, k.first(job["pad"] - start, vector))

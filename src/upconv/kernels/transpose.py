@@ -39,7 +39,15 @@ def _block(k, job, vector, src, dst, row, col):
         lines = [k.load(corner + r * job["src_row"], vector) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             k.store(line, out + c * job["dst_col"])
-    with k.when(k.equal(whole, 0)):
+    narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
+    with k.when(narrow):
+        # All rows of a few columns: the taps of a weight.
+        inside = k.first(cols_left, vector)
+        lines = [k.load(corner + r * job["src_row"], vector, inside) for r in range(lanes)]
+        for c, line in enumerate(transposed(k, lines)):
+            with k.when(k.less(c, cols_left)):
+                k.store(line, out + c * job["dst_col"])
+    with k.when(k.less(rows_left, lanes)):
         inside = k.first(cols_left, vector)
         nothing = k.first(0, vector)
         lines = [

@@ -66,7 +66,7 @@ def entry(make, *arguments):
 
 @remember
 def function(make, keeps_gil):
-    """A kernel without arguments as a Python callable, which keeps the GIL or lets go of it; a job is a ctypes array."""
+    """A kernel as a Python callable, which keeps the GIL or lets go of it; it takes a job as a ctypes array."""
     prototype = ctypes.PYFUNCTYPE if keeps_gil else ctypes.CFUNCTYPE
     return prototype(None, ctypes.c_void_p)(entry(make))
 

@@ -90,7 +90,7 @@ class Scheduler:
             return False
         n, c, h, w = self.g.input_shape if self.forward else self.g.output_shape
         panels = self.panels.nbytes
-        return panels > WEIGHTY_BYTES and n * c * h * w * self.size * len(self.blocks) <= 2 * panels
+        return panels > WEIGHTY_BYTES and n * c * h * w * self.size * len(self.blocks) <= 3 * panels
 
     def _by_blocks(self, seconds):
         """Pack one block of channels and use it at once, then the next: each is a unit of its own for the threads."""

@@ -11,7 +11,7 @@ class Pixels:
 
     pixels = True
     # Height of the tile for each number of vectors across, by the number of vector registers.
-    TILES: ClassVar = {32: {4: 6, 3: 8, 2: 9, 1: 8}, 16: {2: 5, 1: 8}}
+    TILES: ClassVar = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 5, 1: 8}}
 
     @classmethod
     def blocks(cls, channels, lanes):

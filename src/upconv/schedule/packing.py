@@ -102,18 +102,17 @@ class Panels:
         yield transposing(s.elem, src, (PANELS, self.at(group, block)), rows, cols, n=each, m=alike, pad=width)
 
     def _copies(self, group, block):
-        """Channels of the result consecutive: copy them, row of taps by row of taps."""
+        """Channels of the result consecutive: copy them, all taps of one source channel after another."""
         s = self.scheduler
         start, count, width = self.blocks[block]
-        step_h, step_w = s.w_taps
-        for t_h, alike in itertools.product(range(self.k_h), range(self.alike[block])):
-            src = W, s.w_at + group * s.w_group + (start + alike * width) * s.w_dst + t_h * step_h
-            dst = (
-                PANELS,
-                self.at(group, block) + t_h * self.k_w * self.tap_bytes[block] + alike * s.c_src * width * s.size,
-            )
-            n, m = (self.k_w, step_w, self.tap_bytes[block]), (s.c_src, s.w_src, width * s.size)
-            yield copying(s.elem, src, dst, count, n=n, m=m, pad=width)
+        (step_h, step_w), tap, line = s.w_taps, self.tap_bytes[block], width * s.size
+        # Rows of taps without a gap between them are one.
+        rows, taps = (1, self.taps) if step_h == self.k_w * step_w else (self.k_h, self.k_w)
+        for t_h, alike in itertools.product(range(rows), range(self.alike[block])):
+            src = s.w_at + group * s.w_group + (start + alike * width) * s.w_dst + t_h * step_h
+            dst = self.at(group, block) + t_h * self.k_w * tap + alike * s.c_src * line
+            n, m = (s.c_src, s.w_src, line), (taps, step_w, tap)
+            yield copying(s.elem, (W, src), (PANELS, dst), count, n=n, m=m, pad=width)
 
     # Merged phases ---------------------------------------------------------------------------------------------------
 
