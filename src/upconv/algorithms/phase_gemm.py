@@ -211,8 +211,9 @@ def _is_light(operation, g, channels, lanes):
     """Whether turning maps of so many channels to pixels and back would cost more than better tiles save."""
     source = (g.c_in if operation == "forward" else g.c_out) // g.groups
     filled = g.w.n / (lanes * -(-g.w.n // lanes))
-    if g.w.s > MOST_PHASES or filled < FILLED:
+    # Phases without taps would leave their part of a tile idle.
+    if g.w.s > min(MOST_PHASES, g.w.k) or filled < FILLED:
         return False
     products = source * g.h.k * g.w.k / (g.h.s * g.w.s)
-    few = channels <= 4 * lanes and products <= 3 * LIGHT * lanes and g.w.k >= g.w.s > 1 and filled >= WELL_FILLED
+    few = channels <= 4 * lanes and products <= 3 * LIGHT * lanes and g.w.s > 1 and filled >= WELL_FILLED
     return few or channels <= lanes or (channels <= 8 * lanes and products <= LIGHT * lanes)

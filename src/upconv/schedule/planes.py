@@ -17,7 +17,7 @@ SUMS = {32: 24, 16: 11}
 ACROSS = 6
 CHANNELS = {32: {1: 6, 2: 6, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
 # Channels that lie a multiple of so many bytes apart share a few sets of the first-level cache.
-CROWDING = 2048
+CROWDING = 1024
 FEW_WAYS = 12
 # More taps of a plane are loops.
 WRITTEN_TAPS = 16
