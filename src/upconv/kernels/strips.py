@@ -84,12 +84,17 @@ class _Rows:
 
     def run(self, x, y, bias, taps):
         """One row: its first vector, those between, several at a time, and its last."""
-        k, lanes, last = self.k, self.vector.lanes, self.last
-        wide = ACROSS[self.s] * lanes
+        k, last = self.k, self.last
         tile = _Tile(self, x, y, bias, taps)
         with k.when(k.less(0, last)):
             tile.run(0, 1, taps.first or self.inside)
-        middle = last - lanes
+            self.middle(tile)
+        tile.run(last, 1, taps.last or self.inside, self.job["out_cols"] - last * self.s)
+
+    def middle(self, tile):
+        """What lies between the first vector and the last."""
+        k, lanes, last = self.k, self.vector.lanes, self.last
+        wide, middle = ACROSS[self.s] * lanes, last - lanes
         in_wide = k.iand(self.clear, k.less(wide - 1, middle))
         in_one = k.iand(self.clear, k.iand(k.less(lanes - 1, middle), k.less(middle, wide)))
         with k.loop(lanes, k.choose(in_wide, last, lanes), wide) as j:
@@ -99,7 +104,6 @@ class _Rows:
         neither = k.choose(k.equal(in_wide, 0), k.choose(k.equal(in_one, 0), last, 0), 0)
         with k.loop(lanes, neither, lanes) as j:
             tile.run(k.opaque(j), 1, self.inside)
-        tile.run(last, 1, taps.last or self.inside, self.job["out_cols"] - last * self.s)
 
 
 class _Taps:
