@@ -1,0 +1,99 @@
+"""How much two threads gain, beside what the machine itself gains in the same run.
+
+    python benchmarks/threads.py [--threads 2] [--only sam,dcgan] [--rounds 5]
+
+A row's time on one thread and on all is measured in turn with the probe's peak of multiply-adds and with a copy of the
+row's own bytes. What the machine can gain is the gain of the peak where multiply-adds bound a row, that of the copy
+where memory does, and that of their sum between. Only rows above a millisecond count.
+"""
+
+import argparse
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+
+import upconv
+from upconv.bench.layers import select
+from upconv.bench.probe import Probe
+
+LEAST_SECONDS = 1e-3
+WANTED = 0.87
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", help="rows by part of their names, separated by commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    probes = {n: Probe(n) for n in (1, options.threads)}
+    shares = {}
+    print(f"{'row':<34} {'layout':<6} {'ms':>8} {'gain':>6} {'peak':>6} {'copy':>6} {'share':>6}")
+    for layer in select(options.only):
+        for layout in ("nchw", "nhwc"):
+            found = measure(layer, layout, probes, options.rounds)
+            if found is None:
+                continue
+            seconds, gain, peak, copy, share = found
+            shares[layer.name, layout] = share
+            print(
+                f"{layer.name:<34} {layout:<6} {seconds * 1e3:8.2f} {gain:6.2f} {peak:6.2f} {copy:6.2f} {share:6.2f}",
+                flush=True,
+            )
+    if shares:
+        worst = min(shares, key=shares.get)
+        reached = sum(share >= WANTED for share in shares.values())
+        print(
+            f"\n{reached} of {len(shares)} reach {WANTED} of what the machine gains; median {median(shares.values()):.2f}"
+        )
+        print(f"worst: {' '.join(worst)} {shares[worst]:.2f}")
+
+
+def measure(layer, layout, probes, rounds):
+    """(seconds on one thread, gain, gain of the peak, gain of the copy, share of what the machine gains), or None."""
+    call, geometry = prepare(layer, layout)
+    upconv.set_num_threads(1)
+    call()
+    if timed(call) < LEAST_SECONDS:
+        return None
+    size = 4 * geometry.elements()
+    for probe in probes.values():
+        probe.prepare(size)
+    found = [once(call, probes, 2 * geometry.macs) for _ in range(rounds)]
+    seconds, gains, peaks, copies, shares = zip(*found, strict=True)
+    return median(seconds), median(gains), median(peaks), median(copies), median(shares)
+
+
+def once(call, probes, flops):
+    """One round: everything on one thread, then on all."""
+    times, peaks, copies = [], [], []
+    for threads, probe in probes.items():
+        upconv.set_num_threads(threads)
+        call()
+        times.append(min(timed(call) for _ in range(3)))
+        peaks.append(probe.peak(0.01))
+        copies.append(probe.copy(0.01))
+    gain, peak, copy = times[0] / times[1], peaks[1] / peaks[0], copies[0] / copies[1]
+    f, b = flops / peaks[0], copies[0]
+    can = peak if f > 8 * b else copy if b > 4 * f else (f + b) / (f / peak + b / copy)
+    return times[0], gain, peak, copy, gain / can
+
+
+def prepare(layer, layout):
+    """(the call, its geometry)."""
+    rng, geometry = np.random.default_rng(0), layer.geometry()
+    x, w = (rng.standard_normal(shape, np.float32) for shape in (geometry.input_shape, geometry.weight_shape))
+    if layout == "nhwc":
+        x, w = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, w))
+    return lambda: upconv.conv_transpose2d(x, w, **layer.settings), geometry
+
+
+def timed(call):
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()
