@@ -44,10 +44,8 @@ def main():
     if shares:
         worst = min(shares, key=shares.get)
         reached = sum(share >= WANTED for share in shares.values())
-        print(
-            f"\n{reached} of {len(shares)} reach {WANTED} of what the machine gains; median {median(shares.values()):.2f}"
-        )
-        print(f"worst: {' '.join(worst)} {shares[worst]:.2f}")
+        print(f"\n{reached} of {len(shares)} reach {WANTED} of what the machine gains")
+        print(f"median {median(shares.values()):.2f}, worst {shares[worst]:.2f} ({' '.join(worst)})")
 
 
 def measure(layer, layout, probes, rounds):

@@ -190,7 +190,9 @@ def merge(operation, g, dtype, y):
         return 1
     lanes = isa().lanes(np.dtype(dtype).itemsize)
     vectors = sum(wide for _, wide in Pixels.merged_blocks(g.c_out, s, lanes))
-    better = 0 < vectors < -(-g.c_out // lanes) * s
+    before = -(-g.c_out // lanes) * s
+    # Tiles one vector wide are the least efficient.
+    better = 0 < vectors < before or (vectors == before and g.c_out <= lanes)
     return s if better and _mode(operation, g, s, False, lanes) == "pixels" else 1
 
 
