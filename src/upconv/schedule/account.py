@@ -24,8 +24,8 @@ def strips_macs(job, lanes, elem, s, *taps):
 
 
 def depthwise_macs(job, lanes, elem, mr):
-    pixels = ceil_div(job["n"] * job["rows"] * job["cols"], mr) * mr
-    return pixels * ceil_div(job["columns"], lanes) * lanes * job["n_h"] * job["n_w"]
+    cols = ceil_div(job["cols"], mr) * mr if job["cols"] >= mr else job["cols"]
+    return job["n"] * job["rows"] * cols * ceil_div(job["columns"], lanes) * lanes * job["n_h"] * job["n_w"]
 
 
 def columns_macs(job, lanes, elem, mr, nc):

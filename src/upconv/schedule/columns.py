@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels import columns, depthwise
 from ..phases import has_holes, live_segments
-from ..runtime.jobs import BIAS, PANELS, PLACES, X_BAND, Y_BAND, Program, W, Y, address, in_turn, join, stage
+from ..runtime.jobs import BIAS, PANELS, X_BAND, Y_BAND, Program, W, Y, address, in_turn, join, stage
 from ..runtime.kernel import entry, isa
 from .gather import everywhere
 from .modes import Channels
@@ -174,7 +174,6 @@ class Columns:
             "y_row": h.step * y.at.h,
             "y_col": w.step * y.at.w,
             "columns": count,
-            "places": (PLACES, 0),
         }
 
 

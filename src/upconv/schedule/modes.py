@@ -53,7 +53,7 @@ class Channels:
 
     pixels = True
     # Pixels at a time, by the number of vector registers.
-    TILES: ClassVar = {32: 6, 16: 4}
+    TILES: ClassVar = {32: 5, 16: 4}
 
     @classmethod
     def blocks(cls, channels, lanes):
