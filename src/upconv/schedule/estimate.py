@@ -62,8 +62,8 @@ def _products(problem, mode, merged, bands):
         here = max(1, bands * rows_count // most)
         for cols_count, taps_w in segments[1]:
             products = taps_h * taps_w * (1 if mode is Channels else c_src)
-            shape = max(1, g.n * rows_count // here), cols_count
-            for tiles, vectors, loads, kernel in _tiles(mode, shape, g.groups, c_dst * merged, merged, lanes):
+            pixels = max(1, g.n * rows_count * cols_count // here)
+            for tiles, vectors, loads, kernel in _tiles(mode, pixels, g.groups, c_dst * merged, merged, lanes):
                 work[kernel] += here * tiles * vectors * products
                 work["loads"] += here * tiles * loads * products
                 work["jobs"] += here
@@ -82,9 +82,9 @@ def _walk(axis, forward, merged):
     return [(segment.count, len(segment.taps)) for segment in found]
 
 
-def _tiles(mode, shape, groups, channels, merged, lanes):
+def _tiles(mode, pixels, groups, channels, merged, lanes):
     """(tiles, vectors of a tile, unaligned loads for each product, kernel) of every block of channels of a segment."""
-    pixels, registers = shape[0] * shape[1], isa().registers
+    registers = isa().registers
     if mode is Channels:
         mr = mode.TILES[registers]
         yield ceil_div(pixels, mr) * ceil_div(groups, lanes), mr, mr, "rows"
