@@ -71,3 +71,15 @@ def hot_loop(assembly, instruction):
     """The instructions of the loop of one block that has most of an instruction."""
     loops = [lines for label, lines in blocks(assembly) if lines and lines[-1].endswith(label)]
     return max(loops, key=lambda lines: sum(line.startswith(instruction) for line in lines))
+
+
+def busiest(assembly, instruction):
+    """The instructions of the block, be it a loop of its own or a part of one, that has most of an instruction."""
+    return max(
+        (lines for _, lines in blocks(assembly)), key=lambda lines: sum(i.startswith(instruction) for i in lines)
+    )
+
+
+def spills(lines):
+    """Instructions that move a vector register to the stack or back; %rbp holds anything, as there are no frames."""
+    return [line for line in lines if re.search(r"%[xyz]mm\d", line) and re.search(r"\(%rsp", line)]

@@ -44,6 +44,12 @@ OUTER = tuple(
 # Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")
 MAY_IMPORT = {"upconv.bench": ("upconv.explain",)}
+# Rooms, and all that each may know of the package beside itself: what lies below it.
+BELOW = {
+    "upconv.kernels": ("upconv.codegen",),
+    "upconv.runtime": tuple(f"upconv.{name}" for name in ("codegen", "kernels", "config", "errors", "files")),
+    "upconv.schedule": ("upconv.geometry", "upconv.phases", "upconv.kernels", "upconv.runtime"),
+}
 LAZY_HOOKS = {
     (module, hook) for module in ("upconv.geometry", "upconv.planning") for hook in ("_repr_svg_", "_repr_html_")
 }
@@ -128,6 +134,15 @@ def codegen_knows_nothing_of_the_package(tree):
     ]
 
 
+def rooms_know_what_lies_below_them(tree):
+    return [
+        str(i)
+        for i in tree.imports
+        for room, below in BELOW.items()
+        if within(i.module, room) and i.root == "upconv" and not within(i.target, room, *below)
+    ]
+
+
 def reference_knows_the_geometry_alone(tree):
     allowed = {"numpy", "upconv.geometry"}
     return [str(i) for i in tree.imports if i.module == "upconv.reference" and i.target not in allowed]
@@ -209,6 +224,7 @@ LAWS = [
     pure_modules_need_the_standard_library_alone,
     every_framework_stays_at_home,
     codegen_knows_nothing_of_the_package,
+    rooms_know_what_lies_below_them,
     reference_knows_the_geometry_alone,
     algorithms_do_not_know_each_other,
     nothing_imports_what_lies_outside,
@@ -229,6 +245,9 @@ VIOLATIONS = [
     (every_framework_stays_at_home, {"upconv.torch.layer": "def f():\n    import jax"}),
     (every_framework_stays_at_home, {"upconv.files": "from PIL import Image"}),
     (codegen_knows_nothing_of_the_package, {"upconv.codegen.a": "from ..geometry import Axis", "upconv.geometry": ""}),
+    (rooms_know_what_lies_below_them, {"upconv.kernels.a": "from ..geometry import Axis"}),
+    (rooms_know_what_lies_below_them, {"upconv.runtime.jobs": "from ..schedule import bands", "upconv.schedule": ""}),
+    (rooms_know_what_lies_below_them, {"upconv.schedule.a": "from ..planning import plan"}),
     (reference_knows_the_geometry_alone, {"upconv.reference": "from .phases import phases"}),
     (reference_knows_the_geometry_alone, {"upconv.reference": "import scipy"}),
     (algorithms_do_not_know_each_other, {"upconv.algorithms.a": "from . import b", "upconv.algorithms.b": ""}),
@@ -296,12 +315,14 @@ def test_what_the_laws_allow_is_not_taken_for_a_violation():
             "upconv.bench": "from .explain import svg\ndef f():\n    import torch, ncnn, matplotlib.figure",
             "upconv.codegen": "",
             "upconv.codegen.llvm": "def f():\n    import llvmlite.binding",
+            "upconv.runtime.jobs": "from ..kernels.gemm import f\nfrom . import pool",
+            "upconv.schedule.bands": "from ..geometry import Axis\nfrom ..runtime import jobs",
             "upconv.algorithms": "from . import loops",
             "upconv.algorithms.loops": "from .. import reference",
             "upconv.reference": "import numpy as np\nfrom .geometry import Axis",
         }
     )
-    for law in LAWS[:8]:
+    for law in LAWS[:9]:
         assert law(allowed) == [], law.__name__
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from native import hot_loop, undefined_symbols
+from native import hot_loop, spills, undefined_symbols
 
 from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
@@ -16,12 +16,6 @@ TILES = [
     *[("avx512", elem, *tile) for elem in ("f32", "f64") for tile in ((6, 4), (8, 3), (12, 2), (14, 1))],
     *[("avx2", elem, *tile) for elem in ("f32", "f64") for tile in ((5, 2), (8, 1))],
 ]
-VECTOR = re.compile(r"%[xyz]mm\d")
-
-
-def spills(lines):
-    """Instructions that move a vector register to the stack or back; %rbp holds anything, as there are no frames."""
-    return [line for line in lines if VECTOR.search(line) and re.search(r"\(%rsp", line)]
 
 
 def calls(lines):

@@ -156,6 +156,13 @@ def first(k, isa, p, q, out, n, m):
 
 
 @case()
+def blend(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    k.store(k.blend(k.first(n, a.type), a, b), out)
+    k.store(k.blend(k.between(m, n, a.type), b, k.zero(a.type)), out + a.type.size)
+
+
+@case()
 def load(k, isa, p, q, out, n, m):
     k.store(k.load(p + 4, f32(isa)), out)
     k.store(k.load(q + 8, Type("f64")), out + f32(isa).size)

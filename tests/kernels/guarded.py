@@ -9,14 +9,25 @@ import mmap
 import warnings
 
 import numpy as np
-from cases import CASES, LAYOUTS
+from cases import CASES, LAYOUTS, Case
 from compare import assert_close, assert_same_nonfinite, expected, operands
 
 from upconv.algorithms import phase_gemm
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import jobs, memory
+from upconv.schedule import columns, planes
 
 DTYPES = ("float32", "float64", "int64")
+# What is for large layers, to be met with constants that let small ones begin with it.
+LARGE = (
+    Case("columns", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
+    Case("columns-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
+    Case("crowded", 2, 14, 4, 32, 5, (3, 3), (1, 2), (1, 1)),
+    Case("packed-planes", 1, 14, 3, 17, 10, (3, 4), (2, 2), (1, 1)),
+    Case("strips", 2, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
+    Case("strips-long-rows", 1, 2, 2, 150, 2, (5, 5), (1, 3), (2, 2), groups=2),
+    Case("merged", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
+)
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0
 mprotect = ctypes.CDLL(None, use_errno=True).mprotect
@@ -108,6 +119,14 @@ class Guard:
 def bias_of(case, operation, dtype):
     g, bias = case.geometry(), case.arrays(dtype).b
     return {"forward": bias, "grad_input": np.resize(bias, g.c_in), "grad_weight": None}[operation]
+
+
+def large():
+    """`main` with the cases of `LARGE`, as if they were."""
+    columns.WEIGHTY_BYTES, columns.LEAST_CHANNELS, columns.MOST_CHANNELS = 1 << 10, 30, 32
+    planes.CROWDING = 256
+    print(len(LARGE))
+    main(LARGE)
 
 
 def main(cases=CASES):

@@ -13,6 +13,7 @@ from compare import assert_result, computed, operands
 from upconv.algorithms import phase_matmul
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
+from upconv.schedule import columns
 
 TILES = ("full", "edge")
 #: Bytes of a lane: what a dtype is computed in, a complex number being two lanes.
@@ -114,6 +115,8 @@ def main(per_cell=20):
     kernel.link = lambda name, text: (names.add(name), link(name, text))[1]
     for dtype, tile, number in itertools.product(AVAILABLE, TILES, range(per_cell)):
         lanes = kernel.isa().lanes(LANE_BYTES.get(dtype, 8))
+        # Weights of a few vectors are large enough to be read in place.
+        columns.WEIGHTY_BYTES, columns.LEAST_CHANNELS = 1 << 10, lanes + 2
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
             for layout in check(case, operation, dtype):

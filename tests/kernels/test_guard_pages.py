@@ -22,6 +22,12 @@ def test_nothing_beyond_an_operand_a_result_or_scratch_is_touched(isa):
     assert int(printed[-1]) == cases * OPERATIONS * DTYPES * LAYOUTS * ENDS
 
 
+@pytest.mark.parametrize("isa", [row.name for row in runnable(*llvm.host())])
+def test_nor_where_layers_are_large(isa):
+    first, *_, last = script(f"{HERE}import guarded; guarded.large()", UPCONV_ISA=isa).splitlines()
+    assert int(last) == int(first) * OPERATIONS * DTYPES * LAYOUTS * ENDS
+
+
 @pytest.mark.parametrize("end", [-1, "nbytes"])
 def test_one_byte_beyond_is_a_crash_that_names_the_case(end):
     with pytest.raises(AssertionError, match=r"status -\d+, after printing\n(?s:.*)this case"):
@@ -55,12 +61,12 @@ import guarded
 from cases import BY_NAME
 guard = guarded.Guard()
 rooms = [(room.bytes.ctypes.data, room.size) for room in guard.rooms.values()]
-run = guarded.jobs._in_order
-def seen(stage, base, *rest):
+row = guarded.jobs._row
+def seen(program, base, first, end):
     assert all(any(start <= at <= start + size for start, size in rooms) for at in base[1:] if at)
     print("seen")
-    run(stage, base, *rest)
-guarded.jobs._in_order = seen
+    return row(program, base, first, end)
+guarded.jobs._row = seen
 for name in ("primes", "depthwise", "1x1-kernel", "one-channel-out"):
     for operation in guarded.OPERATIONS:
         case = BY_NAME[name]

@@ -8,17 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import BY_NAME, Case
-from compare import check, suite
+from cases import BY_NAME, Case, channels_last
+from compare import assert_result, check, computed, expected, operands, suite
 from fresh import fresh
 
 from upconv import arguments
 from upconv.codegen.lang import Builder
+from upconv.kernels import columns as columns_kernel
 from upconv.kernels import copy, correlate, depthwise, gemm, planes, strips, transpose
 from upconv.problem import OPERATIONS
 from upconv.runtime import jobs
-from upconv.runtime.jobs import X_BAND
-from upconv.schedule import adapt, bands, columns, correlation, gather, packing
+from upconv.runtime.jobs import X_BAND, W
+from upconv.runtime.kernel import made
+from upconv.schedule import adapt, bands, columns, correlation, gather, packing, place
 from upconv.schedule import planes as plane_jobs
 
 # What the small suite lacks: many channels, sums that are cut, several bands, depthwise, merged phases.
@@ -34,7 +36,21 @@ MORE = (
     Case("one-pixel-images", 3, 17, 1, 1, 18, (2, 2)),
     Case("wide-one-tap", 1, 20, 6, 7, 40, (1, 1)),
     Case("planes", 1, 6, 9, 19, 2, (3, 3), (1, 2), (1, 1)),
+    Case("planes-1", 2, 5, 4, 37, 8, (3, 3), (2, 1), (1, 1)),
+    Case("planes-3", 1, 5, 3, 20, 7, (2, 5), (1, 3), (0, 1)),
+    Case("planes-4", 1, 3, 3, 35, 2, (2, 8), (2, 4), (0, 2), groups=1, d=(1, 3)),
+    Case("planes-5", 1, 3, 3, 21, 3, (2, 6), (1, 5), (0, 2)),
+    Case("crowded", 1, 14, 4, 32, 5, (3, 3), (1, 1), (1, 1)),
+    Case("planes-groups", 1, 8, 3, 18, 6, (3, 4), (2, 2), (1, 1), groups=2),
+    Case("strips-1", 2, 3, 5, 40, 3, (5, 5), (1, 1), (2, 2), groups=3),
+    Case("strips-2", 1, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
+    Case("strips-3", 1, 2, 3, 20, 2, (3, 7), (1, 3), (1, 2), groups=2),
+    Case("strips-4", 1, 2, 3, 35, 2, (1, 4), (1, 4), groups=2),
+    Case("columns", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
+    Case("columns-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
 )
+# Those whose weight may be read in other ways if the channels of a tap lie together.
+WEIGHT_LAST = ("columns", "columns-1-tap", "merged", "merged-unequal", "wide", "wide-groups", "planes-1")
 
 
 def everything():
@@ -44,6 +60,20 @@ def everything():
         for operation in OPERATIONS:
             for layout in ("nchw", "nhwc"):
                 check("phase_gemm", case, operation, "float32", layout)
+        if case.name in WEIGHT_LAST:
+            check_weight_last(case)
+
+
+def check_weight_last(case):
+    """The two operations that read a weight, on one whose channels lie together for each tap."""
+    for operation in OPERATIONS[:2]:
+        g, arrays = case.geometry(), case.arrays("float32")
+        a, w = operands(operation, arrays)
+        got = computed("phase_gemm", g, operation, "float32", "nchw", a, channels_last(w))
+        try:
+            assert_result(got, *expected(g, operation, a, w), "float32", "nchw")
+        except AssertionError as error:
+            raise AssertionError(f"phase_gemm {operation} with a weight channels-last on {case}: {error}") from None
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +87,11 @@ def setting(monkeypatch, cache_directory):
     monkeypatch.setenv("UPCONV_CACHE_DIR", str(cache_directory))
     monkeypatch.setattr(bands, "BAND_BYTES", 2048)
     monkeypatch.setattr(correlation, "BAND_BYTES", 2048)
+    # What is for large layers begins with small ones.
+    monkeypatch.setattr(plane_jobs, "CROWDING", 256)
+    monkeypatch.setattr(columns, "WEIGHTY_BYTES", 1 << 10)
+    monkeypatch.setattr(columns, "LEAST_CHANNELS", 30)
+    monkeypatch.setattr(columns, "MOST_CHANNELS", 32)
     empty = arguments.empty
 
     def roomy(shape, dtype, layout):
@@ -147,6 +182,67 @@ def shared_taps_are_own():
     return [(plane_jobs, "_own", lambda taps, step: right([replace(each, a=0) for each in taps], step))]
 
 
+def phases_exchanged(module):
+    """The phases, or the channels of a pixel, are interleaved in the wrong order."""
+    return [(module, "interleaved", lambda k, lines: strips_interleaved(k, lines[::-1]))]
+
+
+strips_interleaved = strips.interleaved
+
+
+def written_taps(change):
+    """Kernels with other taps written out than the layer has."""
+    right = plane_jobs._written
+
+    def wrong(n_h, taps):
+        made_for = right(n_h, taps)
+        return change(*made_for) if made_for else made_for
+
+    return [(plane_jobs, "_written", wrong)]
+
+
+def crowded_channels_not_copied():
+    """All but the first of the channels that are spread keep what lay there."""
+    right = place.copying
+    return [(plane_jobs, "copying", lambda *args, n, **rest: right(*args, n=(1, *n[1:]), **rest))]
+
+
+def chunk_forgotten():
+    return [(columns, "join", lambda stages: jobs.join(stages[:-1] or stages))]
+
+
+def bias_of_the_first_chunk():
+    right = columns.Columns._sum
+
+    def wrong(self, *args):
+        return right(self, *args[:-2], 0, args[-1])
+
+    return [(columns.Columns, "_sum", wrong)]
+
+
+def every_unit_at_the_first(which):
+    """All bands read, or write, where the first one does."""
+
+    def wrong(stage, x, y):
+        first = {"x": ([x[0]] * len(x), y), "y": (x, [y[0]] * len(y))}[which]
+        return jobs.repeat(stage, *first)
+
+    return [(gather, "repeat", wrong)]
+
+
+def merged_weight(method, base):
+    """The last source channel is left out where the merged weight is turned, or copied from `base`."""
+    right = getattr(packing.Panels, method)
+
+    def wrong(self, *args):
+        row = right(self, *args)
+        if row["src"][0] == base:
+            one_less("n" if method == "_turned" else "m")(row)
+        return row
+
+    return [(packing.Panels, method, wrong)]
+
+
 def band_off_by_a_row():
     def wrong(*args):
         for band in bands.bands(*args):
@@ -225,6 +321,29 @@ MUTANTS = {
     "strips, weight of the first plane for all": lambda: table(strips, zero("w_g")),
     "planes, bias of the first group for all": lambda: table(planes, zero("bias_g")),
     "strips, bias of the first plane for all": lambda: table(strips, zero("bias_g")),
+    "planes, weight of the first channel for all": lambda: table(planes, zero("w_c")),
+    "planes, weight of the first block for all": lambda: table(planes, zero("w_b")),
+    "planes, last block not written": lambda: table(planes, one_less("blocks")),
+    "planes, phases exchanged": lambda: phases_exchanged(planes),
+    "planes, every column at the first": lambda: table(planes, zero("y_col")),
+    "planes, channels that are spread not copied": crowded_channels_not_copied,
+    "strips, phases exchanged": lambda: phases_exchanged(strips),
+    "strips, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h - 1, counts)),
+    "strips, last tap dropped": lambda: written_taps(lambda n_h, counts: (n_h, (*counts[:-1], max(0, counts[-1] - 1)))),
+    "columns, mask a lane short": lambda: masks(columns_kernel, "first", short_first),
+    "columns, sums not added up": lambda: masks(columns_kernel, "add", keep_left),
+    "columns, last channel dropped": lambda: table(columns_kernel, one_less("c")),
+    "columns, last pixel dropped": lambda: table(columns_kernel, one_less("pixels")),
+    "columns, last column dropped": lambda: table(columns_kernel, one_less("count")),
+    "columns, last tap dropped": lambda: table(columns_kernel, one_less("pieces")),
+    "columns, weight of the first tap for all": lambda: table(columns_kernel, zero("w_piece")),
+    "columns, last chunk forgotten": chunk_forgotten,
+    "columns, bias of the first chunk for all": bias_of_the_first_chunk,
+    "merged phases, last channel not turned": lambda: merged_weight("_turned", W),
+    "merged phases, last channel of turned ones not copied": lambda: merged_weight("_columns", X_BAND),
+    "merged phases, last channel not copied": lambda: merged_weight("_columns", W),
+    "every band reads where the first does": lambda: every_unit_at_the_first("x"),
+    "every band writes where the first does": lambda: every_unit_at_the_first("y"),
     "correlate, groups all summed in the first": lambda: table(correlate, zero("total_g")),
     "gemm, first column too late": lambda: table(gemm, first_column_too_late),
     "gemm, first column ignored": lambda: table(gemm, zero("first_column")),
@@ -248,7 +367,36 @@ def test_the_comparisons_catch(mutant, setting):
 
 
 def test_without_a_mutant_everything_passes(setting):
+    """And the cases reach every kernel in every way that a mutant is about."""
+    rows = []
+    for module in (gather, packing, columns, correlation):
+        setting.setattr(module, "stage", lambda table: jobs.stage([rows.append(row) or row for row in table]))
     everything()
+    ways = {(made(row["entry"]).make, *made(row["entry"]).arguments[1:]) for row in rows}
+    kernels = (
+        columns_kernel.columns,
+        copy.copy,
+        correlate.correlate,
+        depthwise.depthwise,
+        gemm.gemm,
+        transpose.transpose,
+    )
+    assert {way[0] for way in ways} == {*kernels, planes.planes, strips.strips}
+    assert {(s, pixels) for kernel, *rest in ways if kernel is planes.planes for _, s, _, pixels in [rest]} >= {
+        *((s, False) for s in (1, 2, 3, 4)),
+        *((s, True) for s in (1, 2, 4)),
+    }
+    assert {way[1] for way in ways if way[0] is strips.strips} == {1, 2, 3, 4}
+    assert {len(way) for way in ways if way[0] is strips.strips} == {2, 4}
+    # Single phases on a step of their own, a row of channels spread, several blocks, both ways of columns.
+    every = {
+        kernel: [row for row in rows if is_of(row, kernel)] for kernel in (planes, copy, columns_kernel, transpose)
+    }
+    assert any(row["y_col"] == 5 * 4 for row in every[planes])
+    assert any(row["blocks"] > 1 and row["w_b"] for row in every[planes])
+    assert any(row["dst"][0] == X_BAND for row in every[copy])
+    assert {row["pieces"] for row in every[columns_kernel]} == {1, 9}
+    assert any(row["src"][0] == W and row["dst"][0] == X_BAND for row in every[transpose])
 
 
 def test_nothing_of_a_mutant_is_left():

@@ -17,7 +17,7 @@ HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 TILES = ("full", "edge")
 LEAST = 20
 CASES = max(LEAST, int(os.environ.get("UPCONV_TABLE", "100")))
-FAMILIES = ("correlate", "depthwise", "gemm", "rows", "transpose")
+FAMILIES = ("columns", "correlate", "depthwise", "gemm", "planes", "strips", "transpose")
 
 
 @pytest.mark.parametrize("isa", [row.name for row in runnable(*llvm.host())])

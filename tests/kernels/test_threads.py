@@ -129,5 +129,6 @@ def test_fresh_programs_see_a_changed_constant(cut, parts):
         pool.set_num_threads(threads)
         del parts[:]
         computed("phase_gemm", CUT[0].geometry(), "forward", "float32", "nchw", *pair)
-        assert max(parts) >= least
+        # One part on one thread needs no pool.
+        assert max(parts, default=1) >= least
     assert not np.array_equal(parts, [1])

@@ -236,6 +236,61 @@ def test_scratch_works_without_maps(monkeypatch):
     assert np.isnan(array).all()
 
 
+# -- scratch for brief calls -------------------------------------------------------------------------------------------
+
+
+def test_brief_scratch_is_the_same_until_it_must_grow():
+    small = memory.brief(1000)
+    assert small.address % 64 == 0
+    assert memory.brief(MIB) is small
+    large = memory.brief(3 * MIB)
+    assert large is not small
+    assert large.nbytes >= 3 * MIB
+    assert memory.brief(10) is large
+
+
+@posix
+def test_brief_scratch_that_is_held_survives_growth():
+    held = memory.brief(MIB)
+    np.asarray(held).fill(7)
+    grown = [memory.brief(size * MIB) for size in (2, 4, 8)]
+    for lease in (*grown, memory.scratch(MIB)):
+        ctypes.memset(lease.address, 1, lease.nbytes)
+    assert (np.asarray(held) == 7).all()
+
+
+@posix
+def test_brief_scratch_that_is_not_held_returns():
+    memory.brief(MIB)
+    assert memory._scratch.store.idle()[0] == 0
+    memory.brief(4 * MIB)
+    assert memory._scratch.store.idle()[0] == 1
+    memory.release()
+    assert memory._scratch.store.idle()[0] == 0
+    assert memory._scratch.brief is None
+
+
+@posix
+def test_every_thread_has_brief_scratch_of_its_own():
+    mine, theirs = memory.brief(1000), []
+    thread = threading.Thread(target=lambda: theirs.append(memory.brief(1000)))
+    thread.start()
+    thread.join()
+    assert theirs[0].address != mine.address
+
+
+@pytest.mark.parametrize("has_maps", [True, False])
+def test_brief_scratch_is_poisoned_in_every_call(has_maps, monkeypatch):
+    monkeypatch.setattr(memory, "_has_maps", has_maps and memory._has_maps)
+    memory.release()
+    with memory.poisoned():
+        for nbytes in (1000, 2 * MIB, 1000):
+            lease = memory.brief(nbytes)
+            assert (np.asarray(lease) == 0xFF).all()
+            np.asarray(lease).fill(1)
+    assert (np.asarray(memory.brief(1000)) == 1).all()
+
+
 # -- poison ------------------------------------------------------------------------------------------------------------
 
 

@@ -4,9 +4,10 @@ A segment (see `phases`) is a run of outputs that read the same taps, so it is o
 its left matrix is read in place: a pixel and a tap make one offset. Tiles run on over the ends of rows and images, taps
 that would read padding do not exist, and no column buffer is ever written.
 
-Two kernels share the work. `gemm` puts the channels of the result along the vector and wants the channels of a pixel
-consecutive; `rows` puts pixels along the vector and serves results of few channels, depthwise ones above all. What lies
-the other way is turned band by band, in scratch that stays in the second-level cache.
+`gemm` puts the channels of the result along the vector and wants the channels of a pixel consecutive. `planes` puts the
+columns of a row along the vector and serves results of few channels; `strips` and `depthwise` do either for depthwise
+layers; `columns` reads a weight that is large beside the map once, where it lies. What lies the other way is turned
+band by band, in scratch that stays in the second-level cache.
 """
 
 from dataclasses import dataclass

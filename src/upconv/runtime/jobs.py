@@ -190,9 +190,10 @@ def run(program, x, y, w, bias):
 
 
 def _at_once_here(program, operands):
-    """All units in one call of this thread, which keeps the GIL, and so can lend its scratch to no one else."""
+    """All units in one call of this thread, which keeps the GIL, and so lends its scratch to no one else."""
     offsets, size, _ = program.frame(1)
-    lease = memory.brief(size)
+    # A signal's handler may compute before the kernels begin, and would leave something else than zeros in the sums.
+    lease = (memory.scratch if SUMS in program.sizes else memory.brief)(size)
     start = lease.address
     if SUMS in program.sizes:
         ctypes.memset(start + offsets[SUMS - PANELS], 0, program.sizes[SUMS])

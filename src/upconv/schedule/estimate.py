@@ -107,13 +107,15 @@ def _plane_products(problem, mode, bands):
     for row in planes.rows_of(g.w, forward):
         s, own = len(row.own), sum(len(each.taps) for each in row.own)
         alike = planes.blocks(c_dst, s)
-        blocks = sum(number for *_, number in alike)
         for rows, taps in segments:
             here = max(1, bands * rows // most)
-            vectors = g.groups * g.n * rows * ceil_div(ceil_div(row.columns, s), lanes)
-            work["rows"] += vectors * taps * c_src * c_dst * (s * row.count + own)
-            work["loads"] += vectors * taps * c_src * blocks * (row.count + own)
-            work["places"] += vectors * blocks
+            each = ceil_div(g.n * rows * ceil_div(ceil_div(row.columns, s), lanes), here)
+            for _, mr, number in alike:
+                nv = 1 if mode.depthwise else planes.across(mr, s)
+                vectors = g.groups * number * here * ceil_div(each, nv) * nv
+                work["rows"] += vectors * taps * c_src * mr * (s * row.count + own)
+                work["loads"] += vectors * taps * c_src * (row.count + own)
+                work["places"] += vectors
             work["jobs"] += here * (1 if mode.depthwise else len(alike))
     return work
 

@@ -25,7 +25,8 @@ class Placed:
 def turn(elem, src, dst, n, height, width, channels):
     """The job that turns planes to pixels or pixels to planes, row by row."""
     lines, across = (channels, src.at.c), (width, dst.at.w)
-    if src.at.pixels:
+    # What has one channel may be both; then the side that is not says which way.
+    if src.at.pixels and dst.at.planes:
         lines, across = (width, src.at.w), (channels, dst.at.c)
     bases = (src.base, src.offset), (dst.base, dst.offset)
     return transposing(elem, *bases, lines, across, n=(n, src.at.n, dst.at.n), m=(height, src.at.h, dst.at.h))

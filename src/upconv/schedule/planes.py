@@ -59,7 +59,7 @@ def rows_of(axis: Axis, forward):
 
     >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
     >>> row.shared, [(own.a, list(own.taps)) for own in row.own]
-    ((range(1, 2, 2), range(2, 3, 2)), [(-1, [3]), (1, [0])])
+    ((range(1, 3, 2), range(2, 4, 2)), [(-1, [3]), (1, [0])])
     """
     if not forward:
         return [_row(0, 1, axis.n, axis.out, -axis.d, [Taps(-axis.crop_lo, range(axis.k))])]

@@ -1,0 +1,141 @@
+"""Few pixels times a weight as it lies, against the definition: interpreted, and natively between guard pages."""
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from children import script
+from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
+from strided import DTYPES, UNTOUCHED, Strided, whole_numbers
+
+from upconv.codegen import llvm
+from upconv.codegen.interpreter import interpret
+from upconv.codegen.isa import ROWS
+from upconv.codegen.lang import SIZES
+from upconv.codegen.lowering import lower
+from upconv.kernels.columns import WORDS, columns
+from upconv.kernels.execute import ROW_WORDS
+from upconv.schedule.columns import TILES
+
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+
+
+class Setting:
+    """One random job: its arrays, and what they should become."""
+
+    def __init__(self, number, isa, elem):
+        draw = random.Random(f"{number} {isa.name} {elem}")
+        mr, nc = TILES[isa.registers]
+        self.lanes, self.dtype = isa.lanes(SIZES[elem]), DTYPES[elem]
+        self.pixels = draw.choice((1, mr - 1, mr, mr + 1, 2 * mr + 1, 3 * mr))
+        self.c = draw.choice((1, nc - 1, nc, nc + 1, 2 * nc, 3 * nc + 2))
+        self.pieces = draw.choice((1, 1, 2, 5))
+        self.count = draw.choice((1, self.lanes - 1, self.lanes, self.lanes + 1, 2 * self.lanes, 3 * self.lanes + 1))
+        gaps = [draw.choice((0, 0, 3)) for _ in range(3)]
+        self.x = Strided((self.pixels, self.c), (self.c + gaps[0], 1))
+        # Pieces lie in a row, or behind all rows.
+        piece = self.count + gaps[1]
+        row = (self.pieces - 1) * piece + self.count + gaps[2]
+        if draw.random() < 0.3:
+            row, piece = self.count + gaps[1], self.c * (self.count + gaps[1]) + gaps[2]
+        self.w = Strided((self.c, self.pieces, self.count), (row, piece, 1))
+        whole = -(-self.count // self.lanes) * self.lanes
+        line = whole + gaps[0] * self.lanes
+        self.y = Strided((self.pieces, self.pixels, whole), (line, self.pieces * line + gaps[1] * self.lanes, 1))
+        self._values(np.random.default_rng(draw.randrange(1 << 30)), draw.random() < 0.5)
+
+    def _values(self, rng, odd):
+        x, w = (whole_numbers(rng, size, self.dtype, odd) for size in (self.x.size, self.w.size))
+        self.arrays = [x, w, np.full(self.y.size, UNTOUCHED, self.dtype)]
+
+    def numbers(self, x, w, y):
+        """The words of the job for arrays that lie anywhere."""
+        xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
+        job = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data}
+        job |= {name: getattr(self, name) for name in ("c", "pixels", "pieces", "count")}
+        job |= {"x_p": xv.strides[0], "w_c": wv.strides[0], "w_piece": wv.strides[1]}
+        job |= {"y_p": yv.strides[1], "y_piece": yv.strides[0]}
+        return np.array([job[name] for name in WORDS], np.int64)
+
+    def check(self, got):
+        """The sums of every column that exists; the rest of its last vector may be anything, gaps are untouched."""
+        x, w, y = self.arrays
+        want = y.copy()
+        with np.errstate(all="ignore"):
+            products = self.x.view(x)[None, :, :, None] * self.w.view(w).transpose(1, 0, 2)[:, None]
+            self.y.view(want)[..., : self.count] = products.sum(2)
+        mine = got[2].copy()
+        self.y.view(mine)[..., self.count :] = UNTOUCHED
+        for name, one, other in zip("xwy", [*got[:2], mine], [x, w, want], strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=f"{name} of {self!r}")
+
+    def __repr__(self):
+        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
+
+
+def run_between_pages(isa, per_cell=100):
+    """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
+    from guarded import Room
+
+    rooms = [Room(1 << 18) for _ in range(3)]
+    row, count = ROWS[isa], 0
+    for elem in DTYPES:
+        code = link(columns(row, elem, *TILES[row.registers]), row)
+        for number in range(per_cell):
+            setting = Setting(number, row, elem)
+            print(f"{isa} {elem} {number}", flush=True)
+            for at_end in (True, False):
+                arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
+                code(setting.numbers(*arrays).ctypes.data)
+                setting.check(arrays)
+                count += 1
+    return count
+
+
+@pytest.mark.parametrize("isa", IDS)
+def test_natively_between_guard_pages(isa):
+    printed = script(f"{HERE}import test_columns; print(test_columns.run_between_pages({isa!r}))").splitlines()
+    assert int(printed[-1]) == len(DTYPES) * 100 * 2
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+@pytest.mark.parametrize("elem", DTYPES)
+def test_by_the_interpreter(elem, isa):
+    """Which also sees every access outside the arrays."""
+    kernel = columns(isa, elem, *TILES[isa.registers])
+    for number in range(200, 208):
+        setting = Setting(number, isa, elem)
+        arrays = [array.copy() for array in setting.arrays]
+        interpret(kernel, setting.numbers(*arrays), *arrays)
+        setting.check(arrays)
+
+
+def test_a_job_fits_a_row_of_a_table():
+    assert len(WORDS) <= ROW_WORDS
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2"])
+def test_the_hot_loop(isa):
+    """The first product of each sum is a plain one; all others are fused, and the sums so far are added."""
+    isa = ROWS[isa]
+    mr, nc = TILES[isa.registers]
+    assembly = llvm.assembly(lower(columns(isa, "f32", mr, nc), isa), isa)
+    lines = [line for _, body in blocks(assembly) for line in body]
+    assert [line for line in lines if line.startswith("call")] == []
+    assert spills(lines) == []
+    loop = hot_loop(assembly, "vfmadd")
+    fused = [line for line in loop if re.match(r"vfmadd\d+ps", line)]
+    assert len(fused) == mr * (nc - 1)
+    assert all(("%zmm" if isa.vector_bytes == 64 else "%ymm") in line for line in fused)
+    assert sum(line.startswith("vmulps") for line in loop) == mr
+    assert sum(line.startswith("vaddps") for line in loop) == mr
+    assert sum(line.startswith("prefetch") for line in loop) == nc
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+def test_no_object_wants_symbols_of_others(isa):
+    for elem in DTYPES:
+        kernel = columns(isa, elem, *TILES[isa.registers])
+        assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

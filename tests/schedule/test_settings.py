@@ -1,0 +1,152 @@
+"""Random settings for each way of computing, in both layouts, also of the weight, and on operands with gaps.
+
+The answers are compared with NumPy's products in float64; in every third setting one value is not finite, and must
+reach exactly the outputs that the definition says.
+"""
+
+import random
+
+import numpy as np
+import pytest
+from cases import Case, channels_last, values
+from compare import assert_close, assert_same_nonfinite
+from fresh import fresh
+
+from upconv import SettingError
+from upconv.algorithms import phase_gemm, phase_matmul
+from upconv.problem import Problem
+from upconv.runtime import kernel, memory
+from upconv.schedule import columns, planes
+
+pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
+SETTINGS = 250
+NOT_FINITE = (np.nan, np.inf, -np.inf)
+
+
+def crops(draw, least, most):
+    return draw.randrange(least, most), draw.randrange(least, most)
+
+
+def few_channels(draw):
+    """What planes are for: any stride, short and long rows."""
+    groups = draw.choice((1, 1, 1, 2, 3))
+    c_in, c_out = draw.choice((1, 2, 5, 8, 20, 140)), draw.randrange(1, 12)
+    w, k_w = draw.choice((1, 2, 5, 9, 16, 17, 33, 40, 70)), draw.randrange(1, 10)
+    s, d = (draw.randrange(1, 4), draw.randrange(1, 7)), (draw.randrange(1, 3), draw.randrange(1, 4))
+    return {
+        **{"c_in": groups * c_in, "c_out": groups * c_out, "groups": groups, "h": draw.randrange(1, 6), "w": w},
+        **{"k": (draw.randrange(1, 5), k_w), "s": s, "d": d, "p": (crops(draw, -1, 3), crops(draw, -3, 6))},
+    }
+
+
+def depthwise(draw):
+    """What strips are for."""
+    return few_channels(draw) | dict.fromkeys(("c_in", "c_out", "groups"), draw.choice((2, 3, 17)))
+
+
+def merged(draw):
+    """Kernels that the stride divides."""
+    s_w = draw.randrange(2, 9)
+    return {
+        **{"c_in": draw.randrange(1, 50), "c_out": draw.randrange(1, 80), "h": draw.randrange(1, 6)},
+        **{"w": draw.randrange(1, 12), "k": (draw.randrange(1, 4), s_w * draw.randrange(1, 4))},
+        **{"s": (draw.randrange(1, 4), s_w), "p": (crops(draw, -1, 3), crops(draw, -1, 4))},
+    }
+
+
+def weighty(draw):
+    """Small maps under weights that are read in place."""
+    return {
+        **{"c_in": draw.randrange(1, 60), "c_out": draw.randrange(8, 120), "h": draw.randrange(1, 5)},
+        **{"w": draw.randrange(1, 6), "k": (draw.randrange(1, 6), draw.randrange(1, 6))},
+        **{"s": (draw.randrange(1, 4), draw.randrange(1, 4)), "d": (draw.randrange(1, 3), draw.randrange(1, 4))},
+        "p": (crops(draw, -1, 3), crops(draw, -1, 2)),
+    }
+
+
+KINDS = {"planes": few_channels, "strips": depthwise, "pixels": merged, "columns": weighty}
+
+
+@pytest.fixture
+def small_is_large(monkeypatch):
+    """What is for large layers begins with small ones."""
+    monkeypatch.setattr(columns, "WEIGHTY_BYTES", 1 << 10)
+    monkeypatch.setattr(planes, "CROWDING", 64)
+    with fresh(), memory.poisoned():
+        yield
+
+
+def lying(draw, array):
+    """The array in one of several kinds of memory."""
+    kind = draw.choice(("planes", "planes", "pixels", "pixels", "wide"))
+    if kind == "pixels":
+        return channels_last(array)
+    if kind == "wide":
+        # A window of a larger map, which ends neither rows nor channels where the array does.
+        large = np.full([size + 2 for size in array.shape], np.nan, array.dtype)
+        window = large[1:-1, 1:-1, 1:-1, 1:-1]
+        window[...] = array
+        return window
+    return array
+
+
+def operands(draw, case, operation, dtype, number):
+    """(a, w, bias) of small numbers; in every third setting one of a or of w is not finite."""
+    g = case.geometry()
+    shapes = g.input_shape if operation == "forward" else g.output_shape, g.weight_shape
+    a, w = (values(shape, (number, key), dtype) for key, shape in enumerate(shapes))
+    bias = values((g.c_out if operation == "forward" else g.c_in,), (number, 2), dtype)
+    if number % 3 == 0:
+        target = draw.choice((a, w))
+        target[tuple(draw.randrange(size) for size in target.shape)] = draw.choice(NOT_FINITE)
+    return lying(draw, a), lying(draw, w), draw.choice((bias, None))
+
+
+def truth(problem, a, w, bias):
+    """(answer, bound) in float64; the bound has ones where the operands are not finite."""
+    wide = Problem(problem.operation, problem.geometry, "float64")
+
+    def solve(*arrays):
+        out = np.empty(problem.result_shape)
+        with np.errstate(invalid="ignore"):
+            phase_matmul.run(wide, *arrays, out)
+        return out
+
+    each = [None if array is None else array.astype(np.float64) for array in (a, w, bias)]
+    sizes = [None if array is None else np.abs(np.where(np.isfinite(array), array, 1)) for array in each]
+    return solve(*each), solve(*sizes)
+
+
+@pytest.mark.parametrize("operation", ["forward", "grad_input"])
+@pytest.mark.parametrize("mode", KINDS)
+def test_random_settings(mode, operation, small_is_large, monkeypatch):
+    if mode == "columns":
+        monkeypatch.setattr(columns, "LEAST_CHANNELS", 1)
+    used = 0
+    for number in range(SETTINGS):
+        draw = random.Random(f"{mode} {operation} {number}")
+        case = Case(f"{mode}-{number}", draw.randrange(1, 3), **KINDS[mode](draw))
+        try:
+            g = case.geometry()
+        except SettingError:
+            continue
+        dtype = draw.choice(("float32", "float32", "float32", "float64"))
+        a, w, bias = operands(draw, case, operation, dtype, number)
+        problem = Problem(operation, g, dtype)
+        out = lying(draw, np.full(problem.result_shape, np.nan, dtype))
+        around = out.base.copy() if out.base is not None and out.base.shape != out.shape else None
+        phase_gemm.run(problem, a, w, bias, out)
+        want, bound = truth(problem, a, w, bias)
+        try:
+            assert_close(out, want, bound, dtype)
+            assert_same_nonfinite(out, want)
+        except AssertionError as error:
+            raise AssertionError(f"{operation} {dtype} on {case!r}: {error}") from None
+        if around is not None and around.ndim == 4 and around.shape[0] == out.shape[0] + 2:
+            inside = np.zeros(around.shape, bool)
+            inside[1:-1, 1:-1, 1:-1, 1:-1] = True
+            assert np.isnan(out.base[~inside]).all(), case
+        lie = [phase_gemm.Operand.of(array.shape, array.strides, array.itemsize) for array in (a, out)]
+        used += phase_gemm.roles(operation, g, dtype, *lie)[0] == mode
+    # The gradient is on planes for stride 1 alone, and never by columns.
+    assert operation == "grad_input" or used > SETTINGS // 5
