@@ -2,11 +2,13 @@
 
     conv_transpose2d, conv_transpose1d                         instead of torch.nn.functional's
     ConvTranspose2d, LazyConvTranspose2d, ConvTranspose1d      instead of torch.nn's, whose subclasses they are
+    accelerate(model), restore(model)                          a whole model's layers become upconv's, and torch's again
     active()                                                   within it, torch's own names compute with upconv
 
 What is not ours to compute goes to PyTorch's operator: other devices and dtypes, sparse, quantized, nested and meta
 tensors, subclasses, whatever is being traced, scripted or exported, half precision where oneDNN has instructions for
-it, and layers so small that the operator is done before a call could begin. No weight is ever kept in packed form.
+it, and layers so small that the operator is done before a call could begin. No weight is kept in
+packed form, and none is copied unless `accelerate` is asked to freeze or fuse.
 
 The derivatives are one `autograd.Function` (see `derivatives`), with a registered operator beside it for the compiler,
 which refuses functions that have a forward mode. Overriding aten::convolution and its backward was tried first, since
@@ -15,6 +17,7 @@ backward runs long after the call, so every ordinary convolution passes through 
 `conv2d` instead of 3.8, the GIL taken by models that never asked for upconv, and no oracle left to test against.
 """
 
+from .accelerate import accelerate, restore
 from .active import active
 from .functional import conv_transpose1d, conv_transpose2d
 from .module import ConvTranspose1d, ConvTranspose2d, LazyConvTranspose2d
@@ -23,7 +26,9 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "LazyConvTranspose2d",
+    "accelerate",
     "active",
     "conv_transpose1d",
     "conv_transpose2d",
+    "restore",
 ]

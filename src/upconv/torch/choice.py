@@ -6,6 +6,8 @@ from ..algorithms import LAST_RESORT
 
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
+# A kernel of the gradient in the weight fills its vectors with output channels.
+FEW_CHANNELS = 4
 HALVES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
 
 
@@ -39,8 +41,14 @@ def why_torch(plan):
         why.append(f"{problem.macs} multiply-adds take less time than a call of upconv's")
     if problem.operation == "grad_weight" and g.groups > 1:
         why.append("upconv's kernel for the gradient in the weight is not made for groups")
+    if problem.operation == "grad_weight" and g.c_out < FEW_CHANNELS:
+        why.append("upconv's kernel for the gradient in the weight is not made for so few output channels")
+    if problem.operation == "grad_weight" and g.h.k <= g.h.s and g.w.k <= g.w.s:
+        why.append("where no outputs overlap the gradient in the weight is one plain product, which torch has, too")
+    is_depthwise = g.groups == g.c_in > 1
+    if problem.operation == "grad_input" and is_depthwise:
+        why.append("torch's depthwise convolution begins sooner")
     # oneDNN has no depthwise transposed convolution, so there its instructions do not help it.
-    is_depthwise = problem.operation == "forward" and g.groups == g.c_in > 1
-    if problem.dtype in WITH_INSTRUCTIONS and not is_depthwise:
+    if problem.dtype in WITH_INSTRUCTIONS and not (problem.operation == "forward" and is_depthwise):
         why.append(f"oneDNN has instructions for {problem.dtype} here")
     return why

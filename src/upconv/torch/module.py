@@ -79,10 +79,12 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
                 input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
             )
         else:
-            padding = self.output_padding if output_size is None else _for_size(self, input, output_size)
-            return dispatch.transpose(
-                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
-            )
+            return self._compute(input, output_size, self.weight, self.bias)
+
+    def _compute(self, input, output_size, weight, bias):
+        """The layer with these operands instead of its own."""
+        padding = self.output_padding if output_size is None else _for_size(self, input, output_size)
+        return dispatch.transpose(input, weight, bias, self.stride, self.padding, padding, self.groups, self.dilation)
 
 
 class LazyConvTranspose2d(torch.nn.LazyConvTranspose2d, ConvTranspose2d):
@@ -116,17 +118,21 @@ class ConvTranspose1d(torch.nn.ConvTranspose1d):
         Raises:
             SettingError, TypeError: as in `conv_transpose1d`.
         """
-        padding = self._output_padding(
-            input, output_size, self.stride, self.padding, self.kernel_size, 1, self.dilation
-        )
         if torch.jit.is_scripting():
+            padding = self._output_padding(
+                input, output_size, self.stride, self.padding, self.kernel_size, 1, self.dilation
+            )
             return torch.conv_transpose1d(
                 input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
             )
         else:
-            return dispatch.transpose1d(
-                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
-            )
+            return self._compute(input, output_size, self.weight, self.bias)
+
+    def _compute(self, input, output_size, weight, bias):
+        """The layer with these operands instead of its own."""
+        ends = self.stride, self.padding, self.kernel_size, 1, self.dilation
+        padding = self._output_padding(input, output_size, *ends)
+        return dispatch.transpose1d(input, weight, bias, self.stride, self.padding, padding, self.groups, self.dilation)
 
 
 def _for_size(layer, input, output_size):

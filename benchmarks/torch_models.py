@@ -1,0 +1,215 @@
+"""Whole models by torch and accelerated: equal outputs and gradients first, then times, a table and a chart.
+
+    python benchmarks/torch_models.py                    all models, published sizes, one thread
+    python benchmarks/torch_models.py --quick --only unet,fsrcnn
+    python benchmarks/torch_models.py --threads 4 --compile --json models.json --charts docs/images
+
+Every model is timed by turns with its twin, from the same weights: the transposed layers alone, the whole forward pass
+in evaluation mode, and a training step (forward, backward) in training mode. `--compile` adds torch.compile with
+freezing. A model whose outputs or gradients differ by more than 1e-5 of their root mean square is an error, and no
+time is printed for it. An interrupted run writes the models that were finished.
+"""
+
+import argparse
+import copy
+import json
+import sys
+import time
+from pathlib import Path
+
+import pictures
+import torch
+from models import MODELS, build
+
+import upconv
+from upconv.bench import record
+from upconv.bench.measure import progress_bar
+from upconv.files import check_writable, write_atomically
+from upconv.torch.examine import in_turns
+
+TOLERANCE = 1e-5
+INTERRUPTED = 130
+ROUNDS, SECONDS = 25, 12.0
+QUICK_ROUNDS, QUICK_SECONDS = 7, 1.5
+
+
+class Differs(Exception):
+    """The twins do not agree."""
+
+
+def main(argv=None):
+    options = parse(argv)
+    torch.set_num_threads(options.threads)
+    rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if options.quick else (ROUNDS, SECONDS)
+    for folder in {path.parent for path in (options.json,) if path} | {path for path in (options.charts,) if path}:
+        check_writable(folder)
+    names, rows, status = chosen(options.only), [], 0
+    try:
+        with progress_bar(len(names), sys.stderr) as progress:
+            for name in names:
+                progress(name)
+                rows.append(row_of(name, options, rounds, seconds))
+                progress(name, 1)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Differs as error:
+        print(error, file=sys.stderr)
+        return 1
+    if rows:
+        tell(rows, options, complete=not status)
+    return status
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="a few short rounds: to look, not to report")
+    parser.add_argument("--scale", type=float, default=1.0, help="narrower models on smaller inputs, to try things out")
+    parser.add_argument("--only", help="models by part of their names, separated by commas")
+    parser.add_argument("--compile", action="store_true", help="torch.compile with freezing beside them")
+    parser.add_argument("--json", type=Path, help="write everything measured")
+    parser.add_argument(
+        "--charts", type=Path, help="folder for models.svg, and models.png where matplotlib is installed"
+    )
+    options = parser.parse_args(argv)
+    if options.threads < 1 or options.scale <= 0:
+        parser.error("--threads must be at least 1 and --scale above 0")
+    if not chosen(options.only):
+        parser.error(f"--only {options.only} fits none of {', '.join(MODELS)}")
+    return options
+
+
+def chosen(only):
+    if only is None:
+        return list(MODELS)
+    wanted = [part.strip().lower() for part in only.split(",") if part.strip()]
+    return [name for name in MODELS if any(part in f"{name} {MODELS[name].__name__}".lower() for part in wanted)]
+
+
+def row_of(name, options, rounds, seconds):
+    """Everything about one model, in seconds."""
+    model, inputs = build(name, options.scale)
+    ours = copy.deepcopy(model)
+    upconv.torch.accelerate(ours)
+    row = {
+        "name": name,
+        "output": check_outputs(name, model, ours, inputs),
+        "gradients": check(name, model, ours, inputs),
+    }
+    report = upconv.torch.accelerate(ours.eval(), example_inputs=inputs)
+    timings = [timing for layer in report.layers for timing in layer.timings]
+    row["layers"] = [sum(t.before * t.calls for t in timings), sum(t.after * t.calls for t in timings)]
+    row["ours"], row["count"] = sum(t.is_ours for t in timings), len(timings)
+    measures = [lambda m=m: timed(lambda: m(*inputs)) for m in (model.eval(), ours)]
+    if options.compile:
+        frozen = compiled(model, inputs)
+        measures.append(lambda: timed(lambda: frozen(*inputs)))
+    with torch.no_grad():
+        row["whole"] = in_turns(measures, seconds, rounds)
+    steps = [lambda m=m: timed(lambda: step(m, inputs)) for m in (model.train(), ours.train())]
+    row["step"] = in_turns(steps, seconds, rounds)
+    return row
+
+
+def check_outputs(name, model, ours, inputs):
+    """The greatest error of the outputs, relative to their root mean square; gradients have a check of their own."""
+    with torch.no_grad():
+        return close(name, "outputs", [ours.eval()(*inputs)], [model.eval()(*inputs)])
+
+
+def check(name, model, ours, inputs):
+    """The same of the gradients in every parameter and input, in training mode, with smooth activations.
+
+    At a kink the last bit of a value decides between two slopes, and one such value in a million is a thousandth of the
+    root mean square of a gradient.
+    """
+    return close(name, "gradients", *(gradients(smooth(m).train(), inputs) for m in (ours, model)))
+
+
+def smooth(model):
+    """A copy of a model without the kinks of its activations."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        for key, child in module.named_children():
+            if isinstance(child, torch.nn.ReLU | torch.nn.LeakyReLU):
+                setattr(module, key, torch.nn.SiLU())
+    return model
+
+
+def gradients(model, inputs):
+    """Gradients of the mean square of a model's output, in its parameters and inputs."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    wanted = [*leaves, *model.parameters()]
+    return torch.autograd.grad(model(*leaves).square().mean(), wanted)
+
+
+def close(name, what, got, want):
+    """Root mean square of the error over that of what is wanted, over all tensors together.
+
+    Raises:
+        Differs: if it is above the tolerance.
+    """
+    error, size = (sum(float(t.double().square().sum()) for t in ts) for ts in (map(torch.sub, got, want), want))
+    ratio = (error / size) ** 0.5 if size else float(error > 0)
+    if not ratio <= TOLERANCE:
+        raise Differs(f"{name}: {what} differ by {ratio:.1e} of their root mean square, more than {TOLERANCE:.0e}")
+    return ratio
+
+
+def compiled(model, inputs):
+    """The model by torch.compile, its parameters constants."""
+    import torch._inductor.config as config
+
+    config.freezing = True
+    with torch.no_grad():
+        made = torch.compile(copy.deepcopy(model).eval())
+        made(*inputs)
+    return made
+
+
+def step(model, inputs):
+    """Forward and backward; the optimiser would be the same."""
+    model.zero_grad()
+    model(*inputs).square().mean().backward()
+
+
+def timed(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def tell(rows, options, complete):
+    print(table(rows))
+    settings = {key: getattr(options, key) for key in ("threads", "quick", "scale", "compile")}
+    made = record.make(rows, settings, complete) | {"kind": "benchmarks/torch_models.py"}
+    if options.json:
+        write_atomically(options.json, (json.dumps(made, indent=1) + "\n").encode())
+    if options.charts:
+        for path in pictures.write(pictures.gains(made), options.charts, "models"):
+            print(path)
+
+
+def table(rows):
+    """The rows as a table in Markdown."""
+    with_compile = any(len(row["whole"]) > 2 for row in rows)
+    head = ["model", "layers: torch", "upconv", "gain", "whole: torch", "upconv", "gain"]
+    head += ["compiled"] * with_compile + ["step: torch", "upconv", "gain"]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for row in rows:
+        middle = [ms(row["whole"][2])] if with_compile else []
+        lines.append([row["name"], *trio(row["layers"]), *trio(row["whole"]), *middle, *trio(row["step"])])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def trio(pair):
+    before, after = pair[:2]
+    return ms(before), ms(after), f"{before / after:.2f}×"
+
+
+def ms(seconds):
+    return f"{1e3 * seconds:.3g} ms"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
