@@ -154,7 +154,7 @@ def gather_program(problem, x, y, w, threads):
     seconds = cost(problem) - 1 / machine().calls
     share = 1 if threads == 1 or seconds < jobs.BRIEF else jobs.PARTS_PER_THREAD * threads
     scheduler = Scheduler(problem.operation, g, problem.dtype, x, y, w, MODES[mode], merged)
-    program = Columns(scheduler).program(seconds) if mode == "columns" else scheduler.program(seconds, share)
+    program = Columns(scheduler).program(seconds, threads) if mode == "columns" else scheduler.program(seconds, share)
     no_bias = np.zeros(problem.result_shape[1] * merged + 4 * isa().lanes(size), problem.dtype)
     return Made(program, merged, no_bias)
 

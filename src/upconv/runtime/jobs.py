@@ -163,6 +163,8 @@ def run(program, x, y, w, bias):
         parts = max(parts, PARTS_PER_THREAD * threads)
         own = program.scratch_bytes(2) - program.scratch_bytes(1)
         slots = max(threads, min(PARTS_PER_THREAD * threads, SCRATCH_PER_THREAD * threads // max(1, own)))
+        # Each wave keeps every thread at work until its end.
+        slots -= slots % threads
     offsets, size, steps = program.frame(slots)
     # The lease must live until the last job is done.
     lease = memory.scratch(size)

@@ -57,14 +57,14 @@ class Columns:
         self.taps = self.g.h.k * self.g.w.k
         self.pixels = math.prod((self.g.n, self.g.h.n, self.g.w.n))
 
-    def program(self, seconds):
+    def program(self, seconds, threads):
         """The jobs, or None if the weight must be made dense first. Every chunk of channels is a unit of its own."""
         g, size, (_, w_out, w_h, w_w) = self.g, self.size, self.scheduler.w
         if w_out == self.taps * size and (g.w.k == 1 or w_w == size) and (g.h.k == 1 or w_h == g.w.k * size):
             chunk, make = CHUNK // (self.lanes * self.taps) * self.lanes, self._by_channels
         elif w_out == size and (g.h.k == 1 or w_h == g.w.k * w_w):
             some = min(MOST_CHANNELS, SUMS_BYTES // (self.pixels * self.taps * size))
-            chunk, make = some // self.lanes * self.lanes, self._by_taps
+            chunk, make = min(some, -(-g.c_out // threads)) // self.lanes * self.lanes, self._by_taps
         else:
             return None
         chunk = max(self.lanes, chunk)
