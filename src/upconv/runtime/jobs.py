@@ -76,7 +76,7 @@ class Program:
         )
         self.units = np.array(whole.units, np.int64).reshape(-1, UNIT_WORDS)
         self.addresses = [address(array) for array in (self.words, self.bases, self.units)]
-        self._frames = {}
+        self._frames, self._waves = {}, {}
 
     @property
     def nbytes(self):
@@ -98,6 +98,40 @@ class Program:
                 end += size * (slots if own else 1)
             self._frames[slots] = offsets, end, steps
         return self._frames[slots]
+
+    def waves(self, threads):
+        """(tables of `execute` to be run one after another, bytes of scratch) on so many threads.
+
+        The rows of a table are parts that may run at the same time. Addresses are left out: those in the scratch are
+        offsets, those of the operands 0.
+        """
+        if threads not in self._waves:
+            parts, slots = max(1, int(self.seconds / SECONDS_PER_PART)), 1
+            if threads > 1:
+                # As many parts at once as their own scratch allows; each wave keeps every thread at work until its end.
+                own = self.scratch_bytes(2) - self.scratch_bytes(1)
+                slots = min(PARTS_PER_THREAD * threads, SCRATCH_PER_THREAD * threads // max(1, own))
+                slots = max(threads, slots - slots % threads)
+            offsets, size, steps = self.frame(slots)
+            bases = [
+                (NOTHING, 0, 0, 0, 0, *(offset + slot * step for offset, step in zip(offsets, steps, strict=True)))
+                for slot in range(slots)
+            ]
+            self._waves[threads] = [np.array(wave) for wave in self._tables(threads, parts, bases)], size
+        return self._waves[threads]
+
+    def _tables(self, threads, parts, bases):
+        if threads == 1:
+            yield from ([_row(self, bases[0], *part)] for part in _cut(0, len(self.units), parts))
+            return
+        for stage in self.stages:
+            if len(stage.starts) == 2:
+                yield from ([_row(self, bases[0], *part)] for part in _cut(*stage.starts, parts))
+                continue
+            wanted = stage.parts(max(parts, PARTS_PER_THREAD * threads))
+            for first in range(0, len(wanted), len(bases)):
+                here = wanted[first : first + len(bases)]
+                yield [_row(self, base, *part) for part, base in zip(here, bases, strict=False)]
 
 
 def address(array):
@@ -155,40 +189,19 @@ def run(program, x, y, w, bias):
     if program.seconds < BRIEF:
         _at_once_here(program, operands)
         return
-    threads = pool.get_num_threads()
-    parts = max(1, int(program.seconds / SECONDS_PER_PART))
-    slots = 1
-    if threads > 1:
-        # As many parts at once as their own scratch allows.
-        parts = max(parts, PARTS_PER_THREAD * threads)
-        own = program.scratch_bytes(2) - program.scratch_bytes(1)
-        slots = max(threads, min(PARTS_PER_THREAD * threads, SCRATCH_PER_THREAD * threads // max(1, own)))
-        # Each wave keeps every thread at work until its end.
-        slots -= slots % threads
-    offsets, size, steps = program.frame(slots)
+    waves, size = program.waves(pool.get_num_threads())
     # The lease must live until the last job is done.
     lease = memory.scratch(size)
+    start = lease.address
     if SUMS in program.sizes:
-        np.asarray(lease)[offsets[SUMS - PANELS] :][: program.sizes[SUMS]] = 0
-    bases = [
-        (
-            NOTHING,
-            *operands,
-            *(lease.address + offset + slot * step for offset, step in zip(offsets, steps, strict=True)),
-        )
-        for slot in range(slots)
-    ]
-    if threads == 1:
-        _in_order(program, bases[0], 0, len(program.units), parts)
-        return
-    for stage_ in program.stages:
-        if len(stage_.starts) == 2:
-            _in_order(program, bases[0], *stage_.starts, parts)
-            continue
-        wanted = stage_.parts(parts)
-        for first in range(0, len(wanted), slots):
-            wave = zip(wanted[first : first + slots], bases, strict=False)
-            pool.run(entry(execute), np.array([_row(program, base, *part) for part, base in wave]))
+        ctypes.memset(start + program.frame(1)[0][SUMS - PANELS], 0, program.sizes[SUMS])
+    moved = np.array([0] * (WORDS - 1) + [start, NOTHING, *operands] + [start] * len(SHARED + OWN))
+    for wave in waves:
+        rows = wave + moved
+        if len(waves) == len(rows) == 1:
+            function(execute, False)(address(rows))
+        else:
+            pool.run(entry(execute), rows)
 
 
 def _at_once_here(program, operands):
@@ -203,15 +216,10 @@ def _at_once_here(program, operands):
     function(execute, True)(Row(*_row(program, base, 0, len(program.units))))
 
 
-def _in_order(program, base, first, end, parts):
-    """Units one after another on this thread, in so many parts for the sake of signals."""
-    if parts == 1:
-        function(execute, False)(Row(*_row(program, base, first, end)))
-        return
+def _cut(first, end, parts):
+    """Some units as (first, end) of so many parts, those without any left out."""
     cuts = [first + (end - first) * part // parts for part in range(parts + 1)]
-    for start, stop in itertools.pairwise(cuts):
-        if start < stop:
-            pool.run(entry(execute), np.array([_row(program, base, start, stop)]))
+    return [(start, stop) for start, stop in itertools.pairwise(cuts) if start < stop]
 
 
 def _row(program, base, first, end):
