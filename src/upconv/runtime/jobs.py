@@ -26,7 +26,7 @@ PLACES_BYTES = max(16 * (16 * TILES_PER_BLOCK + 16), PLACE * (VECTORS_PER_BLOCK 
 TOTALS_BYTES = 32 * 64
 # The pool looks at signals between parts, so parts are kept well below a second.
 SECONDS_PER_PART = 0.05
-PARTS_PER_THREAD = 4
+PARTS_PER_THREAD = 8
 SCRATCH_PER_THREAD = 7 << 20
 BRIEF = 50e-6
 LINE = 64
