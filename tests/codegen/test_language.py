@@ -163,6 +163,13 @@ def blend(k, isa, p, q, out, n, m):
 
 
 @case()
+def take(k, isa, p, q, out, n, m):
+    k.store(n, out)
+    for place in range(1, 4):
+        k.store(k.take(out), out + 8 * place)
+
+
+@case()
 def load(k, isa, p, q, out, n, m):
     k.store(k.load(p + 4, f32(isa)), out)
     k.store(k.load(q + 8, Type("f64")), out + f32(isa).size)

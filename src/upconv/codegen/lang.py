@@ -185,6 +185,10 @@ class Builder:
         """Store the lanes of a vector `stride` bytes apart, where the mask allows."""
         self.emit("store_strided", None, value, pointer, stride, mask, number=self._next())
 
+    def take(self, pointer):
+        """The number (i64) at an address, which is one larger afterwards; no two threads take the same."""
+        return self.emit("take", I64, pointer)
+
     def prefetch(self, pointer, write=False):
         """Ask for the memory at an address, which need not exist."""
         self.emit("prefetch", None, pointer, write=write)

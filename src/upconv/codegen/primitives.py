@@ -147,6 +147,12 @@ def _apart(**places):
     return text
 
 
+def _take(p, type):
+    number = p.read(type)
+    p.write(np.int64(number + 1))
+    return number
+
+
 # Memory. A vector needs no more alignment than its elements.
 MEMORY = (
     Primitive("load", "{r} = load {T}, ptr {0}, align {a}", lambda p, type: p.read(type), typed=True),
@@ -175,6 +181,8 @@ MEMORY = (
         + "call void @llvm.masked.scatter.{m0}.v{L0}p0({T0} {0}, <{L0} x ptr> {r}.p, i32 {a0}, {T3} {3})",
         lambda v, p, stride, mask: p.write(v, mask, stride),
     ),
+    # The number at an address, which is one larger afterwards; threads that take at the same time get different ones.
+    Primitive("take", "{r} = atomicrmw add ptr {0}, i64 1 monotonic", _take, typed=True),
     # A hint; it may point anywhere.
     Primitive("prefetch", "call void @llvm.prefetch.p0(ptr {0}, i32 {write}, i32 3, i32 1)", lambda p, *, write: None),
 )

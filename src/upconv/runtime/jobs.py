@@ -24,13 +24,15 @@ SHARED, OWN = (PANELS, SUMS), (X_BAND, Y_BAND, PLACES, TOTALS, ROW)
 # Enough for the tallest tile of any kernel.
 PLACES_BYTES = max(16 * (16 * TILES_PER_BLOCK + 16), PLACE * (VECTORS_PER_BLOCK + 16), 16 * PIXELS_LISTED)
 TOTALS_BYTES = 32 * 64
-# The pool looks at signals between parts, so parts are kept well below a second.
-SECONDS_PER_PART = 0.05
+# The pool looks at signals between parts, so they are kept well below a second.
+SECONDS_PER_PIECE = 0.05
+# Bands that a problem is cut into for each thread.
 PARTS_PER_THREAD = 8
-SCRATCH_PER_THREAD = 7 << 20
 BRIEF = 50e-6
 LINE = 64
-Row = ctypes.c_int64 * (WORDS + BASES)
+# A job of `execute`, and the counter of its groups; which word says where the counter is.
+Row = ctypes.c_int64 * (WORDS + BASES + 1)
+NEXT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,6 @@ class Stage:
     units: list
     starts: list
 
-    def parts(self, wanted):
-        """At most `wanted` runs of independent units, as (first unit, end), about equally long."""
-        independent = len(self.starts) - 1
-        wanted = max(1, min(wanted, independent))
-        cuts = [self.starts[independent * part // wanted] for part in range(wanted + 1)]
-        return list(itertools.pairwise(cuts))
-
 
 class Program:
     """The stages of one problem, to be run one after another, and the memory they need.
@@ -66,22 +61,22 @@ class Program:
         self.sizes = {PLACES: PLACES_BYTES, TOTALS: TOTALS_BYTES, ROW: SCRATCH_BYTES, **scratch}
         # One table, so that on one thread all stages are one call.
         whole = join(stages)
-        ends = list(itertools.accumulate(len(stage.starts) - 1 for stage in stages))
-        self.stages = [
-            Stage(whole.words, whole.bases, whole.units, whole.starts[first : end + 1])
-            for first, end in itertools.pairwise([0, *ends])
-        ]
+        # The groups of independent units, and of which of them each stage consists.
+        self.starts = np.array(whole.starts, np.int64)
+        self.stages = list(itertools.pairwise([0, *itertools.accumulate(len(stage.starts) - 1 for stage in stages)]))
         self.words, self.bases = (
             np.array(rows, np.int64).reshape(-1, ROW_WORDS) for rows in (whole.words, whole.bases)
         )
         self.units = np.array(whole.units, np.int64).reshape(-1, UNIT_WORDS)
+        # Every unit a group of its own, for what is run in order.
+        self.each = np.arange(len(self.units) + 1)
         self.addresses = [address(array) for array in (self.words, self.bases, self.units)]
         self._frames, self._waves = {}, {}
 
     @property
     def nbytes(self):
         """Bytes of the tables."""
-        return self.words.nbytes + self.bases.nbytes + self.units.nbytes
+        return sum(table.nbytes for table in (self.words, self.bases, self.units, self.starts, self.each))
 
     def scratch_bytes(self, slots=1):
         """Bytes of scratch for so many parts at once."""
@@ -102,36 +97,28 @@ class Program:
     def waves(self, threads):
         """(tables of `execute` to be run one after another, bytes of scratch) on so many threads.
 
-        The rows of a table are parts that may run at the same time. Addresses are left out: those in the scratch are
-        offsets, those of the operands 0.
+        The rows of a table run at the same time and share out its groups. Addresses are left out: those in the scratch
+        are offsets, those of the operands 0; the last word of a table is the counter of its groups.
         """
         if threads not in self._waves:
-            parts, slots = max(1, int(self.seconds / SECONDS_PER_PART)), 1
-            if threads > 1:
-                # As many parts at once as their own scratch allows; each wave keeps every thread at work until its end.
-                own = self.scratch_bytes(2) - self.scratch_bytes(1)
-                slots = min(PARTS_PER_THREAD * threads, SCRATCH_PER_THREAD * threads // max(1, own))
-                slots = max(threads, slots - slots % threads)
-            offsets, size, steps = self.frame(slots)
+            offsets, size, steps = self.frame(threads)
             bases = [
                 (NOTHING, 0, 0, 0, 0, *(offset + slot * step for offset, step in zip(offsets, steps, strict=True)))
-                for slot in range(slots)
+                for slot in range(threads)
             ]
-            self._waves[threads] = [np.array(wave) for wave in self._tables(threads, parts, bases)], size
+            self._waves[threads] = [np.array(wave) for wave in self._tables(threads, bases)], size
         return self._waves[threads]
 
-    def _tables(self, threads, parts, bases):
-        if threads == 1:
-            yield from ([_row(self, bases[0], *part)] for part in _cut(0, len(self.units), parts))
-            return
-        for stage in self.stages:
-            if len(stage.starts) == 2:
-                yield from ([_row(self, bases[0], *part)] for part in _cut(*stage.starts, parts))
-                continue
-            wanted = stage.parts(max(parts, PARTS_PER_THREAD * threads))
-            for first in range(0, len(wanted), len(bases)):
-                here = wanted[first : first + len(bases)]
-                yield [_row(self, base, *part) for part, base in zip(here, bases, strict=False)]
+    def _tables(self, threads, bases):
+        """One thread takes every unit in order, several share a stage's groups; in pieces for the sake of signals."""
+        pieces = max(1, int(self.seconds / SECONDS_PER_PIECE))
+        for start, end in [(0, len(self.starts) - 1)] if threads == 1 else self.stages:
+            if threads == 1 or end - start == 1:
+                for first, stop in _cut(self.starts[start], self.starts[end], pieces):
+                    yield [_row(self, self.each, bases[0], first, stop)]
+            else:
+                for first, stop in _cut(start, end, -(-pieces // threads)):
+                    yield [_row(self, self.starts, base, first, stop) for base in bases[: stop - first]]
 
 
 def address(array):
@@ -195,9 +182,10 @@ def run(program, x, y, w, bias):
     start = lease.address
     if SUMS in program.sizes:
         ctypes.memset(start + program.frame(1)[0][SUMS - PANELS], 0, program.sizes[SUMS])
-    moved = np.array([0] * (WORDS - 1) + [start, NOTHING, *operands] + [start] * len(SHARED + OWN))
+    moved = np.array([0] * (WORDS - 1) + [start, NOTHING, *operands] + [start] * len(SHARED + OWN) + [0])
     for wave in waves:
         rows = wave + moved
+        rows[:, NEXT] = address(rows) + rows.nbytes - 8
         if len(waves) == len(rows) == 1:
             function(execute, False)(address(rows))
         else:
@@ -213,7 +201,9 @@ def _at_once_here(program, operands):
     if SUMS in program.sizes:
         ctypes.memset(start + offsets[SUMS - PANELS], 0, program.sizes[SUMS])
     base = NOTHING, *operands, *[start + offset for offset in offsets]
-    function(execute, True)(Row(*_row(program, base, 0, len(program.units))))
+    row = Row(*_row(program, program.each, base, 0, len(program.units)))
+    row[NEXT] = ctypes.addressof(row) + ctypes.sizeof(row) - 8
+    function(execute, True)(row)
 
 
 def _cut(first, end, parts):
@@ -222,10 +212,10 @@ def _cut(first, end, parts):
     return [(start, stop) for start, stop in itertools.pairwise(cuts) if start < stop]
 
 
-def _row(program, base, first, end):
-    """The job of `execute` that runs the units from first to end."""
+def _row(program, starts, base, first, end):
+    """The job of `execute` that runs groups from first to end, and their counter behind it."""
     words, bases, units = program.addresses
-    return 0, words, bases, units + 8 * UNIT_WORDS * first, end - first, base[ROW], *base
+    return 0, words, bases, units, address(starts), end, 0, base[ROW], *base, first
 
 
 def _lines(size):
