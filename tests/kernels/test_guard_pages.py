@@ -62,10 +62,10 @@ from cases import BY_NAME
 guard = guarded.Guard()
 rooms = [(room.bytes.ctypes.data, room.size) for room in guard.rooms.values()]
 row = guarded.jobs._row
-def seen(program, base, first, end):
+def seen(program, starts, base, first, end):
     assert all(any(start <= at <= start + size for start, size in rooms) for at in base[1:] if at)
     print("seen")
-    return row(program, base, first, end)
+    return row(program, starts, base, first, end)
 guarded.jobs._row = seen
 for name in ("primes", "depthwise", "1x1-kernel", "one-channel-out"):
     for operation in guarded.OPERATIONS:

@@ -15,7 +15,7 @@ from upconv.schedule.place import copying, transposing
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 SIZE = 4
 # Predicted seconds: one call that keeps the GIL, one that lets go of it, and many parts.
-SECONDS = (0.0, 0.01, 100 * jobs.SECONDS_PER_PART)
+SECONDS = (0.0, 0.01, 100 * jobs.SECONDS_PER_PIECE)
 
 
 def move(src, dst, count):
@@ -107,21 +107,29 @@ def test_stages_of_a_program_are_runs_of_one_table():
         repeat(stage([move((X, 0), (Y, 9), 1)]), [0, 8], [0, 8]),
     )
     program = Program((one, in_turn([one]), two), {}, 0.0)
-    assert [stage_.starts for stage_ in program.stages] == [[0, 1, 2, 3], [3, 6], [6, 7, 8]]
+    assert program.stages == [(0, 3), (3, 4), (4, 6)]
+    assert program.starts.tolist() == [0, 1, 2, 3, 6, 7, 8]
     assert len(program.words) == 7
     assert program.units[:, :2].tolist() == [[u, u + 1] for u in range(6)] + [[6, 7]] * 2
-    assert program.nbytes == program.words.nbytes + program.bases.nbytes + program.units.nbytes
+    assert program.nbytes >= program.words.nbytes + program.bases.nbytes + program.units.nbytes
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3, 5, 7, 100])
-def test_parts_are_runs_of_whole_units_that_depend_on_no_others(wanted):
-    stages = join([in_turn([stage([move((X, 0), (Y, 0), 1)] * count)]) for count in (1, 4, 2, 2, 1, 3, 1)])
-    parts = stages.parts(wanted)
-    assert len(parts) == min(wanted, 7)
-    assert (parts[0][0], parts[-1][1]) == (0, 14)
-    assert all(end == start for (_, end), (start, _) in itertools.pairwise(parts))
-    assert {start for start, _ in parts} <= set(stages.starts)
-    assert all(start < end for start, end in parts)
+def test_pieces_are_runs_of_groups_one_after_another(wanted):
+    pieces = jobs._cut(3, 10, wanted)
+    assert len(pieces) == min(wanted, 7)
+    assert (pieces[0][0], pieces[-1][1]) == (3, 10)
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(pieces))
+    assert all(start < end for start, end in pieces)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_a_stage_has_a_row_for_each_thread_and_what_is_in_order_has_one(threads):
+    independent, ordered = stage([move((X, 0), (Y, 0), 1)] * 5), in_turn([stage([move((X, 0), (Y, 0), 1)] * 4)])
+    waves, _ = Program((independent, ordered, independent), {}, 0.0).waves(threads)
+    assert [len(rows) for rows in waves] == [min(threads, 5), 1, min(threads, 5)]
+    # The end of the groups, and the first of them: by group where they are shared out, by unit where they are in order.
+    assert [(rows[0, 5], rows[0, -1]) for rows in waves] == [(5, 0), (9, 5), (11, 6)]
 
 
 def test_what_parts_share_is_there_once_and_what_is_their_own_for_each():
