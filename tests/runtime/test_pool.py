@@ -287,6 +287,28 @@ assert os.waitpid(children[0], 0)[1] == 0
 
 
 @posix
+def test_a_child_that_begins_again_has_the_rows_as_they_were():
+    """Parts may write in their rows, as those do that share a counter there."""
+    script("""
+import signal
+pool.set_num_threads(2)
+run_once([1] * 8)
+children = []
+signal.signal(signal.SIGALRM, lambda *_: children.append(os.fork()))
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+rows = np.zeros((30, 8), np.int64)
+rows[:, 0] = rows.ctypes.data + 64 * np.arange(30) + 16
+rows[:, 1] = 20 * PER_MS
+pool.run(entry(churn), rows)
+fine = len(children) == 1 and rows[:, 2].tolist() == [1] * 30
+if children == [0]:
+    os._exit(0 if fine else 1)
+assert fine
+assert os.waitpid(children[0], 0)[1] == 0
+""")
+
+
+@posix
 @pytest.mark.parametrize("parts", [2, 10_000], ids=["long-parts", "many-parts"])
 def test_the_interpreter_may_end_while_the_pool_is_busy(parts):
     began = time.monotonic()

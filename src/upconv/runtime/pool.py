@@ -69,7 +69,7 @@ def run(fn, rows, *, brief=False):
 
     Args:
         fn: address of a native ``void fn(int64_t *row)`` that may be called by several threads at once.
-        rows: int64, (parts, words), C-contiguous; stays alive and unchanged until the return.
+        rows: int64, (parts, words), C-contiguous; stays alive until the return, and unchanged but by the parts.
         brief: for calls predicted under 50 us: keep the GIL, look at no signal before the end, and wake no thread, as
             that would take as long; threads that finished a call in the last 20 us still help.
 
@@ -93,14 +93,17 @@ def run(fn, rows, *, brief=False):
         helpers = 0
     if helpers > state.workers:
         helpers = _hire(state, helpers)
+    before = rows.copy() if helpers and not brief else None
     call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, not brief)
     if brief:
         native.brief(call, FOREVER_NS)
         return None
     try:
         while native.call(call, SLICE_NS):
-            # A signal's handler may have forked, and this is the child: the workers and their parts stayed behind.
-            if state is not _state:
+            # A signal's handler may have forked, and this is the child: the workers and their parts stayed behind, so
+            # the call begins again. One that needs no workers goes on.
+            if before is not None and state is not _state:
+                rows[...] = before
                 return run(fn, rows)
     except BaseException:
         # CPython looks at signals when a call returns and when a function of Python's begins, so not before this call.
