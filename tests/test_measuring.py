@@ -88,6 +88,6 @@ def test_the_estimate_counts_the_multiply_adds_that_the_program_has(operation, l
     made = choose(Problem(operation, forward.geometry, "float32", layout), "phase_gemm")
     work = phase_gemm.work(made.problem)
     lanes = phase_gemm.isa().lanes(4)
-    counted = lanes * sum(work.get(name, 0) for name in ("gemm", "rows", "correlate"))
+    counted = lanes * sum(work.get(name, 0) for name in ("gemm", "planes", "correlate"))
     assert made.macs <= made.executed_macs
     assert counted == pytest.approx(made.executed_macs, rel=0.25)

@@ -13,7 +13,7 @@ class Machine:
     """Rates of one core: how many a second.
 
     Attributes:
-        gemm, rows, correlate: multiply-adds of whole vectors, by kernel; depthwise counts with rows.
+        gemm, planes, correlate: multiply-adds of whole vectors, by kernel; the depthwise kernels count with planes.
         loads: vectors of pixels read where they lie, by the kernels that do so.
         jobs, calls: of each, what it takes to begin one.
         places: pixels whose offsets are noted.
@@ -25,7 +25,7 @@ class Machine:
     """
 
     gemm: float
-    rows: float
+    planes: float
     correlate: float
     loads: float
     jobs: float
@@ -45,7 +45,7 @@ class Machine:
         True
         """
         slower = self.int64 if dtype == "int64" else 1.0
-        multiplied = ("gemm", "rows", "correlate")
+        multiplied = ("gemm", "planes", "correlate")
         return sum(
             amount / getattr(self, name) * (slower if name in multiplied else 1.0) for name, amount in work.items()
         )

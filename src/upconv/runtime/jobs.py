@@ -19,12 +19,12 @@ from . import memory, pool
 from .kernel import entry, function
 
 NOTHING, X, Y, W, BIAS, PANELS, SUMS, X_BAND, Y_BAND, PLACES, TOTALS, ROW = range(BASES)
-# Shared by all parts of a call, and what each part needs for itself.
+# Shared by all threads of a call, and what each thread needs for itself.
 SHARED, OWN = (PANELS, SUMS), (X_BAND, Y_BAND, PLACES, TOTALS, ROW)
 # Enough for the tallest tile of any kernel.
 PLACES_BYTES = max(16 * (16 * TILES_PER_BLOCK + 16), PLACE * (VECTORS_PER_BLOCK + 16), 16 * PIXELS_LISTED)
 TOTALS_BYTES = 32 * 64
-# The pool looks at signals between parts, so they are kept well below a second.
+# The pool looks at signals between parts, so a piece of a program on one thread is kept well below a second.
 SECONDS_PER_PIECE = 0.05
 # Bands that a problem is cut into for each thread.
 PARTS_PER_THREAD = 8

@@ -54,7 +54,7 @@ def _products(problem, mode, merged, bands):
     lanes = isa().lanes(problem.itemsize)
     c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
     c_src, c_dst = c_src // g.groups, c_dst // g.groups
-    work = dict.fromkeys(("gemm", "rows", "loads", "jobs", "places"), 0)
+    work = dict.fromkeys(("gemm", "planes", "loads", "jobs", "places"), 0)
     segments = [_walk(g.h, forward, 1), _walk(g.w, forward, merged)]
     most = max((rows_count for rows_count, _ in segments[0]), default=1)
     for rows_count, taps_h in segments[0]:
@@ -87,7 +87,7 @@ def _tiles(mode, pixels, groups, channels, merged, lanes):
     registers = isa().registers
     if mode is Channels:
         mr = mode.TILES[registers]
-        yield ceil_div(pixels, mr) * ceil_div(groups, lanes), mr, mr, "rows"
+        yield ceil_div(pixels, mr) * ceil_div(groups, lanes), mr, mr, "planes"
         return
     blocks = mode.merged_blocks(channels // merged, merged, lanes) if merged > 1 else mode.blocks(channels, lanes)
     for _, wide in blocks:
@@ -101,7 +101,7 @@ def _plane_products(problem, mode, bands):
     lanes = isa().lanes(problem.itemsize)
     c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
     c_src, c_dst = c_src // g.groups, c_dst // g.groups
-    work = dict.fromkeys(("rows", "loads", "jobs", "places"), 0)
+    work = dict.fromkeys(("planes", "loads", "jobs", "places"), 0)
     segments = _walk(g.h, forward, 1)
     most = max((rows for rows, _ in segments), default=1)
     for row in planes.rows_of(g.w, forward):
@@ -113,7 +113,7 @@ def _plane_products(problem, mode, bands):
             for _, mr, number in alike:
                 nv = 1 if mode.depthwise else planes.across(mr, s)
                 vectors = g.groups * number * here * ceil_div(each, nv) * nv
-                work["rows"] += vectors * taps * c_src * mr * (s * row.count + own)
+                work["planes"] += vectors * taps * c_src * mr * (s * row.count + own)
                 work["loads"] += vectors * taps * c_src * (row.count + own)
                 work["places"] += vectors
             work["jobs"] += here * (1 if mode.depthwise else len(alike))
@@ -127,7 +127,7 @@ def columns(problem):
     pixels = g.n * g.h.n * g.w.n
     sums = ceil_div(math.prod(g.weight_shape[1:]), lanes) * pixels
     weight = math.prod(g.weight_shape) * problem.itemsize
-    return {"gemm": sums * g.c_in, "rows": sums, "jobs": 1, "packed": weight, "bytes": problem.bytes, "calls": 1}
+    return {"gemm": sums * g.c_in, "planes": sums, "jobs": 1, "packed": weight, "bytes": problem.bytes, "calls": 1}
 
 
 @lru_cache(maxsize=512)
