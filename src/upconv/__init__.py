@@ -15,18 +15,21 @@ from .errors import SettingError
 from .functional import conv2d, conv_transpose2d
 from .module import ConvTranspose2d
 from .planning import Plan, plan
+from .prepared import PreparedWeight, prepare
 from .runtime.pool import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
     "ConvTranspose2d",
     "Plan",
+    "PreparedWeight",
     "SettingError",
     "conv2d",
     "conv_transpose2d",
     "get_num_threads",
     "grad",
     "plan",
+    "prepare",
     "reference",
     "set_num_threads",
 ]

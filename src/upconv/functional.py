@@ -9,8 +9,10 @@ from .arguments import Settings
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .geometry import Axis, Geometry, check_channels
-from .planning import AUTO, check_algorithm, choose
-from .problem import Problem
+from .planning import AUTO, activation_of, check_algorithm, solve
+from .prepared import PreparedWeight
+from .problem import NO_ACTIVATION, Problem
+from .rewrites import activate
 
 
 def conv_transpose2d(
@@ -24,6 +26,7 @@ def conv_transpose2d(
     dilation=1,
     *,
     padding_mode="zeros",
+    activation=None,
     out=None,
     algorithm=AUTO,
 ):
@@ -33,7 +36,7 @@ def conv_transpose2d(
 
     Args:
         input: (n, c_in, h, w), or (c_in, h, w) without a batch.
-        weight: (c_in, c_out // groups, k_h, k_w), of the same dtype.
+        weight: (c_in, c_out // groups, k_h, k_w), of the same dtype; or a `PreparedWeight`, which is packed once.
         bias: (c_out,) or None.
         stride, dilation: spacing of the inputs, and of the taps, on the canvas; an int or (height, width), at least 1.
         padding: how much is cut off each side of the canvas. Beyond torch: a pair of signed (lo, hi) crops, where
@@ -43,6 +46,8 @@ def conv_transpose2d(
         groups: number of independent groups of channels; divides c_in.
         padding_mode: beyond torch, "circular", "reflect" or "replicate" make this the exact adjoint of a `Conv2d` with
             that padding_mode.
+        activation: what the result passes through after the bias: "relu", "leaky_relu", ("leaky_relu", slope), "tanh",
+            "sigmoid", or None.
         out: array to write into, of the result's shape and dtype, any strides, overlapping no operand.
         algorithm: "auto", a name (see `upconv.plan`), or a ready `Plan`.
 
@@ -61,34 +66,45 @@ def conv_transpose2d(
              [1., 2., 1., 1.]]]])
     """
     settings = arguments.parsed(stride, padding, output_padding, groups, dilation, padding_mode)
-    return transpose(settings, input, weight, bias, out=out, algorithm=algorithm)
+    return transpose(settings, input, weight, bias, activation=activation, out=out, algorithm=algorithm)
 
 
-def transpose(settings: Settings, input, weight, bias=None, *, out=None, algorithm=AUTO):
+def transpose(settings: Settings, input, weight, bias=None, *, activation=None, out=None, algorithm=AUTO):
     """`conv_transpose2d` with settings that are parsed already: the spine of the library."""
     if algorithm is not AUTO:
         check_algorithm(algorithm)
     x, is_batched = arguments.batched(arguments.as_array(input, "input"))
-    w = arguments.check_weight(arguments.as_array(weight, "weight"))
-    layout = arguments.layout(x, w, is_batched=is_batched)
-    problem, shape, border = _problem(settings, x.shape, w.shape, lookup(x.dtype).name, layout)
+    w, w_array = _weight(weight, settings)
+    dtype = lookup(x.dtype).name
+    after = NO_ACTIVATION if activation is None else activation_of(activation, dtype)
+    layout = arguments.layout(x, w_array, is_batched=is_batched)
+    problem, shape, border = _problem(settings, x.shape, w.shape, dtype, layout, after)
     b = arguments.parse_bias(bias, shape[1])
     arguments.agree(input=x, weight=w, bias=b)
-    y = _result(out, shape, problem, (x, w, b), is_batched)
+    y = _result(out, shape, problem, (x, w_array, b), is_batched)
     if border is None:
-        choose(problem, algorithm).run(x, w, b, y)
+        solve(problem, algorithm, x, w, b, y)
     else:
-        _fold(problem, border, algorithm, x, w, b, y)
+        _fold(problem, border, algorithm, x, w_array, b, y)
     return out if out is not None else y if is_batched else y[0]
+
+
+def _weight(value, settings):
+    """(the weight, its array), which are two things where it was prepared."""
+    if isinstance(value, PreparedWeight):
+        value.check(settings)
+        return value, value.array
+    array = arguments.check_weight(arguments.as_array(value, "weight"))
+    return array, array
 
 
 # Facts with sizes; a vocoder sends a new width with every call, so the cache must forget.
 @lru_cache(maxsize=512)
-def _problem(settings, x_shape, w_shape, dtype, layout):
+def _problem(settings, x_shape, w_shape, dtype, layout, activation):
     """(the problem of the canvas, the shape of the result, the border to fold back or None)."""
     geometry = settings.geometry(x_shape, w_shape)
     canvas, border = settings.border(geometry)
-    return Problem("forward", canvas, dtype, layout), geometry.output_shape, border
+    return Problem("forward", canvas, dtype, layout, activation=activation), geometry.output_shape, border
 
 
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -123,7 +139,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     arguments.agree(input=y, weight=w, bias=b)
     problem = Problem("grad_input", geometry, y.dtype.name, arguments.layout(y, w, is_batched=is_batched))
     x = arguments.empty(geometry.input_shape, arguments.native_dtype(y), problem.layout)
-    choose(problem).run(y, w, b, x)
+    solve(problem, AUTO, y, w, b, x)
     return x if is_batched else x[0]
 
 
@@ -141,9 +157,11 @@ def _fold(problem, border, algorithm, x, w, b, y):
     compute = lookup(x.dtype).compute
     wide = Problem("forward", problem.geometry, np.dtype(compute).name, problem.layout)
     canvas = arguments.empty(problem.geometry.output_shape, compute, problem.layout)
-    choose(wide, algorithm).run(x.astype(compute), w.astype(compute), None, canvas)
+    solve(wide, algorithm, x.astype(compute), w.astype(compute), None, canvas)
     folded = border.fold(canvas)
-    y[...] = folded if b is None else folded + b.astype(compute)[:, None, None]
+    folded = folded if b is None else folded + b.astype(compute)[:, None, None]
+    activate(problem.activation, folded)
+    y[...] = folded
 
 
 def _undone(settings, shape, weight_shape):

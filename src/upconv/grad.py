@@ -11,7 +11,7 @@ from . import arguments
 from .arguments import Settings
 from .dtypes import lookup, quiet
 from .errors import SettingError
-from .planning import choose
+from .planning import AUTO, solve
 from .problem import Problem
 
 
@@ -169,7 +169,7 @@ class _Call:
         layout = arguments.layout(first, second, is_batched=self.is_batched)
         problem = Problem(operation, self.geometry, a.dtype.name, layout)
         gradient = arguments.empty(problem.result_shape, arguments.native_dtype(a), layout)
-        choose(problem).run(a, b, None, gradient)
+        solve(problem, AUTO, a, b, None, gradient)
         return gradient
 
 

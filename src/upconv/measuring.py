@@ -7,8 +7,10 @@ from statistics import median
 import numpy as np
 
 from . import arguments
-from .algorithms import ALGORITHMS
+from .dtypes import parse
+from .layouts import WEIGHT_CHANNELS_LAST
 from .planning import choose
+from .prepared import prepare
 
 CALLS, SECONDS = 5, 0.2
 # Nobody waits longer than this for the definition in loops.
@@ -40,11 +42,10 @@ def measure(problem, begin=lambda name: None):
     'loops'
     """
     rows, operands = [], None
-    for name, algorithm in ALGORITHMS.items():
-        refusals = algorithm.why_not(problem)
-        predicted = None if refusals else algorithm.cost(problem)
-        if refusals:
-            rows.append(Measured(name, None, None, "; ".join(refusals)))
+    for candidate in choose(problem).candidates:
+        name, predicted = candidate.name, candidate.seconds
+        if predicted is None:
+            rows.append(Measured(name, None, None, "; ".join(candidate.refusals)))
         elif predicted > PATIENCE:
             rows.append(Measured(name, predicted, None, f"not run: predicted to take more than {PATIENCE:.0f} s"))
         else:
@@ -56,18 +57,15 @@ def measure(problem, begin=lambda name: None):
 
 def random_operands(problem):
     """The two operands of a problem in its layout, from a fixed seed."""
-    g, rng = problem.geometry, np.random.default_rng(0)
-    shapes = {
-        "forward": (g.input_shape, g.weight_shape),
-        "grad_input": (g.output_shape, g.weight_shape),
-        "grad_weight": (g.input_shape, g.output_shape),
-    }[problem.operation]
-    made = []
-    for place, shape in enumerate(shapes):
-        lies = "nchw" if place == 1 and problem.operation != "grad_weight" else problem.layout
-        array = arguments.empty(shape, np.dtype(problem.dtype), lies)
+    rng, made = np.random.default_rng(0), []
+    for shape, layout in zip(problem.operand_shapes, (problem.a_layout, problem.b_layout), strict=True):
+        lies = "nhwc" if layout.startswith("nhwc") or layout == WEIGHT_CHANNELS_LAST else "nchw"
+        array = arguments.empty(shape, parse(problem.dtype), lies)
         array[...] = rng.integers(-8, 9, shape)
         made.append(array)
+    if problem.prepared:
+        g = problem.geometry
+        made[1] = prepare(made[1], (g.h.s, g.w.s), groups=g.groups, dilation=(g.h.d, g.w.d))
     return made
 
 
@@ -87,14 +85,14 @@ def _seconds(plan, a, b):
 
 def table(rows, chosen, threads):
     """The rows as lines of text, the chosen algorithm marked."""
-    head = f"  {'candidate':<15} {'predicted, 1 thread':<21} measured, threads: {threads}"
+    head = f"  {'candidate':<18} {'predicted, 1 thread':<21} measured, threads: {threads}"
     return "\n".join([head, *(_line(row, chosen) for row in rows)])
 
 
 def _line(row, chosen):
     predicted = "refuses" if row.predicted is None else _time(row.predicted)
     measured = row.reason if row.seconds is None else _time(row.seconds)
-    return f"{'*' if row.name == chosen else ' '} {row.name:<15} {predicted:<21} {measured}".rstrip()
+    return f"{'*' if row.name == chosen else ' '} {row.name:<18} {predicted:<21} {measured}".rstrip()
 
 
 def _time(seconds):

@@ -1,26 +1,34 @@
-"""Choosing an algorithm: ask each why not and at what cost, keep the answers, and freeze the choice as a `Plan`."""
+"""Choosing an algorithm: rewrite the problem, ask every way why not and at what cost, and keep the answers as a `Plan`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from . import arguments
-from .algorithms import ALGORITHMS, BY_NAME_ONLY, LAST_RESORT
+import numpy as np
+
+from . import arguments, rewrites
+from .algorithms import ALGORITHMS
 from .arguments import Settings
-from .dtypes import lookup, parse, quiet
+from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
-from .phases import phases
-from .problem import Details, Problem
+from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
+from .machine import row
+from .prepared import PreparedWeight
+from .problem import NO_ACTIVATION, Activation, Details, Problem
 
 AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One algorithm's answer: its predicted seconds, or the sentences with which it refuses."""
+    """One algorithm's answer: its predicted seconds on one thread, or the sentences with which it refuses.
+
+    `by_name` are the sentences why it is not chosen on its own, and yet runs when it is asked for by name.
+    """
 
     name: str
     seconds: float | None
     refusals: tuple[str, ...] = ()
+    by_name: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +36,10 @@ class Plan:
     """How one problem will be computed. Print it; call it with arrays of the planned shapes and dtype.
 
     Attributes:
-        problem: the operation, its geometry, dtype and memory layout.
+        problem: what is asked for: operation, geometry, dtype, layouts, form of the weight, activation.
         algorithm: name of the algorithm chosen.
-        candidates: every algorithm's answer, in the order of preference; see below for the other properties.
+        candidates: every algorithm's answer, in the order of the list.
+        steps: the rewrites that come before it (see `rewrites`); `inner` is the problem that they lead to.
 
     Printed, it says what will be executed, by which kernels, and what every candidate answered.
 
@@ -44,11 +53,21 @@ class Plan:
 
     problem: Problem
     algorithm: str
+    candidates: tuple[Candidate, ...] = field(default=(), compare=False, repr=False)
+    steps: tuple[rewrites.Rewrite, ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def candidates(self) -> tuple[Candidate, ...]:
-        """Every algorithm's answer; asked for only when it is wanted, since most plans are never looked at."""
-        return tuple(_ask(name, self.problem) for name in ALGORITHMS)
+    def inner(self):
+        """The problem that the algorithm computes, after all rewrites."""
+        return self.steps[-1].after if self.steps else self.problem
+
+    @property
+    def copies(self):
+        """What is done to operands or result beside the algorithm, in words: each is a pass over memory."""
+        after = []
+        if self.inner.activation.name != "none" and not ALGORITHMS[self.algorithm].fuses(self.inner):
+            after = [f"{self.inner.activation} in a pass of its own"]
+        return (*(step.words for step in self.steps), *after)
 
     @property
     def macs(self):
@@ -63,13 +82,18 @@ class Plan:
     @property
     def workspace_bytes(self):
         """Upper bound of the scratch memory beside the result."""
-        return ALGORITHMS[self.algorithm].workspace_bytes(self.problem)
+        return ALGORITHMS[self.algorithm].workspace_bytes(self.inner) + sum(step.nbytes for step in self.steps)
 
     @property
     def details(self) -> Details:
         """What the algorithm will execute; asked for only when it is wanted, since that may generate kernels."""
         known = getattr(ALGORITHMS[self.algorithm], "details", None)
-        return Details(self.macs) if known is None else known(self.problem)
+        if known is None:
+            return Details(self.macs)
+        details = known(self.inner)
+        # A complex product is four real ones.
+        fourth = self.problem.dtype.startswith("complex") and not self.inner.dtype.startswith("complex")
+        return replace(details, executed_macs=details.executed_macs // 4) if fourth else details
 
     @property
     def executed_macs(self):
@@ -118,12 +142,14 @@ class Plan:
         if out is None:
             out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
         else:
-            arguments.check_out(out, problem.result_shape, problem.dtype, (x, w, b))
+            arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
         self.run(x, w, b, out)
         return out
 
     def run(self, a, b, bias, out):
         """Compute without any check: for callers that have checked everything.
+
+        Operands that lie otherwise than the plan says are copied first, since a plan is what runs.
 
         Args:
             a, b: the operands, 4-D, of the problem's shapes and dtype, in any byte order and strides.
@@ -133,16 +159,40 @@ class Plan:
         Returns:
             None.
         """
-        if out.size:
-            native = arguments.native
-            target, bias = native(out), None if bias is None else native(bias)
-            with quiet():
-                ALGORITHMS[self.algorithm].run(self.problem, native(a), native(b), bias, target)
-            if target is not out:
-                out[...] = target
+        if not out.size:
+            return
+        problem, native = self.problem, arguments.native
+        a, bias = _lying(native(a), problem.a_layout), None if bias is None else native(bias)
+        if not isinstance(b, PreparedWeight):
+            b = _lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
+        elif not problem.prepared:
+            b = rewrites.dense(b.array, problem.b_layout)
+        target = native(out)
+        if not suits(_result_layout(problem.operation, target), problem.layout):
+            target = rewrites.dense_empty(out.shape, target.dtype, problem.layout)
+        self.execute(a, b, bias, target)
+        if target is not out:
+            out[...] = target
+
+    def execute(self, a, b, bias, out):
+        """Compute on native operands that lie as the problem says, which is not checked at all."""
+        with quiet():
+            if self.steps:
+                rewrites.solve(self.steps, self._innermost, a, b, bias, out)
+            else:
+                self._innermost(a, b, bias, out)
+
+    def _innermost(self, a, b, bias, out):
+        algorithm, inner = ALGORITHMS[self.algorithm], self.inner
+        flags = _run(algorithm, inner, a, b, bias, out)
+        if flags is not None and flags.any():
+            algorithm = ALGORITHMS[algorithm.fallback]
+            _run(algorithm, inner, a, b, bias, out)
+        if inner.activation.name != "none" and not algorithm.fuses(inner):
+            rewrites.activate(inner.activation, out)
 
     def __repr__(self):
-        lines = [*describe(self), "  candidate       predicted on one thread"]
+        lines = [*describe(self), "  candidate          predicted on one thread"]
         return "\n".join(lines + [_line(candidate, self.algorithm) for candidate in self.candidates])
 
 
@@ -151,16 +201,25 @@ def describe(made):
     g, details = made.problem.geometry, made.details
     useful = f"{made.macs / details.executed_macs:.1%}" if details.executed_macs else "none"
     threads = details.threads or "as NumPy has them"
+    problem = made.problem
+    weight = "prepared" if problem.prepared else "as given"
     return [
-        f"Plan: {made.problem.operation} by {made.algorithm} ({made.problem.dtype}, {made.problem.layout})",
+        f"Plan: {problem.operation} by {made.algorithm} ({problem.dtype}, {problem.layout})",
         f"  input {g.input_shape}  weight {g.weight_shape}  output {g.output_shape}  groups {g.groups}",
-        f"  phases {len(phases(g.h))} x {len(phases(g.w))}  multiply-adds {made.macs:,} useful, "
+        f"  layouts {problem.a_layout}, {problem.b_layout} to {problem.layout}  weight {weight}  "
+        f"activation {problem.activation}",
+        *(f"  first: {words}" for words in made.copies),
+        f"  phases {_phases(g.h)} x {_phases(g.w)}  multiply-adds {made.macs:,} useful, "
         f"{details.executed_macs:,} executed ({useful} useful)",
         f"  bytes: least to move {made.bytes:,}  packed weight {details.packed_bytes:,}  "
         f"workspace at most {made.workspace_bytes:,}",
         f"  kernels {', '.join(details.kernels) or 'none'}",
         f"  instruction set {details.isa}  threads {threads}",
     ]
+
+
+def _phases(axis):
+    return min(axis.s, axis.out)
 
 
 def plan(
@@ -175,12 +234,16 @@ def plan(
     *,
     dtype=None,
     channels_last=False,
+    activation=None,
     algorithm=AUTO,
 ):
     """Plan a `conv_transpose2d` without running it.
 
     Args:
-        input, weight: arrays, or just their 4-D shapes; then `dtype` (float32) and `channels_last` say the rest.
+        input, weight: arrays, or just their 4-D shapes; then `dtype` (float32) and `channels_last` say the rest. The
+            weight may be prepared.
+        activation: what the result passes through after the bias: "relu", "leaky_relu", ("leaky_relu", slope), "tanh",
+            "sigmoid", or None.
         bias: ignored, so that the arguments of a call can be passed as they are.
         stride, padding, output_padding, groups, dilation, algorithm: as in `upconv.conv_transpose2d`.
 
@@ -201,11 +264,28 @@ def plan(
     if len(arrays) == 2:
         arguments.agree(input=x, weight=w)
     name = lookup(parse(dtype), "the plan").name if not arrays else arrays[0].dtype.name
-    layout = arguments.layout(*arrays, is_batched=True)
-    return choose(Problem("forward", geometry, name, "nhwc" if channels_last else layout), algorithm)
+    layout = "nhwc" if channels_last else arguments.layout(*map(_array, arrays), is_batched=True)
+    problem = Problem("forward", geometry, name, layout, prepared=isinstance(w, PreparedWeight), activation=activation_of(activation, name))
+    if x is not None:
+        problem = replace(problem, a_layout=map_layout(x.shape, x.strides, x.itemsize))
+    if w is not None and not problem.prepared:
+        problem = replace(problem, b_layout=weight_layout(w.shape, w.strides, w.itemsize))
+    return choose(problem, algorithm)
+
+
+def activation_of(value, dtype):
+    """The Activation that a user names: one of its names, or (name, slope)."""
+    if value is None:
+        return NO_ACTIVATION
+    made = value if isinstance(value, Activation) else Activation(*((value,) if isinstance(value, str) else value))
+    if made.name != "none" and np.dtype(DTYPES[dtype].compute).kind != "f":
+        raise SettingError(f"activation is {made.name!r} for {dtype}; it is for floating-point numbers alone")
+    return made
 
 
 def _array_or_shape(value, name):
+    if isinstance(value, PreparedWeight):
+        return value, value.shape
     if hasattr(value, "dtype"):
         array = arguments.as_array(value, name)
         shape = array.shape
@@ -214,6 +294,10 @@ def _array_or_shape(value, name):
     if len(shape) != 4:
         raise SettingError(f"{name} has shape {shape}; a plan needs all 4 sizes")
     return array, shape
+
+
+def _array(weight):
+    return weight.array if isinstance(weight, PreparedWeight) else weight
 
 
 def _operands(problem, x, w):
@@ -225,7 +309,7 @@ def _operands(problem, x, w):
     }[problem.operation]
     arrays = {}
     for value, (name, shape) in zip((x, w), shapes, strict=True):
-        array = arguments.as_array(value, name)
+        array = value if isinstance(value, PreparedWeight) else arguments.as_array(value, name)
         arguments.check_shape(array, shape, name)
         if array.dtype.name != problem.dtype:
             raise SettingError(f"{name} has dtype {array.dtype.name}; the plan is for {problem.dtype}")
@@ -233,16 +317,77 @@ def _operands(problem, x, w):
     return arrays
 
 
+def _lying(array, layout, *, is_weight=False):
+    """The array if it lies as a layout says, else a copy that does."""
+    lies = STRIDED
+    if array.flags.aligned:
+        lies = (weight_layout if is_weight else map_layout)(array.shape, array.strides, array.itemsize)
+    return array if suits(lies, layout) else rewrites.dense(array, layout)
+
+
+def _result_layout(operation, array):
+    if not array.flags.aligned:
+        return STRIDED
+    return _layout_of_result(operation, array.shape, array.strides, array.itemsize)
+
+
+def _layout_of_result(operation, shape, strides, size):
+    if operation == "grad_weight":
+        return "nchw" if is_contiguous(shape, strides, size) else STRIDED
+    return map_layout(shape, strides, size)
+
+
 def _line(candidate, chosen):
     mark = "*" if candidate.name == chosen else " "
     answer = "refuses" if candidate.seconds is None else f"{candidate.seconds * 1e3:.3g} ms"
-    return f"{mark} {candidate.name:<15} {answer:<12} {'; '.join(candidate.refusals)}".rstrip()
+    return f"{mark} {candidate.name:<18} {answer:<12} {'; '.join(candidate.refusals or candidate.by_name)}".rstrip()
+
+
+def solve(problem, algorithm, a, b, bias, out):
+    """Choose for operands as they lie, and compute: for doors, which have checked everything.
+
+    Args:
+        problem: what is computed; the layouts that it names are those of fresh arrays.
+        algorithm, a, b, bias, out: as in `Plan.run`, and as in `choose`.
+    """
+    if isinstance(algorithm, Plan):
+        same = all(getattr(algorithm.problem, name) == getattr(problem, name) for name in ("operation", "geometry", "dtype"))
+        if not same or algorithm.problem.activation != problem.activation:
+            raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
+        algorithm.run(a, b, bias, out)
+        return
+    if not out.size:
+        return
+    native = arguments.native
+    a, bias, target = native(a), None if bias is None else native(bias), native(out)
+    prepared = isinstance(b, PreparedWeight)
+    b = b if prepared else native(b)
+    aligned = a.flags.aligned, prepared or b.flags.aligned, target.flags.aligned
+    made = fitted(problem, algorithm, a.strides, None if prepared else b.strides, target.strides, aligned)
+    made.execute(a, b, bias, target)
+    if target is not out:
+        out[...] = target
+
+
+@lru_cache(maxsize=512)
+def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
+    """The plan of a problem for operands and a result with these strides in bytes; without `b` the weight is prepared."""
+    size, (a_shape, b_shape) = problem.itemsize, problem.operand_shapes
+    label = map_layout if problem.operation == "grad_weight" else weight_layout
+    problem = replace(
+        problem,
+        a_layout=map_layout(a_shape, a, size) if aligned[0] else STRIDED,
+        b_layout=(label(b_shape, b, size) if aligned[1] else STRIDED) if b is not None else None,
+        layout=_layout_of_result(problem.operation, problem.result_shape, out, size) if aligned[2] else STRIDED,
+        prepared=b is None,
+    )
+    return choose(problem, algorithm)
 
 
 # Vocoders send a new width with every call, so the cache must forget.
 @lru_cache(maxsize=512)
 def choose(problem: Problem, algorithm=AUTO) -> Plan:
-    """The plan of a problem: the cheapest algorithm that does not refuse (last of all NumPy), or the one named.
+    """The plan of a problem: by the cheapest algorithm that does not refuse, or the one named.
 
     Raises:
         TypeError: for an unknown name.
@@ -252,22 +397,21 @@ def choose(problem: Problem, algorithm=AUTO) -> Plan:
         if algorithm.problem != problem:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         return algorithm
-    if algorithm == AUTO:
-        return Plan(problem, _cheapest(problem))
-    if algorithm not in ALGORITHMS:
+    if algorithm != AUTO and algorithm not in ALGORITHMS:
         _refuse_algorithm(algorithm)
-    refusals = ALGORITHMS[algorithm].why_not(problem)
-    if refusals:
-        raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
-    return Plan(problem, algorithm)
-
-
-def _cheapest(problem):
-    """The willing algorithm with the least predicted cost, which is asked for only where there is a choice."""
-    automatic = [name for name in ALGORITHMS if name not in BY_NAME_ONLY]
-    willing = [name for name in automatic if name not in LAST_RESORT and not ALGORITHMS[name].why_not(problem)]
-    willing = willing or [name for name in automatic if not ALGORITHMS[name].why_not(problem)]
-    return willing[0] if len(willing) == 1 else min(willing, key=lambda name: ALGORITHMS[name].cost(problem))
+    steps = rewrites.steps(problem)
+    inner = steps[-1].after if steps else problem
+    extra = sum(step.nbytes for step in steps) / row("").rates["copied"]
+    candidates = tuple(_ask(name, inner, extra) for name in ALGORITHMS)
+    if algorithm == AUTO:
+        willing = [candidate for candidate in candidates if candidate.seconds is not None]
+        automatic = [candidate for candidate in willing if not candidate.by_name]
+        algorithm = min(automatic or willing, key=lambda candidate: candidate.seconds).name
+    else:
+        refusals = next(candidate.refusals for candidate in candidates if candidate.name == algorithm)
+        if refusals:
+            raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
+    return Plan(problem, algorithm, candidates, steps)
 
 
 def check_algorithm(algorithm):
@@ -280,8 +424,16 @@ def _refuse_algorithm(algorithm):
     raise TypeError(f"algorithm is {algorithm!r}; it must be 'auto', a Plan, or one of {', '.join(ALGORITHMS)}")
 
 
-def _ask(name, problem):
-    refusals = tuple(ALGORITHMS[name].why_not(problem))
-    if name in BY_NAME_ONLY:
-        refusals += ("runs only when it is asked for by name",)
-    return Candidate(name, None if refusals else ALGORITHMS[name].cost(problem), refusals)
+def _run(algorithm, problem, a, b, bias, out):
+    """Run an algorithm; one that reads no form of ours gets the weight itself."""
+    if isinstance(b, PreparedWeight) and not hasattr(algorithm, "weight_form"):
+        b = b.innermost(problem)
+    return algorithm.run(problem, a, b, bias, out)
+
+
+def _ask(name, problem, extra):
+    algorithm = ALGORITHMS[name]
+    refusals = tuple(algorithm.why_not(problem))
+    if refusals:
+        return Candidate(name, None, refusals)
+    return Candidate(name, algorithm.cost(problem) + extra, (), tuple(algorithm.why_not_automatic(problem)))

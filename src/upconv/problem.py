@@ -1,13 +1,16 @@
-"""A problem: what an algorithm is asked to compute, before anybody has chosen how."""
+"""A problem: what is asked for, before anybody has chosen how to compute it."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .dtypes import DTYPES, Dtype
 from .errors import SettingError
-from .geometry import AXES, Geometry
+from .geometry import AXES, Axis, Geometry
+from .layouts import CHANNELS_FIRST, RESULTS, dense_layout, dense_weight_layout
 
 OPERATIONS = ("forward", "grad_input", "grad_weight")
+# What a result may pass through after the bias; `slope` is for the negative side of leaky_relu.
+ACTIVATIONS = ("none", "relu", "leaky_relu", "tanh", "sigmoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +34,47 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
+class Activation:
+    """What a result passes through after the bias: one of ACTIVATIONS; `slope` multiplies below 0 in leaky_relu.
+
+    Raises:
+        SettingError: for a name that is none of them.
+    """
+
+    name: str = "none"
+    slope: float = 0.01
+
+    def __post_init__(self):
+        if self.name not in ACTIVATIONS:
+            raise SettingError(f"activation is {self.name!r}; it must be one of {', '.join(ACTIVATIONS)}")
+        if self.name != "leaky_relu":
+            # One value for each thing that can be meant.
+            object.__setattr__(self, "slope", 0.01)
+
+    def __str__(self):
+        return f"leaky_relu({self.slope:g})" if self.name == "leaky_relu" else self.name
+
+
+NO_ACTIVATION = Activation()
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """One of the three bilinear operations on a geometry, with its dtype and memory layout.
+    """One of the three bilinear operations on a geometry, and all that a choice between algorithms may depend on.
 
     forward:      x, w       -> y         the transposed convolution
     grad_input:   grad_y, w  -> grad_x    an ordinary strided convolution (`conv2d` is this one)
     grad_weight:  x, grad_y  -> grad_w    a correlation of the two maps
 
-    All three are bilinear, not sesquilinear: nothing is conjugated here. `layout` is "nchw" or "nhwc" and says how the
-    result lies in memory; arrays always have the shape (n, c, h, w) whatever their strides. A huge step that is never
-    taken is kept as 1.
+    All three are bilinear, not sesquilinear: nothing is conjugated here. Arrays always have the shape (n, c, h, w)
+    whatever their strides. A huge step that is never taken is kept as 1.
+
+    Attributes:
+        operation, geometry, dtype: what is computed.
+        layout: how the result lies, a name of `layouts`; what a door makes is "nchw" or "nhwc".
+        a_layout, b_layout: how the operands lie; by default as the result does, and a weight as torch has it.
+        prepared: whether the weight comes as a `PreparedWeight`.
+        activation: what the result passes through at the end.
 
     Raises:
         SettingError: for sizes that no memory can hold.
@@ -49,15 +83,32 @@ class Problem:
     operation: str
     geometry: Geometry
     dtype: str
-    layout: str = "nchw"
+    layout: str = CHANNELS_FIRST
+    a_layout: str | None = None
+    b_layout: str | None = None
+    prepared: bool = False
+    activation: Activation = NO_ACTIVATION
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "geometry", _computable(self.geometry))
+        put = object.__setattr__
+        put(self, "geometry", _computable(self.geometry))
         if math.prod(self.result_shape) * self.itemsize >= 2**63:
             raise SettingError(f"the result would be {self.result_shape}, which is more than can be addressed")
+        wanted = self.layout if self.layout in RESULTS else CHANNELS_FIRST
+        if self.operation == "grad_weight":
+            # A gradient in the weight is made as torch has the weight; its layout is that of the maps.
+            maps = self.geometry.input_shape, self.geometry.output_shape
+            a, b = (dense_layout(shape, wanted) for shape in maps)
+        else:
+            a, b = dense_layout(self.operand_shape, wanted), dense_weight_layout(self.geometry.weight_shape)
+            if self.a_layout is None and self.layout in RESULTS:
+                put(self, "layout", dense_layout(self.result_shape, wanted))
+        put(self, "a_layout", self.a_layout or a)
+        put(self, "b_layout", self.b_layout or b)
         # Problems are looked up on every call, and hashing the geometry takes longer than a small layer.
-        object.__setattr__(self, "_hash", hash((self.operation, self.geometry, self.dtype, self.layout)))
+        key = self.operation, self.geometry, self.dtype, self.layout, self.a_layout, self.b_layout
+        put(self, "_hash", hash((*key, self.prepared, self.activation)))
 
     def __hash__(self):
         return self._hash
@@ -67,34 +118,70 @@ class Problem:
         return DTYPES[self.dtype]
 
     @property
-    def itemsize(self):
+    def itemsize(self) -> int:
         """Bytes of one stored value."""
         return self.row.itemsize
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Useful multiply-adds; the same for all three operations."""
         return self.geometry.macs
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """Least bytes that must move: both operands (live weights only) and the result, once each."""
         return self.geometry.elements() * self.itemsize
 
     @property
-    def operand_shape(self):
+    def operand_shape(self) -> tuple[int, int, int, int]:
         """Shape of the first operand."""
         return self.geometry.output_shape if self.operation == "grad_input" else self.geometry.input_shape
 
     @property
-    def result_shape(self):
+    def operand_shapes(self):
+        """Shapes of both operands."""
+        g = self.geometry
+        return self.operand_shape, g.output_shape if self.operation == "grad_weight" else g.weight_shape
+
+    @property
+    def result_shape(self) -> tuple[int, int, int, int]:
         g = self.geometry
         return {"forward": g.output_shape, "grad_input": g.input_shape, "grad_weight": g.weight_shape}[self.operation]
+
+    @property
+    def map_shapes(self):
+        """Shapes of the two maps: the one read and the one written; both read for the gradient in the weight."""
+        g = self.geometry
+        return self.operand_shape, g.output_shape if self.operation == "grad_weight" else self.result_shape
+
+    @property
+    def map_layouts(self):
+        """Layouts of the two maps."""
+        return self.a_layout, self.b_layout if self.operation == "grad_weight" else self.layout
+
+    @property
+    def weight_layout(self):
+        """How the weight lies, or is to lie."""
+        g = self.geometry
+        return dense_weight_layout(g.weight_shape) if self.operation == "grad_weight" else self.b_layout
+
+    @property
+    def channels(self):
+        """(channels of the source, channels of the result) of a group; of the two maps for the gradient in the weight."""
+        g = self.geometry
+        c_in, c_out = g.c_in // g.groups, g.c_out // g.groups
+        return (c_out, c_in) if self.operation == "grad_input" else (c_in, c_out)
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel has a kernel of its own."""
+        g = self.geometry
+        return g.groups > 1 and g.c_in == g.c_out == g.groups
 
 
 def _computable(geometry):
     """The geometry with axes that can be computed with; nearly always the geometry itself."""
-    axes = []
+    axes: list[Axis] = []
     for name, axis in zip(AXES, (geometry.h, geometry.w), strict=True):
         try:
             axes.append(axis.computable())
@@ -102,4 +189,4 @@ def _computable(geometry):
             raise SettingError(f"{name}: {error}") from None
     if axes[0] is geometry.h and axes[1] is geometry.w:
         return geometry
-    return replace(geometry, h=axes[0], w=axes[1])
+    return Geometry(geometry.n, geometry.c_in, geometry.c_out, geometry.groups, *axes)

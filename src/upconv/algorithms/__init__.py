@@ -1,27 +1,44 @@
-"""The algorithms, best first. One way of computing a file; to add one, write its file and add its line here.
+"""The ways of computing, one a file; to add one, write its file and add its line to the list.
 
-An algorithm is a module with
+An algorithm answers
 
-    why_not(problem) -> list[str]      sentences of refusal; empty means yes
-    cost(problem) -> float             predicted seconds, to be compared with the other algorithms' only
-    workspace_bytes(problem) -> int    upper bound of the scratch memory it takes beside the result
-    run(problem, a, b, bias, out)      computes into `out`; (a, b) are the operands of the problem's operation
+    why_not(problem) -> list[str]             sentences of refusal; empty means yes
+    why_not_automatic(problem) -> list[str]   why it runs only when it is asked for by name
+    fuses(problem) -> bool                    whether it applies the problem's activation itself
+    cost(problem) -> float                    predicted seconds, by which the plan chooses
+    workspace_bytes(problem) -> int           upper bound of the scratch memory it takes beside the result
+    details(problem) -> Details               what a printed plan shows beyond the problem; may take its time
+    run(problem, a, b, bias, out)             computes into `out`; (a, b) are the operands of the operation
 
-and, if it has more to tell than that it executes the useful multiply-adds and nothing else,
+A way that is a program of generated kernels is a module of a few functions, see `generated`. `a`, `b` and `out` are
+arrays of the problem's dtype and layouts; `bias` is a vector with one value per channel of the result, or None.
 
-    details(problem) -> Details        what a printed plan shows beyond the problem; may take its time
+and, if it may find its own result unsafe,
 
-`a`, `b` and `out` are NumPy arrays of the problem's dtype in native byte order, any strides, `out` overlapping neither;
-`bias` is a vector with one value per channel of the result, or None.
+    fallback: str                             the algorithm that computes it again when `run` gives back a flag that is set
 """
 
-from . import loops, phase_gemm, phase_matmul
+from ..generated import Generated
+from . import (
+    depthwise_channels,
+    depthwise_rows,
+    direct_rows,
+    gemm,
+    gemm_fused_phases,
+    loops,
+    matmul,
+    weight_gradient,
+    weight_streaming,
+)
 
 ALGORITHMS = {
-    "phase_gemm": phase_gemm,
-    "phase_matmul": phase_matmul,
+    "gemm": Generated("gemm", gemm),
+    "gemm_fused_phases": Generated("gemm_fused_phases", gemm_fused_phases),
+    "direct_rows": Generated("direct_rows", direct_rows),
+    "depthwise_rows": Generated("depthwise_rows", depthwise_rows),
+    "depthwise_channels": Generated("depthwise_channels", depthwise_channels),
+    "weight_streaming": Generated("weight_streaming", weight_streaming),
+    "weight_gradient": Generated("weight_gradient", weight_gradient),
+    "matmul": matmul,
     "loops": loops,
 }
-BY_NAME_ONLY = frozenset({"loops"})
-# Chosen only where all others refuse, whatever they cost: the bits of NumPy's products are not ours to promise.
-LAST_RESORT = frozenset({"phase_matmul"})

@@ -10,6 +10,14 @@ def why_not(problem):
     return []
 
 
+def why_not_automatic(problem):
+    return ["runs only when it is asked for by name"]
+
+
+def fuses(problem):
+    return False
+
+
 def cost(problem):
     """One interpreted step for each (input, tap, output) triple of the two axes, in every group, and its products."""
     g = problem.geometry

@@ -109,7 +109,7 @@ class TruthWorker:
 
     def compute(self, layer, x, w, b):
         if self.torch is None:
-            return conv_transpose2d(x, w, b, **layer.settings, algorithm="phase_matmul")
+            return conv_transpose2d(x, w, b, **layer.settings, algorithm="matmul")
         x, w, b = map(self.torch.from_numpy, (x, w, b))
         return self.torch.nn.functional.conv_transpose2d(x, w, b, **layer.settings).numpy()
 

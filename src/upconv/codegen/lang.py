@@ -260,6 +260,10 @@ class Builder:
     def shift_right(self, a, bits):
         return self.emit("shift_right", I64, a, bits)
 
+    def divide(self, a, b):
+        """The quotient of two sizes, rounded towards zero; b is not 0."""
+        return self.emit("divide", I64, a, b)
+
     def opaque(self, a):
         """The same number, of which LLVM knows nothing: see the primitive for what that is good for."""
         return self.emit("opaque", I64, a)

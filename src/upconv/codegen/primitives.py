@@ -50,6 +50,7 @@ INTEGERS = (
     Primitive("imax", "{r} = call i64 @llvm.smax.i64(i64 {0}, i64 {1})", max),
     Primitive("iand", "{r} = and {T} {0}, {1}", lambda a, b: a & b),
     Primitive("shift_right", "{r} = ashr i64 {0}, {1}", lambda a, b: a >> b),
+    Primitive("divide", "{r} = sdiv i64 {0}, {1}", lambda a, b: abs(a) // abs(b) * (1 if a * b >= 0 else -1)),
     Primitive("less", "{r} = icmp slt i64 {0}, {1}", lambda a, b: a < b),
     Primitive("equal", "{r} = icmp eq {T0} {0}, {1}", lambda a, b: a == b),
     Primitive("choose", "{r} = select i1 {0}, {T} {1}, {T} {2}", lambda c, a, b: a if c else b),

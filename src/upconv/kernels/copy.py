@@ -8,7 +8,7 @@ Lines are consecutive in memory; both outer axes have strides of their own.
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 
-WORDS = "entry src dst n src_n dst_n m src_m dst_m count pad".split()
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m count pad".split())
 POINTERS = {"src", "dst"}
 
 
@@ -16,7 +16,7 @@ def copy(isa: Isa, elem):
     """The kernel for elements of one type."""
     k = Builder(f"copy_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     whole = job["count"] - k.iand(job["count"], vector.lanes - 1)
     with k.loop(0, job["n"]) as i, k.loop(0, job["m"]) as j:
         src = job["src"] + i * job["src_n"] + j * job["src_m"]

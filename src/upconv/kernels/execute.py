@@ -1,53 +1,110 @@
-"""Runs the jobs of a table: each row is a job whose first word is the address of its kernel.
+"""Runs a program's table: every task is made by adding one short row of each of three lists, and run at once.
 
-    row[i]  =  words[i] + base[bases[i]]          for every word of a job, just before it runs
+A *nest* is a product of lists that belongs to one kernel:
 
-    units   (first row, end, how far on in x, in y): the same jobs again and again, at other places of the operands
-    starts  groups of units that depend on no others: group g is units starts[g] to starts[g + 1] - 1
-    next    a counter that all who run the same groups share: each takes the next group until there are none left
-    base    the addresses of a call, by number, behind its own words; base 0 is 0, for words that are no pointers
+    task[field]  =  common[field]  +  address[base of field]  +  rows[i][field]  +  columns[j][field]  +  blocks[b][field]
 
-A unit's table of addresses and the finished row lie in `scratch`, which is not shared.
+for every i, j and b, the blocks innermost. Offsets add up; a count or a stride stands in one of the lists only. So a
+layer of 64 x 64 phases has a table of 64 + 64 rows, not of 4,096.
+
+A *grid* is a three-dimensional array of units, each of which runs the same nests one after another, at another place of
+the operands: unit (i, j, k) moves the addresses of some bases by i, j and k steps. All who work on a stage take their
+units from one counter, so each unit is run once, by whoever comes first.
+
+    table   grids (GRID words each), nests (NEST words each), then the lists; offsets are in bytes from its beginning
+    base    the addresses of a call, by number, behind the job's own words; base 0 is 0, for fields that are no pointers
+
+What is being made lies in `scratch`, which is not shared.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, Builder
+from ..codegen.lang import I64, PTR, Builder, Type
 
-ROW_WORDS = 56
-BASES = 12
-X, Y = 1, 2
-UNIT_WORDS = 4
-SCRATCH_BYTES = 8 * (BASES + ROW_WORDS)
-WORDS = 8
+FIELDS_MOST = 56
+BASES = 16
+# Bases that a unit may move: of the operands, of the packed weight, and of what marks outputs to be computed again.
+MOVED = X, Y, W, BIAS, PANELS, FLAGS = 1, 2, 3, 4, 5, 6
+DIMENSIONS = 3
+# end of the units so far, first unit, first nest, end of the nests, size of the middle and of the innermost dimension,
+# then the steps of every moved base.
+GRID = 6 + DIMENSIONS * len(MOVED) + 3
+# bytes of a task, common, pointers and how many, then three lists: values, how many rows, fields, how many fields.
+LISTS = 3
+NEST = 4 + 4 * LISTS
+STEPS_AT = 8 * 6
+LEVELS = LISTS + 1
+SCRATCH_BYTES = 8 * (BASES + 1 + LEVELS * FIELDS_MOST + 8)
+WORDS = 7
 
 
 def execute(isa: Isa):
-    """The kernel; its job is (entry, words, bases, units, starts, end of the groups, next, scratch, base...).
-
-    `bases` holds offsets in bytes in the table `base`.
-    """
+    """The kernel; its job is (entry, table, end of the grids, end of the units, counter, scratch, unused, base...)."""
     k = Builder(f"execute_{isa.name}")
-    _, words, bases, units, starts, end, counter, scratch = k.words(I64, PTR, PTR, PTR, PTR, I64, PTR, PTR)
-    base, finished = k.job + 8 * WORDS, scratch + 8 * BASES
-    group = k.variable(k.take(counter))
-    # As often as there may be groups left; whoever finds none takes no more.
-    with k.loop(group.get(), end), k.when(group.get() < end):
-        mine = starts + group.get() * 8
-        with k.loop(k.load(mine, I64), k.load(mine + 8, I64)) as number:
-            unit = units + number * (8 * UNIT_WORDS)
-            _move(k, base, scratch, {X: k.load(unit + 16, I64), Y: k.load(unit + 24, I64)})
-            with k.loop(k.load(unit, I64), k.load(unit + 8, I64)) as row:
-                there = row * (8 * ROW_WORDS)
-                with k.loop(0, 8 * ROW_WORDS, 8) as word:
-                    address = k.load(scratch + k.load(bases + there + word, I64), I64)
-                    k.store(k.load(words + there + word, I64) + address, finished + word)
-                k.call(k.load(finished, PTR), finished)
-        group.set(k.take(counter))
+    _, table, grids_end, end, counter, scratch, _ = k.words(I64, PTR, I64, I64, PTR, PTR, I64)
+    base = k.job + 8 * WORDS
+    grid, unit = k.variable(0, I64), k.variable(k.take(counter))
+    # As often as there may be units left; whoever finds none takes no more.
+    with k.loop(unit.get(), end), k.when(unit.get() < end):
+        _find(k, table, grids_end, grid, unit)
+        _unit(k, isa, table, table + grid.get(), unit.get(), base, scratch)
+        unit.set(k.take(counter))
     return k
 
 
-def _move(k, base, moved, steps):
-    """The addresses of a unit."""
+def _find(k, table, grids_end, grid, unit):
+    """Go on to the grid of a unit; units are taken in order, so it is never one before."""
+    with k.loop(grid.get(), grids_end, 8 * GRID) as there, k.when(k.less(k.load(table + there, I64), unit.get() + 1)):
+        grid.set(there + 8 * GRID)
+
+
+def _unit(k, isa, table, grid, unit, base, scratch):
+    """Move the bases to a unit, and run its nests."""
+    first, nest, nests_end, middle, inner = (k.load(grid + 8 * place, I64) for place in range(1, 6))
+    number = unit - first
+    rest = k.divide(number, inner)
+    outer = k.divide(rest, middle)
+    place = outer, rest - outer * middle, number - rest * inner
     for number in range(BASES):
         address = k.load(base + 8 * number, I64)
-        k.store(address + steps[number] if number in steps else address, moved + 8 * number)
+        if number in MOVED:
+            steps = grid + (STEPS_AT + 8 * DIMENSIONS * MOVED.index(number))
+            for dimension, index in enumerate(place):
+                address = address + index * k.load(steps + 8 * dimension, I64)
+        k.store(address, scratch + 8 * number)
+    levels = [scratch + 8 * (BASES + 1 + level * FIELDS_MOST) for level in range(LEVELS)]
+    with k.loop(nest, nests_end, 8 * NEST) as there:
+        _nest(k, isa, table, table + there, scratch, levels)
+
+
+def _nest(k, isa, table, nest, bases, levels):
+    """All tasks of a nest."""
+    size, common, pointers, count = (k.load(nest + 8 * place, I64) for place in range(4))
+    _copy(k, isa, table + common, levels[0], size)
+    with k.loop(0, count * 16, 16) as place:
+        pointer = table + pointers + place
+        field = levels[0] + k.load(pointer, I64)
+        k.store(k.load(field, I64) + k.load(bases + k.load(pointer + 8, I64), I64), field)
+    _level(k, isa, table, nest, size, levels)
+
+
+def _level(k, isa, table, nest, size, levels):
+    """Every row of the next list on top of what there is; after the last list, the task."""
+    if len(levels) == 1:
+        k.call(k.load(levels[0], PTR), levels[0])
+        return
+    at = nest + 8 * (4 + 4 * (LEVELS - len(levels)))
+    values, count, fields, width = (k.load(at + 8 * place, I64) for place in range(4))
+    with k.loop(0, count) as row:
+        _copy(k, isa, levels[0], levels[1], size)
+        there = table + values + row * (width * 8)
+        with k.loop(0, width * 8, 8) as place:
+            field = levels[1] + k.load(table + fields + place, I64)
+            k.store(k.load(field, I64) + k.load(there + place, I64), field)
+        _level(k, isa, table, nest, size, levels[1:])
+
+
+def _copy(k, isa, src, dst, size):
+    """Whole vectors; rows are as long as that."""
+    vector = Type("i64", isa.lanes(8))
+    with k.loop(0, size, vector.size) as at:
+        k.store(k.load(src + at, vector), dst + at)

@@ -14,30 +14,45 @@ LONGEST_SUM products: longer ones are cut, and the parts are added up separately
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .epilogue import Epilogue, suffix
 
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
 UNROLL = 4
 TILES_PER_BLOCK = 16
-WORDS = (
-    "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns "
-    "places totals groups x_g y_g w_g bias_g first_column"
-).split()
+FIELDS = tuple(
+    (
+        "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns "
+        "places totals groups x_g y_g w_g bias_g first_column slope"
+    ).split()
+)
 POINTERS = {"x", "y", "w", "bias", "places", "totals"}
 
 
-def gemm(isa: Isa, elem, mr, nv):
+def macs(task, lanes, elem, mr, nv, activation="none"):
+    """Multiply-adds of a task, those included that no output needs."""
+    pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
+    return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
+
+
+def scratch(vector_bytes, mr, nv):
+    """Bytes of the listed pixels and of the partial sums."""
+    return {"places": 16 * mr * TILES_PER_BLOCK, "totals": mr * nv * vector_bytes}
+
+
+def gemm(isa: Isa, elem, mr, nv, activation="none"):
     """The kernel for a tile of mr pixels by nv vectors."""
-    k = Builder(f"gemm_{elem}_{mr}x{nv}_{isa.name}")
+    k = Builder(f"gemm_{elem}_{mr}x{nv}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, job["groups"]) as group:
         mine = {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, job | mine, vector, mr, nv)
+        _group(k, job | mine, vector, mr, nv, epilogue)
     return k
 
 
-def _group(k, job, vector, mr, nv):
+def _group(k, job, vector, mr, nv, epilogue):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, job)
     pixels = job["n"] * job["rows"] * job["cols"]
@@ -47,7 +62,7 @@ def _group(k, job, vector, mr, nv):
         with k.loop(0, k.imin(left + (mr - 1), block)) as place:
             walk.note(place, more=place + 1 < left)
         with k.loop(0, k.imin(left, block), mr) as first:
-            _tile(k, job, vector, job["places"] + first * 16, mr, nv)
+            _tile(k, job, vector, job["places"] + first * 16, mr, nv, epilogue)
 
 
 class Walk:
@@ -82,7 +97,7 @@ class Walk:
         self.cols_left.set(k.choose(in_row, self.cols_left.get() - 1, job["cols"]))
 
 
-def _tile(k, job, vector, offsets, mr, nv):
+def _tile(k, job, vector, offsets, mr, nv, epilogue):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     x = [job["x"] + k.load(offsets + 16 * r, I64) for r in range(mr)]
     zero = k.zero(vector)
@@ -95,7 +110,7 @@ def _tile(k, job, vector, offsets, mr, nv):
         with k.loop(0, job["c"], LONGEST_SUM) as start:
             part = k.imin(job["c"] - start, LONGEST_SUM)
             with k.when(length.get() + part > LONGEST_SUM):
-                put_aside(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
+                spill_partial_sums(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
             here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
@@ -104,7 +119,7 @@ def _tile(k, job, vector, offsets, mr, nv):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
     y = [job["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)]
-    _write(k, job, vector, sums, y)
+    _write(k, job, vector, sums, y, epilogue)
 
 
 def _products(k, vector, x, w, count, sums):
@@ -127,7 +142,7 @@ def _products(k, vector, x, w, count, sums):
         step(c, 0, k.opaque(c))
 
 
-def put_aside(k, totals, vector, sums, cut):
+def spill_partial_sums(k, totals, vector, sums, cut):
     """Add the sums so far to the totals, which begin with zeros when the first are put there, and start new ones."""
     with k.when(k.equal(cut.get(), 0)):
         for place, _ in enumerate(sums):
@@ -139,20 +154,20 @@ def put_aside(k, totals, vector, sums, cut):
         variable.set(k.zero(vector))
 
 
-def _write(k, job, vector, sums, y):
-    """Add the bias and write the channels that exist."""
+def _write(k, job, vector, sums, y, epilogue):
+    """Add the bias, apply the activation and write the channels that exist."""
     nv = len(sums[0])
     bias = [k.load(job["bias"] + v * vector.size, vector) for v in range(nv)]
     full = k.iand(k.equal(job["columns"], nv * vector.lanes), k.equal(job["first_column"], 0))
     with k.when(full):
         for row, pointer in zip(sums, y, strict=True):
             for v, variable in enumerate(row):
-                k.store(k.add(variable.get(), bias[v]), pointer + v * vector.size)
+                k.store(epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
             mask = k.between(job["first_column"] - v * vector.lanes, job["columns"] - v * vector.lanes, vector)
             for row, pointer in zip(sums, y, strict=True):
-                k.store(k.add(row[v].get(), bias[v]), pointer + v * vector.size, mask)
+                k.store(epilogue(k.add(row[v].get(), bias[v])), pointer + v * vector.size, mask)
 
 
 def _flat(sums):

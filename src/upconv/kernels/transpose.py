@@ -12,7 +12,7 @@ same code runs under masks, so nothing beyond a matrix is read or written.
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 
-WORDS = "entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split()
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
 POINTERS = {"src", "dst"}
 
 
@@ -20,7 +20,7 @@ def transpose(isa: Isa, elem):
     """The kernel for elements of one type."""
     k = Builder(f"transpose_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     with k.loop(0, job["n"]) as i, k.loop(0, job["m"]) as j:
         src = job["src"] + i * job["src_n"] + j * job["src_m"]
         dst = job["dst"] + i * job["dst_n"] + j * job["dst_m"]

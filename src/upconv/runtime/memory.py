@@ -174,6 +174,17 @@ def empty(shape, dtype):
     return np.ndarray(shape, dtype, np.asarray(lease))
 
 
+def aligned(nbytes):
+    """Bytes that begin at a multiple of 64, for as long as someone holds them.
+
+    >>> aligned(100).ctypes.data % 64
+    0
+    """
+    whole = empty((nbytes + 64,), np.uint8)
+    start = -whole.ctypes.data % 64
+    return whole[start : start + nbytes]
+
+
 def scratch(nbytes):
     """A `Lease` of memory for one call: use its `address`, or ``np.asarray(lease)`` for bytes; keep it while in use.
 

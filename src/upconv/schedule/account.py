@@ -1,71 +1,84 @@
-"""What a table of jobs will execute, read back from the table: kernels by name, and multiply-adds, padding included."""
+"""What a program will execute, read back from its table: kernels by name, and multiply-adds, padding included."""
 
-import numpy as np
+import itertools
+import sys
+from collections.abc import Iterator
 
-from ..geometry import ceil_div
-from ..kernels import columns, correlate, depthwise, gemm, planes, strips
+from ..kernels.execute import GRID, LISTS, NEST
 from ..runtime.kernel import isa, made
+from ..runtime.program import Program
 
 
-def gemm_macs(job, lanes, elem, mr, nv):
-    pixels = ceil_div(job["n"] * job["rows"] * job["cols"], mr) * mr
-    return job["groups"] * pixels * nv * lanes * job["n_h"] * job["n_w"] * job["c"]
-
-
-def planes_macs(job, lanes, elem, mr, s, nv, pixels):
-    vectors = ceil_div(job["n"] * job["rows"] * ceil_div(ceil_div(job["out_cols"], s), lanes), nv) * nv
-    taps = s * job["shared_count"] + (sum(job[f"n_{p}"] for p in range(s)) if s > 1 else 0)
-    return job["groups"] * job["blocks"] * vectors * lanes * mr * job["n_h"] * taps * job["c"]
-
-
-def strips_macs(job, lanes, elem, s, *taps):
-    vectors = job["n"] * job["rows"] * ceil_div(ceil_div(job["out_cols"], s), lanes)
-    return job["groups"] * vectors * lanes * job["n_h"] * sum(job[f"n_{p}"] for p in range(s))
-
-
-def depthwise_macs(job, lanes, elem, mr):
-    cols = ceil_div(job["cols"], mr) * mr if job["cols"] >= mr else job["cols"]
-    return job["n"] * job["rows"] * cols * ceil_div(job["columns"], lanes) * lanes * job["n_h"] * job["n_w"]
-
-
-def columns_macs(job, lanes, elem, mr, nc):
-    return job["pixels"] * job["pieces"] * ceil_div(job["count"], lanes) * lanes * job["c"]
-
-
-def correlate_macs(job, lanes, elem, mr, nv):
-    tile = ceil_div(job["a_count"], mr) * mr * ceil_div(job["b_count"], nv * lanes) * nv * lanes
-    return job["groups"] * job["n"] * job["rows"] * job["cols"] * tile
-
-
-# Kernels that multiply; all others only move.
-COUNTED = {
-    gemm.gemm: (lambda *_: gemm.WORDS, gemm_macs),
-    planes.planes: (lambda elem, mr, s, nv, pixels: planes.NAMES[s], planes_macs),
-    strips.strips: (lambda elem, s, *taps: strips.words(s), strips_macs),
-    depthwise.depthwise: (lambda *_: depthwise.WORDS, depthwise_macs),
-    columns.columns: (lambda *_: columns.WORDS, columns_macs),
-    correlate.correlate: (lambda *_: correlate.WORDS, correlate_macs),
-}
-
-
-def account(program, itemsize):
-    """What a program executes.
+def account(program: Program, itemsize) -> tuple[int, tuple[str, ...]]:
+    """(multiply-adds, names of the kernels in the order of their first task).
 
     Args:
-        program: a `jobs.Program`.
+        program: any.
         itemsize: bytes of one value of the dtype that its kernels compute in.
-
-    Returns:
-        (multiply-adds, names of the kernels in the order of their first job).
     """
     macs, names, lanes = 0, {}, isa().lanes(itemsize)
-    times = np.zeros(len(program.words) + 1, np.int64)
-    np.add.at(times, program.units[:, 0], 1)
-    np.add.at(times, program.units[:, 1], -1)
-    for words, often in zip(program.words.tolist(), np.cumsum(times).tolist(), strict=False):
-        kernel = made(words[0])
+    for times, kernel, task in tasks(program):
         names[kernel.name] = True
-        if kernel.make in COUNTED:
-            columns, count = COUNTED[kernel.make]
-            macs += often * count(dict(zip(columns(*kernel.arguments), words, strict=False)), lanes, *kernel.arguments)
+        module = sys.modules[kernel.make.__module__]
+        if hasattr(module, "macs"):
+            macs += times * module.macs(task, lanes, *kernel.arguments)
     return macs, tuple(names)
+
+
+def kernels(program: Program) -> tuple[str, ...]:
+    """Names of the kernels in the order of their first nest, without going through the tasks."""
+    table, names = program.table.tolist(), {}
+    for _, nest in _nests(program, table):
+        row, _, lists = _decoded(table, nest)
+        for entry in _entries(row, lists):
+            names[made(entry).name] = True
+    return tuple(names)
+
+
+def tasks(program: Program) -> Iterator[tuple[int, object, dict]]:
+    """(how often it runs, its kernel, its fields) of every task; pointers are offsets without their base."""
+    table = program.table.tolist()
+    for times, nest in _nests(program, table):
+        common, _, lists = _decoded(table, nest)
+        for rows in itertools.product(*(values for _, values in lists)):
+            task = list(common)
+            for (places, _), row in zip(lists, rows, strict=True):
+                for place, value in zip(places, row, strict=True):
+                    task[place] += value
+            kernel = made(task[0])
+            yield times, kernel, dict(zip(fields(kernel), task, strict=False))
+
+
+def fields(kernel) -> tuple[str, ...]:
+    """The names of a kernel's fields, as its module declares them."""
+    module = sys.modules[kernel.make.__module__]
+    return module.fields_of(*kernel.arguments) if hasattr(module, "fields_of") else module.FIELDS
+
+
+def _nests(program, table):
+    """(how often, where the nest's record begins) of every nest."""
+    for grid in range(0, program.grids * GRID, GRID):
+        end, first, start, stop, *_ = table[grid : grid + 6]
+        for nest in range(start // 8, stop // 8, NEST):
+            yield end - first, nest
+
+
+def _decoded(table, nest):
+    """(the common row, its bytes, [(places of the fields, rows) of each list])."""
+    size, common = table[nest : nest + 2]
+    lists = []
+    for number in range(LISTS):
+        values, count, names, width = table[nest + 4 + 4 * number : nest + 8 + 4 * number]
+        places = [place // 8 for place in table[names // 8 : names // 8 + width]]
+        start = values // 8
+        lists.append((places, [table[start + width * i : start + width * (i + 1)] for i in range(count)]))
+    return table[common // 8 : (common + size) // 8], size, lists
+
+
+def _entries(row, lists):
+    for places, rows in lists:
+        if 0 in places:
+            at = places.index(0)
+            return dict.fromkeys(values[at] for values in rows)
+    return {row[0]: None}
+

@@ -1,36 +1,55 @@
-"""Bands: blocks of the result that are computed one after another, small enough for the second-level cache."""
+"""Bands: blocks of the result that are computed one after another, small enough for the second-level cache.
 
+Most bands differ in nothing but their place, so they are found as runs of bands that are alike: a few runs an axis,
+however large the map is, whose products are grids of units.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..geometry import Axis, Geometry, ceil_div
+from ..layouts import Operand
+from ..runtime.program import X_BAND, Y_BAND, Grid, Nest, X, Y
+from .moves import Placed, transpose_layout
+from .task import Task
 
 BAND_BYTES = 384 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
-    """A block of the result and the part of the source that it needs.
+class Run:
+    """Bands of one axis that are alike: `count` of them.
 
-    `n` images from `first_n`; the result from (`row`, `col`), `out_h` x `out_w` large, the source from (`src_row`,
-    `src_col`), `src_h` x `src_w` large; `h` and `w` are the axes of the layer that does just this.
+    Places of the result go from `first` on, `size` in each band and `step` from band to band; those of the source from
+    `source` on, `source_size` and `source_step`. `axis` is the axis of the layer that does just one of them.
     """
 
-    first_n: int
+    count: int
+    first: int
+    size: int
+    step: int
+    source: int
+    source_size: int
+    source_step: int
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """One band: n images, the axes of the layer that computes it, and where its operands lie."""
+
     n: int
-    row: int
-    col: int
-    out_h: int
-    out_w: int
-    src_row: int
-    src_col: int
-    src_h: int
-    src_w: int
     h: Axis
     w: Axis
+    x: Placed
+    y: Placed
 
 
-def bands(g: Geometry, forward, size, share=1):
-    """The bands of a geometry : as many whole images as fit, else whole rows, else parts of rows.
+def largest(g: Geometry, forward, size, share=1):
+    """The most (images, rows, columns) of a band: whole images if they fit, else whole rows, else parts of rows.
 
     Args:
         forward: True if the result is the output, False if it is the input (the gradient).
@@ -38,28 +57,8 @@ def bands(g: Geometry, forward, size, share=1):
         share: into how many bands, at least, the result should be cut for the sake of the threads.
     """
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
-    some_n, some_rows, some_cols = _largest(g, forward, size, share)
-    rows, cols = _cut(g.h, forward, height, some_rows), _cut(g.w, forward, width, some_cols)
-    return [
-        Band(first_n, min(some_n, g.n - first_n), row, col, out_h, out_w, src_row, src_col, src_h, src_w, h, w)
-        for first_n in range(0, g.n, some_n)
-        for row, out_h, src_row, src_h, h in rows
-        for col, out_w, src_col, src_w, w in cols
-    ]
-
-
-def count(g: Geometry, forward, size):
-    """How many bands there are for one thread."""
-    height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
-    some_n, some_rows, some_cols = _largest(g, forward, size, 1)
-    return ceil_div(g.n, some_n) * ceil_div(height, some_rows) * ceil_div(width, some_cols)
-
-
-def _largest(g, forward, size, share):
-    """The most (images, rows, columns) of a band."""
-    height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
     step_h, step_w = (g.h.s, g.w.s) if forward else (1, 1)
-    per_step = _bytes_of_rows(g, forward, step_h) * size
+    per_step = _values_of_rows(g, forward, step_h) * size
     per_image = per_step * ceil_div(height, step_h)
     limit = min(BAND_BYTES, max(16 << 10, per_image * g.n // share))
     some_n = max(1, min(g.n, limit // max(1, per_image)))
@@ -68,18 +67,140 @@ def _largest(g, forward, size, share):
     return some_n, some_rows, some_cols
 
 
-def _cut(axis, forward, size, step):
-    """One axis cut into (first, how many, first of the source, how many, the Axis that makes them)."""
-    parts = []
-    for first in range(0, size, step):
-        end = min(size, first + step)
-        source, part = (axis.window if forward else axis.input_window)(first, end)
-        parts.append((first, end - first, source, part.n if forward else part.out, part))
-    return parts
+def count(g: Geometry, forward, size) -> int:
+    """How many bands there are for one thread."""
+    height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
+    some_n, some_rows, some_cols = largest(g, forward, size)
+    return ceil_div(g.n, some_n) * ceil_div(height, some_rows) * ceil_div(width, some_cols)
 
 
-def _bytes_of_rows(g, forward, rows):
+def _values_of_rows(g, forward, rows):
     """Values in `rows` rows of the result and in the rows of the source that belong to them."""
     if forward:
         return rows * g.w.out * g.c_out + max(1, rows // g.h.s) * g.w.n * g.c_in
     return rows * g.w.n * g.c_in + rows * g.h.s * g.w.out * g.c_out
+
+
+@lru_cache(maxsize=256)
+def runs(axis: Axis, forward, step) -> tuple[Run, ...]:
+    """The runs of an axis whose result is cut every `step` places.
+
+    >>> [(run.count, run.first, run.size, run.source_size) for run in runs(Axis(50, 4, 2, 1, 1, 1), True, 10)]
+    [(1, 0, 10, 6), (8, 10, 10, 7), (1, 90, 10, 6)]
+    """
+    length = axis.out if forward else axis.n
+    parts, found, place = ceil_div(length, step), [], 0
+
+    def part(number):
+        first = number * step
+        end = min(length, first + step)
+        source, inner = (axis.window if forward else axis.input_window)(first, end)
+        return first, end - first, source, inner.n if forward else inner.out, inner
+
+    while place < parts:
+        first, size, source, source_size, inner = part(place)
+        source_step = part(place + 1)[2] - source if place + 1 < parts else 0
+
+        def is_alike(number):
+            _, other_size, other, other_source, other_inner = part(number)
+            moved = source + (number - place) * source_step  # noqa: B023
+            return (other_size, other_source, other_inner, other) == (size, source_size, inner, moved)  # noqa: B023
+
+        count = _last(is_alike, place, parts) - place + 1
+        found.append(Run(count, first, size, step, source, source_size, source_step, inner))
+        place += count
+    return tuple(found)
+
+
+def _last(is_alike, first, end):
+    """The last number below `end` up to which all are alike, by doubling and halving: bands change at borders only."""
+    reach = 1
+    while first + reach < end and is_alike(first + reach):
+        reach *= 2
+    low, high = first + reach // 2, min(end, first + reach)
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_alike(middle) else (low, middle)
+    return low
+
+
+class Scratch:
+    """How much scratch the bands of a program need, by base."""
+
+    def __init__(self):
+        self.sizes: dict[int, int] = {}
+
+    def take(self, base, nbytes):
+        self.sizes[base] = max(nbytes, self.sizes.get(base, 0))
+
+    def map(self, base, shape, size, channels_last):
+        """Where a dense map of a band lies in a base."""
+        self.take(base, math.prod(shape) * size)
+        return Placed(base, 0, Operand.dense(shape, size, channels_last))
+
+
+def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed) -> list[Grid]:
+    """A Grid for each kind of band; `make` gives the nests of a band."""
+    made = []
+    for n, (n_count, first_n), h, w in _kinds(task):
+        band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
+        steps = {
+            X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
+            Y: (n * y.at.n, h.step * y.at.h, w.step * y.at.w),
+        }
+        made.append(Grid(tuple(make(band)), (n_count, h.count, w.count), steps))
+    return made
+
+
+def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed) -> Iterator[Nest]:
+    """The nests of all bands, one band after another: for few bands that are parts of a unit."""
+    for n, (n_count, first_n), h, w in _kinds(task):
+        for i, j, k in itertools.product(range(n_count), range(h.count), range(w.count)):
+            there = x.move(first_n + i * n, h.source + j * h.source_step, w.source + k * w.source_step)
+            here = y.move(first_n + i * n, h.first + j * h.step, w.first + k * w.step)
+            yield from make(Band(n, h.axis, w.axis, there, here))
+
+
+def _kinds(task):
+    """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
+    g, forward = task.g, task.forward
+    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share)
+    images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
+    rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
+    for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):
+        if n * n_count:
+            yield n, (n_count, first_n), h, w
+
+
+def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, writes=None):
+    """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
+
+    What lies otherwise goes through scratch.
+
+    Args:
+        make: gives the nests of a band whose maps lie as wanted.
+        reads, writes: for maps that a kernel takes as they lie all the same, ``reads(placed) -> bool``.
+    """
+
+    def lies(placed, takes):
+        wanted = placed.at.channels_last if channels_last else placed.at.channels_first
+        return wanted or (takes is not None and takes(placed))
+
+    def nests(band: Band):
+        g, forward = task.g, task.forward
+        c_src, c_dst = task.c_src * g.groups, task.c_dst * g.groups
+        source = (band.h.n, band.w.n) if forward else (band.h.out, band.w.out)
+        result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
+        x, y = band.x, band.y
+        before, after = [], []
+        if not lies(x, reads):
+            shape = band.n, c_src, *source
+            x = scratch.map(X_BAND, shape, task.size, channels_last)
+            before = [transpose_layout(task.elem, band.x, x, shape)]
+        if not lies(y, writes):
+            shape = band.n, c_dst, *result
+            y = scratch.map(Y_BAND, shape, task.size, channels_last)
+            after = [transpose_layout(task.elem, y, band.y, shape)]
+        return [*before, *make(Band(band.n, band.h, band.w, x, y)), *after]
+
+    return nests

@@ -2,8 +2,10 @@
 
 import torch
 
-from ..algorithms import LAST_RESORT
+from ..algorithms import ALGORITHMS
 
+
+KERNELS = frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "weight_form"))
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
 # A kernel of the gradient in the weight fills its vectors with output channels.
@@ -35,7 +37,7 @@ def why_torch(plan):
         Sentences; none if upconv is to compute.
     """
     problem, g, why = plan.problem, plan.problem.geometry, []
-    if plan.algorithm in LAST_RESORT:
+    if plan.algorithm not in KERNELS:
         why.append("upconv has no kernels here")
     if problem.macs < FEW_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than a call of upconv's")

@@ -16,7 +16,8 @@ import torch
 from .. import arguments
 from ..arguments import Settings
 from ..errors import SettingError
-from ..planning import choose
+from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
+from ..planning import AUTO, choose, solve
 from ..problem import Problem
 from ..runtime import pool
 from . import choice
@@ -24,6 +25,7 @@ from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, 
 from .team import team
 
 SLOTS = {"forward": "xwy", "grad_input": "ywx", "grad_weight": "xyw"}
+LAYOUTS = {False: CHANNELS_FIRST, True: CHANNELS_LAST}
 FILLING = {slots[2]: operation for operation, slots in SLOTS.items()}
 
 
@@ -46,10 +48,27 @@ class Call:
     def plan(self, operation):
         """(plan, whether it is ours to run) of one of the three operations."""
         if operation not in self.operations:
-            layout = "nhwc" if self.last[SLOTS[operation][2]] else "nchw"
-            plan = choose(Problem(operation, self.geometry, NAMES[self.dtype], layout))
+            plan = choose(self.problem(operation))
             self.operations[operation] = plan, choice.is_ours(plan)
         return self.operations[operation]
+
+
+    def is_last(self, operation):
+        """Whether the result of an operation is to lie channels-last."""
+        return self.last[SLOTS[operation][2]]
+
+    def problem(self, operation):
+        """The Problem of one of the three operations, on operands that lie as torch's rule reads their strides."""
+        layouts = {slot: LAYOUTS[last] for slot, last in self.last.items()}
+        a, b, result = (layouts[slot] for slot in SLOTS[operation])
+        a = dense_layout(self.shapes[SLOTS[operation][0]], a)
+        second = self.shapes[SLOTS[operation][1]]
+        if operation == "grad_weight":
+            b = dense_layout(second, b)
+        else:
+            result = dense_layout(self.shapes[SLOTS[operation][2]], result)
+            b = WEIGHT_CHANNELS_LAST if self.last["w"] else dense_weight_layout(second)
+        return Problem(operation, self.geometry, NAMES[self.dtype], result, a, b)
 
 
 # A vocoder sends a new width every time, so the cache must forget. Typed, since True equals 1 and is to be refused.
@@ -85,15 +104,16 @@ def contract(operation, a, b, bias, call):
         return theirs(operation, a, b, bias, call)
     if is_ours:
         return _ours(plan, a, b, bias, call)
-    is_last = plan.problem.layout == "nhwc"
     result = theirs(operation, a, b, bias, call)
-    return result.contiguous(memory_format=torch.channels_last if is_last else torch.contiguous_format)
+    return result.contiguous(
+        memory_format=torch.channels_last if call.is_last(operation) else torch.contiguous_format
+    )
 
 
 def _ours(plan, a, b, bias, call):
     problem = plan.problem
-    out = arguments.empty(problem.result_shape, call.numpy_dtype, problem.layout)
-    pool.lend(team(), plan.run, array(a), array(b), None if bias is None else array(bias), out)
+    out = arguments.empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
+    pool.lend(team(), solve, problem, AUTO, array(a), array(b), None if bias is None else array(bias), out)
     return tensor(out, call.dtype)
 
 

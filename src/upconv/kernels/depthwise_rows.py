@@ -16,11 +16,14 @@ are not cut, so there should be few taps.
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .epilogue import Epilogue, suffix
 
-WORDS = (
-    "entry x y w bias n rows groups n_h in_cols out_cols x_n x_row x_h x_g y_n y_row y_g w_h w_w w_g bias_g back"
-).split()
-PHASE_WORDS = "a n first".split()
+FIELDS = tuple(
+    (
+        "entry x y w bias n rows groups n_h in_cols out_cols x_n x_row x_h x_g y_n y_row y_g w_h w_w w_g bias_g back slope"
+    ).split()
+)
+PHASE_FIELDS = "a n first".split()
 POINTERS = {"x", "y", "w", "bias"}
 # Vectors across: a weight is spread over a vector once for so many.
 ACROSS = {1: 4, 2: 2, 3: 2, 4: 2}
@@ -29,19 +32,33 @@ AHEAD = 4
 CACHE_LINE = 64
 
 
-def words(s):
-    """The names of a job's words; those of phase p are a_p, n_p and first_p."""
-    return WORDS + [f"{name}_{p}" for p in range(s) for name in PHASE_WORDS]
+def fields(s):
+    """The names of a task's fields; those of phase p are a_p, n_p and first_p."""
+    return FIELDS + tuple(f"{name}_{p}" for p in range(s) for name in PHASE_FIELDS)
 
 
-def strips(isa: Isa, elem, s, n_h=None, counts=None):
+NAMES = {s: fields(s) for s in range(1, 5)}
+
+
+def fields_of(elem, s, n_h=None, counts=None, activation="none"):
+    """The names of the fields of the kernel with these arguments."""
+    return NAMES[s]
+
+
+def macs(task, lanes, elem, s, n_h=None, counts=None, activation="none"):
+    """Multiply-adds of a task, those included that no output needs."""
+    vectors = task["n"] * task["rows"] * -(-(-(-task["out_cols"] // s)) // lanes)
+    return task["groups"] * vectors * lanes * task["n_h"] * sum(task[f"n_{p}"] for p in range(s))
+
+
+def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, activation="none"):
     """The kernel for s phases; for `n_h` rows of taps and counts[p] taps of phase p in each, or for any."""
     taps = "" if counts is None else f"_{n_h}x{''.join(map(str, counts))}"
-    k = Builder(f"strips_{elem}_{s}{taps}_{isa.name}")
+    k = Builder(f"depthwise_rows_{elem}_{s}{taps}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    names = words(s)
+    names = fields(s)
     job = dict(zip(names, k.words(*(PTR if name in POINTERS else I64 for name in names)), strict=True))
-    row_of = _Rows(k, job, vector, s)
+    row_of = _Rows(k, job, vector, s, Epilogue(k, vector, activation, FIELDS.index("slope")))
     taps = _Loops(k, job, vector, s) if counts is None else _Written(k, job, vector, s, n_h, counts)
     taps.before_groups(row_of)
     with k.loop(0, job["groups"]) as group:
@@ -63,8 +80,8 @@ class _Rows:
     tap can lie beyond the row.
     """
 
-    def __init__(self, k, job, vector, s):
-        self.k, self.job, self.vector, self.s = k, job, vector, s
+    def __init__(self, k, job, vector, s, epilogue):
+        self.k, self.job, self.vector, self.s, self.epilogue = k, job, vector, s, epilogue
         lanes = vector.lanes
         self.end = quotient(k, job["out_cols"] + (s - 1), s)
         self.last = k.imax(self.end - lanes, 0)
@@ -187,7 +204,7 @@ class _Tile:
             for line in range(0, nv * s * vector.size, CACHE_LINE):
                 k.prefetch(ahead + line, write=True)
         for v in range(nv):
-            for q, line in enumerate(interleaved(k, [row[v].get() for row in sums])):
+            for q, line in enumerate(interleaved(k, [rows.epilogue(row[v].get()) for row in sums])):
                 mask = None if left is None else k.first(left - q * vector.lanes, vector)
                 k.store(line, out + (v * s + q) * vector.size, mask)
 

@@ -15,18 +15,31 @@ from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 PLACE = 16
 # The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`.
 PIXELS_LISTED = 64
-WORDS = (
-    "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_count b_count total_row places groups "
-    "a_g b_g total_g"
-).split()
+FIELDS = tuple(
+    (
+        "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_count b_count total_row places groups "
+        "a_g b_g total_g"
+    ).split()
+)
 POINTERS = {"a", "b", "total", "places"}
 
 
-def correlate(isa: Isa, elem, mr, nv):
+def macs(task, lanes, elem, mr, nv):
+    """Multiply-adds of a task, those included that no sum needs."""
+    tile = -(-task["a_count"] // mr) * mr * -(-task["b_count"] // (nv * lanes)) * nv * lanes
+    return task["groups"] * task["n"] * task["rows"] * task["cols"] * tile
+
+
+def scratch():
+    """Bytes of the listed pixels."""
+    return {"places": PLACE * PIXELS_LISTED}
+
+
+def weight_gradient(isa: Isa, elem, mr, nv):
     """The kernel for a tile of mr channels of a by nv vectors of channels of b."""
-    k = Builder(f"correlate_{elem}_{mr}x{nv}_{isa.name}")
+    k = Builder(f"weight_gradient_{elem}_{mr}x{nv}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     with k.loop(0, job["groups"]) as group:
         mine = job | {name: job[name] + group * job[f"{name}_g"] for name in ("a", "b", "total")}
         position = [k.variable(0, I64) for _ in range(3)]

@@ -12,26 +12,37 @@ computed again), and shorter rows go pixel by pixel.
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .epilogue import Epilogue, suffix
 
-WORDS = "entry x y w bias n_h n_w x_h x_w w_h w_w n rows cols x_n x_row x_col y_n y_row y_col columns".split()
+FIELDS = tuple(
+    "entry x y w bias n_h n_w x_h x_w w_h w_w n rows cols x_n x_row x_col y_n y_row y_col columns slope".split()
+)
 # Vectors across, by the number of vector registers; channels that do not fill so many go one vector at a time.
 ACROSS = {32: 4, 16: 2}
 POINTERS = {"x", "y", "w", "bias"}
 
 
-def depthwise(isa: Isa, elem, mr):
+def macs(task, lanes, elem, mr, activation="none"):
+    """Multiply-adds of a task, those included that no output needs."""
+    cols = -(-task["cols"] // mr) * mr if task["cols"] >= mr else task["cols"]
+    columns = -(-task["columns"] // lanes) * lanes
+    return task["n"] * task["rows"] * cols * columns * task["n_h"] * task["n_w"]
+
+
+def depthwise_channels(isa: Isa, elem, mr, activation="none"):
     """The kernel for mr pixels at a time."""
-    k = Builder(f"depthwise_{elem}_{mr}_{isa.name}")
+    k = Builder(f"depthwise_channels_{elem}_{mr}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     across = ACROSS[isa.registers] * vector.lanes
     whole = k.shift_right(job["columns"], across.bit_length() - 1) * across
     cols = job["cols"]
     wide = k.less(mr - 1, cols)
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
         x = job["x"] + n * job["x_n"] + row * job["x_row"]
         y = job["y"] + n * job["y_n"] + row * job["y_row"]
-        tile = _Tile(k, job, vector, x, y)
+        tile = _Tile(k, job, vector, x, y, epilogue)
         with k.loop(0, whole, across) as column:
             with k.loop(0, k.choose(wide, cols, 0), mr) as col:
                 tile.run(k.imin(col, cols - mr), column, mr, ACROSS[isa.registers])
@@ -49,8 +60,8 @@ def depthwise(isa: Isa, elem, mr):
 class _Tile:
     """Some pixels of a row by some vectors of channels."""
 
-    def __init__(self, k, job, vector, x, y):
-        self.k, self.job, self.vector, self.x, self.y = k, job, vector, x, y
+    def __init__(self, k, job, vector, x, y, epilogue):
+        self.k, self.job, self.vector, self.x, self.y, self.epilogue = k, job, vector, x, y, epilogue
 
     def run(self, first, column, mr, nv, mask=None):
         """mr pixels from `first` on, and nv vectors of channels, the last of which may be cut by a mask."""
@@ -69,4 +80,4 @@ class _Tile:
                     variable.set(k.muladd(pixel, weight, variable.get()))
         for r, row in enumerate(sums):
             for variable, part in zip(row, parts, strict=True):
-                k.store(variable.get(), y + job["y_col"] * r + part, mask)
+                k.store(self.epilogue(variable.get()), y + job["y_col"] * r + part, mask)

@@ -5,7 +5,7 @@
     x   planes read in place: the pixels of a row consecutive, channels `x_c` apart
     w   the weight as it is: any strides, one number at a time; phase p has n_p taps in a row, from `first_p` on
     y   written, never read: the s phases of a row interleaved in registers; or, for s = 1, on any step `y_col`;
-        or, in `pixels`, all mr channels of all phases interleaved, there being no others
+        or, `joined`, all mr channels of all phases interleaved, there being no others
 
 A job is images x rows x a whole row of columns, of some groups and blocks of mr channels. Columns are listed as
 vectors, so that a tile of `nv` vectors runs on over the ends of rows and images. What lies beyond a row of x does not
@@ -16,38 +16,60 @@ is shifted back to end with it (equal values are computed again). Taps that all 
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
-from .gemm import LONGEST_SUM, put_aside
-from .strips import interleaved, quotient
+from .depthwise_rows import interleaved, quotient
+from .epilogue import Epilogue, suffix
+from .gemm import LONGEST_SUM, spill_partial_sums
 
 VECTORS_PER_BLOCK = 96
 CHANNELS_AT_ONCE = 32
 PLACE = 32
-WORDS = (
-    "entry x y w bias n rows groups c n_h in_cols out_cols x_n x_row x_c x_h x_g y_n y_row y_c y_g y_col "
-    "w_h w_w w_c w_r w_g bias_g blocks w_b back places totals shared_a shared_count"
-).split()
-PHASE_WORDS = "shared a n first".split()
+FIELDS = tuple(
+    (
+        "entry x y w bias n rows groups c n_h in_cols out_cols x_n x_row x_c x_h x_g y_n y_row y_c y_g y_col "
+        "w_h w_w w_c w_r w_g bias_g blocks w_b back places totals shared_a shared_count slope"
+    ).split()
+)
+PHASE_FIELDS = "shared a n first".split()
 POINTERS = {"x", "y", "w", "bias", "places", "totals"}
 
 
-def words(s):
-    """The names of a job's words; those of phase p end in _p: the first shared tap, and the taps of its own."""
-    return WORDS + [f"{name}_{p}" for p in range(s) for name in PHASE_WORDS]
+def fields(s):
+    """The names of a task's fields; those of phase p end in _p: the first shared tap, and the taps of its own."""
+    return FIELDS + tuple(f"{name}_{p}" for p in range(s) for name in PHASE_FIELDS)
 
 
-NAMES = {s: words(s) for s in range(1, 5)}
+NAMES = {s: fields(s) for s in range(1, 5)}
 
 
-def planes(isa: Isa, elem, mr, s, nv, pixels=False):
+def fields_of(elem, mr, s, nv, joined=False, activation="none"):
+    """The names of the fields of the kernel with these arguments."""
+    return NAMES[s]
+
+
+def macs(task, lanes, elem, mr, s, nv, joined=False, activation="none"):
+    """Multiply-adds of a task, those included that no output needs."""
+    per_row = -(-(-(-task["out_cols"] // s)) // lanes)
+    vectors = -(-task["n"] * task["rows"] * per_row // nv) * nv
+    taps = s * task["shared_count"] + (sum(task[f"n_{p}"] for p in range(s)) if s > 1 else 0)
+    return task["groups"] * task["blocks"] * vectors * lanes * mr * task["n_h"] * taps * task["c"]
+
+
+def scratch(vector_bytes, mr, s, nv):
+    """Bytes of the listed vectors and of the partial sums."""
+    return {"places": PLACE * VECTORS_PER_BLOCK, "totals": mr * s * nv * vector_bytes}
+
+
+def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, activation="none"):
     """The kernel for a tile of mr channels by s phases by nv vectors of columns."""
-    k = Builder(f"planes_{elem}_{mr}x{s}x{nv}_{'pixels_' if pixels else ''}{isa.name}")
+    k = Builder(f"direct_rows_{elem}_{mr}x{s}x{nv}{'_joined' if joined else ''}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(NAMES[s], k.words(*(PTR if name in POINTERS else I64 for name in NAMES[s])), strict=True))
     low, high = _reach(k, job, s)
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, job["groups"]) as group, k.loop(0, job["blocks"]) as block:
         steps = {"x": 0, "y": job["y_c"] * mr, "w": job["w_b"], "bias": mr * vector.scalar.size}
         mine = {name: job[name] + group * job[f"{name}_g"] + block * step for name, step in steps.items()}
-        _block(k, _List(k, job | mine, vector, s, low, high), _Tile(k, job | mine, vector, mr, s, nv, pixels))
+        _block(k, _List(k, job | mine, vector, s, low, high), _Tile(k, job | mine, vector, (mr, s, nv, joined), epilogue))
     return k
 
 
@@ -113,9 +135,9 @@ class _List:
 class _Tile:
     """mr channels by s phases by nv vectors: the sums live in registers from the first tap to the last."""
 
-    def __init__(self, k, job, vector, mr, s, nv, pixels):
-        self.k, self.job, self.vector = k, job, vector
-        self.mr, self.s, self.nv, self.pixels = mr, s, nv, pixels
+    def __init__(self, k, job, vector, shape, epilogue):
+        self.k, self.job, self.vector, self.epilogue = k, job, vector, epilogue
+        self.mr, self.s, self.nv, self.joined = shape
 
     def run(self, places):
         """The tile of the vectors listed at `places`: without masks where all of them are inside."""
@@ -151,7 +173,7 @@ class _Tile:
                 for phases, a, count, first in taps:
                     with k.loop(0, count) as m:
                         with k.when(length.get() + part > LONGEST_SUM):
-                            put_aside(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
+                            spill_partial_sums(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                             length.set(0)
                         length.set(length.get() + part)
                         column = a - m * job["back"]
@@ -190,7 +212,7 @@ class _Tile:
 
     def line(self, pointer, number):
         """Where line `number` of a vector of columns is written: by channels, or all channels of a pixel together."""
-        if self.pixels:
+        if self.joined:
             return pointer + number * self.vector.size
         return pointer + self.job["y_c"] * (number // self.s) + number % self.s * self.vector.size
 
@@ -200,18 +222,18 @@ class _Tile:
         bias = [k.splat(k.load(job["bias"] + r * vector.scalar.size, vector.scalar), vector) for r in range(mr)]
         # Lines that are interleaved: those of a channel, or all.
         together = [[(p, r) for p in range(s)] for r in range(mr)]
-        together = [[(p, r) for p in range(s) for r in range(mr)]] if self.pixels else together
+        together = [[(p, r) for p in range(s) for r in range(mr)]] if self.joined else together
         for v, pointer in enumerate(y):
-            left = None if columns is None else (job["out_cols"] - columns[v] * s) * (mr if self.pixels else 1)
+            left = None if columns is None else (job["out_cols"] - columns[v] * s) * (mr if self.joined else 1)
             for number, places in enumerate(together):
-                lines = interleaved(k, [k.add(sums[p][r][v].get(), bias[r]) for p, r in places])
+                lines = interleaved(k, [self.epilogue(k.add(sums[p][r][v].get(), bias[r])) for p, r in places])
                 for q, line in enumerate(lines):
                     mask = None if left is None else k.first(left - q * vector.lanes, vector)
                     self.put(line, self.line(pointer, number * len(places) + q), mask)
 
     def put(self, line, pointer, mask):
         k, job, vector = self.k, self.job, self.vector
-        if self.s > 1 or self.pixels:
+        if self.s > 1 or self.joined:
             k.store(line, pointer, mask)
             return
         dense = k.equal(job["y_col"], vector.scalar.size)

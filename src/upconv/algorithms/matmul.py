@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..phases import has_holes, input_segments, live_segments
 from ..problem import Details
+from ..runtime.kernel import usable
 
 BAND_BYTES = 4 << 20
 # Rounding errors grow with the length of a sum; longer ones are cut into parts that are added up separately. The
@@ -30,6 +31,15 @@ MACS_PER_SECOND, BYTES_PER_SECOND, SECONDS_PER_PRODUCT = 3e10, 4e9, 2e-5
 
 def why_not(problem):
     return []
+
+
+def why_not_automatic(problem):
+    """Its bits are those of NumPy's library, which are not ours to promise, so kernels come first whatever they cost."""
+    return [] if usable() else ["runs only when it is asked for by name, where kernels can be made"]
+
+
+def fuses(problem):
+    return False
 
 
 def cost(problem):

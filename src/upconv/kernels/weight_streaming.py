@@ -13,15 +13,20 @@ of those few are made in registers and added to y, which stays in the cache. So 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 
-WORDS = "entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split()
+FIELDS = tuple("entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split())
 POINTERS = {"x", "w", "y"}
 
 
-def columns(isa: Isa, elem, mr, nc):
+def macs(task, lanes, elem, mr, nc):
+    """Multiply-adds of a task, those included that no output needs."""
+    return task["pixels"] * task["pieces"] * -(-task["count"] // lanes) * lanes * task["c"]
+
+
+def weight_streaming(isa: Isa, elem, mr, nc):
     """The kernel for mr pixels by nc rows of the weight at a time."""
-    k = Builder(f"columns_{elem}_{mr}x{nc}_{isa.name}")
+    k = Builder(f"weight_streaming_{elem}_{mr}x{nc}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     zero = k.zero(vector)
     with k.loop(0, job["pixels"]) as p, k.loop(0, job["pieces"]) as piece, k.loop(0, job["count"], vector.lanes) as v:
         k.store(zero, job["y"] + p * job["y_p"] + piece * job["y_piece"] + v * vector.scalar.size)

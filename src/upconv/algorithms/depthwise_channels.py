@@ -1,0 +1,61 @@
+"""Depthwise layers channels-last: channels along the vector, each with a kernel of its own, pixel by pixel."""
+
+from ..geometry import ceil_div
+from ..kernels import depthwise_channels as kernel
+from ..kernels.epilogue import IN_REGISTERS
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import PANELS, Program, Rows, Stage
+from ..schedule import bands, pixel_products
+from ..schedule.amounts import moved, pixel_work
+from ..schedule.moves import ELEMENTS
+from ..schedule.panels import Lines
+from ..schedule.segments import tally
+from ..schedule.task import Task
+
+# Pixels at a time, by the number of vector registers.
+TILES = {32: 5, 16: 4}
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation == "grad_weight":
+        return ["computes no gradient in the weight"]
+    return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def weight_form(problem: Problem) -> Lines:
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    return Lines(ELEMENTS[problem.dtype], problem.itemsize, g.groups, g.h.k, g.w.k, ceil_div(g.groups, lanes) * lanes)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, lanes, mr = problem.geometry, isa().lanes(problem.itemsize), TILES[isa().registers]
+    vectors = ceil_div(g.groups, lanes)
+    counted = pixel_work(problem, tally(g.w, problem.operation == "forward"), 1)
+    return {
+        "depthwise_channels": counted.products(mr) * vectors,
+        "depthwise_channels_vectors": counted.places * vectors,
+        "jobs": counted.jobs,
+    } | moved(problem, channels_last=True, packs=True)
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The packing of the weight, unless it comes prepared, and the bands."""
+    lines, scratch = weight_form(task.problem), bands.Scratch()
+    address = entry(kernel.depthwise_channels, task.elem, TILES[isa().registers], task.problem.activation.name)
+    blocks = Rows(("entry", "columns"), [(address, task.g.groups)])
+
+    def make(band):
+        return pixel_products.nests(task, band, kernel.FIELDS, lines, blocks, {})
+
+    compute = bands.grids(task, bands.in_layout(task, scratch, True, make), task.source, task.result)
+    stages = [*([lines.packing(task)] if packs else []), Stage(compute)]
+    sizes = {PANELS: lines.nbytes if packs else 0, **scratch.sizes}
+    return Program(stages, sizes, task.seconds)
+
+

@@ -1,0 +1,191 @@
+"""Columns of a row along the vector, few channels and all phases of a row at once: for results of few channels.
+
+The maps are read and written channels-first, where they lie; the phases of a row are interleaved in registers.
+"""
+
+from ..geometry import ceil_div
+from ..kernels import direct_rows as kernel
+from ..kernels.epilogue import IN_REGISTERS
+from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
+from ..phases import has_holes
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
+from ..schedule import bands, pixel_products, segments
+from ..schedule.amounts import moved
+from ..schedule.moves import ELEMENTS, Placed, copying, offsets
+from ..schedule.panels import Block, Panels
+from ..schedule.rows import MOST_PHASES, everything, has_gaps, row_list, rows_of
+from ..schedule.task import Task
+
+# Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
+SUMS = {32: 24, 16: 11}
+ACROSS = 6
+CHANNELS = {32: {1: 6, 2: 6, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
+# Channels that lie a multiple of so many bytes apart share a few sets of the first-level cache.
+CROWDING = 1024
+FEW_WAYS = 12
+# Numbers of channels that a tile can interleave.
+JOINED = (1, 2, 3, 4, 6)
+# Weights of fewer channels are read where they lie.
+FEW = 3
+ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation == "grad_weight":
+        return ["computes no gradient in the weight"]
+    if problem.operation == "grad_input" and problem.geometry.w.s > 1:
+        return ["reads consecutive columns, and the gradient takes every s-th"]
+    return []
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def weight_form(problem: Problem) -> Panels | None:
+    """Panels by blocks of a few channels; None where the weight is read as it lies."""
+    g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
+    if c_dst < FEW:
+        return None
+    blocks = tuple(Block(start, mr, mr, number) for start, mr, number in blocks_of(c_dst, _phases(problem)))
+    is_forward = problem.operation == "forward"
+    return Panels(ELEMENTS[problem.dtype], size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
+
+
+def blocks_of(channels, s) -> list[tuple[int, int, int]]:
+    """(first channel, channels of a block, number of blocks) of the blocks that are alike; as even as can be."""
+    count = ceil_div(channels, CHANNELS[isa().registers][s])
+    least, more = divmod(channels, count)
+    alike = [(0, least + 1, more), (more * (least + 1), least, count - more)]
+    return [(start, mr, number) for start, mr, number in alike if number]
+
+
+def across(mr, s) -> int:
+    """Vectors of a tile of so many channels and phases."""
+    return max(1, min(ACROSS, SUMS[isa().registers] // (mr * s)))
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
+    lanes, many = isa().lanes(problem.itemsize), bands.count(problem.geometry, forward, problem.itemsize)
+    amounts = dict.fromkeys(("direct_rows", "direct_rows_loads", "direct_rows_tiles", "jobs", "places"), 0)
+    down = segments.tally(g.h, forward)
+    most = max((places for places, _, _ in down), default=1)
+    for row in rows_of(g.w, forward):
+        s, own = len(row.own), sum(len(each.taps) for each in row.own) if len(row.own) > 1 else 0
+        for rows, taps, number_h in down:
+            here = max(1, many * rows // most)
+            each = ceil_div(g.n * rows * ceil_div(ceil_div(row.columns, s), lanes), here)
+            for _, mr, number in blocks_of(c_dst, s):
+                nv = across(mr, s)
+                tiles = g.groups * number * here * number_h * ceil_div(each, nv)
+                amounts["direct_rows"] += tiles * nv * taps * c_src * mr * (s * row.count + own)
+                amounts["direct_rows_loads"] += tiles * nv * taps * c_src * (row.count + own)
+                amounts["direct_rows_tiles"] += tiles
+                amounts["places"] += tiles * nv
+                amounts["jobs"] += here * number_h
+    copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem)
+    amounts |= moved(problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem))
+    if copied:
+        amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
+    return amounts
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The packing of the weight, if it is packed and not prepared, and the bands."""
+    problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
+    joined, crowded = _joins(problem), _is_crowded(problem)
+
+    def make(band):
+        if crowded and band.x.base == X:
+            nest, x = _spread(task, band, scratch)
+            yield nest
+            band = bands.Band(band.n, band.h, band.w, x, band.y)
+        yield from _nests(task, band, panels, scratch)
+
+    nests = bands.in_layout(task, scratch, False, make, writes=lambda y: joined)
+    compute = bands.grids(task, nests, task.source, task.result)
+    if panels is not None and packs:
+        scratch.take(PANELS, panels.nbytes)
+    stages = [*([panels.packing(task)] if panels is not None and packs else []), Stage(compute)]
+    return Program(stages, scratch.sizes, task.seconds)
+
+
+def _phases(problem):
+    """How many phases of a row are computed together."""
+    s = problem.geometry.w.s if problem.operation == "forward" else 1
+    return s if s <= MOST_PHASES else 1
+
+
+def _joins(problem):
+    """Whether all channels of a result that lies channels-last are written by one tile, phases and all."""
+    g, (_, c) = problem.geometry, problem.channels
+    s = g.w.s if problem.operation == "forward" else 1
+    whole = g.groups == 1 and problem.layout == CHANNELS_LAST
+    return whole and s <= MOST_PHASES and c in JOINED and c <= CHANNELS[isa().registers][s]
+
+
+def _pixels(problem):
+    return problem.operand_shape[2] * problem.operand_shape[3]
+
+
+def _is_crowded(problem):
+    """Whether the channels of a dense x would fall into the same few sets of the cache."""
+    c_src, _ = problem.channels
+    return problem.a_layout == CHANNELS_FIRST and c_src > FEW_WAYS and _pixels(problem) * problem.itemsize % CROWDING == 0
+
+
+def _spread(task, band, scratch):
+    """(the nest that copies a band of x, where it lies then): the channels an odd number of cache lines apart."""
+    h, w = (band.h.n, band.w.n) if task.forward else (band.h.out, band.w.out)
+    c, size, x = task.c_src * task.g.groups, task.size, band.x
+    step = (-(-h * w * size // LINE) | 1) * LINE
+    mine = Operand(c * step, step, w * size, size, channels_last=False, channels_first=True)
+    scratch.take(X_BAND, band.n * c * step)
+    # Rows without a gap between them are one line.
+    lines, length = (1, h * w) if x.at.h == w * size else (h, w)
+    images = (offsets("src", "dst")((image * x.at.n, image * mine.n) for image in range(band.n)),)
+    n, m = (c, x.at.c, mine.c), (lines, x.at.h, mine.h)
+    nest = copying(task.elem, (x.base, x.offset), (X_BAND, 0), length, n=n, m=m, lists=images)
+    return nest, Placed(X_BAND, 0, mine)
+
+
+def _nests(task, band, panels, scratch):
+    rows, forward = rows_of(band.w, task.forward), task.forward
+    if (forward and has_holes(band.h)) or has_gaps(band.w, forward):
+        # Places without taps are written first, all at once; the others are then written over.
+        yield _nest(task, band, None, [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch)
+    yield _nest(task, band, panels, segments.segments(band.h, forward), rows, scratch)
+
+
+def _nest(task, band, panels, h, rows, scratch):
+    s, (tap_h, tap_w) = len(rows[0].own), task.w[2:] if panels is None else (panels.row, panels.tap)
+    weight = (W, 0) if panels is None else (PANELS, 0)
+    fixed = {"w": weight, "w_g": task.w_group if panels is None else panels.group, "x_c": band.x.at.c}
+    fixed |= {"y_c": band.y.at.c, "w_r": task.w_dst if panels is None else task.size}
+    lists = (
+        Rows(ROWS, segments.values(h, band.x.at.h, band.y.at.h, tap_h)),
+        row_list(rows, band.y.at.w, tap_w),
+        _blocks(task, band, panels, s, scratch),
+    )
+    return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
+
+
+def _blocks(task, band, panels, s, scratch):
+    """The list of blocks of channels, those that are alike together."""
+    values, joined, size = [], not band.y.at.channels_first, task.size
+    for place, (start, mr, number) in enumerate(blocks_of(task.c_dst, s)):
+        nv = across(mr, s)
+        needs = kernel.scratch(task.lanes * size, mr, s, nv)
+        scratch.take(PLACES, needs["places"])
+        scratch.take(TOTALS, needs["totals"])
+        address = entry(kernel.direct_rows, task.elem, mr, s, nv, joined, task.problem.activation.name)
+        if panels is None:
+            weight = start * task.w_dst, mr * task.w_dst, task.w_src
+        else:
+            weight = panels.block(place), task.c_src * mr * size, mr * size
+        values.append((address, start * band.y.at.c, start * size, number, *weight))
+    return Rows(("entry", "y", "bias", "blocks", "w", "w_b", "w_c"), values)

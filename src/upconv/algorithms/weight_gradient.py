@@ -1,0 +1,139 @@
+"""The gradient in the weight: a correlation of the two maps for each tap, some images at a time."""
+
+import math
+
+from ..geometry import ceil_div
+from ..kernels import weight_gradient as kernel
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import PLACES, SUMS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
+from ..schedule import bands
+from ..schedule.moves import transpose_layout, transposing
+from ..schedule.task import Task
+
+TILES = {32: (6, 4), 16: (5, 2)}
+
+
+def why_not(problem: Problem) -> list[str]:
+    return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: there is none."""
+    return False
+
+
+def weight_form(problem: Problem) -> None:
+    """There is no weight to prepare."""
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, lanes, (mr, nv) = problem.geometry, isa().lanes(problem.itemsize), TILES[isa().registers]
+    narrow, wide = sorted(problem.channels)
+    tiles = g.groups * ceil_div(narrow, mr) * ceil_div(wide, nv * lanes)
+    pixels = g.n * sum(g.h.tap_counts) * sum(g.w.tap_counts)
+    taps, listed = g.h.k * g.w.k, kernel.PIXELS_LISTED
+    lists = sum(ceil_div(g.n * rows * cols, listed) for rows in g.h.tap_counts for cols in g.w.tap_counts)
+    maps = [
+        math.prod(shape)
+        for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True)
+        if layout == "nchw" and shape[1] > 1
+    ]
+    return {
+        "weight_gradient": tiles * mr * nv * pixels,
+        "jobs": taps,
+        "places": g.groups * pixels,
+        "transposed": sum(maps) * problem.itemsize,
+        # Read, added to and written for every list of pixels; filled with zeros, and turned to the weight in the end.
+        "totals": (lists + 2 * taps) * math.prod(g.weight_shape) // taps * problem.itemsize,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """All images one after another, since they add to the same sums; then the sums become the weight."""
+    g, scratch, sums = task.g, bands.Scratch(), _Sums(task)
+    per_image = g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out
+    some = max(1, min(g.n, 2 * bands.BAND_BYTES // (per_image * task.size)))
+    whole, grids = g.n // some, []
+    for first, n, many in ((0, some, whole), (whole * some, g.n % some, 1)):
+        if n:
+            x, y = task.source.move(first), task.result.move(first)
+            steps = {X: (0, 0, n * task.x.n), Y: (0, 0, n * task.y.n)}
+            grids.append(Grid(tuple(_images(task, sums, scratch, n, x, y)), (1, 1, many), steps))
+    sizes = {SUMS: g.groups * sums.group, PLACES: kernel.scratch()["places"], **scratch.sizes}
+    return Program([Stage(grids, sequential=True), Stage([Grid((sums.to_weight(),))])], sizes, task.seconds)
+
+
+class _Sums:
+    """Where the sums lie: (groups, taps, channels of the narrower map, channels of the wider one in whole vectors)."""
+
+    def __init__(self, task):
+        self.task, g = task, task.g
+        self.counts = task.problem.channels
+        self.swapped = self.counts[0] > self.counts[1]
+        self.narrow, self.wide = sorted(self.counts)
+        self.row = ceil_div(self.wide, task.lanes) * task.lanes * task.size
+        self.tap = self.narrow * self.row
+        self.group = g.h.k * g.w.k * self.tap
+
+    def to_weight(self) -> Nest:
+        """Turn the sums into the weight (c_in, c_out / groups, taps)."""
+        g, size = self.task.g, self.task.size
+        taps = g.h.k * g.w.k
+        per_out, per_in = taps * size, self.counts[1] * taps * size
+        wide, narrow = (per_in, per_out) if self.swapped else (per_out, per_in)
+        rows, cols = (taps, self.tap), (self.wide, wide)
+        groups, lines = (g.groups, self.group, self.counts[0] * per_in), (self.narrow, self.row, narrow)
+        return transposing(self.task.elem, (SUMS, 0), (W, 0), rows, cols, n=groups, m=lines)
+
+
+def _images(task, sums, scratch, n, x, y):
+    """The nests of some images: both maps channels-last, then all taps."""
+    placed = []
+    for whole, base, shape in ((x, X_BAND, task.g.input_shape), (y, Y_BAND, task.g.output_shape)):
+        if not whole.at.channels_last:
+            shape = n, *shape[1:]
+            mine = scratch.map(base, shape, task.size, channels_last=True)
+            yield transpose_layout(task.elem, whole, mine, shape)
+            whole = mine
+        placed.append(whole)
+    yield _taps(task, sums, n, *placed)
+
+
+def _taps(task, sums, n, x, y):
+    """A correlation for each tap: rows of taps by taps of a row."""
+    g, size = task.g, task.size
+    a, b = ("b", "a") if sums.swapped else ("a", "b")
+    walks = {a: (x, 1, 1, sums.counts[0]), b: (y, g.h.s, g.w.s, sums.counts[1])}
+    fields = {
+        "entry": entry(kernel.weight_gradient, task.elem, *TILES[isa().registers]),
+        "total": (SUMS, 0),
+        "n": n,
+        "total_row": sums.row,
+        "places": (PLACES, 0),
+        "groups": g.groups,
+        "total_g": sums.group,
+    }
+    for name, (map_, step_h, step_w, count) in walks.items():
+        fields |= {
+            name: (map_.base, map_.offset),
+            f"{name}_n": map_.at.n,
+            f"{name}_row": step_h * map_.at.h,
+            f"{name}_col": step_w * map_.at.w,
+            f"{name}_count": count,
+            f"{name}_g": count * size,
+        }
+    lists = []
+    for axis, name, steps, tap in (
+        (g.h, "rows", (x.at.h, y.at.h), g.w.k * sums.tap),
+        (g.w, "cols", (x.at.w, y.at.w), sums.tap),
+    ):
+        values = []
+        for t in range(axis.k):
+            i, o, count = axis.meeting(t)
+            values.append((i * steps[0], o * steps[1], t * tap, count))
+        lists.append(Rows((a, b, "total", name), values))
+    return Nest(kernel.FIELDS, fields, tuple(lists))
+

@@ -1,0 +1,222 @@
+"""Weights that are large beside the map: every weight is read once, where it lies, for all pixels.
+
+A few pixels times a whole weight is a plain product: a sum for each pixel, tap and channel of the result. What belongs
+to the same output is then added up. Some of the sums are of no use (taps that are cut off at the borders), but nothing
+is packed, and memory is read in long runs.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from ..geometry import ceil_div
+from ..kernels import depthwise_channels, weight_streaming as kernel
+from ..kernels.epilogue import IN_REGISTERS
+from ..layouts import WEIGHT_CHANNELS_LAST, Operand
+from ..phases import has_holes, live_segments
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import BIAS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y, address
+from ..schedule import pixel_products, segments
+from ..schedule.amounts import moved
+from ..schedule.moves import ELEMENTS, Placed, copying, transpose_layout, transposing
+from ..schedule.task import Task
+
+# Pixels and rows of the weight at a time, and pixels of what is added up, by the number of vector registers.
+TILES = {32: (4, 6), 16: (2, 5)}
+ADDED = {32: 5, 16: 4}
+# Columns of a chunk where a channel's taps lie together: runs long enough to be read at memory's pace, and sums few
+# enough to stay in the first-level cache. Where a tap's channels do, a chunk has many short runs, so it takes more.
+CHUNK = 512
+SUMS_BYTES = 512 << 10
+MOST_CHANNELS = 512
+# The sums of all pixels must stay in the cache while the weight passes by, and be long beside what is added up.
+MOST_PIXELS = 256
+LEAST_CHANNELS = 16
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    if problem.operation != "forward":
+        return ["computes the forward pass alone"]
+    pixels = g.n * g.h.n * g.w.n
+    if g.groups > 1:
+        refusals.append("the weight of several groups is no plain matrix")
+    if pixels > MOST_PIXELS:
+        refusals.append(f"the sums of {pixels} pixels would not stay in the cache; at most {MOST_PIXELS} do")
+    if g.c_in < LEAST_CHANNELS:
+        refusals.append(f"sums of {g.c_in} channels are too short beside adding them up")
+    if g.c_out < isa().lanes(problem.itemsize):
+        refusals.append(f"{g.c_out} channels do not fill a vector")
+    return refusals
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def weight_form(problem: Problem) -> None:
+    """The weight is read as it lies."""
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    pixels = g.n * g.h.n * g.w.n
+    sums = ceil_div(math.prod(g.weight_shape[1:]), lanes) * pixels
+    return {
+        "weight_streaming": sums * g.c_in,
+        "weight_streaming_sums": sums,
+        "streamed": math.prod(g.weight_shape) * problem.itemsize,
+        "jobs": len(live_segments(g.h)) * len(live_segments(g.w)),
+        **moved(problem, channels_last=True, packs=False),
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The input as dense pixels, then a unit for each chunk of channels."""
+    g, size, taps = task.g, task.size, task.g.h.k * task.g.w.k
+    pixels = g.n * g.h.n * g.w.n
+    if task.problem.b_layout == WEIGHT_CHANNELS_LAST:
+        some = min(MOST_CHANNELS, SUMS_BYTES // (pixels * taps * size))
+        chunk, products = min(some, ceil_div(g.c_out, task.threads)) // task.lanes * task.lanes, _by_taps
+    else:
+        chunk, products = CHUNK // (task.lanes * taps) * task.lanes, _by_channels
+    chunk = min(g.c_out, max(task.lanes, chunk))
+    x, before = _dense_pixels(task)
+    units, whole = [], g.c_out // chunk
+    for first, count, many in ((0, chunk, whole), (whole * chunk, g.c_out % chunk, 1)):
+        if count:
+            steps = {W: (0, 0, count * task.w_dst), Y: (0, 0, count * task.y.c), BIAS: (0, 0, count * size)}
+            units.append(Grid(tuple(_chunk(task, products, x, first, count)), (1, 1, many), steps))
+    sums = pixels * taps * (chunk + task.lanes) * size
+    result = math.prod(g.output_shape[2:]) * g.n * chunk * size
+    scratch = {PANELS: pixels * g.c_in * size, X_BAND: 2 * sums, Y_BAND: result}
+    return Program([Stage([Grid((before,))]), Stage(units)], scratch, task.seconds)
+
+
+def _dense_pixels(task):
+    """(where x lies as dense pixels, the nest that puts it there)."""
+    g, x = task.g, task.source
+    n, c, h, w = g.input_shape
+    mine = Placed(PANELS, 0, Operand.dense(g.input_shape, task.size, channels_last=True))
+    if not x.at.channels_last:
+        return mine, transpose_layout(task.elem, x, mine, g.input_shape)
+    images = [(image * x.at.n, image * mine.at.n) for image in range(n)]
+    lines, rows = (h, x.at.h, mine.at.h), (w, x.at.w, mine.at.w)
+    lists = (Rows(("src", "dst"), images),)
+    return mine, copying(task.elem, (x.base, x.offset), (PANELS, 0), c, n=lines, m=rows, lists=lists)
+
+
+def _chunk(task, products, x, first, count):
+    """The nests of some channels: the products, and what belongs to the same output added up."""
+    made, at = products(task, x, first, count)
+    yield from made
+    g = task.g
+    y = Placed(Y, first * task.y.c, task.y)
+    if y.at.channels_last:
+        yield from _added(task, at, y, first, count)
+        return
+    shape = g.n, count, g.h.out, g.w.out
+    mine = Placed(Y_BAND, 0, Operand.dense(shape, task.size, channels_last=True))
+    yield from _added(task, at, mine, first, count)
+    yield transpose_layout(task.elem, mine, y, shape)
+
+
+def _by_channels(task, x, first, count):
+    """The columns of a channel are its taps, so they are turned to have the channels of a tap together."""
+    g, size, taps = task.g, task.size, task.g.h.k * task.g.w.k
+    pixels, length, line = g.n * g.h.n * g.w.n, count * taps, count * size
+    whole = ceil_div(length, task.lanes) * task.lanes * size
+    turned = pixels * whole
+    rows, cols = (count, taps * size), (taps, line)
+    turn_taps = transposing(task.elem, (X_BAND, 0), (X_BAND, turned), rows, cols, n=(pixels, whole, taps * line))
+    return [_product(task, x, first, 1, 0, length, whole), turn_taps], (turned, line)
+
+
+def _by_taps(task, x, first, count):
+    """The columns of a tap are its channels."""
+    g = task.g
+    line = ceil_div(count, task.lanes) * task.lanes * task.size
+    step = task.w[3] if g.w.k > 1 else task.w[2]
+    return [_product(task, x, first, g.h.k * g.w.k, step, count, line)], (0, line)
+
+
+def _product(task, x, first, pieces, step, count, line):
+    g = task.g
+    fields = {
+        "entry": entry(kernel.weight_streaming, task.elem, *TILES[isa().registers]),
+        "x": (x.base, x.offset),
+        "w": (W, first * task.w_dst),
+        "y": (X_BAND, 0),
+        "c": g.c_in,
+        "pixels": g.n * g.h.n * g.w.n,
+        "x_p": g.c_in * task.size,
+        "w_c": task.w_src,
+        "pieces": pieces,
+        "w_piece": step,
+        "count": count,
+        "y_p": pieces * line,
+        "y_piece": line,
+    }
+    return Nest(kernel.FIELDS, fields)
+
+
+def _added(task, at, y, first, count):
+    """Add up what belongs to the same output: for each segment a sum over its taps, each with a weight of one."""
+    g, (offset, tap) = task.g, at
+    pixel = g.h.k * g.w.k * tap
+    shape = (g.n, count, g.h.n, g.w.n)
+    sums = Operand.of(shape, (g.h.n * g.w.n * pixel, task.size, g.w.n * pixel, pixel), task.size)
+    steps = g.w.k * tap, tap
+    if has_holes(g.h) or has_holes(g.w):
+        holes = [segments.everywhere(g.h.out)], [segments.everywhere(g.w.out)]
+        yield _sum(task, *holes, Placed(X_BAND, offset, sums), steps, y, first, count)
+    yield _sum(task, live_segments(g.h), live_segments(g.w), Placed(X_BAND, offset, sums), steps, y, first, count)
+
+
+def _sum(task, h, w, x, steps, y, first, count):
+    lists = []
+    names = zip((segments.ROWS, segments.COLS), (h, w), (x.at.h, x.at.w), (y.at.h, y.at.w), steps, strict=True)
+    for fields, found, x_step, y_step, tap in names:
+        # A tap of a pixel is one of its own sums, so it is a place in x; the weight is the same line of ones.
+        values = [
+            (
+                segment.source * x_step + (segment.taps.start * tap if segment.taps else 0),
+                segment.start * y_step,
+                len(segment.taps),
+                segment.tap_step * x_step + segment.taps.step * tap,
+                segment.count,
+                segment.source_step * x_step,
+                segment.step * y_step,
+            )
+            for segment in found
+        ]
+        lists.append(Rows(tuple(name for name in fields if not name.startswith("w")), values))
+    kernel_entry = entry(
+        depthwise_channels.depthwise_channels, task.elem, ADDED[isa().registers], task.problem.activation.name
+    )
+    fields = pixel_products.common(task) | {
+        "entry": kernel_entry,
+        "x": (x.base, x.offset),
+        "y": (y.base, y.offset),
+        "w": _ones(task.elem),
+        "bias": (BIAS, first * task.size),
+        "n": task.g.n,
+        "x_n": x.at.n,
+        "y_n": y.at.n,
+        "columns": count,
+    }
+    return Nest(depthwise_channels.FIELDS, fields, tuple(lists))
+
+
+@lru_cache(maxsize=len(ELEMENTS))
+def _ones_of(elem):
+    dtype = next(dtype for dtype, name in ELEMENTS.items() if name == elem)
+    return np.ones(2 * CHUNK, dtype)
+
+
+def _ones(elem):
+    """The address of a line of ones."""
+    return address(_ones_of(elem))

@@ -1,0 +1,198 @@
+"""The algorithms whose work is a program of generated kernels: what they have in common.
+
+A way of computing is a module in `algorithms/` with
+
+    why_not(problem)       sentences of refusal; empty means yes
+    fuses(problem)         whether its kernels apply the problem's activation
+    work(problem)          amounts by the names of `machine.AMOUNTS`
+    weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
+    program(task, packs)   the `runtime.program.Program`; without packing where the weight comes prepared
+    FALLBACK               optional: the algorithm that computes again what its kernels have flagged
+
+and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
+"""
+
+import threading
+from collections import OrderedDict
+from functools import lru_cache
+from types import ModuleType
+
+import numpy as np
+
+from .machine import Machine, row
+from .problem import Details, Problem
+from .runtime import memory, pool, program
+from .runtime.kernel import isa, usable
+from .schedule.account import account, kernels
+from .schedule.moves import ELEMENTS
+from .schedule.task import Task
+
+# What all programs together may keep.
+PROGRAM_BYTES = 4 << 20
+
+
+class ProgramCache:
+    """Programs by key, those used last kept: at most so many bytes of tables, and at least the last one."""
+
+    def __init__(self, most_bytes):
+        self.most_bytes, self.nbytes = most_bytes, 0
+        self._kept = OrderedDict()
+        # A signal's handler may come back here in the thread that holds the lock.
+        self._lock = threading.RLock()
+
+    def __len__(self):
+        return len(self._kept)
+
+    def get(self, key, make):
+        """The program of a key, made if it is not there."""
+        kept = self._kept
+        made = kept.get(key)
+        if made is not None:
+            try:
+                kept.move_to_end(key)
+            except KeyError:
+                # Another thread has just dropped it; it is as good as before.
+                pass
+            return made
+        made = make()
+        with self._lock:
+            if key not in kept:
+                kept[key] = made
+                self.nbytes += made.nbytes
+            while self.nbytes > self.most_bytes and len(kept) > 1:
+                _, dropped = kept.popitem(last=False)
+                self.nbytes -= dropped.nbytes
+        return made
+
+    def clear(self):
+        """Forget all."""
+        with self._lock:
+            self._kept.clear()
+            self.nbytes = 0
+
+
+PROGRAMS = ProgramCache(PROGRAM_BYTES)
+
+
+class Kept:
+    """A program, and the bias that it reads where there is none: whole vectors of one are read, so it is longer."""
+
+    __slots__ = ("columns", "nbytes", "no_bias", "program", "repeats")
+
+    def __init__(self, made, columns, repeats, dtype, lanes):
+        self.program, self.columns, self.repeats = made, columns, repeats
+        self.no_bias = np.zeros(columns * repeats + 4 * lanes, dtype)
+        self.nbytes = made.nbytes + self.no_bias.nbytes
+
+    def bias(self, given):
+        """The bias as the kernels read it."""
+        if given is None:
+            return self.no_bias
+        padded = np.zeros(len(self.no_bias), self.no_bias.dtype)
+        padded[: self.columns * self.repeats] = given if self.repeats == 1 else np.tile(given, self.repeats)
+        return padded
+
+
+class Generated:
+    """An algorithm of a module; `name` is what it is called."""
+
+    def __init__(self, name: str, module: ModuleType):
+        self.name, self.module = name, module
+        self.fallback: str | None = getattr(module, "FALLBACK", None)
+
+    def why_not(self, problem: Problem) -> list[str]:
+        """Sentences of refusal; empty means yes."""
+        refusals = usable()
+        if not refusals and problem.dtype not in ELEMENTS:
+            refusals = [f"has no kernels for {problem.dtype}"]
+        return refusals or self.module.why_not(problem)
+
+    def why_not_automatic(self, problem: Problem) -> list[str]:
+        """Why it is not chosen on its own."""
+        return []
+
+    def fuses(self, problem: Problem) -> bool:
+        return self.module.fuses(problem)
+
+    def work(self, problem: Problem) -> dict[str, float]:
+        return self.module.work(problem)
+
+    def cost(self, problem: Problem) -> float:
+        """The work counted, over the rates of this machine's row, on one thread."""
+        return _cost(self, problem)
+
+    def weight_form(self, problem: Problem):
+        return self.module.weight_form(problem)
+
+    def workspace_bytes(self, problem: Problem) -> int:
+        """The program's own scratch, its table, and the bias filled up."""
+        kept = self._dense(problem, 1)
+        return kept.program.scratch_bytes() + 2 * kept.nbytes + 16384
+
+    def details(self, problem: Problem) -> Details:
+        """What the program for dense operands executes; makes it, and its kernels."""
+        kept = self._dense(problem, pool.get_num_threads())
+        macs, names = account(kept.program, problem.itemsize)
+        form = self.module.weight_form(problem)
+        packed = 0 if form is None else form.nbytes
+        return Details(macs, names, isa().name, pool.get_num_threads(), packed)
+
+    def kernels(self, problem: Problem, *strides) -> tuple[str, ...]:
+        """Names of the kernels that run on operands with these strides (x, weight, result), on dense ones without."""
+        kept = self._made(problem, *strides, 1) if strides else self._dense(problem, 1)
+        return kernels(kept.program)
+
+    def run(self, problem: Problem, a, b, bias, out):
+        """Compute into `out`; (a, b) are the operands of the problem's operation, b may be a prepared weight.
+
+        Returns:
+            The flags that the kernels have set, None if they have none.
+        """
+        threads = pool.get_num_threads()
+        if problem.operation == "grad_weight":
+            kept = self._made(problem, a.strides, out.strides, b.strides, threads)
+            return program.run(kept.program, a, b, out, None)
+        panels = None
+        if problem.prepared:
+            panels, b = b.panels(self, problem)
+        kept = self._made(problem, a.strides, b.strides, out.strides, threads)
+        return program.run(kept.program, a, out, b, kept.bias(bias), panels)
+
+    def pack(self, problem: Problem, weight) -> np.ndarray:
+        """The weight in the form that this algorithm reads for a problem, as bytes that begin at a cache line."""
+        form = self.module.weight_form(problem)
+        task = Task.dense(problem)
+        packed = memory.aligned(form.nbytes + program.LINE)
+        made = program.Program([form.packing(task)], {program.X_BAND: form.fused_scratch(task)}, self._seconds(problem))
+        program.run(made, None, None, weight, None, program.address(packed))
+        packed.flags.writeable = False
+        return packed
+
+    def _made(self, problem, x, w, y, threads):
+        key = self.name, problem, x, w, y, threads
+        return PROGRAMS.get(key, lambda: self._make(Task.of(problem, x, y, w, threads, self._seconds(problem))))
+
+    def _dense(self, problem, threads):
+        key = self.name, problem, "dense", threads
+        return PROGRAMS.get(key, lambda: self._make(Task.dense(problem, threads, self._seconds(problem))))
+
+    def _seconds(self, problem):
+        return max(0.0, self.cost(problem) - 1 / machine().rates["calls"])
+
+    def _make(self, task):
+        problem = task.problem
+        made = self.module.program(task, packs=not problem.prepared)
+        if problem.operation == "grad_weight":
+            return Kept(made, 0, 1, problem.dtype, 0)
+        form = self.module.weight_form(problem)
+        return Kept(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
+
+
+@lru_cache(maxsize=4096)
+def _cost(algorithm, problem):
+    return machine().seconds(algorithm.work(problem), problem.dtype)
+
+
+def machine() -> Machine:
+    """The row of this instruction set."""
+    return row(isa().name)

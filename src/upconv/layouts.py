@@ -1,0 +1,127 @@
+"""How arrays lie in memory, as plans and kernels see it: names of layouts, and strides.
+
+A map is (n, c, h, w), a weight (c_in, c_out / groups, k_h, k_w), whatever their strides. What a kernel must know when it
+is chosen is which axis is consecutive; every other stride is a value of the call, so slices and crops are read where
+they lie. What has no name here is copied first, and a plan says so.
+"""
+
+from dataclasses import dataclass
+
+# Maps: the pixels of a row are consecutive; the channels of a pixel are, and the pixels of a row follow one another;
+# the same with gaps between pixels, as in a slice of the channels; neither.
+CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED = "nchw", "nhwc", "nhwc-sliced"
+# Weights: as torch has them, the taps of a pair of channels consecutive; the output channels of a tap consecutive.
+TAPS_LAST, WEIGHT_CHANNELS_LAST = "taps last", "channels last"
+STRIDED = "strided"
+# What a result may be asked to be.
+RESULTS = (CHANNELS_FIRST, CHANNELS_LAST)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """Strides in bytes of a (n, c, h, w) array, and which of its axes are consecutive.
+
+    `channels_last`: the channels of a pixel lie one after another. `channels_first`: the pixels of a row do.
+    """
+
+    n: int
+    c: int
+    h: int
+    w: int
+    channels_last: bool
+    channels_first: bool
+
+    @classmethod
+    def of(cls, shape, strides, size):
+        """Of an array with such a shape and strides; axes of length 1 have whatever stride suits."""
+        n, c, h, w = strides
+        c = size if shape[1] == 1 else c
+        w = size if shape[3] == 1 else w
+        return cls(n, c, h, w, channels_last=c == size, channels_first=w == size)
+
+    @classmethod
+    def dense(cls, shape, size, channels_last):
+        """A fresh array of shape (n, c, h, w)."""
+        _, c, h, w = shape
+        if channels_last:
+            return cls.of(shape, (h * w * c * size, size, w * c * size, c * size), size)
+        return cls.of(shape, (c * h * w * size, h * w * size, w * size, size), size)
+
+    @property
+    def strides(self):
+        return self.n, self.c, self.h, self.w
+
+
+def map_layout(shape, strides, size):
+    """The name of a map's layout.
+
+    Where both names are right (one channel, one column) it is the one whose kernels can read it either way.
+
+    >>> map_layout((1, 3, 5, 5), (300, 100, 20, 4), 4), map_layout((1, 3, 5, 5), (300, 4, 60, 12), 4)
+    ('nchw', 'nhwc')
+    """
+    _, c, _, w = shape
+    _, c_step, _, w_step = strides
+    if c > 1 and c_step == size:
+        return CHANNELS_LAST if w == 1 or w_step == c * size else CHANNELS_SLICED
+    if w == 1 or w_step == size:
+        return CHANNELS_FIRST
+    return CHANNELS_SLICED if c == 1 else STRIDED
+
+
+def dense_layout(shape, wanted):
+    """The name of a fresh map that is made "nchw" or "nhwc"."""
+    return map_layout(shape, Operand.dense(shape, 1, wanted == CHANNELS_LAST).strides, 1)
+
+
+def weight_layout(shape, strides, size):
+    """The name of a weight's layout; only the stride of its first axis is free.
+
+    >>> weight_layout((8, 4, 3, 3), (144, 36, 12, 4), 4), weight_layout((8, 4, 3, 3), (144, 4, 48, 16), 4)
+    ('taps last', 'channels last')
+    """
+    _, c, k_h, k_w = shape
+    if _are_dense((k_h, k_w, c), (strides[2], strides[3], strides[1]), size):
+        return WEIGHT_CHANNELS_LAST if c > 1 else TAPS_LAST
+    return TAPS_LAST if _are_dense((c, k_h, k_w), strides[1:], size) else STRIDED
+
+
+def dense_weight_layout(shape):
+    """The name of a weight as torch makes it."""
+    _, c, k_h, k_w = shape
+    return weight_layout(shape, (c * k_h * k_w, k_h * k_w, k_w, 1), 1)
+
+
+def weight_strides(shape, layout, size):
+    """The strides in bytes of a dense weight of a layout."""
+    _, c, k_h, k_w = shape
+    block = c * k_h * k_w * size
+    if layout == WEIGHT_CHANNELS_LAST:
+        return block, size, k_w * c * size, c * size
+    return block, k_h * k_w * size, k_w * size, size
+
+
+def map_strides(shape, layout, size):
+    """The strides in bytes of a dense map of a layout; one with gaps is taken to have as many channels again beside."""
+    if layout == CHANNELS_SLICED:
+        n, c, h, w = shape
+        return Operand.dense((n, 2 * c, h, w), size, True).strides
+    return Operand.dense(shape, size, layout == CHANNELS_LAST).strides
+
+
+def _are_dense(shape, strides, size):
+    for length, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if length > 1 and stride != size:
+            return False
+        size *= length
+    return True
+
+
+def is_contiguous(shape, strides, size):
+    """Whether an array is dense in the order of its axes."""
+    return _are_dense(shape, strides, size)
+
+
+def suits(layout, wanted):
+    """Whether what lies in one layout can be read as another: anything is strided, and gaps may be of no width."""
+    return layout == wanted or wanted == STRIDED or (wanted == CHANNELS_SLICED and layout == CHANNELS_LAST)

@@ -1,0 +1,152 @@
+"""Weights in the forms that kernels read, made once by whoever owns them: `upconv.prepare`."""
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import arguments
+from .arguments import Settings
+from .dtypes import lookup, quiet
+from .errors import SettingError
+from .rewrites import innermost_weight
+from .runtime.program import address
+
+# What the forms depend on beside the weight.
+SETTINGS = ("stride", "dilation", "groups")
+
+
+class PreparedWeight:
+    """A weight that does not change, with the packed forms that its layers ask for; taken wherever a weight is.
+
+    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms do not
+    depend on the size of the input; each is made when a plan first asks for it, and kept. Pickling and copying leave the
+    forms behind, to be made again.
+
+    >>> made = prepare(np.ones((8, 4, 3, 3), np.float32), stride=2)
+    >>> made.shape, made.nbytes
+    ((8, 4, 3, 3), 1152)
+    >>> made
+    PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
+    """
+
+    __slots__ = ("_array", "_forms", "_inner", "_lock", "settings")
+
+    def __init__(self, array: np.ndarray, settings: Settings):
+        self._array, self.settings = array, settings
+        self._forms: dict[Any, np.ndarray] = {}
+        self._inner: dict[Any, np.ndarray] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(c_in, c_out // groups, k_h, k_w)."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+        return 4
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy dtype of the weight."""
+        return self._array.dtype
+
+    @property
+    def array(self) -> np.ndarray:
+        """The weight as it was given, read-only."""
+        return self._array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept: the weight, and the forms made so far."""
+        others = [*(array for array in self._inner.values() if array is not self._array), *self._forms.values()]
+        return self._array.nbytes + sum(array.nbytes for array in others)
+
+    def check(self, settings: Settings):
+        """Refuse settings on which the forms depend, if they are others than the weight was prepared for."""
+        for name in SETTINGS:
+            wanted, given = getattr(self.settings, name), getattr(settings, name)
+            if wanted != given:
+                raise SettingError(
+                    f"{name} is {given}, and the weight was prepared for {name}={wanted}; pass {name}={wanted}, or "
+                    f"prepare(weight, {name}={given})"
+                )
+
+    def panels(self, algorithm, problem):
+        """What an algorithm reads for its innermost problem: (address of its form, or None if it has none; the weight)."""
+        weight, form = self.innermost(problem), algorithm.weight_form(problem)
+        if form is None:
+            return None, weight
+        made = self._forms.get(form)
+        if made is None:
+            with self._lock:
+                made = self._forms.get(form)
+                if made is None:
+                    made = self._forms[form] = algorithm.pack(problem, weight)
+        return address(made), weight
+
+    def innermost(self, problem):
+        """The weight as the innermost problem has it: of another dtype, or 2x2 matrices for complex numbers."""
+        key = problem.operation if self._array.dtype.kind == "c" else None
+        made = self._inner.get(key)
+        if made is None:
+            with quiet():
+                made = innermost_weight(self._array, problem.operation)
+            made = self._inner.setdefault(key, made)
+        return made
+
+    def __reduce__(self):
+        return _restored, (self._array, self.settings)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __repr__(self):
+        forms = ", ".join(f"{form} ({made.nbytes:,} bytes)" for form, made in self._forms.items()) or "none yet"
+        return f"PreparedWeight({self.shape}, {self.dtype.name}, {self.nbytes:,} bytes, forms: {forms})"
+
+
+def prepare(
+    weight: ArrayLike,
+    stride: int | tuple[int, int] = 1,
+    padding: Any = 0,
+    output_padding: int | tuple[int, int] = 0,
+    groups: int = 1,
+    dilation: int | tuple[int, int] = 1,
+) -> PreparedWeight:
+    """A weight that is packed once instead of in every call.
+
+    Args:
+        weight: (c_in, c_out // groups, k_h, k_w); it is copied.
+        stride, groups, dilation: of the calls that it is for.
+        padding, output_padding: taken so that the settings of a call can be passed as they are; forms do not depend on
+            them.
+
+    Returns:
+        PreparedWeight: immutable, to be passed as `weight`, with inputs of any size.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`.
+
+    >>> from upconv import conv_transpose2d
+    >>> w = prepare(np.ones((1, 1, 2, 2), np.float32), stride=2)
+    >>> conv_transpose2d(np.ones((1, 1, 1, 2), np.float32), w, stride=2)
+    array([[[[1., 1., 1., 1.],
+             [1., 1., 1., 1.]]]], dtype=float32)
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation)
+    array = arguments.check_weight(arguments.as_array(weight, "weight"))
+    lookup(array.dtype, "weight")
+    return _restored(array, settings)
+
+
+def _restored(array, settings):
+    copy = np.array(arguments.native(array), order="K", subok=False)
+    copy.flags.writeable = False
+    return PreparedWeight(copy, settings)

@@ -1,0 +1,304 @@
+"""Problems as other problems, before anybody chooses how to compute them: each step with its way back on the result.
+
+- What has no layout that kernels read (neither channels nor pixels consecutive) is copied.
+- Halves are summed in float32 and rounded once.
+- A complex problem is a real one of twice the channels: the channels of a complex pixel, consecutive in memory, are
+  those of a real pixel, real and imaginary part in turn, and every complex weight becomes a 2x2 matrix.
+- A kernel much larger than the map has more segments than there are inputs. But input and weight play the same part in
+  ``o == i*s + t*d - crop_lo``: with their roles exchanged, stride and dilation too, the taps are the pixels of a large
+  map under a small kernel, which has few segments.
+- An activation that is more than one or two instructions takes a pass of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from .geometry import Axis, Geometry
+from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
+from .phases import input_segments, live_segments
+from .problem import NO_ACTIVATION, Problem
+
+REAL = {"complex64": "float32", "complex128": "float64"}
+WIDE = {"float16": "float32", "bfloat16": "float32"}
+# Below so many pairs of segments nothing is gained by exchanging the roles.
+MANY_PAIRS = 4096
+EXCHANGED = {"forward": "forward", "grad_input": "grad_weight", "grad_weight": "grad_input"}
+
+Solve = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One step: what is done, in words; the problem that it leads to; bytes copied on the way.
+
+    `run(solve, step, a, b, bias, out)` computes the problem before the step by ``solve(a, b, bias, out)``, which
+    computes the one after it.
+    """
+
+    words: str
+    before: Problem
+    after: Problem
+    run: Callable[..., None]
+    nbytes: int
+
+
+@lru_cache(maxsize=512)
+def steps(problem: Problem) -> tuple[Rewrite, ...]:
+    """The steps from a problem to the one that an algorithm is chosen for; most have none."""
+    found = []
+    while (step := next((step for way in WAYS if (step := way(problem)) is not None), None)) is not None:
+        found.append(step)
+        problem = step.after
+    return tuple(found)
+
+
+def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
+    """Compute the first step's problem by way of all the steps."""
+    if not steps:
+        innermost(a, b, bias, out)
+        return
+    step, rest = steps[0], steps[1:]
+    step.run(lambda *arrays: solve(rest, innermost, *arrays), step, a, b, bias, out)
+
+
+def innermost_weight(weight, operation):
+    """The weight as the innermost problem of an operation has it, dense, as torch would lay it."""
+    dtype = weight.dtype.name
+    if dtype in REAL:
+        return _matrices(weight, operation, REAL[dtype])
+    return np.ascontiguousarray(weight, WIDE.get(dtype, dtype))
+
+
+def is_array(weight) -> bool:
+    """A prepared weight is for the innermost problem, whatever the steps."""
+    return isinstance(weight, np.ndarray)
+
+
+# Copies --------------------------------------------------------------------------------------------------------------
+
+
+def _copied(problem):
+    words, changes, nbytes, g = [], {}, 0, problem.geometry
+    a_shape, b_shape = problem.operand_shapes
+    has_weight = problem.operation != "grad_weight"
+    if problem.a_layout == STRIDED:
+        words.append("the gradient in the output" if problem.operation == "grad_input" else "the input")
+        changes["a_layout"] = dense_layout(a_shape, problem.layout)
+        nbytes += 2 * _size(a_shape)
+    if problem.b_layout == STRIDED or (problem.operation == "grad_input" and problem.b_layout == WEIGHT_CHANNELS_LAST):
+        plain = dense_weight_layout(g.weight_shape) if has_weight else dense_layout(b_shape, problem.layout)
+        if plain != problem.b_layout:
+            words.append("the weight" if has_weight else "the gradient in the output")
+            changes["b_layout"] = plain
+            nbytes += 2 * _size(b_shape)
+    if problem.layout == STRIDED:
+        words.append("the result")
+        changes["layout"] = dense_layout(problem.result_shape, "nchw") if has_weight else "nchw"
+        nbytes += 2 * _size(problem.result_shape)
+    if not changes:
+        return None
+    text = f"copied, for kernels to read or write: {', '.join(words)}"
+    return Rewrite(text, problem, replace(problem, **changes), _by_copies, nbytes * problem.itemsize)
+
+
+def _by_copies(solve, step, a, b, bias, out):
+    before, after = step.before, step.after
+    if after.a_layout != before.a_layout:
+        a = dense(a, after.a_layout)
+    if after.b_layout != before.b_layout and is_array(b):
+        b = dense(b, after.b_layout)
+    if after.layout == before.layout:
+        solve(a, b, bias, out)
+        return
+    result = np.empty(out.shape, out.dtype)
+    solve(a, b, bias, result)
+    out[...] = result
+
+
+def dense(array, layout):
+    """A copy of a 4-D array that lies as a layout of maps says; for a weight, as torch has it."""
+    if layout.startswith("nhwc"):
+        n, c, h, w = array.shape
+        copy = np.empty((n, h, w, c), array.dtype).transpose(0, 3, 1, 2)
+    else:
+        # Not ascontiguousarray, which keeps odd strides on axes of length 1.
+        copy = np.empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+# Activations ---------------------------------------------------------------------------------------------------------
+
+
+def _activated(problem):
+    activation = problem.activation
+    in_kernels = activation.name == "relu" or (activation.name == "leaky_relu" and 0 < activation.slope <= 1)
+    real = problem.dtype in ("float32", "float64")
+    if activation.name == "none" or (in_kernels and real) or problem.dtype in WIDE:
+        return None
+    nbytes = 2 * _size(problem.result_shape) * problem.itemsize
+    after = replace(problem, activation=NO_ACTIVATION)
+    return Rewrite(f"{activation} in a pass of its own", problem, after, _by_activation, nbytes)
+
+
+def _by_activation(solve, step, a, b, bias, out):
+    solve(a, b, bias, out)
+    activate(step.before.activation, out)
+
+
+def activate(activation, y):
+    """Apply an activation in place, as torch defines it."""
+    if activation.name == "relu":
+        np.maximum(y, 0, out=y)
+    elif activation.name == "leaky_relu":
+        np.multiply(y, activation.slope, out=y, where=y < 0)
+    elif activation.name == "tanh":
+        np.tanh(y, out=y)
+    elif activation.name == "sigmoid":
+        # exp(-|y|) cannot overflow; the two sides have the same value at 0.
+        small = np.exp(-np.abs(y))
+        np.divide(np.where(y < 0, small, 1), 1 + small, out=y, casting="same_kind")
+
+
+# Halves --------------------------------------------------------------------------------------------------------------
+
+
+def _widened(problem):
+    if problem.dtype not in WIDE:
+        return None
+    # What is converted is fresh memory, so it lies as the result is to lie.
+    wanted = "nhwc" if problem.layout.startswith("nhwc") else "nchw"
+    after = replace(
+        problem, dtype=WIDE[problem.dtype], layout=wanted, a_layout=None, b_layout=None
+    )
+    nbytes = problem.geometry.elements() * (problem.itemsize + after.itemsize)
+    words = f"computed in {after.dtype}, rounded to {problem.dtype} once"
+    return Rewrite(words, problem, after, _by_widening, nbytes)
+
+
+def _by_widening(solve, step, a, b, bias, out):
+    wide = step.after.dtype
+    a = _converted(a, wide, step.after.a_layout)
+    if is_array(b):
+        b = _converted(b, wide, step.after.b_layout)
+    result = dense_empty(out.shape, wide, step.after.layout)
+    solve(a, b, None if bias is None else bias.astype(wide), result)
+    out[...] = result
+
+
+def _converted(array, dtype, layout):
+    result = dense_empty(array.shape, dtype, layout)
+    result[...] = array
+    return result
+
+
+def dense_empty(shape, dtype, layout):
+    """Fresh memory in a layout."""
+    n, c, h, w = shape
+    if layout.startswith("nhwc"):
+        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return np.empty(shape, dtype)
+
+
+# Complex numbers -----------------------------------------------------------------------------------------------------
+
+
+def _as_real(problem):
+    if problem.dtype not in REAL:
+        return None
+    g = problem.geometry
+    geometry = replace(g, c_in=2 * g.c_in, c_out=2 * g.c_out)
+    after = Problem(problem.operation, geometry, REAL[problem.dtype], "nhwc", prepared=problem.prepared)
+    nbytes = after.geometry.elements() * (problem.itemsize // 2 + after.itemsize)
+    words = "complex numbers as pairs of channels, every weight as a 2x2 matrix"
+    return Rewrite(words, problem, after, _by_real, nbytes)
+
+
+def _by_real(solve, step, a, b, bias, out):
+    real = step.after
+    if real.operation == "grad_weight":
+        c_in, c_out, k_h, k_w = out.shape
+        result = np.empty((2 * c_in, 2 * c_out, k_h, k_w), real.dtype)
+        solve(_pairs(a), _pairs(b), None, result)
+        parts = result.reshape(c_in, 2, c_out, 2, k_h, k_w)
+        out.real = parts[:, 0, :, 0] - parts[:, 1, :, 1]
+        out.imag = parts[:, 0, :, 1] + parts[:, 1, :, 0]
+        return
+    n, c, h, w = out.shape
+    result = np.empty((n, h, w, c), out.dtype)
+    bias = None if bias is None else np.ascontiguousarray(bias).view(real.dtype)
+    weight = _matrices(b, real.operation, real.dtype) if is_array(b) else b
+    solve(_pairs(a), weight, bias, result.view(real.dtype).transpose(0, 3, 1, 2))
+    out[...] = result.transpose(0, 3, 1, 2)
+
+
+def _pairs(array):
+    """A complex (n, c, h, w) map as a real one (n, 2c, h, w), channels-last."""
+    n, c, h, w = array.shape
+    last = np.empty((n, h, w, c), array.dtype)
+    last[...] = array.transpose(0, 2, 3, 1)
+    return last.view(last.real.dtype).transpose(0, 3, 1, 2)
+
+
+def _matrices(weight, operation, real):
+    """Every complex weight as the 2x2 matrix that multiplies by it, from (re, im) to (re, im)."""
+    c_in, c_out, k_h, k_w = weight.shape
+    result = np.empty((c_in, 2, c_out, 2, k_h, k_w), real)
+    result[:, 0, :, 0] = result[:, 1, :, 1] = weight.real
+    # The gradient in the input reads the matrix from its other side.
+    off = (0, 1) if operation == "forward" else (1, 0)
+    result[:, off[0], :, off[1]] = weight.imag
+    result[:, off[1], :, off[0]] = -weight.imag
+    return result.reshape(2 * c_in, 2 * c_out, k_h, k_w)
+
+
+# Exchanged roles -----------------------------------------------------------------------------------------------------
+
+
+def _exchanged(problem):
+    g = problem.geometry
+    if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION:
+        return None
+    pairs = _pairs_of_segments(problem)
+    if pairs <= MANY_PAIRS:
+        return None
+    h, w = (Axis(axis.k, axis.n, axis.d, axis.s, axis.crop_lo, axis.crop_hi) for axis in (g.h, g.w))
+    after = Problem(EXCHANGED[problem.operation], Geometry(g.c_out, g.c_in, g.n, 1, h, w), problem.dtype)
+    if 4 * _pairs_of_segments(after) >= pairs:
+        return None
+    nbytes = 2 * g.elements() * problem.itemsize
+    words = "input and weight with their roles exchanged, which has fewer segments"
+    return Rewrite(words, problem, after, _by_exchanging, nbytes)
+
+
+def _pairs_of_segments(problem):
+    """Pairs of segments, or of taps: the number of tasks, but for bands and blocks."""
+    g = problem.geometry
+    if problem.operation == "grad_weight":
+        return g.h.k * g.w.k
+    if problem.operation != "forward":
+        return len(input_segments(g.h)) * len(input_segments(g.w))
+    # Phases of a row that all have as many taps are likely to be computed together.
+    across = 3 if g.w.d == 1 and g.w.k % g.w.s == 0 else len(live_segments(g.w))
+    return len(live_segments(g.h)) * across
+
+
+def _by_exchanging(solve, step, a, b, bias, out):
+    after = step.after
+    # (x, w) becomes (w, x), (grad_y, w) becomes (w, grad_y), but (x, grad_y) becomes (grad_y, x).
+    a, b = (dense(array.swapaxes(0, 1), "nchw") for array in (b, a))
+    result = np.empty(after.result_shape, out.dtype)
+    solve(a, b, None, result)
+    out[...] = result.swapaxes(0, 1)
+    if bias is not None:
+        out += bias[:, None, None]
+
+
+def _size(shape):
+    return int(np.prod(shape, dtype=object))
+
+
+WAYS = (_copied, _activated, _widened, _as_real, _exchanged)

@@ -1,0 +1,67 @@
+"""Operands in memory, and the nests that move them: transposing a layout, copying."""
+
+from dataclasses import dataclass
+
+from ..kernels import copy, transpose
+from ..layouts import Operand
+from ..runtime.kernel import entry
+from ..runtime.program import Nest, Rows
+
+# The kernels' names of the dtypes that they compute in.
+ELEMENTS = {"float32": "f32", "float64": "f64", "int64": "i64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An operand in memory: which base address, how far from it, and the strides."""
+
+    base: int
+    offset: int
+    at: Operand
+
+    def move(self, n=0, row=0, col=0, channel=0):
+        offset = n * self.at.n + row * self.at.h + col * self.at.w + channel * self.at.c
+        return Placed(self.base, self.offset + offset, self.at)
+
+
+def transpose_layout(elem, src, dst, shape) -> Nest:
+    """The nest that turns a (n, c, h, w) map that lies channels-first to channels-last, or back, row by row."""
+    n, channels, height, width = shape
+    lines, across = (channels, src.at.c), (width, dst.at.w)
+    # What has one channel may be both; then the side that is not says which way.
+    if src.at.channels_last and dst.at.channels_first:
+        lines, across = (width, src.at.w), (channels, dst.at.c)
+    bases = (src.base, src.offset), (dst.base, dst.offset)
+    return transposing(elem, *bases, lines, across, n=(n, src.at.n, dst.at.n), m=(height, src.at.h, dst.at.h))
+
+
+def transposing(elem, src, dst, rows, cols, *, n=(1, 0, 0), m=(1, 0, 0), pad=None, lists=()) -> Nest:
+    """The nest that transposes n x m matrices.
+
+    Args:
+        src, dst: (base, offset).
+        rows: (number of rows of the source, bytes from row to row).
+        cols: (number of columns of the source, bytes from row to row of the result).
+        n, m: (how many, step in the source, step in the result).
+        pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
+        lists: of Rows, for several such tasks.
+    """
+    fields = {"entry": entry(transpose.transpose, elem), "src": src, "dst": dst}
+    fields |= zip(("n", "src_n", "dst_n"), n, strict=True)
+    fields |= zip(("m", "src_m", "dst_m"), m, strict=True)
+    fields |= zip(("rows", "src_row"), rows, strict=True)
+    fields |= zip(("cols", "dst_col"), cols, strict=True)
+    return Nest(transpose.FIELDS, fields | {"pad": rows[0] if pad is None else pad}, lists)
+
+
+def copying(elem, src, dst, count, *, n=(1, 0, 0), m=(1, 0, 0), pad=None, lists=()) -> Nest:
+    """The nest that copies n x m lines of `count` values, filled up with zeros to `pad`; else as `transposing`."""
+    fields = {"entry": entry(copy.copy, elem), "src": src, "dst": dst}
+    fields |= zip(("n", "src_n", "dst_n"), n, strict=True)
+    fields |= zip(("m", "src_m", "dst_m"), m, strict=True)
+    return Nest(copy.FIELDS, fields | {"count": count, "pad": count if pad is None else pad}, lists)
+
+
+def offsets(*names):
+    """Rows that move some pointers: ``offsets("src", "dst")([(0, 0), (64, 128)])``."""
+    return lambda values: Rows(names, list(values))

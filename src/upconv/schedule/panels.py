@@ -1,0 +1,208 @@
+"""The packed weight as a pure function: where each number of it lies, and the nests that put it there.
+
+    panels[group][tap][block][source channel][column]       columns filled up to the width of the block
+
+A block is a few columns: channels of the result; where the phases of a row are fused, phases and channels. The taps of
+a panel are the same distance apart for all blocks, so that a tap and a block are offsets that add up. Nothing here
+depends on the size of a map, so a weight that is packed once serves every input.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
+from .moves import copying, offsets, transposing
+
+# Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
+STAGGER = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Columns of a panel: the first one, how many, and how many with the padding; `alike` such blocks in a row."""
+
+    first: int
+    columns: int
+    width: int
+    alike: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """The form of a packed weight: all that its bytes depend on, beside the weight.
+
+    Attributes:
+        elem: element type.
+        size: bytes of one.
+        groups, c_src, c_dst: groups, and the channels of a group on either side.
+        k_h, k_w: taps; of one phase along the row where `fused` of them are computed together.
+        fused: how many phases of a row are one.
+        blocks: Blocks of one group.
+        is_forward: which channels of the weight are those of the result.
+    """
+
+    elem: str
+    size: int
+    groups: int
+    c_src: int
+    c_dst: int
+    k_h: int
+    k_w: int
+    fused: int
+    blocks: tuple[Block, ...]
+    is_forward: bool = True
+
+    def block_bytes(self, number) -> int:
+        """Bytes of one tap of the blocks that are alike."""
+        block = self.blocks[number]
+        return self.c_src * block.width * self.size * block.alike
+
+    def block(self, number) -> int:
+        """Where a block begins in a tap."""
+        return sum(map(self.block_bytes, range(number)))
+
+    @property
+    def tap(self) -> int:
+        """Bytes from tap to tap along a row."""
+        return self.block(len(self.blocks)) + STAGGER
+
+    @property
+    def row(self) -> int:
+        """Bytes from a row of taps to the next."""
+        return self.k_w * self.tap
+
+    @property
+    def group(self) -> int:
+        """Bytes from group to group."""
+        return self.k_h * self.row
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all."""
+        return self.groups * self.group
+
+    def __str__(self):
+        fused = f", {self.fused} phases fused" if self.fused > 1 else ""
+        return f"panels of {len(self.blocks)} blocks{fused}"
+
+    # How they are filled ---------------------------------------------------------------------------------------------
+
+    def packing(self, task) -> Stage:
+        """The stage that packs the weight of a `task.Task`: a unit for each group and block, or tap of fused phases."""
+        if self.fused > 1:
+            return Stage(list(self._fused(task)))
+        made = []
+        for number, many in self.runs():
+            nest = self.fill(task, number, self.blocks[number].first * task.w_dst, self.block(number))
+            steps = {
+                W: (0, task.w_group, self.blocks[number].columns * task.w_dst),
+                PANELS: (0, self.group, self.block_bytes(number)),
+            }
+            made.append(Grid((nest,), (1, self.groups, many), steps))
+        return Stage(made)
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """(number of the first block, how many) of the blocks in a row that differ in their place alone."""
+        first = 0
+        for _, alike in itertools.groupby(self.blocks, key=lambda block: (block.columns, block.width, block.alike)):
+            many = len(list(alike))
+            yield first, many
+            first += many
+
+    def fill(self, task, number, src, dst) -> Nest:
+        """The nest that packs a block from bytes `src` of the weight on to bytes `dst` of the panels."""
+        if task.w_dst == self.size or self.c_dst == 1:
+            return self._copied(task, number, src, dst)
+        return self._transposed(task, number, src, dst)
+
+    def _transposed(self, task, number, src, dst):
+        """Taps consecutive: turn (channels, taps) for each source channel."""
+        block, taps = self.blocks[number], self.k_h * self.k_w
+        rows, cols = (block.columns, task.w_dst), (taps, self.tap)
+        line = block.width * self.size
+        each, alike = (self.c_src, task.w_src, line), (block.alike, block.width * task.w_dst, self.c_src * line)
+        return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=block.width)
+
+    def _copied(self, task, number, src, dst):
+        """Channels of the result consecutive: copy them, all taps of one source channel after another."""
+        block, (step_h, step_w) = self.blocks[number], task.w[2:]
+        line = block.width * self.size
+        # Rows of taps without a gap between them are one.
+        rows, taps = (1, self.k_h * self.k_w) if step_h == self.k_w * step_w else (self.k_h, self.k_w)
+        places = [
+            (t_h * step_h + alike * block.width * task.w_dst, t_h * self.row + alike * self.c_src * line)
+            for t_h, alike in itertools.product(range(rows), range(block.alike))
+        ]
+        n, m = (self.c_src, task.w_src, line), (taps, step_w, self.tap)
+        lists = (offsets("src", "dst")(places),)
+        return copying(self.elem, (W, src), (PANELS, dst), block.columns, n=n, m=m, pad=block.width, lists=lists)
+
+    # Fused phases ----------------------------------------------------------------------------------------------------
+
+    def _fused(self, task):
+        """A unit for each tap of a phase: its columns are the phases' taps, then channels."""
+        step_h, step_w = task.w[2:]
+        move_w = 0, step_h, self.fused * step_w
+        move_panels = 0, self.row, self.tap
+        grid = (1, self.k_h, self.k_w), {W: move_w, PANELS: move_panels}
+        if task.w_dst == self.size or self.c_dst == 1:
+            yield Grid((self._shared_out((W, 0), task.w_src),), *grid)
+            return
+        # They lie as (channel, phase): turned first, then shared out to the blocks.
+        line = self.c_dst * self.fused * self.size
+        rows, cols = (self.c_dst, task.w_dst), (self.fused, self.c_dst * self.size)
+        turned = transposing(self.elem, (W, 0), (X_BAND, 0), rows, cols, n=(self.c_src, task.w_src, line))
+        yield Grid((turned, self._shared_out((X_BAND, 0), line)), *grid)
+
+    def fused_scratch(self, task) -> int:
+        """Bytes of X_BAND that packing needs."""
+        if self.fused == 1 or task.w_dst == self.size or self.c_dst == 1:
+            return 0
+        return self.c_src * self.c_dst * self.fused * self.size
+
+    def _shared_out(self, src, step):
+        """Copy the columns of every block from rows that are `step` apart."""
+        values = [
+            (block.first * self.size, self.block(number), block.columns, block.width, block.width * self.size)
+            for number, block in enumerate(self.blocks)
+        ]
+        lists = (Rows(("src", "dst", "count", "pad", "dst_m"), values),)
+        return copying(self.elem, src, (PANELS, 0), 0, m=(self.c_src, step, 0), pad=0, lists=lists)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The form of a depthwise weight: for each tap a line of one number for each channel, filled up to whole vectors."""
+
+    elem: str
+    size: int
+    channels: int
+    k_h: int
+    k_w: int
+    width: int
+
+    @property
+    def tap(self) -> int:
+        """Bytes from tap to tap along a row."""
+        return self.width * self.size
+
+    @property
+    def row(self) -> int:
+        return self.k_w * self.tap
+
+    @property
+    def nbytes(self) -> int:
+        return self.k_h * self.row
+
+    def __str__(self):
+        return "a line of channels for each tap"
+
+    def packing(self, task) -> Stage:
+        """Turn (groups, taps) into the lines."""
+        rows, cols = (self.channels, task.w_group), (self.k_h * self.k_w, self.tap)
+        nest = transposing(self.elem, (W, 0), (PANELS, 0), rows, cols, pad=self.width)
+        return Stage([Grid((nest,))])
+
+    def fused_scratch(self, task) -> int:
+        return 0

@@ -1,0 +1,125 @@
+"""Whole rows with all their phases together: what the kernels compute that put the columns of a row along the vector."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..geometry import Axis
+from ..phases import live_phases, phases
+from ..runtime.program import Rows
+
+# Phases that are interleaved in registers; of more, each is written on its own.
+MOST_PHASES = 4
+NO_TAPS = range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Taps of one phase: the m-th of `taps` reads column ``j + a - m*back`` for column j of the result."""
+
+    a: int
+    taps: range
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one task makes of a row: `s` phases of `columns` outputs in all, from `start` on and `step` apart.
+
+    Column j of phase p is output ``start + (j*s + p) * step``. `shared` are taps that all phases have at the same
+    places of x: `count` of them, the first at j + a. `own` are those left to each phase, `whole` all of each.
+    """
+
+    start: int
+    step: int
+    columns: int
+    in_cols: int
+    back: int
+    a: int
+    count: int
+    shared: tuple[range, ...]
+    own: tuple[Taps, ...]
+    whole: tuple[Taps, ...]
+
+
+@lru_cache(maxsize=512)
+def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
+    """The Rows of an axis: one of all phases where they can be interleaved, else one of each phase that has taps.
+
+    >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
+    >>> row.shared, [(own.a, list(own.taps)) for own in row.own]
+    ((range(1, 3, 2), range(2, 4, 2)), [(-1, [3]), (1, [0])])
+    """
+    if not forward:
+        return (_row(0, 1, axis.n, axis.out, -axis.d, [Taps(-axis.crop_lo, range(axis.k))]),)
+    back = axis.d // axis.g
+    if axis.s > MOST_PHASES:
+        return tuple(
+            _row(phase.start, axis.s, phase.count, axis.n, back, [Taps(phase.source, phase.taps)])
+            for phase in live_phases(axis)
+        )
+    found = [Taps(phase.source, phase.taps) for phase in phases(axis)]
+    found += [Taps(0, NO_TAPS)] * (axis.s - len(found))
+    return (_row(0, 1, axis.out, axis.n, back, found),)
+
+
+def _row(start, step, columns, in_cols, back, found):
+    a, count, shared, own = _share(found, back)
+    return Row(start, step, columns, in_cols, back, a, count, shared, own, tuple(found))
+
+
+def _share(found, back):
+    """(a, count, shared, own) of the taps of all phases."""
+    a = found[0].a
+    nothing = a, 0, tuple(each.taps[:0] for each in found), tuple(found)
+    if any((each.a - a) % back for each in found) or not all(each.taps for each in found):
+        return nothing
+    # Counted from the first phase's first tap on, the taps of each phase are a range of places.
+    begins = [(a - each.a) // back for each in found]
+    low = max(begins)
+    high = min(begin + len(each.taps) for begin, each in zip(begins, found, strict=True))
+    shared, own = [], []
+    for begin, each in zip(begins, found, strict=True):
+        before, after = each.taps[: max(0, low - begin)], each.taps[max(0, high - begin) :]
+        if low >= high or (before and after):
+            return nothing
+        shared.append(each.taps[low - begin : high - begin])
+        own.append(Taps(each.a, before) if before else Taps(each.a - (high - begin) * back, after))
+    return a - low * back, high - low, tuple(shared), tuple(own)
+
+
+def everything(columns) -> Row:
+    """A Row without taps: what holds the bias alone."""
+    nothing = (Taps(0, NO_TAPS),)
+    return Row(0, 1, columns, 1, 1, 0, 0, (NO_TAPS,), nothing, nothing)
+
+
+def has_gaps(axis: Axis, forward) -> bool:
+    """Whether rows of an axis leave some outputs unwritten: where phases are on their own and some have no taps."""
+    return forward and axis.s > MOST_PHASES and sum(row.columns for row in rows_of(axis, True)) < axis.out
+
+
+def row_list(rows, y_step, w_step, *, shares=True) -> Rows:
+    """The list of Rows of a nest: places along the row, and the taps of each phase.
+
+    Args:
+        y_step, w_step: bytes from column to column of the result, and from tap to tap of the weight.
+        shares: whether the kernel reads what phases share once; else each phase has all its taps to itself.
+    """
+    phases = range(len(rows[0].own))
+    names = ["y", "y_col", "in_cols", "out_cols", "back", "w_w", "shared_a", "shared_count"]
+    names += [f"{name}_{p}" for p in phases for name in ("shared", "a", "n", "first")]
+    if not shares:
+        names = [name for name in names if not name.startswith("shared") and name != "y_col"]
+    values = []
+    for row in rows:
+        own = row.own if shares else row.whole
+        taps = (*row.shared, *(each.taps for each in own))
+        place = row.start * y_step, row.step * y_step, row.in_cols, row.columns, row.back
+        found = [*place, max(each.step for each in taps) * w_step, row.a, row.count]
+        for shared, each in zip(row.shared, own, strict=True):
+            found += [shared.start * w_step, each.a, len(each.taps), each.taps.start * w_step]
+        if not shares:
+            found = [*found[:1], *found[2:6]]
+            for each in own:
+                found += [each.a, len(each.taps), each.taps.start * w_step]
+        values.append(tuple(found))
+    return Rows(tuple(names), values)

@@ -1,0 +1,96 @@
+"""Segments of an axis as rows of a nest: what each adds to the pointers, its taps and its places."""
+
+import itertools
+from functools import lru_cache
+
+from ..geometry import Axis, ceil_div
+from ..phases import Segment, has_holes, input_segments, live_segments, phases
+
+ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
+COLS = ("x", "y", "w", "n_w", "x_w", "w_w", "cols", "x_col", "y_col")
+
+
+@lru_cache(maxsize=512)
+def segments(axis: Axis, forward) -> tuple[Segment, ...]:
+    """The segments that an operation walks: those of the output that have taps, or all of the input."""
+    return live_segments(axis) if forward else input_segments(axis)
+
+
+def has_empty_places(h: Axis, w: Axis, forward) -> bool:
+    """Whether some outputs have no taps; they are written first, all at once, and the others then over them."""
+    return forward and (has_holes(h) or has_holes(w))
+
+
+def values(found, x_step, y_step, w_step):
+    """What each segment adds to the fields ROWS, or COLS: steps in bytes of x, y and of the weight along the axis."""
+    return [
+        (
+            segment.source * x_step,
+            segment.start * y_step,
+            segment.taps.start * w_step if segment.taps else 0,
+            len(segment.taps),
+            segment.tap_step * x_step,
+            segment.taps.step * w_step,
+            segment.count,
+            segment.source_step * x_step,
+            segment.step * y_step,
+        )
+        for segment in found
+    ]
+
+
+def everywhere(size) -> Segment:
+    """All places of an axis, without taps."""
+    return Segment(0, 1, size, range(0), 0, 0, 0)
+
+
+@lru_cache(maxsize=512)
+def fused_segments(axis: Axis) -> tuple[tuple[Segment, tuple[int, int]], ...]:
+    """Segments of an axis whose s phases are computed together, for k a multiple of s and d = 1.
+
+    A place is a block of s canvas positions; all its phases read the same inputs, through k/s taps each. Gives a
+    Segment of blocks and the range of phases inside the output: all of them, but for the first and the last block.
+    Its taps are those of one phase, numbered from 0; places without any are left out.
+    """
+    first, end = axis.crop_lo // axis.s, ceil_div(axis.crop_lo + axis.out, axis.s)
+    blocks = Axis(axis.n, axis.k // axis.s, 1, 1, first, axis.n + axis.k // axis.s - 1 - end)
+    found = []
+    for segment in phases(blocks)[0].segments:
+        for start, stop in _runs_alike(segment.start, segment.start + segment.count, end - first):
+            if not segment.taps:
+                continue
+            low = max(0, axis.crop_lo - (first + start) * axis.s)
+            high = min(axis.s, axis.crop_lo + axis.out - (first + stop - 1) * axis.s)
+            moved = Segment(
+                (first + start) * axis.s - axis.crop_lo,
+                axis.s,
+                stop - start,
+                segment.taps,
+                segment.source + start - segment.start,
+                segment.source_step,
+                segment.tap_step,
+            )
+            found.append((moved, (low, high)))
+    return tuple(found)
+
+
+def _runs_alike(start, stop, blocks):
+    """Cut start..stop so that the first and the last of all blocks stand alone."""
+    cuts = sorted({start, stop, *(cut for cut in (1, blocks - 1) if start < cut < stop)})
+    return itertools.pairwise(cuts)
+
+
+@lru_cache(maxsize=512)
+def tally(axis: Axis, forward) -> tuple[tuple[int, int, int], ...]:
+    """(places, taps, how many segments) of the segments of an axis that have as many taps, and places, as others."""
+    counts: dict[tuple[int, int], int] = {}
+    for segment in segments(axis, forward):
+        key = segment.count, len(segment.taps)
+        counts[key] = counts.get(key, 0) + 1
+    return tuple((places, taps, number) for (places, taps), number in counts.items())
+
+
+@lru_cache(maxsize=512)
+def fused_tally(axis: Axis) -> tuple[tuple[int, int, int], ...]:
+    """As `tally`, of the segments of fused phases."""
+    return tuple((segment.count, len(segment.taps), 1) for segment, _ in fused_segments(axis))

@@ -1,0 +1,112 @@
+"""A task of planning: one problem on operands that lie as they do, as every way of computing takes it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..layouts import Operand, map_strides, weight_strides
+from ..problem import Problem
+from ..runtime.kernel import isa
+from ..runtime.program import BRIEF, PARTS_PER_THREAD, X, Y
+from .moves import ELEMENTS, Placed
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem of a dtype that the kernels have, and where its operands lie.
+
+    Attributes:
+        problem: the Problem.
+        x, y: the maps that are read and written; for the gradient in the weight, input and gradient in the output.
+        w: strides of the weight in bytes.
+        threads: how many there will be.
+        seconds: predicted on one thread.
+    """
+
+    problem: Problem
+    x: Operand
+    y: Operand
+    w: tuple[int, int, int, int]
+    threads: int = 1
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, problem, x, y, w, threads=1, seconds=0.0):
+        """Of a problem and the strides in bytes of the three arrays."""
+        size = problem.itemsize
+        maps = problem.map_shapes
+        x, y = (Operand.of(shape, strides, size) for shape, strides in zip(maps, (x, y), strict=True))
+        return cls(problem, x, y, tuple(w), threads, seconds)
+
+    @classmethod
+    def dense(cls, problem, threads=1, seconds=0.0):
+        """Of a problem on dense operands of its layouts."""
+        size = problem.itemsize
+        x, y = (map_strides(*each, size) for each in zip(problem.map_shapes, problem.map_layouts, strict=True))
+        w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, size)
+        return cls.of(problem, x, y, w, threads, seconds)
+
+    @property
+    def g(self):
+        return self.problem.geometry
+
+    @property
+    def forward(self):
+        return self.problem.operation == "forward"
+
+    @property
+    def size(self):
+        return self.problem.itemsize
+
+    @cached_property
+    def elem(self):
+        return ELEMENTS[self.problem.dtype]
+
+    @cached_property
+    def lanes(self):
+        return isa().lanes(self.size)
+
+    @cached_property
+    def channels(self):
+        """(channels of the source, channels of the result) of a group."""
+        return self.problem.channels
+
+    @property
+    def c_src(self):
+        return self.channels[0]
+
+    @property
+    def c_dst(self):
+        return self.channels[1]
+
+    @property
+    def w_src(self):
+        """Bytes of the weight from one channel of the source to the next."""
+        return self.w[0] if self.forward else self.w[1]
+
+    @property
+    def w_dst(self):
+        """Bytes of the weight from one channel of the result to the next."""
+        return self.w[1] if self.forward else self.w[0]
+
+    @property
+    def w_group(self):
+        return self.w[0] * (self.g.c_in // self.g.groups)
+
+    @property
+    def taps_consecutive(self):
+        """Whether the taps of a pair of channels lie one after another."""
+        k_h, k_w = self.g.h.k, self.g.w.k
+        return (k_w == 1 or self.w[3] == self.size) and (k_h == 1 or self.w[2] == k_w * self.size)
+
+    @property
+    def source(self):
+        return Placed(X, 0, self.x)
+
+    @property
+    def result(self):
+        return Placed(Y, 0, self.y)
+
+    @property
+    def share(self):
+        """Into how many bands, at least, the result should be cut for the sake of the threads."""
+        return 1 if self.threads == 1 or self.seconds < BRIEF else PARTS_PER_THREAD * self.threads
