@@ -10,12 +10,12 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
+from upconv.schedule.modes import Pixels
 
 from upconv.bench.probe import fma_chains, fma_flops
 from upconv.kernels import gemm
 from upconv.runtime import jobs
 from upconv.runtime.kernel import isa, linked
-from upconv.schedule.modes import Pixels
 
 PIXELS, CHANNELS, ROUNDS, CALLS = 960, 256, 31, 20
 

@@ -465,8 +465,8 @@ def test_a_padding_mode_that_is_no_word_is_shown(value):
 
 @pytest.mark.parametrize("value", [[], {}, None, np.zeros(2), 1], ids=repr)
 def test_an_algorithm_that_is_no_word_is_told_the_words(value):
-    refused(TypeError, f"algorithm is {value!r}", "'auto'", "phase_matmul", algorithm=value)
-    with pytest.raises(TypeError, match="phase_matmul"):
+    refused(TypeError, f"algorithm is {value!r}", "'auto'", "matmul", algorithm=value)
+    with pytest.raises(TypeError, match="matmul"):
         upconv.plan((2, 4, 5, 6), (4, 3, 3, 2), algorithm=value)
 
 

@@ -197,8 +197,8 @@ MISTAKES = [
     ),
     (
         "algorithms to choose from",
-        "conv_transpose2d(x, w, algorithm=['phase_gemm', 'loops'])",
-        TypeError, "algorithm is ['phase_gemm', 'loops']", "'auto'",
+        "conv_transpose2d(x, w, algorithm=['gemm', 'loops'])",
+        TypeError, "algorithm is ['gemm', 'loops']", "'auto'",
     ),
     (
         "a file of parameters that was not there",

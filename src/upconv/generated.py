@@ -14,6 +14,7 @@ and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from functools import lru_cache
 from types import ModuleType
 
@@ -48,11 +49,9 @@ class ProgramCache:
         kept = self._kept
         made = kept.get(key)
         if made is not None:
-            try:
+            # Another thread may just have dropped it; it is as good as before.
+            with suppress(KeyError):
                 kept.move_to_end(key)
-            except KeyError:
-                # Another thread has just dropped it; it is as good as before.
-                pass
             return made
         made = make()
         with self._lock:

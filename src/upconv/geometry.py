@@ -10,6 +10,7 @@ outputs there receive the bias only. Every framework's padding is a translation 
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import gcd, isqrt
 
 from .errors import SettingError
@@ -119,6 +120,24 @@ class Axis:
         ranges = (self.tap_range(t) for t in range(self.k))
         return [max(0, stop - start) for start, stop in ranges]
 
+    @property
+    def pairs(self):
+        """How many pairs of an input and a tap meet in the output: the sum of `tap_counts`.
+
+        >>> Axis(n=4, k=3, s=2, crop_lo=1).pairs
+        11
+        """
+        return _meetings(self)[0]
+
+    @property
+    def live_taps(self):
+        """How many taps carry any input into the output.
+
+        >>> Axis(n=1, k=4, crop_lo=1, crop_hi=1).live_taps
+        2
+        """
+        return _meetings(self)[1]
+
     def window(self, lo, hi):
         """(first input, Axis) of the layer that makes outputs lo..hi - 1 alone, from the inputs that reach them.
 
@@ -180,19 +199,37 @@ class Geometry:
     @property
     def macs(self):
         """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
-        return self.n * self.c_out * (self.c_in // self.groups) * sum(self.h.tap_counts) * sum(self.w.tap_counts)
+        return self.n * self.c_out * (self.c_in // self.groups) * self.h.pairs * self.w.pairs
 
     @property
     def live_weights(self):
         """Number of weights that can reach an output (a 1x1 input under k4 p1 uses 4 of 16 taps)."""
-        live_h, live_w = (sum(count > 0 for count in axis.tap_counts) for axis in (self.h, self.w))
-        return self.c_in * (self.c_out // self.groups) * live_h * live_w
+        return self.c_in * (self.c_out // self.groups) * self.h.live_taps * self.w.live_taps
 
     def elements(self):
         """Elements that must move at least once: input, live weights, output."""
         size_in = self.n * self.c_in * self.h.n * self.w.n
         size_out = self.n * self.c_out * self.h.out * self.w.out
         return size_in + self.live_weights + size_out
+
+
+@lru_cache(maxsize=1024)
+def _meetings(axis):
+    """(pairs of input and tap that meet in the output, taps with any): steps through inputs or taps, the fewer ones."""
+    low, high = axis.crop_lo, axis.crop_lo + axis.out
+    if axis.k <= axis.n:
+        counts = axis.tap_counts
+        return sum(counts), sum(count > 0 for count in counts)
+    # An input meets a range of taps; from input to input the range slides down.
+    pairs, live, lowest = 0, 0, axis.k
+    for i in range(axis.n):
+        start = max(0, ceil_div(low - i * axis.s, axis.d))
+        stop = min(axis.k, ceil_div(high - i * axis.s, axis.d))
+        if start < stop:
+            pairs += stop - start
+            live += max(0, min(stop, lowest) - start)
+            lowest = min(lowest, start)
+    return pairs, live
 
 
 def check_channels(c_in, c_out, groups):

@@ -171,9 +171,7 @@ def useful_taps(axis: Axis) -> int:
     >>> useful_taps(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
     11
     """
-    if axis.k <= axis.n:
-        return sum(axis.tap_counts)
-    return sum(stop - start for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)) if stop > start)
+    return axis.pairs
 
 
 def dead_outputs(axis: Axis) -> int:

@@ -1,7 +1,7 @@
 """How arrays lie in memory, as plans and kernels see it: names of layouts, and strides.
 
-A map is (n, c, h, w), a weight (c_in, c_out / groups, k_h, k_w), whatever their strides. What a kernel must know when it
-is chosen is which axis is consecutive; every other stride is a value of the call, so slices and crops are read where
+A map is (n, c, h, w), a weight (c_in, c_out / groups, k_h, k_w), whatever their strides. What a kernel must know when
+it is chosen is which axis is consecutive; every other stride is a value of the call, so slices and crops are read where
 they lie. What has no name here is copied first, and a plan says so.
 """
 

@@ -68,10 +68,8 @@ class Machine:
 
 def _rates(fma, **more):
     """A row in which every kernel multiplies at the same rate, but for what was measured."""
-    rates = dict.fromkeys(
-        "gemm1 gemm2 gemm3 gemm4 direct_rows depthwise_rows depthwise_channels weight_streaming weight_gradient".split(),
-        fma,
-    )
+    kernels = "gemm1 gemm2 gemm3 gemm4 direct_rows depthwise_rows depthwise_channels weight_streaming weight_gradient"
+    rates = dict.fromkeys(kernels.split(), fma)
     rates |= {"calls": 8e4, "jobs": 1e7, "places": 1e9, "tiles": 4e7, "direct_rows_loads": 5e9, "copied": 4e9}
     rates |= {"transposed": 3e10, "packed": 1.5e10, "copied_bands": 3e10, "bytes": 8e10, "totals": 1e10}
     rates |= {"streamed": 1.2e10, "weight_streaming_sums": 5e9}

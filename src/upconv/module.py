@@ -11,6 +11,7 @@ from .dtypes import lookup, parse, quiet
 from .errors import SettingError
 from .functional import transpose
 from .geometry import check_channels
+from .prepared import PreparedWeight
 
 
 class IncompatibleKeys(NamedTuple):
@@ -34,8 +35,9 @@ class ConvTranspose2d:
         rng: a `numpy.random.Generator` or a seed for the initial values.
 
     The parameters are copied when assigned and handed out as read-only views, so nothing changes behind a layer's back:
-    change a copy and assign it. Initial values are uniform on (-sqrt(q), sqrt(q)) with
-    q = groups / (out_channels * k_h * k_w), the weight drawn before the bias.
+    change a copy and assign it. So the weight is packed once, when it is first used, for inputs of every size. Initial
+    values are uniform on (-sqrt(q), sqrt(q)) with q = groups / (out_channels * k_h * k_w), the weight drawn before the
+    bias.
 
     Raises:
         SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`, as soon as it is certain.
@@ -76,6 +78,7 @@ class ConvTranspose2d:
         if not lookup(self._dtype, "the layer").differentiable:
             raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
         self._weight, self._bias = self._initial(np.random.default_rng(rng), bias)
+        self._prepared: PreparedWeight | None = None
 
     def _initial(self, rng, bias):
         k_h, k_w = self.kernel_size
@@ -108,9 +111,17 @@ class ConvTranspose2d:
         if output_size is not None:
             shape = arguments.batched(arguments.as_array(input, "input"))[0].shape[4 - np.ndim(input) :]
             settings = settings.for_output_size(output_size, shape, self.kernel_size)
-        return transpose(settings, input, self._weight, self._bias)
+        return transpose(settings, input, self.prepared, self._bias)
 
     forward = __call__
+
+    @property
+    def prepared(self) -> PreparedWeight:
+        """The weight in the forms that the layer's plans have asked for, made at first use, dropped on assignment."""
+        if self._prepared is None:
+            # The array is private already, and never written to.
+            self._prepared = PreparedWeight(self._weight, self._settings)
+        return self._prepared
 
     @property
     def weight(self):
@@ -120,6 +131,7 @@ class ConvTranspose2d:
     @weight.setter
     def weight(self, value):
         self._weight = self._accept("weight", value, self._weight.shape)
+        self._prepared = None
 
     @property
     def bias(self):
@@ -169,8 +181,13 @@ class ConvTranspose2d:
             )
         loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}
         self._weight = loaded.get("weight", self._weight)
+        self._prepared = None
         self._bias = loaded.get("bias", self._bias)
         return IncompatibleKeys(missing, unexpected)
+
+    def __getstate__(self):
+        # Forms are made again where the copy is used.
+        return self.__dict__ | {"_prepared": None}
 
     def __setstate__(self, state):
         # A pickle or a deep copy forgets that an array was read-only.

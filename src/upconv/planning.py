@@ -1,4 +1,4 @@
-"""Choosing an algorithm: rewrite the problem, ask every way why not and at what cost, and keep the answers as a `Plan`."""
+"""Choosing an algorithm: rewrite the problem, ask every way why not and at what cost, keep the answers as a `Plan`."""
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -60,6 +60,11 @@ class Plan:
     def inner(self):
         """The problem that the algorithm computes, after all rewrites."""
         return self.steps[-1].after if self.steps else self.problem
+
+    @property
+    def copies_result(self):
+        """Whether the first thing that is done to the problem is to copy its result, to wherever it is to be."""
+        return bool(self.steps) and self.steps[0].before.layout != self.steps[0].after.layout
 
     @property
     def copies(self):
@@ -168,14 +173,23 @@ class Plan:
         elif not problem.prepared:
             b = rewrites.dense(b.array, problem.b_layout)
         target = native(out)
-        if not suits(_result_layout(problem.operation, target), problem.layout):
+        # Where the result is copied in the end, it may lie anyhow.
+        wanted = STRIDED if self.copies_result else problem.layout
+        if not suits(_result_layout(problem.operation, target), wanted):
             target = rewrites.dense_empty(out.shape, target.dtype, problem.layout)
         self.execute(a, b, bias, target)
         if target is not out:
             out[...] = target
 
     def execute(self, a, b, bias, out):
-        """Compute on native operands that lie as the problem says, which is not checked at all."""
+        """Compute on native operands that lie as the problem says, which is not checked at all.
+
+        Args:
+            a, b, bias, out: as in `run`.
+
+        Returns:
+            None.
+        """
         with quiet():
             if self.steps:
                 rewrites.solve(self.steps, self._innermost, a, b, bias, out)
@@ -265,7 +279,14 @@ def plan(
         arguments.agree(input=x, weight=w)
     name = lookup(parse(dtype), "the plan").name if not arrays else arrays[0].dtype.name
     layout = "nhwc" if channels_last else arguments.layout(*map(_array, arrays), is_batched=True)
-    problem = Problem("forward", geometry, name, layout, prepared=isinstance(w, PreparedWeight), activation=activation_of(activation, name))
+    problem = Problem(
+        "forward",
+        geometry,
+        name,
+        layout,
+        prepared=isinstance(w, PreparedWeight),
+        activation=activation_of(activation, name),
+    )
     if x is not None:
         problem = replace(problem, a_layout=map_layout(x.shape, x.strides, x.itemsize))
     if w is not None and not problem.prepared:
@@ -351,7 +372,9 @@ def solve(problem, algorithm, a, b, bias, out):
         algorithm, a, b, bias, out: as in `Plan.run`, and as in `choose`.
     """
     if isinstance(algorithm, Plan):
-        same = all(getattr(algorithm.problem, name) == getattr(problem, name) for name in ("operation", "geometry", "dtype"))
+        same = all(
+            getattr(algorithm.problem, name) == getattr(problem, name) for name in ("operation", "geometry", "dtype")
+        )
         if not same or algorithm.problem.activation != problem.activation:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         algorithm.run(a, b, bias, out)
@@ -371,7 +394,7 @@ def solve(problem, algorithm, a, b, bias, out):
 
 @lru_cache(maxsize=512)
 def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
-    """The plan of a problem for operands and a result with these strides in bytes; without `b` the weight is prepared."""
+    """The plan of a problem for operands and a result with these strides in bytes; no `b`: a prepared weight."""
     size, (a_shape, b_shape) = problem.itemsize, problem.operand_shapes
     label = map_layout if problem.operation == "grad_weight" else weight_layout
     problem = replace(

@@ -20,9 +20,9 @@ SETTINGS = ("stride", "dilation", "groups")
 class PreparedWeight:
     """A weight that does not change, with the packed forms that its layers ask for; taken wherever a weight is.
 
-    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms do not
-    depend on the size of the input; each is made when a plan first asks for it, and kept. Pickling and copying leave the
-    forms behind, to be made again.
+    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms do
+    not depend on the size of the input; each is made when a plan first asks for it, and kept. Pickling and copying
+    leave the forms behind, to be made again.
 
     >>> made = prepare(np.ones((8, 4, 3, 3), np.float32), stride=2)
     >>> made.shape, made.nbytes
@@ -66,7 +66,17 @@ class PreparedWeight:
         return self._array.nbytes + sum(array.nbytes for array in others)
 
     def check(self, settings: Settings):
-        """Refuse settings on which the forms depend, if they are others than the weight was prepared for."""
+        """Refuse settings on which the forms depend, if they are others than the weight was prepared for.
+
+        Args:
+            settings: those of a call.
+
+        Returns:
+            None.
+
+        Raises:
+            SettingError: the message names what differs.
+        """
         for name in SETTINGS:
             wanted, given = getattr(self.settings, name), getattr(settings, name)
             if wanted != given:
@@ -76,7 +86,15 @@ class PreparedWeight:
                 )
 
     def panels(self, algorithm, problem):
-        """What an algorithm reads for its innermost problem: (address of its form, or None if it has none; the weight)."""
+        """What an algorithm reads for its problem; a form is made when it is first asked for.
+
+        Args:
+            algorithm: a `generated.Generated`.
+            problem: the innermost problem, after all rewrites.
+
+        Returns:
+            (address of the form, or None if it reads the weight as it lies; the weight).
+        """
         weight, form = self.innermost(problem), algorithm.weight_form(problem)
         if form is None:
             return None, weight
@@ -89,7 +107,14 @@ class PreparedWeight:
         return address(made), weight
 
     def innermost(self, problem):
-        """The weight as the innermost problem has it: of another dtype, or 2x2 matrices for complex numbers."""
+        """The weight after the rewrites: of another dtype, or 2x2 matrices for complex numbers.
+
+        Args:
+            problem: the innermost problem.
+
+        Returns:
+            A dense array, as torch would lay it.
+        """
         key = problem.operation if self._array.dtype.kind == "c" else None
         made = self._inner.get(key)
         if made is None:

@@ -167,7 +167,7 @@ class Problem:
 
     @property
     def channels(self):
-        """(channels of the source, channels of the result) of a group; of the two maps for the gradient in the weight."""
+        """(channels of the source, of the result) of a group; those of the two maps for the gradient in the weight."""
         g = self.geometry
         c_in, c_out = g.c_in // g.groups, g.c_out // g.groups
         return (c_out, c_in) if self.operation == "grad_input" else (c_in, c_out)

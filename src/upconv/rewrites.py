@@ -94,7 +94,8 @@ def _copied(problem):
             words.append("the weight" if has_weight else "the gradient in the output")
             changes["b_layout"] = plain
             nbytes += 2 * _size(b_shape)
-    if problem.layout == STRIDED:
+    if problem.layout == STRIDED or (not has_weight and problem.layout != "nchw"):
+        # A gradient in the weight is written as torch lays a weight.
         words.append("the result")
         changes["layout"] = dense_layout(problem.result_shape, "nchw") if has_weight else "nchw"
         nbytes += 2 * _size(problem.result_shape)
@@ -171,9 +172,7 @@ def _widened(problem):
         return None
     # What is converted is fresh memory, so it lies as the result is to lie.
     wanted = "nhwc" if problem.layout.startswith("nhwc") else "nchw"
-    after = replace(
-        problem, dtype=WIDE[problem.dtype], layout=wanted, a_layout=None, b_layout=None
-    )
+    after = replace(problem, dtype=WIDE[problem.dtype], layout=wanted, a_layout=None, b_layout=None)
     nbytes = problem.geometry.elements() * (problem.itemsize + after.itemsize)
     words = f"computed in {after.dtype}, rounded to {problem.dtype} once"
     return Rewrite(words, problem, after, _by_widening, nbytes)

@@ -26,7 +26,7 @@ class Right:
 
     def prepare(self, layer, inputs, weight, bias):
         def run(i):
-            return conv_transpose2d(inputs[i], weight, bias, **layer.settings, algorithm="phase_matmul")
+            return conv_transpose2d(inputs[i], weight, bias, **layer.settings, algorithm="matmul")
 
         return run, lambda result: result
 

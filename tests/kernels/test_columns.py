@@ -9,15 +9,15 @@ import pytest
 from children import script
 from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
 from strided import DTYPES, UNTOUCHED, Strided, whole_numbers
+from upconv.kernels.columns import WORDS, columns
+from upconv.schedule.columns import TILES
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
-from upconv.kernels.columns import WORDS, columns
 from upconv.kernels.execute import ROW_WORDS
-from upconv.schedule.columns import TILES
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 

@@ -9,6 +9,7 @@ import pytest
 from children import script
 from native import IDS, blocks, busiest, link, spills, undefined_symbols
 from strided import DTYPES, UNTOUCHED, Strided, apart, whole_numbers
+from upconv.kernels.planes import NAMES, PLACE, VECTORS_PER_BLOCK, planes
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
@@ -16,7 +17,6 @@ from upconv.codegen.isa import ROWS
 from upconv.codegen.lowering import lower
 from upconv.kernels.execute import ROW_WORDS
 from upconv.kernels.gemm import LONGEST_SUM
-from upconv.kernels.planes import NAMES, PLACE, VECTORS_PER_BLOCK, planes
 from upconv.runtime import jobs
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

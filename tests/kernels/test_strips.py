@@ -9,6 +9,8 @@ import pytest
 from children import script
 from native import IDS, ISAS, blocks, busiest, hot_loop, interpreted, link, spills, undefined_symbols
 from strided import DTYPES, UNTOUCHED, Strided, apart, whole_numbers
+from upconv.kernels.strips import ACROSS, interleaved, strips, words
+from upconv.schedule.planes import WRITTEN_TAPS
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
@@ -16,8 +18,6 @@ from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import PTR, Builder, Type
 from upconv.codegen.lowering import lower
 from upconv.kernels.execute import ROW_WORDS
-from upconv.kernels.strips import ACROSS, interleaved, strips, words
-from upconv.schedule.planes import WRITTEN_TAPS
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 PHASES = (1, 2, 3, 4)

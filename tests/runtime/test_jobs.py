@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from upconv.runtime.jobs import PANELS, X_BAND, Program, in_turn, join, repeat, stage
+from upconv.schedule.place import copying, transposing
 
 from upconv import grad
 from upconv.kernels.execute import BASES, X, Y
 from upconv.runtime import jobs, pool
-from upconv.runtime.jobs import PANELS, X_BAND, Program, in_turn, join, repeat, stage
 from upconv.runtime.kernel import usable
-from upconv.schedule.place import copying, transposing
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 SIZE = 4

@@ -5,11 +5,11 @@ import random
 from collections import Counter
 
 import pytest
+from upconv.schedule.modes import Pixels
 
 from upconv.geometry import Axis
 from upconv.runtime.kernel import isa, usable
 from upconv.schedule import planes
-from upconv.schedule.modes import Pixels
 
 needs_kernels = pytest.mark.skipif(bool(usable()), reason="no instruction set here")
 ODD = (

@@ -15,7 +15,7 @@ arrays of the problem's dtype and layouts; `bias` is a vector with one value per
 
 and, if it may find its own result unsafe,
 
-    fallback: str                             the algorithm that computes it again when `run` gives back a flag that is set
+    fallback: str                             who computes it again when `run` gives back a flag that is set
 """
 
 from ..generated import Generated

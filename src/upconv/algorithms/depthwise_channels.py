@@ -57,5 +57,3 @@ def program(task: Task, *, packs=True) -> Program:
     stages = [*([lines.packing(task)] if packs else []), Stage(compute)]
     sizes = {PANELS: lines.nbytes if packs else 0, **scratch.sizes}
     return Program(stages, sizes, task.seconds)
-
-

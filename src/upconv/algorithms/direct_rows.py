@@ -27,6 +27,8 @@ CROWDING = 1024
 FEW_WAYS = 12
 # Numbers of channels that a tile can interleave.
 JOINED = (1, 2, 3, 4, 6)
+# Phases beyond those that are interleaved are written value by value.
+MOST_APART = 16
 # Weights of fewer channels are read where they lie.
 FEW = 3
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
@@ -37,6 +39,8 @@ def why_not(problem: Problem) -> list[str]:
         return ["computes no gradient in the weight"]
     if problem.operation == "grad_input" and problem.geometry.w.s > 1:
         return ["reads consecutive columns, and the gradient takes every s-th"]
+    if problem.operation == "forward" and problem.geometry.w.s > MOST_APART:
+        return [f"writes each of {problem.geometry.w.s} phases of a row on a step of its own; at most {MOST_APART} are"]
     return []
 
 
@@ -135,7 +139,9 @@ def _pixels(problem):
 def _is_crowded(problem):
     """Whether the channels of a dense x would fall into the same few sets of the cache."""
     c_src, _ = problem.channels
-    return problem.a_layout == CHANNELS_FIRST and c_src > FEW_WAYS and _pixels(problem) * problem.itemsize % CROWDING == 0
+    return (
+        problem.a_layout == CHANNELS_FIRST and c_src > FEW_WAYS and _pixels(problem) * problem.itemsize % CROWDING == 0
+    )
 
 
 def _spread(task, band, scratch):
@@ -158,7 +164,8 @@ def _nests(task, band, panels, scratch):
     if (forward and has_holes(band.h)) or has_gaps(band.w, forward):
         # Places without taps are written first, all at once; the others are then written over.
         yield _nest(task, band, None, [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch)
-    yield _nest(task, band, panels, segments.segments(band.h, forward), rows, scratch)
+    if rows:
+        yield _nest(task, band, panels, segments.segments(band.h, forward), rows, scratch)
 
 
 def _nest(task, band, panels, h, rows, scratch):

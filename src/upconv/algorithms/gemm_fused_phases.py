@@ -30,7 +30,7 @@ def why_not(problem: Problem) -> list[str]:
     if g.w.s == 1:
         refusals.append("with stride 1 along the row there is one phase")
     if g.w.k % g.w.s:
-        refusals.append(f"the stride {g.w.s} does not divide the kernel {g.w.k} along the row, so phases have other taps")
+        refusals.append(f"the stride {g.w.s} does not divide the kernel {g.w.k} along the row, so phases differ")
     if g.w.d != 1:
         refusals.append(f"with dilation {g.w.d} along the row phases read other inputs")
     if g.groups != 1:
@@ -52,9 +52,7 @@ def blocks_of(channels, phases, lanes) -> list[Block]:
     most = max(TILES[isa().registers]) * lanes // channels
     count = ceil_div(phases, most) if most else 0
     cuts = [channels * (phases * number // count) for number in range(count + 1)] if count else []
-    return [
-        Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in itertools.pairwise(cuts)
-    ]
+    return [Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in itertools.pairwise(cuts)]
 
 
 def weight_form(problem: Problem) -> Panels:

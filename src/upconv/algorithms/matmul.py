@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..phases import has_holes, input_segments, live_segments
 from ..problem import Details
 from ..runtime.kernel import usable
+from ..schedule.segments import tally
 
 BAND_BYTES = 4 << 20
 # Rounding errors grow with the length of a sum; longer ones are cut into parts that are added up separately. The
@@ -34,7 +35,7 @@ def why_not(problem):
 
 
 def why_not_automatic(problem):
-    """Its bits are those of NumPy's library, which are not ours to promise, so kernels come first whatever they cost."""
+    """Its bits are NumPy's, which are not ours to promise, so kernels come first whatever they cost."""
     return [] if usable() else ["runs only when it is asked for by name, where kernels can be made"]
 
 
@@ -185,9 +186,8 @@ def _products(problem):
     g = problem.geometry
     if problem.operation == "grad_weight":
         return g.h.k * g.w.k * (1 + g.n * g.h.n * g.w.n // LONGEST_SUM)
-    if problem.operation == "grad_input":
-        return len(input_segments(g.h)) * len(input_segments(g.w))
-    return len(live_segments(g.h)) * len(live_segments(g.w))
+    rows, cols = (sum(number for _, _, number in tally(axis, problem.operation == "forward")) for axis in (g.h, g.w))
+    return rows * cols
 
 
 def cut_matmul(a, b):

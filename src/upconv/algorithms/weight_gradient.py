@@ -31,9 +31,9 @@ def work(problem: Problem) -> dict[str, float]:
     g, lanes, (mr, nv) = problem.geometry, isa().lanes(problem.itemsize), TILES[isa().registers]
     narrow, wide = sorted(problem.channels)
     tiles = g.groups * ceil_div(narrow, mr) * ceil_div(wide, nv * lanes)
-    pixels = g.n * sum(g.h.tap_counts) * sum(g.w.tap_counts)
-    taps, listed = g.h.k * g.w.k, kernel.PIXELS_LISTED
-    lists = sum(ceil_div(g.n * rows * cols, listed) for rows in g.h.tap_counts for cols in g.w.tap_counts)
+    pixels, taps = g.n * g.h.pairs * g.w.pairs, g.h.k * g.w.k
+    # The last list of a tap is half full in the mean.
+    lists = pixels // kernel.PIXELS_LISTED + ceil_div(taps, 2)
     maps = [
         math.prod(shape)
         for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True)
@@ -136,4 +136,3 @@ def _taps(task, sums, n, x, y):
             values.append((i * steps[0], o * steps[1], t * tap, count))
         lists.append(Rows((a, b, "total", name), values))
     return Nest(kernel.FIELDS, fields, tuple(lists))
-

@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 
 from ..geometry import ceil_div
-from ..kernels import depthwise_channels, weight_streaming as kernel
+from ..kernels import depthwise_channels
+from ..kernels import weight_streaming as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import WEIGHT_CHANNELS_LAST, Operand
 from ..phases import has_holes, live_segments

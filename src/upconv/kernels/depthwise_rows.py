@@ -20,7 +20,8 @@ from .epilogue import Epilogue, suffix
 
 FIELDS = tuple(
     (
-        "entry x y w bias n rows groups n_h in_cols out_cols x_n x_row x_h x_g y_n y_row y_g w_h w_w w_g bias_g back slope"
+        "entry x y w bias n rows groups n_h in_cols out_cols x_n x_row x_h x_g y_n y_row y_g w_h w_w w_g bias_g back "
+        "slope"
     ).split()
 )
 PHASE_FIELDS = "a n first".split()
@@ -47,7 +48,8 @@ def fields_of(elem, s, n_h=None, counts=None, activation="none"):
 
 def macs(task, lanes, elem, s, n_h=None, counts=None, activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
-    vectors = task["n"] * task["rows"] * -(-(-(-task["out_cols"] // s)) // lanes)
+    columns = -(-task["out_cols"] // s)
+    vectors = task["n"] * task["rows"] * -(-columns // lanes)
     return task["groups"] * vectors * lanes * task["n_h"] * sum(task[f"n_{p}"] for p in range(s))
 
 

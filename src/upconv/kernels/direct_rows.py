@@ -48,7 +48,8 @@ def fields_of(elem, mr, s, nv, joined=False, activation="none"):
 
 def macs(task, lanes, elem, mr, s, nv, joined=False, activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
-    per_row = -(-(-(-task["out_cols"] // s)) // lanes)
+    columns = -(-task["out_cols"] // s)
+    per_row = -(-columns // lanes)
     vectors = -(-task["n"] * task["rows"] * per_row // nv) * nv
     taps = s * task["shared_count"] + (sum(task[f"n_{p}"] for p in range(s)) if s > 1 else 0)
     return task["groups"] * task["blocks"] * vectors * lanes * mr * task["n_h"] * taps * task["c"]
@@ -69,7 +70,9 @@ def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, activation="none"):
     with k.loop(0, job["groups"]) as group, k.loop(0, job["blocks"]) as block:
         steps = {"x": 0, "y": job["y_c"] * mr, "w": job["w_b"], "bias": mr * vector.scalar.size}
         mine = {name: job[name] + group * job[f"{name}_g"] + block * step for name, step in steps.items()}
-        _block(k, _List(k, job | mine, vector, s, low, high), _Tile(k, job | mine, vector, (mr, s, nv, joined), epilogue))
+        _block(
+            k, _List(k, job | mine, vector, s, low, high), _Tile(k, job | mine, vector, (mr, s, nv, joined), epilogue)
+        )
     return k
 
 

@@ -2,7 +2,7 @@
 
 A *nest* is a product of lists that belongs to one kernel:
 
-    task[field]  =  common[field]  +  address[base of field]  +  rows[i][field]  +  columns[j][field]  +  blocks[b][field]
+    task[field] = common[field] + address[base of field] + rows[i][field] + columns[j][field] + blocks[b][field]
 
 for every i, j and b, the blocks innermost. Offsets add up; a count or a stride stands in one of the lists only. So a
 layer of 64 x 64 phases has a table of 64 + 64 rows, not of 4,096.

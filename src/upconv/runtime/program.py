@@ -108,7 +108,9 @@ class Program:
         ends = list(itertools.accumulate(counts, initial=0))
         self.units = ends[-1]
         # (first unit, end, whether they are shared out) of each stage.
-        self.spans = [(*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)]
+        self.spans = [
+            (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
+        ]
         self.address = address(self.table)
         self._frames, self._waves = {}, {}
 
@@ -300,24 +302,24 @@ __all__ = [
     "BRIEF",
     "FLAGS",
     "LINE",
-    "M",
     "PANELS",
     "PARTS_PER_THREAD",
     "PLACES",
     "SINK",
     "SUMS",
     "TOTALS",
-    "V",
-    "W",
-    "X",
     "X_BAND",
-    "Y",
     "Y_BAND",
     "Grid",
+    "M",
     "Nest",
     "Program",
     "Rows",
     "Stage",
+    "V",
+    "W",
+    "X",
+    "Y",
     "address",
     "cut",
     "run",

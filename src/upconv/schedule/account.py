@@ -81,4 +81,3 @@ def _entries(row, lists):
             at = places.index(0)
             return dict.fromkeys(values[at] for values in rows)
     return {row[0]: None}
-

@@ -173,7 +173,7 @@ class Panels:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The form of a depthwise weight: for each tap a line of one number for each channel, filled up to whole vectors."""
+    """The form of a depthwise weight: for each tap a line of a number for each channel, filled up to whole vectors."""
 
     elem: str
     size: int

@@ -1,4 +1,4 @@
-"""Whole rows with all their phases together: what the kernels compute that put the columns of a row along the vector."""
+"""Whole rows with all phases together: what the kernels compute that put the columns of a row along the vector."""
 
 from dataclasses import dataclass
 from functools import lru_cache

@@ -6,6 +6,8 @@ from functools import lru_cache
 from ..geometry import Axis, ceil_div
 from ..phases import Segment, has_holes, input_segments, live_segments, phases
 
+# Of more phases, how many places have how many taps is not counted one by one.
+MANY_PHASES = 32
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 COLS = ("x", "y", "w", "n_w", "x_w", "w_w", "cols", "x_col", "y_col")
 
@@ -83,11 +85,22 @@ def _runs_alike(start, stop, blocks):
 @lru_cache(maxsize=512)
 def tally(axis: Axis, forward) -> tuple[tuple[int, int, int], ...]:
     """(places, taps, how many segments) of the segments of an axis that have as many taps, and places, as others."""
+    if forward and axis.s > MANY_PHASES:
+        return _tally_of_many(axis)
     counts: dict[tuple[int, int], int] = {}
     for segment in segments(axis, forward):
         key = segment.count, len(segment.taps)
         counts[key] = counts.get(key, 0) + 1
     return tuple((places, taps, number) for (places, taps), number in counts.items())
+
+
+def _tally_of_many(axis):
+    """The same as if all phases were alike, so that nothing grows with the stride."""
+    live, taps = min(axis.s // axis.g, axis.k), ceil_div(axis.k * axis.g, axis.s)
+    places = max(1, axis.out // axis.s)
+    border = min(places, (taps - 1) * axis.d // axis.g)
+    found = [(max(1, places - 2 * border), taps, live)]
+    return (*found, (border, ceil_div(taps, 2), 2 * live)) if border else tuple(found)
 
 
 @lru_cache(maxsize=512)

@@ -4,7 +4,6 @@ import torch
 
 from ..algorithms import ALGORITHMS
 
-
 KERNELS = frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "weight_form"))
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000

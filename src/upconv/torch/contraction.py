@@ -52,7 +52,6 @@ class Call:
             self.operations[operation] = plan, choice.is_ours(plan)
         return self.operations[operation]
 
-
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""
         return self.last[SLOTS[operation][2]]
@@ -105,9 +104,7 @@ def contract(operation, a, b, bias, call):
     if is_ours:
         return _ours(plan, a, b, bias, call)
     result = theirs(operation, a, b, bias, call)
-    return result.contiguous(
-        memory_format=torch.channels_last if call.is_last(operation) else torch.contiguous_format
-    )
+    return result.contiguous(memory_format=torch.channels_last if call.is_last(operation) else torch.contiguous_format)
 
 
 def _ours(plan, a, b, bias, call):
