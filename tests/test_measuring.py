@@ -9,6 +9,7 @@ from upconv.machine import ROWS, Machine, row
 from upconv.measuring import Measured, measure, random_operands, table
 from upconv.planning import choose, plan
 from upconv.problem import OPERATIONS, Problem
+from upconv.runtime import pool
 from upconv.runtime.kernel import usable
 
 SMALL = plan((2, 6, 5, 4), (6, 2, 4, 3), stride=2, padding=1).problem
@@ -65,7 +66,7 @@ def test_an_instruction_set_that_nobody_measured_has_a_row_all_the_same():
 @needs_kernels
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "complex64", "int64"])
-def test_work_is_counted_in_units_that_a_machine_has_rates_for(operation, dtype):
+def test_work_is_counted_in_units_that_a_machine_has_rates_for(operation, dtype, isa):
     work = phase_gemm.work(Problem(operation, SMALL.geometry, dtype))
     assert set(work) <= set(Machine.__slots__)
     assert all(amount >= 0 for amount in work.values())
@@ -83,7 +84,11 @@ def test_work_is_counted_in_units_that_a_machine_has_rates_for(operation, dtype)
         ((1, 16, 9, 9), (16, 8, 2, 2), {"stride": 2}),
     ],
 )
-def test_the_estimate_counts_the_multiply_adds_that_the_program_has(operation, layout, x, w, settings):
+def test_the_estimate_counts_the_multiply_adds_that_the_program_has(
+    operation, layout, x, w, settings, isa, monkeypatch
+):
+    """It is for one thread; cut for more of them, a program has more borders, and tiles that are filled in part."""
+    monkeypatch.setattr(pool, "_wanted", 1)
     forward = plan(x, w, **settings).problem
     made = choose(Problem(operation, forward.geometry, "float32", layout), "phase_gemm")
     work = phase_gemm.work(made.problem)
