@@ -7,6 +7,7 @@ additions is wrong by up to half an eps of it, which wanders to about sqrt(512)/
 ones.
 """
 
+import hashlib
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,6 +23,8 @@ C = {"float16": 0.6, "bfloat16": 0.6, "float32": 8, "float64": 8, "complex64": 1
 # Twice the smallest subnormal number: below the normal range, rounding errors no longer shrink with the value.
 FLOOR = {"float16": 2.0**-23, "bfloat16": 2.0**-132, "float32": 2.0**-148, "complex64": 2.0**-148}
 INTEGER_POISON = -0x5A5A5A5A5A5A5A5A
+REMEMBERED_BYTES = 64 << 20
+_answers = {}
 
 
 @contextmanager
@@ -122,7 +125,27 @@ def operands(operation, arrays):
 
 
 def expected(geometry, operation, a, b, bias=None):
-    """(answer, bound) from the reference, in the widest type. Bilinear: nothing is conjugated."""
+    """(answer, bound) from the reference, in the widest type. Bilinear: nothing is conjugated.
+
+    The reference takes longer than what is compared with it, so answers to the same values are remembered.
+    """
+    key = geometry, operation, *(None if array is None else _digest(array) for array in (a, b, bias))
+    if key not in _answers:
+        # All that this process has asked for is small: tests in one file ask for the same answers again and again.
+        if sum(answer.nbytes for answer, _ in _answers.values()) > REMEMBERED_BYTES:
+            _answers.clear()
+        _answers[key] = _answer(geometry, operation, a, b, bias)
+        for array in _answers[key]:
+            if array is not None:
+                array.flags.writeable = False
+    return _answers[key]
+
+
+def _digest(array):
+    return array.dtype.str, array.dtype.name, array.shape, hashlib.sha256(array.tobytes()).digest()
+
+
+def _answer(geometry, operation, a, b, bias):
     walk = {"forward": reference.scatter, "grad_input": _grad_input, "grad_weight": _grad_weight}[operation]
     want, bound = walk(geometry, a, b), None
     if a.dtype.kind != "i":

@@ -1,12 +1,39 @@
 """Fixtures and settings that every test shares."""
 
+import os
+
+import amount
 import pytest
 from compare import poison
 from hypothesis import settings
+from isas import RUNNABLE, making
 
 # The same examples in every run, and no clock: a slow machine must not fail a right answer.
-settings.register_profile("upconv", derandomize=True, deadline=None, max_examples=100, database=None)
-settings.load_profile("upconv")
+for name, examples in (("sample", 40), ("full", 150)):
+    settings.register_profile(name, derandomize=True, deadline=None, max_examples=examples, database=None)
+# What a process of the tests takes at its highest, and how many are enough.
+PROCESS_BYTES, MOST_PROCESSES = 1 << 30, 8
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="every random case: by default a sample of them is tried")
+
+
+def pytest_configure(config):
+    amount.full = config.getoption("--full")
+    settings.load_profile(amount.some("sample", "full"))
+    # NumPy's products begin a thread for each processor in every process of `-n`; they spend their time on waiting.
+    if config.getoption("numprocesses", None):
+        for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """`-n auto`: one process for each processor that this one may run on, as far as the memory is enough."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else PROCESS_BYTES
+    return max(1, min(processors, MOST_PROCESSES, memory // PROCESS_BYTES))
 
 
 @pytest.fixture
@@ -14,3 +41,10 @@ def poisoned():
     """Fresh NumPy memory holds NaN for the whole test."""
     with poison():
         yield
+
+
+@pytest.fixture(params=RUNNABLE)
+def isa(request, monkeypatch):
+    """One test for each instruction set that this machine can run: kernels are made for it, and it is its name."""
+    with making(request.param, monkeypatch):
+        yield request.param

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
-from cases import AWKWARD, BY_NAME, CASES, DTYPES, LAYERS, LAYOUTS, VIEWS, Case
+from amount import some
+from cases import AWKWARD, BY_NAME, CASES, DTYPES, LAYERS, LAYOUTS, VIEWS, Arrays, Case, channels_last
 from compare import (
     assert_close,
     assert_same_bits,
@@ -290,14 +292,20 @@ LARGE = (
 @pytest.mark.parametrize("case", LARGE, ids=str)
 @pytest.mark.parametrize("algorithm", FAST)
 def test_scratch_memory_stays_below_what_the_plan_says(algorithm, case):
-    """Of a call; programs and kernels are built by the first one and kept."""
-    for operation in OPERATIONS:
-        for layout in LAYOUTS:
-            for dtype in ("float32", "float16", "complex64"):
+    """Of a call, whatever the values; programs and kernels are built by the first one and kept."""
+    dtypes = ("float32", "float16", "complex64")
+    for turn, operation in enumerate(OPERATIONS):
+        for half, layout in enumerate(LAYOUTS):
+            for dtype in some(dtypes[(turn + half) % 3 :][:1], dtypes):
                 if not is_willing(algorithm, case.geometry(), operation, dtype, layout):
                     continue
                 plan = choose(Problem(operation, case.geometry(), dtype, layout), algorithm)
-                pair = operands(operation, case.arrays(dtype, layout))
+                g, ones = case.geometry(), partial(np.ones, dtype=dtype)
+                maps = [
+                    ones(shape) if layout == "nchw" else channels_last(ones(shape))
+                    for shape in (g.input_shape, g.output_shape)
+                ]
+                pair = operands(operation, Arrays(maps[0], ones(g.weight_shape), None, maps[1]))
                 out = upconv.arguments.empty(plan.problem.result_shape, np.dtype(dtype), layout)
                 plan.run(*pair, None, out)
                 tracemalloc.start()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from upconv import SettingError, conv2d, conv_transpose2d, grad
@@ -47,7 +47,6 @@ def build(layer):
 
 
 @given(layers())
-@settings(max_examples=150, deadline=None)
 def test_the_layer_is_the_adjoint_of_the_padded_convolution(layer):
     y, convolved, x, weight, arguments = build(layer)
     back = conv_transpose2d(x, weight, **arguments)
@@ -56,14 +55,12 @@ def test_the_layer_is_the_adjoint_of_the_padded_convolution(layer):
 
 
 @given(layers())
-@settings(max_examples=100, deadline=None)
 def test_its_gradient_in_the_input_is_the_padded_convolution(layer):
     y, convolved, x, weight, arguments = build(layer)
     np.testing.assert_allclose(grad.conv_transpose2d_input(x.shape, weight, y, **arguments), convolved, atol=1e-10)
 
 
 @given(layers())
-@settings(max_examples=100, deadline=None)
 def test_its_gradient_in_the_weight_is_the_adjoint_of_the_forward_call(layer):
     y, _, x, weight, arguments = build(layer)
     direction = np.random.default_rng(layer[-1]).standard_normal(weight.shape)

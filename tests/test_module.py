@@ -116,7 +116,9 @@ def test_output_padding_is_free_at_construction_and_checked_at_the_call():
     assert made(picture(), output_size=(8, 7)).shape == (1, 3, 8, 7)
 
 
-@pytest.mark.parametrize("kernel", [3, [3], (3, 3), np.array([3, 3]), iter((3, 3)), np.int32(3)], ids=str)
+@pytest.mark.parametrize(
+    "kernel", [3, [3], (3, 3), np.array([3, 3]), iter((3, 3)), np.int32(3)], ids=lambda kernel: type(kernel).__name__
+)
 def test_the_kernel_may_be_written_in_every_form(kernel):
     assert ConvTranspose2d(1, 1, kernel).kernel_size == (3, 3)
 

@@ -9,6 +9,7 @@
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from . import grad, reference
 from .errors import SettingError
@@ -17,6 +18,9 @@ from .module import ConvTranspose2d
 from .planning import Plan, plan
 from .prepared import PreparedWeight, prepare
 from .runtime.pool import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from . import torch as torch
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,7 +41,7 @@ __all__ = [
 FRONT_ENDS = ("torch",)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in FRONT_ENDS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -50,5 +54,5 @@ def __getattr__(name):
         ) from None
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *FRONT_ENDS})

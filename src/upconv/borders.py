@@ -4,11 +4,19 @@ A padded convolution reads some inputs twice: once in place and again from the b
 the whole canvas, border included, and adds every border value onto the place that it was copied from.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import SettingError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
 
 MODES = ("zeros", "circular", "reflect", "replicate")
 
@@ -28,7 +36,7 @@ class Border:
     h: tuple[int, int]
     w: tuple[int, int]
 
-    def check(self, height, width):
+    def check(self, height: int, width: int) -> None:
         """Refuse a border wider than the mode can fill from an inside of height x width."""
         for name, inside, sides in (("height", height, self.h), ("width", width, self.w)):
             widest = {"reflect": inside - 1, "circular": inside}.get(self.mode, max(sides))
@@ -38,13 +46,13 @@ class Border:
                     f"of an output of {inside}"
                 )
 
-    def pad(self, y):
+    def pad(self, y: NDArray[Any]) -> NDArray[Any]:
         """(n, c, h, w) with its border filled; what the padded convolution reads."""
         for axis, sides in ((2, self.h), (3, self.w)):
             y = np.take(y, self._sources(y.shape[axis], sides), axis=axis)
         return y
 
-    def fold(self, canvas):
+    def fold(self, canvas: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `pad`: every border value is added to the place it came from."""
         for axis, sides in ((2, self.h), (3, self.w)):
             canvas = self._fold(canvas, axis, sides)

@@ -6,9 +6,12 @@ two crops of an `Axis` (``setting.axis(n, k, s, d)``), and every axis becomes th
 each framework cannot say are in docs/conventions.md.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .errors import SettingError
 from .geometry import Axis, ceil_div, output_length
@@ -39,7 +42,7 @@ class Setting:
     weight_axes: ClassVar[tuple[str, ...]] = ("in", "out/groups", "kH", "kW")
     weight_flipped: ClassVar[bool] = False
 
-    def axis(self, n, k, s=1, d=1):
+    def axis(self, n: int, k: int, s: int = 1, d: int = 1) -> Axis:
         """The axis of n inputs and k taps, stride s and dilation d, that this setting describes.
 
         Raises:
@@ -51,12 +54,12 @@ class Setting:
         return Axis(n, k, s, d, *self.crops(n, k, s, d))
 
     @classmethod
-    def limits(cls, steps):
+    def limits(cls, steps: Iterable[tuple[int, int]]) -> list[str]:
         """Why the framework refuses these (stride, dilation) pairs, whatever the padding; empty when it does not."""
         return []
 
     @classmethod
-    def nearest(cls, axis):
+    def nearest(cls, axis: Axis) -> Translation:
         """The setting closest to `axis`: the same output size if possible, then the smallest shift, then the simplest.
 
         >>> Torch.nearest(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
@@ -65,16 +68,16 @@ class Setting:
         setting = min(cls._options(axis), key=lambda option: _distance(option, axis))
         return Translation(setting, (*cls.limits([(axis.s, axis.d)]), *_differences(setting, axis)))
 
-    def _refusals(self, n, k, s, d):
+    def _refusals(self, n: int, k: int, s: int, d: int) -> list[str]:
         """Why the framework refuses this setting; empty when it does not."""
         return []
 
-    def _cautions(self, s):
+    def _cautions(self, s: int) -> list[str]:
         """What the framework's runtime makes of this setting with stride s, where it is not what was meant."""
         return []
 
     @property
-    def _shared(self):
+    def _shared(self) -> Any:
         """What the framework can say only once for both axes."""
         return None
 
@@ -91,17 +94,17 @@ class Torch(Setting):
     output_padding: int = 0
     name: ClassVar[str] = "torch"
 
-    def crops(self, n, k, s, d):
+    def crops(self, n: int, k: int, s: int, d: int) -> tuple[int, int]:
         return self.padding, self.padding - self.output_padding
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {"padding": self.padding, "output_padding": self.output_padding}
 
-    def _refusals(self, n, k, s, d):
+    def _refusals(self, n: int, k: int, s: int, d: int) -> list[str]:
         return _outside("padding", self.padding) + _outside("output_padding", self.output_padding, max(s, d), MAX_STEP)
 
     @classmethod
-    def _options(cls, axis):
+    def _options(cls, axis: Axis) -> Iterator[Self]:
         most = max(axis.s, axis.d) - 1
         total = axis.crop_lo + axis.crop_hi
         least_padding, most_padding = max(ceil_div(total, 2), 0), max((total + most) // 2, 0)
@@ -128,10 +131,10 @@ class Onnx(Setting):
     output_shape: int | None = None
     name: ClassVar[str] = "onnx"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _one_of("auto_pad", self.auto_pad, AUTO_PADS)
 
-    def crops(self, n, k, s, d):
+    def crops(self, n: int, k: int, s: int, d: int) -> tuple[int, int]:
         if self.output_shape is None and not self.auto_pad.startswith("SAME"):
             return self.pads[0], self.pads[1] - self.output_padding
         full = output_length(n, k, s, d)
@@ -140,7 +143,7 @@ class Onnx(Setting):
         lo, _ = _share(most - out, lower=self.auto_pad != "SAME_UPPER")
         return lo, full - out - lo
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         given = {"output_padding": [self.output_padding]}
         if self.auto_pad != "NOTSET":
             given["auto_pad"] = self.auto_pad
@@ -151,10 +154,10 @@ class Onnx(Setting):
         return given
 
     @property
-    def _shared(self):
+    def _shared(self) -> Any:
         return self.auto_pad, self.output_shape is None
 
-    def _refusals(self, n, k, s, d):
+    def _refusals(self, n: int, k: int, s: int, d: int) -> list[str]:
         refusals = _outside("a pad", min(self.pads))
         refusals += _outside("output_padding", self.output_padding, max(s, d), MAX_STEP)
         if self.auto_pad != "NOTSET" and any(self.pads):
@@ -166,14 +169,14 @@ class Onnx(Setting):
             refusals.append(f"output_shape is {wanted}; it must be from 1 to {largest}, so the nearest is {nearest}")
         return refusals
 
-    def _cautions(self, s):
+    def _cautions(self, s: int) -> list[str]:
         if self.output_padding < s:
             return []
         trouble = f"ONNX allows output_padding={self.output_padding} with stride {s}, ONNX Runtime does not"
         return [f"{trouble}: it refuses what is not below the stride, and old versions compute wrong values"]
 
     @classmethod
-    def _options(cls, axis):
+    def _options(cls, axis: Axis) -> Iterator[Self]:
         most = max(axis.s, axis.d) - 1
         total = axis.crop_lo + axis.crop_hi
         lo = _clamp(axis.crop_lo, 0, max(total + most, 0))
@@ -196,30 +199,30 @@ class Keras(Setting):
     has_groups: ClassVar[bool] = False
     weight_axes: ClassVar[tuple[str, ...]] = ("kH", "kW", "out", "in")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lowered = self.padding.lower() if isinstance(self.padding, str) else self.padding
         object.__setattr__(self, "padding", lowered)
         _one_of("padding", lowered, ("valid", "same"))
 
-    def crops(self, n, k, s, d):
+    def crops(self, n: int, k: int, s: int, d: int) -> tuple[int, int]:
         extent = output_length(1, k, s, d)
         if self.padding == "valid":
             return 0, -(max(s - extent, 0) if self.output_padding is None else self.output_padding)
         return _share(extent - (s if self.output_padding is None else extent % 2 + self.output_padding))
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         given = {"padding": self.padding}
         return given if self.output_padding is None else {**given, "output_padding": self.output_padding}
 
     @property
-    def _shared(self):
+    def _shared(self) -> Any:
         return self.padding, self.output_padding is None
 
-    def _refusals(self, n, k, s, d):
+    def _refusals(self, n: int, k: int, s: int, d: int) -> list[str]:
         return [] if self.output_padding is None else _outside("output_padding", self.output_padding, s, "stride")
 
     @classmethod
-    def limits(cls, steps):
+    def limits(cls, steps: Iterable[tuple[int, int]]) -> list[str]:
         """The layer refuses any stride above 1 together with any dilation above 1, even on different axes."""
         stride, dilation = (max(values) for values in zip(*steps, strict=True))
         if stride == 1 or dilation == 1:
@@ -230,7 +233,7 @@ class Keras(Setting):
         ]
 
     @classmethod
-    def _options(cls, axis):
+    def _options(cls, axis: Axis) -> Iterator[Self]:
         yield cls("same")
         yield cls("valid")
         total = axis.crop_lo + axis.crop_hi
@@ -259,7 +262,7 @@ class Jax(Setting):
     #: With transpose_kernel=True the channels swap and nothing is flipped: Keras's weight.
     weight_axes_transposed: ClassVar[tuple[str, ...]] = Keras.weight_axes
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.padding, str):
             _one_of("padding", self.padding, ("SAME", "VALID"))
             return
@@ -270,7 +273,7 @@ class Jax(Setting):
             message = f'padding is {self.padding!r}; it must be "SAME", "VALID", an integer or two integers'
             raise TypeError(message) from None
 
-    def crops(self, n, k, s, d):
+    def crops(self, n: int, k: int, s: int, d: int) -> tuple[int, int]:
         reach = d * (k - 1)
         if self.padding == "SAME":
             return _share(reach + 1 - s)
@@ -278,16 +281,16 @@ class Jax(Setting):
             return 0, min(reach + 1 - s, 0)
         return self.padding if self.use_consistent_padding else tuple(reach - side for side in self.padding)
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         given = {"padding": self.padding}
         return {**given, "use_consistent_padding": True} if self.use_consistent_padding else given
 
     @property
-    def _shared(self):
+    def _shared(self) -> Any:
         return self.padding if isinstance(self.padding, str) else None, self.use_consistent_padding
 
     @classmethod
-    def _options(cls, axis):
+    def _options(cls, axis: Axis) -> Iterator[Self]:
         yield cls("SAME")
         yield cls("VALID")
         # Zeros to add rather than crops, since older JAX has no use_consistent_padding.
@@ -295,10 +298,10 @@ class Jax(Setting):
         yield cls((reach - axis.crop_lo, reach - axis.crop_hi))
 
 
-CONVENTIONS = {convention.name: convention for convention in (Torch, Onnx, Keras, Jax)}
+CONVENTIONS: dict[str, type[Setting]] = {convention.name: convention for convention in (Torch, Onnx, Keras, Jax)}
 
 
-def same(n, k, s=1, d=1, lower=False):
+def same(n: int, k: int, s: int = 1, d: int = 1, lower: bool = False) -> Axis:
     """The axis with n*s outputs: the excess k_eff - s is shared, the odd one cut at the end (beginning if `lower`).
 
     A kernel that does not reach the next input (k_eff < s) is not cut; the whole extension is at the end.
@@ -310,7 +313,7 @@ def same(n, k, s=1, d=1, lower=False):
     return Axis(n, k, s, d, *_share(output_length(1, k, s, d) - s, lower))
 
 
-def translate(target, h, w):
+def translate(target: str, h: Axis, w: Axis) -> Translation:
     """Both axes at once, since a framework may have one word ("same") for the two: a setting for each, as a pair.
 
     >>> translation = translate("keras", same(4, 3, 2), same(5, 3, 2))
@@ -325,7 +328,7 @@ def translate(target, h, w):
     return Translation(best, (*convention.limits([(h.s, h.d), (w.s, w.d)]), *in_h, *in_w))
 
 
-def arguments(h, w):
+def arguments(h: Setting, w: Setting) -> dict[str, Any]:
     """The keyword arguments of the two-dimensional call, from the settings of the two axes (height first).
 
     >>> arguments(Onnx(pads=(1, 0)), Onnx(pads=(2, 3)))
@@ -337,22 +340,22 @@ def arguments(h, w):
     return {key: _side_by_side(given_h[key], given_w[key]) for key in given_h}
 
 
-def weight_steps(source, target):
+def weight_steps(source: str, target: str) -> list[str]:
     """NumPy statements that turn the array `weight` of one framework into another's; empty when nothing changes.
 
     >>> weight_steps("torch", "jax")
     ['weight = weight.transpose(2, 3, 0, 1)', 'weight = weight[::-1, ::-1]']
     """
-    source, target = _convention(source), _convention(target)
-    have, want = ([axis.split("/")[0] for axis in convention.weight_axes] for convention in (source, target))
+    from_, to = _convention(source), _convention(target)
+    have, want = ([axis.split("/")[0] for axis in convention.weight_axes] for convention in (from_, to))
     order = tuple(have.index(axis) for axis in want)
     steps = [] if order == (0, 1, 2, 3) else [f"weight = weight.transpose{order}"]
-    if source.weight_flipped != target.weight_flipped:
+    if from_.weight_flipped != to.weight_flipped:
         steps.append("weight = weight[::-1, ::-1]" if want[0] == "kH" else "weight = weight[..., ::-1, ::-1]")
     return steps
 
 
-def _share(total, lower=False):
+def _share(total: int, lower: bool = False) -> tuple[int, int]:
     """Two crops that sum to `total`; a negative total is an extension, which belongs at the end."""
     if total < 0:
         return 0, total
@@ -360,17 +363,17 @@ def _share(total, lower=False):
     return (total - less, less) if lower else (less, total - less)
 
 
-def _clamp(value, least, most):
+def _clamp(value: int, least: int, most: int) -> int:
     return min(max(value, least), most)
 
 
-def _distance(setting, axis):
+def _distance(setting: Setting, axis: Axis) -> tuple[float, int]:
     lo, hi = setting.crops(axis.n, axis.k, axis.s, axis.d)
     growth = axis.crop_lo + axis.crop_hi - lo - hi
     return (abs(growth), abs(lo - axis.crop_lo)) if axis.out + growth > 0 else (float("inf"), 0)
 
 
-def _differences(setting, axis):
+def _differences(setting: Setting, axis: Axis) -> list[str]:
     lo, hi = setting.crops(axis.n, axis.k, axis.s, axis.d)
     growth, earlier = axis.crop_lo + axis.crop_hi - lo - hi, lo - axis.crop_lo
     given = ", ".join(f"{key}={value!r}" for key, value in setting.arguments().items())
@@ -387,18 +390,18 @@ def _differences(setting, axis):
     return sentences + setting._cautions(axis.s)
 
 
-def _in_words(crop):
+def _in_words(crop: int) -> str:
     return f"crop {crop}" if crop >= 0 else f"add {-crop}"
 
 
-def _side_by_side(h, w):
+def _side_by_side(h: Any, w: Any) -> Any:
     """One argument of two axes: words are said once, lists interleave (ONNX), numbers and pairs stand side by side."""
     if isinstance(h, str | bool):
         return h
     return [value for pair in zip(h, w, strict=True) for value in pair] if isinstance(h, list) else (h, w)
 
 
-def _outside(name, value, bound=None, bound_name=None):
+def _outside(name: str, value: int, bound: int | None = None, bound_name: str | None = None) -> list[str]:
     if value < 0:
         return [f"{name} is {value}; it must be at least 0, so the nearest is 0"]
     if bound is not None and value >= bound:
@@ -406,11 +409,11 @@ def _outside(name, value, bound=None, bound_name=None):
     return []
 
 
-def _one_of(name, value, allowed):
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise TypeError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
 
 
-def _convention(name):
+def _convention(name: str) -> type[Setting]:
     _one_of("framework", name, tuple(CONVENTIONS))
     return CONVENTIONS[name]

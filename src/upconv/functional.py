@@ -1,6 +1,9 @@
 """The NumPy door: `conv_transpose2d` with torch's contract, and the `conv2d` that it is the transpose of."""
 
+from __future__ import annotations
+
 from functools import lru_cache
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -14,22 +17,62 @@ from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Problem
 from .rewrites import activate
 
+if TYPE_CHECKING:
+    from typing import Any, SupportsIndex
 
+    from numpy.typing import ArrayLike, NDArray
+
+    from .planning import Plan
+    from .typing import Activation, Padding, PaddingMode, Pair, Value
+
+
+@overload
 def conv_transpose2d(
-    input,
-    weight,
-    bias=None,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
+    input: NDArray[Value],
+    weight: NDArray[Value] | PreparedWeight,
+    bias: NDArray[Value] | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
     *,
-    padding_mode="zeros",
-    activation=None,
-    out=None,
-    algorithm=AUTO,
-):
+    padding_mode: PaddingMode = "zeros",
+    activation: Activation | None = None,
+    out: NDArray[Any] | None = None,
+    algorithm: str | Plan = AUTO,
+) -> NDArray[Value]: ...
+@overload
+def conv_transpose2d(
+    input: ArrayLike,
+    weight: ArrayLike | PreparedWeight,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+    activation: Activation | None = None,
+    out: NDArray[Any] | None = None,
+    algorithm: str | Plan = AUTO,
+) -> NDArray[Any]: ...
+def conv_transpose2d(
+    input: ArrayLike,
+    weight: ArrayLike | PreparedWeight,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+    activation: Activation | None = None,
+    out: NDArray[Any] | None = None,
+    algorithm: str | Plan = AUTO,
+) -> NDArray[Any]:
     """Transposed 2-D convolution, with the contract of `torch.nn.functional.conv_transpose2d`.
 
     On each axis ``out = (in - 1)*stride - 2*padding + dilation*(kernel - 1) + output_padding + 1``.
@@ -107,7 +150,35 @@ def _problem(settings, x_shape, w_shape, dtype, layout, activation):
     return Problem("forward", canvas, dtype, layout, activation=activation), geometry.output_shape, border
 
 
-def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+@overload
+def conv2d(
+    input: NDArray[Value],
+    weight: NDArray[Value],
+    bias: NDArray[Value] | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: SupportsIndex = 1,
+) -> NDArray[Value]: ...
+@overload
+def conv2d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: SupportsIndex = 1,
+) -> NDArray[Any]: ...
+def conv2d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: SupportsIndex = 1,
+) -> NDArray[Any]:
     """Ordinary 2-D convolution, with the contract of `torch.nn.functional.conv2d`.
 
     It is the gradient of `conv_transpose2d` in its input, so ``<conv2d(y), x> == <y, conv_transpose2d(x)>``.

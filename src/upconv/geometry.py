@@ -9,6 +9,8 @@ outputs there receive the bias only. Every framework's padding is a translation 
 `conventions`); no algorithm knows of conventions.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd, isqrt
@@ -20,7 +22,7 @@ LARGEST = 2**40
 AXES = ("height", "width")
 
 
-def output_length(n, k, s=1, d=1, crop_lo=0, crop_hi=0):
+def output_length(n: int, k: int, s: int = 1, d: int = 1, crop_lo: int = 0, crop_hi: int = 0) -> int:
     """Number of outputs on one axis; plain arithmetic, so symbolic integers may be passed.
 
     >>> output_length(4, 3, s=2, crop_lo=1, crop_hi=0)
@@ -49,7 +51,7 @@ class Axis:
     crop_lo: int = 0
     crop_hi: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for value, name in ((self.n, "input size"), (self.k, "kernel"), (self.s, "stride"), (self.d, "dilation")):
             if value < 1:
                 raise SettingError(f"{name} is {value}; it must be at least 1")
@@ -60,31 +62,31 @@ class Axis:
             )
 
     @property
-    def k_eff(self):
+    def k_eff(self) -> int:
         """Extent of the dilated kernel: d*(k - 1) + 1."""
         return self.d * (self.k - 1) + 1
 
     @property
-    def full(self):
+    def full(self) -> int:
         """Length of the canvas before the crops."""
         return output_length(self.n, self.k, self.s, self.d)
 
     @property
-    def out(self):
+    def out(self) -> int:
         """Number of outputs."""
         return output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi)
 
     @property
-    def g(self):
+    def g(self) -> int:
         """gcd(s, d). Residues of the output position that it does not divide have no taps at all."""
         return gcd(self.s, self.d)
 
     @property
-    def even_overlap(self):
+    def even_overlap(self) -> bool:
         """True if every output away from the borders receives the same number of taps."""
         return self.g == 1 and self.k % self.s == 0
 
-    def computable(self):
+    def computable(self) -> Axis:
         """The axis to compute with: a huge step that is never taken, for one input or one tap, becomes 1.
 
         Raises:
@@ -103,23 +105,24 @@ class Axis:
                 raise SettingError(f"{name} is {value}; what is computed reaches at most {LARGEST} (2**40) places far")
         return replace(self, s=s, d=d)
 
-    def tap_range(self, t):
+    def tap_range(self, t: int) -> tuple[int, int]:
         """Inputs (start, stop) whose tap t lands inside the output; empty when start >= stop."""
         start = max(0, ceil_div(self.crop_lo - t * self.d, self.s))
         stop = min(self.n, ceil_div(self.crop_lo + self.out - t * self.d, self.s))
         return start, stop
 
-    def meeting(self, t):
+    def meeting(self, t: int) -> tuple[int, int, int]:
         """(first input, first output, how many) of the pairs that meet through tap t, n to n + 1 and o to o + s."""
         start, stop = self.tap_range(t)
         return start, start * self.s + t * self.d - self.crop_lo, max(0, stop - start)
 
     @property
-    def tap_counts(self):
+    def tap_counts(self) -> list[int]:
         """For each tap, how many inputs it carries into the output; 0 is a dead tap."""
         ranges = (self.tap_range(t) for t in range(self.k))
         return [max(0, stop - start) for start, stop in ranges]
 
+<<<<<<< HEAD
     @property
     def pairs(self):
         """How many pairs of an input and a tap meet in the output: the sum of `tap_counts`.
@@ -139,6 +142,9 @@ class Axis:
         return _meetings(self)[1]
 
     def window(self, lo, hi):
+=======
+    def window(self, lo: int, hi: int) -> tuple[int, Axis]:
+>>>>>>> testside
         """(first input, Axis) of the layer that makes outputs lo..hi - 1 alone, from the inputs that reach them.
 
         >>> Axis(n=8, k=4, s=2, crop_lo=1, crop_hi=1).window(4, 8)
@@ -148,13 +154,13 @@ class Axis:
         last = max(min((hi - 1 + self.crop_lo) // self.s, self.n - 1), first)
         return first, self._part(first, last + 1, lo, hi)
 
-    def input_window(self, lo, hi):
+    def input_window(self, lo: int, hi: int) -> tuple[int, Axis]:
         """(first output, Axis) of the layer that has inputs lo..hi - 1 alone, and the outputs that they reach."""
         first = min(max(0, lo * self.s - self.crop_lo), self.out - 1)
         last = max(min((hi - 1) * self.s + self.d * (self.k - 1) - self.crop_lo, self.out - 1), first)
         return first, self._part(lo, hi, first, last + 1)
 
-    def _part(self, in_lo, in_hi, out_lo, out_hi):
+    def _part(self, in_lo: int, in_hi: int, out_lo: int, out_hi: int) -> Axis:
         crop_lo = self.crop_lo + out_lo - in_lo * self.s
         full = output_length(in_hi - in_lo, self.k, self.s, self.d)
         return Axis(in_hi - in_lo, self.k, self.s, self.d, crop_lo, full - crop_lo - (out_hi - out_lo))
@@ -179,40 +185,41 @@ class Geometry:
     h: Axis
     w: Axis
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.n < 0:
             raise SettingError(f"the batch size is {self.n}; it must be at least 0")
         check_channels(self.c_in, self.c_out, self.groups)
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> tuple[int, int, int, int]:
         return self.n, self.c_in, self.h.n, self.w.n
 
     @property
-    def weight_shape(self):
+    def weight_shape(self) -> tuple[int, int, int, int]:
         return self.c_in, self.c_out // self.groups, self.h.k, self.w.k
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> tuple[int, int, int, int]:
         return self.n, self.c_out, self.h.out, self.w.out
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
         return self.n * self.c_out * (self.c_in // self.groups) * self.h.pairs * self.w.pairs
 
     @property
-    def live_weights(self):
+    def live_weights(self) -> int:
         """Number of weights that can reach an output (a 1x1 input under k4 p1 uses 4 of 16 taps)."""
         return self.c_in * (self.c_out // self.groups) * self.h.live_taps * self.w.live_taps
 
-    def elements(self):
+    def elements(self) -> int:
         """Elements that must move at least once: input, live weights, output."""
         size_in = self.n * self.c_in * self.h.n * self.w.n
         size_out = self.n * self.c_out * self.h.out * self.w.out
         return size_in + self.live_weights + size_out
 
 
+<<<<<<< HEAD
 @lru_cache(maxsize=1024)
 def _meetings(axis):
     """(pairs of input and tap that meet in the output, taps with any): steps through inputs or taps, the fewer ones."""
@@ -233,6 +240,9 @@ def _meetings(axis):
 
 
 def check_channels(c_in, c_out, groups):
+=======
+def check_channels(c_in: int, c_out: int, groups: int) -> None:
+>>>>>>> testside
     """Refuse channels or groups that no transposed convolution can have."""
     if groups < 1:
         raise SettingError(f"groups is {groups}; it must be at least 1")
@@ -245,12 +255,12 @@ def check_channels(c_in, c_out, groups):
             raise SettingError(f"{name} is {channels}, which groups={groups} does not divide; groups={divisor} would")
 
 
-def _divisor_below(bound, value):
+def _divisor_below(bound: int, value: int) -> int:
     """The largest divisor of value below the bound, from 2; among huge values it is only one that is found quickly."""
     small = [d for d in range(1, min(isqrt(value), 1 << 16) + 1) if value % d == 0]
     return max(d for d in (*small, *(value // d for d in small)) if d < bound)
 
 
-def ceil_div(a, b):
+def ceil_div(a: int, b: int) -> int:
     """The smallest integer not below a / b, for b > 0."""
     return -(-a // b)

@@ -5,6 +5,10 @@ it is computed from does. For complex operands these are the gradients of a real
 operand enters conjugated.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, overload
+
 import numpy as np
 
 from . import arguments
@@ -14,19 +18,53 @@ from .errors import SettingError
 from .planning import AUTO, solve
 from .problem import Problem
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, SupportsIndex
 
+    from numpy.typing import ArrayLike, NDArray
+
+    from .typing import Padding, PaddingMode, Pair, Shape, Value
+
+
+@overload
 def conv_transpose2d_input(
-    input_size,
-    weight,
-    grad_output,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
+    input_size: Shape,
+    weight: NDArray[Value],
+    grad_output: NDArray[Value],
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
     *,
-    padding_mode="zeros",
-):
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Value]: ...
+@overload
+def conv_transpose2d_input(
+    input_size: Shape,
+    weight: ArrayLike,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]: ...
+def conv_transpose2d_input(
+    input_size: Shape,
+    weight: ArrayLike,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]:
     """Gradient in the input.
 
     Args:
@@ -53,18 +91,44 @@ def conv_transpose2d_input(
     return call.unbatch(call.grad_input(w))
 
 
+@overload
 def conv_transpose2d_weight(
-    input,
-    weight_size,
-    grad_output,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
+    input: NDArray[Value],
+    weight_size: Shape,
+    grad_output: NDArray[Value],
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
     *,
-    padding_mode="zeros",
-):
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Value]: ...
+@overload
+def conv_transpose2d_weight(
+    input: ArrayLike,
+    weight_size: Shape,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]: ...
+def conv_transpose2d_weight(
+    input: ArrayLike,
+    weight_size: Shape,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]:
     """Gradient in the weight.
 
     Args:
@@ -90,19 +154,47 @@ def conv_transpose2d_weight(
     return call.grad_weight(x)
 
 
+@overload
 def conv_transpose2d_backward(
-    grad_output,
-    input,
-    weight,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
+    grad_output: NDArray[Value],
+    input: NDArray[Value],
+    weight: NDArray[Value],
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
     *,
-    output_mask=(True, True, True),
-    padding_mode="zeros",
-):
+    output_mask: Sequence[bool] = (True, True, True),
+    padding_mode: PaddingMode = "zeros",
+) -> tuple[NDArray[Value] | None, NDArray[Value] | None, NDArray[Value] | None]: ...
+@overload
+def conv_transpose2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    output_mask: Sequence[bool] = (True, True, True),
+    padding_mode: PaddingMode = "zeros",
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]: ...
+def conv_transpose2d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    output_mask: Sequence[bool] = (True, True, True),
+    padding_mode: PaddingMode = "zeros",
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
     """The gradients in input, weight and bias in one pass.
 
     Args:

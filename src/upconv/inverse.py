@@ -8,7 +8,9 @@ are chosen there is at most one padding that gives the wanted size, so the searc
 within them.
 """
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 from itertools import product
 from math import gcd, prod
@@ -36,11 +38,11 @@ class Setting:
     op: int = 0
     d: int = 1
 
-    def axis(self, n):
+    def axis(self, n: int) -> Axis:
         """The geometry of this setting for n inputs; SettingError when it leaves no output."""
         return Axis(n, self.k, self.s, self.d, self.p, self.p - self.op)
 
-    def arguments(self):
+    def arguments(self) -> str:
         """The setting as keyword arguments of PyTorch's layer, without those that are the default.
 
         >>> Setting(k=4, s=2, p=1).arguments()
@@ -65,18 +67,18 @@ def setting_of(axis: Axis) -> Setting | None:
 
 
 def settings(
-    n,
-    out,
+    n: int,
+    out: int,
     *,
-    k=None,
-    s=None,
-    p=None,
-    op=None,
-    d=None,
-    max_kernel=None,
-    max_stride=None,
-    max_dilation=None,
-    max_padding=None,
+    k: int | None = None,
+    s: int | None = None,
+    p: int | None = None,
+    op: int | None = None,
+    d: int | None = None,
+    max_kernel: int | None = None,
+    max_stride: int | None = None,
+    max_dilation: int | None = None,
+    max_padding: int | None = None,
 ) -> list[Setting]:
     """Every PyTorch setting within the bounds that turns n inputs into `out` outputs, best first.
 
@@ -105,7 +107,7 @@ def settings(
     return sorted(found, key=lambda setting: rank(setting, n))
 
 
-def common_settings(sizes, **options) -> list[Setting]:
+def common_settings(sizes: Iterable[tuple[int, int]], **options: int | None) -> list[Setting]:
     """The settings that do every (n, out) of `sizes`, for one number on both axes; the cost is that of all axes.
 
     >>> common_settings([(17, 32), (23, 44)], max_kernel=4)[0]
@@ -117,7 +119,9 @@ def common_settings(sizes, **options) -> list[Setting]:
     return sorted(shared, key=lambda setting: _rank_all(setting, axes))
 
 
-def search_bounds(n, out, max_kernel=None, max_stride=None, max_dilation=None):
+def search_bounds(
+    n: int, out: int, max_kernel: int | None = None, max_stride: int | None = None, max_dilation: int | None = None
+) -> tuple[int, int, int]:
     """The largest kernel, stride and dilation searched; those not given suit the enlargement that is asked for.
 
     >>> search_bounds(17, 32), search_bounds(4, 128, max_kernel=32)
@@ -137,7 +141,7 @@ def search_bounds(n, out, max_kernel=None, max_stride=None, max_dilation=None):
     return max_kernel or kernel, max_stride or max(8, ratio), max_dilation or MAX_DILATION
 
 
-def rank(setting: Setting, n):
+def rank(setting: Setting, n: int) -> tuple[float, ...]:
     """The key by which settings are ordered: smaller is better.
 
     >>> rank(Setting(k=4, s=2, p=1), 4) < rank(Setting(k=3, s=2, p=1, op=1), 4)
@@ -146,7 +150,7 @@ def rank(setting: Setting, n):
     return _rank_all(setting, [n])
 
 
-def _rank_all(setting, sizes):
+def _rank_all(setting: Setting, sizes: Iterable[int]) -> tuple[float, ...]:
     axes = [setting.axis(n) for n in sizes]
     cost = prod(useful_taps(axis) for axis in axes)
     wasteful = any(is_wasteful(setting, n) for n in sizes)
@@ -155,7 +159,7 @@ def _rank_all(setting, sizes):
     return wasteful, not axes[0].even_overlap, setting.d > 1, cost, *simplicity
 
 
-def is_wasteful(setting: Setting, n) -> bool:
+def is_wasteful(setting: Setting, n: int) -> bool:
     """True if some input reaches no output, or some output receives the bias alone whatever the weights.
 
     >>> is_wasteful(Setting(k=3, s=3, p=10, op=1), 17), is_wasteful(Setting(k=3, s=2, p=2, op=1), 17)
@@ -184,7 +188,7 @@ def dead_outputs(axis: Axis) -> int:
     return axis.out - reached_positions((axis.n, axis.s), (axis.k, axis.d), lo, lo + axis.out)
 
 
-def reached_positions(inputs, taps, lo, hi) -> int:
+def reached_positions(inputs: tuple[int, int], taps: tuple[int, int], lo: int, hi: int) -> int:
     """How many of the canvas positions lo..hi - 1 some input reaches through some tap; each a (number, spacing).
 
     >>> reached_positions((4, 3), (2, 1), 0, 11)
@@ -238,7 +242,7 @@ def _ignores_inputs(axis):
     return any(start >= stop for start, stop in (_taps_of_input(axis, i) for i in inputs))
 
 
-def reachable(setting: Setting, n) -> range:
+def reachable(setting: Setting, n: int) -> range:
     """The output sizes for output_padding 0, 1, ..., max(s, d) - 1, all else equal; empty where none is positive.
 
     >>> reachable(Setting(k=3, s=2, p=1), 4)
@@ -248,7 +252,7 @@ def reachable(setting: Setting, n) -> range:
     return range(max(1, smallest), max(1, smallest + max(setting.s, setting.d)))
 
 
-def sizes_undone(setting: Setting, n) -> range:
+def sizes_undone(setting: Setting, n: int) -> range:
     """The input sizes that Conv2d with the same k, s, p, d turns into n: sizes are undone, not values.
 
     There are s of them (fewer where a size would be below 1), which is why a transposed convolution needs to be told
@@ -261,7 +265,7 @@ def sizes_undone(setting: Setting, n) -> range:
     return range(max(1, smallest), max(1, smallest + setting.s))
 
 
-def nearest(setting: Setting, n, out) -> Setting | None:
+def nearest(setting: Setting, n: int, out: int) -> Setting | None:
     """A setting close to the given one that turns n inputs into `out` outputs; None if out or n is below 1.
 
     First padding and output_padding alone may change, since then the weight keeps its shape and the outputs their

@@ -1,6 +1,8 @@
 """`ConvTranspose2d` for NumPy: torch's layer without torch."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
@@ -13,12 +15,19 @@ from .functional import transpose
 from .geometry import check_channels
 from .prepared import PreparedWeight
 
+if TYPE_CHECKING:
+    from typing import Any, Literal, SupportsIndex
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from .typing import Padding, PaddingMode, Pair, Shape, StateDict, Value
+
 
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` did not find in the dictionary, and what it did not know there."""
 
-    missing_keys: list
-    unexpected_keys: list
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 class ConvTranspose2d:
@@ -51,21 +60,21 @@ class ConvTranspose2d:
 
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        output_padding=0,
-        groups=1,
-        bias=True,
-        dilation=1,
-        padding_mode="zeros",
-        device=None,
-        dtype=None,
+        in_channels: SupportsIndex,
+        out_channels: SupportsIndex,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        output_padding: Pair = 0,
+        groups: SupportsIndex = 1,
+        bias: bool = True,
+        dilation: Pair = 1,
+        padding_mode: PaddingMode = "zeros",
+        device: Literal["cpu"] | None = None,
+        dtype: DTypeLike | None = None,
         *,
-        rng=None,
-    ):
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
         # Parsed first: torch complains about padding_mode and groups before anything else.
         self._settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
         self.in_channels = arguments.integer(in_channels, "in_channels")
@@ -94,7 +103,11 @@ class ConvTranspose2d:
             values = values + 1j * rng.uniform(-bound, bound, shape)
         return _private(values.astype(self._dtype))
 
-    def __call__(self, input, output_size=None):
+    @overload
+    def __call__(self, input: NDArray[Value], output_size: Shape | None = None) -> NDArray[Value]: ...
+    @overload
+    def __call__(self, input: ArrayLike, output_size: Shape | None = None) -> NDArray[Any]: ...
+    def __call__(self, input: ArrayLike, output_size: Shape | None = None) -> NDArray[Any]:
         """Apply the layer.
 
         Args:
@@ -124,22 +137,22 @@ class ConvTranspose2d:
         return self._prepared
 
     @property
-    def weight(self):
+    def weight(self) -> NDArray[Any]:
         """(in_channels, out_channels // groups, k_h, k_w), read-only; assign an array to change it."""
         return self._weight.view()
 
     @weight.setter
-    def weight(self, value):
+    def weight(self, value: ArrayLike) -> None:
         self._weight = self._accept("weight", value, self._weight.shape)
         self._prepared = None
 
     @property
-    def bias(self):
+    def bias(self) -> NDArray[Any] | None:
         """(out_channels,), read-only, or None; assign an array or None to change it."""
         return None if self._bias is None else self._bias.view()
 
     @bias.setter
-    def bias(self, value):
+    def bias(self, value: ArrayLike | None) -> None:
         self._bias = None if value is None else self._accept("bias", value, (self.out_channels,))
 
     def _accept(self, name, value, shape):
@@ -152,11 +165,11 @@ class ConvTranspose2d:
             )
         return _private(np.array(value, self._dtype))
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """The parameters by name, as read-only arrays: "weight", and "bias" if there is one."""
         return {"weight": self.weight} | ({} if self._bias is None else {"bias": self.bias})
 
-    def load_state_dict(self, state_dict, strict=True):
+    def load_state_dict(self, state_dict: StateDict, strict: bool = True) -> IncompatibleKeys:
         """Take the parameters from a dictionary, all or none.
 
         Args:
@@ -195,7 +208,7 @@ class ConvTranspose2d:
         self._weight = _private(self._weight)
         self._bias = None if self._bias is None else _private(self._bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """The settings that are not the default, as torch prints them."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         shown = {
@@ -208,36 +221,36 @@ class ConvTranspose2d:
         }
         return text + "".join(f", {name}={value}" for name, (value, default) in shown.items() if value != default)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
     @property
-    def stride(self):
+    def stride(self) -> tuple[int, int]:
         """(height, width): how far apart the inputs lie on the canvas."""
         return self._settings.stride
 
     @property
-    def padding(self):
+    def padding(self) -> tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str:
         """What is cut off: a pair of integers, a pair of signed (lo, hi) crops, or a word."""
         return self._settings.padding
 
     @property
-    def output_padding(self):
+    def output_padding(self) -> tuple[int, int]:
         """(height, width): extra outputs at the end."""
         return self._settings.output_padding
 
     @property
-    def dilation(self):
+    def dilation(self) -> tuple[int, int]:
         """(height, width): how far apart the taps lie on the canvas."""
         return self._settings.dilation
 
     @property
-    def groups(self):
+    def groups(self) -> int:
         """Number of independent groups of channels."""
         return self._settings.groups
 
     @property
-    def padding_mode(self):
+    def padding_mode(self) -> str:
         """How a padded border is folded back; "zeros" as in torch, which drops it."""
         return self._settings.padding_mode
 

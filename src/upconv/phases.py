@@ -34,7 +34,7 @@ class Segment:
     tap_step: int
 
     @property
-    def places(self):
+    def places(self) -> slice:
         """The places as a slice."""
         return slice(self.start, self.start + (self.count - 1) * self.step + 1, self.step)
 
@@ -56,14 +56,14 @@ class Phase:
     segments: tuple[Segment, ...]
 
     @property
-    def interior(self):
+    def interior(self) -> Segment | None:
         """The segment that reads every tap of the phase; None where the input is too short, and without taps."""
         if not self.taps:
             return None
         return next((segment for segment in self.segments if len(segment.taps) == len(self.taps)), None)
 
     @property
-    def border(self):
+    def border(self) -> tuple[Segment, ...]:
         """The segments that miss at least one tap."""
         return tuple(segment for segment in self.segments if len(segment.taps) != len(self.taps))
 
@@ -95,7 +95,7 @@ def live_phases(axis: Axis) -> tuple[Phase, ...]:
     return tuple(_phase(axis, start) for start in starts if start < axis.out)
 
 
-def has_holes(axis: Axis):
+def has_holes(axis: Axis) -> bool:
     """Whether some outputs have no taps, and so hold the bias alone."""
     if axis.d == 1 and axis.k >= axis.s:
         # Every stamp begins before the one before it ends, so the canvas is covered.

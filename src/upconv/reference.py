@@ -8,12 +8,22 @@ and compute in float64 (complex128 for complex input, int64 for integers). On ea
 through tap `t` exactly when ``o == i*s + t*d - crop_lo``; the four functions walk the same triples in different orders.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .geometry import Axis, Geometry
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
-def scatter(geometry, x, w, bias=None):
+    from numpy.typing import ArrayLike, NDArray
+
+
+def scatter(geometry: Geometry, x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None) -> NDArray[Any]:
     """Scatter form: every input value stamps the kernel onto the output.
 
     Args:
@@ -36,7 +46,7 @@ def scatter(geometry, x, w, bias=None):
     return y if bias is None else y + _wide(bias)[:, None, None]
 
 
-def gather(geometry, x, w, bias=None):
+def gather(geometry: Geometry, x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None) -> NDArray[Any]:
     """Gather form: every output value collects the inputs whose stamps cover it. The same sums as `scatter`.
 
     Args:
@@ -61,7 +71,7 @@ def gather(geometry, x, w, bias=None):
     return y if bias is None else y + _wide(bias)[:, None, None]
 
 
-def grad_input(geometry, grad_y, w):
+def grad_input(geometry: Geometry, grad_y: ArrayLike, w: ArrayLike) -> NDArray[Any]:
     """Gradient in the input: an ordinary strided convolution of `grad_y` with `w`.
 
     The gradient of a real loss in torch's sense, so a complex weight enters conjugated.
@@ -85,7 +95,7 @@ def grad_input(geometry, grad_y, w):
     return grad_x
 
 
-def grad_weight(geometry, x, grad_y):
+def grad_weight(geometry: Geometry, x: ArrayLike, grad_y: ArrayLike) -> NDArray[Any]:
     """Gradient in the weight: correlates `grad_y` with the (conjugated) input.
 
     Args:
@@ -107,7 +117,7 @@ def grad_weight(geometry, x, grad_y):
     return grad_w
 
 
-def _triples(axis: Axis):
+def _triples(axis: Axis) -> Iterator[tuple[int, int, int]]:
     """Every (input, tap, output) that meet on one axis: the formula of this library."""
     for i in range(axis.n):
         for t in range(axis.k):
@@ -116,7 +126,7 @@ def _triples(axis: Axis):
                 yield i, t, o
 
 
-def _contributors(axis: Axis, o):
+def _contributors(axis: Axis, o: int) -> Iterator[tuple[int, int]]:
     """The (input, tap) pairs that meet output `o`: the same formula solved for the input."""
     for t in range(axis.k):
         i, rest = divmod(o + axis.crop_lo - t * axis.d, axis.s)
@@ -124,14 +134,14 @@ def _contributors(axis: Axis, o):
             yield i, t
 
 
-def _groups(geometry: Geometry):
+def _groups(geometry: Geometry) -> Iterator[tuple[slice, slice]]:
     """The input channels and output channels of each group, as two slices."""
     wide_in, wide_out = geometry.c_in // geometry.groups, geometry.c_out // geometry.groups
     for group in range(geometry.groups):
         yield slice(group * wide_in, (group + 1) * wide_in), slice(group * wide_out, (group + 1) * wide_out)
 
 
-def _wide(array):
+def _wide(given: ArrayLike) -> NDArray[Any]:
     """The array in the widest type of its kind."""
-    array = np.asarray(array)
+    array = np.asarray(given)
     return array.astype({"c": np.complex128, "i": np.int64}.get(array.dtype.kind, np.float64))

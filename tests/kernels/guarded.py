@@ -129,12 +129,13 @@ def large():
     main(LARGE)
 
 
-def main(cases=CASES):
-    """Every case in every operation, dtype and layout, at both ends; prints how many runs there were."""
+def main(cases=CASES, dtypes=3):
+    """Every case in every operation and layout, at both ends, in so many dtypes; prints how many runs there were."""
     warnings.simplefilter("ignore", RuntimeWarning)
     guard, count = Guard(), 0
-    for case in cases:
-        for operation, dtype in itertools.product(OPERATIONS, DTYPES if case.n else ()):
+    for number, case in enumerate(cases):
+        mine = [DTYPES[(number + turn) % len(DTYPES)] for turn in range(dtypes)]
+        for operation, dtype in itertools.product(OPERATIONS, mine if case.n else ()):
             bias = bias_of(case, operation, dtype)
             want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)), bias)
             for layout, guard.at_end in itertools.product(LAYOUTS, (True, False)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from amount import some
 from children import script
 from native import IDS, blocks, busiest, link, spills, undefined_symbols
 from strided import DTYPES, UNTOUCHED, Strided, apart, whole_numbers
@@ -20,6 +21,8 @@ from upconv.kernels.gemm import LONGEST_SUM
 from upconv.runtime import jobs
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+# Random settings of each kernel.
+PER_CELL = some(10, 24)
 # Channels, phases, vectors, and whether all channels of a pixel are written together.
 TILES = {
     32: ((6, 1, 4, False), (3, 2, 4, False), (2, 3, 4, False), (3, 4, 2, False), (6, 2, 2, True), (3, 4, 2, True)),
@@ -148,7 +151,7 @@ class Setting:
         return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
 
 
-def run_between_pages(isa, per_cell=24):
+def run_between_pages(isa, per_cell):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from guarded import Room
 
@@ -171,8 +174,10 @@ def run_between_pages(isa, per_cell=24):
 
 @pytest.mark.parametrize("isa", IDS)
 def test_natively_between_guard_pages(isa):
-    printed = script(f"{HERE}import test_planes; print(test_planes.run_between_pages({isa!r}))").splitlines()
-    assert int(printed[-1]) == len(DTYPES) * len(TILES[ROWS[isa].registers]) * 24 * 2
+    printed = script(
+        f"{HERE}import test_planes; print(test_planes.run_between_pages({isa!r}, {PER_CELL}))"
+    ).splitlines()
+    assert int(printed[-1]) == len(DTYPES) * len(TILES[ROWS[isa].registers]) * PER_CELL * 2
 
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "x86-64", "neon"])
@@ -182,7 +187,7 @@ def test_by_the_interpreter(number, isa):
     isa = ROWS[isa]
     tile, elem = TILES[isa.registers][number], list(DTYPES)[number % 3]
     kernel = planes(isa, elem, *tile)
-    for again in range(200, 203):
+    for again in range(200, some(201, 203)):
         setting = Setting(again, tile, elem, 24, (3,))
         arrays = [array.copy() for array in setting.arrays + setting.scratch(isa)]
         interpret(kernel, setting.numbers(*arrays), *arrays)

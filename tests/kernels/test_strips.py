@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from amount import some
 from children import script
 from native import IDS, ISAS, blocks, busiest, hot_loop, interpreted, link, spills, undefined_symbols
 from strided import DTYPES, UNTOUCHED, Strided, apart, whole_numbers
@@ -20,6 +21,8 @@ from upconv.codegen.lowering import lower
 from upconv.kernels.execute import ROW_WORDS
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+# Random settings of each kernel.
+PER_CELL = some(20, 60)
 PHASES = (1, 2, 3, 4)
 BACKS = (1, 1, 1, 2, 0, -1)
 # Every so many settings have a kernel for their numbers of taps.
@@ -119,7 +122,7 @@ def is_few(setting):
     return n_h * sum(counts) <= WRITTEN_TAPS
 
 
-def run_between_pages(isa, per_cell=60):
+def run_between_pages(isa, per_cell):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from guarded import Room
 
@@ -143,8 +146,10 @@ def run_between_pages(isa, per_cell=60):
 
 @pytest.mark.parametrize("isa", IDS)
 def test_natively_between_guard_pages(isa):
-    printed = script(f"{HERE}import test_strips; print(test_strips.run_between_pages({isa!r}))").splitlines()
-    assert int(printed[-1]) == len(DTYPES) * len(PHASES) * 60 * 2
+    printed = script(
+        f"{HERE}import test_strips; print(test_strips.run_between_pages({isa!r}, {PER_CELL}))"
+    ).splitlines()
+    assert int(printed[-1]) == len(DTYPES) * len(PHASES) * PER_CELL * 2
 
 
 @pytest.mark.parametrize("s", PHASES)
@@ -153,7 +158,7 @@ def test_by_the_interpreter(elem, s):
     """Which also sees every access outside the arrays; with loops over the taps, and with the taps written out."""
     isas = [ROWS[isa] for isa in ("avx512", "avx2", "x86-64")]
     loops = [strips(isa, elem, s) for isa in isas]
-    for number in range(100, 112):
+    for number in range(100, some(106, 112)):
         setting, isa = Setting(number, s, elem, widest=40), number % len(isas)
         for kernel in [loops[isa], *([strips(isas[isa], elem, s, *setting.written())] if is_few(setting) else [])]:
             arrays = [array.copy() for array in setting.arrays]

@@ -6,21 +6,21 @@ import os
 from pathlib import Path
 
 import pytest
+from amount import some
 from cases import AVAILABLE, LAYOUTS
 from children import script
+from isas import RUNNABLE
 
-from upconv.codegen import llvm
-from upconv.codegen.isa import runnable
 from upconv.problem import OPERATIONS
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 TILES = ("full", "edge")
 LEAST = 20
-CASES = max(LEAST, int(os.environ.get("UPCONV_TABLE", "100")))
+CASES = max(LEAST, int(os.environ.get("UPCONV_TABLE", some(LEAST, 100))))
 FAMILIES = ("columns", "correlate", "depthwise", "gemm", "planes", "strips", "transpose")
 
 
-@pytest.mark.parametrize("isa", [row.name for row in runnable(*llvm.host())])
+@pytest.mark.parametrize("isa", RUNNABLE)
 def test_every_cell_has_at_least_20_cases_that_agree(isa, capsys):
     cells, kernels = json.loads(script(f"{HERE}import table; table.main({CASES})", timeout=3000, UPCONV_ISA=isa))
     counts = {tuple(cell): count for *cell, count in cells}

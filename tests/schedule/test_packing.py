@@ -22,6 +22,8 @@ CASES = (
     Case("merged", 1, 24, 6, 7, 20, (4, 4), (2, 2), (1, 1)),
     Case("merged-one-channel", 1, 24, 3, 3, 1, (4, 32), (2, 16), (1, 0)),
     Case("merged-in-blocks", 1, 5, 3, 4, 20, (2, 16), (2, 8)),
+    # Few channels of many phases: merged whatever the vectors' length.
+    Case("merged-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
     Case("planes", 1, 6, 9, 19, 11, (3, 3), (1, 1), (1, 1)),
     Case("planes-of-two", 2, 5, 9, 19, 2, (4, 4), (2, 2), (1, 1)),
     Case("planes-5", 1, 6, 3, 19, 4, (3, 6), (1, 5), (1, 1)),
@@ -52,7 +54,8 @@ def lying(w):
 
 
 @pytest.fixture
-def small_is_large(monkeypatch):
+def small_is_large(isa, monkeypatch):
+    """On one instruction set after the other; weights of a few vectors count as large."""
     monkeypatch.setattr(columns, "WEIGHTY_BYTES", 1 << 10)
     monkeypatch.setattr(columns, "LEAST_CHANNELS", 30)
     monkeypatch.setattr(columns, "MOST_CHANNELS", 32)

@@ -8,10 +8,9 @@ import pytest
 from upconv.schedule.modes import Pixels
 
 from upconv.geometry import Axis
-from upconv.runtime.kernel import isa, usable
+from upconv.runtime import kernel
 from upconv.schedule import planes
 
-needs_kernels = pytest.mark.skipif(bool(usable()), reason="no instruction set here")
 ODD = (
     Axis(1, 1, 1),
     Axis(5, 4, 2, 1, 1, 1),
@@ -104,10 +103,9 @@ def test_a_row_without_taps_holds_the_bias():
     assert (row.start, row.step, row.columns, len(row.own)) == (0, 1, 7, 1)
 
 
-@needs_kernels
 @pytest.mark.parametrize("s", [1, 2, 3, 4])
-def test_blocks_are_all_channels_and_even(s):
-    most = planes.CHANNELS[isa().registers][s]
+def test_blocks_are_all_channels_and_even(s, isa):
+    most = planes.CHANNELS[kernel.isa().registers][s]
     for channels in range(1, 70):
         found = planes.blocks(channels, s)
         every = [(start + place * mr, mr) for start, mr, number in found for place in range(number)]
@@ -118,13 +116,12 @@ def test_blocks_are_all_channels_and_even(s):
         assert max(sizes) - min(sizes) <= 1
         assert len(found) <= 2
         assert all(1 <= planes.across(mr, s) <= planes.ACROSS for mr in sizes)
-        assert all(mr * s * planes.across(mr, s) <= planes.SUMS[isa().registers] for mr in sizes)
+        assert all(mr * s * planes.across(mr, s) <= planes.SUMS[kernel.isa().registers] for mr in sizes)
 
 
-@needs_kernels
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
-def test_blocks_of_merged_phases_are_whole_phases(lanes):
-    most = max(Pixels.TILES[isa().registers])
+def test_blocks_of_merged_phases_are_whole_phases(lanes, isa):
+    most = max(Pixels.TILES[kernel.isa().registers])
     for channels, phases in itertools.product(range(1, 80), range(1, 10)):
         found = Pixels.merged_blocks(channels, phases, lanes)
         if not found:
@@ -139,10 +136,9 @@ def test_blocks_of_merged_phases_are_whole_phases(lanes):
         assert max(columns) - min(columns) <= channels
 
 
-@needs_kernels
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
-def test_blocks_of_channels_are_even(lanes):
-    most = max(Pixels.TILES[isa().registers])
+def test_blocks_of_channels_are_even(lanes, isa):
+    most = max(Pixels.TILES[kernel.isa().registers])
     for channels in range(1, 300):
         found = Pixels.blocks(channels, lanes)
         wide = [vectors for _, vectors in found]

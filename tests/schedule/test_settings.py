@@ -8,6 +8,7 @@ import random
 
 import numpy as np
 import pytest
+from amount import some
 from cases import Case, channels_last, values
 from compare import assert_close, assert_same_nonfinite
 from fresh import fresh
@@ -19,7 +20,7 @@ from upconv.runtime import kernel, memory
 from upconv.schedule import columns, planes
 
 pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
-SETTINGS = 250
+SETTINGS = some(100, 250)
 NOT_FINITE = (np.nan, np.inf, -np.inf)
 
 

@@ -12,6 +12,7 @@ import operator
 import os
 import threading
 from contextvars import ContextVar
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -134,7 +135,7 @@ def lend(team, work, *operands):
         _team.reset(token)
 
 
-def set_num_threads(n):
+def set_num_threads(n: SupportsIndex) -> None:
     """Use n threads from the next call on, the calling one included. Results are the same for every n.
 
     Args:
@@ -155,7 +156,7 @@ def set_num_threads(n):
     _wanted = _number(n)
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """The number of threads that a call may use: what `set_num_threads` said, or else the environment variable
     UPCONV_NUM_THREADS, or else the number of CPUs that this process may run on.
 

@@ -1,6 +1,7 @@
 """`accelerate(model)`: a model's transposed convolutions become upconv's, in place; `restore(model)` undoes it."""
 
 import warnings
+from typing import Any, TypeVar
 
 import torch
 
@@ -9,8 +10,12 @@ from .fusion import FusedSequential, runs
 from .report import Layer, Report
 from .swap import freeze, give_back, positions, put_back, take, transposed, why_left
 
+Model = TypeVar("Model", bound=torch.nn.Module)
 
-def accelerate(model, *, frozen=False, fuse=False, example_inputs=None):
+
+def accelerate(
+    model: torch.nn.Module, *, frozen: bool = False, fuse: bool = False, example_inputs: Any = None
+) -> Report:
     """Make a model's transposed convolutions upconv's, in place.
 
     The layers change their class and nothing else: parameters, hooks, names, device, state_dict, deepcopy and pickle
@@ -51,7 +56,7 @@ def accelerate(model, *, frozen=False, fuse=False, example_inputs=None):
         raise
 
 
-def restore(model):
+def restore(model: Model) -> Model:
     """Undo `accelerate`: every layer is torch's own again, frozen and fused ones included.
 
     Args:

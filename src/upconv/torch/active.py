@@ -1,5 +1,7 @@
 """`with active():` torch's own names compute with upconv."""
 
+from typing import Any
+
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -20,5 +22,7 @@ class active(TorchFunctionMode):
     torch.Size([1, 1, 4, 4])
     """
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         return REPLACED.get(func, func)(*args, **(kwargs or {}))

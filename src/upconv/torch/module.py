@@ -1,5 +1,7 @@
 """The layers: torch's own classes, whose forward is upconv's. Parameters, names, repr and state_dict are inherited."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -34,19 +36,19 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
 
     def __init__(
         self,
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride=1,
-        padding=0,
-        output_padding=0,
-        groups=1,
-        bias=True,
-        dilation=1,
-        padding_mode="zeros",
-        device=None,
-        dtype=None,
-    ):
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        output_padding: int | tuple[int, int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | tuple[int, int] = 1,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         if padding_mode != "zeros":
             raise SettingError(f"padding_mode is {padding_mode!r}; this layer has only 'zeros', as torch's")
         stride, padding, output_padding, groups, dilation = parsed(stride, padding, output_padding, groups, dilation)

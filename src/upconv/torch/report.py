@@ -19,13 +19,13 @@ class Timing:
         before, after: seconds of torch's layer, and of the layer as it is now.
     """
 
-    input_shape: tuple
-    weight_shape: tuple
-    output_shape: tuple
+    input_shape: tuple[int, ...]
+    weight_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
     calls: int
     plan: object
     is_ours: bool
-    why: tuple
+    why: tuple[str, ...]
     predicted: float | None
     before: float
     after: float
@@ -42,14 +42,14 @@ class Layer:
         timings: a Timing for every shape that the example brought.
     """
 
-    names: tuple
+    names: tuple[str, ...]
     left: str = ""
     frozen: bool = False
     thawed: str = ""
-    timings: tuple = ()
+    timings: tuple[Timing, ...] = ()
 
     @property
-    def name(self):
+    def name(self) -> str:
         return ", ".join(name or "(the model)" for name in self.names)
 
 
@@ -70,14 +70,14 @@ class Report:
       odd: left to torch, since it has three dimensions
     """
 
-    layers: tuple = ()
-    fused: tuple = ()
+    layers: tuple[Layer, ...] = ()
+    fused: tuple[tuple[str, ...], ...] = ()
     before: float | None = None
     after: float | None = None
     threads: int | None = None
-    notes: tuple = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "\n".join([self._first(), *self._table(), *self._layers(), *map("  {}".format, self._ends())])
 
     def _first(self):
