@@ -4,10 +4,10 @@ from . import palette
 from .scene import Line, Rect, Text, paragraph
 
 NODE, STEP, SPAN = 16, 21, 120
-MOST = 8
+MOST, TAP = 8, 13
 SMALL = 12
 # Groups and residues share the hues; a group's letter would be a phase's, so that wires carry none.
-STRONG = 0.9
+STRONG, WEAK = 0.9, 0.35
 
 
 def channels(geometry, x, y, width, chosen=None):
@@ -77,6 +77,37 @@ def bundles(geometry, x, y, chosen=None):
     return wires + nodes, height
 
 
+def weight_blocks(geometry, x, y, chosen=None):
+    """The weight as a grid: a row for each input channel, a block (a kernel) for each output channel of its group.
+
+    Gives the shapes, and the width and height used.
+    """
+    per_in, per_out = geometry.c_in // geometry.groups, geometry.c_out // geometry.groups
+    rows, columns = min(geometry.c_in, MOST), min(per_out, MOST)
+    taps_h, taps_w = min(geometry.h.k, 4), min(geometry.w.k, 4)
+    shapes = [Text(x + 52, y + 2, f"weight {geometry.weight_shape}", SMALL + 1, palette.INK, bold=True)]
+    left, top = x + 52, y + 14
+    wide, high = taps_w * TAP + 10, taps_h * TAP + 8
+    for i in range(rows):
+        group = i // per_in
+        is_on = chosen in (None, group)
+        strong, weak = (_colour(group, geometry.groups, share) for share in (STRONG, WEAK))
+        colour, fill = (strong, weak) if is_on else (palette.RULE, palette.PANEL)
+        shapes.append(Text(left - 8, top + i * high + taps_h * TAP / 2 + 4, f"in {i}", 11, palette.MUTED, "end"))
+        for o in range(columns):
+            corner = left + o * wide, top + i * high
+            shapes.append(Rect(*corner, taps_w * TAP, taps_h * TAP, palette.PAPER, colour, 1.6))
+            shapes += [
+                Rect(corner[0] + u * TAP + 2, corner[1] + t * TAP + 2, TAP - 4, TAP - 4, fill)
+                for t in range(taps_h)
+                for u in range(taps_w)
+            ]
+            if is_on:
+                place = corner[0] + taps_w * TAP / 2, corner[1] + taps_h * TAP / 2 + 4
+                shapes.append(Text(*place, f"out {group * per_out + o}", 11, palette.INK, "middle", bold=True))
+    return shapes, 52 + columns * wide, 14 + rows * high
+
+
 def _end(name, at, places):
     """The word beside a column of channels."""
     middle = (places[0] + places[-1]) / 2 + 4
@@ -92,8 +123,8 @@ def _node(x, y, number, colour):
     ]
 
 
-def _colour(group, groups):
+def _colour(group, groups, share=STRONG):
     if groups == 1:
-        return palette.FAINT
+        return palette.FAINT if share == STRONG else palette.INPUT
     hue = palette.HUES[group % 4]
-    return palette.Colour(palette.mix(hue, STRONG), palette.mix(hue, STRONG, palette.DARK_PAPER))
+    return palette.Colour(palette.mix(hue, share), palette.mix(hue, share, palette.DARK_PAPER))

@@ -10,7 +10,7 @@ from .window import CROPPED, EXTENSION, OUTPUT, Window
 
 LARGEST, CANVAS = 34, 372
 GAP, ARROW, HEADING = 44, 76, 92
-INPUTS, TAPS = 5, 6
+INPUTS, TAPS = 5, 7
 MOST_TERMS = 4
 # Above the maps: their headings, what is cut, and the numbers of the columns.
 HEAD = 48
@@ -49,7 +49,8 @@ class Layout:
     @property
     def small(self):
         """The side of a cell of the input and of the kernel."""
-        return min(self.cell, int((CANVAS - ARROW - GAP) / (self.inputs[1] + self.taps[1])))
+        room, columns, taps = CANVAS - ARROW - GAP, self.inputs[1], self.taps[1]
+        return next(c for c in range(self.cell, 0, -1) if max(columns * c, HEADING) + taps * c <= room)
 
     @property
     def kernel(self):
@@ -84,8 +85,8 @@ def maps(at: Layout):
     chosen = selected(at)
     return [
         *_headings(at, chosen),
-        *_input_map(at),
-        *_kernel_map(at),
+        *input_map(at),
+        *kernel_map(at),
         *_output_map(at),
         *_stamps(at),
         *(_partners(at, *chosen) if chosen else ()),
@@ -144,7 +145,8 @@ def _headings(at, chosen):
     return shapes
 
 
-def _input_map(at):
+def input_map(at):
+    """The inputs with the example's numbers, or the first of them."""
     rows, columns = at.inputs
     first_h, first_w = at.h.first_input, at.w.first_input
     shapes = []
@@ -157,7 +159,7 @@ def _input_map(at):
     return shapes + more(at.left, at.top, columns, rows, at.small, right, below)
 
 
-def _kernel_map(at):
+def kernel_map(at):
     """Taps coloured by the phase they feed; the gaps of a dilation stay empty."""
     (rows, columns), h, w = at.taps, at.h.axis, at.w.axis
     shapes = [Rect(at.kernel, at.top, columns * at.small, rows * at.small, palette.PAPER, palette.RULE, 1)]
@@ -171,10 +173,10 @@ def _kernel_map(at):
     return shapes + more(at.kernel, at.top, columns, rows, at.small, columns < w.k_eff, rows < h.k_eff)
 
 
-def numbered(x, y, cell, number, fill, stroke, note=None):
+def numbered(x, y, cell, number, fill, stroke, note=None, ink=palette.INK):
     """A square cell with a number in its middle."""
     size = min(14, cell * 0.46)
-    label = Text(x + cell / 2, y + cell / 2 + size * 0.36, str(number), size, palette.INK, "middle")
+    label = Text(x + cell / 2, y + cell / 2 + size * 0.36, str(number), size, ink, "middle")
     return [Rect(x, y, cell, cell, fill, stroke, 1, note=note), label]
 
 

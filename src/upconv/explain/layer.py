@@ -54,11 +54,12 @@ def heading(geometry):
 
 def describe(geometry):
     """The settings in PyTorch's spelling where it has one; height and width apart where they differ."""
-    h, w = (_describe_axis(axis) for axis in (geometry.h, geometry.w))
+    h, w = (describe_axis(axis) for axis in (geometry.h, geometry.w))
     return h if h == w else f"height {h}; width {w}"
 
 
-def _describe_axis(axis):
+def describe_axis(axis):
+    """The settings of one axis in PyTorch's spelling where it has one."""
     setting = setting_of(axis)
     if setting is not None:
         return setting.arguments()
