@@ -10,7 +10,9 @@ from . import __version__, demo
 from .arguments import Settings
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
+from .explain.animation import animation
 from .explain.layer import layer_scene
+from .explain.raster import gif, png
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
 from .explain.text import explanation
@@ -28,6 +30,11 @@ EXAMPLES = {
     "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
     "bench": ("upconv bench --quick --only sam,dcgan", "time real layers beside other engines"),
     "demo": ("upconv demo", "digits drawn by a small network"),
+}
+DRAWINGS = {
+    "svg": lambda geometry: svg(layer_scene(geometry)).encode(),
+    "png": lambda geometry: png(layer_scene(geometry)),
+    "gif": lambda geometry: gif(animation(geometry)),
 }
 INTERRUPTED = 130
 REFUSED = 2
@@ -77,7 +84,7 @@ def _run(parser, argv):
         return status or 0
     except BrokenPipeError:
         raise
-    except (ValueError, TypeError, NotImplementedError, OSError, argparse.ArgumentTypeError) as error:
+    except (ValueError, TypeError, NotImplementedError, ImportError, OSError, argparse.ArgumentTypeError) as error:
         print(f"upconv {options.command}: {_in_words(error)}", file=sys.stderr)
         return REFUSED
     except (MemoryError, OverflowError):
@@ -174,21 +181,26 @@ def _channels(options):
 def _add_explain(parser):
     add_layer(parser)
     parser.add_argument("--svg", metavar="FILE", help="draw the layer into FILE too; - writes only the drawing")
+    parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
+    parser.add_argument("--gif", metavar="FILE", help="the layer stamp by stamp, animated; needs Pillow")
 
 
 def _explain(options):
     geometry = layer_geometry(options)
-    if options.svg == "":
-        raise ValueError("--svg is empty; it must be a file, or - for the drawing alone")
+    wanted = [(kind, getattr(options, kind)) for kind in DRAWINGS if getattr(options, kind) is not None]
+    for kind, file in wanted:
+        if file == "":
+            raise ValueError(f"--{kind} is empty; it must be a file" + ", or - for the drawing alone" * (kind == "svg"))
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
         sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
         return
-    if options.svg:
-        write_atomically(Path(options.svg), svg(layer_scene(geometry)).encode())
+    drawn = [(file, DRAWINGS[kind](geometry)) for kind, file in wanted]
+    for file, data in drawn:
+        write_atomically(Path(file), data)
     sys.stdout.write(explanation(geometry))
-    if options.svg:
-        print(f"\ndrawing: {options.svg}")
+    for place, (file, _) in enumerate(drawn):
+        print("\n" * (place == 0) + f"drawing: {file}")
 
 
 def _add_solve(parser):

@@ -172,7 +172,7 @@ def _canvas(at, stage):
         phase = q % h.axis.s, r % w.axis.s, w.axis.s
         if (q, r) in stage.sums:
             shapes += result_cell(x, y, cell, cell, kind, 1, stage.sums[q, r], phase, f"({q}, {r})")
-            shapes += lettered(x, y, cell, palette.phase_letter(*phase))
+            shapes += lettered(x, y, cell, at.letter(q, r))
         elif kind == EXTENSION:
             shapes += result_cell(x, y, cell, cell, kind, 0, 0, phase, f"({q}, {r})")
         else:

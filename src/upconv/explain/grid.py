@@ -67,6 +67,11 @@ class Layout:
         """The y beneath the canvas."""
         return self.top + self.cell * len(self.h.positions)
 
+    def letter(self, q, r):
+        """The letter of a canvas position's phase; "" where there is but one phase."""
+        h, w = self.h.axis, self.w.axis
+        return palette.phase_letter(q % h.s, r % w.s, w.s) if h.s * w.s > 1 else ""
+
     def place(self, q, r):
         """The corner of canvas position (q, r)."""
         return self.canvas + (r - self.w.start) * self.cell, self.top + (q - self.h.start) * self.cell
@@ -169,7 +174,7 @@ def kernel_map(at):
             x, y = at.tap_place(t, u)
             colour = palette.phase_colour(*phase)
             shapes += numbered(x, y, at.small, tap_value(t, u), colour, palette.PAPER, f"tap ({t}, {u})")
-            shapes += lettered(x, y, at.small, palette.phase_letter(*phase))
+            shapes += lettered(x, y, at.small, at.letter(t * h.d, u * w.d))
     return shapes + more(at.kernel, at.top, columns, rows, at.small, columns < w.k_eff, rows < h.k_eff)
 
 
@@ -203,7 +208,7 @@ def _output_map(at):
             phase = q % h.axis.s, r % w.axis.s, w.axis.s
             shapes += result_cell(*at.place(q, r), cell, cell, kind, number, shown, phase, f"({o}, {m})")
             if number:
-                shapes += lettered(*at.place(q, r), cell, palette.phase_letter(*phase))
+                shapes += lettered(*at.place(q, r), cell, at.letter(q, r))
     return shapes + _numbers(at) + more(at.canvas, at.top, len(w.positions), len(h.positions), cell, *_cut_off(at))
 
 
