@@ -5,12 +5,12 @@
 >>> upconv.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1).shape
 (1, 1, 8, 8)
 
-`upconv.torch`, the front-end for PyTorch, is imported when it is first asked for.
+`upconv.torch`, the front-end for PyTorch, and `upconv.explain` are imported when they are first asked for.
 """
 
 from importlib import import_module
 
-from . import grad, reference
+from . import grad, init, reference
 from .errors import SettingError
 from .functional import conv2d, conv_transpose2d
 from .module import ConvTranspose2d
@@ -28,6 +28,7 @@ __all__ = [
     "conv_transpose2d",
     "get_num_threads",
     "grad",
+    "init",
     "plan",
     "prepare",
     "reference",
@@ -35,10 +36,11 @@ __all__ = [
 ]
 
 FRONT_ENDS = ("torch",)
+LAZY = ("explain", *FRONT_ENDS)
 
 
 def __getattr__(name):
-    if name not in FRONT_ENDS:
+    if name not in LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return import_module(f".{name}", __name__)
@@ -51,4 +53,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *FRONT_ENDS})
+    return sorted({*globals(), *LAZY})

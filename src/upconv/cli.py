@@ -1,9 +1,11 @@
-"""The command line: `upconv explain | solve | translate | plan | bench | demo`, one way to write a layer in all."""
+"""The command line, one way to write a layer in all: `upconv explain | solve | translate | plan | bench | demo` ..."""
 
 import argparse
 import os
 import re
 import sys
+from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 
 from . import __version__, demo
@@ -11,12 +13,14 @@ from .arguments import Settings
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .explain.animation import animation
+from .explain.checkerboard import artifacts, survey
 from .explain.layer import layer_scene
 from .explain.raster import gif, png
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
 from .explain.text import explanation
 from .explain.translation import translation
+from .explain.weights import arrays, kernels
 from .files import write_atomically
 from .geometry import Geometry, check_channels
 from .measuring import measure, table
@@ -28,6 +32,7 @@ EXAMPLES = {
     "solve": ("upconv solve --in-size 17 --out-size 32", "every setting that turns one size into another"),
     "translate": ("upconv translate --from keras -k 3 -s 2 --padding same --to torch", "a layer in another framework"),
     "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
+    "artifacts": ("upconv artifacts weights.npz -s 2", "checkerboards in trained weights, and what helps"),
     "bench": ("upconv bench --quick --only sam,dcgan", "time real layers beside other engines"),
     "demo": ("upconv demo", "digits drawn by a small network"),
 }
@@ -115,6 +120,7 @@ def build_parser():
         ("solve", _add_solve, _solve),
         ("translate", _add_translate, _translate),
         ("plan", _add_plan, _plan),
+        ("artifacts", _add_artifacts, _artifacts),
         ("bench", bench.add_arguments, bench.run),
         ("demo", demo.add_arguments, demo.run),
     ):
@@ -353,6 +359,46 @@ def _measured(made):
     if sys.stderr.isatty():
         print(f"\r{'':<30}\r", end="", file=sys.stderr, flush=True)
     return "\n".join([*describe(made), table(rows, made.algorithm, get_num_threads())])
+
+
+def _add_artifacts(parser):
+    parser.add_argument(
+        "file", metavar="FILE", help=".npz, .npy, .safetensors; .pt and .pth where PyTorch is installed"
+    )
+    parser.add_argument("--key", metavar="NAME", help="the weight to look at; * stands for anything")
+    parser.add_argument("-s", "--stride", type=_pair, default=(2, 2), metavar="S", help="of the layer; default: 2")
+    parser.add_argument("-d", "--dilation", type=_pair, default=(1, 1), metavar="D")
+    parser.add_argument("-g", "--groups", type=int, default=1, metavar="G")
+    parser.add_argument("--svg", metavar="FILE", help="draw the weight into FILE too")
+    parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
+
+
+def _artifacts(options):
+    found = kernels(arrays(options.file, _torch_arrays))
+    chosen = {name: array for name, array in found.items() if fnmatchcase(name, options.key or "*")}
+    if not chosen:
+        names = f"; it has {', '.join(found)}" if found else ", which has four axes and more than one tap"
+        raise ValueError(f"{options.file} holds no weight {options.key or 'of a 2-D layer'}{names}")
+    reports = [
+        artifacts(array, options.stride, groups=options.groups, dilation=options.dilation, name=name)
+        for name, array in chosen.items()
+    ]
+    if len(reports) > 1:
+        if options.svg or options.png:
+            raise ValueError(
+                f"one weight can be drawn, and there are {len(reports)}; --key picks one of {', '.join(chosen)}"
+            )
+        print("\n".join(survey(reports)))
+        return
+    for file, draw in ((options.svg, lambda scene: svg(scene).encode()), (options.png, png)):
+        if file:
+            write_atomically(Path(file), draw(reports[0].scene()))
+    print(reports[0])
+
+
+def _torch_arrays(path):
+    """The arrays of a file of PyTorch's, by PyTorch."""
+    return import_module(".torch.weights", __package__).arrays(path)
 
 
 def _pair(written):
