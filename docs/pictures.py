@@ -6,6 +6,8 @@ It needs Pillow for the animations (`pip install -e '.[pictures]'`). `--only NAM
 import argparse
 from pathlib import Path
 
+from upconv import ConvTranspose2d
+from upconv.explain import artifacts
 from upconv.explain.animation import animation, groups
 from upconv.explain.layer import layer_scene
 from upconv.explain.raster import gif
@@ -27,7 +29,16 @@ def layer(n, channels=(1, 1), number=1, **setting):
     return Geometry(1, *channels, number, axis, axis)
 
 
-DRAWINGS = {"explain.svg": lambda: layer_scene(layer(4, k=3, s=2, p=1, op=1))}
+def untrained():
+    """What `artifacts` says of a layer's first weights."""
+    weight = ConvTranspose2d(8, 3, 3, stride=2, rng=0).weight
+    return artifacts(weight, 2, name="up").scene()
+
+
+DRAWINGS = {
+    "explain.svg": lambda: layer_scene(layer(4, k=3, s=2, p=1, op=1)),
+    "artifacts.svg": untrained,
+}
 ANIMATIONS = {
     "stride-1.gif": lambda: animation(layer(3, k=3), "stride=1: stamps one apart"),
     "stride-2.gif": lambda: animation(layer(3, k=3, s=2), "stride=2: stamps two apart, and where they meet, they add"),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
 from upconv import __version__, cli
@@ -252,6 +253,7 @@ def test_refusals_are_one_line_and_status_2(capsys, line, words):
 
 def test_help_shows_examples_that_run(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    np.savez("weights.npz", weight=np.ones((1, 1, 3, 3)))
     assert output(capsys, "") == output(capsys, "--help")
     for name, (example, _) in cli.EXAMPLES.items():
         assert example in output(capsys, "--help")

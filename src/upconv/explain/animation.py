@@ -59,7 +59,7 @@ def animation(geometry, title=None) -> list[tuple[Scene, int]]:
     >>> axis = Axis(3, 3, s=2, crop_lo=1, crop_hi=0)
     >>> frames = animation(Geometry(1, 1, 1, 1, axis, axis))
     >>> len(frames), frames[0][0].title
-    (13, 'Transposed convolution, 3 × 3 to 6 × 6: kernel_size=3, stride=2, padding=1, output_padding=1')
+    (12, 'Transposed convolution, 3 × 3 to 6 × 6: kernel_size=3, stride=2, padding=1, output_padding=1')
     """
     at = Layout(window(geometry.h), window(geometry.w), MARGIN, TOP + HEAD + 18, WIDTH)
     if not has_values(at):

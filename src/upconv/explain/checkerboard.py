@@ -15,7 +15,9 @@ from ..arguments import integer, pair, positive
 from ..errors import SettingError
 from ..geometry import Axis, check_channels
 from . import palette
+from .checkerboard_scene import scene
 from .overlap import even_alternatives
+from .svg import svg
 from .table import aligned
 
 # Deviations of the gains below the first are hardly seen in a picture, above the second at once.
@@ -145,13 +147,9 @@ class Artifacts:
 
     def scene(self):
         """The picture, as data for any renderer (`upconv.explain.svg.svg` and `.raster.png` take it)."""
-        from .checkerboard_scene import scene
-
         return scene(self)
 
     def _repr_svg_(self):
-        from .svg import svg
-
         return svg(self.scene())
 
     def __repr__(self):

@@ -53,7 +53,7 @@ def _maps(found, y):
     for place, channel in enumerate(chosen):
         x = MARGIN + place * (MAP + GAP)
         shapes += _map(found, channel, x, y + 26)
-        words = f"channel {channel}: {found.channels[channel]:.3f}"
+        words = f"channel {channel}: score {found.channels[channel]:.3f}"
         shapes.append(Text(x, y + 26 + MAP + 18, words, SMALL, palette.MUTED))
     more = len(found.gains) - len(chosen)
     if more:
@@ -81,12 +81,13 @@ def _map(found, channel, x, y):
             grey = light[row % s_h, column % s_w]
             shapes.append(Rect(x + column * wide, y + row * high, wide, high, _grey(grey)))
     if max(s_h, s_w) <= LARGEST_NUMBERED:
-        size = min(10, wide * 0.4)
         for a, b in np.ndindex(s_h, s_w):
+            content = f"{gains[a, b]:.2g}"
+            size = min(10, wide * 0.4, (wide - 3) / (0.62 * len(content)))
             # Dark figures on light cells, and light ones on dark.
             ink = _grey(DARKEST if light[a, b] > 128 else LIGHTEST)
             place = x + (b + 0.5) * wide, y + (a + 0.5) * high + size * 0.36
-            shapes.append(Text(*place, f"{gains[a, b]:.2g}", size, ink, "middle"))
+            shapes.append(Text(*place, content, size, ink, "middle"))
     return [*shapes, Rect(x, y, MAP, MAP, None, palette.MUTED, 1)]
 
 
