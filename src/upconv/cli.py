@@ -14,10 +14,11 @@ from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .explain.animation import animation
 from .explain.checkerboard import artifacts, survey
-from .explain.layer import layer_scene
+from .explain.layer import layer_scene, maps_scene
 from .explain.raster import gif, png
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
+from .explain.terminal import terminal
 from .explain.text import explanation
 from .explain.translation import translation
 from .explain.weights import arrays, kernels
@@ -188,6 +189,7 @@ def _add_explain(parser):
     add_layer(parser)
     parser.add_argument("--svg", metavar="FILE", help="draw the layer into FILE too; - writes only the drawing")
     parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
+    parser.add_argument("--draw", action="store_true", help="draw the layer in the terminal too, before the words")
     parser.add_argument("--gif", metavar="FILE", help="the layer stamp by stamp, animated; needs Pillow")
 
 
@@ -204,6 +206,9 @@ def _explain(options):
     drawn = [(file, DRAWINGS[kind](geometry)) for kind, file in wanted]
     for file, data in drawn:
         write_atomically(Path(file), data)
+    if options.draw:
+        is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        print(terminal(maps_scene(geometry), is_coloured), end="\n\n")
     sys.stdout.write(explanation(geometry))
     for place, (file, _) in enumerate(drawn):
         print("\n" * (place == 0) + f"drawing: {file}")

@@ -46,6 +46,17 @@ def layer_scene(geometry: Geometry) -> Scene:
     return Scene(WIDTH, height, title, _description(geometry), (paper, *shapes), themed=True)
 
 
+def maps_scene(geometry: Geometry) -> Scene:
+    """The beginning of the drawing alone, input, kernel and output with their key: what a terminal has room for."""
+    title, used = _title(geometry, MARGIN + 18)
+    top = MARGIN + 18 + used + SECTION_GAP / 2
+    at, drawn, bottom = _drawn_maps(geometry, top)
+    shapes = [*title, *drawn]
+    reach = (shape.x + shape.width for shape in shapes if isinstance(shape, Text) and shape.anchor == "start")
+    width = max(at.canvas + (len(at.w.positions) + 1) * at.cell, *reach)
+    return Scene(width, bottom, heading(geometry), _description(geometry), tuple(shapes), themed=True)
+
+
 def heading(geometry):
     """What goes in and what comes out."""
     h, w = geometry.h, geometry.w
@@ -75,14 +86,20 @@ def _title(geometry, y):
 
 
 def _maps(geometry, y):
-    """The three maps, the key in the room under input and kernel, and what the drawing shows as its caption."""
+    """The three maps, the key, and what the drawing shows as its caption."""
+    at, shapes, bottom = _drawn_maps(geometry, y)
+    lines, height = paragraph(_maps_caption(geometry, at), MARGIN, bottom + 20, INNER, SMALL, palette.MUTED)
+    return shapes + lines, bottom + 20 + height - 14 - y
+
+
+def _drawn_maps(geometry, y):
+    """(layout, shapes, bottom) of the three maps, with the key in the room under input and kernel."""
     at = Layout(window(geometry.h), window(geometry.w), MARGIN, y + HEAD + 22, INNER)
     labels, below = cut_labels(at)
     keys, key_height = legend(geometry, MARGIN, at.below_input + 8, KEY_WIDTH)
     bottom = max(at.below_canvas + below, at.below_input + 8 + key_height)
     shapes = [Text(MARGIN, y, FIRST_LINE, HEADING, palette.INK, bold=True), *maps(at), *labels, *keys]
-    lines, height = paragraph(_maps_caption(geometry, at), MARGIN, bottom + 20, INNER, SMALL, palette.MUTED)
-    return shapes + lines, bottom + 20 + height - 14 - y
+    return at, shapes, bottom
 
 
 def _maps_caption(geometry, at):
