@@ -13,8 +13,9 @@ FLAT = 3.0
 # Small figures stand beside a cell's own, and must not be read together with it.
 SMALLEST = 9.5
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-# On the terminal's own ground its own ink is the readable one.
-PLAIN = (palette.INK, palette.MUTED, palette.FAINT, palette.RULE)
+# On the terminal's own ground its own ink is the readable one, and colours must do on light and dark alike.
+PLAIN = {palette.INK: None, palette.MUTED: None, palette.FAINT: None, palette.RULE: None}
+PLAIN |= {palette.ACTION: "#2f86de", palette.SECOND_STAMP: "#d9534a"}
 
 
 def terminal(scene: Scene, colour=True, dark=False) -> str:
@@ -66,7 +67,7 @@ class Screen:
         parts, before = [], (None, None)
         for column in range(last + 1):
             ink, ground = inks[column], grounds[column]
-            style = (None if ground is None and ink in PLAIN else ink), ground
+            style = (PLAIN.get(ink, ink) if ground is None else ink), ground
             if style != before:
                 parts.append(RESET + _escape(38, style[0], dark) + _escape(48, style[1], dark))
                 before = style
@@ -89,7 +90,8 @@ def _draw(shape, screen):
 @_draw.register
 def _rect(shape: Rect, screen):
     left, right = (round(x / COLUMN) for x in (shape.x, shape.x + shape.width))
-    top, bottom = (round(y / ROW) for y in (shape.y, shape.y + shape.height))
+    top = round(shape.y / ROW)
+    bottom = top + round(shape.height / ROW)
     if shape.fill is None and shape.hatch is None:
         for (row, column), corner in zip(
             ((top, left), (top, right - 1), (bottom - 1, left), (bottom - 1, right - 1)), CORNERS, strict=True
