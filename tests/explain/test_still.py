@@ -8,10 +8,12 @@ from explain.layers import AXES, hits, square, torch_axis
 
 from upconv import conv_transpose2d
 from upconv.explain import palette
+from upconv.explain.channels import bundles
 from upconv.explain.cuts import cut_words, kept, kept_words
 from upconv.explain.grid import Layout, selected
 from upconv.explain.layer import INNER, MARGIN, layer_scene
-from upconv.explain.scene import Rect, Text
+from upconv.explain.legend import legend
+from upconv.explain.scene import Line, Rect, Text
 from upconv.explain.svg import svg
 from upconv.explain.values import input_value, output_value, products, sum_in_words, tap_value
 from upconv.explain.window import window
@@ -179,3 +181,29 @@ def test_pictures_in_one_page_do_not_share_names():
 def test_a_sum_of_nothing_is_the_bias():
     axis = torch_axis(4, 2, 3)
     assert sum_in_words(axis, axis, 2, 2) == "y[2, 2] = bias = 0"
+
+
+def test_wires_connect_exactly_the_channels_of_a_group():
+    wires, _ = bundles(GROUPED, 0, 0)
+    lines = [shape for shape in wires if isinstance(shape, Line)]
+    connected = GROUPED.c_in * GROUPED.c_out // GROUPED.groups
+    assert len({(line.y1, line.y2) for line in lines}) == len(lines) == connected
+    # Wires of the first group end above those of the second.
+    first, second = lines[: connected // 2], lines[connected // 2 :]
+    assert max(line.y2 for line in first) < min(line.y2 for line in second)
+    faint = [
+        shape for shape in bundles(GROUPED, 0, 0, 1)[0] if isinstance(shape, Line) and shape.colour == palette.RULE
+    ]
+    assert len(faint) == connected // 2
+
+
+@pytest.mark.parametrize(("s_h", "s_w"), [(2, 2), (1, 3), (2, 3)])
+def test_the_keys_letters_and_colours_are_those_of_the_cells(s_h, s_w):
+    geometry = Geometry(1, 1, 1, 1, Axis(4, 3, s_h), Axis(4, 3, s_w))
+    shapes, _ = legend(geometry, 0, 0, 320)
+    rects = [shape for shape in shapes if isinstance(shape, Rect)]
+    letters = [shape.content for shape in shapes if isinstance(shape, Text) and shape.italic]
+    phases = [(a, b) for a in range(s_h) for b in range(s_w)][: len(rects)]
+    assert [rect.fill for rect in rects] == [palette.phase_colour(a, b, s_w) for a, b in phases]
+    assert letters[: len(phases)] == [palette.phase_letter(a, b, s_w) for a, b in phases]
+    assert letters[:2] == ["a", "b"]
