@@ -270,7 +270,7 @@ def survey(reports) -> list[str]:
     """Several reports as a table, the strongest pattern first; which of them belong to such a layer, no file says.
 
     >>> survey([artifacts([[[[1, 2, 3, 1]]]], (1, 2), name="up"), artifacts([[[[1, 1]]]], (1, 2), name="even")])[1]
-    '  up    (1, 1, 1, 4)  0.0200   14.3%'
+    '  up      (1, 1, 1, 4)  0.0200      14.3%'
     """
     ranked = sorted(reports, key=lambda report: (-report.score, report.name))
     rows = [("weight", "shape", "score", "deviation")]
