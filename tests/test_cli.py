@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 
 from upconv import __version__, cli
@@ -84,6 +85,31 @@ def test_svg_goes_to_a_file_or_alone_to_the_output(capsys, tmp_path):
     assert alone.isascii()
     printed = ElementTree.fromstring(alone)
     assert [e.text for e in drawn.iter()] == [e.text for e in printed.iter()]
+
+
+def test_png_and_gif_are_drawn_beside_the_text(capsys, tmp_path):
+    pytest.importorskip("PIL.Image")
+    files = {kind: tmp_path / f"layer.{kind}" for kind in ("svg", "png", "gif")}
+    out = output(capsys, "explain 3 -k 3 -s 2 " + " ".join(f"--{kind} {file}" for kind, file in files.items()))
+    assert sorted(os.listdir(tmp_path)) == ["layer.gif", "layer.png", "layer.svg"]
+    assert files["png"].read_bytes()[:4] == b"\x89PNG"
+    assert files["gif"].read_bytes()[:6] == b"GIF89a"
+    assert [str(file) in out for file in files.values()] == [True] * 3
+
+
+@pytest.mark.parametrize("kind", ["png", "gif"])
+def test_pictures_without_pillow_say_what_to_install(capsys, tmp_path, monkeypatch, kind):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    status, out, err = run(capsys, f"explain 3 -k 3 --{kind} {tmp_path / 'x'}")
+    assert (status, out) == (2, "")
+    assert "pip install 'upconv[pictures]'" in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_kernel_that_nobody_can_follow_is_not_animated(capsys, tmp_path):
+    status, out, err = run(capsys, f"explain 50 -k 50 -p 40 --gif {tmp_path / 'x.gif'}")
+    assert (status, out) == (2, "")
+    assert "400 products" in err
 
 
 def test_solve_lists_what_the_solver_finds(capsys):
@@ -228,6 +254,7 @@ def test_refusals_are_one_line_and_status_2(capsys, line, words):
 
 def test_help_shows_examples_that_run(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    np.savez("weights.npz", weight=np.ones((1, 1, 3, 3)))
     assert output(capsys, "") == output(capsys, "--help")
     for name, (example, _) in cli.EXAMPLES.items():
         assert example in output(capsys, "--help")

@@ -5,13 +5,13 @@
 >>> upconv.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1).shape
 (1, 1, 8, 8)
 
-`upconv.torch`, the front-end for PyTorch, is imported when it is first asked for.
+`upconv.torch`, the front-end for PyTorch, and `upconv.explain` are imported when they are first asked for.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import grad, reference
+from . import grad, init, reference
 from .errors import SettingError
 from .functional import conv2d, conv_transpose2d
 from .module import ConvTranspose2d
@@ -32,6 +32,7 @@ __all__ = [
     "conv_transpose2d",
     "get_num_threads",
     "grad",
+    "init",
     "plan",
     "prepare",
     "reference",
@@ -39,10 +40,11 @@ __all__ = [
 ]
 
 FRONT_ENDS = ("torch",)
+LAZY = ("explain", *FRONT_ENDS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in FRONT_ENDS:
+    if name not in LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return import_module(f".{name}", __name__)
@@ -55,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *FRONT_ENDS})
+    return sorted({*globals(), *LAZY})

@@ -1,20 +1,27 @@
-"""The command line: `upconv explain | solve | translate | plan | bench | demo`, one way to write a layer in all."""
+"""The command line, one way to write a layer in all: `upconv explain | solve | translate | plan | bench | demo` ..."""
 
 import argparse
 import os
 import re
 import sys
+from fnmatch import fnmatchcase
+from importlib import import_module
 from pathlib import Path
 
 from . import __version__, demo
 from .arguments import Settings
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
-from .explain.layer import layer_scene
+from .explain.animation import animation
+from .explain.checkerboard import artifacts, survey
+from .explain.layer import layer_scene, maps_scene
+from .explain.raster import gif, png
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
+from .explain.terminal import terminal
 from .explain.text import explanation
 from .explain.translation import translation
+from .explain.weights import arrays, kernels
 from .files import write_atomically
 from .geometry import Geometry, check_channels
 from .measuring import measure, table
@@ -26,8 +33,14 @@ EXAMPLES = {
     "solve": ("upconv solve --in-size 17 --out-size 32", "every setting that turns one size into another"),
     "translate": ("upconv translate --from keras -k 3 -s 2 --padding same --to torch", "a layer in another framework"),
     "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
+    "artifacts": ("upconv artifacts weights.npz -s 2", "checkerboards in trained weights, and what helps"),
     "bench": ("upconv bench --quick --only sam,dcgan", "time real layers beside other engines"),
     "demo": ("upconv demo", "digits drawn by a small network"),
+}
+DRAWINGS = {
+    "svg": lambda geometry: svg(layer_scene(geometry)).encode(),
+    "png": lambda geometry: png(layer_scene(geometry)),
+    "gif": lambda geometry: gif(animation(geometry)),
 }
 INTERRUPTED = 130
 REFUSED = 2
@@ -77,7 +90,7 @@ def _run(parser, argv):
         return status or 0
     except BrokenPipeError:
         raise
-    except (ValueError, TypeError, NotImplementedError, OSError, argparse.ArgumentTypeError) as error:
+    except (ValueError, TypeError, NotImplementedError, ImportError, OSError, argparse.ArgumentTypeError) as error:
         print(f"upconv {options.command}: {_in_words(error)}", file=sys.stderr)
         return REFUSED
     except (MemoryError, OverflowError):
@@ -108,6 +121,7 @@ def build_parser():
         ("solve", _add_solve, _solve),
         ("translate", _add_translate, _translate),
         ("plan", _add_plan, _plan),
+        ("artifacts", _add_artifacts, _artifacts),
         ("bench", bench.add_arguments, bench.run),
         ("demo", demo.add_arguments, demo.run),
     ):
@@ -174,21 +188,30 @@ def _channels(options):
 def _add_explain(parser):
     add_layer(parser)
     parser.add_argument("--svg", metavar="FILE", help="draw the layer into FILE too; - writes only the drawing")
+    parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
+    parser.add_argument("--draw", action="store_true", help="draw the layer in the terminal too, before the words")
+    parser.add_argument("--gif", metavar="FILE", help="the layer stamp by stamp, animated; needs Pillow")
 
 
 def _explain(options):
     geometry = layer_geometry(options)
-    if options.svg == "":
-        raise ValueError("--svg is empty; it must be a file, or - for the drawing alone")
+    wanted = [(kind, getattr(options, kind)) for kind in DRAWINGS if getattr(options, kind) is not None]
+    for kind, file in wanted:
+        if file == "":
+            raise ValueError(f"--{kind} is empty; it must be a file" + ", or - for the drawing alone" * (kind == "svg"))
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
         sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
         return
-    if options.svg:
-        write_atomically(Path(options.svg), svg(layer_scene(geometry)).encode())
+    drawn = [(file, DRAWINGS[kind](geometry)) for kind, file in wanted]
+    for file, data in drawn:
+        write_atomically(Path(file), data)
+    if options.draw:
+        is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        print(terminal(maps_scene(geometry), is_coloured), end="\n\n")
     sys.stdout.write(explanation(geometry))
-    if options.svg:
-        print(f"\ndrawing: {options.svg}")
+    for place, (file, _) in enumerate(drawn):
+        print("\n" * (place == 0) + f"drawing: {file}")
 
 
 def _add_solve(parser):
@@ -341,6 +364,46 @@ def _measured(made):
     if sys.stderr.isatty():
         print(f"\r{'':<30}\r", end="", file=sys.stderr, flush=True)
     return "\n".join([*describe(made), table(rows, made.algorithm, get_num_threads())])
+
+
+def _add_artifacts(parser):
+    parser.add_argument(
+        "file", metavar="FILE", help=".npz, .npy, .safetensors; .pt and .pth where PyTorch is installed"
+    )
+    parser.add_argument("--key", metavar="NAME", help="the weight to look at; * stands for anything")
+    parser.add_argument("-s", "--stride", type=_pair, default=(2, 2), metavar="S", help="of the layer; default: 2")
+    parser.add_argument("-d", "--dilation", type=_pair, default=(1, 1), metavar="D")
+    parser.add_argument("-g", "--groups", type=int, default=1, metavar="G")
+    parser.add_argument("--svg", metavar="FILE", help="draw the weight into FILE too")
+    parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
+
+
+def _artifacts(options):
+    found = kernels(arrays(options.file, _torch_arrays))
+    chosen = {name: array for name, array in found.items() if fnmatchcase(name, options.key or "*")}
+    if not chosen:
+        names = f"; it has {', '.join(found)}" if found else ", which has four axes and more than one tap"
+        raise ValueError(f"{options.file} holds no weight {options.key or 'of a 2-D layer'}{names}")
+    reports = [
+        artifacts(array, options.stride, groups=options.groups, dilation=options.dilation, name=name)
+        for name, array in chosen.items()
+    ]
+    if len(reports) > 1:
+        if options.svg or options.png:
+            raise ValueError(
+                f"one weight can be drawn, and there are {len(reports)}; --key picks one of {', '.join(chosen)}"
+            )
+        print("\n".join(survey(reports)))
+        return
+    for file, draw in ((options.svg, lambda scene: svg(scene).encode()), (options.png, png)):
+        if file:
+            write_atomically(Path(file), draw(reports[0].scene()))
+    print(reports[0])
+
+
+def _torch_arrays(path):
+    """The arrays of a file of PyTorch's, by PyTorch."""
+    return import_module(".torch.weights", __package__).arrays(path)
 
 
 def _pair(written):

@@ -63,7 +63,7 @@ class ProgramCache:
                 self.nbytes -= dropped.nbytes
         return made
 
-    def clear(self):
+    def cache_clear(self):
         """Forget all."""
         with self._lock:
             self._kept.clear()

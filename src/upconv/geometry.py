@@ -190,6 +190,16 @@ class Geometry:
             raise SettingError(f"the batch size is {self.n}; it must be at least 0")
         check_channels(self.c_in, self.c_out, self.groups)
 
+    def _repr_svg_(self):
+        from .explain.notebook import svg_of
+
+        return svg_of(self)
+
+    def _repr_html_(self, text=None):
+        from .explain.notebook import html_of
+
+        return html_of(self, text)
+
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         return self.n, self.c_in, self.h.n, self.w.n

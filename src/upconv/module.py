@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .typing import Padding, PaddingMode, Pair, Shape, StateDict, Value
 
+# Sizes of input that a notebook's picture may have: the first that leaves an output.
+PICTURED = (4, 8, 16, 32, 64)
+
 
 class IncompatibleKeys(NamedTuple):
     """What `load_state_dict` did not find in the dictionary, and what it did not know there."""
@@ -223,6 +226,25 @@ class ConvTranspose2d:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+    def _repr_svg_(self):
+        geometry = self._pictured()
+        return geometry and geometry._repr_svg_()
+
+    def _repr_html_(self):
+        geometry = self._pictured()
+        return geometry and geometry._repr_html_(repr(self))
+
+    def _pictured(self):
+        """The layer on a small square input, for a notebook; None where a border is folded, which no picture shows."""
+        if self.padding_mode != MODES[0]:
+            return None
+        for n in PICTURED:
+            try:
+                return self._settings.geometry((1, self.in_channels, n, n), self._weight.shape)
+            except SettingError:
+                continue
+        return None
 
     @property
     def stride(self) -> tuple[int, int]:

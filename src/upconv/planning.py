@@ -205,6 +205,12 @@ class Plan:
         if inner.activation.name != "none" and not algorithm.fuses(inner):
             rewrites.activate(inner.activation, out)
 
+    def _repr_svg_(self):
+        return self.problem.geometry._repr_svg_()
+
+    def _repr_html_(self):
+        return self.problem.geometry._repr_html_(repr(self))
+
     def __repr__(self):
         lines = [*describe(self), "  candidate          predicted on one thread"]
         return "\n".join(lines + [_line(candidate, self.algorithm) for candidate in self.candidates])

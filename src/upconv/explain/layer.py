@@ -1,38 +1,25 @@
 """The picture of a layer: maps in two dimensions, each axis as stamps and as zeros, the sizes, key and verdict."""
 
-from itertools import islice, product
-
 from ..geometry import Geometry
 from ..inverse import setting_of
 from . import palette
-from .grid import maps
-from .overlap import (
-    EVEN,
-    HOLES,
-    UNEVEN,
-    beyond_note,
-    border_note,
-    even_alternatives,
-    is_settled,
-    live_phases,
-    live_residues,
-    phases_with_outputs,
-    taps_of,
-    verdict,
-    worst,
-)
-from .scene import Rect, Scene, Text
+from .channels import channels
+from .cuts import cut_labels
+from .grid import CANVAS, HEAD, Layout, has_values, maps, selected
+from .legend import legend
+from .overlap import EVEN, HOLES, UNEVEN, beyond_note, border_note, even_alternatives, verdict, worst
+from .scene import Rect, Scene, Text, paragraph
 from .sizes import documented, written
-from .strip import paragraph, stamps, zeros
-from .window import CROPPED, EXTENSION, extent, window
+from .strip import LABELS, ROOM, stamps, zeros
+from .window import extent, window
 
 WIDTH = 940
 MARGIN = 36
 INNER = WIDTH - 2 * MARGIN
 SMALL, BODY, HEADING, TITLE = 12, 13.5, 16, 23
 SECTION_GAP = 34
-KEY_LIMIT = 8
-SHORT = " This input is too short for every phase to show an output with all of these taps."
+KEY_WIDTH = CANVAS - 52
+FIRST_LINE = "Each input stamps the kernel; stamps add"
 VERDICTS = {
     EVEN: "Verdict: even overlap",
     UNEVEN: "Verdict: uneven overlap, expect a checkerboard unless training evens it out",
@@ -50,13 +37,24 @@ def layer_scene(geometry: Geometry) -> Scene:
     """
     title = f"{heading(geometry)}: {describe(geometry)}"
     y, shapes = MARGIN + 18, []
-    for section in (_title, _maps, _axes, _key, _verdict):
+    for section in (_title, _maps, _axes, _channels, _verdict):
         drawn, height = section(geometry, y)
         shapes += drawn
         y += height + SECTION_GAP
     height = y - SECTION_GAP + MARGIN - 8
     paper = Rect(0, 0, WIDTH, height, palette.PAPER)
-    return Scene(WIDTH, height, title, _description(geometry), (paper, *shapes))
+    return Scene(WIDTH, height, title, _description(geometry), (paper, *shapes), themed=True)
+
+
+def maps_scene(geometry: Geometry) -> Scene:
+    """The beginning of the drawing alone, input, kernel and output with their key: what a terminal has room for."""
+    title, used = _title(geometry, MARGIN + 18)
+    top = MARGIN + 18 + used + SECTION_GAP / 2
+    at, drawn, bottom = _drawn_maps(geometry, top)
+    shapes = [*title, *drawn]
+    reach = (shape.x + shape.width for shape in shapes if isinstance(shape, Text) and shape.anchor == "start")
+    width = max(at.canvas + (len(at.w.positions) + 1) * at.cell, *reach)
+    return Scene(width, bottom, heading(geometry), _description(geometry), tuple(shapes), themed=True)
 
 
 def heading(geometry):
@@ -67,11 +65,12 @@ def heading(geometry):
 
 def describe(geometry):
     """The settings in PyTorch's spelling where it has one; height and width apart where they differ."""
-    h, w = (_describe_axis(axis) for axis in (geometry.h, geometry.w))
+    h, w = (describe_axis(axis) for axis in (geometry.h, geometry.w))
     return h if h == w else f"height {h}; width {w}"
 
 
-def _describe_axis(axis):
+def describe_axis(axis):
+    """The settings of one axis in PyTorch's spelling where it has one."""
     setting = setting_of(axis)
     if setting is not None:
         return setting.arguments()
@@ -87,51 +86,77 @@ def _title(geometry, y):
 
 
 def _maps(geometry, y):
-    h, w = window(geometry.h), window(geometry.w)
-    caption = (
-        "Every input value is multiplied by the whole kernel and written on the canvas, s steps after its neighbour; "
-        "where stamps overlap, they add up. The figure in a cell counts the products that it receives. Outlined: "
-    )
+    """The three maps, the key, and what the drawing shows as its caption."""
+    at, shapes, bottom = _drawn_maps(geometry, y)
+    lines, height = paragraph(_maps_caption(geometry, at), MARGIN, bottom + 20, INNER, SMALL, palette.MUTED)
+    return shapes + lines, bottom + 20 + height - 14 - y
+
+
+def _drawn_maps(geometry, y):
+    """(layout, shapes, bottom) of the three maps, with the key in the room under input and kernel."""
+    at = Layout(window(geometry.h), window(geometry.w), MARGIN, y + HEAD + 22, INNER)
+    labels, below = cut_labels(at)
+    keys, key_height = legend(geometry, MARGIN, at.below_input + 8, KEY_WIDTH)
+    bottom = max(at.below_canvas + below, at.below_input + 8 + key_height)
+    shapes = [Text(MARGIN, y, FIRST_LINE, HEADING, palette.INK, bold=True), *maps(at), *labels, *keys]
+    return at, shapes, bottom
+
+
+def _maps_caption(geometry, at):
     several = max(geometry.h.n, geometry.w.n) > 1
-    caption += "two inputs and where they write." if several else "where the one input writes."
-    if not (h.whole and w.whole):
+    caption = (
+        "Outlined: two inputs and where they write." if several else "Outlined: the one input and where it writes."
+    )
+    if has_values(at):
+        caption = f"An example's numbers, bias 0. {caption}"
+        if selected(at):
+            caption += " Blue: one output, and by number the inputs and taps that it adds up."
+    else:
+        caption += " The figure in a cell counts the products that it receives."
+    if not (at.h.whole and at.w.whole):
         of = f"{geometry.h.out} × {geometry.w.out}"
-        caption += f" Shown: the first {len(h.outputs)} × {len(w.outputs)} of {of} outputs."
-    shapes, height = _section("What it does", caption, y)
-    drawn, used = maps(h, w, MARGIN, y + height, INNER)
-    return shapes + drawn, height + used
+        caption += f" Shown: the first {len(at.h.outputs)} × {len(at.w.outputs)} of {of} outputs."
+    return caption
 
 
 def _axes(geometry, y):
+    """The width first, since its positions stand under the canvas's columns."""
     h, w = geometry.h, geometry.w
+    at = Layout(window(h), window(w), MARGIN, 0, INNER)
+    first, height = _axis("The columns: a row of the canvas, taken apart", w, lambda r: (0, r, w.s), at, y)
     if h == w:
-        return _axis("One axis (height and width are alike)", h, palette.phase_colour, y)
-    first, height = _axis("The height", h, palette.phase_colour, y)
-    second, more = _axis("The width", w, lambda r: palette.phase_colour(0, r, w.s), y + height + SECTION_GAP)
+        return first, height
+    second, more = _axis(
+        "The rows: a column of the canvas, taken apart", h, lambda r: (r, 0, 1), at, y + height + SECTION_GAP
+    )
     return first + second, height + SECTION_GAP + more
 
 
-def _axis(title, axis, colours, y):
+def _axis(title, axis, phase, at, y):
     """One axis in both readings, each with its sum."""
     shown, start = window(axis), y
-    shapes, height = _section(title, _stamp_caption(axis, shown), y)
-    y += height
-    drawn, height = stamps(shown, colours, MARGIN, y)
+    cell = min(at.cell, Layout(shown, shown, MARGIN, 0, INNER).cell)
+    shapes, height = _section(title, None, y)
+    y += height - 14
+    words = at.canvas - LABELS
+    drawn, height = stamps(shown, phase, words, y, at.canvas, cell)
     shapes += drawn
-    y += height + 16
+    lines, used = paragraph(_stamp_caption(axis, shown), MARGIN, y + 16, words - MARGIN - 20, SMALL, palette.MUTED)
+    shapes += lines
+    y += max(height, used) + 18
     lines, height = _formulas(written(axis), y)
     shapes += lines
     y += height + 14
+    drawn, height = zeros(shown, phase, words, y, at.canvas, cell, int(ROOM / cell))
+    shapes += drawn
+    y += height + 20
     caption = (
         "The documentation says the same the other way round: put zeros between and around the inputs, then run an "
         "ordinary convolution with the kernel turned round. Hence its “padding” removes, and never adds."
     )
-    lines, height = paragraph(caption, MARGIN, y, INNER, BODY)
+    lines, height = paragraph(caption, MARGIN, y, INNER, SMALL, palette.MUTED)
     shapes += lines
     y += height
-    drawn, height = zeros(shown, colours, MARGIN, y)
-    shapes += drawn
-    y += height + 16
     lines, height = _formulas(documented(axis), y)
     return shapes + lines, y + height - start
 
@@ -155,56 +180,10 @@ def _formulas(lines, y):
     return shapes, height + 10
 
 
-def _key(geometry, y):
-    """Which taps feed which phase, and what the other cells mean."""
-    shapes, height = _section("Phases", _phase_caption(geometry), y)
-    entries = [*_phase_entries(geometry), *_special_entries(geometry)]
-    column = INNER / 2
-    for place, (rect, label) in enumerate(entries):
-        x, top = MARGIN + place % 2 * column, y + height + place // 2 * 26
-        shapes.append(Rect(x, top, 24, 18, *rect, radius=2))
-        shapes.append(Text(x + 34, top + 14, label, SMALL + 0.5, palette.INK))
-    return shapes, height + (len(entries) + 1) // 2 * 26 - 8
-
-
-def _phase_caption(geometry):
-    h, w = geometry.h, geometry.w
-    short = not (is_settled(h) and is_settled(w))
-    if h.s * w.s == 1:
-        words = "With a stride of 1 there is one phase: an ordinary convolution with the whole kernel, turned round."
-        return words + SHORT * short
-    return (
-        f"The canvas position modulo the stride decides which taps can land there: {h.s} × {w.s} = {h.s * w.s} phases, "
-        "each an ordinary convolution with its own small part of the kernel."
-    ) + SHORT * short
-
-
-def _phase_entries(geometry):
-    h, w = geometry.h, geometry.w
-    every, live = (f(h) * f(w) for f in (phases_with_outputs, live_phases))
-    for a, b in islice(product(live_residues(h, KEY_LIMIT), live_residues(w, KEY_LIMIT)), KEY_LIMIT):
-        where = f"{_residue('row', a, h.s)}, {_residue('column', b, w.s)}"
-        taps_h, taps_w = len(taps_of(h, a)), len(taps_of(w, b))
-        colour = palette.phase_colour(a, b, w.s)
-        yield (colour, palette.RULE), f"{where}: {taps_h} × {taps_w} tap{'s' * (taps_h * taps_w > 1)}"
-    if live > KEY_LIMIT:
-        yield (palette.PAPER, palette.PAPER), f"… and {live - KEY_LIMIT:,} more; hue for the row, shade for the column"
-    if live < every:
-        words = f"0: {every - live:,} of {every:,} phases have no taps: bias alone"
-        yield (palette.PAPER, palette.MUTED), words
-
-
-def _residue(name, residue, s):
-    return f"{name} ≡ {residue} (mod {s})" if s > 1 else f"every {name}"
-
-
-def _special_entries(geometry):
-    shown = [window(geometry.h), window(geometry.w)]
-    kinds = {each.kind(q) for each in shown for q in each.positions}
-    if CROPPED in kinds:
-        yield (palette.CROPPED, palette.FAINT, 1, True, palette.CROPPED_HATCH), "cut away by padding"
-    if EXTENSION in kinds:
-        yield (palette.PAPER, palette.INK, 1, True), "0, dashed: beyond the canvas, bias alone"
+def _channels(geometry, y):
+    shapes, height = _section("Channels", None, y)
+    drawn, used = channels(geometry, MARGIN, y + height - 10, INNER)
+    return shapes + drawn, height - 10 + used
 
 
 def _verdict(geometry, y):

@@ -6,6 +6,8 @@ Coordinates are in pixels, x to the right and y downwards; later shapes lie on t
 import textwrap
 from dataclasses import dataclass
 
+from .palette import INK
+
 # The width of an average letter as a share of the type size, measured on common fonts and rounded up.
 SANS_WIDTH = 0.53
 MONO_WIDTH = 0.61
@@ -69,7 +71,7 @@ class Text:
     y: float
     content: str
     size: float = 13.0
-    colour: str = "#1b1f24"
+    colour: str = INK
     anchor: str = "start"
     bold: bool = False
     italic: bool = False
@@ -88,6 +90,8 @@ Shape = Rect | Line | Arrow | Text
 class Scene:
     """A whole drawing: its size, a title and a description for those who cannot see it, and its shapes.
 
+    `themed` is set where every colour comes from `palette`, so that the drawing can be shown on dark paper too.
+
     >>> Scene(10, 10, "empty", "nothing", ()).shapes
     ()
     """
@@ -97,6 +101,14 @@ class Scene:
     title: str
     description: str
     shapes: tuple[Shape, ...]
+    themed: bool = False
+
+    @property
+    def colours(self):
+        """Every colour in use, in the order of first use."""
+        names = ("fill", "stroke", "hatch", "colour")
+        found = (getattr(shape, name, None) for shape in self.shapes for name in names)
+        return list(dict.fromkeys(colour for colour in found if colour))
 
 
 def text_width(content, size, mono=False):
@@ -111,6 +123,14 @@ def wrap(content, width, size, mono=False):
     ['one two', 'three']
     """
     return textwrap.wrap(content, max(8, int(width / text_width("x", size, mono))))
+
+
+def paragraph(content, x, y, width, size=13.0, colour=INK, mono=False, bold=False):
+    """A wrapped paragraph whose first line stands at y; gives the shapes and the height used."""
+    lines = wrap(content, width, size, mono)
+    step = size * 1.45
+    shapes = [Text(x, y + row * step, line, size, colour, bold=bold, mono=mono) for row, line in enumerate(lines)]
+    return shapes, step * len(lines)
 
 
 def _head(x1, y1, x2, y2, length, half_width):

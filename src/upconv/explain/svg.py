@@ -2,6 +2,7 @@
 
 from functools import singledispatch
 from xml.sax.saxutils import escape, quoteattr
+from zlib import crc32
 
 from .scene import Arrow, Line, Rect, Scene, Text
 
@@ -20,17 +21,32 @@ def svg(scene: Scene) -> str:
     """
     size = f'viewBox="0 0 {_num(scene.width)} {_num(scene.height)}" width="{_num(scene.width)}"'
     hatches = sorted({shape.hatch for shape in scene.shapes if isinstance(shape, Rect) and shape.hatch})
+    # Pictures that stand in one page share its names, and must not take each other's.
+    name = f"upconv-{crc32(scene.title.encode()):08x}"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} height="{_num(scene.height)}" role="img" '
-        'aria-labelledby="title description">',
-        f'<title id="title">{escape(scene.title)}</title>',
-        f'<desc id="description">{escape(scene.description)}</desc>',
-        f"<style>text {{ font-family: {SANS}; white-space: pre; }} .mono {{ font-family: {MONO}; }}</style>",
+        f'class="upconv" aria-labelledby="{name}-title {name}-description">',
+        f'<title id="{name}-title">{escape(scene.title)}</title>',
+        f'<desc id="{name}-description">{escape(scene.description)}</desc>',
+        f"<style>.upconv text {{ font-family: {SANS}; white-space: pre; }} "
+        f".upconv .mono {{ font-family: {MONO}; }}{_dark(scene)}</style>",
         *_definitions(hatches),
         *(_shape(shape) for shape in scene.shapes),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _dark(scene):
+    """Rules that exchange every colour for its dark one where the reader prefers dark pages."""
+    if not scene.themed:
+        return ""
+    rules = (
+        f'.upconv [{attribute}="{colour}"] {{ {attribute}: {colour.dark}; }}'
+        for colour in scene.colours
+        for attribute in ("fill", "stroke")
+    )
+    return f" @media (prefers-color-scheme: dark) {{ {' '.join(rules)} }}"
 
 
 def _definitions(hatches):

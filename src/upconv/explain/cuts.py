@@ -1,0 +1,106 @@
+"""What the settings do at the edges of the canvas, in the settings' own words: what is cut, kept, and beyond."""
+
+from ..inverse import setting_of
+from . import palette
+from .scene import Line, Text, text_width
+from .window import CROPPED
+
+SIZE = 12
+
+
+def cut_labels(at):
+    """The labels of a map; gives the shapes and the height they use beneath the canvas."""
+    shapes, below = [], at.below_canvas + (4 if at.h.whole else 18)
+    if (words := cut_words(at.h.axis, at.w.axis)) and _has_cropped(at):
+        drawn, height = _cut(at, words)
+        shapes += drawn
+        below += height
+    kept, height = _kept(at, below)
+    beyond, more = _beyond(at, below + height)
+    return shapes + kept + beyond, below + height + more - at.below_canvas
+
+
+def cut_words(h, w):
+    """What cuts the canvas: `padding=1 cuts here`, or the crops where PyTorch has no word for them; "" if nothing."""
+    if max(h.crop_lo, h.crop_hi, w.crop_lo, w.crop_hi) <= 0:
+        return ""
+    settings = setting_of(h), setting_of(w)
+    if None in settings:
+        crops = [f"({axis.crop_lo}, {axis.crop_hi})" for axis in (h, w)]
+        return f"crops {crops[0] if h == w else ' and '.join(crops)} cut here"
+    return f"padding={_one_or_two(*(setting.p for setting in settings))} cuts here"
+
+
+def kept_words(h, w):
+    """What is there only because of output_padding; "" if nothing."""
+    settings = setting_of(h), setting_of(w)
+    if None in settings or not max(kept(h), kept(w)):
+        return ""
+    return f"output_padding={_one_or_two(*(setting.op for setting in settings))} keeps this"
+
+
+def kept(axis):
+    """How many values at the canvas's end are kept by output_padding."""
+    setting = setting_of(axis)
+    return max(0, min(setting.op, setting.op + min(0, axis.crop_hi))) if setting else 0
+
+
+def _one_or_two(first, second):
+    return str(first) if first == second else f"({first}, {second})"
+
+
+def _has_cropped(at):
+    return any(shown.kind(q) == CROPPED for shown in (at.h, at.w) for q in shown.positions)
+
+
+def _cut(at, words):
+    """The words above the cut rows and columns, or beneath those of the end where only these are cut."""
+    h, w = at.h, at.w
+    if CROPPED in (h.kind(h.start), w.kind(w.start)):
+        x, y = at.canvas + at.cell * 0.3, at.top - 22
+        return [Text(at.canvas, y, words, SIZE, palette.MUTED), Line(x, y + 4, x, at.top + 5, palette.MUTED, 1.2)], 0
+    x, y = at.canvas + at.cell * 0.5, at.below_canvas
+    below = [Line(x, y - 6, x, y + 6, palette.MUTED, 1.2), Text(at.canvas, y + 18, words, SIZE, palette.MUTED)]
+    if h.kind(h.stop - 1) == CROPPED:
+        return below, 22
+    x = at.canvas + len(w.positions) * at.cell
+    y = at.top + at.cell / 2
+    return [Line(x - 6, y, x + 8, y, palette.MUTED, 1.2), Text(x + 12, y + 4, words, SIZE, palette.MUTED)], 0
+
+
+def _kept(at, y):
+    """Rules along the rows and columns that output_padding keeps, and its words."""
+    words = kept_words(at.h.axis, at.w.axis)
+    (row, rows), (column, columns) = (_kept_run(shown) for shown in (at.h, at.w))
+    if not words or not rows + columns:
+        return [], 0
+    shapes, right = [], at.canvas + len(at.w.positions) * at.cell
+    if columns:
+        x = at.canvas + column * at.cell
+        shapes.append(Line(x + 2, y + 1, x + columns * at.cell - 2, y + 1, palette.ACTION, 3))
+    if rows:
+        top = at.top + row * at.cell
+        shapes.append(Line(right + 5, top + 2, right + 5, top + rows * at.cell - 2, palette.ACTION, 3))
+    end = max(right, at.canvas + text_width(words, SIZE))
+    return [*shapes, Text(end, y + 17, words, SIZE, palette.ACTION, "end", bold=True)], 22
+
+
+def _kept_run(shown):
+    """(first, how many) of the window's positions that output_padding keeps."""
+    last = min(shown.axis.crop_lo + shown.axis.out, shown.axis.full)
+    first = max(shown.start, last - kept(shown.axis))
+    return (first - shown.start, last - first) if last <= shown.stop and first < last else (0, 0)
+
+
+def _beyond(at, y):
+    """Words under the cells that lie beyond the canvas."""
+    ends = [axis for axis in (at.h.axis, at.w.axis) if axis.crop_hi < 0 or axis.crop_lo < 0]
+    if not ends:
+        return [], 0
+    settings = [setting_of(axis) for axis in ends]
+    by = next((f"output_padding={each.op}: " for each in settings if each and each.op), "")
+    words = f"{by}dashed cells lie beyond the canvas, bias alone"
+    right = at.canvas + len(at.w.positions) * at.cell
+    fits = text_width(words, SIZE) < right - at.canvas
+    place = (right, "end") if fits else (at.canvas, "start")
+    return [Text(place[0], y + 15, words, SIZE, palette.MUTED, place[1])], 20
