@@ -9,7 +9,7 @@ def forget():
     for name, module in list(sys.modules.items()):
         if name.startswith("upconv."):
             for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear"):
+                if hasattr(value, "cache_clear") and not isinstance(value, type):
                     value.cache_clear()
 
 

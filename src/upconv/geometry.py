@@ -122,9 +122,8 @@ class Axis:
         ranges = (self.tap_range(t) for t in range(self.k))
         return [max(0, stop - start) for start, stop in ranges]
 
-<<<<<<< HEAD
     @property
-    def pairs(self):
+    def pairs(self) -> int:
         """How many pairs of an input and a tap meet in the output: the sum of `tap_counts`.
 
         >>> Axis(n=4, k=3, s=2, crop_lo=1).pairs
@@ -133,7 +132,7 @@ class Axis:
         return _meetings(self)[0]
 
     @property
-    def live_taps(self):
+    def live_taps(self) -> int:
         """How many taps carry any input into the output.
 
         >>> Axis(n=1, k=4, crop_lo=1, crop_hi=1).live_taps
@@ -141,10 +140,7 @@ class Axis:
         """
         return _meetings(self)[1]
 
-    def window(self, lo, hi):
-=======
     def window(self, lo: int, hi: int) -> tuple[int, Axis]:
->>>>>>> testside
         """(first input, Axis) of the layer that makes outputs lo..hi - 1 alone, from the inputs that reach them.
 
         >>> Axis(n=8, k=4, s=2, crop_lo=1, crop_hi=1).window(4, 8)
@@ -229,9 +225,8 @@ class Geometry:
         return size_in + self.live_weights + size_out
 
 
-<<<<<<< HEAD
 @lru_cache(maxsize=1024)
-def _meetings(axis):
+def _meetings(axis: Axis) -> tuple[int, int]:
     """(pairs of input and tap that meet in the output, taps with any): steps through inputs or taps, the fewer ones."""
     low, high = axis.crop_lo, axis.crop_lo + axis.out
     if axis.k <= axis.n:
@@ -249,10 +244,7 @@ def _meetings(axis):
     return pairs, live
 
 
-def check_channels(c_in, c_out, groups):
-=======
 def check_channels(c_in: int, c_out: int, groups: int) -> None:
->>>>>>> testside
     """Refuse channels or groups that no transposed convolution can have."""
     if groups < 1:
         raise SettingError(f"groups is {groups}; it must be at least 1")

@@ -17,6 +17,7 @@ from cases import BY_NAME, Case, channels_last
 from compare import assert_result, check, computed, expected, operands, suite
 from fresh import fresh
 from isas import RUNNABLE
+from upconv.runtime.jobs import X_BAND, W
 
 from upconv import arguments
 from upconv.codegen.lang import Builder
@@ -24,7 +25,6 @@ from upconv.kernels import columns as columns_kernel
 from upconv.kernels import copy, correlate, depthwise, gemm, planes, strips, transpose
 from upconv.problem import OPERATIONS
 from upconv.runtime import jobs, kernel
-from upconv.runtime.jobs import X_BAND, W
 from upconv.runtime.kernel import made
 from upconv.schedule import adapt, bands, columns, correlation, gather, packing, place
 from upconv.schedule import planes as plane_jobs
