@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from ..files import check_output
 from . import engines, record
 from .charts import write_charts
 from .crew import EngineError
@@ -51,7 +52,7 @@ def run(options) -> int:
         return _tell(record.read(options.source), options)
     plan, missing = _plan(options)
     if options.json:
-        record.check_writable(options.json)
+        check_output(options.json)
     bench, status = Bench(plan), 0
     try:
         with progress_bar(plan.steps, sys.stderr) as bench.progress:

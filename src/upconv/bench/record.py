@@ -87,19 +87,6 @@ def read(path):
     return record
 
 
-def check_writable(path):
-    """Refuse a path before hours of work, not after.
-
-    Raises:
-        OSError: when the folder is missing or cannot be written.
-    """
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the folder {folder} does not exist")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"the folder {folder} cannot be written")
-
-
 def _cpu_info():
     """The fields of the first processor, where the system lists them."""
     if not CPU_INFO.exists():
