@@ -92,7 +92,7 @@ def test_a_device_is_written_to(tmp_path):
     for name in ("null", "full"):
         (tmp_path / name).symlink_to(f"/dev/{name}")
     write_atomically(tmp_path / "null", DATA)
-    with pytest.raises(OSError, match="No space left on device: .*full"):
+    with pytest.raises(OSError, match=r"No space left on device: .*full"):
         write_atomically(tmp_path / "full", DATA)
     assert (tmp_path / "null").is_symlink()
     assert (tmp_path / "full").is_symlink()
