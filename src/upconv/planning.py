@@ -14,6 +14,7 @@ from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
 from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
+from .runtime.kernel import CodeRefused
 
 AUTO = "auto"
 
@@ -176,11 +177,17 @@ class Plan:
 
     def execute(self, a, b, bias, out):
         """Compute on native operands that lie as the problem says, which is not checked at all."""
-        with quiet():
-            if self.steps:
-                rewrites.solve(self.steps, self._innermost, a, b, bias, out)
-            else:
-                self._innermost(a, b, bias, out)
+        try:
+            with quiet():
+                if self.steps:
+                    rewrites.solve(self.steps, self._innermost, a, b, bias, out)
+                else:
+                    self._innermost(a, b, bias, out)
+        except CodeRefused:
+            # Since the plan was made, the system has ceased to let code be made: so much for all such plans.
+            fitted.cache_clear()
+            choose.cache_clear()
+            choose(self.problem).execute(a, b, bias, out)
 
     def _innermost(self, a, b, bias, out):
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner

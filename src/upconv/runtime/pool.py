@@ -11,6 +11,7 @@ import ctypes
 import operator
 import os
 import threading
+from contextlib import suppress
 from contextvars import ContextVar
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from .. import config
 from ..errors import SettingError
 from . import pool_code
-from .kernel import isa, link
+from .kernel import CodeRefused, isa, link
 
 # A call of the native code returns to Python this often, for the signals that wait there.
 SLICE_NS = 100_000_000
@@ -193,11 +194,13 @@ def _cpus():
 
 
 def _start(state):
-    """The native pool, made when it is first needed; None where there are no pthreads."""
+    """The native pool, made when it is first needed; None where there are no pthreads, or code is not let run."""
     with state.lock:
         if state.native is None and os.name == "posix":
-            native = Native()
-            state.native = state.native or native
+            # Kernels that exist run on one thread too.
+            with suppress(CodeRefused):
+                native = Native()
+                state.native = state.native or native
     return state.native
 
 
