@@ -111,8 +111,8 @@ class Builder:
 
     Args:
         name: of the kernel.
-        settles_arithmetic: whether all that it calls runs under IEEE's default arithmetic (to nearest, subnormal numbers
-            kept, no traps), whatever the thread that it runs on is set to; afterwards that is as it was.
+        settles_arithmetic: whether all that it calls runs under IEEE's default arithmetic (to nearest, subnormal
+            numbers kept, no traps), whatever the thread that it runs on is set to; afterwards that is as it was.
     """
 
     def __init__(self, name, *, settles_arithmetic=False):
