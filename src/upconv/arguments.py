@@ -383,10 +383,12 @@ def layout(*arrays, is_batched=True):
 
 
 def check_out(out, shape, dtype, operands):
-    """Refuse an `out` of another shape or dtype, read-only, overlapping itself or an operand."""
+    """`out` as a plain array; one of another shape or dtype, read-only, overlapping itself or an operand is refused."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is {type(out).__name__}; it must be a NumPy array")
     refuse_masked(out, "out")
+    # A subclass may say anything of itself, even where it lies.
+    out = np.asarray(out)
     if out.shape != tuple(shape) or out.dtype.name != dtype:
         raise SettingError(f"out is {out.dtype.name} {out.shape}; it must be {dtype} {tuple(shape)}")
     if not out.flags.writeable:

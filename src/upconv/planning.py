@@ -141,10 +141,10 @@ class Plan:
         b = arguments.parse_bias(b, problem.result_shape[1])
         arguments.agree(**operands, bias=b)
         if out is None:
-            out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
+            plain = out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
         else:
-            arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
-        self.run(x, w, b, out)
+            plain = arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
+        self.run(x, w, b, plain)
         return out
 
     def run(self, a, b, bias, out):
