@@ -350,6 +350,63 @@ print(len(meet(2)) == 2)
 
 
 @posix
+@pytest.mark.parametrize("then", ["next line", "handler"])
+def test_a_second_ctrl_c_between_any_two_steps_does_no_harm(then):
+    """Under a debugger every line is a place where another one may come, the line that cleans up not excepted."""
+    lines = script(f"""
+import signal
+pool.set_num_threads(2)
+run_once([1] * 8)
+again = []
+
+def trace(frame, event, argument):
+    # The second comes as soon as any Python code runs after the first, inside the pool or the signal's handler.
+    if frame.f_code is pool.run.__code__:
+        if event == "exception":
+            again.append(event)
+        elif again and {then == "next line"}:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+    return trace
+
+def handler(*_):
+    if {then == "handler"}:
+        signal.raise_signal(signal.SIGINT)
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+out, rows = table([5 * PER_MS] * 12_000)
+sys.settrace(trace)
+try:
+    pool.run(entry(churn), rows)
+except KeyboardInterrupt:
+    sys.settrace(None)
+    print("interrupted")
+before = out.copy()
+time.sleep(0.1)
+print((out == before).all(), 0 < out[:, 0].sum() < len(out), len(meet(2)) == 2)
+""")
+    assert lines == ["interrupted"] + ["True"] * 3
+
+
+@posix
+def test_a_handler_may_call_while_a_call_waits():
+    """The handler's call finds the pool busy and works alone; the one that it interrupted goes on afterwards."""
+    lines = script("""
+import signal
+pool.set_num_threads(2)
+want, found = run_once([100] * 8), []
+signal.signal(signal.SIGALRM, lambda *_: found.append(run_once([100] * 8)))
+signal.setitimer(signal.ITIMER_REAL, 0.15, 0.15)
+run_once([5 * PER_MS] * 100)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(found) > 0, all(each == want for each in found), len(meet(2)) == 2)
+""")
+    assert lines == ["True"] * 3
+
+
+@posix
 def test_an_abandoned_call_is_over():
     """When `abandon` returns, no part runs and none will."""
     run_once([1] * 8)

@@ -21,7 +21,7 @@ from ..errors import SettingError
 from . import pool_code
 from .kernel import CodeRefused, isa, link
 
-# A call of the native code returns to Python this often, for the signals that wait there.
+# The native code looks this often at the signals that wait in Python.
 SLICE_NS = 100_000_000
 FOREVER_NS = 1 << 62
 
@@ -29,7 +29,7 @@ Descriptor = ctypes.c_int64 * pool_code.DESCRIPTOR_WORDS
 
 
 class Native:
-    """The entries of the generated pool as Python callables; `call` lets go of the GIL, `brief` keeps it."""
+    """The entries of the generated pool as Python callables: `brief` keeps the GIL, `attend` and `call` let go of it."""
 
     def __init__(self):
         address = link("upconv_pool", pool_code.text(isa().arch)).address
@@ -37,8 +37,10 @@ class Native:
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
             table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
-        call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
+        attend, call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
         arguments = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
+        # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
+        self.attend = ctypes.PYFUNCTYPE(*arguments)(attend)
         self.call = ctypes.CFUNCTYPE(*arguments)(call)
         self.brief = ctypes.PYFUNCTYPE(*arguments)(call)
         self.abandon = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(abandon)
@@ -99,17 +101,10 @@ def run(fn, rows, *, brief=False):
     if brief:
         native.brief(call, FOREVER_NS)
         return None
-    try:
-        while native.call(call, SLICE_NS):
-            # A signal's handler may have forked, and this is the child: the workers and their parts stayed behind, so
-            # the call begins again. One that needs no workers goes on.
-            if before is not None and state is not _state:
-                rows[...] = before
-                return run(fn, rows)
-    except BaseException:
-        # CPython looks at signals when a call returns and when a function of Python's begins, so not before this call.
-        native.abandon(call)
-        raise
+    if native.attend(call, SLICE_NS):
+        # A signal's handler has forked, and this is the child: the workers and their parts stayed behind.
+        rows[...] = before
+        return run(fn, rows)
     return None
 
 
