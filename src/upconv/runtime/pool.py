@@ -29,7 +29,7 @@ Descriptor = ctypes.c_int64 * pool_code.DESCRIPTOR_WORDS
 
 
 class Native:
-    """The entries of the generated pool as Python callables: `brief` keeps the GIL, `attend` and `call` let go of it."""
+    """The entries of the generated pool as Python callables; `brief` keeps the GIL, `attend` and `call` let it go."""
 
     def __init__(self):
         address = link("upconv_pool", pool_code.text(isa().arch)).address

@@ -102,8 +102,8 @@ BODY = """
 @begun    = internal global i64 0, align 128
 
 ; Python's door: run a call to its end without the GIL, looking at Python's signals every `slice` nanoseconds. Returns
-; 0; 1 if this is the child of a fork, whose workers stayed behind, so that the call has to begin again; -1 with Python's
-; exception set, when nobody knows of the call any more: Python code that cleaned up might be interrupted in turn, under
+; 0; 1 if this is the child of a fork, whose workers stayed behind, so that the call has to begin again; -1 with an
+; exception of Python's set, when nobody knows of the call any more: Python code that cleaned up might be interrupted in turn, under
 ; a debugger on any line, and leave the call in the hands of workers while its memory goes.
 define i64 @attend(ptr %c, i64 %slice) nounwind {
   %pool = load i64, ptr @begun
