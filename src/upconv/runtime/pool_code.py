@@ -103,8 +103,8 @@ BODY = """
 
 ; Python's door: run a call to its end without the GIL, looking at Python's signals every `slice` nanoseconds. Returns
 ; 0; 1 if this is the child of a fork, whose workers stayed behind, so that the call has to begin again; -1 with an
-; exception of Python's set, when nobody knows of the call any more: Python code that cleaned up might be interrupted in turn, under
-; a debugger on any line, and leave the call in the hands of workers while its memory goes.
+; exception of Python's set, when nobody knows of the call any more. Python code that cleaned up might be interrupted in
+; turn, under a debugger on any line, and leave the call in the hands of workers while its memory goes.
 define i64 @attend(ptr %c, i64 %slice) nounwind {
   %pool = load i64, ptr @begun
   %wanted.at = getelementptr i64, ptr %c, i64 4
