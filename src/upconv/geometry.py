@@ -114,6 +114,38 @@ class Axis:
         return start, start * self.s + t * self.d - self.crop_lo, max(0, stop - start)
 
     @property
+    def products(self):
+        """How many (input, tap) pairs reach the output, counted without visiting them: sum(tap_counts).
+
+        >>> Axis(4, 3, s=2, crop_lo=1).products, Axis(10**9, 3, s=2).products
+        (11, 3000000000)
+        """
+        lo = self.crop_lo
+        return self._pairs_below(lo + self.out) - self._pairs_below(lo)
+
+    def _pairs_below(self, q):
+        """How many (input, tap) pairs lie at canvas positions below q."""
+        taps = min(self.k, max(0, ceil_div(q, self.d)))
+        # The first taps carry all inputs below q, each of the others fewer than the one before it.
+        whole = min(max((q - 1 - (self.n - 1) * self.s) // self.d + 1, 0), taps)
+        rest = taps - whole
+        return whole * self.n + rest + _floor_sum(rest, self.d, q - 1 - (taps - 1) * self.d, self.s)
+
+    @property
+    def live_taps(self):
+        """How many taps carry some input into the output.
+
+        >>> Axis(1, 4, crop_lo=1, crop_hi=1).live_taps
+        2
+        """
+        if self.out < self.s:
+            # No tap carries two inputs into so short an output.
+            return self.products
+        # An output as long as the stride is never stepped over, so only the ends of a tap's run matter.
+        first = max(0, ceil_div(self.crop_lo - (self.n - 1) * self.s, self.d))
+        return max(0, min(self.k, ceil_div(self.crop_lo + self.out, self.d)) - first)
+
+    @property
     def tap_counts(self):
         """For each tap, how many inputs it carries into the output; 0 is a dead tap."""
         ranges = (self.tap_range(t) for t in range(self.k))
@@ -180,13 +212,12 @@ class Geometry:
     @property
     def macs(self):
         """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
-        return self.n * self.c_out * (self.c_in // self.groups) * sum(self.h.tap_counts) * sum(self.w.tap_counts)
+        return self.n * self.c_out * (self.c_in // self.groups) * self.h.products * self.w.products
 
     @property
     def live_weights(self):
         """Number of weights that can reach an output (a 1x1 input under k4 p1 uses 4 of 16 taps)."""
-        live_h, live_w = (sum(count > 0 for count in axis.tap_counts) for axis in (self.h, self.w))
-        return self.c_in * (self.c_out // self.groups) * live_h * live_w
+        return self.c_in * (self.c_out // self.groups) * self.h.live_taps * self.w.live_taps
 
     def elements(self):
         """Elements that must move at least once: input, live weights, output."""
@@ -212,6 +243,16 @@ def _divisor_below(bound, value):
     """The largest divisor of value below the bound, from 2; among huge values it is only one that is found quickly."""
     small = [d for d in range(1, min(isqrt(value), 1 << 16) + 1) if value % d == 0]
     return max(d for d in (*small, *(value // d for d in small)) if d < bound)
+
+
+def _floor_sum(count, a, b, m):
+    """The sum of ``(a*i + b) // m`` for i below `count`, in as many steps as Euclid's algorithm takes."""
+    total = 0
+    while count:
+        total += count * (count - 1) // 2 * (a // m) + count * (b // m)
+        count, b = divmod(a % m * count + b % m, m)
+        m, a = a % m, m
+    return total
 
 
 def ceil_div(a, b):

@@ -162,18 +162,16 @@ def is_wasteful(setting: Setting, n) -> bool:
     (True, False)
     """
     axis = setting.axis(n)
-    return dead_outputs(axis) > 0 or _ignores_inputs(axis)
+    return dead_outputs(axis) > 0 or ignored_inputs(axis) > 0
 
 
 def useful_taps(axis: Axis) -> int:
-    """Products that reach an output, for one pair of channels: sum(axis.tap_counts), counted over the shorter side.
+    """Products that reach an output, for one pair of channels.
 
     >>> useful_taps(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
     11
     """
-    if axis.k <= axis.n:
-        return sum(axis.tap_counts)
-    return sum(stop - start for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)) if stop > start)
+    return axis.products
 
 
 def dead_outputs(axis: Axis) -> int:
@@ -218,7 +216,9 @@ def ignored_inputs(axis: Axis) -> int:
     >>> ignored_inputs(Axis(4, 2, s=2, crop_lo=2, crop_hi=1))
     1
     """
-    return sum(start >= stop for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)))
+    # Inputs and taps play the same part.
+    turned = Axis(axis.k, axis.n, axis.d, axis.s, axis.crop_lo, axis.crop_hi)
+    return axis.n - turned.live_taps
 
 
 def live_taps(axis: Axis) -> int:
@@ -227,17 +227,7 @@ def live_taps(axis: Axis) -> int:
     >>> live_taps(Axis(1, 4, crop_lo=1, crop_hi=1))
     2
     """
-    if axis.out < axis.s:
-        return sum(count > 0 for count in axis.tap_counts)
-    # An output as long as the stride is never stepped over, so only the ends of a tap's run matter.
-    first = max(0, ceil_div(axis.crop_lo - (axis.n - 1) * axis.s, axis.d))
-    return max(0, min(axis.k, ceil_div(axis.crop_lo + axis.out, axis.d)) - first)
-
-
-def _ignores_inputs(axis):
-    # Where the output is as long as the spacing of taps, a stamp across it hits it: only the outermost inputs can miss.
-    inputs = range(axis.n) if axis.out < axis.d else {0, axis.n - 1}
-    return any(start >= stop for start, stop in (_taps_of_input(axis, i) for i in inputs))
+    return axis.live_taps
 
 
 def reachable(setting: Setting, n) -> range:
@@ -361,8 +351,3 @@ def _check_fixed(k=None, s=None, p=None, op=None, d=None):
         if value is not None and value < least:
             raise SettingError(f"{name} is {value}; it must be at least {least}")
     return k, s, p, op, d
-
-
-def _taps_of_input(axis, i):
-    start = max(0, ceil_div(axis.crop_lo - i * axis.s, axis.d))
-    return start, min(axis.k, ceil_div(axis.crop_lo + axis.out - i * axis.s, axis.d))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ..phases import has_holes, input_segments, live_segments
+from ..phases import has_holes, input_segments, live_segment_count, live_segments
 from ..problem import Details
 from ..runtime.kernel import usable
 
@@ -187,7 +187,7 @@ def _products(problem):
         return g.h.k * g.w.k * (1 + g.n * g.h.n * g.w.n // LONGEST_SUM)
     if problem.operation == "grad_input":
         return len(input_segments(g.h)) * len(input_segments(g.w))
-    return len(live_segments(g.h)) * len(live_segments(g.w))
+    return live_segment_count(g.h) * live_segment_count(g.w)
 
 
 def cut_matmul(a, b):
