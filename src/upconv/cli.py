@@ -323,7 +323,8 @@ def _plan(options):
         algorithm=options.algorithm,
     )
     before = get_num_threads()
-    set_num_threads(before if options.threads is None else options.threads)
+    if options.threads is not None:
+        set_num_threads(options.threads)
     try:
         print(_measured(made) if options.measure else made)
     finally:

@@ -169,9 +169,9 @@ def _multiples(begin, end, first, step, last):
 def _check_number(number, axis):
     if number > MOST_SEGMENTS:
         raise SettingError(
-            f"a kernel of {axis.k:,} taps with stride {axis.s:,} over an input of {axis.n:,} reads other taps in each of "
-            f"more than {MOST_SEGMENTS:,} runs of places, which is too many to list; cut the weight into kernels of fewer "
-            "taps, and add up what they give"
+            f"a kernel of {axis.k:,} taps with stride {axis.s:,} over an input of {axis.n:,} reads other taps in each "
+            f"of more than {MOST_SEGMENTS:,} runs of places, which is too many to list; cut the weight into kernels of "
+            "fewer taps, and add up what they give"
         )
 
 

@@ -169,6 +169,8 @@ def test_uneven_parts_balance():
     [
         (0, ValueError, "n is 0; at least 1 thread"),
         (-3, ValueError, "n is -3; at least 1 thread"),
+        (10**6, ValueError, "n is 1000000; at most [0-9]+ threads are made, on [0-9]+ processors here"),
+        (10**10, ValueError, "n is 10000000000; at most"),
         (2.0, TypeError, "n is 2.0; it must be an integer"),
         ("2", TypeError, "n is '2'; it must be an integer"),
         (True, TypeError, "n is True; it must be an integer"),
@@ -179,6 +181,17 @@ def test_set_num_threads_refuses(n, error, message):
     with pytest.raises(error, match=message):
         pool.set_num_threads(n)
     assert pool.get_num_threads() == 2
+
+
+def test_as_many_threads_as_there_are_processors_are_always_allowed(monkeypatch):
+    monkeypatch.setattr(pool, "_cpus", lambda: 5000)
+    pool.set_num_threads(5000)
+    with pytest.raises(ValueError, match="at most 5000 threads"):
+        pool.set_num_threads(5001)
+    monkeypatch.setattr(pool, "_wanted", None)
+    monkeypatch.setenv("UPCONV_NUM_THREADS", "9999999999")
+    with pytest.raises(ValueError, match="UPCONV_NUM_THREADS is 9999999999; at most 5000"):
+        pool.get_num_threads()
 
 
 def test_set_num_threads_takes_what_counts_as_an_integer():

@@ -24,6 +24,8 @@ from .kernel import CodeRefused, isa, link
 # The native code looks this often at the signals that wait in Python.
 SLICE_NS = 100_000_000
 FOREVER_NS = 1 << 62
+# Each thread has its stack, and its scratch in a call; a machine with more processors may have a thread for each.
+MOST_THREADS = 1024
 
 Descriptor = ctypes.c_int64 * pool_code.DESCRIPTOR_WORDS
 
@@ -134,14 +136,14 @@ def set_num_threads(n):
     """Use n threads from the next call on, the calling one included. Results are the same for every n.
 
     Args:
-        n: how many, at least 1.
+        n: how many, from 1 to 1024 (or to the number of processors, if that is more).
 
     Returns:
         None.
 
     Raises:
         TypeError: unless n is an integer.
-        SettingError: (a ValueError) if n is below 1.
+        SettingError: (a ValueError) if n is below 1 or above that.
 
     >>> set_num_threads(2)
     >>> get_num_threads()
@@ -156,7 +158,7 @@ def get_num_threads():
     UPCONV_NUM_THREADS, or else the number of CPUs that this process may run on.
 
     Raises:
-        ValueError: if UPCONV_NUM_THREADS is not a positive integer.
+        ValueError: if UPCONV_NUM_THREADS is not such a number.
 
     >>> get_num_threads() >= 1
     True
@@ -166,19 +168,23 @@ def get_num_threads():
     if team is not None:
         return team.threads
     if _wanted is None:
-        _wanted = config.num_threads() or _cpus()
+        said = config.num_threads()
+        _wanted = _cpus() if said is None else _number(said, "UPCONV_NUM_THREADS")
     return _wanted
 
 
-def _number(n):
+def _number(n, name="n"):
     try:
         number = None if isinstance(n, bool) else operator.index(n)
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(f"n is {n!r}; it must be an integer from 1 on, as in set_num_threads(2)")
+        raise TypeError(f"{name} is {n!r}; it must be an integer from 1 on, as in set_num_threads(2)")
     if number < 1:
-        raise SettingError(f"n is {number}; at least 1 thread is needed, the calling one")
+        raise SettingError(f"{name} is {number}; at least 1 thread is needed, the calling one")
+    most = max(MOST_THREADS, _cpus())
+    if number > most:
+        raise SettingError(f"{name} is {number}; at most {most} threads are made, on {_cpus()} processors here")
     return number
 
 
