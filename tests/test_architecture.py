@@ -48,7 +48,7 @@ MAY_IMPORT = {"upconv.bench": ("upconv.explain",)}
 BELOW = {
     "upconv.kernels": ("upconv.codegen",),
     "upconv.runtime": tuple(f"upconv.{name}" for name in ("codegen", "kernels", "config", "errors", "files")),
-    "upconv.schedule": ("upconv.geometry", "upconv.phases", "upconv.kernels", "upconv.runtime"),
+    "upconv.schedule": tuple(f"upconv.{name}" for name in ("errors", "geometry", "phases", "kernels", "runtime")),
 }
 LAZY_HOOKS = {
     (module, hook) for module in ("upconv.geometry", "upconv.planning") for hook in ("_repr_svg_", "_repr_html_")

@@ -10,7 +10,7 @@ within them.
 
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
-from itertools import product
+from itertools import islice, product
 from math import gcd, prod
 
 from .errors import SettingError
@@ -18,7 +18,8 @@ from .geometry import Axis, ceil_div, output_length
 
 MAX_DILATION = 4
 LARGEST_BOUND = 40
-MOST_COMBINATIONS = 300_000
+# To look at so many, and to rank so many, takes less than a second.
+MOST_COMBINATIONS, MOST_FOUND = 300_000, 10_000
 NEAR = 3
 
 
@@ -93,6 +94,26 @@ def settings(
     >>> settings(4, 9, k=3, s=2, max_dilation=1)
     [Setting(k=3, s=2, p=0, op=0, d=1)]
     """
+    options = {"k": k, "s": s, "p": p, "op": op, "d": d, "max_padding": max_padding}
+    options |= {"max_kernel": max_kernel, "max_stride": max_stride, "max_dilation": max_dilation}
+    return sorted(_found(n, out, **options), key=lambda setting: rank(setting, n))
+
+
+def _found(
+    n,
+    out,
+    *,
+    k=None,
+    s=None,
+    p=None,
+    op=None,
+    d=None,
+    max_kernel=None,
+    max_stride=None,
+    max_dilation=None,
+    max_padding=None,
+):
+    """`settings` in no order."""
     bounds = search_bounds(n, out, max_kernel, max_stride, max_dilation)
     if max_padding is not None and max_padding < 0:
         raise SettingError(f"max_padding is {max_padding}; it must be at least 0")
@@ -102,7 +123,12 @@ def settings(
         for setting in _candidates(n, out, fixed, bounds)
         if max_padding is None or p is not None or setting.p <= max_padding
     )
-    return sorted(found, key=lambda setting: rank(setting, n))
+    some = list(islice(found, MOST_FOUND + 1))
+    if len(some) > MOST_FOUND:
+        raise SettingError(
+            f"more than {MOST_FOUND:,} settings turn {n} into {out}; give the kernel or the stride, or lower the bounds"
+        )
+    return some
 
 
 def common_settings(sizes, **options) -> list[Setting]:
@@ -111,7 +137,7 @@ def common_settings(sizes, **options) -> list[Setting]:
     >>> common_settings([(17, 32), (23, 44)], max_kernel=4)[0]
     Setting(k=2, s=2, p=1, op=0, d=1)
     """
-    first, *others = ((n, out, set(settings(n, out, **options))) for n, out in dict.fromkeys(sizes))
+    first, *others = ((n, out, set(_found(n, out, **options))) for n, out in dict.fromkeys(sizes))
     shared = first[2].intersection(*(found for _, _, found in others))
     axes = [first[0], *(n for n, _, _ in others)]
     return sorted(shared, key=lambda setting: _rank_all(setting, axes))
