@@ -1,6 +1,7 @@
 """The command line: `upconv explain | solve | translate | plan | bench | demo`, one way to write a layer in all."""
 
 import argparse
+import difflib
 import os
 import re
 import sys
@@ -32,7 +33,9 @@ EXAMPLES = {
 INTERRUPTED = 130
 REFUSED = 2
 DEFAULT_SIZE = (8, 8)
+OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".html")
 DIGITS, MOST_SHOWN = 9, 40
+ALSO_CALLED = {"pytorch": "torch", "tf": "keras", "tensorflow": "keras"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -178,8 +181,7 @@ def _add_explain(parser):
 
 def _explain(options):
     geometry = layer_geometry(options)
-    if options.svg == "":
-        raise ValueError("--svg is empty; it must be a file, or - for the drawing alone")
+    _check_drawing(options.svg)
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
         sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
@@ -189,6 +191,17 @@ def _explain(options):
     sys.stdout.write(explanation(geometry))
     if options.svg:
         print(f"\ndrawing: {options.svg}")
+
+
+def _check_drawing(path):
+    """Refuse a name that promises another kind of picture than is written."""
+    if path == "":
+        raise ValueError("--svg is empty; it must be a file, or - for the drawing alone")
+    suffix = Path(path or "").suffix
+    if suffix.lower() in OTHER_PICTURES:
+        raise ValueError(
+            f"--svg is {path}, but writes SVG, not {suffix[1:]}; {Path(path).with_suffix('.svg')} would do"
+        )
 
 
 def _add_solve(parser):
@@ -217,9 +230,9 @@ def _solve(options):
 
 
 def _add_translate(parser):
-    names = tuple(CONVENTIONS)
-    parser.add_argument("--from", dest="source", choices=names, required=True)
-    parser.add_argument("--to", dest="target", choices=names, required=True)
+    for option, name in (("--from", "source"), ("--to", "target")):
+        words = f"{', '.join(CONVENTIONS)}; also {', '.join(ALSO_CALLED)}"
+        parser.add_argument(option, dest=name, type=_framework, required=True, metavar="FRAMEWORK", help=words)
     parser.add_argument("-k", "--kernel-size", type=_pair, required=True, metavar="K")
     parser.add_argument(
         "-p",
@@ -231,6 +244,16 @@ def _add_translate(parser):
     parser.add_argument("--output-shape", type=_pair, metavar="HxW", help="ONNX: the size wanted")
     parser.add_argument("--consistent-padding", action="store_true", help="JAX: use_consistent_padding=True")
     _add_steps(parser)
+
+
+def _framework(written):
+    name = written.strip().lower()
+    name = ALSO_CALLED.get(name, name)
+    if name not in CONVENTIONS:
+        near = difflib.get_close_matches(name, [*CONVENTIONS, *ALSO_CALLED], 1)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise argparse.ArgumentTypeError(f"got {written!r}; it must be one of {', '.join(CONVENTIONS)}{hint}")
+    return name
 
 
 def _translate(options):
@@ -345,14 +368,18 @@ def _measured(made):
 
 
 def _pair(written):
-    """Two integers from `3` or `3x5`."""
-    values = [_integer(part) for part in written.strip().split("x")]
+    """Two integers from `3` or `3x5`; a capital X, a comma and the sign of multiplication do as well."""
+    values = [_integer(part) for part in _apart(written)]
     if None in values or len(values) > 2:
         written = written if len(written) <= MOST_SHOWN else f"{written[:MOST_SHOWN]}..."
         raise argparse.ArgumentTypeError(
             f"got {written!r}; it must be an integer of at most {DIGITS} digits, or two as in 3x5 (height first)"
         )
     return values[0], values[-1]
+
+
+def _apart(written):
+    return [part.strip() for part in re.split("[xX×,]", written.strip())]
 
 
 def _integer(written):
@@ -366,7 +393,7 @@ def _padding(written):
         return written
     sides = [
         tuple(_integer(side) for side in part.split(":")) if part.count(":") <= 1 else (None,)
-        for part in written.strip().split("x")
+        for part in _apart(written)
     ]
     if any(None in side for side in sides) or len(sides) > 2:
         raise argparse.ArgumentTypeError(

@@ -46,7 +46,7 @@ def run(options) -> int:
         OSError: for files that cannot be read or written.
     """
     if options.compare:
-        print(compare(*map(record.read, options.compare)))
+        print(_compared(*options.compare))
         return 0
     if options.source:
         return _tell(record.read(options.source), options)
@@ -65,6 +65,14 @@ def run(options) -> int:
     if bench.rows or not status:
         _tell(record.make(bench.rows, _options(plan), complete=not status, missing=missing), options)
     return status
+
+
+def _compared(*paths):
+    records = [record.read(path) for path in paths]
+    try:
+        return compare(*records)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{' and '.join(paths)} hold other rows than upconv bench writes ({error!r})") from None
 
 
 def _plan(options):
