@@ -241,7 +241,7 @@ def test_numbers_too_large_are_refused_in_one_line(monkeypatch, capsys, error):
     def burst(*_):
         raise error
 
-    monkeypatch.setattr(cli, "explanation", burst)
+    monkeypatch.setattr(cli, "Explanation", burst)
     assert run(capsys, "explain 4 -k 3") == (2, "", "upconv explain: these numbers are too large to work with\n")
 
 
@@ -270,7 +270,7 @@ def test_interruption_is_status_130(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "explanation", interrupt)
+    monkeypatch.setattr(cli, "Explanation", interrupt)
     assert run(capsys, "explain 4 -k 3") == (130, "", "")
 
 

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from . import __version__, demo
 from .arguments import Settings
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
+from .explain.explanation import LANGUAGES, Explanation
 from .explain.layer import layer_scene
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
-from .explain.text import explanation
+from .explain.text import COLUMNS
 from .explain.translation import translation
 from .files import write_atomically
 from .geometry import Geometry, check_channels
@@ -35,6 +37,7 @@ REFUSED = 2
 DEFAULT_SIZE = (8, 8)
 OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".html")
 DIGITS, MOST_SHOWN = 9, 40
+LEAST_COLUMNS = 40
 ALSO_CALLED = {"pytorch": "torch", "tf": "keras", "tensorflow": "keras"}
 
 
@@ -177,6 +180,8 @@ def _channels(options):
 def _add_explain(parser):
     add_layer(parser)
     parser.add_argument("--svg", metavar="FILE", help="draw the layer into FILE too; - writes only the drawing")
+    parser.add_argument("--short", action="store_true", help="the two sentences of the beginning alone")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the text: en or ko (한국어)")
 
 
 def _explain(options):
@@ -188,9 +193,18 @@ def _explain(options):
         return
     if options.svg:
         write_atomically(Path(options.svg), svg(layer_scene(geometry)).encode())
-    sys.stdout.write(explanation(geometry))
+    said, width = Explanation(geometry, options.lang), _columns()
+    sys.stdout.write("\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width))
     if options.svg:
         print(f"\ndrawing: {options.svg}")
+
+
+def _columns():
+    """How wide text may be: what COLUMNS says, or else as wide as the terminal, if that is not very wide."""
+    said = os.environ.get("COLUMNS", "").strip()
+    if re.fullmatch("[0-9]{1,4}", said) and int(said):
+        return max(LEAST_COLUMNS, int(said))
+    return max(LEAST_COLUMNS, min(COLUMNS, shutil.get_terminal_size((COLUMNS, 0)).columns))
 
 
 def _check_drawing(path):

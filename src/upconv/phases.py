@@ -134,7 +134,7 @@ def live_segment_count(axis: Axis) -> int:
     """``len(live_segments(axis))``, however many there are; above MOST_SEGMENTS it may be fewer than there are.
 
     >>> live_segment_count(Axis(n=4, k=10**9)), live_segment_count(Axis(n=4, k=3, s=2, crop_lo=1))
-    (1000000003, 5)
+    (1000000003, 3)
     """
     number = 0
     for start in _live_starts(axis):

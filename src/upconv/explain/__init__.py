@@ -1,1 +1,5 @@
-"""Why a layer's output has the size it has, and what each of its values is made of: as text and as pictures."""
+"""A layer explained: as text (`text`, `korean`), as a picture (`layer`), and by `explain` as a value that has both."""
+
+from .explanation import Explanation, explain
+
+__all__ = ["Explanation", "explain"]
