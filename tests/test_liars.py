@@ -65,7 +65,7 @@ def calls(x, w, b, out):
     return {
         "function": lambda: upconv.conv_transpose2d(x, w, b, 2, out=out),
         "plan": lambda: upconv.plan(x, w, b, 2)(x, w, b, out=out),
-        "matmul": lambda: upconv.conv_transpose2d(x, w, b, 2, out=out, algorithm="phase_matmul"),
+        "matmul": lambda: upconv.conv_transpose2d(x, w, b, 2, out=out, algorithm="matmul"),
         "conv2d": lambda: upconv.conv2d(x, w.swapaxes(0, 1)),
         "gradients": lambda: np.concatenate([np.ravel(g) for g in backward(np.asarray(y), x, w, 2)]),
         "layer": lambda: layer.load_state_dict({"weight": w, "bias": b}) and layer(x),
