@@ -113,8 +113,8 @@ def runs(axis: Axis, forward, step) -> tuple[Run, ...]:
         found.append(Run(count, first, size, step, source, source_size, source_step, inner))
         if len(found) > MOST_RUNS:
             raise SettingError(
-                f"a result of {length:,} places is cut into more than {MOST_RUNS:,} pieces that differ, as far beyond its "
-                "input as it reaches, which is too many to list; compute it in parts"
+                f"a result of {length:,} places is cut into more than {MOST_RUNS:,} pieces that differ, as far beyond "
+                "its input as it reaches, which is too many to list; compute it in parts"
             )
         place += count
     return tuple(found)
