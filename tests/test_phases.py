@@ -119,7 +119,7 @@ def test_segments_are_counted_without_being_made():
 def test_products_and_live_taps_are_counted_without_visiting_them():
     for axis in EVERY:
         counts = axis.tap_counts
-        assert (axis.products, axis.live_taps) == (sum(counts), sum(count > 0 for count in counts)), axis
+        assert (axis.pairs, axis.live_taps) == (sum(counts), sum(count > 0 for count in counts)), axis
 
 
 # In seconds, on any machine; scanning all taps for every segment took from 0.4 to 100 times as long.
@@ -130,8 +130,8 @@ TALL = Axis(50, 30_000, 2), Axis(3, 60_000), Axis(50, 30_000, 3, 2, 20_000, 20_0
 @pytest.mark.parametrize("axis", TALL, ids=str)
 def test_a_tall_kernel_takes_a_time_that_grows_with_its_taps(axis):
     began = time.perf_counter()
-    assert sum(s.count * len(s.taps) for s in live_segments(axis)) == axis.products
-    assert sum(s.count * len(s.taps) for s in input_segments(axis)) == axis.products
+    assert sum(s.count * len(s.taps) for s in live_segments(axis)) == axis.pairs
+    assert sum(s.count * len(s.taps) for s in input_segments(axis)) == axis.pairs
     assert time.perf_counter() - began < SOON
 
 

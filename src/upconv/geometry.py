@@ -114,10 +114,10 @@ class Axis:
         return start, start * self.s + t * self.d - self.crop_lo, max(0, stop - start)
 
     @property
-    def products(self):
+    def pairs(self):
         """How many (input, tap) pairs reach the output, counted without visiting them: sum(tap_counts).
 
-        >>> Axis(4, 3, s=2, crop_lo=1).products, Axis(10**9, 3, s=2).products
+        >>> Axis(4, 3, s=2, crop_lo=1).pairs, Axis(10**9, 3, s=2).pairs
         (11, 3000000000)
         """
         lo = self.crop_lo
@@ -140,7 +140,7 @@ class Axis:
         """
         if self.out < self.s:
             # No tap carries two inputs into so short an output.
-            return self.products
+            return self.pairs
         # An output as long as the stride is never stepped over, so only the ends of a tap's run matter.
         first = max(0, ceil_div(self.crop_lo - (self.n - 1) * self.s, self.d))
         return max(0, min(self.k, ceil_div(self.crop_lo + self.out, self.d)) - first)
@@ -212,7 +212,7 @@ class Geometry:
     @property
     def macs(self):
         """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
-        return self.n * self.c_out * (self.c_in // self.groups) * self.h.products * self.w.products
+        return self.n * self.c_out * (self.c_in // self.groups) * self.h.pairs * self.w.pairs
 
     @property
     def live_weights(self):

@@ -197,7 +197,7 @@ def useful_taps(axis: Axis) -> int:
     >>> useful_taps(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
     11
     """
-    return axis.products
+    return axis.pairs
 
 
 def dead_outputs(axis: Axis) -> int:
