@@ -10,7 +10,7 @@ import pytest
 
 import upconv
 from upconv import SettingError, arguments, conv_transpose2d
-from upconv.arguments import Settings, is_channels_last, pair
+from upconv.arguments import Settings, lies_channels_last, pair
 
 KINDS = ("input", "weight", "bias")
 
@@ -391,17 +391,17 @@ def nhwc(n, c, h, w):
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 4, 5), (2, 3, 1, 5), (2, 3, 4, 1), (1, 2, 2, 1)])
 def test_channels_last_is_recognised_by_strides(shape):
-    assert is_channels_last(nhwc(*shape))
-    assert not is_channels_last(np.zeros(shape))
+    assert lies_channels_last(nhwc(*shape))
+    assert not lies_channels_last(np.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 3, 1, 1), (1, 1, 1, 1), (0, 3, 4, 5)])
 def test_where_both_layouts_are_the_same_memory_the_answer_is_nchw(shape):
-    assert not is_channels_last(nhwc(*shape))
+    assert not lies_channels_last(nhwc(*shape))
 
 
 def test_a_slice_of_channels_last_memory_is_still_channels_last():
-    assert is_channels_last(nhwc(2, 8, 6, 6)[:, 2:5, ::2, 1:])
+    assert lies_channels_last(nhwc(2, 8, 6, 6)[:, 2:5, ::2, 1:])
 
 
 @pytest.mark.parametrize(
@@ -416,11 +416,11 @@ def test_a_slice_of_channels_last_memory_is_still_channels_last():
     ids=["negative", "broadcast pixels", "broadcast channels", "fortran", "rows outside channels"],
 )
 def test_other_strides_are_not_channels_last(array):
-    assert not is_channels_last(array)
+    assert not lies_channels_last(array)
 
 
 @pytest.mark.parametrize(("input_last", "weight_last"), [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_the_result_is_channels_last_if_the_input_or_the_weight_is(input_last, weight_last):
+def test_the_result_lies_channels_last_if_the_input_or_the_weight_is(input_last, weight_last):
     x, w, b = operands()
     expected = conv_transpose2d(x, w, b)
 
@@ -428,7 +428,7 @@ def test_the_result_is_channels_last_if_the_input_or_the_weight_is(input_last, w
         return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
     y = conv_transpose2d(last(x) if input_last else x, last(w) if weight_last else w, b)
-    assert is_channels_last(y) == bool(input_last or weight_last)
+    assert lies_channels_last(y) == bool(input_last or weight_last)
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous == bool(input_last or weight_last)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
 
@@ -476,3 +476,14 @@ def test_huge_groups_are_refused_at_once_with_a_number_that_divides():
         upconv.ConvTranspose2d(2**62, 6, 1, groups=4)
     with pytest.raises(SettingError, match=r"groups=[0-9]+ would"):
         upconv.ConvTranspose2d(2**62, 2**62, 1, groups=2**62 - 1)
+
+
+def test_a_1d_layer_is_told_that_it_is_one_of_height_1():
+    x, w = np.ones((2, 4, 50), np.float32), np.ones((4, 3, 5), np.float32)
+    with pytest.raises(
+        SettingError, match=r"a 1-D layer is one of height 1: weight\[:, :, None\], and input\[:, :, None"
+    ):
+        conv_transpose2d(x, w)
+    with pytest.raises(SettingError, match=r"of a 1-D layer, input\[:, :, None\] makes it one of height 1"):
+        conv_transpose2d(x, w[:, :, None])
+    assert conv_transpose2d(x[:, :, None], w[:, :, None]).shape == (2, 3, 1, 54)

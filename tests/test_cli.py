@@ -269,7 +269,7 @@ def test_numbers_too_large_are_refused_in_one_line(monkeypatch, capsys, error):
     def burst(*_):
         raise error
 
-    monkeypatch.setattr(cli, "explanation", burst)
+    monkeypatch.setattr(cli, "Explanation", burst)
     assert run(capsys, "explain 4 -k 3") == (2, "", "upconv explain: these numbers are too large to work with\n")
 
 
@@ -298,7 +298,7 @@ def test_interruption_is_status_130(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "explanation", interrupt)
+    monkeypatch.setattr(cli, "Explanation", interrupt)
     assert run(capsys, "explain 4 -k 3") == (130, "", "")
 
 
@@ -343,3 +343,35 @@ def test_plan_leaves_the_number_of_threads_as_it_was(capsys):
 
 def test_bench_has_its_help(capsys):
     assert "upconv bench --quick" in output(capsys, "bench --help")
+
+
+@pytest.mark.parametrize("written", ["4x6", "4X6", "4,6", "4×6", "4, 6", " 4 x 6 "])
+def test_two_sizes_are_understood_however_they_are_joined(capsys, written):
+    assert cli.main(["explain", written, "-k", "3"]) == 0
+    assert "4 × 6 to 6 × 8" in capsys.readouterr().out
+    assert cli.main(["explain", "9", "-k", "3", "-p", written.replace("6", "0").replace("4", "1")]) == 0
+    assert "9 × 9 to 9 × 11" in capsys.readouterr().out
+
+
+def test_signed_crops_too(capsys):
+    for written in ("1:0x0:1", "1:0,0:1", "1:0 × 0:1"):
+        assert cli.main(["explain", "9", "-k", "3", "-p", written]) == 0
+        assert "crops (1, 0)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["pytorch", "PyTorch", "torch"])
+def test_frameworks_are_known_by_the_names_that_people_use(capsys, name):
+    want = output(capsys, "translate --from torch -k 3 -s 2 -p 1 --to keras")
+    for other in ("keras", "tf", "tensorflow", "TensorFlow"):
+        assert output(capsys, f"translate --from {name} -k 3 -s 2 -p 1 --to {other}") == want
+    assert cli.main("translate --from torhc -k 3 --to keras".split()) == 2
+    assert "must be one of torch, onnx, keras, jax; the nearest is torch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["layer.png", "layer.PNG", "a.b/layer.jpeg", "layer.pdf"])
+def test_a_drawing_is_not_written_under_the_name_of_another_kind(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["explain", "4", "-k", "3", "--svg", name]) == 2
+    assert "writes SVG" in (said := capsys.readouterr().err)
+    assert name.rsplit(".", 1)[0] + ".svg would do" in said
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 """The environment variables, and what is said about values that make no sense."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_everything_is_set(monkeypatch):
     assert config.no_compile() is True
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "٣", "３", "²"])
 def test_a_number_of_threads_must_be_positive(monkeypatch, value):
     monkeypatch.setenv("UPCONV_NUM_THREADS", value)
     with pytest.raises(ValueError, match=f"UPCONV_NUM_THREADS is '{value}'.*positive integer"):
@@ -41,6 +42,35 @@ def test_forbidding_is_a_yes_or_a_no(monkeypatch):
         config.no_compile()
     monkeypatch.setenv("UPCONV_NO_COMPILE", "off")
     assert config.no_compile() is False
+
+
+SYSTEMS = {
+    ("linux", "XDG_CACHE_HOME", "/caches"): "/caches/upconv",
+    ("linux", None, None): "/somewhere/.cache/upconv",
+    ("freebsd14", None, None): "/somewhere/.cache/upconv",
+    ("darwin", None, None): "/somewhere/Library/Caches/upconv",
+    ("darwin", "XDG_CACHE_HOME", "/caches"): "/caches/upconv",
+    ("win32", "LOCALAPPDATA", "/users/me/local"): "/users/me/local/upconv/Cache",
+    ("win32", "XDG_CACHE_HOME", "/caches"): "/somewhere/AppData/Local/upconv/Cache",
+}
+
+
+@pytest.mark.parametrize("case", SYSTEMS, ids=str)
+def test_the_directory_of_caches_on_each_system(monkeypatch, case):
+    platform, name, value = case
+    for variable in ("UPCONV_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setenv("HOME", "/somewhere")
+    if name:
+        monkeypatch.setenv(name, value)
+    assert config.cache_directory() == Path(SYSTEMS[case])
+
+
+def test_a_tilde_that_leads_nowhere_is_named(monkeypatch):
+    monkeypatch.setenv("UPCONV_CACHE_DIR", "~nobody-of-this-name/kernels")
+    with pytest.raises(ValueError, match="~nobody-of-this-name is no home directory here: give a path such as"):
+        config.cache_directory()
 
 
 def test_the_common_directory_of_caches_if_it_is_absolute(monkeypatch):

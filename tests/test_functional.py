@@ -11,7 +11,7 @@ from require import require
 
 import upconv
 from upconv import SettingError, conv2d, conv_transpose2d, reference
-from upconv.arguments import is_channels_last
+from upconv.arguments import lies_channels_last
 from upconv.geometry import Axis, Geometry
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int64")
@@ -497,7 +497,7 @@ def test_the_canvas_of_a_border_lies_as_the_result_does(monkeypatch):
     last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     for operand in (x, last):
         y = conv_transpose2d(operand, w, padding=1, padding_mode="circular")
-        assert is_channels_last(canvases[-1]) == is_channels_last(y) == (operand is last)
+        assert lies_channels_last(canvases[-1]) == lies_channels_last(y) == (operand is last)
 
 
 def test_conv2d_takes_signed_sides_of_which_negative_ones_cut():

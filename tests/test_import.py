@@ -49,3 +49,46 @@ def test_all_public_names_are_there():
     for name in upconv.__all__:
         assert hasattr(upconv, name)
     assert upconv.__version__.count(".") == 2
+
+
+WITHOUT = {
+    "not there": """
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch" or name.startswith("torch."):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
+""",
+    "None": "sys.modules['torch'] = None\n",
+    "broken": "import os, tempfile; folder = tempfile.mkdtemp(); sys.path.insert(0, folder)\n"
+    "open(os.path.join(folder, 'torch.py'), 'w').write('raise OSError(\"libtorch.so: cannot open\")')\n",
+}
+LOOKS = """
+import inspect, pydoc, upconv
+assert not hasattr(upconv, "torch")
+assert getattr(upconv, "torch", 1) == 1
+members = dict(inspect.getmembers(upconv))
+assert "conv_transpose2d" in members and "explain" in members and "torch" not in members, sorted(members)
+text = pydoc.plain(pydoc.render_doc(upconv))
+assert "conv_transpose2d" in text
+for name in dir(upconv):
+    getattr(upconv, name, None), hasattr(upconv, name)
+import copy, doctest
+doctest.DocTestFinder().find(upconv)
+try:
+    upconv.torch
+except AttributeError as error:
+    print(error)
+try:
+    upconv.nothing
+except AttributeError as error:
+    assert "has no attribute 'nothing'" in str(error)
+"""
+
+
+@pytest.mark.parametrize("how", WITHOUT)
+def test_whoever_looks_around_without_torch_meets_no_error(how):
+    code = f"import sys\nsys.path[:0] = {sys.path!r}\n{WITHOUT[how]}{LOOKS}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("libtorch.so" if how == "broken" else "pip install 'upconv[torch]'") in done.stdout

@@ -500,3 +500,29 @@ def test_load_state_dict_takes_parameters_of_torch(monkeypatch, dtype):
     one.load_state_dict({name: Tensor(array, dtype) for name, array in other.state_dict().items()})
     np.testing.assert_array_equal(one.weight, other.weight)
     np.testing.assert_array_equal(one.bias, other.bias)
+
+
+@pytest.mark.parametrize(
+    "names", [("weight_g", "weight_v"), tuple(f"parametrizations.weight.original{i}" for i in (0, 1))]
+)
+def test_a_layer_under_weight_norm_is_told_how_to_fold(names):
+    """The formula that the message gives must give torch's weight."""
+    rng, layer = np.random.default_rng(0), ConvTranspose2d(2, 3, 3)
+    g, v = rng.random((2, 1, 1, 1)), rng.random((2, 3, 3, 3))
+    d = {names[0]: g, names[1]: v, "bias": np.zeros(3)}
+    with pytest.raises(SettingError, match="this layer was under weight_norm: fold it with torch") as caught:
+        layer.load_state_dict(d)
+    formula, scope = str(caught.value).split("weight = ")[1].split(" with ")
+    exec(scope.replace(", v", "; v"), {"d": d}, found := {"np": np})
+    folded = eval(formula, found)
+    assert np.allclose(np.sqrt((folded**2).sum(axis=(1, 2, 3))), g.ravel())
+    assert np.allclose(
+        folded / np.abs(folded).max(),
+        v * (g / np.linalg.norm(v.reshape(2, -1), axis=1)[:, None, None, None]) / np.abs(folded).max(),
+    )
+    layer.load_state_dict({"weight": folded, "bias": d["bias"]})
+
+
+def test_a_layer_under_spectral_norm_is_told_to_make_its_weight_one():
+    with pytest.raises(SettingError, match="computed from other parameters"):
+        ConvTranspose2d(2, 3, 3).load_state_dict({"weight_orig": np.zeros((2, 3, 3, 3)), "bias": np.zeros(3)})

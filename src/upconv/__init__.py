@@ -5,10 +5,12 @@
 >>> upconv.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1).shape
 (1, 1, 8, 8)
 
-`upconv.torch`, the front-end for PyTorch, and `upconv.explain` are imported when they are first asked for.
+`upconv.torch`, the front-end for PyTorch, and `upconv.explain`, a layer explained, are imported when they are first
+asked for.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import grad, init, reference
@@ -40,21 +42,28 @@ __all__ = [
 ]
 
 FRONT_ENDS = ("torch",)
-LAZY = ("explain", *FRONT_ENDS)
+LATER = ("explain", *FRONT_ENDS)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in LAZY:
+    if name not in LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return import_module(f".{name}", __name__)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ImportError(
-            f"upconv.{name} needs {name}, which is not installed: pip install 'upconv[{name}]'", name=name
-        ) from None
+    except (ImportError, OSError) as error:
+        # An AttributeError, so that hasattr, help and inspect take what cannot be had for what is not there.
+        missing = name in FRONT_ENDS and getattr(error, "name", None) == name
+        reason = f"is not installed: pip install 'upconv[{name}]'" if missing else f"cannot be imported: {error}"
+        raise AttributeError(f"upconv.{name} needs {name}, which {reason}", name=name) from error
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *LAZY})
+    return sorted({*globals(), "explain", *(name for name in FRONT_ENDS if _is_installed(name))})
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        # What stands in its place says nothing of where it comes from, or a finder refuses it.
+        return False

@@ -192,6 +192,8 @@ def _reordered(input_shape, weight_shape, groups):
         return "; if the weight is a Conv2d's, (out, in, k_h, k_w), weight.swapaxes(0, 1) puts it in place"
     if groups == 1 and input_shape[1] == weight_shape[3]:
         return "; if the weight is Keras's, (k_h, k_w, out, in), weight.transpose(3, 2, 0, 1) puts it in place"
+    if input_shape[0] == 1 and input_shape[2] == weight_shape[0]:
+        return "; if the input is (n, c, length) of a 1-D layer, input[:, :, None] makes it one of height 1"
     if input_shape[3] == weight_shape[0]:
         return "; if the input's channels are its last axis, np.moveaxis(input, -1, -3) puts them in place"
     return ""
@@ -332,7 +334,8 @@ def batched(array, name="input"):
 
 def check_weight(weight):
     if weight.ndim != 4:
-        raise SettingError(f"weight has shape {weight.shape}; it must be (c_in, c_out / groups, k_h, k_w)")
+        near = "; a 1-D layer is one of height 1: weight[:, :, None], and input[:, :, None]" if weight.ndim == 3 else ""
+        raise SettingError(f"weight has shape {weight.shape}; it must be (c_in, c_out / groups, k_h, k_w){near}")
     return weight
 
 
@@ -357,10 +360,12 @@ def check_bias(shape, channels):
         raise SettingError(f"bias has shape {shape}; it must be ({channels},), one value per output channel{near}")
 
 
-def is_channels_last(array):
-    """Whether a 4-D array lies channels-last in memory, by torch's rule on the strides.
+def lies_channels_last(array):
+    """Whether a 4-D array lies channels-last in memory, so that kernels read its channels side by side.
 
-    Where both layouts are the same memory (one channel, or 1x1 maps) and for empty arrays the answer is no.
+    Axes of length 1 do not matter, whatever their strides: torch's rule (`is_channels_last` in torch/operands.py) minds
+    them, since it says in which memory format torch's operators answer. Where both layouts are the same memory (one
+    channel, or 1x1 maps) and for empty arrays the answer is no.
     """
     _, c, h, w = array.shape
     if array.size == 0 or c == 1 or h == w == 1:
@@ -379,14 +384,16 @@ def is_channels_last(array):
 
 def layout(*arrays, is_batched=True):
     """The layout of a result: "nhwc" if any of the 4-D operands lies channels-last, "nchw" else and unbatched."""
-    return "nhwc" if is_batched and any(map(is_channels_last, arrays)) else "nchw"
+    return "nhwc" if is_batched and any(map(lies_channels_last, arrays)) else "nchw"
 
 
 def check_out(out, shape, dtype, operands):
-    """Refuse an `out` of another shape or dtype, read-only, overlapping itself or an operand."""
+    """`out` as a plain array; one of another shape or dtype, read-only, overlapping itself or an operand is refused."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is {type(out).__name__}; it must be a NumPy array")
     refuse_masked(out, "out")
+    # A subclass may say anything of itself, even where it lies.
+    out = np.asarray(out)
     if out.shape != tuple(shape) or out.dtype.name != dtype:
         raise SettingError(f"out is {out.dtype.name} {out.shape}; it must be {dtype} {tuple(shape)}")
     if not out.flags.writeable:

@@ -1,8 +1,10 @@
 """The command line, one way to write a layer in all: `upconv explain | solve | translate | plan | bench | demo` ..."""
 
 import argparse
+import difflib
 import os
 import re
+import shutil
 import sys
 from fnmatch import fnmatchcase
 from importlib import import_module
@@ -14,12 +16,13 @@ from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .explain.animation import animation
 from .explain.checkerboard import artifacts, survey
+from .explain.explanation import LANGUAGES, Explanation
 from .explain.layer import layer_scene, maps_scene
 from .explain.raster import gif, png
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
 from .explain.terminal import terminal
-from .explain.text import explanation
+from .explain.text import COLUMNS
 from .explain.translation import translation
 from .explain.weights import arrays, kernels
 from .files import write_atomically
@@ -45,7 +48,10 @@ DRAWINGS = {
 INTERRUPTED = 130
 REFUSED = 2
 DEFAULT_SIZE = (8, 8)
+OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".html")
 DIGITS, MOST_SHOWN = 9, 40
+LEAST_COLUMNS = 40
+ALSO_CALLED = {"pytorch": "torch", "tf": "keras", "tensorflow": "keras"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -191,14 +197,15 @@ def _add_explain(parser):
     parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
     parser.add_argument("--draw", action="store_true", help="draw the layer in the terminal too, before the words")
     parser.add_argument("--gif", metavar="FILE", help="the layer stamp by stamp, animated; needs Pillow")
+    parser.add_argument("--short", action="store_true", help="the two sentences of the beginning alone")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the text: en or ko (한국어)")
 
 
 def _explain(options):
     geometry = layer_geometry(options)
     wanted = [(kind, getattr(options, kind)) for kind in DRAWINGS if getattr(options, kind) is not None]
     for kind, file in wanted:
-        if file == "":
-            raise ValueError(f"--{kind} is empty; it must be a file" + ", or - for the drawing alone" * (kind == "svg"))
+        _check_drawing(kind, file)
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
         sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
@@ -209,9 +216,28 @@ def _explain(options):
     if options.draw:
         is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         print(terminal(maps_scene(geometry), is_coloured), end="\n\n")
-    sys.stdout.write(explanation(geometry))
+    said, width = Explanation(geometry, options.lang), _columns()
+    sys.stdout.write("\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width))
     for place, (file, _) in enumerate(drawn):
         print("\n" * (place == 0) + f"drawing: {file}")
+
+
+def _columns():
+    """How wide text may be: what COLUMNS says, or else as wide as the terminal, if that is not very wide."""
+    said = os.environ.get("COLUMNS", "").strip()
+    if re.fullmatch("[0-9]{1,4}", said) and int(said):
+        return max(LEAST_COLUMNS, int(said))
+    return max(LEAST_COLUMNS, min(COLUMNS, shutil.get_terminal_size((COLUMNS, 0)).columns))
+
+
+def _check_drawing(kind, path):
+    """Refuse a name that promises another kind of picture than is written."""
+    if path == "":
+        raise ValueError(f"--{kind} is empty; it must be a file" + ", or - for the drawing alone" * (kind == "svg"))
+    suffix = Path(path).suffix
+    if suffix.lower() in {*OTHER_PICTURES, *(f".{name}" for name in DRAWINGS)} - {f".{kind}"}:
+        right = Path(path).with_suffix(f".{kind}")
+        raise ValueError(f"--{kind} is {path}, but writes {kind.upper()}, not {suffix[1:]}; {right} would do")
 
 
 def _add_solve(parser):
@@ -240,9 +266,9 @@ def _solve(options):
 
 
 def _add_translate(parser):
-    names = tuple(CONVENTIONS)
-    parser.add_argument("--from", dest="source", choices=names, required=True)
-    parser.add_argument("--to", dest="target", choices=names, required=True)
+    for option, name in (("--from", "source"), ("--to", "target")):
+        words = f"{', '.join(CONVENTIONS)}; also {', '.join(ALSO_CALLED)}"
+        parser.add_argument(option, dest=name, type=_framework, required=True, metavar="FRAMEWORK", help=words)
     parser.add_argument("-k", "--kernel-size", type=_pair, required=True, metavar="K")
     parser.add_argument(
         "-p",
@@ -254,6 +280,16 @@ def _add_translate(parser):
     parser.add_argument("--output-shape", type=_pair, metavar="HxW", help="ONNX: the size wanted")
     parser.add_argument("--consistent-padding", action="store_true", help="JAX: use_consistent_padding=True")
     _add_steps(parser)
+
+
+def _framework(written):
+    name = written.strip().lower()
+    name = ALSO_CALLED.get(name, name)
+    if name not in CONVENTIONS:
+        near = difflib.get_close_matches(name, [*CONVENTIONS, *ALSO_CALLED], 1)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise argparse.ArgumentTypeError(f"got {written!r}; it must be one of {', '.join(CONVENTIONS)}{hint}")
+    return name
 
 
 def _translate(options):
@@ -346,7 +382,8 @@ def _plan(options):
         algorithm=options.algorithm,
     )
     before = get_num_threads()
-    set_num_threads(before if options.threads is None else options.threads)
+    if options.threads is not None:
+        set_num_threads(options.threads)
     try:
         print(_measured(made) if options.measure else made)
     finally:
@@ -407,14 +444,18 @@ def _torch_arrays(path):
 
 
 def _pair(written):
-    """Two integers from `3` or `3x5`."""
-    values = [_integer(part) for part in written.strip().split("x")]
+    """Two integers from `3` or `3x5`; a capital X, a comma and the sign of multiplication do as well."""
+    values = [_integer(part) for part in _apart(written)]
     if None in values or len(values) > 2:
         written = written if len(written) <= MOST_SHOWN else f"{written[:MOST_SHOWN]}..."
         raise argparse.ArgumentTypeError(
             f"got {written!r}; it must be an integer of at most {DIGITS} digits, or two as in 3x5 (height first)"
         )
     return values[0], values[-1]
+
+
+def _apart(written):
+    return [part.strip() for part in re.split("[xX×,]", written.strip())]
 
 
 def _integer(written):
@@ -428,7 +469,7 @@ def _padding(written):
         return written
     sides = [
         tuple(_integer(side) for side in part.split(":")) if part.count(":") <= 1 else (None,)
-        for part in written.strip().split("x")
+        for part in _apart(written)
     ]
     if any(None in side for side in sides) or len(sides) > 2:
         raise argparse.ArgumentTypeError(

@@ -9,6 +9,8 @@ Each is read when it is first needed; an empty value is as good as none.
 """
 
 import os
+import re
+import sys
 from pathlib import Path
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -23,7 +25,8 @@ def num_threads() -> int | None:
     text = _text("UPCONV_NUM_THREADS")
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < 1:
+    # Decimal digits of other scripts are none to any other program that reads such a variable.
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
         raise ValueError(f"UPCONV_NUM_THREADS is {text!r}; it must be a positive integer, such as 4")
     return int(text)
 
@@ -35,18 +38,39 @@ def isa() -> str | None:
 
 
 def cache_directory() -> Path | None:
-    """Where compiled kernels are kept; None when there is neither a setting nor a home directory."""
+    """Where compiled kernels are kept; None when there is neither a setting nor a home directory.
+
+    Without a setting it is where platformdirs' `user_cache_dir` would put it, rules of a line each that are not worth a
+    package: LOCALAPPDATA on Windows; else XDG_CACHE_HOME if it is absolute, as its standard demands; else what the
+    system calls its caches.
+
+    Raises:
+        ValueError: when UPCONV_CACHE_DIR begins with a ``~`` that leads nowhere.
+    """
     chosen = _text("UPCONV_CACHE_DIR")
     if chosen is not None:
-        return Path(chosen).expanduser().absolute()
-    caches = _text("XDG_CACHE_HOME")
-    # The standard of these variables says that a relative one is to be ignored.
-    if caches is not None and os.path.isabs(caches):
-        return Path(caches, "upconv")
+        return _expanded(chosen)
     try:
-        return Path.home() / ".cache" / "upconv"
+        if sys.platform == "win32":
+            local = _text("LOCALAPPDATA")
+            return (Path(local) if local else Path.home() / "AppData" / "Local") / "upconv" / "Cache"
+        caches = _text("XDG_CACHE_HOME")
+        if caches is not None and os.path.isabs(caches):
+            return Path(caches, "upconv")
+        return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "upconv"
     except RuntimeError:
         return None
+
+
+def _expanded(chosen):
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError:
+        user = Path(chosen).parts[0]
+        raise ValueError(
+            f"UPCONV_CACHE_DIR is {chosen!r}; {user} is no home directory here: give a path such as ~/kernels, or "
+            f"./{chosen} for a directory of that name"
+        ) from None
 
 
 def no_compile() -> bool:

@@ -218,8 +218,8 @@ def _result(out, shape, problem, operands, is_batched):
     """The 4-D array to write: a new one, or `out` after its checks."""
     if out is None:
         return arguments.empty(shape, arguments.native_dtype(operands[0]), problem.layout)
-    arguments.check_out(out, shape if is_batched else shape[1:], problem.dtype, operands)
-    return out if is_batched else out[None]
+    plain = arguments.check_out(out, shape if is_batched else shape[1:], problem.dtype, operands)
+    return plain if is_batched else plain[None]
 
 
 @quiet()

@@ -12,7 +12,6 @@ outputs there receive the bias only. Every framework's padding is a translation 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import gcd, isqrt
 
 from .errors import SettingError
@@ -117,28 +116,42 @@ class Axis:
         return start, start * self.s + t * self.d - self.crop_lo, max(0, stop - start)
 
     @property
+    def pairs(self) -> int:
+        """How many (input, tap) pairs reach the output, counted without visiting them: sum(tap_counts).
+
+        >>> Axis(4, 3, s=2, crop_lo=1).pairs, Axis(10**9, 3, s=2).pairs
+        (11, 3000000000)
+        """
+        lo = self.crop_lo
+        return self._pairs_below(lo + self.out) - self._pairs_below(lo)
+
+    def _pairs_below(self, q: int) -> int:
+        """How many (input, tap) pairs lie at canvas positions below q."""
+        taps = min(self.k, max(0, ceil_div(q, self.d)))
+        # The first taps carry all inputs below q, each of the others fewer than the one before it.
+        whole = min(max((q - 1 - (self.n - 1) * self.s) // self.d + 1, 0), taps)
+        rest = taps - whole
+        return whole * self.n + rest + _floor_sum(rest, self.d, q - 1 - (taps - 1) * self.d, self.s)
+
+    @property
+    def live_taps(self) -> int:
+        """How many taps carry some input into the output.
+
+        >>> Axis(1, 4, crop_lo=1, crop_hi=1).live_taps
+        2
+        """
+        if self.out < self.s:
+            # No tap carries two inputs into so short an output.
+            return self.pairs
+        # An output as long as the stride is never stepped over, so only the ends of a tap's run matter.
+        first = max(0, ceil_div(self.crop_lo - (self.n - 1) * self.s, self.d))
+        return max(0, min(self.k, ceil_div(self.crop_lo + self.out, self.d)) - first)
+
+    @property
     def tap_counts(self) -> list[int]:
         """For each tap, how many inputs it carries into the output; 0 is a dead tap."""
         ranges = (self.tap_range(t) for t in range(self.k))
         return [max(0, stop - start) for start, stop in ranges]
-
-    @property
-    def pairs(self) -> int:
-        """How many pairs of an input and a tap meet in the output: the sum of `tap_counts`.
-
-        >>> Axis(n=4, k=3, s=2, crop_lo=1).pairs
-        11
-        """
-        return _meetings(self)[0]
-
-    @property
-    def live_taps(self) -> int:
-        """How many taps carry any input into the output.
-
-        >>> Axis(n=1, k=4, crop_lo=1, crop_hi=1).live_taps
-        2
-        """
-        return _meetings(self)[1]
 
     def window(self, lo: int, hi: int) -> tuple[int, Axis]:
         """(first input, Axis) of the layer that makes outputs lo..hi - 1 alone, from the inputs that reach them.
@@ -225,25 +238,6 @@ class Geometry:
         return size_in + self.live_weights + size_out
 
 
-@lru_cache(maxsize=1024)
-def _meetings(axis: Axis) -> tuple[int, int]:
-    """(pairs of input and tap that meet in the output, taps with any): steps through inputs or taps, the fewer ones."""
-    low, high = axis.crop_lo, axis.crop_lo + axis.out
-    if axis.k <= axis.n:
-        counts = axis.tap_counts
-        return sum(counts), sum(count > 0 for count in counts)
-    # An input meets a range of taps; from input to input the range slides down.
-    pairs, live, lowest = 0, 0, axis.k
-    for i in range(axis.n):
-        start = max(0, ceil_div(low - i * axis.s, axis.d))
-        stop = min(axis.k, ceil_div(high - i * axis.s, axis.d))
-        if start < stop:
-            pairs += stop - start
-            live += max(0, min(stop, lowest) - start)
-            lowest = min(lowest, start)
-    return pairs, live
-
-
 def check_channels(c_in: int, c_out: int, groups: int) -> None:
     """Refuse channels or groups that no transposed convolution can have."""
     if groups < 1:
@@ -261,6 +255,16 @@ def _divisor_below(bound: int, value: int) -> int:
     """The largest divisor of value below the bound, from 2; among huge values it is only one that is found quickly."""
     small = [d for d in range(1, min(isqrt(value), 1 << 16) + 1) if value % d == 0]
     return max(d for d in (*small, *(value // d for d in small)) if d < bound)
+
+
+def _floor_sum(count: int, a: int, b: int, m: int) -> int:
+    """The sum of ``(a*i + b) // m`` for i below `count`, in as many steps as Euclid's algorithm takes."""
+    total = 0
+    while count:
+        total += count * (count - 1) // 2 * (a // m) + count * (b // m)
+        count, b = divmod(a % m * count + b % m, m)
+        m, a = a % m, m
+    return total
 
 
 def ceil_div(a: int, b: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
-from itertools import product
+from itertools import islice, product
 from math import gcd, prod
 
 from .errors import SettingError
@@ -20,7 +20,8 @@ from .geometry import Axis, ceil_div, output_length
 
 MAX_DILATION = 4
 LARGEST_BOUND = 40
-MOST_COMBINATIONS = 300_000
+# To look at so many, and to rank so many, takes less than a second.
+MOST_COMBINATIONS, MOST_FOUND = 300_000, 10_000
 NEAR = 3
 
 
@@ -95,6 +96,26 @@ def settings(
     >>> settings(4, 9, k=3, s=2, max_dilation=1)
     [Setting(k=3, s=2, p=0, op=0, d=1)]
     """
+    options = {"k": k, "s": s, "p": p, "op": op, "d": d, "max_padding": max_padding}
+    options |= {"max_kernel": max_kernel, "max_stride": max_stride, "max_dilation": max_dilation}
+    return sorted(_found(n, out, **options), key=lambda setting: rank(setting, n))
+
+
+def _found(
+    n,
+    out,
+    *,
+    k=None,
+    s=None,
+    p=None,
+    op=None,
+    d=None,
+    max_kernel=None,
+    max_stride=None,
+    max_dilation=None,
+    max_padding=None,
+):
+    """`settings` in no order."""
     bounds = search_bounds(n, out, max_kernel, max_stride, max_dilation)
     if max_padding is not None and max_padding < 0:
         raise SettingError(f"max_padding is {max_padding}; it must be at least 0")
@@ -104,7 +125,12 @@ def settings(
         for setting in _candidates(n, out, fixed, bounds)
         if max_padding is None or p is not None or setting.p <= max_padding
     )
-    return sorted(found, key=lambda setting: rank(setting, n))
+    some = list(islice(found, MOST_FOUND + 1))
+    if len(some) > MOST_FOUND:
+        raise SettingError(
+            f"more than {MOST_FOUND:,} settings turn {n} into {out}; give the kernel or the stride, or lower the bounds"
+        )
+    return some
 
 
 def common_settings(sizes: Iterable[tuple[int, int]], **options: int | None) -> list[Setting]:
@@ -113,7 +139,7 @@ def common_settings(sizes: Iterable[tuple[int, int]], **options: int | None) -> 
     >>> common_settings([(17, 32), (23, 44)], max_kernel=4)[0]
     Setting(k=2, s=2, p=1, op=0, d=1)
     """
-    first, *others = ((n, out, set(settings(n, out, **options))) for n, out in dict.fromkeys(sizes))
+    first, *others = ((n, out, set(_found(n, out, **options))) for n, out in dict.fromkeys(sizes))
     shared = first[2].intersection(*(found for _, _, found in others))
     axes = [first[0], *(n for n, _, _ in others)]
     return sorted(shared, key=lambda setting: _rank_all(setting, axes))
@@ -166,11 +192,11 @@ def is_wasteful(setting: Setting, n: int) -> bool:
     (True, False)
     """
     axis = setting.axis(n)
-    return dead_outputs(axis) > 0 or _ignores_inputs(axis)
+    return dead_outputs(axis) > 0 or ignored_inputs(axis) > 0
 
 
 def useful_taps(axis: Axis) -> int:
-    """Products that reach an output, for one pair of channels: sum(axis.tap_counts), counted over the shorter side.
+    """Products that reach an output, for one pair of channels.
 
     >>> useful_taps(Axis(4, 3, s=2, crop_lo=1, crop_hi=0))
     11
@@ -220,7 +246,9 @@ def ignored_inputs(axis: Axis) -> int:
     >>> ignored_inputs(Axis(4, 2, s=2, crop_lo=2, crop_hi=1))
     1
     """
-    return sum(start >= stop for start, stop in (_taps_of_input(axis, i) for i in range(axis.n)))
+    # Inputs and taps play the same part.
+    turned = Axis(axis.k, axis.n, axis.d, axis.s, axis.crop_lo, axis.crop_hi)
+    return axis.n - turned.live_taps
 
 
 def live_taps(axis: Axis) -> int:
@@ -229,17 +257,7 @@ def live_taps(axis: Axis) -> int:
     >>> live_taps(Axis(1, 4, crop_lo=1, crop_hi=1))
     2
     """
-    if axis.out < axis.s:
-        return sum(count > 0 for count in axis.tap_counts)
-    # An output as long as the stride is never stepped over, so only the ends of a tap's run matter.
-    first = max(0, ceil_div(axis.crop_lo - (axis.n - 1) * axis.s, axis.d))
-    return max(0, min(axis.k, ceil_div(axis.crop_lo + axis.out, axis.d)) - first)
-
-
-def _ignores_inputs(axis):
-    # Where the output is as long as the spacing of taps, a stamp across it hits it: only the outermost inputs can miss.
-    inputs = range(axis.n) if axis.out < axis.d else {0, axis.n - 1}
-    return any(start >= stop for start, stop in (_taps_of_input(axis, i) for i in inputs))
+    return axis.live_taps
 
 
 def reachable(setting: Setting, n: int) -> range:
@@ -363,8 +381,3 @@ def _check_fixed(k=None, s=None, p=None, op=None, d=None):
         if value is not None and value < least:
             raise SettingError(f"{name} is {value}; it must be at least {least}")
     return k, s, p, op, d
-
-
-def _taps_of_input(axis, i):
-    start = max(0, ceil_div(axis.crop_lo - i * axis.s, axis.d))
-    return start, min(axis.k, ceil_div(axis.crop_lo + axis.out - i * axis.s, axis.d))

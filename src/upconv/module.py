@@ -194,6 +194,7 @@ class ConvTranspose2d:
         if strict and (missing or unexpected):
             raise SettingError(
                 f"state_dict lacks {missing} and has unknown {unexpected}; it must have {sorted(shapes)}"
+                + _folding(state_dict)
             )
         loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}
         self._weight = loaded.get("weight", self._weight)
@@ -275,6 +276,27 @@ class ConvTranspose2d:
     def padding_mode(self) -> str:
         """How a padded border is folded back; "zeros" as in torch, which drops it."""
         return self._settings.padding_mode
+
+
+# The two parts of a weight under torch's weight_norm, as the old hook and the new parametrization call them.
+PARTS = ("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1")
+
+
+def _folding(state_dict):
+    """How to make one weight of what a reparametrized layer keeps instead, as the end of a sentence; may be empty."""
+    for g, v in PARTS:
+        if g in state_dict and v in state_dict:
+            norm = f"g * v / np.sqrt((v**2).sum(axis=(1, 2, 3), keepdims=True)) with g = d[{g!r}], v = d[{v!r}]"
+            before = "torch.nn.utils.remove_weight_norm(layer)"
+            if g != "weight_g":
+                before = "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
+            return f"; this layer was under weight_norm: fold it with {before} before state_dict(), or weight = {norm}"
+    if any(str(name).startswith(("weight_orig", "parametrizations.weight.")) for name in state_dict):
+        return (
+            "; this layer's weight was computed from other parameters (spectral_norm, say): make it one with "
+            "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') or its remove_ function first"
+        )
+    return ""
 
 
 def _plain(value):

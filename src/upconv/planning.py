@@ -14,6 +14,7 @@ from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
 from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
+from .runtime.kernel import CodeRefused
 
 AUTO = "auto"
 
@@ -145,10 +146,10 @@ class Plan:
         b = arguments.parse_bias(b, problem.result_shape[1])
         arguments.agree(**operands, bias=b)
         if out is None:
-            out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
+            plain = out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
         else:
-            arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
-        self.run(x, w, b, out)
+            plain = arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
+        self.run(x, w, b, plain)
         return out
 
     def run(self, a, b, bias, out):
@@ -190,11 +191,17 @@ class Plan:
         Returns:
             None.
         """
-        with quiet():
-            if self.steps:
-                rewrites.solve(self.steps, self._innermost, a, b, bias, out)
-            else:
-                self._innermost(a, b, bias, out)
+        try:
+            with quiet():
+                if self.steps:
+                    rewrites.solve(self.steps, self._innermost, a, b, bias, out)
+                else:
+                    self._innermost(a, b, bias, out)
+        except CodeRefused:
+            # Since the plan was made, the system has ceased to let code be made: so much for all such plans.
+            fitted.cache_clear()
+            choose.cache_clear()
+            choose(self.problem).execute(a, b, bias, out)
 
     def _innermost(self, a, b, bias, out):
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner

@@ -18,7 +18,7 @@ import numpy as np
 
 from .geometry import Axis, Geometry
 from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
-from .phases import input_segments, live_segments
+from .phases import input_segments, live_segment_count
 from .problem import NO_ACTIVATION, Problem
 
 REAL = {"complex64": "float32", "complex128": "float64"}
@@ -281,8 +281,9 @@ def _pairs_of_segments(problem):
     if problem.operation != "forward":
         return len(input_segments(g.h)) * len(input_segments(g.w))
     # Phases of a row that all have as many taps are likely to be computed together.
-    across = 3 if g.w.d == 1 and g.w.k % g.w.s == 0 else len(live_segments(g.w))
-    return len(live_segments(g.h)) * across
+    together = g.w.d == 1 and g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
+    across = 3 if together else live_segment_count(g.w)
+    return live_segment_count(g.h) * across
 
 
 def _by_exchanging(solve, step, a, b, bias, out):

@@ -7,6 +7,7 @@ import re
 import pytest
 from bench.fakes import TINY, Paced, Right, Wrong, crew_of, row
 
+from upconv import cli
 from upconv.bench import command, engines, record, report
 from upconv.bench.charts import write_charts
 from upconv.bench.layers import Layer, select, table
@@ -120,6 +121,28 @@ def test_unusable_paths_are_refused_before_the_run(monkeypatch, tmp_path):
 def test_options_out_of_range_are_refused(line, monkeypatch):
     with pytest.raises(ValueError, match="it must be"):
         run(line, monkeypatch)
+
+
+@pytest.mark.parametrize("what", [".", "/dev/zero", "nowhere", ""])
+def test_what_is_no_file_is_refused(what, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bench", "--compare", what, what]) == 2
+    assert "no file" in (said := capsys.readouterr().err) or "No such file" in said
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "rows": 5}', '{"format": 1, "rows": [1]}', "[" * 100_000], ids=len)
+def test_rows_that_are_none_are_refused(text, tmp_path, capsys):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    assert cli.main(["bench", "--compare", str(path), str(path)]) == 2
+    assert "is not a record" in capsys.readouterr().err
+
+
+def test_rows_of_another_kind_are_refused(tmp_path, capsys):
+    path = tmp_path / "record.json"
+    path.write_text('{"format": 1, "rows": [{"name": 3}]}')
+    assert cli.main(["bench", "--compare", str(path), str(path)]) == 2
+    assert "other rows than upconv bench writes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 99, "rows": []}'])

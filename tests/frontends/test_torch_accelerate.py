@@ -393,3 +393,26 @@ def test_models_are_not_kept_alive():
     del net
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize(
+    ("taken", "layers", "words"),
+    [
+        (0, 1, "0 of 1 transposed convolution is"),
+        (1, 1, "1 of 1 transposed convolution is"),
+        (0, 2, "0 of 2 transposed convolutions are"),
+        (1, 2, "1 of 2 transposed convolutions is"),
+        (2, 2, "2 of 2 transposed convolutions are"),
+    ],
+)
+def test_the_report_counts_in_english(taken, layers, words):
+    # A class of somebody's own is left alone.
+    own = type("Own", (torch.nn.ConvTranspose2d,), {})
+    kinds = [torch.nn.ConvTranspose2d] * taken + [own] * (layers - taken)
+    model = torch.nn.Sequential(*(kind(2, 2, 3) for kind in kinds))
+    assert words in repr(ut.accelerate(model))
+
+
+def test_what_is_no_model_is_named_without_an_article():
+    with pytest.raises(TypeError, match=r"takes a torch\.nn\.Module, and was given OrderedDict"):
+        ut.accelerate(torch.nn.Linear(1, 1).state_dict())

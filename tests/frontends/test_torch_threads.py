@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from children import script
 from require import require
 
 from upconv.runtime import pool
@@ -62,6 +63,30 @@ def test_work_is_spread_over_torchs_threads_and_the_bits_are_the_same(threads, s
         assert torch.equal(ut.conv_transpose2d(*operands(), None, 2), want)
         assert max(sent) == number
     assert pool._state.workers == workers, "the pool of upconv has hired for torch's call"
+
+
+FLUSHING = """
+import torch, upconv.torch
+torch.manual_seed(0)
+x, w = (torch.randn(shape) * 1e-20 for shape in ((4, 32, 24, 24), (32, 32, 4, 4)))
+torch.set_num_threads(1)
+want = upconv.torch.conv_transpose2d(x, w, None, 2)
+assert 0 < want.abs().max() < torch.finfo(torch.float32).tiny
+# The threads of the team inherit what the one that makes them is set to.
+torch.set_flush_denormal(True)
+torch.set_num_threads(3)
+for flush in (True, False, True):
+    torch.set_flush_denormal(flush)
+    for _ in range(10):
+        # As integers: a comparison of numbers would take subnormal ones for zeros.
+        y = upconv.torch.conv_transpose2d(x, w, None, 2)
+        assert torch.equal(y.view(torch.int32), want.view(torch.int32))
+    assert (torch.tensor([1e-42]) * 1 == 0).item() is flush, "what torch was told has changed"
+"""
+
+
+def test_subnormal_numbers_are_kept_whatever_torchs_threads_do():
+    script(FLUSHING)
 
 
 def test_gradients_too(threads, sent):

@@ -34,6 +34,7 @@ def fresh(monkeypatch, tmp_path):
     for name in ("UPCONV_ISA", "UPCONV_NO_COMPILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("UPCONV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernel, "_refused", [])
     for function in known:
         function.cache_clear()
     yield tmp_path / "cache"
@@ -157,7 +158,7 @@ def test_everything_is_usable_here(fresh):
 
 def test_memory_that_refuses_execution(fresh, monkeypatch):
     def refuse(name, image):
-        raise RuntimeError("Failed to materialize symbols")
+        raise llvm.CodeRefused("Failed to materialize symbols")
 
     monkeypatch.setattr(llvm, "Linked", refuse)
     with pytest.warns(RuntimeWarning, match="does not let"):
@@ -182,6 +183,62 @@ def test_memory_that_really_refuses_execution(fresh):
         pytest.skip("this kernel has no PR_SET_MDWE")
     assert (code, err) == (0, "")
     assert "does not let" in out
+
+
+@pytest.mark.parametrize("first", ["one kernel", "a call"])
+def test_memory_that_refuses_execution_later(fresh, first):
+    """A program may ask for it when it has loaded what it needs: what has its kernels goes on, the rest is NumPy's."""
+    begin = {
+        "one kernel": "assert kernel.usable() == []",
+        "a call": "assert (upconv.conv_transpose2d(x, w, stride=2) == want).all()",
+    }[first]
+    program = f"""
+import ctypes, sys, warnings; warnings.simplefilter("ignore")
+import numpy as np, upconv
+from upconv.runtime import kernel
+rng = np.random.default_rng(0)
+x, w = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((1, 8, 9, 9), (8, 8, 4, 4)))
+double = [a.astype(np.float64) for a in (x, w)]
+plan, other = upconv.plan(x, w, stride=2), [np.concatenate([a] * 3, 3) for a in double]
+want = upconv.reference.scatter(plan.problem.geometry, x, w).astype(np.float32)
+elsewhere = upconv.plan(*other, stride=2).problem.geometry
+{begin}
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0): sys.exit(77)
+for _ in range(2):
+    assert (plan(x, w) == want).all()
+    assert (upconv.conv_transpose2d(x, w, stride=2) == want).all()
+    assert (upconv.conv_transpose2d(*other, stride=2) == upconv.reference.scatter(elsewhere, *other)).all()
+many = [np.concatenate([x] * 512), w]
+upconv.set_num_threads(2)
+assert (upconv.conv_transpose2d(*many, stride=2)[7] == want[0]).all()
+assert (upconv.conv2d(want, w, stride=2).shape == x.shape)
+print(kernel.usable(), upconv.plan(*double, stride=3).algorithm)
+"""
+    code, out, err = finished(process(fresh, program))
+    if code == 77 or not sys.platform.startswith("linux"):
+        pytest.skip("this kernel has no PR_SET_MDWE")
+    assert (code, err) == (0, "")
+    assert "does not let" in out
+    assert out.endswith("matmul")
+
+
+def test_a_home_that_does_not_exist_is_named(fresh, monkeypatch):
+    monkeypatch.setenv("UPCONV_CACHE_DIR", "~nobody-of-this-name/kernels")
+    with pytest.raises(
+        ValueError, match="UPCONV_CACHE_DIR is '~nobody-of-this-name/kernels'; ~nobody-of-this-name is no"
+    ):
+        kernel.usable()
+
+
+def test_a_compiler_that_fails_is_told_from_memory_that_refuses(fresh, monkeypatch):
+    def fail(text, isa):
+        raise RuntimeError("out of registers")
+
+    monkeypatch.setattr(llvm, "compile_object", fail)
+    with pytest.warns(RuntimeWarning, match="out of registers"):
+        (refusal,) = kernel.usable()
+    assert "out of registers" in refusal
+    assert "does not let" not in refusal
 
 
 def test_llvmlite_is_missing(fresh, monkeypatch):

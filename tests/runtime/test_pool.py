@@ -169,6 +169,8 @@ def test_uneven_parts_balance():
     [
         (0, ValueError, "n is 0; at least 1 thread"),
         (-3, ValueError, "n is -3; at least 1 thread"),
+        (10**6, ValueError, "n is 1000000; at most [0-9]+ threads are made, on [0-9]+ processors here"),
+        (10**10, ValueError, "n is 10000000000; at most"),
         (2.0, TypeError, "n is 2.0; it must be an integer"),
         ("2", TypeError, "n is '2'; it must be an integer"),
         (True, TypeError, "n is True; it must be an integer"),
@@ -179,6 +181,17 @@ def test_set_num_threads_refuses(n, error, message):
     with pytest.raises(error, match=message):
         pool.set_num_threads(n)
     assert pool.get_num_threads() == 2
+
+
+def test_as_many_threads_as_there_are_processors_are_always_allowed(monkeypatch):
+    monkeypatch.setattr(pool, "_cpus", lambda: 5000)
+    pool.set_num_threads(5000)
+    with pytest.raises(ValueError, match="at most 5000 threads"):
+        pool.set_num_threads(5001)
+    monkeypatch.setattr(pool, "_wanted", None)
+    monkeypatch.setenv("UPCONV_NUM_THREADS", "9999999999")
+    with pytest.raises(ValueError, match="UPCONV_NUM_THREADS is 9999999999; at most 5000"):
+        pool.get_num_threads()
 
 
 def test_set_num_threads_takes_what_counts_as_an_integer():
@@ -347,6 +360,63 @@ print(len(meet(2)) == 2)
 """)
     assert float(late) < 1
     assert fine == ["True"] * 4
+
+
+@posix
+@pytest.mark.parametrize("then", ["next line", "handler"])
+def test_a_second_ctrl_c_between_any_two_steps_does_no_harm(then):
+    """Under a debugger every line is a place where another one may come, the line that cleans up not excepted."""
+    lines = script(f"""
+import signal
+pool.set_num_threads(2)
+run_once([1] * 8)
+again = []
+
+def trace(frame, event, argument):
+    # The second comes as soon as any Python code runs after the first, inside the pool or the signal's handler.
+    if frame.f_code is pool.run.__code__:
+        if event == "exception":
+            again.append(event)
+        elif again and {then == "next line"}:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+    return trace
+
+def handler(*_):
+    if {then == "handler"}:
+        signal.raise_signal(signal.SIGINT)
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+out, rows = table([5 * PER_MS] * 12_000)
+sys.settrace(trace)
+try:
+    pool.run(entry(churn), rows)
+except KeyboardInterrupt:
+    sys.settrace(None)
+    print("interrupted")
+before = out.copy()
+time.sleep(0.1)
+print((out == before).all(), 0 < out[:, 0].sum() < len(out), len(meet(2)) == 2)
+""")
+    assert lines == ["interrupted"] + ["True"] * 3
+
+
+@posix
+def test_a_handler_may_call_while_a_call_waits():
+    """The handler's call finds the pool busy and works alone; the one that it interrupted goes on afterwards."""
+    lines = script("""
+import signal
+pool.set_num_threads(2)
+want, found = run_once([100] * 8), []
+signal.signal(signal.SIGALRM, lambda *_: found.append(run_once([100] * 8)))
+signal.setitimer(signal.ITIMER_REAL, 0.15, 0.15)
+run_once([5 * PER_MS] * 100)
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(len(found) > 0, all(each == want for each in found), len(meet(2)) == 2)
+""")
+    assert lines == ["True"] * 3
 
 
 @posix

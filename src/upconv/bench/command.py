@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from ..files import check_output
 from . import engines, record
 from .charts import write_charts
 from .crew import EngineError
@@ -45,13 +46,13 @@ def run(options) -> int:
         OSError: for files that cannot be read or written.
     """
     if options.compare:
-        print(compare(*map(record.read, options.compare)))
+        print(_compared(*options.compare))
         return 0
     if options.source:
         return _tell(record.read(options.source), options)
     plan, missing = _plan(options)
     if options.json:
-        record.check_writable(options.json)
+        check_output(options.json)
     bench, status = Bench(plan), 0
     try:
         with progress_bar(plan.steps, sys.stderr) as bench.progress:
@@ -64,6 +65,14 @@ def run(options) -> int:
     if bench.rows or not status:
         _tell(record.make(bench.rows, _options(plan), complete=not status, missing=missing), options)
     return status
+
+
+def _compared(*paths):
+    records = [record.read(path) for path in paths]
+    try:
+        return compare(*records)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{' and '.join(paths)} hold other rows than upconv bench writes ({error!r})") from None
 
 
 def _plan(options):

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import stat
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,25 +80,21 @@ def read(path):
         OSError: when it cannot be read.
     """
     try:
+        status = os.stat(path)
+        # A device may have no end; a pipe is what a shell makes of another command's output.
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+            raise ValueError("it is no file")
         record = json.loads(Path(path).read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a record of upconv bench: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT or "rows" not in record:
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not _has_rows(record):
         raise ValueError(f"{path} is not a record of upconv bench in format {FORMAT}")
     return record
 
 
-def check_writable(path):
-    """Refuse a path before hours of work, not after.
-
-    Raises:
-        OSError: when the folder is missing or cannot be written.
-    """
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the folder {folder} does not exist")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"the folder {folder} cannot be written")
+def _has_rows(record):
+    rows = record.get("rows")
+    return isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
 
 
 def _cpu_info():

@@ -107,10 +107,16 @@ class Branch:
 
 
 class Builder:
-    """Records one kernel, a function of a pointer to 64-bit words."""
+    """Records one kernel, a function of a pointer to 64-bit words.
 
-    def __init__(self, name):
-        self.name = name
+    Args:
+        name: of the kernel.
+        settles_arithmetic: whether all that it calls runs under IEEE's default arithmetic (to nearest, subnormal
+            numbers kept, no traps), whatever the thread that it runs on is set to; afterwards that is as it was.
+    """
+
+    def __init__(self, name, *, settles_arithmetic=False):
+        self.name, self.settles_arithmetic = name, settles_arithmetic
         self.variables = []
         self.body = []
         self._count = 0

@@ -100,17 +100,24 @@ def _jit():
 _names = count()
 
 
+class CodeRefused(RuntimeError):
+    """A whole object file could not be linked. LLVM does not say why: what is left to go wrong is memory for code."""
+
+
 class Linked:
     """An object file linked into this process, for good: threads may run the code until the very end.
 
     Raises:
-        RuntimeError: when the object wants symbols that do not exist, or the system refuses memory for code.
+        CodeRefused: when the object wants symbols that do not exist, or the system refuses memory for code.
     """
 
     def __init__(self, name, image: bytes):
         library = binding().JITLibraryBuilder().add_object_img(image).export_symbol(name)
-        self.library = library.link(_jit(), f"{name}-{next(_names)}")
-        self.address = self.library[name]
+        try:
+            self.library = library.link(_jit(), f"{name}-{next(_names)}")
+            self.address = self.library[name]
+        except RuntimeError as error:
+            raise CodeRefused(str(error)) from error
         # Detached, it is not unloaded with this value, nor when the interpreter ends.
         self.library.detach()
 

@@ -19,6 +19,25 @@ ELEMENTS = {
     "ptr": "ptr",
 }
 FLOATS = {"f16": "e", "f32": "f", "f64": "d"}
+# How a thread is set to the default arithmetic and back, by architecture: declarations, first steps, last steps.
+ARITHMETIC = {
+    "x86_64": (
+        ("declare void @llvm.x86.sse.stmxcsr(ptr)", "declare void @llvm.x86.sse.ldmxcsr(ptr)"),
+        (
+            "%theirs = alloca i32",
+            "%ours = alloca i32",
+            "call void @llvm.x86.sse.stmxcsr(ptr %theirs)",
+            "store i32 8064, ptr %ours",
+            "call void @llvm.x86.sse.ldmxcsr(ptr %ours)",
+        ),
+        ("call void @llvm.x86.sse.ldmxcsr(ptr %theirs)",),
+    ),
+    "aarch64": (
+        ("declare i64 @llvm.aarch64.get.fpcr()", "declare void @llvm.aarch64.set.fpcr(i64)"),
+        ("%theirs = call i64 @llvm.aarch64.get.fpcr()", "call void @llvm.aarch64.set.fpcr(i64 0)"),
+        ("call void @llvm.aarch64.set.fpcr(i64 %theirs)",),
+    ),
+}
 
 
 def spell(type: Type):
@@ -70,8 +89,21 @@ class _Lowering:
         self.places = [f"%x{number} = alloca {spell(type)}" for number, type in enumerate(kernel.variables)]
         self.block(kernel.body)
         head = f"define void @{kernel.name}(ptr noalias readonly %v{kernel.job.number}) nounwind {{"
+        first, last = self.arithmetic(kernel) if kernel.settles_arithmetic else ((), ())
         # LLVM turns places into registers only if they are made at the entry.
-        return [head, "entry:", *self.places, *self.lines, "ret void", "}"]
+        return [head, "entry:", *self.places, *first, *self.lines, *last, "ret void", "}"]
+
+    def arithmetic(self, kernel):
+        """The first and last steps of a kernel that calls others under the default arithmetic.
+
+        LLVM moves arithmetic past such a step, since it knows of no other than the default, so there may be none here.
+        """
+        computed = [step.name for step in _steps(kernel.body) if _is_arithmetic(step)]
+        if computed:
+            raise NotImplementedError(f"{kernel.name} computes by itself ({computed[0]}), and so cannot settle how")
+        declarations, first, last = ARITHMETIC[self.isa.arch]
+        self.declarations.update(declarations)
+        return first, last
 
     def block(self, steps):
         for step in steps:
@@ -186,6 +218,20 @@ def _declaration(line):
     name, _, operands = tail.partition("(")
     types = [operand.rsplit(" ", 1)[0] for operand in operands.rstrip(")").split(", ")]
     return f"declare {head.split('call ')[1]} @{name}({', '.join(types)})"
+
+
+def _steps(block):
+    """All instructions of a block, those of inner blocks included."""
+    for step in block:
+        if isinstance(step, Loop | Branch):
+            yield from _steps(step.body)
+        else:
+            yield step
+
+
+def _is_arithmetic(step):
+    types = [value.type for value in (*step.operands, step.result) if isinstance(value, Value)]
+    return any(type.elem in FLOATS for type in types)
 
 
 def _vector(numbers, elem="i32"):

@@ -1,5 +1,6 @@
-"""Why a layer's output has the size it has, and what each of its values is made of: as text and as pictures."""
+"""A layer explained, as text (`text`, `korean`) and as pictures (`layer`, `views`); `explain` gives a value with both."""
 
 from .checkerboard import Artifacts, artifacts
+from .explanation import Explanation, explain
 
-__all__ = ["Artifacts", "artifacts"]
+__all__ = ["Artifacts", "Explanation", "artifacts", "explain"]

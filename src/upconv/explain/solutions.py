@@ -39,13 +39,14 @@ def solutions(sizes, fixed, bounds, limit=SHOWN) -> str:
     if fixed[0] == fixed[1]:
         found = common_settings(sizes, **fixed[0], **bounds)
         if sizes[0] == sizes[1] or (found and not any(is_wasteful(found[0], n) for n, _ in sizes)):
-            return _listing(_title(sizes), sizes, found, fixed[0], bounds, limit) + FOOTNOTES
-    parts = []
+            return _listing(_title(sizes), sizes, found, fixed[0], bounds, limit) + FOOTNOTES * bool(found)
+    parts, any_found = [], False
     for name, size, given in zip(("height", "width"), sizes, fixed, strict=True):
         found = common_settings([size], **given, **bounds)
+        any_found = any_found or bool(found)
         parts.append(_listing(f"{name} {size[0]} to {size[1]}", [size], found, given, bounds, limit))
     lead = "No single setting does both axes without waste; each on its own:\n\n" * (fixed[0] == fixed[1])
-    return lead + "\n".join(parts) + FOOTNOTES
+    return lead + "\n".join(parts) + FOOTNOTES * any_found
 
 
 def _title(sizes):
@@ -94,6 +95,9 @@ def _two(sizes):
 def _remark(setting: Setting, sizes):
     axes = [setting.axis(n) for n, _ in dict.fromkeys(sizes)]
     words = [worst(axes)]
+    if setting.p > setting.d * (setting.k - 1) // 2 + 1:
+        # More is cut than a kernel centred on its output would need: real outputs go.
+        words.append("cropping")
     ignored = max(ignored_inputs(axis) for axis in axes)
     if ignored:
         words.append(f"{ignored} input{'s' * (ignored > 1)} unused")

@@ -1,5 +1,7 @@
 """Columns of text."""
 
+import unicodedata
+
 INDENT = "  "
 
 
@@ -9,10 +11,20 @@ def aligned(rows, right=(), indent=INDENT) -> list[str]:
     >>> aligned([("a", "1"), ("bcd", "20")], right=(1,))
     ['  a     1', '  bcd  20']
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     return [indent + "  ".join(_cells(row, widths, right)).rstrip() for row in rows]
 
 
 def _cells(row, widths, right):
     for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
-        yield cell.rjust(width) if place in right else cell.ljust(width)
+        space = " " * (width - columns(cell))
+        yield space + cell if place in right else cell + space
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: letters of some scripts take two.
+
+    >>> columns("tap"), columns("탭")
+    (3, 2)
+    """
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)

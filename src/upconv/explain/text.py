@@ -1,14 +1,15 @@
-"""A layer explained as plain text, 100 columns wide: sizes, the sizes nearby, phases, taps, overlap, groups, cost."""
+"""A layer explained as plain text: a summary, then sizes, the sizes nearby, phases, taps, overlap, groups, cost."""
 
 import textwrap
+from dataclasses import astuple
 from math import prod
 
 from ..geometry import Axis, Geometry, ceil_div
-from ..inverse import live_taps, useful_taps
+from ..inverse import setting_of
 from .layer import describe, heading, verdict_sentences
-from .overlap import counts, pairs, phases_with_outputs, taps_of
+from .overlap import EVEN, HOLES, UNEVEN, counts, pairs, phases_with_outputs, taps_of, verdict, worst
 from .sizes import ambiguity, documented, written
-from .table import INDENT, aligned
+from .table import INDENT, aligned, columns
 
 COLUMNS = 100
 ROWS = 8
@@ -17,17 +18,43 @@ MOST_TAPS = 8
 # More than fit on a line.
 MOST_TERMS = 20
 TIED = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
+VERDICTS = {
+    EVEN: "not by the overlap, which is even",
+    UNEVEN: "to be expected, unless training evens it out",
+    HOLES: "holes instead, outputs that hold the bias alone",
+}
 
 
-def explanation(geometry: Geometry) -> str:
-    """Everything the package can say about a layer before it runs.
+def explanation(geometry: Geometry, width: int = COLUMNS) -> str:
+    """Everything the package can say about a layer before it runs, in lines of at most `width` columns.
 
     >>> from upconv.geometry import Axis
     >>> layer = Geometry(1, 1, 1, 1, Axis(4, 3, 2, 1, 1, 0), Axis(4, 3, 2, 1, 1, 0))
-    >>> print("\\n".join(explanation(layer).splitlines()[:2]))
+    >>> print("\\n".join(explanation(layer).splitlines()[:5]))
     Transposed convolution, 4 × 4 to 8 × 8
+    Checkerboard: to be expected, unless training evens it out (s = 2 does not divide k = 3).
+    <BLANKLINE>
+    The layer
       kernel_size=3, stride=2, padding=1, output_padding=1
     """
+    return "\n\n".join(["\n".join(summary(geometry, width)), *laid_out(sections(geometry), width)]) + "\n"
+
+
+def summary(geometry: Geometry, width: int = COLUMNS) -> list[str]:
+    """Two sentences, wrapped: what becomes of what, and whether to expect a checkerboard."""
+    kind = worst([geometry.h, geometry.w])
+    reasons = dict.fromkeys(_because(axis) for _, axis in axes(geometry) if verdict(axis).kind == kind)
+    because = f" ({' and '.join(filter(None, reasons))})" if any(reasons) else ""
+    return [heading(geometry), *wrapped(f"Checkerboard: {VERDICTS[kind]}{because}.", width)]
+
+
+def _because(axis):
+    """The reason of a verdict, where it gives one."""
+    return verdict(axis).reason.partition(", because ")[2].partition(";")[0]
+
+
+def sections(geometry: Geometry) -> list[tuple[str, list[str]]]:
+    """The titles and lines of the explanation."""
     named = axes(geometry)
     parts = [_layer(geometry)]
     parts += [_sizes(name, axis) for name, axis in named]
@@ -35,8 +62,7 @@ def explanation(geometry: Geometry) -> str:
     parts += [_nearby(name, axis) for name, axis in named]
     parts += [_phases(name, axis) for name, axis in named]
     parts += [_taps(name, axis) for name, axis in named]
-    parts += [_overlap(geometry, named), _groups(geometry), _cost(geometry)]
-    return "\n\n".join(parts) + "\n"
+    return [*parts, _overlap(geometry, named), _groups(geometry), _cost(geometry)]
 
 
 def axes(geometry) -> list[tuple[str, Axis]]:
@@ -48,8 +74,31 @@ def axes(geometry) -> list[tuple[str, Axis]]:
 
 def _layer(geometry):
     shapes = ("input", geometry.input_shape), ("weight", geometry.weight_shape), ("output", geometry.output_shape)
-    lines = [describe(geometry), *(f"{name:<7}{_shape(shape)}" for name, shape in shapes)]
-    return _section(heading(geometry), lines)
+    left = [f"left at the default: {defaults}"] if (defaults := untouched(geometry)) else []
+    return _section("The layer", [describe(geometry), *left, *(f"{n:<7}{written_shape(s)}" for n, s in shapes)])
+
+
+def untouched(geometry: Geometry) -> str:
+    """The settings left at their defaults that could have been otherwise; most questions are about one of them."""
+    settings = [setting_of(axis) for _, axis in axes(geometry)]
+    if None in settings:
+        return ""
+    names = ("stride", "padding", "output_padding", "dilation")
+    values = [astuple(setting)[1:] for setting in settings]
+    left = [
+        f"{name}={default}"
+        for name, default, found in zip(names, (1, 0, 0, 1), zip(*values, strict=True), strict=True)
+        if all(value == default for value in found) and _matters(name, geometry)
+    ]
+    return ", ".join(left)
+
+
+def _matters(name, geometry):
+    """Whether another value would be allowed and change something."""
+    h, w = geometry.h, geometry.w
+    if name == "output_padding":
+        return max(h.s, h.d, w.s, w.d) > 1
+    return max(h.k, w.k) > 1 if name == "dilation" else True
 
 
 def _sizes(name, axis):
@@ -76,7 +125,7 @@ def _phases(name, axis):
     for start in range(min(number, ROWS)):
         residue = (start + axis.crop_lo) % axis.s
         taps, count = taps_of(axis, residue), ceil_div(axis.out - start, axis.s)
-        rows.append((str(residue), _progression(start, axis.s, count), _taps_in_words(taps), _small_kernel(taps)))
+        rows.append((str(residue), progression(start, axis.s, count), taps_in_words(taps), small_kernel(taps)))
     lines += aligned(rows, indent="")
     if number > ROWS:
         lines.append(f"... and {number - ROWS} more")
@@ -97,7 +146,7 @@ def _taps(name, axis):
 
 
 def _overlap(geometry, named):
-    lines = [f"{name}: {_run(axis)}" for name, axis in named]
+    lines = [f"{name}: {run_of_counts(axis)}" for name, axis in named]
     lines.append("an output's count is that of its row times that of its column, for each pair of connected channels")
     return _section("Products per output, and checkerboards", lines + verdict_sentences(geometry))
 
@@ -110,7 +159,7 @@ def _groups(geometry):
     if geometry.groups > GROUPS:
         lines.append(f"... and {geometry.groups - GROUPS} more groups of the same kind")
     weights = inputs * geometry.c_out * geometry.h.k * geometry.w.k
-    shape = _shape(geometry.weight_shape)
+    shape = written_shape(geometry.weight_shape)
     biases = f"{geometry.c_out:,} bias{'es' * (geometry.c_out > 1)}"
     lines.append(f"weight {shape} = (c_in, c_out / groups, k_h, k_w): {weights:,} parameters, and {biases}")
     count = (
@@ -122,13 +171,8 @@ def _groups(geometry):
 
 
 def _cost(geometry):
-    h, w = geometry.h, geometry.w
-    outputs = geometry.n * geometry.c_out * h.out * w.out
-    inserted = outputs * (geometry.c_in // geometry.groups) * h.k * w.k
-    macs = geometry.n * geometry.c_out * (geometry.c_in // geometry.groups) * useful_taps(h) * useful_taps(w)
+    macs, moved, inserted = geometry.macs, geometry.elements(), inserted_macs(geometry)
     share = f", {inserted / macs:.1f} times as many" if macs else ""
-    weights = geometry.c_in * (geometry.c_out // geometry.groups) * live_taps(h) * live_taps(w)
-    moved = prod(geometry.input_shape) + weights + outputs
     return _section(
         "Cost",
         [
@@ -139,22 +183,41 @@ def _cost(geometry):
     )
 
 
+def inserted_macs(geometry: Geometry) -> int:
+    """The multiply-adds of the documentation's reading, inserted zeros and all."""
+    return prod(geometry.output_shape) * (geometry.c_in // geometry.groups) * geometry.h.k * geometry.w.k
+
+
 def _section(title, lines):
-    width = COLUMNS - len(INDENT)
-    wrapped = (part for line in lines for part in _wrap(line, width))
-    return "\n".join([title, *(INDENT + line for line in wrapped)])
+    return title, lines
 
 
-def _wrap(line, width):
-    # Tables are made to fit; only sentences are wrapped, since that would spoil the columns.
-    if len(line) <= width:
+def laid_out(parts, width: int) -> list[str]:
+    """Titles and lines as paragraphs of at most `width` columns."""
+    inner = width - len(INDENT)
+    return [
+        "\n".join([title, *(INDENT + part for line in lines for part in wrapped(line, inner))])
+        for title, lines in parts
+    ]
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line in as many as it needs; letters that are two columns wide count twice."""
+    # Tables are made to fit; only what does not is wrapped, since that would spoil the columns.
+    if columns(line) <= width:
         return [line]
     # An equation is not broken around its sign.
-    wrapped = textwrap.wrap(line.replace(" = ", TIED), width, subsequent_indent=INDENT)
-    return [part.replace(TIED, " = ") for part in wrapped]
+    lines, current = [], ""
+    for word in line.replace(" = ", TIED).split(" "):
+        if current.strip() and columns(current) + 1 + columns(word) > width:
+            lines.append(current)
+            current = INDENT + word
+        else:
+            current = f"{current} {word}" if current else word
+    return [part.replace(TIED, " = ") for part in [*lines, current]]
 
 
-def _progression(start, step, count):
+def progression(start, step, count):
     """The outputs of a phase: the first few by number, a long run by its ends."""
     values = range(start, start + count * step, step)
     if count <= 4:
@@ -162,21 +225,21 @@ def _progression(start, step, count):
     return f"{values[0]}, {values[1]}, ..., {values[-1]}"
 
 
-def _small_kernel(taps):
+def small_kernel(taps, nothing="none: bias alone"):
     """The taps of a phase, turned round; of many, the ends."""
     names = [f"w{t}" for t in (taps[::-1] if len(taps) <= MOST_TAPS else (taps[-1], taps[-2], taps[0]))]
     if len(taps) > MOST_TAPS:
         names.insert(2, "...")
-    return f"[{', '.join(names)}]" if taps else "none: bias alone"
+    return f"[{', '.join(names)}]" if taps else nothing
 
 
-def _taps_in_words(taps):
+def taps_in_words(taps, none="none"):
     if len(taps) > 4:
         return f"{taps[0]}, {taps[1]}, ..., {taps[-1]}"
-    return ", ".join(map(str, taps)) or "none"
+    return ", ".join(map(str, taps)) or none
 
 
-def _run(axis):
+def run_of_counts(axis):
     outputs = range(axis.out)
     if axis.out <= 24:
         return " ".join(map(str, counts(axis)))
@@ -195,5 +258,5 @@ def _channels(group, size):
     return f"channel {first}" if size == 1 else f"channels {first}-{first + size - 1}"
 
 
-def _shape(shape):
+def written_shape(shape):
     return f"({', '.join(map(str, shape))})"

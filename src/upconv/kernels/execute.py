@@ -14,7 +14,9 @@ units from one counter, so each unit is run once, by whoever comes first.
     table   grids (GRID words each), nests (NEST words each), then the lists; offsets are in bytes from its beginning
     base    the addresses of a call, by number, behind the job's own words; base 0 is 0, for fields that are no pointers
 
-What is being made lies in `scratch`, which is not shared.
+What is being made lies in `scratch`, which is not shared. The tasks run under the default arithmetic, on whatever
+thread that is: one that some library has told to flush subnormal numbers, say, which a thread passes on to those that it
+makes.
 """
 
 from ..codegen.isa import Isa
@@ -39,7 +41,7 @@ WORDS = 7
 
 def execute(isa: Isa):
     """The kernel; its job is (entry, table, end of the grids, end of the units, counter, scratch, unused, base...)."""
-    k = Builder(f"execute_{isa.name}")
+    k = Builder(f"execute_{isa.name}", settles_arithmetic=True)
     _, table, grids_end, end, counter, scratch, _ = k.words(I64, PTR, I64, I64, PTR, PTR, I64)
     base = k.job + 8 * WORDS
     grid, unit = k.variable(0, I64), k.variable(k.take(counter))

@@ -2,7 +2,9 @@
 
 A file is named by everything that it depends on, so nothing is ever out of date; nothing is evicted either: a kernel
 takes 3 to 10 KiB, and deleting the directory is always safe. What is read is executed, so only what nobody else could
-have written is trusted. Nothing that goes wrong here is an error: kernels are compiled again, and one warning says why.
+have written is trusted: the directory is closed to others, a file is so from its first byte on, says for which key it
+was made, and is read once, so that what is linked is what was checked. Nothing that goes wrong here is an error:
+kernels are compiled again, and one warning says why.
 """
 
 import hashlib
@@ -11,9 +13,11 @@ import stat
 import warnings
 from pathlib import Path
 
-from ..files import write_atomically
+from ..files import MINE, replace
 
-MAGIC = b"upconv object 1\n"
+MAGIC = b"upconv object 2\n"
+# Format 1 could be opened by others while it was being written, so its files are never looked at.
+SUFFIX = "-2.o"
 _HEAD = len(MAGIC) + hashlib.sha256().digest_size
 
 
@@ -32,7 +36,7 @@ class Cache:
             return
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fault = _fault(directory.stat())
+            fault = _fault(directory.stat()) or _close(directory)
         except OSError as error:
             fault = f"cannot be used: {error.strerror or error}"
         if fault:
@@ -42,7 +46,7 @@ class Cache:
 
     def path(self, key) -> Path:
         """The file of a key."""
-        return self.directory / f"{key}.o"
+        return self.directory / f"{key}{SUFFIX}"
 
     def read(self, key) -> bytes | None:
         """The object of a key; None when there is none, or none to be trusted."""
@@ -54,8 +58,8 @@ class Cache:
             return None
         except OSError as error:
             content, fault = b"", f"cannot be read: {error.strerror or error}"
-        if not fault and content[:_HEAD] != _head(content[_HEAD:]):
-            fault = "is damaged"
+        if not fault and content[:_HEAD] != _head(key, content[_HEAD:]):
+            fault = "is damaged, or was made for something else"
         if fault:
             self._warn(f"{self.path(key)} {fault}")
             return None
@@ -66,12 +70,8 @@ class Cache:
         if not self.writing:
             return
         path = self.path(key)
-        fresh = path.with_suffix(f".{os.getpid()}")
         try:
-            # The file gets its name when it is whole and closed to others, whatever the umask says.
-            write_atomically(fresh, _head(image) + image)
-            fresh.chmod(0o600)
-            os.replace(fresh, path)
+            replace(path, _head(key, image) + image, MINE, exactly=True)
         except OSError as error:
             self.writing = False
             self._warn(f"{path} cannot be written: {error.strerror or error}")
@@ -83,8 +83,18 @@ class Cache:
             warnings.warn(f"upconv compiles kernels anew: {what}. {place}.", RuntimeWarning, stacklevel=2)
 
 
-def _head(image):
-    return MAGIC + hashlib.sha256(image).digest()
+def _head(key, image):
+    return MAGIC + hashlib.sha256(b"\0".join([key.encode(), image])).digest()
+
+
+def _close(directory):
+    """Close a directory to others; why that cannot be done, or None. One that holds other things is left as it is."""
+    if not hasattr(os, "geteuid") or not stat.S_IMODE(directory.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        return None
+    if any(not name.endswith(".o") and ".o." not in name for name in os.listdir(directory)):
+        return "can be entered by other users, and holds more than kernels; chmod 700 closes it"
+    directory.chmod(0o700)
+    return None
 
 
 def _read(path):

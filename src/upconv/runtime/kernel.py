@@ -12,11 +12,16 @@ from .. import config
 from ..codegen import llvm
 from ..codegen.isa import choose
 from ..codegen.lang import Builder
+from ..codegen.llvm import CodeRefused
 from ..codegen.lowering import lower
 from .cache import Cache
 
+NO_CODE = "this system does not let a program run code that it has made"
+
 _building = RLock()
 _made = {}
+# Why no more kernels can be made, once that has been seen.
+_refused = []
 
 
 class CompilationForbidden(RuntimeError):
@@ -77,9 +82,19 @@ def made(address) -> Made:
 
 
 def link(name, text):
-    """The linked code of LLVM's text, of which `name` is the entry: for what the language cannot say."""
+    """The linked code of LLVM's text, of which `name` is the entry: for what the language cannot say.
+
+    Raises:
+        CodeRefused: when the system does not let code be run, from now on perhaps; then `usable` says so too.
+        CompilationForbidden: when it would have to be compiled.
+    """
     with _building:
-        return llvm.Linked(name, _image(name, text))
+        image = _image(name, text)
+        try:
+            return llvm.Linked(name, image)
+        except CodeRefused:
+            _refuse(NO_CODE)
+            raise
 
 
 def _image(name, text):
@@ -101,7 +116,7 @@ def usable() -> list[str]:
         ValueError: when UPCONV_ISA names what this machine cannot run.
         CompilationForbidden: when UPCONV_NO_COMPILE forbids finding out.
     """
-    return list(_refusals())
+    return list(_refused) or list(_refusals())
 
 
 @lru_cache(maxsize=1)
@@ -114,14 +129,21 @@ def _refusals():
         return (f"has {error.args[0]}",)
     try:
         linked(_nothing)
+    except CodeRefused:
+        return tuple(_refused)
     except CompilationForbidden:
         raise
-    except (OSError, RuntimeError):
-        # LLVM says only that it could not finish; refused memory is what is left to go wrong with an empty kernel.
-        message = "this system does not let a program run code that it has made"
-        warnings.warn(f"upconv computes with NumPy, which is slower: {message}", RuntimeWarning, stacklevel=3)
-        return (f"cannot be used: {message}",)
+    except (OSError, RuntimeError) as error:
+        _refuse(f"LLVM could not compile an empty kernel ({error})")
+        return tuple(_refused)
     return ()
+
+
+def _refuse(message):
+    """Make no more kernels, and say so once. A system may forbid it at any time, by a program's own wish too."""
+    if not _refused:
+        _refused.append(f"cannot be used: {message}")
+        warnings.warn(f"upconv computes with NumPy, which is slower: {message}", RuntimeWarning, stacklevel=4)
 
 
 def _nothing(isa):
@@ -129,4 +151,15 @@ def _nothing(isa):
     return Builder(f"nothing_{isa.name}")
 
 
-__all__ = ["CompilationForbidden", "cache", "entry", "function", "isa", "link", "linked", "made", "usable"]
+__all__ = [
+    "CodeRefused",
+    "CompilationForbidden",
+    "cache",
+    "entry",
+    "function",
+    "isa",
+    "link",
+    "linked",
+    "made",
+    "usable",
+]

@@ -11,6 +11,7 @@ import ctypes
 import operator
 import os
 import threading
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import SupportsIndex
 
@@ -19,17 +20,19 @@ import numpy as np
 from .. import config
 from ..errors import SettingError
 from . import pool_code
-from .kernel import isa, link
+from .kernel import CodeRefused, isa, link
 
-# A call of the native code returns to Python this often, for the signals that wait there.
+# The native code looks this often at the signals that wait in Python.
 SLICE_NS = 100_000_000
 FOREVER_NS = 1 << 62
+# Each thread has its stack, and its scratch in a call; a machine with more processors may have a thread for each.
+MOST_THREADS = 1024
 
 Descriptor = ctypes.c_int64 * pool_code.DESCRIPTOR_WORDS
 
 
 class Native:
-    """The entries of the generated pool as Python callables; `call` lets go of the GIL, `brief` keeps it."""
+    """The entries of the generated pool as Python callables; `brief` keeps the GIL, `attend` and `call` let it go."""
 
     def __init__(self):
         address = link("upconv_pool", pool_code.text(isa().arch)).address
@@ -37,8 +40,10 @@ class Native:
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
             table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
-        call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
+        attend, call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
         arguments = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
+        # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
+        self.attend = ctypes.PYFUNCTYPE(*arguments)(attend)
         self.call = ctypes.CFUNCTYPE(*arguments)(call)
         self.brief = ctypes.PYFUNCTYPE(*arguments)(call)
         self.abandon = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(abandon)
@@ -99,17 +104,10 @@ def run(fn, rows, *, brief=False):
     if brief:
         native.brief(call, FOREVER_NS)
         return None
-    try:
-        while native.call(call, SLICE_NS):
-            # A signal's handler may have forked, and this is the child: the workers and their parts stayed behind, so
-            # the call begins again. One that needs no workers goes on.
-            if before is not None and state is not _state:
-                rows[...] = before
-                return run(fn, rows)
-    except BaseException:
-        # CPython looks at signals when a call returns and when a function of Python's begins, so not before this call.
-        native.abandon(call)
-        raise
+    if native.attend(call, SLICE_NS):
+        # A signal's handler has forked, and this is the child: the workers and their parts stayed behind.
+        rows[...] = before
+        return run(fn, rows)
     return None
 
 
@@ -139,14 +137,14 @@ def set_num_threads(n: SupportsIndex) -> None:
     """Use n threads from the next call on, the calling one included. Results are the same for every n.
 
     Args:
-        n: how many, at least 1.
+        n: how many, from 1 to 1024 (or to the number of processors, if that is more).
 
     Returns:
         None.
 
     Raises:
         TypeError: unless n is an integer.
-        SettingError: (a ValueError) if n is below 1.
+        SettingError: (a ValueError) if n is below 1 or above that.
 
     >>> set_num_threads(2)
     >>> get_num_threads()
@@ -161,7 +159,7 @@ def get_num_threads() -> int:
     UPCONV_NUM_THREADS, or else the number of CPUs that this process may run on.
 
     Raises:
-        ValueError: if UPCONV_NUM_THREADS is not a positive integer.
+        ValueError: if UPCONV_NUM_THREADS is not such a number.
 
     >>> get_num_threads() >= 1
     True
@@ -171,19 +169,23 @@ def get_num_threads() -> int:
     if team is not None:
         return team.threads
     if _wanted is None:
-        _wanted = config.num_threads() or _cpus()
+        said = config.num_threads()
+        _wanted = _cpus() if said is None else _number(said, "UPCONV_NUM_THREADS")
     return _wanted
 
 
-def _number(n):
+def _number(n, name="n"):
     try:
         number = None if isinstance(n, bool) else operator.index(n)
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(f"n is {n!r}; it must be an integer from 1 on, as in set_num_threads(2)")
+        raise TypeError(f"{name} is {n!r}; it must be an integer from 1 on, as in set_num_threads(2)")
     if number < 1:
-        raise SettingError(f"n is {number}; at least 1 thread is needed, the calling one")
+        raise SettingError(f"{name} is {number}; at least 1 thread is needed, the calling one")
+    most = max(MOST_THREADS, _cpus())
+    if number > most:
+        raise SettingError(f"{name} is {number}; at most {most} threads are made, on {_cpus()} processors here")
     return number
 
 
@@ -194,11 +196,13 @@ def _cpus():
 
 
 def _start(state):
-    """The native pool, made when it is first needed; None where there are no pthreads."""
+    """The native pool, made when it is first needed; None where there are no pthreads, or code is not let run."""
     with state.lock:
         if state.native is None and os.name == "posix":
-            native = Native()
-            state.native = state.native or native
+            # Kernels that exist run on one thread too.
+            with suppress(CodeRefused):
+                native = Native()
+                state.native = state.native or native
     return state.native
 
 

@@ -1,4 +1,4 @@
-"""The thread pool as LLVM IR, to be read from `call` on. See `pool` for who calls it and docs/runtime.md for why.
+"""The thread pool as LLVM IR, to be read from `attend` on. See `pool` for who calls it and docs/runtime.md for why.
 
 The module exports one symbol, a table of addresses: first ENTRIES, which Python calls, then IMPORTS, which Python fills
 in before the first call. So the object needs no symbol of the process and can be kept on disk like any other kernel.
@@ -19,21 +19,25 @@ half when no part is left and waits until the lower one is 0; a worker too late 
 import signal
 import time
 
-ENTRIES = ("call", "abandon", "prepare", "grow")
+ENTRIES = ("attend", "call", "abandon", "prepare", "grow")
+# What each gives, and what it takes.
 IMPORTS = {
-    "pthread_create": ("ptr", "ptr", "ptr", "ptr"),
-    "pthread_detach": ("i64",),
-    "pthread_mutex_init": ("ptr", "ptr"),
-    "pthread_mutex_lock": ("ptr",),
-    "pthread_mutex_unlock": ("ptr",),
-    "pthread_cond_init": ("ptr", "ptr"),
-    "pthread_cond_signal": ("ptr",),
-    "pthread_cond_wait": ("ptr", "ptr"),
-    "pthread_cond_timedwait": ("ptr", "ptr", "ptr"),
-    "sigfillset": ("ptr",),
-    "sigdelset": ("ptr", "i32"),
-    "pthread_sigmask": ("i32", "ptr", "ptr"),
-    "clock_gettime": ("i32", "ptr"),
+    "pthread_create": ("i32", "ptr", "ptr", "ptr", "ptr"),
+    "pthread_detach": ("i32", "i64"),
+    "pthread_mutex_init": ("i32", "ptr", "ptr"),
+    "pthread_mutex_lock": ("i32", "ptr"),
+    "pthread_mutex_unlock": ("i32", "ptr"),
+    "pthread_cond_init": ("i32", "ptr", "ptr"),
+    "pthread_cond_signal": ("i32", "ptr"),
+    "pthread_cond_wait": ("i32", "ptr", "ptr"),
+    "pthread_cond_timedwait": ("i32", "ptr", "ptr", "ptr"),
+    "sigfillset": ("i32", "ptr"),
+    "sigdelset": ("i32", "ptr", "i32"),
+    "pthread_sigmask": ("i32", "i32", "ptr", "ptr"),
+    "clock_gettime": ("i32", "i32", "ptr"),
+    "PyEval_SaveThread": ("ptr",),
+    "PyEval_RestoreThread": ("void", "ptr"),
+    "PyErr_CheckSignals": ("i32",),
 }
 DESCRIPTOR_WORDS = 24
 SPIN_NS = 20_000
@@ -71,14 +75,15 @@ def _table():
 
 def _import(name):
     """A function of the process under its own name, through its place in the table."""
-    types = IMPORTS[name]
+    result, *types = IMPORTS[name]
+    given = "" if result == "void" else "%r = "
     place = len(ENTRIES) + list(IMPORTS).index(name)
     parameters = ", ".join(f"{type} %{number}" for number, type in enumerate(types))
     return (
-        f"define internal i32 @{name}({parameters}) nounwind {{\n"
+        f"define internal {result} @{name}({parameters}) nounwind {{\n"
         f"  %f = load ptr, ptr getelementptr (ptr, ptr @upconv_pool, i64 {place})\n"
-        f"  %r = call i32 %f({parameters})\n"
-        "  ret i32 %r\n}"
+        f"  {given}call {result} %f({parameters})\n"
+        f"  ret {result}{' %r' * bool(given)}\n}}"
     )
 
 
@@ -94,6 +99,43 @@ BODY = """
 @sleepers = internal global i64 0, align 128
 @waiting  = internal global i64 0, align 128
 @current  = internal global ptr null, align 128
+@begun    = internal global i64 0, align 128
+
+; Python's door: run a call to its end without the GIL, looking at Python's signals every `slice` nanoseconds. Returns
+; 0; 1 if this is the child of a fork, whose workers stayed behind, so that the call has to begin again; -1 with an
+; exception of Python's set, when nobody knows of the call any more. Python code that cleaned up might be interrupted in
+; turn, under a debugger on any line, and leave the call in the hands of workers while its memory goes.
+define i64 @attend(ptr %c, i64 %slice) nounwind {
+  %pool = load i64, ptr @begun
+  %wanted.at = getelementptr i64, ptr %c, i64 4
+  %wanted = load i64, ptr %wanted.at
+  %helped = icmp sgt i64 %wanted, 0
+  br label %run
+run:
+  %thread = call ptr @PyEval_SaveThread()
+  %cut = call i64 @call(ptr %c, i64 %slice)
+  call void @PyEval_RestoreThread(ptr %thread)
+  %over = icmp eq i64 %cut, 0
+  br i1 %over, label %end, label %look
+look:
+  %raised = call i32 @PyErr_CheckSignals()
+  %fine = icmp eq i32 %raised, 0
+  br i1 %fine, label %still, label %error
+still:
+  %now = load i64, ptr @begun
+  %other = icmp ne i64 %now, %pool
+  %alone = and i1 %other, %helped
+  br i1 %alone, label %again, label %run
+error:
+  %left = call ptr @PyEval_SaveThread()
+  call void @abandon(ptr %c)
+  call void @PyEval_RestoreThread(ptr %left)
+  ret i64 -1
+again:
+  ret i64 1
+end:
+  ret i64 0
+}
 
 ; Run a call, or go on with it. Returns 1 if it was cut after `slice` nanoseconds and must be entered again, else 0.
 define i64 @call(ptr %c, i64 %slice) nounwind {
@@ -333,6 +375,9 @@ define void @prepare() nounwind {
   store i64 0, ptr @sleepers
   store i64 0, ptr @waiting
   store i64 0, ptr @busy
+  %before = load i64, ptr @begun
+  %after = add i64 %before, 1
+  store i64 %after, ptr @begun
   ret void
 }
 

@@ -43,6 +43,7 @@ SECONDS_PER_PIECE = 0.05
 PARTS_PER_THREAD = 8
 BRIEF = 50e-6
 LINE = 64
+_interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
 # A job of `execute`, and the counter of its units; which word says where the counter is.
@@ -164,8 +165,8 @@ class Program:
 
 
 def address(array) -> int:
-    """Where an array's first element lies."""
-    return array.__array_interface__["data"][0]
+    """Where an array's first element lies; a subclass is not asked, since it may say anything."""
+    return _interface(array)["data"][0]
 
 
 def run(program: Program, x, y, w, bias, panels: int | None = None):

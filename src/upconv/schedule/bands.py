@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
 from ..layouts import Operand
 from ..runtime.program import X_BAND, Y_BAND, Grid, Nest, X, Y
@@ -17,6 +18,8 @@ from .moves import Placed, transpose_layout
 from .task import Task
 
 BAND_BYTES = 384 << 10
+# To list so many takes a second.
+MOST_RUNS = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,11 @@ def runs(axis: Axis, forward, step) -> tuple[Run, ...]:
 
         count = _last(is_alike, place, parts) - place + 1
         found.append(Run(count, first, size, step, source, source_size, source_step, inner))
+        if len(found) > MOST_RUNS:
+            raise SettingError(
+                f"a result of {length:,} places is cut into more than {MOST_RUNS:,} pieces that differ, as far beyond "
+                "its input as it reaches, which is too many to list; compute it in parts"
+            )
         place += count
     return tuple(found)
 

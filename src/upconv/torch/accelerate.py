@@ -81,7 +81,7 @@ def restore(model: Model) -> Model:
 
 def _check(model, name):
     if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"upconv.torch.{name} takes a torch.nn.Module, not a {type(model).__name__}")
+        raise TypeError(f"upconv.torch.{name} takes a torch.nn.Module, and was given {type(model).__name__}")
 
 
 def _accelerate(model, frozen, fuse, example):

@@ -36,8 +36,8 @@ def arguments_of(example):
     if isinstance(example, dict):
         return (), example
     raise TypeError(
-        f"example_inputs is a {type(example).__name__}; it must be a tensor, a tuple of arguments or a dict of named "
-        "ones, so model(x) is example_inputs=x and model([a, b]) is example_inputs=([a, b],)"
+        f"example_inputs is of type {type(example).__name__}; it must be a tensor, a tuple of arguments or a dict of "
+        "named ones, so model(x) is example_inputs=x and model([a, b]) is example_inputs=([a, b],)"
     )
 
 

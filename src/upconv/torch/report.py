@@ -85,7 +85,7 @@ class Report:
             return "upconv.torch.accelerate: no transposed convolution in this model; nothing was changed"
         taken = sum(not layer.left for layer in self.layers)
         noun = "convolution" if len(self.layers) == 1 else "convolutions"
-        verb = "is" if taken == 1 else "are"
+        verb = "is" if 1 in (taken, len(self.layers)) else "are"
         return f"upconv.torch.accelerate: {taken} of {len(self.layers)} transposed {noun} {verb} upconv's"
 
     def _table(self):

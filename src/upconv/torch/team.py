@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ..runtime.kernel import link
+from ..runtime.kernel import CodeRefused, link
 
 # A call's descriptor:  0 fn   1 rows   2 bytes from row to row   3 parts   16 next part, on a cache line of its own.
 WORDS = 24
@@ -64,8 +64,11 @@ def _team(threads, forked):
     parallel = None if forked or threads == 1 else openmp()
     if parallel is None:
         return Team(threads, None)
-    # Every thread of the team runs this function, which takes parts until none is left; none of them needs the GIL.
-    outlined = link("upconv_team", TEXT).address
+    try:
+        # Every thread of the team runs this function, which takes parts until none is left; none needs the GIL.
+        outlined = link("upconv_team", TEXT).address
+    except CodeRefused:
+        return Team(threads, None)
 
     def run(fn, rows):
         parts, words = rows.shape

@@ -1,0 +1,120 @@
+"""The one function that explains a layer, and what it gives."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+from ..arguments import Settings, pair
+from ..errors import SettingError
+from ..geometry import Geometry
+from . import korean, text
+from .layer import layer_scene
+from .svg import svg
+from .text import COLUMNS
+
+LANGUAGES = {"en": text, "ko": korean}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A layer explained. Print it for everything; a notebook shows it as a picture.
+
+    Attributes:
+        geometry: the layer with its input, as integers.
+        language: "en" or "ko".
+    """
+
+    geometry: Geometry
+    language: str = "en"
+
+    @property
+    def summary(self) -> str:
+        """Two sentences: what becomes of what, and whether to expect a checkerboard."""
+        return "\n".join(self.summary_in(COLUMNS))
+
+    @property
+    def text(self) -> str:
+        """Sizes step by step, the sizes nearby, phases, taps, overlap, groups and cost."""
+        return self.text_in(COLUMNS)
+
+    def summary_in(self, width: int) -> list[str]:
+        """The lines of the summary, of at most `width` columns."""
+        return LANGUAGES[self.language].summary(self.geometry, width)
+
+    def text_in(self, width: int) -> str:
+        """The text in lines of at most `width` columns."""
+        return LANGUAGES[self.language].explanation(self.geometry, width)
+
+    def __str__(self):
+        return self.text
+
+    def __repr__(self):
+        return self.summary
+
+    def _repr_svg_(self):
+        return svg(layer_scene(self.geometry))
+
+
+def explain(
+    layer=None,
+    input_size=(8, 8),
+    *,
+    kernel_size=None,
+    stride=1,
+    padding=0,
+    output_padding=0,
+    groups=1,
+    dilation=1,
+    in_channels=None,
+    out_channels=None,
+    batch=1,
+    language="en",
+) -> Explanation:
+    """Explain a transposed convolution: a layer object, or the settings of one.
+
+    Args:
+        layer: a `ConvTranspose2d`, upconv's or torch's, or a `Geometry`; None for the settings below.
+        input_size: height and width of the input, or one number for both; a Geometry has its own.
+        kernel_size, stride, padding, output_padding, groups, dilation: as in `upconv.conv_transpose2d`.
+        in_channels, out_channels: as many as groups by default.
+        batch: how many images.
+        language: "en" or "ko".
+
+    Returns:
+        Explanation: `summary`, `text`, and a picture where one can be shown.
+
+    Raises:
+        SettingError, TypeError: for settings that describe no layer, and a layer beside settings.
+
+    >>> print(explain(kernel_size=3, stride=2, padding=1, input_size=16).summary)
+    Transposed convolution, 16 × 16 to 31 × 31
+    Checkerboard: to be expected, unless training evens it out (s = 2 does not divide k = 3).
+    """
+    if language not in LANGUAGES:
+        raise SettingError(f"language is {language!r}; it must be one of {', '.join(map(repr, LANGUAGES))}")
+    if isinstance(layer, Geometry):
+        return Explanation(layer, language)
+    if layer is None:
+        if kernel_size is None:
+            raise TypeError("explain needs a layer, or at least kernel_size=, as in explain(kernel_size=3, stride=2)")
+        channels = {"in_channels": in_channels or groups, "out_channels": out_channels or groups}
+        layer = SimpleNamespace(
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            groups=groups,
+            dilation=dilation,
+            **channels,
+        )
+    elif kernel_size is not None:
+        raise TypeError("explain takes a layer or its settings, not both")
+    elif not all(hasattr(layer, name) for name in ("kernel_size", "output_padding", "in_channels", "out_channels")):
+        raise TypeError(f"layer is of type {type(layer).__name__}; it must be a ConvTranspose2d, a Geometry or None")
+    return Explanation(_geometry(layer, input_size, batch), language)
+
+
+def _geometry(layer, input_size, batch):
+    settings = Settings.of(layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
+    kernel, size = pair(layer.kernel_size, "kernel_size"), pair(input_size, "input_size")
+    axes = [settings.axis(place, *sizes) for place, sizes in enumerate(zip(size, kernel, strict=True))]
+    return Geometry(batch, layer.in_channels, layer.out_channels, settings.groups, *axes)
