@@ -144,7 +144,7 @@ def test_a_tall_kernel_takes_a_time_that_grows_with_its_taps(axis):
         (input_segments, Axis(10**9, 10**9)),
         (phases, Axis(4, 3, 10**9)),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_more_than_can_be_listed_is_refused_at_once(ask, axis):
     began = time.perf_counter()

@@ -103,7 +103,8 @@ def test_particles_follow_the_reading(number):
     assert found == [f"{number}{object}", f"{number}{subject}", f"{number}{by}"]
 
 
-def test_the_command_has_a_short_form_and_two_languages(capsys):
+def test_the_command_has_a_short_form_and_two_languages(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     short = said(capsys, "explain 16 -k 3 -s 2 -p 1 --short")
     assert short.splitlines() == explain(kernel_size=3, stride=2, padding=1, input_size=16).summary.splitlines()
     ko = said(capsys, "explain 16 -k 3 -s 2 -p 1 --lang ko")

@@ -15,7 +15,7 @@ units from one counter, so each unit is run once, by whoever comes first.
     base    the addresses of a call, by number, behind the job's own words; base 0 is 0, for fields that are no pointers
 
 What is being made lies in `scratch`, which is not shared. The tasks run under the default arithmetic, on whatever
-thread that is: one that some library has told to flush subnormal numbers, say, which a thread passes on to those that it
+thread that is: one that some library has told to flush subnormal numbers, say, which a thread passes on to those it
 makes.
 """
 
