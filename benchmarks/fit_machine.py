@@ -1,98 +1,185 @@
-"""Fit this machine's row of `upconv.machine`: time every layer of the table, and find the rates that explain the times.
+"""Time every way of computing every layer of the table; judge the choices by it, and fit this machine's rates.
 
-    python benchmarks/fit_machine.py [--only PATTERN] [--from FILE] [--json FILE]
+    python benchmarks/fit_machine.py --json FILE [--only PATTERN] [--seconds S]     measure (again: keeps the lower time)
+    python benchmarks/fit_machine.py --from FILE --judge [--markdown FILE]          how far the choice is from the best
+    python benchmarks/fit_machine.py --from FILE --fit                              the rates that explain the times
 
-Prints the row, how far predictions by it are from the measurements, and the layers that it explains worst. Run it with
-nothing else on the machine; UPCONV_ISA fits a lower instruction set.
+Measure with nothing else on the machine; UPCONV_ISA measures a lower instruction set. Layers are those of `upconv bench`,
+in both layouts, forward (weight as given and prepared) and for the gradients. A row of `upconv.machine` is what --fit
+prints: rates that put the ways in the right order, found by least squares of the logarithms.
 """
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 
 from upconv import set_num_threads
-from upconv.algorithms import phase_gemm
+from upconv.algorithms import ALGORITHMS
 from upconv.bench.layers import select
-from upconv.machine import Machine, row
+from upconv.files import write_atomically
+from upconv.machine import AMOUNTS, Machine, row
 from upconv.measuring import random_operands
 from upconv.planning import choose
 from upconv.problem import Problem
+from upconv.runtime.kernel import isa
 
-SECONDS, WORST = 0.04, 12
-CASES = (("forward", "nchw"), ("forward", "nhwc"), ("grad_weight", "nhwc"))
-FITTED = [name for name in Machine.__slots__ if name not in ("copied", "int64")]
+# What is predicted to take so many times as long as the cheapest way is not worth its time.
+HOPELESS, LONGEST, WORST = 6.0, 0.5, 12
+# Shorter rows are a matter of the call, not of the way.
+JUDGED_FROM = 1e-4
+CASES = (
+    *(("forward", layout, prepared) for prepared in (False, True) for layout in ("nchw", "nhwc")),
+    *(("grad_input", layout, False) for layout in ("nchw", "nhwc")),
+    ("grad_weight", "nhwc", False),
+)
 
 
-def measure(layer, operation, layout):
-    """(work, seconds) of one layer."""
-    made = choose(Problem(operation, layer.geometry(), "float32", layout), "phase_gemm")
-    operands = random_operands(made.problem)
-    out = made(*operands)
-    times, end = [], time.perf_counter() + SECONDS
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        out = made(*operands)
-        times.append(time.perf_counter() - start)
+def cases(layer):
+    """(name, problem) of every case of a layer."""
+    for operation, layout, prepared in CASES:
+        name = f"{layer.name} {operation} {layout}{' prepared' * prepared}"
+        yield name, Problem(operation, layer.geometry(), "float32", layout, prepared=prepared)
+
+
+def measure(name, problem, seconds):
+    """A row for every candidate: its work, and the lowest of its times in turns."""
+    made = choose(problem)
+    least = min(candidate.seconds for candidate in made.candidates if runs(candidate))
+    if least > LONGEST:
+        return []
+    names = [c.name for c in made.candidates if runs(c) and c.seconds <= HOPELESS * least]
+    operands, plans = random_operands(problem), {name: choose(problem, name) for name in names}
+    times = {name: [] for name in names}
+    for each in plans.values():
+        out = each(*operands)
+    end = time.perf_counter() + seconds * len(names)
+    while time.perf_counter() < end or len(times[names[-1]]) < 3:
+        for each in names:
+            start = time.perf_counter()
+            out = plans[each](*operands)
+            times[each].append(time.perf_counter() - start)
     assert out.size
-    # The lowest: another process can only make it longer.
-    return dict(phase_gemm.work(made.problem)), min(times)
+    return [
+        {
+            "case": name,
+            "way": each,
+            "work": dict(ALGORITHMS[each].work(made.inner)),
+            "extra": sum(step.nbytes for step in made.steps),
+            "seconds": min(times[each]),
+        }
+        for each in names
+    ]
 
 
-def fit(works, seconds):
-    """Seconds for a unit of each kind of work: least squares of the relative errors, no rate below zero."""
-    amounts = np.array([[work.get(name, 0) for name in FITTED] for work in works])
-    scaled = amounts / seconds[:, None]
-    scale = np.linalg.norm(scaled, axis=0)
-    scale[scale == 0] = 1
-    scaled /= scale
-    # Coordinate descent converges quickly enough for a dozen unknowns.
-    rates, rest = np.zeros(len(FITTED)), np.ones(len(seconds))
-    for _ in range(20000):
-        for column in range(len(FITTED)):
-            part = scaled[:, column]
-            change = max(-rates[column], part @ rest / max(part @ part, 1e-30))
-            rates[column] += change
-            rest -= change * part
-    return rates / scale
+def runs(candidate):
+    """Whether a candidate is a way of ours that takes part in the choice."""
+    return candidate.seconds is not None and not candidate.by_name
 
 
-def show(rows, unit):
-    """Print the row, the accuracy and the layers that are explained worst."""
-    works, seconds = [row["work"] for row in rows], np.array([row["seconds"] for row in rows])
-    predicted = np.array([sum(unit[name] * work.get(name, 0) for name in FITTED) for work in works])
-    ratios = predicted / seconds
-    print(f"within a factor of 2: {np.mean(np.abs(np.log2(ratios)) < 1):.0%} of {len(rows)}")
-    print("predicted / measured:", " ".join(f"{q:.0%}: {np.quantile(ratios, q):.2f}" for q in (0, 0.1, 0.5, 0.9, 1)))
-    for place in np.argsort(-np.abs(np.log(ratios)))[:WORST]:
-        print(f"  {rows[place]['name']:<42} {seconds[place] * 1e3:9.3f} ms, predicted {predicted[place] * 1e3:9.3f} ms")
+def predicted(rows, machine):
+    return np.array([machine.seconds(row["work"]) + row["extra"] / machine.rates["copied"] for row in rows])
+
+
+def by_case(rows):
+    """The rows of each case."""
+    found = {}
+    for each in rows:
+        found.setdefault(each["case"], []).append(each)
+    return found
+
+
+def judge(rows, machine):
+    """(case, way chosen, its seconds, best way, its seconds) of every case that takes long enough."""
+    found = []
+    for case, ways in by_case(rows).items():
+        best = min(ways, key=lambda each: each["seconds"])
+        chosen = ways[int(np.argmin(predicted(ways, machine)))]
+        if best["seconds"] >= JUDGED_FROM:
+            found.append((case, chosen["way"], chosen["seconds"], best["way"], best["seconds"]))
+    return found
+
+
+def tell(rows, machine, markdown=None):
+    """Print how far the choices are from the best, and the predictions from the measurements."""
+    found = judge(rows, machine)
+    regret = np.array([chosen / best for _, _, chosen, _, best in found])
+    error = np.log2(predicted(rows, machine) / [row["seconds"] for row in rows])
+    lines = [
+        f"{isa().name}: {len(found)} cases above {JUDGED_FROM * 1e3:g} ms, {len(rows)} ways timed",
+        f"chosen over best: geometric mean {math.exp(np.log(regret).mean()):.3f}, mean {regret.mean():.3f}, "
+        f"worst {regret.max():.2f}, above 1.3: {np.sum(regret > 1.3)}",
+        f"predictions within a factor of 2: {np.mean(np.abs(error) < 1):.0%}",
+    ]
+    print("\n".join(lines))
+    worst = sorted(found, key=lambda each: each[4] / each[2])[:WORST]
+    for case, chosen, seconds, best, least in worst:
+        print(f"  {seconds / least:5.2f}  {case:<60} {chosen} {seconds * 1e3:.3f} ms, {best} {least * 1e3:.3f} ms")
+    if markdown:
+        table = ["| case | chosen | ms | best | ms |", "|---|---|---|---|---|"]
+        table += [f"| {c} | {a} | {s * 1e3:.3g} | {b} | {t * 1e3:.3g} |" for c, a, s, b, t in found]
+        write_atomically(Path(markdown), "\n".join(["# Chosen and best", "", *lines, "", *table, ""]).encode())
+
+
+def fit(rows, machine):
+    """Rates that explain the times: Gauss-Newton steps on the logarithms of prediction over measurement.
+
+    Each rate is held near the row that is shipped, more strongly the less the rows say of it.
+    """
+    names = [name for name in AMOUNTS if any(row["work"].get(name) for row in rows) and name != "copied"]
+    amounts = np.array([[row["work"].get(name, 0) for name in names] for row in rows], float)
+    extra = np.array([row["extra"] for row in rows]) / machine.rates["copied"]
+    measured = np.log([row["seconds"] for row in rows])
+    prior = np.log([1 / machine.rates.get(name, 1e10) for name in names])
+    unit = prior.copy()
+    for _ in range(60):
+        parts = amounts * np.exp(unit)
+        total = parts.sum(1) + extra
+        slope, rest = parts / total[:, None], measured - np.log(total)
+        # Outliers are noise of the day more often than not.
+        weight = 1 / np.maximum(1, np.abs(rest) / 0.25)
+        left = (slope * weight[:, None]).T @ slope + 0.3 * np.eye(len(names))
+        right = (slope * weight[:, None]).T @ rest + 0.3 * (prior - unit)
+        unit += 0.5 * np.linalg.solve(left, right)
+    return {name: float(f"{1 / math.exp(each):.3g}") for name, each in zip(names, unit, strict=True)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="PATTERN")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep what was measured, the lower of two runs")
-    parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="fit to an earlier measurement")
+    parser.add_argument("--seconds", type=float, default=0.02, help="for each way of each case (0.02)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where measurements are kept")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="what was measured earlier")
+    parser.add_argument("--judge", action="store_true")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table of choices there")
+    parser.add_argument("--fit", action="store_true")
     options = parser.parse_args()
     set_num_threads(1)
+    machine = row(isa().name)
     rows = json.loads(options.source.read_text()) if options.source else []
-    for layer in () if rows else select(options.only):
-        for case in CASES:
-            work, seconds = measure(layer, *case)
-            rows.append({"name": " ".join((layer.name, *case)), "work": work, "seconds": seconds})
-    if options.json:
-        if options.json.exists():
-            before = {row["name"]: row["seconds"] for row in json.loads(options.json.read_text())}
-            rows = [row | {"seconds": min(row["seconds"], before.get(row["name"], 1e9))} for row in rows]
-        options.json.write_text(json.dumps(rows))
-    print("the row that is shipped")
-    show(rows, {name: 1 / getattr(row(phase_gemm.isa().name), name) for name in FITTED})
-    unit = dict(zip(FITTED, fit([r["work"] for r in rows], np.array([r["seconds"] for r in rows])), strict=True))
-    print("\nthe row fitted")
-    show(rows, unit)
-    print(", ".join(f"{name}={1 / max(unit[name], 1e-13):.2g}" for name in FITTED))
+    if not options.source:
+        kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
+        before = {(each["case"], each["way"]): each for each in kept}
+        for layer in select(options.only):
+            for name, problem in cases(layer):
+                rows += measure(name, problem, options.seconds)
+            print(f"\r{layer.name:<50}", end="", flush=True)
+        print()
+        for each in rows:
+            earlier = before.pop((each["case"], each["way"]), each)
+            each["seconds"] = min(each["seconds"], earlier["seconds"])
+        rows += before.values()
+        if options.json:
+            write_atomically(options.json, json.dumps(rows).encode())
+    if options.fit:
+        fitted = Machine(machine.rates | fit(rows, machine), machine.int64)
+        print(json.dumps(fitted.rates))
+        tell(rows, fitted, options.markdown)
+    else:
+        tell(rows, machine, options.markdown)
 
 
 if __name__ == "__main__":

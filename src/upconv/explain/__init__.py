@@ -1,4 +1,4 @@
-"""A layer explained, as text (`text`, `korean`) and as pictures (`layer`, `views`); `explain` gives a value with both."""
+"""A layer explained, as text (`text`, `korean`) and pictures (`layer`, `views`); `explain` gives a value with both."""
 
 from .checkerboard import Artifacts, artifacts
 from .explanation import Explanation, explain
