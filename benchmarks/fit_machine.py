@@ -1,12 +1,12 @@
 """Time every way of computing every layer of the table; judge the choices by it, and fit this machine's rates.
 
-    python benchmarks/fit_machine.py --json FILE [--only PATTERN] [--seconds S]     measure (again: keeps the lower time)
-    python benchmarks/fit_machine.py --from FILE --judge [--markdown FILE]          how far the choice is from the best
-    python benchmarks/fit_machine.py --from FILE --fit                              the rates that explain the times
+    python benchmarks/fit_machine.py --json FILE [--only PATTERN] [--seconds S]   measure (again: keeps the lower time)
+    python benchmarks/fit_machine.py --from FILE [--markdown FILE]                how far the choice is from the best
+    python benchmarks/fit_machine.py --from FILE --fit                            the rates that explain the times
 
-Measure with nothing else on the machine; UPCONV_ISA measures a lower instruction set. Layers are those of `upconv bench`,
-in both layouts, forward (weight as given and prepared) and for the gradients. A row of `upconv.machine` is what --fit
-prints: rates that put the ways in the right order, found by least squares of the logarithms.
+Measure with nothing else on the machine; UPCONV_ISA measures a lower instruction set. Layers are those of
+`upconv bench`, in both layouts, forward (weight as given and prepared) and for the gradients. A row of `upconv.machine`
+is what --fit prints: rates that put the ways in the right order, found by least squares of the logarithms.
 """
 
 import argparse
@@ -153,7 +153,6 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.02, help="for each way of each case (0.02)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where measurements are kept")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="what was measured earlier")
-    parser.add_argument("--judge", action="store_true")
     parser.add_argument("--markdown", metavar="FILE", help="write the table of choices there")
     parser.add_argument("--fit", action="store_true")
     options = parser.parse_args()
