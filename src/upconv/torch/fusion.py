@@ -187,7 +187,6 @@ class Folded:
             tensors, facts = sources(layer)
             tensors |= {f"normalisation's {name}": partial(getattr, norm, name) for name in (*STATISTICS, *AFFINE)}
             facts["eps"] = lambda: norm.eps
-            facts["groups"] = lambda: layer.groups
             self.sealed = Seal(tensors, facts)
         return self.made
 
