@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import pictures
 import torch
@@ -105,9 +106,9 @@ def row_of(name, options, rounds, seconds):
         frozen = compiled(model, inputs)
         measures.append(lambda: timed(lambda: frozen(*inputs)))
     with torch.no_grad():
-        row["whole"] = in_turns(measures, seconds, rounds)
+        row["whole"] = list(map(median, in_turns(measures, seconds, rounds)))
     steps = [lambda m=m: timed(lambda: step(m, inputs)) for m in (model.train(), ours.train())]
-    row["step"] = in_turns(steps, seconds, rounds)
+    row["step"] = list(map(median, in_turns(steps, seconds, rounds)))
     return row
 
 

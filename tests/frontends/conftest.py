@@ -10,17 +10,21 @@ def ours(monkeypatch):
     Torch's own checks are made of layers so small that they would otherwise check torch's operator.
     """
     torch = pytest.importorskip("torch")
-    from upconv.planning import Plan
+    from upconv.planning import choose
     from upconv.torch import choice, compiled, contraction
 
-    ran, run = [], Plan.run
+    ran, run = [], contraction._ours
 
     def counted(plan, *operands):
         ran.append(plan)
         return run(plan, *operands)
 
-    monkeypatch.setattr(choice, "is_ours", lambda plan: True)
-    monkeypatch.setattr(Plan, "run", counted)
+    def always(problem, measured=None):
+        return choice.Decision(choose(problem), True)
+
+    monkeypatch.setattr(choice, "by_rule", always)
+    monkeypatch.setattr(choice, "decide", always)
+    monkeypatch.setattr(contraction, "_ours", counted)
     contraction.call_of.cache_clear()
     compiled._call.cache_clear()
     threads = torch.get_num_threads()

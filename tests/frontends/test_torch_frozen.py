@@ -134,12 +134,12 @@ def test_every_dtype_and_channels_last_can_be_frozen(dtype):
 def test_parametrizations_are_computed_once(ours):
     torch.manual_seed(0)
     net = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.ConvTranspose2d(12, 16, 4, 2, 1))).train()
-    buffers = [b.clone() for b in net.buffers()]
+    buffers, made = [b.clone() for b in net.buffers()], []
+    net[0].parametrizations.weight[0].register_forward_hook(lambda *_: made.append(1))
     report = ut.accelerate(net, frozen=True)
     assert report.layers[0].frozen
     assert all(torch.equal(a, b) for a, b in zip(net.buffers(), buffers, strict=True))
-    made = []
-    net[0].parametrizations.weight[0].register_forward_hook(lambda *_: made.append(1))
+    made.clear()
     with torch.no_grad():
         y = net(data())
         assert not made
@@ -351,13 +351,16 @@ def test_inputs_without_a_batch_are_torchs_to_refuse():
 
 def test_subclasses_of_sequential_and_distant_norms_are_not_fused():
     class Block(nn.Sequential):
-        pass
+        def forward(self, x):
+            return super().forward(x) * 2
 
     block = Block(nn.ConvTranspose2d(12, 8, 2), nn.BatchNorm2d(8))
     apart = nn.Sequential(nn.ConvTranspose2d(12, 8, 2), nn.Dropout(), nn.BatchNorm2d(8))
     report = ut.accelerate(nn.ModuleList([block, apart]).eval(), fuse=True)
     assert report.fused == ()
-    assert type(block) is Block
+    assert "it has a forward of its own" in repr(report)
+    assert "nothing that can be folded is certain to follow" in repr(report)
+    assert not ut.instance.is_put_on(block)
 
 
 def test_the_report_names_what_is_one_layer_now():

@@ -264,7 +264,7 @@ def test_small_layers_are_left_to_torch_and_large_ones_are_not():
     large = ut.dispatch.facts(torch.randn(1, 64, 16, 16), torch.randn(64, 32, 4, 4), None, settings)
     assert not small.is_ours
     assert large.is_ours
-    assert "less time" in ut.choice.why_torch(small.plan("forward")[0])[0]
+    assert "less time" in ut.choice.by_rule(small.forward).why[0]
 
 
 def test_the_gradient_in_the_weight_of_groups_is_left_to_torch():

@@ -6,6 +6,7 @@ import pytest
 from require import require
 
 import upconv
+from upconv.planning import choose
 
 torch = require("torch")
 ut = require("upconv.torch")
@@ -199,7 +200,11 @@ def test_one_gradient_alone_computes_nothing_else(ours):
 @pytest.mark.parametrize("is_native", [True, False])
 def test_autocast_computes_in_half_precision(half, is_native, monkeypatch, ours):
     """float32 operands are lowered and the gradients come back in float32; double is left alone, as in torch."""
-    monkeypatch.setattr(choice, "is_ours", lambda plan: not (is_native and plan.problem.dtype in choice.HALVES))
+
+    def rule(problem, measured=None):
+        return choice.Decision(choose(problem), not (is_native and problem.dtype in choice.HALVES))
+
+    monkeypatch.setattr(choice, "decide", rule)
     x, w, b = operands(dtype=torch.float32)
     results = []
     for conv in (OURS, THEIRS):
@@ -221,4 +226,4 @@ def test_half_precision_is_torchs_where_onednn_has_instructions():
         assert (name in choice.WITH_INSTRUCTIONS) == has
         for groups, is_torchs in ((1, has), (4, has), (64, False)):
             plan = upconv.plan((1, 64, 32, 32), (64, 64 // groups, 4, 4), stride=2, groups=groups, dtype=name)
-            assert any("oneDNN" in reason for reason in choice.why_torch(plan)) is is_torchs
+            assert any("oneDNN" in reason for reason in choice.slower(plan)) is is_torchs

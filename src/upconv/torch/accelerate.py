@@ -1,14 +1,16 @@
 """`accelerate(model)`: a model's transposed convolutions become upconv's, in place; `restore(model)` undoes it."""
 
 import warnings
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from .examine import arguments_of, examine
-from .fusion import FusedSequential, runs
+from .fuse import check, fuse
+from .instance import put_on
+from .outlook import outlook
 from .report import Layer, Report
-from .swap import freeze, give_back, positions, put_back, take, transposed, why_left
+from .swap import freeze, give_back, positions, put_back, transposed, why_left
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
@@ -18,19 +20,21 @@ def accelerate(
 ) -> Report:
     """Make a model's transposed convolutions upconv's, in place.
 
-    The layers change their class and nothing else: parameters, hooks, names, device, state_dict, deepcopy and pickle
-    are as before, and training goes on. In every call the plan then chooses between upconv and torch's operator. May be
-    called again, also with other options; the last call holds.
+    Each layer gets a forward of upconv's on the object. Its class, parameters, hooks, names, device and state_dict are
+    as before, a deep copy is accelerated as well, a pickle is torch's own, and training goes on. In every call a rule
+    chooses between upconv and torch's operator. May be called again, also with other options; the last call holds.
 
     Args:
         model: any `torch.nn.Module`, also a single layer.
-        frozen: take the layers' operands once, for inference. A parameter that changes afterwards, and a call that
-            torch would differentiate, are errors.
-        fuse: in evaluation mode compute a layer, the BatchNorm and the activation that follow it in an `nn.Sequential`
-            as one. state_dict stays; `model.train()` takes them apart, and a changed parameter is folded in again.
-        example_inputs: arguments of a call, for times in the report: a tensor, a tuple, or a dict of named ones. They
-            run in evaluation mode without gradients; buffers, modes and random numbers are left alone. A lazy layer
-            takes its sizes from them.
+        frozen: take the layers' operands once, for inference. Whatever they are made of and changes afterwards, and a
+            call that torch would differentiate, are errors.
+        fuse: in evaluation mode compute a layer, the BatchNorm and the activation that follow it as one: in an
+            `nn.Sequential`, and with an example in a module whose torch.fx graph is provably its forward. state_dict
+            stays; `model.train()` takes them apart, and what has changed is folded in again.
+        example_inputs: arguments of a call: a tensor, a tuple, or a dict of named ones. What is measured on them is in
+            the report and decides who computes these sizes from now on; fusions are checked. They run in evaluation
+            mode without gradients; buffers, modes and random numbers are left alone. A lazy layer takes its sizes from
+            them.
 
     Returns:
         Report, to print: which layers are upconv's, which were left alone and why; with an example plans and times.
@@ -45,12 +49,13 @@ def accelerate(
     >>> model = torch.nn.Sequential(torch.nn.ConvTranspose2d(8, 4, 4, 2, 1), torch.nn.ReLU())
     >>> accelerate(model)
     upconv.torch.accelerate: 1 of 1 transposed convolution is upconv's
+      0: torch computes inputs of up to ..., since there ... multiply-adds take less time than a call of upconv's
     """
     _check(model, "accelerate")
     example = None if example_inputs is None else arguments_of(example_inputs)
     saved = positions(model)
     try:
-        return _accelerate(model, frozen, fuse, example)
+        return _accelerate(model, _Options(frozen, fuse, example))
     except BaseException:
         put_back(saved)
         raise
@@ -84,45 +89,50 @@ def _check(model, name):
         raise TypeError(f"upconv.torch.{name} takes a torch.nn.Module, and was given {type(model).__name__}")
 
 
-def _accelerate(model, frozen, fuse, example):
+class _Options(NamedTuple):
+    frozen: bool
+    fuse: bool
+    example: tuple | None
+
+
+def _accelerate(model, options):
     restore(model)
     found, left, thawed = transposed(model), {}, {}
     for module in found:
         left[module] = why_left(module)
         if not left[module]:
-            take(module)
-            thawed[module] = freeze(module) if frozen else ""
-    fused, notes = _fuse(model) if fuse else (), []
-    if not found:
-        notes.append("functional calls are upconv's within `with upconv.torch.active():`")
-        warnings.warn("this model has no transposed convolution to accelerate", stacklevel=3)
-    if fused and model.training:
-        notes.append("the model is in training mode; what is fused is fused after model.eval()")
-    timings, before, after = ({}, None, None)
-    if example is not None and found:
-        timings, before, after = examine(model, list(thawed), *example)
+            put_on(module)
+            thawed[module] = freeze(module) if options.frozen else ""
+    taken = [module for module in found if not left[module]]
+    fused, unfused = fuse(model, taken, options.example is not None) if options.fuse else ((), ())
+    notes = _notes(model, found, fused)
+    looks = {module: outlook(module) for module in taken}
+    timings, measured = {}, {}
+    if options.example is not None and found:
+        if options.fuse:
+            fused, unfused = check(model, fused, unfused, *options.example)
+        timings, *times = examine(model, taken, *options.example)
+        measured = dict(zip(("torch", "now", "stolen"), times, strict=True), threads=torch.get_num_threads())
     layers = (
         Layer(
             tuple(names),
             left[module],
-            frozen and not left[module] and not thawed[module],
+            *looks.get(module, (False, "")),
+            options.frozen and not left[module] and not thawed[module],
             thawed.get(module, ""),
             timings.get(module, ()),
         )
         for module, names in found.items()
     )
-    threads = None if before is None else torch.get_num_threads()
-    return Report(tuple(layers), fused, before, after, threads, tuple(notes))
+    fused = tuple(place.names for place in fused)
+    return Report(tuple(layers), fused, tuple(unfused), notes=notes, **measured)
 
 
-def _fuse(model):
-    """Make sequences with something to fuse fused ones; the names in their runs."""
-    names = []
-    for name, module in model.named_modules():
-        if type(module) is torch.nn.Sequential and "forward" not in vars(module):
-            found, keys = runs(module), list(module._modules)
-            if found:
-                module.__class__ = FusedSequential
-            for start, stop in found:
-                names.append(tuple(f"{name}.{key}".lstrip(".") for key in keys[start:stop]))
-    return tuple(names)
+def _notes(model, found, fused):
+    notes = []
+    if not found:
+        notes.append("functional calls are upconv's within `with upconv.torch.active():`")
+        warnings.warn("this model has no transposed convolution to accelerate", stacklevel=4)
+    if fused and model.training:
+        notes.append("the model is in training mode; what is fused is fused after model.eval()")
+    return tuple(notes)

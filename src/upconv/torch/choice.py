@@ -1,8 +1,18 @@
-"""Ours or torch's: decided by the plan alone, so by geometry, dtype and machine, and the same in every call."""
+"""Ours or torch's, and why: one answer for a problem, which every door, the compiler and the report ask for.
+
+An answer is made from the plan alone, so from geometry, dtype and machine, and it is the same in every call; only a
+layer on which both have been timed (`accelerate(model, example_inputs=...)`) keeps what was measured instead.
+
+    cannot   sentences: why upconv may not be asked at all; no measurement overrules them
+    slower   sentences: why torch's operator is expected to be the faster one; a measurement overrules them
+"""
+
+from dataclasses import dataclass
 
 import torch
 
 from ..algorithms import ALGORITHMS
+from ..planning import Plan, choose
 
 KERNELS = frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "weight_form"))
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
@@ -21,23 +31,73 @@ def has_instructions(dtype):
 WITH_INSTRUCTIONS = frozenset(filter(has_instructions, HALVES))
 
 
-def is_ours(plan):
-    """Whether upconv computes what is planned; if not, it is left to torch's operator."""
-    return not why_torch(plan)
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who computes a problem.
+
+    Attributes:
+        plan: how upconv computes it, or would.
+        is_ours: whether upconv does.
+        why: sentences; why torch does, or that a measurement decided.
+    """
+
+    plan: Plan
+    is_ours: bool
+    why: tuple[str, ...] = ()
 
 
-def why_torch(plan):
-    """Why torch's operator is the faster one for a plan.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What both took for one problem on one layer, in seconds, and who is to compute it from now on."""
+
+    torch: float
+    upconv: float
+    is_ours: bool
+
+    @property
+    def why(self):
+        return f"measured on the example: torch {1e3 * self.torch:.3g} ms, upconv {1e3 * self.upconv:.3g} ms"
+
+
+class Measurements(dict):
+    """{(problem, threads): Measured} of one layer; hashable by identity, so that a compiler may hold it."""
+
+    __hash__ = object.__hash__
+    __slots__ = ()
+
+
+def decide(problem, measured=None):
+    """Whether upconv or torch's operator computes a problem, and why.
 
     Args:
-        plan: a `upconv.Plan` of any of the three operations.
+        problem: a `upconv.problem.Problem` of any of the three operations.
+        measured: the `Measurements` of the layer that asks, or None.
 
     Returns:
-        Sentences; none if upconv is to compute.
+        Decision.
     """
+    if measured is not None:
+        found = measured.get((problem, torch.get_num_threads()))
+        if found is not None:
+            return Decision(choose(problem), found.is_ours, (found.why,))
+    return by_rule(problem)
+
+
+def by_rule(problem):
+    """The Decision that holds as long as nobody has measured."""
+    plan = choose(problem)
+    why = (*cannot(plan), *slower(plan))
+    return Decision(plan, not why, why)
+
+
+def cannot(plan):
+    """Why upconv may not compute what is planned, as sentences."""
+    return ("upconv has no kernels here",) if plan.algorithm not in KERNELS else ()
+
+
+def slower(plan):
+    """Why torch's operator is expected to be faster, as sentences. A rule made from measurements belongs here."""
     problem, g, why = plan.problem, plan.problem.geometry, []
-    if plan.algorithm not in KERNELS:
-        why.append("upconv has no kernels here")
     if problem.macs < FEW_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than a call of upconv's")
     if problem.operation == "grad_weight" and g.groups > 1:
@@ -52,4 +112,4 @@ def why_torch(plan):
     # oneDNN has no depthwise transposed convolution, so there its instructions do not help it.
     if problem.dtype in WITH_INSTRUCTIONS and not (problem.operation == "forward" and is_depthwise):
         why.append(f"oneDNN has instructions for {problem.dtype} here")
-    return why
+    return tuple(why)

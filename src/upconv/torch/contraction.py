@@ -12,12 +12,13 @@ Nothing is conjugated here. Everything below sees no gradients: `derivatives` an
 from functools import lru_cache
 
 import torch
+from torch.autograd import profiler
 
 from .. import arguments
 from ..arguments import Settings
 from ..errors import SettingError
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
-from ..planning import AUTO, choose, solve
+from ..planning import AUTO, solve
 from ..problem import Problem
 from ..runtime import pool
 from . import choice
@@ -26,31 +27,59 @@ from .team import team
 
 SLOTS = {"forward": "xwy", "grad_input": "ywx", "grad_weight": "xyw"}
 LAYOUTS = {False: CHANNELS_FIRST, True: CHANNELS_LAST}
+# What a profiler calls them; torch's are aten::conv_transpose2d and aten::convolution_backward.
+ENTRIES = {
+    "forward": "upconv::conv_transpose2d",
+    "grad_input": "upconv::conv_transpose2d_grad_input",
+    "grad_weight": "upconv::conv_transpose2d_grad_weight",
+}
 FILLING = {slots[2]: operation for operation, slots in SLOTS.items()}
 
 
 class Call:
     """The facts of one layer on one shape: settings, sizes, dtype, and how each slot lies in memory.
 
-    `last` says of each slot whether it lies channels-last, `is_ours` whether upconv computes the forward operation. The
-    plans are kept here, never a tensor.
+    `last` says of each slot whether it lies channels-last, `forward` is the problem of that operation, and `is_ours`
+    whether upconv computes that by the rule. The plans are kept here, never a tensor.
     """
 
-    __slots__ = ("dtype", "geometry", "is_ours", "last", "numpy_dtype", "operations", "settings", "shapes")
+    __slots__ = (
+        "_other",
+        "dtype",
+        "forward",
+        "geometry",
+        "is_ours",
+        "last",
+        "numpy_dtype",
+        "operations",
+        "settings",
+        "shapes",
+    )
 
     def __init__(self, settings, x_shape, w_shape, dtype, last):
         self.settings, self.dtype, self.last, self.numpy_dtype = settings, dtype, last, numpy_dtype(dtype)
         self.geometry = settings.geometry(x_shape, w_shape)
         self.shapes = {"x": self.geometry.input_shape, "w": self.geometry.weight_shape, "y": self.geometry.output_shape}
-        self.operations = {}
+        self.operations, self.forward = {}, self.problem("forward")
         _, self.is_ours = self.plan("forward")
+        self._other = None
 
     def plan(self, operation):
         """(plan, whether it is ours to run) of one of the three operations."""
         if operation not in self.operations:
-            plan = choose(self.problem(operation))
-            self.operations[operation] = plan, choice.is_ours(plan)
+            found = choice.decide(self.problem(operation))
+            self.operations[operation] = found.plan, found.is_ours
         return self.operations[operation]
+
+    def by(self, is_ours):
+        """The same with the forward operation upconv's, or torch's, whatever the rule says: as it was measured."""
+        if is_ours == self.is_ours:
+            return self
+        if self._other is None:
+            made = Call(self.settings, self.shapes["x"], self.shapes["w"], self.dtype, self.last)
+            made.operations["forward"], made.is_ours = (self.plan("forward")[0], is_ours), is_ours
+            self._other = made
+        return self._other
 
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""
@@ -110,7 +139,12 @@ def contract(operation, a, b, bias, call):
 def _ours(plan, a, b, bias, call):
     problem = plan.problem
     out = arguments.empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
-    pool.lend(team(), solve, problem, AUTO, array(a), array(b), None if bias is None else array(bias), out)
+    operands = array(a), array(b), None if bias is None else array(bias), out
+    if profiler._is_profiler_enabled:
+        with profiler.record_function(ENTRIES[problem.operation]):
+            pool.lend(team(), solve, problem, AUTO, *operands)
+    else:
+        pool.lend(team(), solve, problem, AUTO, *operands)
     return tensor(out, call.dtype)
 
 

@@ -3,34 +3,43 @@
 import torch
 from torch.autograd import forward_ad
 
-from . import compiled
+from . import choice, compiled
 from .contraction import call_of, contract, parsed
 from .derivatives import Contraction
-from .operands import check_dtypes, is_plain
+from .operands import NAMES, check_dtypes, is_plain
 
 # Taken before anybody can put something else in its place.
 THEIRS = torch.nn.functional.conv_transpose2d
+THEIRS_1D = torch.nn.functional.conv_transpose1d
 FUNCTIONALIZE = torch._C._functorch.TransformType.Functionalize
 
 
-def transpose(input, weight, bias, stride, padding, output_padding, groups, dilation):
-    """`torch.nn.functional.conv_transpose2d` by upconv, or by torch where that is better or must be."""
+def transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None):
+    """`torch.nn.functional.conv_transpose2d` by upconv, or by torch where that is better or must be.
+
+    `measured` is what a layer knows of its own speed (see `choice`), or None.
+    """
     settings = stride, padding, output_padding, groups, dilation
     if torch.compiler.is_compiling():
-        result = None if torch.compiler.is_exporting() else compiled.transpose(input, weight, bias, *settings)
+        result = None if torch.compiler.is_exporting() else compiled.transpose(input, weight, bias, *settings, measured)
         return THEIRS(input, weight, bias, *settings) if result is None else result
     if is_covered(input, weight, bias):
-        return run(input, weight, bias, settings)
+        return run(input, weight, bias, settings, measured)
     return THEIRS(input, weight, bias, *settings)
 
 
-def transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation):
+def transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None):
     """`torch.nn.functional.conv_transpose1d`, as a map of height 1."""
-    if torch.compiler.is_compiling() or not is_covered(input, weight, bias) or weight.ndim != 3:
-        return torch.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    settings = stride, padding, output_padding, groups, dilation
+    if torch.compiler.is_compiling():
+        exporting = torch.compiler.is_exporting()
+        result = None if exporting else compiled.transpose1d(input, weight, bias, *settings, measured)
+        return THEIRS_1D(input, weight, bias, *settings) if result is None else result
+    if not is_covered(input, weight, bias) or weight.ndim != 3:
+        return THEIRS_1D(input, weight, bias, *settings)
     stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
     settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    return run(input.unsqueeze(-2), weight.unsqueeze(-2), bias, settings).squeeze(-2)
+    return run(input.unsqueeze(-2), weight.unsqueeze(-2), bias, settings, measured).squeeze(-2)
 
 
 def _single(value):
@@ -50,14 +59,15 @@ def is_covered(input, weight, bias):
     )
 
 
-def run(input, weight, bias, settings):
-    """One transposed convolution of covered tensors, by whom its plan prefers.
+def run(input, weight, bias, settings, measured=None):
+    """One transposed convolution of covered tensors, by whom the layer's measurements prefer, or else the rule.
 
     Args:
         input: (n, c_in, h, w) or (c_in, h, w).
         weight: (c_in, c_out // groups, k_h, k_w).
         bias: (c_out,) or None.
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
+        measured: `choice.Measurements` of the layer, or None.
 
     Returns:
         (n, c_out, h_out, w_out), or without n; in memory as torch's result would lie.
@@ -67,16 +77,22 @@ def run(input, weight, bias, settings):
         SettingError: settings that are impossible, tensors that do not fit them or each other.
     """
     if input.ndim == 3:
-        return run(input.unsqueeze(0), weight, bias, settings).squeeze(0)
+        return run(input.unsqueeze(0), weight, bias, settings, measured).squeeze(0)
     given = input, weight, bias
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         input, weight, bias = (lowered(tensor, dtype) for tensor in given)
+        if input.dtype not in NAMES:
+            return THEIRS(*given, *settings)
     call = facts(input, weight, bias, settings)
+    differentiated = is_differentiated(input, weight, bias)
+    if measured and not differentiated:
+        # What was measured is the forward pass alone.
+        call = call.by(choice.decide(call.forward, measured).is_ours)
     if not call.is_ours:
         # As they were given, since torch's autocast remembers what it made of a weight.
         return THEIRS(*given, *settings)
-    if is_differentiated(input, weight, bias):
+    if differentiated:
         return Contraction.apply(input, weight, bias, "forward", call)
     return contract("forward", input, weight, bias, call)
 

@@ -1,4 +1,6 @@
-"""The example run of `accelerate`: what every layer is given, and how long it takes by torch and by upconv.
+"""The example run of `accelerate`: what every layer is given, how long it takes by torch and by upconv, and who wins.
+
+Where torch is the faster one, or upconv against the rule, that becomes the layer's own choice for these sizes.
 
 The model is left as it was. It runs in evaluation mode without gradients, on copies of the example, and afterwards its
 modes, buffers and all random numbers are what they were.
@@ -7,20 +9,24 @@ modes, buffers and all random numbers are what they were.
 import random
 import time
 from contextlib import contextmanager
-from statistics import median
+from functools import partial
+from statistics import median, quantiles
 
 import numpy as np
 import torch
-from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_map_only
 
 from . import choice, dispatch
-from .frozen import evaluating, version
+from .frozen import evaluating, kind_of_hook, makers
+from .instance import DIMENSIONS, FORWARDS, apply, kind_of, make_state
 from .operands import NAMES
-from .report import Timing
-from .swap import THEIRS, torchs_own
+from .report import Times, Timing
+from .seal import version
+from .swap import torchs_own
 
 ROUNDS, LAYER_SECONDS, MODEL_SECONDS = 25, 0.15, 2.0
+# The rule's answer stands where neither is faster by more than this.
+MARGIN = 0.03
 
 
 def arguments_of(example):
@@ -50,18 +56,21 @@ def examine(model, layers, args, kwargs):
         args, kwargs: of a call.
 
     Returns:
-        ({layer: (Timing, ...)}, seconds of the model by torch, seconds as it is).
+        ({layer: (Timing, ...)}, Times of the model by torch, Times as it is, share of the time that others took).
     """
+    clock = Clock()
     with unchanged(model), torch.no_grad():
         seen = _calls(model, layers, args, kwargs)
-        timings = {layer: tuple(_timing(layer, *call) for call in calls.values()) for layer, calls in seen.items()}
+        timings = {
+            layer: tuple(_timing(clock, layer, *call) for call in calls.values()) for layer, calls in seen.items()
+        }
 
         def eager():
             with torchs_own(model):
-                return _seconds(model, args, kwargs)
+                return clock.seconds(model, args, kwargs)
 
-        before, after = in_turns([eager, lambda: _seconds(model, args, kwargs)], MODEL_SECONDS)
-    return timings, before, after
+        before, after = in_turns([eager, lambda: clock.seconds(model, args, kwargs)], MODEL_SECONDS)
+    return timings, Times.of(before), Times.of(after), clock.stolen
 
 
 @contextmanager
@@ -88,7 +97,7 @@ def unchanged(model):
 
 
 def in_turns(measures, seconds, rounds=ROUNDS):
-    """Medians of measures that are taken in turns, so that what disturbs one disturbs all.
+    """Several measures taken in turns, so that what disturbs one disturbs all.
 
     Args:
         measures: functions that give seconds; the first call of each does not count.
@@ -96,7 +105,7 @@ def in_turns(measures, seconds, rounds=ROUNDS):
         rounds: at most.
 
     Returns:
-        list of floats, one for each measure.
+        A list of seconds for each measure, in the order in which they were taken.
     """
     for measure in measures:
         measure()
@@ -105,14 +114,28 @@ def in_turns(measures, seconds, rounds=ROUNDS):
         turn = list(zip(measures, taken, strict=True))
         for measure, times in turn if len(taken[0]) % 2 else turn[::-1]:
             times.append(measure())
-    return [median(times) for times in taken]
+    return taken
 
 
-def _seconds(function, args, kwargs):
-    args, kwargs = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
-    start = time.perf_counter()
-    function(*args, **kwargs)
-    return time.perf_counter() - start
+class Clock:
+    """Times calls, and adds up how much of the time this thread was not running: what others took of the machine."""
+
+    def __init__(self):
+        self.wall = self.own = 0.0
+
+    @property
+    def stolen(self):
+        """The share, from 0 to 1."""
+        return max(0.0, 1 - self.own / self.wall) if self.wall else 0.0
+
+    def seconds(self, function, args, kwargs):
+        """Seconds of one call on copies of its tensors."""
+        args, kwargs = tree_map_only(torch.Tensor, torch.clone, (args, kwargs))
+        own, start = time.thread_time(), time.perf_counter()
+        function(*args, **kwargs)
+        taken = time.perf_counter() - start
+        self.wall, self.own = self.wall + taken, self.own + time.thread_time() - own
+        return taken
 
 
 def _calls(model, layers, args, kwargs):
@@ -125,32 +148,72 @@ def _calls(model, layers, args, kwargs):
 
     handles = [layer.register_forward_hook(note, with_kwargs=True) for layer in layers]
     try:
-        _seconds(model, args, kwargs)
+        model(*tree_map_only(torch.Tensor, torch.clone, args), **tree_map_only(torch.Tensor, torch.clone, kwargs))
     finally:
         for handle in handles:
             handle.remove()
     return seen
 
 
-def _timing(layer, args, kwargs, calls, output_shape):
-    x = args[0] if args else kwargs["input"]
-    weight, bias = layer.weight, layer.bias
-    plan, is_ours, why = None, False, _why_not_covered(x, weight, bias)
-    if not why:
-        call = dispatch.facts(*_as_map(layer, x, weight, bias, _output_padding(layer, x, args, kwargs)))
-        plan, is_ours = call.plan("forward")
-        why = tuple(choice.why_torch(plan))
-    predicted = None
-    if plan is not None:
-        predicted = next(c.seconds for c in plan.candidates if c.name == plan.algorithm)
-    kind = parametrize.type_before_parametrizations(layer)
-    forwards = [THEIRS[kind].forward, kind.forward]
-    before, after = in_turns([lambda f=f: _seconds(f, (layer, *args), kwargs) for f in forwards], LAYER_SECONDS)
-    shapes = tuple(x.shape), tuple(weight.shape), output_shape
-    return Timing(*shapes, calls, plan, is_ours, why, predicted, before, after)
+def _timing(clock, layer, args, kwargs, calls, output_shape):
+    x, state = args[0] if args else kwargs["input"], make_state(layer)
+    dimensions = DIMENSIONS[kind_of(layer)]
+    problem = None
+    operands = _lowered(x, layer)
+    if not (why := why_not_covered(*operands)):
+        call = dispatch.facts(*as_map(layer, *operands, _output_padding(layer, x, args, kwargs)))
+        problem, rule = call.forward, choice.by_rule(call.forward)
+        why = choice.cannot(rule.plan)
+
+    def now():
+        return clock.seconds(lambda *a, **k: apply(layer, dimensions, *a, **k), args, kwargs)
+
+    measures = [lambda: clock.seconds(partial(_torchs, layer, dimensions), args, kwargs), now]
+    if why:
+        before, after = map(Times.of, in_turns(measures, LAYER_SECONDS))
+        decision = choice.Decision(None, False, why)
+    else:
+        key = problem, torch.get_num_threads()
+
+        def forced(is_ours):
+            state.measured[key] = choice.Measured(0.0, 0.0, is_ours)
+            return now()
+
+        before, *both = in_turns([measures[0], partial(forced, False), partial(forced, True)], LAYER_SECONDS)
+        found = _choice(rule.is_ours, *both)
+        state.measured.pop(key)
+        if found.is_ours != rule.is_ours:
+            state.measured[key] = found
+        before, after = Times.of(before), Times.of(both[found.is_ours])
+        decision = choice.decide(problem, state.measured)
+    return Timing(tuple(x.shape), tuple(layer.weight.shape), output_shape, calls, decision, before, after)
 
 
-def _why_not_covered(x, weight, bias):
+def _choice(rule, by_torch, by_upconv):
+    """What two lists of seconds, taken in turns, say: the rule's answer where they are close, or the turns disagree."""
+    low, gain, high = quantiles([a / b for a, b in zip(by_torch, by_upconv, strict=True)], n=4, method="inclusive")
+    is_clear = abs(gain - 1) > MARGIN and not low <= 1 <= high
+    is_ours = gain > 1 if is_clear else rule
+    return choice.Measured(median(by_torch), median(by_upconv), is_ours)
+
+
+def _torchs(layer, dimensions, *args, **kwargs):
+    """The layer as torch runs it, with the hooks that make its weight."""
+    for hook in makers(layer):
+        kind_of_hook(hook).__call__(hook, layer, args)
+    return FORWARDS[dimensions](layer, *args, **kwargs)
+
+
+def _lowered(x, layer):
+    """(input, weight, bias) as autocast, where it is on, gives them to the operator."""
+    operands = x, layer.weight, layer.bias
+    if not torch.is_autocast_enabled("cpu"):
+        return operands
+    return tuple(dispatch.lowered(tensor, torch.get_autocast_dtype("cpu")) for tensor in operands)
+
+
+def why_not_covered(x, weight, bias):
+    """Why upconv may not compute with these tensors, as sentences."""
     if dispatch.is_covered(x, weight, bias):
         return ()
     if not x.is_cpu:
@@ -166,7 +229,7 @@ def _output_padding(layer, x, args, kwargs):
     return tuple(layer._output_padding(x, size, *ends))
 
 
-def _as_map(layer, x, weight, bias, output_padding):
+def as_map(layer, x, weight, bias, output_padding):
     """(input, weight, bias, settings) of a call as that of a 4-D one."""
     stride, padding, dilation = layer.stride, layer.padding, layer.dilation
     batched = x if x.ndim == weight.ndim else x.unsqueeze(0)

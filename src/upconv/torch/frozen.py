@@ -1,82 +1,71 @@
 """Frozen layers: their operands are taken once, and a change of what they were taken from is an error.
 
-What freezing saves is whatever makes the weight in every call: weight_norm, spectral_norm, other parametrizations. The
-kernels still put the weight in their own order in every call; that is a few per cent, and it is not saved.
+What freezing saves is whatever makes the weight in every call: weight_norm, spectral_norm, other parametrizations, and
+the old hooks that do the same. The kernels still put the weight in their own order in every call; that is a few per
+cent, and it is not saved.
 
-A change shows in the version counter of a parameter, in its identity, in its address, or in a sample of its elements,
-since `.data`, EMA code and NumPy views leave the counter as it is. The sample is 64 elements spread over the whole, so
-an edit through `.data` of a few elements alone can pass unseen.
+Settings (stride, padding and so on) are not taken: they are read in every call, so a new one holds at once.
 """
 
+import copyreg
 from contextlib import contextmanager
+from functools import lru_cache, partial
 
 import torch
+from torch.nn.utils import prune
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from ..errors import SettingError
-from .module import ConvTranspose1d, ConvTranspose2d
+from .instance import DIMENSIONS, is_replaced, is_traced, kind_of
 from .operands import is_plain
+from .seal import Same, Seal, print_of, structure, tensors_of
 
-# The one attribute that a frozen layer or a fused sequence has and torch's has not.
-STATE = "_upconv"
-SAMPLE = 64
-INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-class Mark:
-    """One parameter or buffer as it was: where it is held, and how to see that it has changed."""
-
-    __slots__ = ("holder", "name", "pointer", "sample", "tensor", "version", "view")
-
-    def __init__(self, holder, name):
-        self.holder, self.name, self.tensor = holder, name, holder[name]
-        self.version, self.pointer = version(self.tensor), self.tensor.data_ptr()
-        self.view = some(self.tensor)
-        self.sample = None if self.view is None else self.view.clone()
-
-    def is_broken(self):
-        """Whether the tensor is another one, or holds something else."""
-        tensor = self.holder.get(self.name)
-        return (
-            tensor is not self.tensor
-            or version(tensor) != self.version
-            or tensor.data_ptr() != self.pointer
-            or not (self.view is None or torch.equal(self.view, self.sample))
-        )
+OPERANDS = ("weight", "bias")
+# Hooks of torch's that make a weight before every call.
+MAKERS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
-def version(tensor):
-    """The counter of a tensor's changes in place; tensors made in inference mode have none."""
-    return None if tensor.is_inference() else tensor._version
+def _rest(self, module, inputs):
+    """What a hook at rest does: nothing, unless the layer is about to be computed as torch would."""
+    if is_traced(*inputs[:1]) or is_replaced(module, DIMENSIONS[kind_of(module)]):
+        self.awake.__call__(self, module, inputs)
 
 
-def some(tensor):
-    """Elements spread over a tensor's memory, viewed as integers so that a NaN equals itself; None if it has none."""
-    if not tensor.numel():
-        return None
-    tensor = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
-    # The strides of a dense tensor in any order reach exactly its own elements.
-    order = sorted(range(tensor.ndim), key=lambda axis: -tensor.stride(axis))
-    if tensor.permute(order).is_contiguous():
-        step = max(1, tensor.numel() // SAMPLE)
-        tensor = tensor.as_strided((-(-tensor.numel() // step),), (step,))
-    return tensor.view(INTEGERS[tensor.element_size()])
+def _reduce(self):
+    """A copy or a file gets torch's own hook."""
+    return copyreg.__newobj__, (self.awake,), vars(self)
 
 
-class Seal:
-    """Everything that some modules hold, parametrizations included, as it was."""
+@lru_cache(maxsize=64)
+def idle(kind):
+    """The class of hooks of a kind that make no weight, since the layer's own is frozen.
 
-    def __init__(self, *modules):
-        holders = [h for module in modules for m in module.modules() for h in (m._parameters, m._buffers)]
-        held = [(holder, name) for holder in holders for name in holder if holder[name] is not None]
-        self.marks = [Mark(holder, name) for holder, name in held if name != "num_batches_tracked"]
+    A hook stays where it is and what it was, so `remove_weight_norm`, `isinstance` and copies go on as before.
+    """
+    return type(f"Idle{kind.__name__}", (kind,), {"awake": kind, "__call__": _rest, "__reduce__": _reduce})
 
-    def broken(self):
-        """The name of the first tensor that has changed, or None."""
-        return next((mark.name for mark in self.marks if mark.is_broken()), None)
 
-    def is_differentiated(self, input):
-        """Whether torch would record the call of a layer that is made of these tensors."""
-        return torch.is_grad_enabled() and (input.requires_grad or any(m.tensor.requires_grad for m in self.marks))
+def kind_of_hook(hook):
+    """The class of a hook when it is awake."""
+    return getattr(type(hook), "awake", type(hook))
+
+
+def makers(module):
+    """Hooks on a module that make its weight or bias, at rest or not."""
+    return [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, MAKERS)]
+
+
+def made_by(hook):
+    """The name of the operand that a hook makes."""
+    return hook._tensor_name if isinstance(hook, prune.BasePruningMethod) else hook.name
+
+
+def wake(module):
+    """Let the hooks of a module make its weight again."""
+    for hook in makers(module):
+        hook.__class__ = kind_of_hook(hook)
 
 
 @contextmanager
@@ -92,32 +81,73 @@ def evaluating(model):
             module.training = mode
 
 
+def sources(layer):
+    """({name: finder of a tensor}, {name: finder of a value}) of all that a layer's weight and bias are made of."""
+    parametrized = set(layer.parametrizations) if is_parametrized(layer) else set()
+    hooks = makers(layer)
+    made = parametrized.union(map(made_by, hooks))
+    tensors = {name: partial(getattr, layer, name, None) for name in OPERANDS if name not in made}
+    facts = {"the class, or a parametrization,": partial(type, layer)}
+    if hooks:
+        facts["the hook that makes an operand"] = partial(hooks_of, layer)
+        facts["training"] = partial(has_begun, layer, layer.training)
+        for key in {**layer._parameters, **layer._buffers}:
+            tensors[key] = partial(held, layer, key)
+    if parametrized:
+        for name, module in layer.parametrizations.named_modules(prefix="parametrizations"):
+            facts[name] = partial(structure, module)
+            facts[f"{name}.training"] = partial(has_begun, module, module.training)
+            tensors |= {f"{name}.{key}": partial(held, module, key) for key in tensors_of(module)}
+    return tensors, facts
+
+
+def hooks_of(layer):
+    """The hooks that make operands, and their settings."""
+    return [(Same(hook), print_of(vars(hook))) for hook in makers(layer)]
+
+
+def has_begun(module, was_training):
+    """Whether a module is in training mode now and was not: some make another weight there."""
+    return module.training and not was_training
+
+
+def held(module, name):
+    """A tensor that a module holds under a name, registered or not; None if there is none."""
+    return tensors_of(module).get(name)
+
+
 class Frozen:
-    """The operands of one frozen layer. A copy of the layer, or one from a file, takes its own at its first call."""
+    """The operands of one frozen layer. A copy of the layer takes its own at its first call."""
 
     def __init__(self):
         self.sealed = self.weight = self.bias = None
 
-    def __reduce__(self):
-        return Frozen, ()
+    def anew(self):
+        """What a copy of the layer has."""
+        return Frozen()
 
     def why_not(self, module):
         """Why a layer cannot be frozen, as a sentence; empty where it can."""
-        held = [*module.parameters(), *module.buffers()]
-        if not all(is_plain(tensor) for tensor in held):
+        tensors = [*module.parameters(), *module.buffers()]
+        if not all(is_plain(tensor) for tensor in tensors):
             return "its parameters are not dense tensors of upconv's dtypes on the CPU"
-        if "weight" in vars(module):
-            return (
-                "a hook makes its weight in every call (torch.nn.utils.parametrizations has norms that can be frozen)"
-            )
+        known = set(map(made_by, makers(module)))
+        unknown = next((name for name in OPERANDS if name in vars(module) and name not in known), None)
+        if unknown is not None:
+            return f"its {unknown} is put on it from outside, by a hook that upconv does not know for example"
         return ""
 
     def seal(self, module):
         """Take copies of the operands as they are now."""
+        wake(module)
         with torch.no_grad(), evaluating(module):
+            for hook in makers(module):
+                hook(module, ())
             self.weight = module.weight.clone()
             self.bias = None if module.bias is None else module.bias.clone()
-        self.sealed = Seal(module)
+        for hook in makers(module):
+            hook.__class__ = idle(type(hook))
+        self.sealed = Seal(*sources(module))
 
     def operands(self, module):
         """(weight, bias) as they were sealed.
@@ -142,37 +172,9 @@ class Frozen:
             SettingError: if torch would record the call, or something has changed.
         """
         operands = self.operands(module)
-        if self.sealed.is_differentiated(input):
+        if torch.is_grad_enabled() and (input.requires_grad or self.sealed.requires_grad()):
             raise SettingError(
                 "a frozen layer has no gradients: call the model under torch.no_grad() or torch.inference_mode(), or "
                 "upconv.torch.accelerate(model) without frozen to train it"
             )
         return operands
-
-
-def is_traced():
-    """Whether something looks on that must see the layer as torch would run it."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
-class FrozenConvTranspose2d(ConvTranspose2d):
-    """A `ConvTranspose2d` that computes with its operands as they were when it was frozen."""
-
-    def forward(self, input, output_size=None):
-        """As `ConvTranspose2d.forward`, without gradients."""
-        if is_traced():
-            return super().forward(input, output_size)
-        return self._compute(input, output_size, *vars(self)[STATE].checked(self, input))
-
-
-class FrozenConvTranspose1d(ConvTranspose1d):
-    """A `ConvTranspose1d` that computes with its operands as they were when it was frozen."""
-
-    def forward(self, input, output_size=None):
-        """As `ConvTranspose1d.forward`, without gradients."""
-        if is_traced():
-            return super().forward(input, output_size)
-        return self._compute(input, output_size, *vars(self)[STATE].checked(self, input))
-
-
-FROZEN = {ConvTranspose1d: FrozenConvTranspose1d, ConvTranspose2d: FrozenConvTranspose2d}

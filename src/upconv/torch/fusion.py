@@ -1,72 +1,33 @@
-"""Fused sequences: a normalisation folded into the operands of the layer before it, an activation in place.
+"""Runs of modules as one: a normalisation folded into the operands of the layer before it, an activation in place.
 
     torch   act((layer(x, w, b) - mean) * scale + beta)        where scale = gamma / sqrt(var + eps)
     fused   act_(layer(x, w * scale, (b - mean) * scale + beta))
 
-Only neighbours in an `nn.Sequential` are fused, since only there the order is certain, and only by the sequence itself:
-its members are untouched, so each called alone gives what it always gave. Whether a run is fused is asked in every
-call. It is not while training, while torch records gradients, under autocast, in what traces, or with a member's hooks.
+Whether a run is computed as one is asked in every call. It is not while training, while torch records gradients, under
+autocast, in what traces, or with a member's hooks; then its members are called one by one. They are untouched, so each
+called alone gives what it always gave. `sequences` and `traced` find the runs.
 """
 
+from contextlib import contextmanager
+from functools import partial
+
 import torch
-from torch.nn.utils import parametrize
 
 from .dispatch import is_covered
-from .frozen import FROZEN, STATE, Seal, evaluating, is_traced
-from .module import ConvTranspose1d, ConvTranspose2d
+from .frozen import evaluating, makers, sources
+from .instance import DIMENSIONS, OURS, is_foreign, is_put_on, is_replaced, kind_of, state_of
+from .module import compute
+from .seal import Seal
 
-DIMENSIONS = {ConvTranspose1d: 1, ConvTranspose2d: 2} | {FROZEN[ConvTranspose1d]: 1, FROZEN[ConvTranspose2d]: 2}
 NORMS = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm2d}
+STATISTICS = ("running_mean", "running_var")
+AFFINE = ("weight", "bias")
 ACTIVATIONS = {
     torch.nn.ReLU: lambda _, y: torch.relu_(y),
     torch.nn.LeakyReLU: lambda module, y: torch.nn.functional.leaky_relu_(y, module.negative_slope),
     torch.nn.Tanh: lambda _, y: torch.tanh_(y),
     torch.nn.Sigmoid: lambda _, y: torch.sigmoid_(y),
 }
-
-
-class FusedSequential(torch.nn.Sequential):
-    """An `nn.Sequential` that computes a transposed convolution, its BatchNorm and its activation as one layer."""
-
-    def forward(self, input):
-        """As `nn.Sequential.forward`."""
-        # TorchScript compiles the first branch alone.
-        if torch.jit.is_scripting():
-            for module in self:
-                input = module(input)
-            return input
-        else:
-            return self._fused(input)
-
-    def _fused(self, input):
-        if is_traced():
-            return super().forward(input)
-        modules, place = list(self._modules.values()), 0
-        # A slice of the sequence is of its class and has no state yet.
-        folds = vars(self).setdefault(STATE, Folds())
-        while place < len(modules):
-            run = run_at(modules, place)
-            if run is None or not run.may_fuse(input):
-                input, place = modules[place](input), place + 1
-            else:
-                input, place = run.compute(input, folds), place + run.length
-        return input
-
-    def train(self, mode=True):
-        """As `nn.Module.train`; what was folded is folded anew when it is next needed."""
-        super().train(mode)
-        vars(self).pop(STATE, None)
-        return self
-
-
-class Folds(dict):
-    """{(layer, norm): Folded} of one sequence; a copy of the sequence, or one from a file, begins with none."""
-
-    def __reduce__(self):
-        return Folds, ()
-
-    def __deepcopy__(self, memo):
-        return Folds()
 
 
 class Run:
@@ -81,66 +42,111 @@ class Run:
     def members(self):
         return [module for module in (self.layer, self.norm, self.activation) if module is not None]
 
-    @property
-    def length(self):
-        return len(self.members)
+    def why_not(self):
+        """Why the run cannot be computed as one whatever it is given, as a sentence; empty where it can."""
+        for module in self.members:
+            if has_hooks(module):
+                made = makers(module)
+                if made and len(made) == len(module._forward_pre_hooks):
+                    return "a hook makes its weight in every call; frozen=True as well makes it once"
+                return f"there are hooks on its {type(module).__name__}"
+        return ""
 
     def may_fuse(self, input):
         """Whether this call gives the same in one pass, and nobody looks on."""
         layer, norm = self.layer, self.norm
+        dimensions = len(layer.kernel_size)
         return (
             not torch.is_autocast_enabled("cpu")
             and not torch._C._are_functorch_transforms_active()
             and is_covered(input, input, None)
-            and input.ndim == DIMENSIONS[parametrize.type_before_parametrizations(layer)] + 2
+            and input.ndim == dimensions + 2
+            and not layer.training
             and not any(map(has_hooks, self.members))
-            and (norm is None or (not norm.training and norm.running_mean.dtype is input.dtype))
+            and not is_replaced(layer, dimensions)
+            and (norm is None or is_foldable(norm, layer, input.dtype))
             and not (torch.is_grad_enabled() and self._is_differentiated(input))
         )
 
     def _is_differentiated(self, input):
         return input.requires_grad or any(p.requires_grad for module in self.members for p in module.parameters())
 
+    def by_members(self, input):
+        for module in self.members:
+            input = module(input)
+        return input
+
     def compute(self, input, folds):
-        layer = self.layer
-        if self.norm is not None:
-            weight, bias = folds.setdefault((layer, self.norm), Folded()).operands(layer, self.norm)
-        else:
+        layer, state = self.layer, state_of(self.layer)
+        if self.norm is None:
             weight, bias = plain_operands(layer)
-        y = layer._compute(input, None, weight, bias)
+        else:
+            weight, bias = folds.setdefault((layer, self.norm), Folded()).operands(layer, self.norm)
+        measured = None if state is None else state.measured
+        y = compute(layer, len(layer.kernel_size), input, None, weight, bias, measured)
         return y if self.activation is None else ACTIVATIONS[type(self.activation)](self.activation, y)
 
 
+# While an example runs: a function that is given every run, its input and its result; None otherwise.
+witness = None
+
+
+def step(run, folds, input):
+    """A run's result, by the run as one where that is possible now, or else by its members."""
+    if not run.may_fuse(input):
+        return run.by_members(input)
+    result = run.compute(input, folds)
+    if witness is not None:
+        witness(run, input, result)
+    return result
+
+
+@contextmanager
+def watched(function):
+    """Within it, a function sees every run that is computed as one: (run, input, result)."""
+    global witness
+    before, witness = witness, function
+    try:
+        yield
+    finally:
+        witness = before
+
+
 def run_at(modules, place):
-    """The run that begins at a place in a sequence, or None."""
+    """The run that begins at a place in a list of modules that are called one after the other, or None."""
     layer = modules[place]
-    dimensions = DIMENSIONS.get(parametrize.type_before_parametrizations(layer))
-    if dimensions is None or "forward" in vars(layer):
+    if not isinstance(layer, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d):
+        return None
+    kind = kind_of(layer)
+    dimensions = DIMENSIONS.get(kind)
+    if dimensions is None or is_foreign(layer) or not (is_put_on(layer) or kind in OURS) or is_split(layer):
         return None
     norm, *rest = [*modules[place + 1 : place + 3], None, None]
-    if type(norm) is not NORMS[dimensions] or norm.running_mean is None or norm.num_features != layer.out_channels:
+    if type(norm) is not NORMS[dimensions] or any(getattr(norm, name, None) is None for name in STATISTICS):
         norm, rest = None, [norm]
     activation = rest[0] if type(rest[0]) in ACTIVATIONS else None
     run = Run(layer, norm, activation)
-    return run if run.length > 1 and not any("forward" in vars(module) for module in run.members) else None
+    return run if len(run.members) > 1 and not any(map(is_foreign, run.members)) else None
 
 
-def runs(sequence):
-    """Places of the runs of a sequence: (first, one behind the last)."""
-    modules, place, found = list(sequence._modules.values()), 0, []
-    while place < len(modules):
-        run = run_at(modules, place)
-        if run is not None:
-            found.append((place, place + run.length))
-        place += 1 if run is None else run.length
-    return found
+def is_split(layer):
+    """Whether an example has shown that a layer is not to be fused."""
+    state = state_of(layer)
+    return state is not None and state.split
+
+
+def is_foldable(norm, layer, dtype):
+    """Whether what a normalisation holds now fits the layer's result, as torch would demand."""
+    held = [tensor for name in (*STATISTICS, *AFFINE) if (tensor := getattr(norm, name)) is not None]
+    channels = (layer.weight.shape[1] * layer.groups,)
+    return not norm.training and all(t.shape == channels and t.dtype is dtype and t.is_cpu for t in held)
 
 
 def has_hooks(module):
-    """Whether somebody looks at what goes into a module or comes out of it."""
+    """Whether somebody looks at what goes into a module or comes out of it; hooks at rest do not."""
     return bool(
         module._forward_hooks
-        or module._forward_pre_hooks
+        or any(not hasattr(type(hook), "awake") for hook in module._forward_pre_hooks.values())
         or torch.nn.modules.module._global_forward_hooks
         or torch.nn.modules.module._global_forward_pre_hooks
     )
@@ -148,15 +154,26 @@ def has_hooks(module):
 
 def plain_operands(layer):
     """(weight, bias) of a layer as they are now, or as they were frozen."""
-    frozen = vars(layer).get(STATE)
+    state = state_of(layer)
+    frozen = None if state is None else state.frozen
     return (layer.weight, layer.bias) if frozen is None else frozen.operands(layer)
+
+
+class Folds(dict):
+    """{(layer, norm): Folded} of one module; a copy of it begins with none, and so does one from a file."""
+
+    def __reduce__(self):
+        return type(None), ()
+
+    def __deepcopy__(self, memo):
+        return Folds()
 
 
 class Folded:
     """The operands of a layer with a normalisation folded in, made anew whenever a change is seen."""
 
     def __init__(self):
-        self.made = None
+        self.sealed = self.made = None
 
     def operands(self, layer, norm):
         """(weight, bias) of both together.
@@ -164,12 +181,14 @@ class Folded:
         Raises:
             SettingError: if the layer is frozen and has changed.
         """
-        made = self.made
-        if made is None or made[0].broken() is not None:
+        if self.sealed is None or self.sealed.broken() is not None:
             with torch.no_grad(), evaluating(layer):
-                weight, bias = fold(*plain_operands(layer), norm, layer.groups)
-            self.made = made = Seal(layer, norm), weight, bias
-        return made[1:]
+                self.made = fold(*plain_operands(layer), norm, layer.groups)
+            tensors, facts = sources(layer)
+            tensors |= {f"normalisation's {name}": partial(getattr, norm, name) for name in (*STATISTICS, *AFFINE)}
+            facts["eps"] = lambda: norm.eps
+            self.sealed = Seal(tensors, facts)
+        return self.made
 
 
 def fold(weight, bias, norm, groups):

@@ -81,12 +81,7 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
                 input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
             )
         else:
-            return self._compute(input, output_size, self.weight, self.bias)
-
-    def _compute(self, input, output_size, weight, bias):
-        """The layer with these operands instead of its own."""
-        padding = self.output_padding if output_size is None else _for_size(self, input, output_size)
-        return dispatch.transpose(input, weight, bias, self.stride, self.padding, padding, self.groups, self.dilation)
+            return compute(self, 2, input, output_size, self.weight, self.bias)
 
 
 class LazyConvTranspose2d(torch.nn.LazyConvTranspose2d, ConvTranspose2d):
@@ -128,13 +123,29 @@ class ConvTranspose1d(torch.nn.ConvTranspose1d):
                 input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
             )
         else:
-            return self._compute(input, output_size, self.weight, self.bias)
+            return compute(self, 1, input, output_size, self.weight, self.bias)
 
-    def _compute(self, input, output_size, weight, bias):
-        """The layer with these operands instead of its own."""
-        ends = self.stride, self.padding, self.kernel_size, 1, self.dilation
-        padding = self._output_padding(input, output_size, *ends)
-        return dispatch.transpose1d(input, weight, bias, self.stride, self.padding, padding, self.groups, self.dilation)
+
+def compute(layer, dimensions, input, output_size, weight, bias, measured=None):
+    """A layer's result with these operands in place of its own.
+
+    Args:
+        layer: a transposed convolution of 1 or 2 `dimensions`, of torch's class or of upconv's.
+        input, output_size: as in its forward.
+        weight, bias: in torch's forms.
+        measured: `choice.Measurements` of the layer, or None.
+    """
+    if layer.padding_mode != "zeros":
+        raise SettingError(f"padding_mode is {layer.padding_mode!r}; this layer has only 'zeros', as torch's")
+    if output_size is None:
+        padding = layer.output_padding
+    elif dimensions == 2:
+        padding = _for_size(layer, input, output_size)
+    else:
+        ends = layer.stride, layer.padding, layer.kernel_size, 1, layer.dilation
+        padding = layer._output_padding(input, output_size, *ends)
+    function = dispatch.transpose if dimensions == 2 else dispatch.transpose1d
+    return function(input, weight, bias, layer.stride, layer.padding, padding, layer.groups, layer.dilation, measured)
 
 
 def _for_size(layer, input, output_size):

@@ -17,6 +17,7 @@ NAMES = {
     torch.complex128: "complex128",
     torch.int64: "int64",
 }
+# NumPy's bfloat16 is ml_dtypes'; where that is missing, torch's operator computes it.
 if find_spec("ml_dtypes") is None:
     del NAMES[torch.bfloat16]
 PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
@@ -39,9 +40,9 @@ def has_memory(tensor):
 
 
 def array(tensor):
-    """The array that shares a plain tensor's memory, or that of its values where they are stored conjugated."""
+    """The array that shares a plain tensor's memory, or that of its values where they lie conjugated or negated."""
     if tensor.dtype is torch.bfloat16:
-        return tensor.detach().view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
+        return tensor.detach().resolve_neg().view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
     return tensor.numpy(force=True)
 
 

@@ -1,7 +1,7 @@
-"""Layers in somebody's model: which are transposed convolutions, which can be upconv's, and one class for another.
+"""Layers in somebody's model: which are transposed convolutions, which can be upconv's, and giving them back.
 
-upconv's classes add no state to torch's, so a layer changes hands by its class alone: parameters, hooks, names and
-state_dict are the same objects before and after. What else is remembered (frozen copies) is one attribute, `STATE`.
+A layer of torch's stays of its class; upconv's forward is put on the object (see `instance`). Parameters, hooks, names
+and state_dict are the same objects before and after.
 """
 
 from contextlib import contextmanager
@@ -9,17 +9,16 @@ from contextlib import contextmanager
 import torch
 from torch.nn.utils import parametrize
 
-from .frozen import FROZEN, STATE, Frozen
-from .fusion import FusedSequential
+from . import instance
+from .frozen import Frozen, makers, wake
+from .instance import DIMENSIONS, OURS, STATE, kind_of, make_state
 from .module import ConvTranspose1d, ConvTranspose2d, LazyConvTranspose2d
 
-OURS = {
-    torch.nn.ConvTranspose1d: ConvTranspose1d,
-    torch.nn.ConvTranspose2d: ConvTranspose2d,
-    torch.nn.LazyConvTranspose2d: LazyConvTranspose2d,
+THEIRS = {
+    ConvTranspose1d: torch.nn.ConvTranspose1d,
+    ConvTranspose2d: torch.nn.ConvTranspose2d,
+    LazyConvTranspose2d: torch.nn.LazyConvTranspose2d,
 }
-THEIRS = {ours: theirs for theirs, ours in OURS.items()}
-THEIRS |= {frozen: THEIRS[ours] for ours, frozen in FROZEN.items()}
 NAMES = ("ConvTranspose", "LazyConvTranspose")
 
 
@@ -43,21 +42,45 @@ def _is_transposed(module):
 
 def why_left(module):
     """Why a transposed convolution is not upconv's to take, as a sentence; empty where it is."""
-    kind = parametrize.type_before_parametrizations(module)
     if isinstance(module, torch.jit.ScriptModule):
         return "TorchScript has compiled it; accelerate the model before that"
-    if kind in OURS or kind in THEIRS:
-        return "its forward has been replaced on the layer itself" if "forward" in vars(module) else ""
+    kind = kind_of(module)
+    if kind in DIMENSIONS:
+        if instance.is_foreign(module):
+            return "its forward has been replaced on the layer itself"
+        if kind not in OURS and type(module).forward is not instance.FORWARDS[DIMENSIONS[kind]]:
+            return "the forward of its class has been replaced"
+        return ""
     if "3d" in kind.__name__:
         return "it has three dimensions"
-    if kind is torch.nn.LazyConvTranspose1d:
-        return "it is lazy; after its first input accelerate the model again"
     if not isinstance(module, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d):
         return f"{kind.__module__}.{kind.__name__} computes in another way (quantized, for example)"
     return f"{kind.__name__} is a class of its own; `with upconv.torch.active():` takes what it asks of torch"
 
 
-def become(module, cls):
+def freeze(module):
+    """Freeze a layer that upconv's forward is on.
+
+    Returns:
+        Why it cannot be, as a sentence; empty if it has been done.
+    """
+    frozen = Frozen()
+    why = "it is lazy" if isinstance(module, torch.nn.modules.lazy.LazyModuleMixin) else frozen.why_not(module)
+    if not why:
+        frozen.seal(module)
+        make_state(module).frozen = frozen
+    return why
+
+
+def give_back(module):
+    """Make a module torch's again, whatever upconv did to it."""
+    instance.take_off(module)
+    wake(module)
+    if kind_of(module) in THEIRS:
+        _become(module, THEIRS[kind_of(module)])
+
+
+def _become(module, cls):
     """Give a layer another class, beneath its parametrizations where it has some.
 
     A parametrized layer has a class made for it alone, which holds the parametrized names as properties. Such classes
@@ -69,55 +92,33 @@ def become(module, cls):
     module.__class__ = cls
 
 
-def take(module):
-    """Make a layer of torch's upconv's."""
-    kind = parametrize.type_before_parametrizations(module)
-    if kind in OURS:
-        become(module, OURS[kind])
+class Position:
+    """One module as it was: its class, what is on it, and which of its hooks rest."""
 
+    def __init__(self, module):
+        self.module, self.cls, held = module, type(module), vars(module)
+        self.held = {key: held[key] for key in ("forward", STATE) if key in held}
+        self.hooks = [(hook, type(hook)) for hook in makers(module)]
 
-def freeze(module):
-    """Make a layer of upconv's a frozen one.
-
-    Returns:
-        Why it cannot be, as a sentence; empty if it has been done.
-    """
-    kind = parametrize.type_before_parametrizations(module)
-    state = Frozen()
-    why = "it is lazy" if kind not in FROZEN else state.why_not(module)
-    if not why:
-        state.seal(module)
-        become(module, FROZEN[kind])
-        vars(module)[STATE] = state
-    return why
-
-
-def give_back(module):
-    """Make a layer torch's again, and a fused sequence an ordinary one."""
-    kind = parametrize.type_before_parametrizations(module)
-    if kind in THEIRS:
-        become(module, THEIRS[kind])
-    elif kind is FusedSequential:
-        module.__class__ = torch.nn.Sequential
-    else:
-        return
-    vars(module).pop(STATE, None)
+    def put_back(self):
+        if type(self.module) is not self.cls:
+            self.module.__class__ = self.cls
+        for key in ("forward", STATE):
+            vars(self.module).pop(key, None)
+        vars(self.module).update(self.held)
+        for hook, cls in self.hooks:
+            hook.__class__ = cls
 
 
 def positions(model):
-    """What `put_back` needs to undo every change of classes."""
-    return [(module, type(module), vars(module).get(STATE)) for module in model.modules()]
+    """What `put_back` needs to undo every change of a model."""
+    return [Position(module) for module in model.modules()]
 
 
 def put_back(saved):
-    """Give modules the classes that they had, and what was remembered of them."""
-    for module, cls, state in saved:
-        if type(module) is not cls:
-            module.__class__ = cls
-        if state is None:
-            vars(module).pop(STATE, None)
-        else:
-            vars(module)[STATE] = state
+    """Make modules what they were."""
+    for position in saved:
+        position.put_back()
 
 
 @contextmanager
@@ -125,8 +126,8 @@ def torchs_own(model):
     """Within it, the model's layers are torch's."""
     saved = positions(model)
     try:
-        for module, *_ in saved:
-            give_back(module)
+        for position in saved:
+            give_back(position.module)
         yield
     finally:
         put_back(saved)

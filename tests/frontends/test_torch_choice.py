@@ -1,0 +1,218 @@
+"""Who computes, upconv or torch: by the rule, as it was measured, and what the report says of it before and after."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from require import require
+
+torch = require("torch")
+ut = require("upconv.torch")
+nn = torch.nn
+
+
+@pytest.fixture
+def layer():
+    return nn.ConvTranspose2d(32, 16, 4, 2, 1).eval()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(1, 32, 16, 16)
+
+
+@pytest.fixture
+def stub(monkeypatch):
+    """Times of the two engines as they are told, in seconds: {is upconv: seconds}."""
+    from upconv.torch import dispatch, examine
+
+    told, ran = {False: 2.0, True: 1.0}, []
+    run = dispatch.contract
+
+    def contract(operation, a, b, bias, call):
+        ran.append(call.is_ours)
+        return run(operation, a, b, bias, call)
+
+    def seconds(clock, function, args, kwargs):
+        ran.clear()
+        function(*args, **kwargs)
+        clock.wall, clock.own = clock.wall + 1, clock.own + 1
+        return told[bool(ran)]
+
+    monkeypatch.setattr(dispatch, "contract", contract)
+    monkeypatch.setattr(examine.Clock, "seconds", seconds)
+    return told, ran
+
+
+@pytest.mark.parametrize("torchs", [0.5, 0.99, 1.01, 2.0])
+@pytest.mark.parametrize("rule", [True, False])
+def test_what_was_measured_decides_and_where_it_is_close_the_rule(torchs, rule, layer, x, stub, monkeypatch):
+    told, ran = stub
+    told[False] = torchs
+    monkeypatch.setattr(ut.choice, "slower", lambda plan: () if rule else ("a rule says so",))
+    ut.contraction.call_of.cache_clear()
+    wanted = rule if abs(torchs - 1) < 0.02 else torchs > 1
+    report = ut.accelerate(layer, example_inputs=x)
+    timing = report.layers[0].timings[0]
+    assert timing.is_ours == wanted
+    assert (timing.before, timing.after) == (torchs, 1.0 if wanted else torchs)
+    assert repr(report).startswith(f"upconv.torch.accelerate: {int(wanted)} of 1 ")
+    assert ("measured on the example" in repr(report)) == (wanted != rule)
+    for grad, decided in ((False, wanted), (True, rule)):
+        with torch.set_grad_enabled(grad):
+            ran.clear()
+            layer(x.clone().requires_grad_(grad))
+            if not grad:
+                assert bool(ran) == decided
+        # Another size, and another number of threads, are the rule's.
+        with torch.no_grad():
+            ran.clear()
+            layer(x[..., :9])
+            assert bool(ran) == rule
+    ut.accelerate(layer)
+    assert ut.instance.state_of(layer) is None
+    ut.contraction.call_of.cache_clear()
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_the_compiled_graph_holds_what_was_measured(is_ours, layer, x):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(str(graph.graph))
+        return graph
+
+    call = ut.dispatch.facts(x, layer.weight, layer.bias, (2, 1, 0, 1, 1))
+    ut.accelerate(layer)
+    state = ut.instance.make_state(layer)
+    state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(1.0, 2.0, is_ours)
+    want = ut.restore(nn.Sequential(layer)) and layer(x)
+    ut.accelerate(layer)
+    ut.instance.make_state(layer).measured.update(state.measured)
+    torch.compiler.reset()
+    with torch.no_grad():
+        compiled = torch.compile(layer, backend=backend, fullgraph=True, dynamic=False)
+        torch.testing.assert_close(compiled(x), want, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(compiled(x[..., :9]), ut.restore(layer)(x[..., :9]), rtol=1e-4, atol=1e-4)
+    assert ["upconv" in graph for graph in graphs] == [is_ours, True]
+
+
+def test_a_compiled_sound_is_upconvs(ours):
+    layer, twin = nn.ConvTranspose1d(16, 8, 16, 8, 4), nn.ConvTranspose1d(16, 8, 16, 8, 4)
+    twin.load_state_dict(layer.state_dict())
+    ut.accelerate(layer)
+    torch.compiler.reset()
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
+    for shape in ((2, 16, 20), (2, 16, 33), (16, 21)):
+        x = torch.randn(shape)
+        results = []
+        for each in (compiled, twin):
+            leaf = x.clone().requires_grad_()
+            y = each(leaf)
+            results.append((y, *torch.autograd.grad(y.square().sum(), [leaf])))
+        torch.testing.assert_close(*results, rtol=1e-3, atol=1e-3)
+    assert {plan.problem.operation for plan in ours} >= {"forward", "grad_input"}
+
+
+def test_before_any_call_the_report_says_what_torch_will_compute(layer):
+    small = nn.ConvTranspose2d(2, 2, 2)
+    model = nn.ModuleDict({"large": nn.ConvTranspose2d(512, 256, 4, 2, 1), "small": small})
+    model["away"] = nn.ConvTranspose2d(2, 2, 2, device="meta")
+    report = ut.accelerate(model)
+    said = {each.name: each.outlook for each in report.layers}
+    assert said["large"] == ""
+    assert "torch computes inputs of up to 32×32, since there 16384 multiply-adds take less time" in said["small"]
+    assert "this is on meta" in said["away"]
+    assert "2 of 3 transposed convolutions are upconv's" in repr(report)
+
+
+def test_halves_that_torch_computes_are_not_counted_as_upconvs(monkeypatch):
+    monkeypatch.setattr(ut.choice, "WITH_INSTRUCTIONS", frozenset({"bfloat16"}))
+    ut.contraction.call_of.cache_clear()
+    model = nn.Sequential(nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.ConvTranspose2d(8, 8, 4, 2, 1, groups=8)).bfloat16()
+    report = ut.accelerate(model)
+    assert "1 of 2 transposed convolutions is upconv's" in repr(report)
+    assert "0: computed by torch, since" in repr(report)
+    assert "oneDNN has instructions for bfloat16" in repr(report)
+    ut.contraction.call_of.cache_clear()
+
+
+def test_a_busy_machine_is_said():
+    from upconv.torch.report import Report, Times
+
+    calm, wild = Times.of([1.0, 1.02, 0.98, 1.0, 0.99]), Times.of([1.0, 2.0, 0.5, 1.5])
+    layers = ut.accelerate(nn.ConvTranspose2d(8, 8, 4)).layers
+    assert "busy" not in repr(Report(layers, torch=calm, now=calm, threads=1))
+    assert "vary by ±" in repr(Report(layers, torch=calm, now=wild, threads=1))
+    assert "other work had 40% of the time" in repr(Report(layers, torch=calm, now=calm, stolen=0.4, threads=1))
+    assert repr(calm) == "1 s ±1%"
+
+
+def test_time_of_others_is_seen():
+    import time
+
+    from upconv.torch.examine import Clock
+
+    clock = Clock()
+    clock.seconds(lambda: time.sleep(0.05), (), {})
+    assert clock.stolen > 0.5
+
+
+WITHOUT = """
+    import sys
+    sys.modules["ml_dtypes"] = None
+    import importlib.util as util
+    found = util.find_spec
+    util.find_spec = lambda name, *rest: None if name == "ml_dtypes" else found(name, *rest)
+    import torch, upconv.torch as ut
+    layer = torch.nn.ConvTranspose2d(32, 64, 4, 2, 1)
+    half = torch.nn.ConvTranspose2d(32, 64, 4, 2, 1).bfloat16()
+    print(ut.accelerate(half))
+    ut.accelerate(layer)
+    x = torch.randn(1, 32, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        print(layer(x).dtype)
+        print(torch.compile(layer, backend="eager")(x).dtype)
+        print(ut.accelerate(layer, example_inputs=x).layers[0].timings[0].is_ours)
+    print(half(x.bfloat16()).dtype)
+"""
+
+
+def test_without_ml_dtypes_bfloat16_is_torchs():
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(WITHOUT)], capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert "0 of 1 transposed convolution" in run.stdout
+    assert "upconv does not compute in torch.bfloat16" in run.stdout
+    assert run.stdout.count("torch.bfloat16") == 4
+    assert "False" in run.stdout
+
+
+VIEWS = {
+    "negative": torch._neg_view,
+    "conjugate": lambda t: t.conj() if t.is_complex() else torch._neg_view(t.neg()),
+    "both": lambda t: torch._neg_view(t.conj()) if t.is_complex() else torch._neg_view(torch._neg_view(t)),
+}
+DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_negated_and_conjugated_tensors(view, dtype, ours):
+    torch.manual_seed(0)
+    x, w, b = (torch.randn(*shape).to(dtype) for shape in ((2, 4, 5, 6), (4, 3, 3, 3), (3,)))
+    plain = torch.nn.functional.conv_transpose2d(*(view(t).clone() for t in (x, w, b)), 2)
+    tolerance = dict(rtol=3e-2, atol=5e-2) if dtype in (torch.bfloat16, torch.float16) else dict(rtol=1e-4, atol=1e-4)
+    for which in ((0,), (1,), (2,), (0, 1, 2)):
+        given = [view(t) if place in which else view(t).clone() for place, t in enumerate((x, w, b))]
+        torch.testing.assert_close(ut.conv_transpose2d(*given, 2), plain, **tolerance)
+        flat = [given[0][:, :, 0], given[1][:, :, 0], given[2]]
+        want = torch.nn.functional.conv_transpose1d(*(t.clone() for t in flat), 2)
+        torch.testing.assert_close(ut.conv_transpose1d(*flat, 2), want, **tolerance)
+    layer = nn.Sequential(nn.ConvTranspose2d(4, 3, 3, 2), nn.Identity()).eval()
+    layer[0].weight, layer[0].bias = nn.Parameter(view(w)), nn.Parameter(view(b))
+    with torch.no_grad():
+        for options in ({}, {"frozen": True}, {"frozen": True, "fuse": True}):
+            ut.accelerate(layer, **options)
+            torch.testing.assert_close(layer(view(x)), plain, **tolerance)
+    assert ours
