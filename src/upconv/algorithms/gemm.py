@@ -15,7 +15,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import moved, pixel_work
+from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.moves import ELEMENTS, Placed
 from ..schedule.panels import Block, Panels
 from ..schedule.segments import tally
@@ -67,6 +67,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["tiles"] += g.groups * counted.tiles(mr)
         name = f"gemm{wide}"
         amounts[name] = amounts.get(name, 0) + g.groups * counted.products(mr) * wide
+    amounts["panels"] = read_again(problem, counted, c_dst)
     return amounts | moved(problem, channels_last=True, packs=True)
 
 

@@ -14,7 +14,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, X_BAND, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved, pixel_work
+from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.moves import ELEMENTS
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
@@ -71,6 +71,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["tiles"] += counted.tiles(mr)
         name = f"gemm{wide}"
         amounts[name] = amounts.get(name, 0) + counted.products(mr) * wide
+    amounts["panels"] = read_again(problem, counted, g.c_out * g.w.s)
     return amounts | moved(problem, channels_last=True, packs=True)
 
 

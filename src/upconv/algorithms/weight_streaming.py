@@ -33,7 +33,7 @@ CHUNK = 512
 SUMS_BYTES = 512 << 10
 MOST_CHANNELS = 512
 # The sums of all pixels must stay in the cache while the weight passes by, and be long beside what is added up.
-MOST_PIXELS = 256
+MOST_PIXELS, MOST_SUMS_BYTES = 256, 1 << 20
 LEAST_CHANNELS = 16
 
 
@@ -46,6 +46,9 @@ def why_not(problem: Problem) -> list[str]:
         refusals.append("the weight of several groups is no plain matrix")
     if pixels > MOST_PIXELS:
         refusals.append(f"the sums of {pixels} pixels would not stay in the cache; at most {MOST_PIXELS} do")
+    sums = pixels * g.h.k * g.w.k * isa().vector_bytes
+    if sums > MOST_SUMS_BYTES:
+        refusals.append(f"the sums of all taps are {sums >> 20} MiB for a vector of channels; at most 1 MiB stays near")
     if g.c_in < LEAST_CHANNELS:
         refusals.append(f"sums of {g.c_in} channels are too short beside adding them up")
     if g.c_out < isa().lanes(problem.itemsize):

@@ -31,6 +31,11 @@ class PixelWork(NamedTuple):
         """Products of a column for tiles of mr pixels, the rest of the last tile included."""
         return sum(count * ceil_div(pixels, mr) * mr * products for count, pixels, products in self.tasks)
 
+    @property
+    def panel_rows(self):
+        """Rows of a panel, of one source channel each, that all tasks read."""
+        return sum(count * products for count, _, products in self.tasks)
+
     def tiles(self, mr):
         return sum(count * ceil_div(pixels, mr) for count, pixels, _ in self.tasks)
 
@@ -49,6 +54,18 @@ def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channel
             pixels = max(1, g.n * rows * cols // here)
             tasks.append((here * number_h * number_w, pixels, taps_h * taps_w * channels))
     return PixelWork(tasks)
+
+
+# A weight up to this size stays in a second-level cache of today from task to task.
+NEAR_BYTES = 1 << 20
+
+
+def read_again(problem: Problem, counted: PixelWork, columns) -> float:
+    """Bytes of panels that come from far away, each time that a task reads them."""
+    g = problem.geometry
+    if math.prod(g.weight_shape) * problem.itemsize <= NEAR_BYTES:
+        return 0
+    return counted.panel_rows * g.groups * columns * problem.itemsize
 
 
 def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False) -> dict[str, float]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
 from ..layouts import Operand
-from ..runtime.program import X_BAND, Y_BAND, Grid, Nest, X, Y
+from ..runtime.program import LINE, X_BAND, Y_BAND, Grid, Nest, X, Y
 from .moves import Placed, transpose_layout
 from .task import Task
 
@@ -142,9 +142,14 @@ class Scratch:
         self.sizes[base] = max(nbytes, self.sizes.get(base, 0))
 
     def map(self, base, shape, size, channels_last):
-        """Where a dense map of a band lies in a base."""
-        self.take(base, math.prod(shape) * size)
-        return Placed(base, 0, Operand.dense(shape, size, channels_last))
+        """Where a map of a band lies in a base; channels-first, its channels are an odd number of cache lines apart."""
+        if channels_last:
+            self.take(base, math.prod(shape) * size)
+            return Placed(base, 0, Operand.dense(shape, size, True))
+        n, c, h, w = shape
+        step = (ceil_div(h * w * size, LINE) | 1) * LINE
+        self.take(base, n * c * step)
+        return Placed(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
 
 
 def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed) -> list[Grid]:
