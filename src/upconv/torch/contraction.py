@@ -22,7 +22,7 @@ from ..planning import AUTO, solve
 from ..problem import Problem
 from ..runtime import pool
 from . import choice
-from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, numpy_dtype, tensor
+from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, numpy_dtype, operand, tensor
 from .team import team
 
 SLOTS = {"forward": "xwy", "grad_input": "ywx", "grad_weight": "xyw"}
@@ -139,7 +139,9 @@ def contract(operation, a, b, bias, call):
 def _ours(plan, a, b, bias, call):
     problem = plan.problem
     out = arguments.empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
-    operands = array(a), array(b), None if bias is None else array(bias), out
+    # A prepared weight is packed for the forward pass alone.
+    second = operand(b) if problem.operation == "forward" else array(b)
+    operands = array(a), second, None if bias is None else array(bias), out
     if profiler._is_profiler_enabled:
         with profiler.record_function(ENTRIES[problem.operation]):
             pool.lend(team(), solve, problem, AUTO, *operands)

@@ -6,7 +6,7 @@ from torch.autograd import forward_ad
 from . import choice, compiled
 from .contraction import call_of, contract, parsed
 from .derivatives import Contraction
-from .operands import NAMES, check_dtypes, is_plain
+from .operands import NAMES, as_2d, check_dtypes, is_plain
 
 # Taken before anybody can put something else in its place.
 THEIRS = torch.nn.functional.conv_transpose2d
@@ -39,7 +39,7 @@ def transpose1d(input, weight, bias, stride, padding, output_padding, groups, di
         return THEIRS_1D(input, weight, bias, *settings)
     stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
     settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    return run(input.unsqueeze(-2), weight.unsqueeze(-2), bias, settings, measured).squeeze(-2)
+    return run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured).squeeze(-2)
 
 
 def _single(value):

@@ -1,8 +1,7 @@
 """Frozen layers: their operands are taken once, and a change of what they were taken from is an error.
 
 What freezing saves is whatever makes the weight in every call: weight_norm, spectral_norm, other parametrizations, and
-the old hooks that do the same. The kernels still put the weight in their own order in every call; that is a few per
-cent, and it is not saved.
+the old hooks that do the same; and the weight is packed once, in the forms that the layer's plans ask for.
 
 Settings (stride, padding and so on) are not taken: they are read in every call, so a new one holds at once.
 """
@@ -19,7 +18,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from ..errors import SettingError
 from .instance import DIMENSIONS, is_replaced, is_traced, kind_of
-from .operands import is_plain
+from .operands import is_plain, own
 from .seal import Same, Seal, print_of, structure, tensors_of
 
 OPERANDS = ("weight", "bias")
@@ -143,7 +142,7 @@ class Frozen:
         with torch.no_grad(), evaluating(module):
             for hook in makers(module):
                 hook(module, ())
-            self.weight = module.weight.clone()
+            self.weight = own(module.weight.clone())
             self.bias = None if module.bias is None else module.bias.clone()
         for hook in makers(module):
             hook.__class__ = idle(type(hook))

@@ -17,6 +17,7 @@ from .dispatch import is_covered
 from .frozen import evaluating, makers, sources
 from .instance import DIMENSIONS, OURS, is_foreign, is_put_on, is_replaced, kind_of, state_of
 from .module import compute
+from .operands import own
 from .seal import Seal
 
 NORMS = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm2d}
@@ -183,7 +184,8 @@ class Folded:
         """
         if self.sealed is None or self.sealed.broken() is not None:
             with torch.no_grad(), evaluating(layer):
-                self.made = fold(*plain_operands(layer), norm, layer.groups)
+                weight, bias = fold(*plain_operands(layer), norm, layer.groups)
+                self.made = own(weight), bias
             tensors, facts = sources(layer)
             tensors |= {f"normalisation's {name}": partial(getattr, norm, name) for name in (*STATISTICS, *AFFINE)}
             facts["eps"] = lambda: norm.eps

@@ -6,7 +6,9 @@ from importlib.util import find_spec
 import torch
 
 from .. import arguments, dtypes
+from ..arguments import Settings
 from ..errors import SettingError
+from ..prepared import PreparedWeight
 
 NAMES = {
     torch.float16: "float16",
@@ -44,6 +46,29 @@ def array(tensor):
     if tensor.dtype is torch.bfloat16:
         return tensor.detach().resolve_neg().view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
     return tensor.numpy(force=True)
+
+
+def own(weight):
+    """A tensor that nobody else holds or writes to, packed once from now on, as by `upconv.prepare`; gives it back."""
+    if weight.ndim in (3, 4) and is_plain(weight) and has_memory(weight):
+        whole = weight if weight.ndim == 4 else weight.unsqueeze(-2)
+        weight.upconv_prepared = PreparedWeight(array(whole), Settings.of())
+    return weight
+
+
+def operand(tensor):
+    """The second operand of an operation: the array of a tensor, or what was prepared from one that is upconv's own."""
+    prepared = getattr(tensor, "upconv_prepared", None)
+    return array(tensor) if prepared is None else prepared
+
+
+def as_2d(weight):
+    """The weight of a 1-D layer as that of a map of height 1, with what was prepared from it."""
+    whole = weight.unsqueeze(-2)
+    prepared = getattr(weight, "upconv_prepared", None)
+    if prepared is not None:
+        whole.upconv_prepared = prepared
+    return whole
 
 
 def tensor(array, dtype):
