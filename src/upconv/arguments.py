@@ -333,10 +333,16 @@ def batched(array, name="input"):
 
 
 def check_weight(weight):
-    if weight.ndim != 4:
-        near = "; a 1-D layer is one of height 1: weight[:, :, None], and input[:, :, None]" if weight.ndim == 3 else ""
-        raise SettingError(f"weight has shape {weight.shape}; it must be (c_in, c_out / groups, k_h, k_w){near}")
+    """The weight, if it is one of a 2-D layer."""
+    check_weight_shape(weight.shape)
     return weight
+
+
+def check_weight_shape(shape):
+    """Refuse the shape of what is no weight of a 2-D layer."""
+    if len(shape) != 4:
+        near = "; a 1-D layer is one of height 1: weight[:, :, None], and input[:, :, None]" if len(shape) == 3 else ""
+        raise SettingError(f"weight has shape {tuple(shape)}; it must be (c_in, c_out / groups, k_h, k_w){near}")
 
 
 def check_shape(array, shape, name):

@@ -37,9 +37,16 @@ def transpose1d(input, weight, bias, stride, padding, output_padding, groups, di
         return THEIRS_1D(input, weight, bias, *settings) if result is None else result
     if not is_covered(input, weight, bias) or weight.ndim != 3:
         return THEIRS_1D(input, weight, bias, *settings)
+
+    def theirs():
+        return THEIRS_1D(input, weight, bias, *given)
+
+    given = settings
     stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
     settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    return run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured).squeeze(-2)
+    result = run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured, theirs)
+    # Torch's own operator has the axes of its input.
+    return result if result.ndim == input.ndim else result.squeeze(-2)
 
 
 def _single(value):
@@ -59,7 +66,7 @@ def is_covered(input, weight, bias):
     )
 
 
-def run(input, weight, bias, settings, measured=None):
+def run(input, weight, bias, settings, measured=None, theirs=None):
     """One transposed convolution of covered tensors, by whom the layer's measurements prefer, or else the rule.
 
     Args:
@@ -68,6 +75,7 @@ def run(input, weight, bias, settings, measured=None):
         bias: (c_out,) or None.
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
         measured: `choice.Measurements` of the layer, or None.
+        theirs: calls torch's operator on what a front door was given, where that is not its 2-D one.
 
     Returns:
         (n, c_out, h_out, w_out), or without n; in memory as torch's result would lie.
@@ -79,11 +87,12 @@ def run(input, weight, bias, settings, measured=None):
     if input.ndim == 3:
         return run(input.unsqueeze(0), weight, bias, settings, measured).squeeze(0)
     given = input, weight, bias
+    theirs = theirs or (lambda: THEIRS(*given, *settings))
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         input, weight, bias = (lowered(tensor, dtype) for tensor in given)
         if input.dtype not in NAMES:
-            return THEIRS(*given, *settings)
+            return theirs()
     call = facts(input, weight, bias, settings)
     differentiated = is_differentiated(input, weight, bias)
     if measured and not differentiated:
@@ -91,7 +100,7 @@ def run(input, weight, bias, settings, measured=None):
         call = call.by(choice.decide(call.forward, measured).is_ours)
     if not call.is_ours:
         # As they were given, since torch's autocast remembers what it made of a weight.
-        return THEIRS(*given, *settings)
+        return theirs()
     if differentiated:
         return Contraction.apply(input, weight, bias, "forward", call)
     return contract("forward", input, weight, bias, call)

@@ -123,8 +123,7 @@ def check_shapes(x_shape, w_shape, b_shape, groups):
     x_shape, w_shape = tuple(x_shape), tuple(w_shape)
     if len(x_shape) != 4:
         raise SettingError(f"input has shape {x_shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
-    if len(w_shape) != 4:
-        raise SettingError(f"weight has shape {w_shape}; it must be (c_in, c_out / groups, k_h, k_w)")
+    arguments.check_weight_shape(w_shape)
     if b_shape is not None:
         arguments.check_bias(tuple(b_shape), w_shape[1] * groups)
     return x_shape, w_shape
