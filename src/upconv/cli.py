@@ -1,4 +1,4 @@
-"""The command line, one way to write a layer in all: `upconv explain | solve | translate | plan | bench | demo` ..."""
+"""The command line, one way to write a layer in all: `upconv explain | page | solve | translate | plan | bench` ..."""
 
 import argparse
 import difflib
@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import webbrowser
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ from .explain.animation import animation
 from .explain.checkerboard import artifacts, survey
 from .explain.explanation import LANGUAGES, Explanation
 from .explain.layer import layer_scene, maps_scene
+from .explain.page.build import page
 from .explain.raster import gif, png
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
@@ -33,6 +35,10 @@ from .runtime.pool import get_num_threads, set_num_threads
 
 EXAMPLES = {
     "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),
+    "page": (
+        "upconv page layer.html 4x4 -k 3 -s 2 -p 1 --op 1 --open",
+        "a page that shows a layer and lets you change it",
+    ),
     "solve": ("upconv solve --in-size 17 --out-size 32", "every setting that turns one size into another"),
     "translate": ("upconv translate --from keras -k 3 -s 2 --padding same --to torch", "a layer in another framework"),
     "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
@@ -49,6 +55,7 @@ INTERRUPTED = 130
 REFUSED = 2
 DEFAULT_SIZE = (8, 8)
 OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".html")
+PAGE = "upconv.html"
 DIGITS, MOST_SHOWN = 9, 40
 LEAST_COLUMNS = 40
 ALSO_CALLED = {"pytorch": "torch", "tf": "keras", "tensorflow": "keras"}
@@ -124,6 +131,7 @@ def build_parser():
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, add, handler in (
         ("explain", _add_explain, _explain),
+        ("page", _add_page, _page),
         ("solve", _add_solve, _solve),
         ("translate", _add_translate, _translate),
         ("plan", _add_plan, _plan),
@@ -144,10 +152,12 @@ def build_parser():
     return parser
 
 
-def add_layer(parser):
+def add_layer(parser, optional=False):
     """The arguments that describe a layer and its input, the same in every command."""
-    parser.add_argument("size", type=_pair, metavar="HxW", help="input size: 4x6, or 4 for a square")
-    parser.add_argument("-k", "--kernel-size", type=_pair, required=True, metavar="K", help="3, or 3x5 (height first)")
+    size = {"nargs": "?"} if optional else {}
+    parser.add_argument("size", type=_pair, metavar="HxW", help="input size: 4x6, or 4 for a square", **size)
+    kernel = {"required": not optional, "metavar": "K", "help": "3, or 3x5 (height first)"}
+    parser.add_argument("-k", "--kernel-size", type=_pair, **kernel)
     parser.add_argument(
         "-p",
         "--padding",
@@ -238,6 +248,26 @@ def _check_drawing(kind, path):
     if suffix.lower() in {*OTHER_PICTURES, *(f".{name}" for name in DRAWINGS)} - {f".{kind}"}:
         right = Path(path).with_suffix(f".{kind}")
         raise ValueError(f"--{kind} is {path}, but writes {kind.upper()}, not {suffix[1:]}; {right} would do")
+
+
+def _add_page(parser):
+    parser.add_argument("file", nargs="?", metavar="FILE", help=f"where to write it; default: {PAGE}")
+    add_layer(parser, optional=True)
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="its language at first; it speaks both")
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+
+
+def _page(options):
+    if options.size is None and re.fullmatch(r"[0-9]+(x[0-9]+)?", options.file or ""):
+        options.size, options.file = _pair(options.file), None
+    if (options.size is None) != (options.kernel_size is None):
+        raise ValueError(f"a layer needs its input size and -k; for instance {EXAMPLES['page'][0]}")
+    geometry = None if options.size is None else layer_geometry(options)
+    path = Path(options.file or PAGE)
+    write_atomically(path, page(geometry, options.lang).encode())
+    print(path)
+    if options.open:
+        webbrowser.open(path.absolute().as_uri())
 
 
 def _add_solve(parser):

@@ -11,19 +11,12 @@ weights packed where the engine can keep them. Nothing derived from an input may
 """
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 
 from ..functional import conv_transpose2d
 from ..planning import plan
-from ..prepared import PreparedWeight, prepare
-
-# New widths that are tried, and multiply-adds of the largest layer on which they are.
-NEW_WIDTHS, MOST_MACS = 4, 5e8
 
 
 class Adapter:
@@ -35,77 +28,28 @@ class Adapter:
     def facts(self, layer):
         return {}
 
-    def owned(self, layer):
-        """The weight of a layer as its owner keeps it between calls."""
-        return layer.parameters()[0]
-
-
-def new_size(adapter, layer):
-    """Seconds that the first call of a width costs beyond its repeat: the median of a few new widths.
-
-    None for layers that take long, of which a few calls more are too many.
-    """
-    if layer.macs > MOST_MACS:
-        return None
-    weight, bias = adapter.owned(layer), layer.parameters()[1]
-    costs = []
-    for more in range(1, NEW_WIDTHS + 2):
-        wider = replace(layer, w=layer.w + more)
-        run, _ = adapter.prepare(wider, wider.inputs()[:1], weight, bias)
-        times = [_time(run) for _ in range(4)]
-        costs.append(times[0] - min(times[1:]))
-    # The first one may have made kernels.
-    return max(0.0, median(costs[1:]))
-
-
-def _time(run):
-    start = perf_counter()
-    run(0)
-    return perf_counter() - start
-
 
 class UpconvPlanes(Adapter):
-    """This library, NCHW, the weight as torch has it in every call."""
+    """This library, NCHW."""
 
     channels_last = False
-    prepares = False
 
     def prepare(self, layer, inputs, weight, bias):
         if self.channels_last:
             inputs = [_channels_last(x) for x in inputs]
         settings = layer.settings
-        if self.prepares and not isinstance(weight, PreparedWeight):
-            weight = prepare(weight, layer.s, groups=layer.groups, dilation=layer.d)
         return lambda i: conv_transpose2d(inputs[i], weight, bias, **settings), lambda result: result
-
-    def owned(self, layer):
-        weight = layer.parameters()[0]
-        return prepare(weight, layer.s, groups=layer.groups, dilation=layer.d) if self.prepares else weight
 
     def facts(self, layer):
         g = layer.geometry()
-        weight = self.owned(layer) if self.prepares else g.weight_shape
-        chosen = plan(g.input_shape, weight, channels_last=self.channels_last, **layer.settings)
-        found = {"algorithm": chosen.algorithm, "executed_macs": chosen.executed_macs}
-        return found | {"new_size": new_size(self, layer)}
+        chosen = plan(g.input_shape, g.weight_shape, channels_last=self.channels_last, **layer.settings)
+        return {"algorithm": chosen.algorithm, "executed_macs": getattr(chosen, "executed_macs", None)}
 
 
 class UpconvChannelsLast(UpconvPlanes):
     """This library, channels-last."""
 
     channels_last = True
-
-
-class UpconvPlanesPrepared(UpconvPlanes):
-    """This library, NCHW, the weight prepared once."""
-
-    prepares = True
-
-
-class UpconvChannelsLastPrepared(UpconvChannelsLast):
-    """This library, channels-last, the weight prepared once."""
-
-    prepares = True
 
 
 def _channels_last(x):
@@ -132,9 +76,6 @@ class TorchPlanes(Adapter):
         w, b = torch.from_numpy(weight).contiguous(memory_format=form), torch.from_numpy(bias)
         function, settings = torch.nn.functional.conv_transpose2d, layer.settings
         return lambda i: function(xs[i], w, b, **settings), lambda result: result.numpy()
-
-    def facts(self, layer):
-        return {"new_size": new_size(self, layer)}
 
 
 class TorchChannelsLast(TorchPlanes):

@@ -14,16 +14,12 @@ from .adapters import (
     TorchChannelsLast,
     TorchPlanes,
     UpconvChannelsLast,
-    UpconvChannelsLastPrepared,
     UpconvPlanes,
-    UpconvPlanesPrepared,
 )
 
 ENGINES = {
     "upconv-nchw": UpconvPlanes,
     "upconv-nhwc": UpconvChannelsLast,
-    "upconv-nchw-prepared": UpconvPlanesPrepared,
-    "upconv-nhwc-prepared": UpconvChannelsLastPrepared,
     "torch-nchw": TorchPlanes,
     "torch-nhwc": TorchChannelsLast,
     "onnxruntime": OnnxRuntime,

@@ -8,8 +8,6 @@ from .score import OURS, PARTNERS
 SHORT = {
     "upconv-nchw": "upconv",
     "upconv-nhwc": "upconv cl",
-    "upconv-nchw-prepared": "prepared",
-    "upconv-nhwc-prepared": "prepared cl",
     "torch-nchw": "torch",
     "torch-nhwc": "torch cl",
     "onnxruntime": "ort",
@@ -55,23 +53,18 @@ def table(rows):
     ours = [name for name in OURS if name in engines]
     pairs = [(a, b) for a, b in PARTNERS.items() if a in engines and b in engines]
     head = ["row", *(SHORT.get(name, name) for name in engines), *(f"{SHORT[a]}/{SHORT[b]}" for a, b in pairs)]
-    head += ["/best", "prepared/best", "F ms", "B ms", "bound", *(f"{SHORT[name]} %" for name in ours)]
-    sized = [name for name in engines if any(score.new_size(row, name) is not None for row in rows)]
-    head += [f"{SHORT.get(name, name)} new ms" for name in sized]
+    head += ["/best", "F ms", "B ms", "bound", *(f"{SHORT[name]} %" for name in ours)]
     lines = [head]
     for row in rows:
         f, b = score.limits(row)
         line = [row["name"] + ("*" if row.get("again") else "")]
         line += [_number(score.gflops(row, name), ".1f") for name in engines]
         line += [_number(score.ratio(row, *pair), ".2f") for pair in pairs]
-        line += [_number(value(row), ".2f") for value in (score.against_best, score.prepared_against_best)]
-        line += [_ms(f), _ms(b), score.bound(row) or "-"]
+        line += [_number(score.against_best(row), ".2f"), _ms(f), _ms(b), score.bound(row) or "-"]
         line += [_number(score.efficiency(row, name), ".1%") for name in ours]
-        line += [_ms(score.new_size(row, name)) for name in sized]
         lines.append(line)
     return (
         "GFLOP/s on useful FLOPs; a/b: how many times as fast a is as b; %: max(F, B) over the time; "
-        "new ms: a new width beyond its repeat; "
         "-: no time; *: a pair was timed again, alone\n" + _align(lines)
     )
 

@@ -7,9 +7,7 @@ whose clock wanders between rounds does not decide. Where two were timed again, 
 import math
 from statistics import median
 
-# The function, with the weight as it is in every call; and with the weight prepared once, as the rivals do it.
 OURS = ("upconv-nchw", "upconv-nhwc")
-PREPARED = ("upconv-nchw-prepared", "upconv-nhwc-prepared")
 PROBE = "probe"
 NEAR = 0.05
 
@@ -64,7 +62,7 @@ def our_best(row):
 
 
 def best_rival(row):
-    return best(row, [name for name in row["engines"] if name not in (*OURS, *PREPARED)])
+    return best(row, [name for name in row["engines"] if name not in OURS])
 
 
 def probed(row, key):
@@ -135,34 +133,19 @@ def comparisons(rows):
     for ours, rival in PARTNERS.items():
         if {ours, rival} <= present:
             found.append((f"{ours} over {rival}", lambda row, a=ours, b=rival: ratio(row, a, b)))
-    for ours, prepared in zip(OURS, PREPARED, strict=True):
-        if {ours, prepared} <= present:
-            found.append((f"{prepared} over as given", lambda row, a=prepared, b=ours: ratio(row, a, b)))
-    rivals = sorted(present.difference(OURS, PREPARED))
+    rivals = sorted(present.difference(OURS))
     if present.intersection(OURS):
         found += [
             (f"upconv's better over {rival}", lambda row, b=rival: ratio(row, our_best(row), b)) for rival in rivals
         ]
         if rivals:
             found.append(("upconv's better over the best of all", against_best))
-    if present.intersection(PREPARED) and rivals:
-        found.append(("upconv's better, prepared, over the best of all", prepared_against_best))
     return found
 
 
 def against_best(row):
     """Our better layout against the fastest rival of the row, whichever that is; or None."""
     return ratio(row, our_best(row), best_rival(row))
-
-
-def prepared_against_best(row):
-    """Our better layout with its weight prepared against the fastest rival of the row; or None."""
-    return ratio(row, best(row, PREPARED), best_rival(row))
-
-
-def new_size(row, engine):
-    """Seconds that a new size costs an engine beyond the repeat, or None."""
-    return row["engines"].get(engine, {}).get("new_size")
 
 
 def duels(row, limit=None):

@@ -1,0 +1,60 @@
+// node screenshots.js FOLDER: the twelve pictures that must look right, in both languages, to be looked at.
+"use strict";
+const path = require("node:path");
+const { launch, open } = require("./harness.js");
+
+const check = (at) => (page) => page.locator(".question input").nth(at).check();
+const tab = (at) => (page) => page.locator(".lab > .tabs [role=tab]").nth(at).click();
+const phone = { width: 390, height: 844, touch: true };
+
+// name, link, options, and what is done before the picture is taken.
+const SHOTS = [
+  ["1-first-screen", "#home", {}],
+  ["2-first-screen-phone-dark", "#home", { ...phone, dark: true }],
+  ["3-overlap", "#learn/2", {}, check(1)],
+  ["4-output-padding", "#learn/4", { motion: true }, check(0)],
+  ["5-wires", "#learn/5", {}, async (page) => {
+    await check(1)(page);
+    await page.locator(".wiring .output").nth(2).click();
+  }],
+  ["6-counts-k3", "#learn/7", {}],
+  ["6-counts-k4", "#learn/7", {}, check(0)],
+  ["7-groups", "#learn/8", {}, async (page) => {
+    await check(2)(page);
+    await page.locator(".blocks .cell").nth(7).click();
+  }],
+  ["8-four-views", "#explore?n=3&sel=o3.3", {}],
+  ["8-four-views-phone", "#explore?n=3&sel=o3.3", phone],
+  ["9-illegal", "#explore?n=16&op=2", {}],
+  ["10-solver", "#fix", {}],
+  ["11-port", "#port?n=4", {}, (page) => page.locator("[role=tab]:visible").nth(2).click()],
+  ["12-checkerboard-deuteranopia", "#explore?n=6", { vision: "deuteranopia" }, tab(1)],
+  ["12-checkerboard-forced-colours", "#explore?n=4&sel=o2.3", { forced: true, dark: true }, tab(1)],
+];
+
+async function shoot(browser, folder, lang, [name, link, options, act]) {
+  const page = await open(browser, `${link}${link.includes("?") ? "&" : "?"}lang=${lang}`, options);
+  if (options.vision) {
+    const session = await page.context().newCDPSession(page);
+    await session.send("Emulation.setEmulatedVisionDeficiency", { type: options.vision });
+  }
+  if (act) await act(page);
+  await page.waitForTimeout(options.motion ? 2500 : 400);
+  if (!options.touch || name.startsWith("2")) {
+    // A window as high as the page, so that nothing is out of sight.
+    const height = await page.evaluate(() => document.documentElement.scrollHeight);
+    await page.setViewportSize({ width: options.width ?? 1280, height: Math.max(height, 900) });
+    await page.waitForTimeout(300);
+  }
+  await page.screenshot({ path: path.join(folder, `${name}-${lang}.png`) });
+  await page.context().close();
+}
+
+(async () => {
+  const [, , folder, wanted = ""] = process.argv;
+  const browser = await launch();
+  for (const lang of ["en", "ko"]) {
+    for (const shot of SHOTS) if (shot[0].startsWith(wanted)) await shoot(browser, folder, lang, shot);
+  }
+  await browser.close();
+})();
