@@ -19,13 +19,13 @@ from upconv.bench.probe import fma_chains, fma_flops
 from upconv.conventions import Torch
 from upconv.geometry import Geometry
 from upconv.kernels import winograd_gather, winograd_product, winograd_spread
-from upconv.kernels.execute import BASES, SCRATCH_BYTES, WORDS, execute
-from upconv.runtime import jobs
+from upconv.kernels.execute import BASES, SCRATCH_BYTES, execute
+from upconv.runtime import program
 from upconv.runtime.kernel import function, isa, linked
-from upconv.schedule.winograd import SIZES
+from upconv.schedule.winograd import SIZES, nest
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
-NUMBERS = Bases(*range(1, BASES))
+NUMBERS = Bases(*range(1, 1 + len(Bases.__slots__)))
 NAMES = Bases.__slots__
 PAGE = 4096
 DTYPES = {"f32": np.float32, "f64": np.float64}
@@ -63,23 +63,21 @@ class Table:
     """Jobs one after another, on this thread, at addresses that may change from call to call."""
 
     def __init__(self, rows):
-        stage = jobs.stage(rows)
-        self.words, self.bases = (np.array(table, np.int64) for table in (stage.words, stage.bases))
-        self.units, self.starts = np.array([(0, len(rows), 0, 0)], np.int64), np.array([0, 1], np.int64)
-        self.scratch, self.counter = np.zeros(SCRATCH_BYTES // 8, np.int64), np.zeros(1, np.int64)
-        tables = self.words, self.bases, self.units, self.starts
-        self.job = [0, *map(jobs.address, tables), 1, jobs.address(self.counter), jobs.address(self.scratch)]
-        self.code = function(execute, False)
+        self.program = program.Program([program.Stage([program.Grid(tuple(map(nest, rows)))])], {}, 0.0)
+        self.scratch, self.code = np.zeros(SCRATCH_BYTES // 8, np.int64), function(execute, False)
 
     def run(self, addresses):
-        self.counter[0] = 0
-        self.code((ctypes.c_int64 * (WORDS + BASES))(*self.job, *addresses))
+        bases = [*addresses, *[0] * (BASES - len(addresses))]
+        bases[program.ROW] = program.address(self.scratch)
+        job = program.Job(*self.program.job(bases, 0, self.program.units))
+        job[program.COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
+        self.code(job)
 
 
 def aligned(nbytes):
     """Zeros from the start of a page."""
     raw = np.zeros(nbytes + PAGE, np.uint8)
-    start = -jobs.address(raw) % PAGE
+    start = -program.address(raw) % PAGE
     return raw[start : start + nbytes]
 
 
@@ -121,14 +119,14 @@ class Runner:
 
     def addresses(self, x=None, y=None):
         own = {"x": x, "y": y, "w": self.weight, **self.memory}
-        return [0, *(0 if own.get(name) is None else jobs.address(own[name]) for name in NAMES)]
+        return [0, *(0 if own.get(name) is None else program.address(own[name]) for name in NAMES)]
 
     def run(self, x, y):
         self.table.run(self.addresses(x, y))
 
     def only(self, kernel):
-        """A call like `run` of the jobs of one kernel (its WORDS) alone."""
-        table = Table([row for row in self.rows if row["words"] is kernel])
+        """A call like `run` of the jobs of one kernel (its FIELDS) alone."""
+        table = Table([row for row in self.rows if nest(row).fields is kernel])
         return lambda x, y: table.run(self.addresses(x, y))
 
     @property
@@ -147,9 +145,9 @@ def geometry(layer):
 def peak(count=200_000):
     """(a call, its FLOPs): multiply-adds in registers alone."""
     operands, results = np.array([1, 0], np.float32), np.zeros(4096, np.float32)
-    job = np.array([count, jobs.address(operands), jobs.address(results)], np.int64)
+    job = np.array([count, program.address(operands), program.address(results)], np.int64)
     code = linked(fma_chains).function()
-    return (lambda kept=(operands, results): code(jobs.address(job))), count * fma_flops(isa())
+    return (lambda kept=(operands, results): code(program.address(job))), count * fma_flops(isa())
 
 
 def rivals(layer, x, weight):
@@ -173,7 +171,7 @@ def rivals(layer, x, weight):
 def ways(g, name, x, weight):
     """(name, calls of the whole and of each kernel alone) of every setting and way."""
     pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    kernels = winograd_spread.WORDS, winograd_product.WORDS, winograd_gather.WORDS
+    kernels = winograd_spread.FIELDS, winograd_product.FIELDS, winograd_gather.FIELDS
     for m_h, m_w, rows, channels, chunk in CHOICES[name.split("-")[0]]:
         setting = Setting((same(m_h), same(m_w)), (1, rows, 66), channels, chunk)
         for planes, how in ((False, "prepared"), (True, "prepared"), (False, "in the call"), (False, "by channels")):
@@ -184,7 +182,7 @@ def ways(g, name, x, weight):
             whole = runner.run
             if how == "in the call":
                 whole = lambda x, y, runner=runner: (runner.prepare(), runner.run(x, y))  # noqa: E731
-            calls = [whole, *([runner.only(words) for words in kernels] if how == "prepared" and not planes else [])]
+            calls = [whole, *([runner.only(fields) for fields in kernels] if how == "prepared" and not planes else [])]
             yield label, [lambda call=call, source=source, y=y: call(source, y) for call in calls]
 
 

@@ -4,15 +4,16 @@ import ctypes
 
 import numpy as np
 
-from upconv.algorithms import phase_matmul
+from upconv.algorithms import matmul
 from upconv.geometry import Axis, Geometry
-from upconv.kernels.execute import BASES, SCRATCH_BYTES, WORDS, execute
+from upconv.kernels.execute import BASES, SCRATCH_BYTES, execute
 from upconv.problem import Problem
-from upconv.runtime import jobs
+from upconv.runtime import program
 from upconv.runtime.kernel import function
+from upconv.schedule.winograd import nest
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
-NUMBERS = Bases(*range(1, BASES))
+NUMBERS = Bases(*range(1, 1 + len(Bases.__slots__)))
 NAMES = Bases.__slots__
 LIGHT = {1: 2, 2: 3, 3: 2}
 EVEN = {1: 2, 2: 2, 3: 2}
@@ -37,15 +38,26 @@ def geometry(name):
     return Geometry(n, c_in, c_out, 1, *(Axis(*axis[:3], crop_lo=axis[3], crop_hi=axis[4]) for axis in (h, w)))
 
 
+def words_of(job, memory):
+    """The words of one job, with the addresses of the memory in them."""
+    made, words = nest(job), []
+    for name in made.fields:
+        value = made.common.get(name, 0)
+        base, offset = value if isinstance(value, tuple) else (0, value)
+        words.append(offset + (program.address(memory[NAMES[base - 1]]) if base else 0))
+    return np.array(words, np.int64)
+
+
 def run_rows(rows, memory):
     """Run jobs one after another; `memory` has arrays by the names of `Bases`."""
-    stage = jobs.stage(rows)
-    words, bases = (np.array(table, np.int64) for table in (stage.words, stage.bases))
-    units, starts = np.array([(0, len(rows), 0, 0)], np.int64), np.array([0, 1], np.int64)
-    scratch, counter = np.zeros(SCRATCH_BYTES // 8, np.int64), np.zeros(1, np.int64)
-    job = [0, *map(jobs.address, (words, bases, units, starts)), 1, jobs.address(counter), jobs.address(scratch)]
-    addresses = [0, *(jobs.address(memory[name]) if name in memory else 0 for name in NAMES)]
-    function(execute, False)((ctypes.c_int64 * (WORDS + BASES))(*job, *addresses))
+    made = program.Program([program.Stage([program.Grid(tuple(map(nest, rows)))])], {}, 0.0)
+    scratch, bases = np.zeros(SCRATCH_BYTES // 8, np.int64), [0] * BASES
+    for number, name in enumerate(NAMES, start=1):
+        bases[number] = program.address(memory[name]) if name in memory else 0
+    bases[program.ROW] = program.address(scratch)
+    job = program.Job(*made.job(bases, 0, made.units))
+    job[program.COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
+    function(execute, False)(job)
 
 
 def poisoned(nbytes):
@@ -99,7 +111,7 @@ def truth(g, forward, x, w, bias):
     def solve(*operands):
         problem = Problem("forward" if forward else "grad_input", g, "float64")
         out = np.empty(problem.result_shape)
-        phase_matmul.run(problem, *operands, out)
+        matmul.run(problem, *operands, out)
         return out
 
     wide = [np.ascontiguousarray(array, np.float64) for array in (x, w, bias)]

@@ -7,6 +7,7 @@ A way of computing is a module in `algorithms/` with
     work(problem)          amounts by the names of `machine.AMOUNTS`
     weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
     program(task, packs)   the `runtime.program.Program`; without packing where the weight comes prepared
+    why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
@@ -108,7 +109,8 @@ class Generated:
 
     def why_not_automatic(self, problem: Problem) -> list[str]:
         """Why it is not chosen on its own."""
-        return []
+        ask = getattr(self.module, "why_not_automatic", None)
+        return [] if ask is None else ask(problem)
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)
@@ -162,7 +164,7 @@ class Generated:
         form = self.module.weight_form(problem)
         task = Task.dense(problem)
         packed = memory.aligned(form.nbytes + program.LINE)
-        made = program.Program([form.packing(task)], {program.X_BAND: form.fused_scratch(task)}, self._seconds(problem))
+        made = program.Program([form.packing(task)], form.scratch(task), self._seconds(problem))
         program.run(made, None, None, weight, None, program.address(packed))
         packed.flags.writeable = False
         return packed

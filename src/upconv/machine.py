@@ -35,6 +35,9 @@ AMOUNTS = {
     "weight_streaming": "multiply-adds of vectors",
     "weight_streaming_sums": "vectors of sums, cleared and added up",
     "streamed": "bytes of weights read where they lie",
+    "winograd": "multiply-adds of vectors in the product of transformed tiles",
+    "winograd_moved": "bytes of tiles spread, and of their products gathered",
+    "winograd_weight": "bytes of weights transformed in the call",
     "weight_gradient": "multiply-adds of vectors",
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }

@@ -66,8 +66,8 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_piece, c
             assert_close(results[0], *want, dtype)
             for result in results[1:]:
                 assert_same_bits(result, results[0])
-    # Some tables were for one thread, some for all. In pieces, of which a slower instruction set has more, none need have
-    # a part for each of the most threads.
+    # Some tables were for one thread, some for all. In pieces, of which a slower instruction set has more, none need
+    # have a part for each of the most threads.
     assert min(parts) == 1
     assert max(parts) == max(THREADS) or (seconds_per_piece == 1e-6 and max(parts) > THREADS[-2])
 

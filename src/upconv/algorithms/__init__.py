@@ -29,6 +29,7 @@ from . import (
     matmul,
     weight_gradient,
     weight_streaming,
+    winograd,
 )
 
 ALGORITHMS = {
@@ -38,6 +39,7 @@ ALGORITHMS = {
     "depthwise_rows": Generated("depthwise_rows", depthwise_rows),
     "depthwise_channels": Generated("depthwise_channels", depthwise_channels),
     "weight_streaming": Generated("weight_streaming", weight_streaming),
+    "winograd": Generated("winograd", winograd),
     "weight_gradient": Generated("weight_gradient", weight_gradient),
     "matmul": matmul,
     "loops": loops,

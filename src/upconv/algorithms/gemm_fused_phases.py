@@ -12,7 +12,7 @@ from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import PANELS, PLACES, TOTALS, X_BAND, Program, Rows, Stage
+from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.moves import ELEMENTS
@@ -83,7 +83,8 @@ def program(task: Task, *, packs=True) -> Program:
     )
     if packs:
         scratch.take(PANELS, panels.nbytes)
-        scratch.take(X_BAND, panels.fused_scratch(task))
+        for base, nbytes in panels.scratch(task).items():
+            scratch.take(base, nbytes)
     needs = [kernel.scratch(task.lanes * task.size, *_tile(block, task.lanes)) for block in panels.blocks]
     tiles = {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]

@@ -23,9 +23,11 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, Builder, Type
 
 FIELDS_MOST = 56
-BASES = 16
-# Bases that a unit may move: of the operands, of the packed weight, and of what marks outputs to be computed again.
-MOVED = X, Y, W, BIAS, PANELS, FLAGS = 1, 2, 3, 4, 5, 6
+BASES = 20
+# Bases that a unit may move: of the operands, of the packed weight, of what marks outputs to be computed again; and
+# four that begin at 0, for fields that are indices of a row or a column of x and of y.
+MOVED = X, Y, W, BIAS, PANELS, FLAGS, ROW_X, COL_X, ROW_Y, COL_Y = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+INDICES = ROW_X, COL_X, ROW_Y, COL_Y
 DIMENSIONS = 3
 # end of the units so far, first unit, first nest, end of the nests, size of the middle and of the innermost dimension,
 # then the steps of every moved base.

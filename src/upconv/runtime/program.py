@@ -16,13 +16,18 @@ import numpy as np
 from ..kernels.execute import (
     BASES,
     BIAS,
+    COL_X,
+    COL_Y,
     DIMENSIONS,
     FLAGS,
     GRID,
+    INDICES,
     LISTS,
     MOVED,
     NEST,
     PANELS,
+    ROW_X,
+    ROW_Y,
     SCRATCH_BYTES,
     WORDS,
     W,
@@ -33,7 +38,7 @@ from ..kernels.execute import (
 from . import memory, pool
 from .kernel import entry, function
 
-NOTHING, SUMS, X_BAND, Y_BAND, PLACES, TOTALS, V, M, SINK, ROW = 0, *range(FLAGS + 1, BASES)
+NOTHING, SUMS, X_BAND, Y_BAND, PLACES, TOTALS, V, M, SINK, ROW = 0, *range(INDICES[-1] + 1, BASES)
 # Shared by all threads of a call; what begins with zeros; what each thread needs for itself.
 SHARED, ZEROED = (PANELS, FLAGS, SUMS), (FLAGS, SUMS)
 OWN = tuple(range(SUMS + 1, BASES))
@@ -187,7 +192,7 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
     start = lease.address
     _clear(program, start)
     packed = start if panels is None else panels
-    bases = [NOTHING, *operands, packed, *[start] * (BASES - PANELS - 1)]
+    bases = [NOTHING, *operands, packed, *(0 if base in INDICES else start for base in range(PANELS + 1, BASES))]
     moved = np.array([*[0] * (WORDS - 2), start, 0, *bases, 0])
     for wave in waves:
         rows = wave + moved
@@ -207,7 +212,8 @@ def _at_once_here(program, operands, panels):
     start = lease.address
     _clear(program, start)
     packed = start + offsets[PANELS] if panels is None else panels
-    base = NOTHING, *operands, packed, *[start + offset for offset in offsets[PANELS + 1 :]]
+    own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
+    base = NOTHING, *operands, packed, *own
     job = Job(*program.job(base, 0, program.units))
     job[COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
     function(execute, True)(job)
@@ -301,11 +307,15 @@ def _lines(size):
 __all__ = [
     "BIAS",
     "BRIEF",
+    "COL_X",
+    "COL_Y",
     "FLAGS",
     "LINE",
     "PANELS",
     "PARTS_PER_THREAD",
     "PLACES",
+    "ROW_X",
+    "ROW_Y",
     "SINK",
     "SUMS",
     "TOTALS",

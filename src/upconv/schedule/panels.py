@@ -155,11 +155,11 @@ class Panels:
         turned = transposing(self.elem, (W, 0), (X_BAND, 0), rows, cols, n=(self.c_src, task.w_src, line))
         yield Grid((turned, self._shared_out((X_BAND, 0), line)), *grid)
 
-    def fused_scratch(self, task) -> int:
-        """Bytes of X_BAND that packing needs."""
+    def scratch(self, task) -> dict[int, int]:
+        """Bytes by base that packing needs."""
         if self.fused == 1 or task.w_dst == self.size or self.c_dst == 1:
-            return 0
-        return self.c_src * self.c_dst * self.fused * self.size
+            return {}
+        return {X_BAND: self.c_src * self.c_dst * self.fused * self.size}
 
     def _shared_out(self, src, step):
         """Copy the columns of every block from rows that are `step` apart."""
@@ -204,5 +204,6 @@ class Lines:
         nest = transposing(self.elem, (W, 0), (PANELS, 0), rows, cols, pad=self.width)
         return Stage([Grid((nest,))])
 
-    def fused_scratch(self, task) -> int:
-        return 0
+    def scratch(self, task) -> dict[int, int]:
+        """Bytes by base that packing needs."""
+        return {}

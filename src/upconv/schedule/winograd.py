@@ -15,8 +15,8 @@ from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.winograd_product import CHUNK, TILES, cut
-from ..runtime.jobs import LINE
 from ..runtime.kernel import entry, isa
+from ..runtime.program import LINE, Nest
 from ..winograd_forms import Part
 
 SIZES = {"f32": 4, "f64": 8}
@@ -33,6 +33,15 @@ def total(*entries):
         for name, value in entry_.items():
             words[name] = _plus(words[name], value) if name in words else value
     return words
+
+
+def nest(job) -> Nest:
+    """A job as the nest of it alone; one that is a nest already as it is."""
+    return (
+        job
+        if isinstance(job, Nest)
+        else Nest(job["fields"], {name: job[name] for name in job["fields"] if name in job})
+    )
 
 
 def _plus(a, b):
@@ -213,7 +222,7 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
     """
     h, w = sizes.h, sizes.w
     common = {
-        "words": winograd_spread.WORDS,
+        "fields": winograd_spread.FIELDS,
         "entry": entry(winograd_spread.winograd_spread, sizes.elem, h.form.source, w.form.source),
         "x": x,
         "v": v,
@@ -260,7 +269,7 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
 def product_lists(sizes, v, u, m):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
     common = {
-        "words": winograd_product.WORDS,
+        "fields": winograd_product.FIELDS,
         "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk),
         "v": v,
         "u": u,
@@ -292,7 +301,7 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0)):
     """
     h, w = sizes.h, sizes.w
     common = {
-        "words": winograd_gather.WORDS,
+        "fields": winograd_gather.FIELDS,
         "entry": entry(
             winograd_gather.winograd_gather, sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
         ),
@@ -366,7 +375,7 @@ def weight_lists(sizes, w, at, u, flag):
     h, w_part, nv = sizes.h, sizes.w, sizes.tile[1]
     vector = isa().vector_bytes
     common = {
-        "words": winograd_weight.WORDS,
+        "fields": winograd_weight.FIELDS,
         "entry": entry(winograd_weight.winograd_weight, sizes.elem, h.form.weight, w_part.form.weight, nv),
         "w": (w[0], w[1] + h.tap * at[1] + w_part.tap * at[2]),
         "u": u,

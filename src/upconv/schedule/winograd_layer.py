@@ -8,17 +8,17 @@ Two orders of loops, for two sizes of weights:
   channels at a time, and meets all tiles while it is in the cache. For weights in a call that are large beside the map.
 
 Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
-where; rows are those of `runtime.jobs.stage`.
+where; rows are those of `winograd.nest`.
 """
 
 from dataclasses import dataclass
 from itertools import product
 
 from ..geometry import Geometry
-from ..runtime.jobs import LINE
+from ..runtime.program import LINE
 from ..winograd_forms import parts
 from . import winograd
-from .place import copying, transposing
+from .moves import copying, transposing
 from .winograd import Sizes, even, tile_lists, total
 
 

@@ -1,0 +1,280 @@
+"""Winograd's F(m, r) on the phases: m outputs of r taps by m + r - 1 products, all phases from the same tiles.
+
+The tiles of the source are spread (a transform on each axis), multiplied with the transformed weight position by
+position, and gathered into outputs of all phases. See docs/algorithms/winograd.md for the forms and their errors.
+
+What is not finite would reach the other outputs of its tile too, so the gather marks each block of tiles in which an
+output is not finite; then the whole is computed again by `gemm`. The errors of a tile's outputs are those of its
+largest one, so in float64, where people want the last digits, it runs when it is asked for by name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from math import prod
+
+from ..geometry import Axis, ceil_div
+from ..kernels import winograd_gather, winograd_spread
+from ..layouts import Operand
+from ..problem import Problem
+from ..runtime.kernel import isa
+from ..runtime.program import (
+    BIAS,
+    COL_X,
+    COL_Y,
+    FLAGS,
+    PANELS,
+    ROW_X,
+    ROW_Y,
+    SINK,
+    X_BAND,
+    Y_BAND,
+    Grid,
+    M,
+    Nest,
+    Program,
+    Stage,
+    V,
+    W,
+    X,
+    Y,
+)
+from ..schedule.amounts import moved
+from ..schedule.moves import ELEMENTS
+from ..schedule.task import Task
+from ..schedule.winograd import Sizes, nest, tile_lists
+from ..schedule.winograd_layer import Bases, Layer, Map, Setting
+from ..winograd_forms import parts
+
+FALLBACK = "gemm"
+BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
+# Sums of fewer channels are short beside the transforms, in time and in error.
+LEAST_CHANNELS = 64
+LEAST_TILES = 9
+# Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
+BLOCK_BYTES, MOST_TILES = 1 << 20, 66
+# Columns of a block: phases times channels.
+COLUMNS = 256
+LONG_SUM, SHORT_SUM, MANY_CHANNELS = 64, 32, 128
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    if problem.operation == "grad_weight":
+        return ["computes no gradient in the weight"]
+    if problem.dtype == "int64":
+        refusals.append("its transforms have fractions, which integers have not")
+    if g.groups > 1:
+        refusals.append("transforms the channels of one group alone")
+    outputs = [outputs_of(axis) for axis in (g.h, g.w)]
+    for name, axis, found in zip(("height", "width"), (g.h, g.w), outputs, strict=True):
+        if found is None:
+            refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
+    if not refusals and all(r == 1 for found in outputs for r in found):
+        refusals.append("with one tap there is nothing to save")
+    if problem.channels[0] < LEAST_CHANNELS:
+        refusals.append(f"sums of {problem.channels[0]} channels are too short; {LEAST_CHANNELS} are needed")
+    if not refusals and _tiles(problem) < LEAST_TILES:
+        refusals.append(f"a map of {_tiles(problem)} tiles is too small; {LEAST_TILES} are needed")
+    return refusals
+
+
+def why_not_automatic(problem: Problem) -> list[str]:
+    if problem.dtype == "float32":
+        return []
+    return ["an output's error is that of the largest of its tile, so in float64 it runs when it is asked for by name"]
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: they have none."""
+    return problem.activation.name == "none"
+
+
+def outputs_of(axis: Axis) -> dict[int, int] | None:
+    """The number of outputs m of a tile by the number of taps r of a phase; None for an axis without a form."""
+    if axis.d != 1 or axis.k % axis.s:
+        return None
+    return {1: {1: 1}, 2: {2: 3}, 3: {3: 3}}.get(axis.k // axis.s) if axis.k > axis.s or axis.k == 1 else None
+
+
+@lru_cache(maxsize=512)
+def setting(problem: Problem) -> Setting:
+    """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
+    g, (c_src, c_dst) = problem.geometry, problem.channels
+    outputs = [outputs_of(axis) for axis in (g.h, g.w)]
+    if outputs == [{3: 3}, {3: 3}]:
+        # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
+        outputs = [{3: 2}, {3: 4}]
+    phases = g.h.s * g.w.s if problem.operation == "forward" else 1
+    sources = 1 if problem.operation == "forward" else g.h.s * g.w.s
+    line = 64 // problem.itemsize
+    channels = max(line, min(ceil_div(c_dst, line) * line, COLUMNS // phases // line * line))
+    long = c_src * sources >= MANY_CHANNELS and {3: 4} not in outputs
+    positions = prod(_form_size(found) for found in outputs)
+    per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
+    most = max(6, min(MOST_TILES, BLOCK_BYTES // per_tile))
+    wide = parts(g.w, outputs[1], problem.operation == "forward")[0].tiles
+    tiles = (1, max(1, most // wide), min(wide, most))
+    return Setting((outputs[0], outputs[1]), tiles, channels, LONG_SUM if long else SHORT_SUM)
+
+
+def _form_size(outputs):
+    ((taps, made),) = outputs.items()
+    return taps + made - 1
+
+
+def _tiles(problem):
+    g = problem.geometry
+    pairs = zip((g.h, g.w), (outputs_of(g.h), outputs_of(g.w)), strict=True)
+    return g.n * prod(parts(axis, found, problem.operation == "forward")[0].tiles for axis, found in pairs)
+
+
+@lru_cache(maxsize=512)
+def sizes(problem: Problem) -> tuple[Sizes, ...]:
+    """The sizes of everything between source and result, for each pair of parts."""
+    g, chosen, forward = problem.geometry, setting(problem), problem.operation == "forward"
+    pairs = zip((g.h, g.w), chosen.outputs, strict=True)
+    h, w = (parts(axis, outputs, forward) for axis, outputs in pairs)
+    c_src, c_dst = problem.channels
+    elem = ELEMENTS[problem.dtype]
+    return tuple(
+        Sizes(a, b, g.n, c_src, c_dst, elem, chosen.tiles, chosen.channels, chosen.chunk) for a, b in product(h, w)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Transformed:
+    """The form of a transformed weight: all that its bytes depend on, beside the weight."""
+
+    elem: str
+    is_forward: bool
+    channels: tuple[int, int]
+    kernel: tuple[int, int]
+    chunk: int
+    block: int
+    axes: tuple
+    nbytes: int
+
+    def __str__(self):
+        return "transformed for Winograd's tiles"
+
+    def packing(self, task: Task) -> Stage:
+        """The stage that transforms the weight, a unit for some channels of the source and a block of the result."""
+        return Stage([Grid(tuple(map(nest, jobs))) for jobs in _layer(task).weight_jobs()])
+
+    def scratch(self, task: Task) -> dict[int, int]:
+        """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
+        return {SINK: _layer(task).bytes["taps"], FLAGS: 64}
+
+
+def weight_form(problem: Problem) -> Transformed:
+    g, chosen, made = problem.geometry, setting(problem), sizes(problem)
+    axes = tuple(
+        (part.form.m, part.form.size, part.phases, part.tap, part.tap_step, len(part.sources))
+        for each in made
+        for part in (each.h, each.w)
+    )
+    forward, nbytes = problem.operation == "forward", sum(each.u_bytes for each in made)
+    kernel = g.h.k, g.w.k
+    return Transformed(made[0].elem, forward, problem.channels, kernel, chosen.chunk, chosen.channels, axes, nbytes)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    made, lanes = sizes(problem), isa().lanes(problem.itemsize)
+    through = sum(
+        each.n * each.h.tiles * each.w.tiles * each.positions * (each.source_channels + each.phases * each.c_dst)
+        for each in made
+    )
+    amounts = moved(problem, channels_last=True, packs=False)
+    return amounts | {
+        "winograd": sum(each.multiplications for each in made) / lanes,
+        "winograd_moved": through * problem.itemsize,
+        "winograd_weight": 0 if problem.prepared else sum(each.u_bytes for each in made),
+        "jobs": sum(prod(map(len, tile_lists(each))) * (2 * len(each.blocks) + len(each.sources)) for each in made),
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
+    layer, form = _layer(task), weight_form(task.problem)
+    grids = list(_grids(task, layer))
+    stages = [*([form.packing(task)] if packs else []), Stage(grids)]
+    need = layer.bytes
+    scratch = {V: need["v"], M: need["m"], FLAGS: need["aux"] + 64, X_BAND: need["x_band"], Y_BAND: need["y_band"] + 64}
+    if packs:
+        scratch |= {PANELS: form.nbytes, SINK: need["taps"]}
+    return Program(stages, scratch, task.seconds)
+
+
+def _layer(task):
+    x, y = (_map(operand) for operand in (task.x, task.y))
+    elem, forward = task.elem, task.forward
+    return Layer(task.g, setting(task.problem), elem, x, y, task.w, BASES, forward)
+
+
+def _map(operand: Operand):
+    return Map(*operand.strides, pixels=operand.channels_last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Blocks of tiles of one axis that are alike: the first, how many, and how far on source, result and tiles go."""
+
+    first: int
+    count: int
+    source: int = 0
+    result: int = 0
+    tiles: int = 0
+
+
+def _runs(layer, axis) -> Iterator[_Run]:
+    """The runs of rows (0) or columns (1) of blocks."""
+    blocks = layer.blocks[axis + 1]
+    counts = [tile_lists(each)[axis + 1] for each in layer.sizes]
+    src, dst = layer.bands.src[axis], layer.bands.dst[axis]
+
+    def shape(number):
+        there = tuple(pieces[number][1] if number < len(pieces) else 0 for pieces in counts)
+        return there, src[number][1] - src[number][0], dst[number][1] - dst[number][0]
+
+    def step(number):
+        after = number + 1
+        return src[after][0] - src[number][0], dst[after][0] - dst[number][0], blocks[after][0] - blocks[number][0]
+
+    first = 0
+    while first < len(blocks):
+        end = first + 1
+        while end < len(blocks) and shape(end) == shape(first) and step(end - 1) == step(first):
+            end += 1
+        yield _Run(first, end - first, *(step(first) if end - first > 1 else ()))
+        first = end
+
+
+def _grids(task, layer) -> Iterator[Grid]:
+    part = layer.sizes[0]
+    source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
+    result = part.h.step * m[0], part.w.step * m[1]
+    counts = [len(blocks) for blocks in layer.blocks]
+    for h, w in product(list(_runs(layer, 0)), list(_runs(layer, 1))):
+        nests = tuple(map(_indexed, layer._unit((0, h.first, w.first))))
+        steps = {
+            X: (task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
+            Y: (task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
+            FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
+            ROW_X: (0, h.tiles * m[0], 0),
+            COL_X: (0, 0, w.tiles * m[1]),
+            ROW_Y: (0, h.tiles * result[0], 0),
+            COL_Y: (0, 0, w.tiles * result[1]),
+        }
+        yield Grid(nests, (counts[0], h.count, w.count), steps)
+
+
+def _indexed(job) -> Nest:
+    """A job as a nest whose indices of rows and columns move with its unit."""
+    made = nest(job)
+    bases = {winograd_spread.FIELDS: (ROW_X, COL_X), winograd_gather.FIELDS: (ROW_Y, COL_Y)}.get(made.fields)
+    if bases is None:
+        return made
+    indices = {name: (base, made.common[name]) for name, base in zip(("row", "col"), bases, strict=True)}
+    return Nest(made.fields, {**made.common, **indices})
