@@ -69,6 +69,18 @@ def add(k, isa, p, q, out, n, m):
 
 
 @case()
+def sub(k, isa, p, q, out, n, m):
+    k.store(k.sub(*vectors(k, isa, p, q)), out)
+
+
+@case("<i8")
+def any_nan(k, isa, p, q, out, n, m):
+    a, b = vectors(k, isa, p, q)
+    for place, value in enumerate((a, b, k.load(p, Type("f64", isa.lanes(8))), k.zero(a.type))):
+        k.store(k.choose(k.any_nan(value), 1, 0), out + 8 * place)
+
+
+@case()
 def mul(k, isa, p, q, out, n, m):
     k.store(k.mul(*vectors(k, isa, p, q)), out)
 
@@ -213,6 +225,7 @@ def offset(k, isa, p, q, out, n, m):
 def prefetch(k, isa, p, q, out, n, m):
     k.prefetch(p + n * 4096)
     k.prefetch(out, write=True)
+    k.prefetch(q + m, locality=2)
     k.store(k.load(p, Type("f32")), out)
 
 

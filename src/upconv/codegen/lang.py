@@ -195,9 +195,9 @@ class Builder:
         """The number (i64) at an address, which is one larger afterwards; no two threads take the same."""
         return self.emit("take", I64, pointer)
 
-    def prefetch(self, pointer, write=False):
-        """Ask for the memory at an address, which need not exist."""
-        self.emit("prefetch", None, pointer, write=write)
+    def prefetch(self, pointer, write=False, locality=3):
+        """Ask for the memory at an address, which need not exist; locality 3 is the first-level cache, 2 the second."""
+        self.emit("prefetch", None, pointer, write=write, locality=locality)
 
     def splat(self, scalar, type):
         """A vector of one number."""
@@ -232,6 +232,14 @@ class Builder:
 
     def mul(self, a, b):
         return self.emit("wrapping_mul" if a.type.elem in INTEGERS else "mul", a.type, a, b)
+
+    def sub(self, a, b):
+        """The difference of floating-point data, scalars or vectors."""
+        return self.emit("sub", a.type, a, b)
+
+    def any_nan(self, a):
+        """Whether any lane of a floating-point vector is NaN."""
+        return self.emit("any_nan", I1, a)
 
     def muladd(self, a, b, c):
         """a * b + c, rounded once where the machine can."""

@@ -65,6 +65,7 @@ INTEGERS = (
 # Arithmetic of scalars and vectors; nothing may be reordered.
 ARITHMETIC = (
     Primitive("add", "{r} = fadd {T} {0}, {1}", lambda a, b: a + b),
+    Primitive("sub", "{r} = fsub {T} {0}, {1}", lambda a, b: a - b),
     Primitive("mul", "{r} = fmul {T} {0}, {1}", lambda a, b: a * b),
     # Fused where the machine can, two roundings where it cannot; never a call into a library.
     Primitive("muladd", "{r} = call {T} @llvm.fmuladd.{m}({T} {0}, {T} {1}, {T} {2})", lambda a, b, c: a * b + c),
@@ -73,6 +74,12 @@ ARITHMETIC = (
         "maximum",
         "{r}.c = fcmp olt {T} {0}, {1}\n{r} = select {M} {r}.c, {T} {1}, {T} {0}",
         lambda a, b: np.where(a < b, b, a),
+    ),
+    # Whether any lane is NaN.
+    Primitive(
+        "any_nan",
+        "{r}.u = fcmp uno {T0} {0}, {0}\n{r} = call i1 @llvm.vector.reduce.or.v{L0}i1(<{L0} x i1> {r}.u)",
+        lambda a: bool(np.isnan(a).any()),
     ),
     # Data that are integers wrap around, as NumPy's do.
     Primitive("wrapping_add", "{r} = add {T} {0}, {1}", lambda a, b: a + b),
@@ -185,7 +192,11 @@ MEMORY = (
     # The number at an address, which is one larger afterwards; threads that take at the same time get different ones.
     Primitive("take", "{r} = atomicrmw add ptr {0}, i64 1 monotonic", _take, typed=True),
     # A hint; it may point anywhere.
-    Primitive("prefetch", "call void @llvm.prefetch.p0(ptr {0}, i32 {write}, i32 3, i32 1)", lambda p, *, write: None),
+    Primitive(
+        "prefetch",
+        "call void @llvm.prefetch.p0(ptr {0}, i32 {write}, i32 {locality}, i32 1)",
+        lambda p, *, write, locality: None,
+    ),
 )
 
 TABLE = {primitive.name: primitive for primitive in (*INTEGERS, *ARITHMETIC, *LANES, *MEMORY)}
