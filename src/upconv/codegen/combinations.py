@@ -65,4 +65,3 @@ def _sum(k, terms):
         else:
             total = k.muladd(value, k.splat(float(factor), value.type), total)
     return total
-

@@ -1,0 +1,123 @@
+"""Winograd's transform of the products: every output of a tile, in all phases, with its bias.
+
+    y[tile + (i, j), phase, c]  =  sum over p and q of  rows[i][p] * cols[j][q] * (m[p, q, tile, phase, c] + bias'[c])
+
+where the bias is added at the positions of which every output has the product once (`at`, in both axes).
+
+    m      position after position `m_pos` apart, in each a line for each tile, `m_tile` apart: phase after phase of
+           whole vectors, `m_phase` apart
+    y      written, never read; the channels of an output consecutive, `c` of them; `y_h` and `y_w` from output to output
+           of a tile, `y_ph` and `y_pw` from phase to phase, n x tiles_h x tiles_w tiles `y_n`, `y_row`, `y_col` apart
+    sink   room for `c` channels, where outputs beyond the map go
+    flag   a word that becomes 1 if an output is not finite; those that go to the sink may count as well
+
+`row` is the index of the first tile's first output, of `height` that exist; tiles are `row_tile` apart, the outputs of a
+tile `row_step`, the phases 1; likewise on the other axis.
+"""
+
+from itertools import product
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .winograd_tile import Finite, Grid, both_sides, named
+
+WORDS = (
+    "entry y m bias sink flag c n tiles_h tiles_w y_n y_row y_col y_h y_w phases_h phases_w y_ph y_pw "
+    "row row_tile row_step height col col_tile col_step width m_pos m_tile m_phase"
+).split()
+POINTERS = {"y", "m", "bias", "sink", "flag"}
+
+
+def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols):
+    """The kernel for two matrices, one for each axis, and the positions of the bias on each."""
+    k = Builder(named("gather", elem, isa, rows, cols))
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    whole = job["c"] - k.iand(job["c"], vector.lanes - 1)
+    source, finite = k.variable(job["m"]), Finite(k, vector)
+    biased = frozenset(product(at_rows, at_cols))
+    tile = _Tile(k, isa, job, vector, rows, cols, biased, finite)
+    with k.loop(0, job["n"]) as n, k.loop(0, job["tiles_h"]) as t_h:
+        y_row = job["y"] + n * job["y_n"] + t_h * job["y_row"]
+        row = job["row"] + t_h * job["row_tile"]
+        with k.loop(0, job["tiles_w"]) as t_w:
+            tile.run(y_row + t_w * job["y_col"], source.get(), row, job["col"] + t_w * job["col_tile"], whole)
+            source.set(source.get() + job["m_tile"])
+    finite.note(job["flag"])
+    return k
+
+
+class _Tile:
+    """All phases of one tile."""
+
+    def __init__(self, k, isa, job, vector, rows, cols, biased, finite):
+        self.k, self.isa, self.job, self.vector, self.rows, self.cols = k, isa, job, vector, rows, cols
+        self.biased, self.finite = biased, finite
+
+    def run(self, y, m, row, col, whole):
+        """`row` and `col` are the indices of the tile's first output in the first phase."""
+        k, job = self.k, self.job
+        inside = k.iand(
+            self.inside(row, len(self.rows), job["row_step"], job["phases_h"], job["height"]),
+            self.inside(col, len(self.cols), job["col_step"], job["phases_w"], job["width"]),
+        )
+        fast = k.iand(inside, k.equal(whole, job["c"]))
+        with k.loop(0, job["phases_h"]) as p_h, k.loop(0, job["phases_w"]) as p_w:
+            there = y + p_h * job["y_ph"] + p_w * job["y_pw"]
+            here = m + (p_h * job["phases_w"] + p_w) * job["m_phase"]
+            with k.when(fast):
+                self.phase(there, here, whole)
+            with k.when(k.equal(fast, 0)):
+                self.safe_phase(there, here, row + p_h, col + p_w, whole)
+
+    def inside(self, first, count, step, phases, end):
+        k = self.k
+        return k.iand(k.less(-1, first), k.less(first + step * (count - 1) + (phases - 1), end))
+
+    def phase(self, y, m, whole):
+        k, job, vector = self.k, self.job, self.vector
+        with k.loop(0, whole, vector.lanes) as c:
+            at = k.opaque(c * vector.scalar.size)
+            grid = Grid(k, y + at, job["y_h"], job["y_w"], len(self.rows), len(self.cols))
+            self.transform(m + at, job["bias"] + at, lambda value, i, j: k.store(value, grid[i, j]))
+
+    def safe_phase(self, y, m, row, col, whole):
+        k, job, vector = self.k, self.job, self.vector
+        places = self.places(y, row, col)
+        with k.loop(0, whole, vector.lanes) as c:
+            at = k.opaque(c * vector.scalar.size)
+            self.transform(m + at, job["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at))
+        with k.when(k.less(whole, job["c"])):
+            at, rest = whole * vector.scalar.size, k.first(job["c"] - whole, vector)
+            self.transform(m + at, job["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at, rest), rest)
+
+    def places(self, y, row, col):
+        """Pointers to the outputs, to the sink where there are none."""
+        k, job = self.k, self.job
+        rows = [self.exists(row + job["row_step"] * i, job["height"]) for i in range(len(self.rows))]
+        cols = [self.exists(col + job["col_step"] * j, job["width"]) for j in range(len(self.cols))]
+        return [
+            [
+                k.choose(k.iand(in_rows, in_cols), y + (job["y_h"] * i + job["y_w"] * j), job["sink"])
+                for j, in_cols in enumerate(cols)
+            ]
+            for i, in_rows in enumerate(rows)
+        ]
+
+    def exists(self, place, end):
+        return self.k.iand(self.k.less(-1, place), self.k.less(place, end))
+
+    def transform(self, m, bias, store, rest=None):
+        """One vector of channels; of those outside the mask `rest` nothing is known, and nothing may be concluded."""
+        k, job, vector = self.k, self.job, self.vector
+        grid = Grid(k, m, job["m_pos"] * len(self.cols[0]), job["m_pos"], len(self.rows[0]), len(self.cols[0]))
+
+        def load(p, q):
+            value = k.load(grid[p, q], vector, rest)
+            return k.add(value, k.load(bias, vector, rest)) if (p, q) in self.biased else value
+
+        def finish(value, i, j):
+            self.finite.see(value)
+            store(value, i, j)
+
+        both_sides(k, self.isa, self.rows, self.cols, load, finish)

@@ -1,0 +1,117 @@
+"""Winograd's products: at every position a product of matrices, tiles by channels times channels by columns.
+
+    m[p, tile, v]  =  sum over c of  v[p, tile, c] * u[p, c, v]          (+ what m was, if `adds`)
+
+    v      position after position `v_pos` apart, in each a line of channels for each tile, `v_tile` apart
+    u      one stream in the order of use: for each position, `u_pos` apart, chunks of CHUNK channels, the last one
+           shorter; in each chunk panels of nv vectors; in each panel a line for every channel
+    m      position after position `m_pos` apart, in each a line of columns for each tile, `m_tile` apart
+
+There are n x tiles_h x tiles_w tiles. They are taken mr or mr - 1 at a time, so that nearly every number of them is
+cut without a rest (`cut`); where there is one, v and m must have room for it. A panel stays in the first-level cache
+while all tiles meet it; meanwhile the panel after it is asked for. No sum is longer than CHUNK products: the sums of
+chunks are added up in m.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+
+# Sums of this length have rounding errors that leave room for those of the transforms.
+CHUNK = 64
+UNROLL = 4
+LINE = 64
+# Tiles and vectors at once, by the number of vector registers.
+TILES = {32: (6, 4), 16: (6, 2)}
+WORDS = "entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds".split()
+POINTERS = {"v", "u", "m"}
+
+
+# Enough for a number of tiles below 2**20 to be divided by another one by multiplication.
+DIVISION_BITS = 24
+
+
+def cut(tiles, mr):
+    """(tall, short): how often mr and mr - 1 are taken to cover so many tiles with as little as possible beyond.
+
+    >>> cut(22, 6), cut(43, 6), cut(7, 6)
+    ((2, 2), (3, 5), (0, 2))
+    """
+    count = -(-tiles // mr)
+    short = min(count, count * mr - tiles)
+    return count - short, short
+
+
+def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK):
+    """The kernel for mr tiles by nv vectors at once, and sums of a chunk."""
+    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    width = nv * vector.size
+    tall, short = _cut(k, job["n"] * job["tiles_h"] * job["tiles_w"], mr)
+    with k.loop(0, job["positions"]) as position, k.loop(0, job["c"], chunk) as start:
+        v = job["v"] + position * job["v_pos"] + start * vector.scalar.size
+        u = job["u"] + position * job["u_pos"] + start * width * job["panels"]
+        m = job["m"] + position * job["m_pos"]
+        part = k.imin(job["c"] - start, chunk)
+        adds = k.less(0, job["adds"] + start)
+        with k.loop(0, job["panels"]) as panel:
+            block = _Block(k, job, vector, nv, u + panel * (part * width), part, adds, chunk * width)
+            here, there = k.variable(v), k.variable(m + panel * width)
+            for height, times in ((mr, tall), (mr - 1, short)):
+                with k.loop(0, times):
+                    block.run(here.get(), there.get(), height)
+                    here.set(here.get() + job["v_tile"] * height)
+                    there.set(there.get() + job["m_tile"] * height)
+    return k
+
+
+def _cut(k, tiles, mr):
+    """`cut` at run time."""
+    count = k.shift_right((tiles + (mr - 1)) * -(-(1 << DIVISION_BITS) // mr), DIVISION_BITS)
+    short = k.imin(count, count * mr - tiles)
+    return count - short, short
+
+
+class _Block:
+    """One panel of one chunk, with some tiles at a time."""
+
+    def __init__(self, k, job, vector, nv, u, part, adds, ahead):
+        self.k, self.job, self.vector, self.nv = k, job, vector, nv
+        self.u, self.part, self.adds, self.ahead = u, part, adds, ahead
+
+    def run(self, v, m, height):
+        """The sums of some tiles, in registers from the first channel to the last."""
+        k, nv, vector = self.k, self.nv, self.vector
+        zero = k.zero(vector)
+        sums = [[k.variable(zero) for _ in range(nv)] for _ in range(height)]
+        rows = [v + self.job["v_tile"] * r for r in range(height)]
+        whole = self.part - k.iand(self.part, UNROLL - 1)
+        with k.loop(0, whole, UNROLL) as c:
+            self.channels(rows, sums, c, UNROLL)
+        with k.loop(whole, self.part) as c:
+            self.channels(rows, sums, c, 1)
+        there = [m + self.job["m_tile"] * r for r in range(height)]
+        with k.when(self.adds):
+            self.write(there, sums, lambda value, place: k.add(value, k.load(place, vector)))
+        with k.when(k.equal(self.adds, 0)):
+            self.write(there, sums, lambda value, place: value)
+
+    def channels(self, rows, sums, c, count):
+        """Add the products of some channels from c on."""
+        k, vector, width = self.k, self.vector, self.nv * self.vector.size
+        size = vector.scalar.size
+        at, u = k.opaque(c * size), self.u + k.opaque(c * width)
+        for n in range(count):
+            panel = [k.load(u + (n * width + i * vector.size), vector) for i in range(self.nv)]
+            for line in range(-n * width % LINE, width, LINE):
+                k.prefetch(u + (self.ahead + n * width + line))
+            for row, line in zip(rows, sums, strict=True):
+                value = k.splat(k.load(row + at + n * size, vector.scalar), vector)
+                for variable, part in zip(line, panel, strict=True):
+                    variable.set(k.muladd(value, part, variable.get()))
+
+    def write(self, there, sums, finish):
+        for place, line in zip(there, sums, strict=True):
+            for i, variable in enumerate(line):
+                at = place + i * self.vector.size
+                self.k.store(finish(variable.get(), at), at)

@@ -1,0 +1,411 @@
+"""Winograd's jobs for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
+
+Every word of a job is a sum: what all jobs of a kernel have in common, and an entry of each list that the kernel goes
+by (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
+and no list of products is ever made. `total` adds entries up.
+
+The columns of the product are the phases times the channels of the result, cut into blocks: all phases of some
+channels, so that all phases of a tile are written together. What is padded is said by `Sizes`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
+from ..kernels.winograd_product import CHUNK, TILES, cut
+from ..runtime.jobs import LINE
+from ..runtime.kernel import entry, isa
+from ..winograd_forms import Part
+
+SIZES = {"f32": 4, "f64": 8}
+
+
+def total(*entries):
+    """The sum of entries of lists: numbers add up, and to an address (base, offset) the numbers are added.
+
+    >>> total({"x": (1, 100), "n": 2}, {"x": 20}, {"row": 3})
+    {'x': (1, 120), 'n': 2, 'row': 3}
+    """
+    words = {}
+    for entry_ in entries:
+        for name, value in entry_.items():
+            words[name] = _plus(words[name], value) if name in words else value
+    return words
+
+
+def _plus(a, b):
+    if isinstance(a, tuple):
+        return a[0], a[1] + b
+    return (b[0], b[1] + a) if isinstance(b, tuple) else a + b
+
+
+def pieces(count, size):
+    """(first, how many) of each block of `size`, of which the last may be smaller.
+
+    >>> pieces(7, 3)
+    [(0, 3), (3, 3), (6, 1)]
+    """
+    return [(start, min(size, count - start)) for start in range(0, count, size)]
+
+
+def even(count, size):
+    """The size of blocks that are as many as those of `size` would be, and as even as can be.
+
+    >>> even(9, 8)
+    5
+    """
+    return -(-count // -(-count // size))
+
+
+def odd_lines(nbytes):
+    """A size as an odd number of cache lines, so that what lies so far apart falls into all sets of a cache."""
+    return (-(-nbytes // LINE) | 1) * LINE
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How a pair of parts is computed: the sizes of everything between source and result, in bytes where not said.
+
+    Attributes:
+        h, w: the parts.
+        n, c_src, c_dst: images, channels of the source and of the result.
+        elem: f32 or f64.
+        tiles: (images, rows, columns) of tiles of a block, at most.
+        channels: channels of the result of a block, at most; a multiple of those of a cache line.
+        chunk: products of the longest sum.
+    """
+
+    h: Part
+    w: Part
+    n: int
+    c_src: int
+    c_dst: int
+    elem: str
+    tiles: tuple
+    channels: int
+    chunk: int = CHUNK
+
+    @property
+    def size(self):
+        return SIZES[self.elem]
+
+    @property
+    def tile(self):
+        """(mr, nv) of the product."""
+        return TILES[isa().registers]
+
+    @property
+    def width(self):
+        """Columns of a panel."""
+        return self.tile[1] * isa().lanes(self.size)
+
+    @property
+    def positions(self):
+        return self.h.form.size * self.w.form.size
+
+    @property
+    def phases(self):
+        return self.h.phases * self.w.phases
+
+    @cached_property
+    def sources(self):
+        """Pairs (number on h, number on w) of the sources that are added up."""
+        return list(product(range(len(self.h.sources)), range(len(self.w.sources))))
+
+    @property
+    def source_channels(self):
+        """What is summed over: the channels of all sources, each rounded up to whole vectors."""
+        lanes = isa().lanes(self.size)
+        return self.c_src if len(self.sources) == 1 else len(self.sources) * -(-self.c_src // lanes) * lanes
+
+    @cached_property
+    def block_tiles(self):
+        """Room for tiles in a block, those included that the product makes beyond its last."""
+        most = 1
+        for count, part in zip(self.tiles, (self.n, self.h.tiles, self.w.tiles), strict=True):
+            most *= max(size for _, size in pieces(part, count))
+        mr, _ = self.tile
+        return max(
+            sum(a * b for a, b in zip(cut(tiles, mr), (mr, mr - 1), strict=True)) for tiles in range(1, most + 1)
+        )
+
+    @property
+    def v_tile(self):
+        lanes = isa().lanes(self.size)
+        return odd_lines(-(-self.source_channels // lanes) * lanes * self.size)
+
+    @property
+    def v_pos(self):
+        return odd_lines(self.block_tiles * self.v_tile)
+
+    @property
+    def v_bytes(self):
+        return self.positions * self.v_pos
+
+    @property
+    def blocks(self):
+        """(first channel, how many) of each block of columns; all but the last are alike."""
+        return pieces(self.c_dst, self.phase_channels)
+
+    @property
+    def phase_channels(self):
+        """Columns of one phase in a block: whole cache lines."""
+        line = LINE // self.size
+        return -(-min(self.channels, self.c_dst) // line) * line
+
+    @property
+    def panels(self):
+        """Panels of a block."""
+        return -(-self.phases * self.phase_channels // self.width)
+
+    @property
+    def m_tile(self):
+        return odd_lines(self.panels * self.width * self.size)
+
+    @property
+    def m_pos(self):
+        return odd_lines(self.block_tiles * self.m_tile)
+
+    @property
+    def m_bytes(self):
+        return self.positions * self.m_pos
+
+    @property
+    def u_line(self):
+        """Bytes of the weight for one channel of the source, one position and a block of columns."""
+        return self.panels * self.width * self.size
+
+    @property
+    def u_pos(self):
+        # Positions are written side by side: not at the same place of a page.
+        return self.source_channels * self.u_line + LINE
+
+    @property
+    def u_block(self):
+        return self.positions * self.u_pos
+
+    @property
+    def u_bytes(self):
+        return len(self.blocks) * self.u_block
+
+    @property
+    def multiplications(self):
+        """Products that are made, those beyond the last tile of a block not counted."""
+        columns = len(self.blocks) * self.panels * self.width
+        return self.n * self.h.tiles * self.w.tiles * self.positions * self.source_channels * columns
+
+
+def tile_lists(sizes):
+    """The blocks of tiles of images, rows and columns: (first, how many) of each."""
+    counts = sizes.n, sizes.h.tiles, sizes.w.tiles
+    return [pieces(count, size) for count, size in zip(counts, sizes.tiles, strict=True)]
+
+
+def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
+    """(common, sources, images, rows, columns) of the jobs that spread a source.
+
+    Args:
+        sizes: the Sizes.
+        x: (base, offset) of index 0 of the source.
+        at: its strides (n, h, w) in bytes; channels are consecutive.
+        v: (base, offset) of the spread tiles; `zeros` of zeros for all channels.
+        v_steps: how far on each tile of an image, row, column lies, where all blocks have room of their own.
+    """
+    h, w = sizes.h, sizes.w
+    common = {
+        "words": winograd_spread.WORDS,
+        "entry": entry(winograd_spread.winograd_spread, sizes.elem, h.form.source, w.form.source),
+        "x": x,
+        "v": v,
+        "zeros": zeros,
+        "c": sizes.c_src,
+        "x_n": at[0],
+        "x_row": at[1] * h.sources[0].step * h.form.m,
+        "x_col": at[2] * w.sources[0].step * w.form.m,
+        "x_h": at[1] * h.sources[0].step,
+        "x_w": at[2] * w.sources[0].step,
+        "row_m": h.form.m,
+        "col_m": w.form.m,
+        "v_pos": sizes.v_pos,
+        "v_tile": sizes.v_tile,
+    }
+    step = sizes.source_channels // len(sizes.sources) * sizes.size
+    sources = [
+        {
+            "x": sum(a * (s.start + s.first * s.step) for a, s in ((at[1], h.sources[i]), (at[2], w.sources[j]))),
+            "row": h.sources[i].first,
+            "height": h.sources[i].count,
+            "col": w.sources[j].first,
+            "width": w.sources[j].count,
+            "v": number * step,
+        }
+        for number, (i, j) in enumerate(sizes.sources)
+    ]
+    images, rows, cols = tile_lists(sizes)
+    return (
+        common,
+        sources,
+        [{"x": first * at[0], "n": count, "v": first * v_steps[0]} for first, count in images],
+        [
+            {"x": first * common["x_row"], "row": first * h.form.m, "tiles_h": count, "v": first * v_steps[1]}
+            for first, count in rows
+        ],
+        [
+            {"x": first * common["x_col"], "col": first * w.form.m, "tiles_w": count, "v": first * v_steps[2]}
+            for first, count in cols
+        ],
+    )
+
+
+def product_lists(sizes, v, u, m):
+    """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
+    common = {
+        "words": winograd_product.WORDS,
+        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk),
+        "v": v,
+        "u": u,
+        "m": m,
+        "c": sizes.source_channels,
+        "positions": sizes.positions,
+        "v_pos": sizes.v_pos,
+        "m_pos": sizes.m_pos,
+        "v_tile": sizes.v_tile,
+        "m_tile": sizes.m_tile,
+        "u_pos": sizes.u_pos,
+        "panels": sizes.panels,
+        "adds": 0,
+    }
+    counts = [
+        [{name: count} for _, count in pieces_]
+        for name, pieces_ in zip(("n", "tiles_h", "tiles_w"), tile_lists(sizes), strict=True)
+    ]
+    blocks = [{"u": number * sizes.u_block} for number in range(len(sizes.blocks))]
+    return common, *counts, blocks
+
+
+def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0)):
+    """(common, images, rows, columns, blocks) of the jobs that gather the results.
+
+    Args:
+        y: (base, offset) of index 0 of the result, `at` its strides (n, h, w); channels are consecutive.
+        bias, sink, flag: addresses; there is one flag for every block of tiles, `flag_steps` apart.
+    """
+    h, w = sizes.h, sizes.w
+    common = {
+        "words": winograd_gather.WORDS,
+        "entry": entry(
+            winograd_gather.winograd_gather, sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
+        ),
+        "y": (y[0], y[1] + h.start * at[1] + w.start * at[2]),
+        "m": m,
+        "bias": bias,
+        "sink": sink,
+        "flag": flag,
+        "y_n": at[0],
+        "y_row": at[1] * h.step * h.form.m,
+        "y_col": at[2] * w.step * w.form.m,
+        "y_h": at[1] * h.step,
+        "y_w": at[2] * w.step,
+        "phases_h": h.phases,
+        "phases_w": w.phases,
+        "y_ph": at[1],
+        "y_pw": at[2],
+        "row": h.start,
+        "row_tile": h.step * h.form.m,
+        "row_step": h.step,
+        "height": h.count,
+        "col": w.start,
+        "col_tile": w.step * w.form.m,
+        "col_step": w.step,
+        "width": w.count,
+        "m_pos": sizes.m_pos,
+        "m_tile": sizes.m_tile,
+        "m_phase": sizes.phase_channels * sizes.size,
+    }
+    images, rows, cols = tile_lists(sizes)
+    return (
+        common,
+        [
+            {"y": first * at[0], "n": count, "flag": number * flag_steps[0]}
+            for number, (first, count) in enumerate(images)
+        ],
+        [
+            {
+                "y": first * common["y_row"],
+                "row": first * common["row_tile"],
+                "tiles_h": count,
+                "flag": number * flag_steps[1],
+            }
+            for number, (first, count) in enumerate(rows)
+        ],
+        [
+            {
+                "y": first * common["y_col"],
+                "col": first * common["col_tile"],
+                "tiles_w": count,
+                "flag": number * flag_steps[2],
+            }
+            for number, (first, count) in enumerate(cols)
+        ],
+        [{"y": start * sizes.size, "bias": start * sizes.size, "c": count} for start, count in sizes.blocks],
+    )
+
+
+def weight_lists(sizes, w, at, u, flag):
+    """(common, channels, blocks) of the jobs that transform a weight into what the products read.
+
+    `channels` has pairs: (first channel of the source, how many, 0 for those that only fill up) and the entry.
+
+    Args:
+        sizes: the Sizes.
+        w: (base, offset) of the weight of some channels of the source and a block of channels of the result.
+        at: its strides (channel of the source, tap on h, tap on w) in bytes; channels of the result are consecutive.
+        u: where the first block lies.
+        flag: becomes 1 if the weight cannot be used, because what it becomes is not finite.
+    """
+    h, w_part, nv = sizes.h, sizes.w, sizes.tile[1]
+    vector = isa().vector_bytes
+    common = {
+        "words": winograd_weight.WORDS,
+        "entry": entry(winograd_weight.winograd_weight, sizes.elem, h.form.weight, w_part.form.weight, nv),
+        "w": (w[0], w[1] + h.tap * at[1] + w_part.tap * at[2]),
+        "u": u,
+        "flag": flag,
+        "w_c": at[0],
+        "w_h": h.tap_step * at[1],
+        "w_w": w_part.tap_step * at[2],
+        "phases_h": h.phases,
+        "phases_w": w_part.phases,
+        "w_ph": at[1],
+        "w_pw": at[2],
+        "u_pos": sizes.u_pos,
+        "vectors": sizes.phase_channels * sizes.size // vector,
+    }
+    channels, made = [], []
+    each = sizes.source_channels // len(sizes.sources)
+    for number, (i, j) in enumerate(sizes.sources):
+        for first, count, exist in _runs(sizes, number * each, each):
+            start = first // sizes.chunk * sizes.chunk
+            length = min(sizes.chunk, sizes.source_channels - start)
+            made.append((first - number * each, count if exist else 0))
+            channels.append(
+                {
+                    "w": i * at[1] + j * at[2] if exist else 0,
+                    "u": start * sizes.u_line + (first - start) * nv * vector,
+                    "u_panel": length * nv * vector,
+                    "c": count,
+                    # Channels that do not exist are transformed from nothing, under an empty mask.
+                    "columns": 0 if exist else -sizes.c_dst,
+                }
+            )
+    blocks = [{"u": number * sizes.u_block, "columns": count} for number, (_, count) in enumerate(sizes.blocks)]
+    return common, list(zip(made, channels, strict=True)), blocks
+
+
+def _runs(sizes, begin, each):
+    """(first, how many, whether they exist) of the channels of one source, cut where chunks and channels end."""
+    end = begin + sizes.c_src
+    cuts = {begin, end, begin + each, *range(begin // sizes.chunk * sizes.chunk, begin + each, sizes.chunk)}
+    cuts = sorted(cut_ for cut_ in cuts if begin <= cut_ <= begin + each)
+    return [(first, stop - first, first < end) for first, stop in zip(cuts, cuts[1:], strict=False)]

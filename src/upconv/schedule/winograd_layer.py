@@ -1,0 +1,374 @@
+"""A whole layer by Winograd's kernels: its jobs in order, for operands in pixels or in planes.
+
+Two orders of loops, for two sizes of weights:
+
+- `by_tiles`: each block of tiles is spread, multiplied with the whole weight and gathered. The weight was transformed
+  before, once (prepared) or in the call.
+- `by_channels`: all tiles are spread first; then for each block of columns the weight is transformed, a chunk of
+  channels at a time, and meets all tiles while it is in the cache. For weights in a call that are large beside the map.
+
+Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
+where; rows are those of `runtime.jobs.stage`.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+from ..geometry import Geometry
+from ..runtime.jobs import LINE
+from ..winograd_forms import parts
+from . import winograd
+from .place import copying, transposing
+from .winograd import Sizes, even, tile_lists, total
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What may be chosen for a layer.
+
+    Attributes:
+        outputs: m by the number of taps r, a dictionary for each axis.
+        tiles: (images, rows, columns) of tiles of a block, at most.
+        channels: channels of the result of a block of columns, at most; a multiple of those of a cache line.
+        chunk: products of the longest sum.
+        apart: each phase has tiles of its own, even if they could be shared.
+    """
+
+    outputs: tuple[dict, dict]
+    tiles: tuple[int, int, int]
+    channels: int
+    chunk: int = 64
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """Numbers of the bases of addresses.
+
+    x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
+    64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
+    thread: v the spread tiles (shared in `by_channels`), m their products and a sink behind them, `taps` some of the weight with the
+    channels of the result together, and the bands of maps in planes.
+    """
+
+    x: int
+    y: int
+    w: int
+    bias: int
+    u: int
+    aux: int
+    v: int
+    m: int
+    taps: int
+    x_band: int
+    y_band: int
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map in memory: strides in bytes (n, c, h, w), and whether the channels of a pixel are consecutive."""
+
+    n: int
+    c: int
+    h: int
+    w: int
+    pixels: bool
+
+    @classmethod
+    def dense(cls, channels, rows, cols, size, pixels=True):
+        if pixels:
+            return cls(rows * cols * channels * size, size, cols * channels * size, channels * size, True)
+        return cls(channels * rows * cols * size, rows * cols * size, cols * size, size, False)
+
+    def at(self, n=0, row=0, col=0):
+        return n * self.n + row * self.h + col * self.w
+
+
+class Layer:
+    """The jobs of one operation.
+
+    Args:
+        g: the Geometry, of one group and without dilation.
+        setting: a Setting.
+        elem: f32 or f64.
+        x, y: where source and result lie, as a Map each.
+        w: strides of the weight in bytes: (c_in, c_out, tap on h, tap on w).
+        forward: False for the gradient in the input.
+        by_channels: the weight is transformed in chunks in the call.
+
+    Attributes:
+        bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
+    """
+
+    def __init__(self, g: Geometry, setting, elem, x, y, w, bases, forward=True, by_channels=False):
+        self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
+        self.by_channels = by_channels
+        c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
+        axes = [
+            parts(axis, outputs, forward, setting.apart)
+            for axis, outputs in zip((g.h, g.w), setting.outputs, strict=True)
+        ]
+        if any(len({part.form.m for part in axis}) > 1 for axis in axes):
+            raise ValueError(f"the phases of an axis must have one m, not those of {setting.outputs}")
+        # The source channel's stride first, whichever side that is.
+        self.w = w if forward else (w[1], w[0], *w[2:])
+        counts = g.n, *(max(part.tiles for part in axis) for axis in axes)
+        tiles = counts if by_channels else tuple(map(even, counts, setting.tiles))
+        self.sizes = [
+            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk) for h, w in product(*axes)
+        ]
+        self.size = self.sizes[0].size
+        self.blocks = list(map(winograd.pieces, counts, tiles))
+        self.flags = len(self.blocks[0]) * len(self.blocks[1]) * len(self.blocks[2])
+        self.zeros = 64 + -(-8 * self.flags // 64) * 64
+        self.sink = max(sizes.m_bytes for sizes in self.sizes)
+        self.bands = _Bands(self)
+        self.bytes = {
+            "u": max(self._u_chunk(s) for s in self.sizes) if by_channels else sum(s.u_bytes for s in self.sizes),
+            "v": sum(sizes.v_bytes for sizes in self.sizes),
+            "m": self.sink + self.sizes[0].phase_channels * self.size,
+            "aux": self.zeros + c_src * self.size,
+            "taps": self.sizes[0].chunk * self._taps_at[0],
+            "x_band": 0 if x.pixels else self.bands.x_bytes,
+            "y_band": 0 if y.pixels else self.bands.y_bytes,
+        }
+        self.lists = list(self._lists())
+
+    def _lists(self):
+        """(spread, product, gather) of each pair of parts."""
+        b, bands = self.bases, self.bands
+        x, y = (b.x, bands.x), (b.y, bands.y)
+        if not self.x.pixels:
+            x = b.x_band, bands.x
+        if not self.y.pixels:
+            y = b.y_band, bands.y
+        v_at = u_at = 0
+        counts = [len(blocks) for blocks in self.blocks]
+        flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
+        for sizes in self.sizes:
+            v, m = (b.v, v_at), (b.m, 0)
+            spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
+            multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
+            gather = winograd.gather_lists(sizes, (y[0], 0), y[1], m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags)
+            yield spread, multiply, gather
+            v_at += sizes.v_bytes
+            u_at += sizes.u_bytes
+
+    # The weight ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _taps_at(self):
+        """Strides (source channel, tap on h, tap on w) of `taps`."""
+        line = self.sizes[0].phase_channels * self.size
+        return self.g.h.k * self.g.w.k * line, self.g.w.k * line, line
+
+    def weight_jobs(self):
+        """The jobs that transform the whole weight, in pieces that depend on no others."""
+        start = 0
+        for sizes in self.sizes:
+            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, start))
+            for number, block in enumerate(blocks):
+                for (first, count), part in channels:
+                    yield [*self._turn(sizes, number, first, count), total(common, part, block)]
+            start += sizes.u_bytes
+
+    def _weight_lists(self, sizes, u):
+        b = self.bases
+        return winograd.weight_lists(sizes, (b.taps, 0), self._taps_at, u, (b.aux, 0))
+
+    def _turn(self, sizes, number, first, count):
+        """The job that turns some channels of the source and a block of channels of the result; none for none."""
+        if not count:
+            return
+        start, channels = sizes.blocks[number]
+        (w_src, w_dst, w_h, w_w), (at_src, at_h, at_w) = self.w, self._taps_at
+        src = self.bases.w, first * w_src + start * w_dst
+        n, rows, cols = (count, w_src, at_src), (channels, w_dst), (self.g.w.k, at_w)
+        if w_dst == self.size:
+            for t_h, t_w in product(range(self.g.h.k), range(self.g.w.k)):
+                there = self.bases.taps, t_h * at_h + t_w * at_w
+                yield copying(self.elem, (src[0], src[1] + t_h * w_h + t_w * w_w), there, channels, n=n)
+        elif w_h == self.g.w.k * w_w:
+            yield transposing(self.elem, src, (self.bases.taps, 0), rows, (self.g.h.k * self.g.w.k, at_w), n=n)
+        else:
+            yield transposing(self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
+
+    # Blocks of columns one after another -----------------------------------------------------------------------------
+
+    def _u_chunk(self, sizes):
+        return sizes.positions * (sizes.chunk * sizes.u_line + LINE)
+
+    def spread_jobs(self):
+        """`by_channels`: the jobs that spread everything; they depend on no others."""
+        place = 0, 0, 0
+        if not self.x.pixels:
+            yield self.bands.turn_in(place)
+        for spread, _, _ in self.lists:
+            common, sources, *axes = spread
+            for source in sources:
+                yield total(common, source, *_entries(axes, place), *self.bands.x_moves(place))
+
+    def columns(self):
+        """`by_channels`: the jobs of each block of columns, as a list for each, after those of `spread_jobs`."""
+        for number, _ in enumerate(self.sizes[0].blocks):
+            yield [job for part in range(len(self.sizes)) for job in self._columns(part, number)]
+
+    def _columns(self, part, number):
+        place, sizes, (_, multiply, gather) = (0, 0, 0), self.sizes[part], self.lists[part]
+        common, channels, blocks = self._weight_lists(sizes, (self.bases.u, 0))
+        each, *axes, _ = multiply
+        u_pos = sizes.chunk * sizes.u_line + LINE
+        for start in range(0, sizes.source_channels, sizes.chunk):
+            length = min(sizes.chunk, sizes.source_channels - start)
+            for (first, count), entry in channels:
+                if entry["u"] // sizes.u_line // sizes.chunk * sizes.chunk == start:
+                    yield from self._turn(sizes, number, first, count)
+                    here = {
+                        "u": -start * sizes.u_line,
+                        "columns": blocks[number]["columns"],
+                        "u_pos": u_pos - sizes.u_pos,
+                    }
+                    yield total(common, entry, here)
+            here = {"u": -each["u"][1], "u_pos": u_pos - sizes.u_pos, "v": start * self.size}
+            yield total(each, *_entries(axes, place), here, {"c": length - sizes.source_channels, "adds": start})
+        common, *axes, blocks = gather
+        yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
+        if not self.y.pixels and len(self.sizes) == 1:
+            yield self.bands.turn_out(place, number)
+
+    # Blocks of tiles one after another -------------------------------------------------------------------------------
+
+    def units(self):
+        """The jobs of each block of tiles, as a list for each."""
+        for place in product(*(range(len(blocks)) for blocks in self.blocks)):
+            yield list(self._unit(place))
+
+    def _unit(self, place):
+        if not self.x.pixels:
+            yield self.bands.turn_in(place)
+        many = len(self.sizes) > 1
+        for sizes, (spread, multiply, gather) in zip(self.sizes, self.lists, strict=True):
+            if any(number >= len(blocks) for number, blocks in zip(place, tile_lists(sizes), strict=True)):
+                continue
+            common, sources, *axes = spread
+            here = _entries(axes, place)
+            for source in sources:
+                yield total(common, source, *here, *self.bands.x_moves(place))
+            for number, _ in enumerate(sizes.blocks):
+                common, *axes, blocks = multiply
+                yield total(common, *_entries(axes, place), blocks[number])
+                common, *axes, blocks = gather
+                yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
+                if not self.y.pixels and not many:
+                    yield self.bands.turn_out(place, number)
+        if not self.y.pixels and many:
+            yield self.bands.turn_out(place)
+
+
+def _entries(axes, place):
+    return [entries[number] for entries, number in zip(axes, place, strict=True)]
+
+
+class _Bands:
+    """Where blocks of tiles read and write, and the jobs that turn what lies in planes."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        sizes = layer.sizes
+        tiles = [tile_lists(one) for one in sizes]
+        self.images = layer.blocks[0]
+        self.src = [
+            [_span([(getattr(one, name), blocks[axis + 1]) for one, blocks in zip(sizes, tiles, strict=True)], i, _read)
+             for i in range(len(layer.blocks[axis + 1]))]
+            for axis, name in enumerate("hw")
+        ]  # fmt: skip
+        self.dst = [
+            [_span([(getattr(one, name), blocks[axis + 1]) for one, blocks in zip(sizes, tiles, strict=True)], i, _written)
+             for i in range(len(layer.blocks[axis + 1]))]
+            for axis, name in enumerate("hw")
+        ]  # fmt: skip
+        most = max(count for _, count in self.images)
+        rows, cols = (max(stop - start for start, stop in spans) for spans in self.src)
+        self.x_map = Map.dense(sizes[0].c_src, rows, cols, layer.size)
+        self.x_bytes = most * self.x_map.n
+        self.y_channels = sizes[0].c_dst if len(sizes) > 1 else sizes[0].phase_channels
+        rows, cols = (max(stop - start for start, stop in spans) for spans in self.dst)
+        self.y_map = Map.dense(self.y_channels, rows, cols, layer.size)
+        self.y_bytes = most * self.y_map.n
+
+    @property
+    def x(self):
+        """Strides (n, h, w) of what is spread; likewise `y` of what is gathered."""
+        at = self.layer.x if self.layer.x.pixels else self.x_map
+        return at.n, at.h, at.w
+
+    @property
+    def y(self):
+        at = self.layer.y if self.layer.y.pixels else self.y_map
+        return at.n, at.h, at.w
+
+    def _place(self, spans, place):
+        """(first image, first row, first column) and how many of each."""
+        (n, images), (top, bottom), (left, right) = (
+            self.images[place[0]], spans[0][place[1]], spans[1][place[2]]
+        )  # fmt: skip
+        return (n, top, left), (images, bottom - top, right - left)
+
+    def x_moves(self, place):
+        """Entries that make a job read from the band."""
+        if self.layer.x.pixels:
+            return []
+        corner, _ = self._place(self.src, place)
+        return [{"x": -self.x_map.at(*corner)}]
+
+    def y_moves(self, place, number):
+        if self.layer.y.pixels:
+            return []
+        corner, _ = self._place(self.dst, place)
+        start = 0 if len(self.layer.sizes) > 1 else self.layer.sizes[0].blocks[number][0]
+        return [{"y": -self.y_map.at(*corner) - start * self.layer.size}]
+
+    def turn_in(self, place):
+        layer, band = self.layer, self.x_map
+        corner, (images, rows, cols) = self._place(self.src, place)
+        src, dst = (layer.bases.x, layer.x.at(*corner)), (layer.bases.x_band, 0)
+        lines = (rows, layer.x.h, band.h)
+        if layer.x.h == cols * layer.x.w and band.h == cols * band.w:
+            cols, lines = rows * cols, (1, 0, 0)
+        channels = (layer.sizes[0].c_src, layer.x.c)
+        return transposing(
+            layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines
+        )  # fmt: skip
+
+    def turn_out(self, place, number=None):
+        layer, band = self.layer, self.y_map
+        corner, (images, rows, cols) = self._place(self.dst, place)
+        first, channels = (0, layer.sizes[0].c_dst) if number is None else layer.sizes[0].blocks[number]
+        dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
+        lines = (rows, band.h, layer.y.h)
+        if layer.y.h == cols * layer.y.w and band.h == cols * band.w:
+            cols, lines = rows * cols, (1, 0, 0)
+        return transposing(
+            layer.elem, (layer.bases.y_band, 0), dst, (cols, band.w), (channels, layer.y.c),
+            n=(images, band.n, layer.y.n), m=lines,
+        )  # fmt: skip
+
+
+def _span(found, number, limits):
+    """(first, end) of the indices that block `number` of some parts reads or writes."""
+    spans = [span for part, blocks in found if number < len(blocks) for span in limits(part, *blocks[number])]
+    spans = [(lo, hi) for lo, hi in spans if lo < hi]
+    return (min(lo for lo, _ in spans), max(hi for _, hi in spans)) if spans else (0, 1)
+
+
+def _read(part, first, count):
+    for source in part.sources:
+        lo = max(0, source.first + first * part.form.m)
+        hi = min(source.count, source.first + (first + count - 1) * part.form.m + part.form.size)
+        yield source.start + lo * source.step, source.start + (hi - 1) * source.step + 1 if hi > lo else 0
+
+
+def _written(part, first, count):
+    lo = part.start + first * part.form.m * part.step
+    hi = part.start + ((first + count) * part.form.m - 1) * part.step + part.phases
+    yield max(0, lo), min(part.count, hi)

@@ -1,0 +1,228 @@
+"""The minimal filters of Winograd, as exact fractions: m outputs of a filter of r taps by m + r - 1 products.
+
+    y[i]  =  sum over b of  d[i + b] * g[b]        for i in 0 ... m - 1
+          =  sum over p of  a[i][p] * (sum over b of G[p][b] g[b]) * (sum over j of B[p][j] d[j])
+
+They are made from points: a product of polynomials of m + r - 1 coefficients is known by its values at as many points
+(infinity is the leading coefficient), and the sum above is the transpose of such a product. Two factors are free at
+each point: they move between B and G, so that B, which meets the data, has as few denominators as can be.
+
+In two dimensions the same on each axis. A transposed convolution of stride s is s such filters on each axis (`Part`).
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from .geometry import Axis, ceil_div
+from .phases import phases
+
+INFINITY = None
+HALF = Fraction(1, 2)
+# By the number of points. The pair 1/2, -2 has smaller errors than the pairs 2, -2 and 1/2, -1/2.
+POINTS = {
+    1: (INFINITY,),
+    2: (0, INFINITY),
+    3: (0, 1, INFINITY),
+    4: (0, 1, -1, INFINITY),
+    5: (0, 1, -1, HALF, INFINITY),
+    6: (0, 1, -1, HALF, -2, INFINITY),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """F(m, r): the three matrices as rows of Fractions.
+
+    Attributes:
+        m, r: outputs and taps; `size` = m + r - 1 products, values of the source and positions.
+        output: m rows of `size`: outputs from products.
+        weight: `size` rows of r: what the taps become.
+        source: `size` rows of `size`: what the values become.
+    """
+
+    m: int
+    r: int
+    output: tuple
+    weight: tuple
+    source: tuple
+
+    @property
+    def size(self):
+        return len(self.source)
+
+    @property
+    def bias(self):
+        """The positions of which every output has the product exactly once, so that a bias may be added there.
+
+        >>> form(3, 2).bias, form(2, 1).bias
+        ((1,), (0, 1))
+        """
+        if self.r == 1:
+            return tuple(range(self.m))
+        return next((place,) for place, column in enumerate(zip(*self.output, strict=True)) if set(column) == {1})
+
+    @property
+    def multiplications(self):
+        """Products for one output, beside r of the filter as it is."""
+        return Fraction(self.size, self.m)
+
+
+@lru_cache(maxsize=64)
+def form(m, r, points=None) -> Form:
+    """F(m, r) from as many points as it has products, which are POINTS unless told.
+
+    Raises:
+        KeyError: for more products than there are good points.
+
+    >>> [[int(v) for v in row] for row in form(3, 2).source]
+    [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]]
+    """
+    if r == 1:
+        same = _identity(m)
+        return Form(m, r, same, ((Fraction(1),),) * m, same)
+    points = POINTS[m + r - 1] if points is None else points
+    size = m + r - 1
+    output, weight = _transpose(_powers(points, m)), _powers(points, r)
+    source = _transpose(_inverse(_powers(points, size)))
+    factors = [_factor(row) for row in source]
+    return Form(
+        m,
+        r,
+        output,
+        tuple(tuple(v / f for v in row) for row, f in zip(weight, factors, strict=True)),
+        tuple(tuple(v * f for v in row) for row, f in zip(source, factors, strict=True)),
+    )
+
+
+def _powers(points, count):
+    """A row for each point: its powers, the last alone for infinity."""
+    return tuple(
+        tuple(Fraction(int(e == count - 1)) if p is INFINITY else Fraction(p) ** e for e in range(count))
+        for p in points
+    )
+
+
+def _factor(row):
+    """What makes the first entry that is not 0 of a row plus or minus a whole power of two, without denominators."""
+    first = next(v for v in row if v)
+    scaled = [v / first for v in row]
+    return max(v.denominator for v in scaled) / abs(first) * (-1 if sum(v < 0 for v in scaled) > len(row) / 2 else 1)
+
+
+def _identity(n):
+    return tuple(tuple(Fraction(int(i == j)) for j in range(n)) for i in range(n))
+
+
+def _transpose(rows):
+    return tuple(zip(*rows, strict=True))
+
+
+def _inverse(rows):
+    """Gauss and Jordan."""
+    n = len(rows)
+    rows = [[*row, *unit] for row, unit in zip(rows, _identity(n), strict=True)]
+    for i in range(n):
+        pivot = next(r for r in range(i, n) if rows[r][i])
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [v / rows[i][i] for v in rows[i]]
+        for r in range(n):
+            if r != i:
+                rows[r] = [v - rows[r][i] * u for v, u in zip(rows[r], rows[i], strict=True)]
+    return tuple(tuple(row[n:]) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a tile reads on an axis: its value number j is number ``first + tile*m + j`` of the values below.
+
+    Value number i lies at index ``start + i*step`` of the map; there are `count` of them, and zeros before and after.
+    """
+
+    start: int
+    step: int
+    count: int
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Results on one axis that are made of the same tiles.
+
+    Output i of phase q of a tile is index ``start + (tile*m + i)*step + q`` of the result, for q below `phases`, if
+    that is one of its `count` indices. Where there are several `sources`, the products of all are added up. The b-th
+    tap of phase (or source) q is ``tap + q + b*tap_step``.
+    """
+
+    form: Form
+    tiles: int
+    sources: tuple[Source, ...]
+    start: int
+    step: int
+    phases: int
+    count: int
+    tap: int
+    tap_step: int
+
+    @property
+    def products(self):
+        """Products on this axis for each pair of channels."""
+        return self.tiles * self.form.size * self.phases * len(self.sources)
+
+
+def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
+    """The parts of an axis: one of all phases if they have the same number of taps, else one for each phase.
+
+    Args:
+        axis: one without dilation.
+        outputs: m by the number of taps r.
+        forward: False for the gradient in the input, of an axis whose stride divides the kernel.
+        apart: each phase has tiles of its own, even if they could be shared.
+
+    Raises:
+        ValueError: for an axis that there is no form for.
+
+    >>> (part,) = parts(Axis(n=4, k=4, s=2, crop_lo=1, crop_hi=1), {2: 3})
+    >>> part.tiles, part.sources[0].first, part.start, part.phases
+    (2, -1, -1, 2)
+    """
+    if axis.d != 1:
+        raise ValueError(f"dilation is {axis.d}; the forms are for 1")
+    even = axis.k % axis.s == 0
+    if not forward:
+        if not even:
+            raise ValueError(f"stride {axis.s} does not divide the kernel of {axis.k}")
+        return (_gradient(axis, outputs),)
+    if even and not apart:
+        return (_shared(axis, outputs),)
+    return tuple(_own(axis, phase, outputs) for phase in phases(axis) if phase.taps)
+
+
+def _shared(axis, outputs):
+    r = axis.k // axis.s
+    chosen = form(outputs[r], r)
+    # The canvas steps that have an output at all.
+    first, last = ceil_div(axis.crop_lo - axis.s + 1, axis.s), (axis.out - 1 + axis.crop_lo) // axis.s
+    source = Source(0, 1, axis.n, first - (r - 1))
+    start = axis.s * first - axis.crop_lo
+    tiles = ceil_div(last - first + 1, chosen.m)
+    return Part(chosen, tiles, (source,), start, axis.s, axis.s, axis.out, (r - 1) * axis.s, -axis.s)
+
+
+def _own(axis, phase, outputs):
+    r = len(phase.taps)
+    chosen = form(outputs[r], r)
+    source = Source(0, 1, axis.n, phase.source - (r - 1))
+    tiles = ceil_div(phase.count, chosen.m)
+    return Part(chosen, tiles, (source,), phase.start, axis.s, 1, axis.out, phase.taps[-1], -axis.s)
+
+
+def _gradient(axis, outputs):
+    r = axis.k // axis.s
+    chosen = form(outputs[r], r)
+    sources = []
+    for q in range(axis.s):
+        start = (q - axis.crop_lo) % axis.s
+        count = max(0, ceil_div(axis.out - start, axis.s))
+        sources.append(Source(start, axis.s, count, (q - axis.crop_lo - start) // axis.s))
+    return Part(chosen, ceil_div(axis.n, chosen.m), tuple(sources), 0, 1, 1, axis.n, 0, axis.s)
