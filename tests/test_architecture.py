@@ -22,7 +22,7 @@ import upconv
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "upconv"
 
-PURE = {f"upconv.{name}" for name in ("geometry", "phases", "conventions", "inverse", "errors")}
+PURE = {f"upconv.{name}" for name in ("geometry", "phases", "conventions", "inverse", "errors", "winograd_forms")}
 HOMES = {
     "llvmlite": ("upconv.codegen.llvm",),
     # The demo compares itself with torch where torch is installed, and the benchmarks with every engine.
@@ -49,7 +49,7 @@ BELOW = {
     "upconv.kernels": ("upconv.codegen",),
     "upconv.runtime": tuple(f"upconv.{name}" for name in ("codegen", "kernels", "config", "errors", "files")),
     "upconv.schedule": tuple(
-        f"upconv.{name}" for name in ("errors", "geometry", "phases", "layouts", "problem", "kernels", "runtime")
+        f"upconv.{name}" for name in ("errors", "geometry", "phases", "winograd_forms", "layouts", "problem", "kernels", "runtime")
     ),
 }
 LAZY_HOOKS = {

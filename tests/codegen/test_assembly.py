@@ -3,14 +3,15 @@
 import re
 
 import pytest
-from native import hot_loop, spills, undefined_symbols
+from native import blocks, hot_loop, spills, undefined_symbols
 
 from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lowering import lower
-from upconv.kernels import gemm
+from upconv.kernels import gemm, winograd_gather, winograd_product, winograd_spread, winograd_weight
 from upconv.kernels.execute import execute
 from upconv.kernels.transpose import transpose
+from upconv.winograd_forms import form
 
 TILES = [
     *[("avx512", elem, *tile) for elem in ("f32", "f64") for tile in ((6, 4), (8, 3), (12, 2), (14, 1))],
@@ -37,6 +38,41 @@ def test_the_hot_loop_of_a_tile(isa, elem, mr, nv):
     assert len(loads) <= gemm.UNROLL * (mr + nv)
 
 
+WINOGRAD = [(name, elem, height) for name in ("avx512", "avx2") for elem in ("f32", "f64") for height in (0, 1)]
+
+
+@pytest.mark.parametrize(("isa", "elem", "shorter"), WINOGRAD)
+def test_the_hot_loops_of_winograd_s_product(isa, elem, shorter):
+    """One for mr tiles at a time, one for mr - 1."""
+    isa = ROWS[isa]
+    mr, nv = winograd_product.TILES[isa.registers]
+    assembly = llvm.assembly(lower(winograd_product.winograd_product(isa, elem, mr, nv), isa), isa)
+    count = (mr - shorter) * nv * winograd_product.UNROLL
+    loops = [lines for label, lines in blocks(assembly) if lines and lines[-1].endswith(label)]
+    (loop,) = [lines for lines in loops if sum(line.startswith("vfmadd") for line in lines) == count]
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
+    loads = [line for line in loop if re.match(r"v(movup|broadcasts|movddup)", line)]
+    assert len(loads) <= winograd_product.UNROLL * (mr - shorter + nv)
+    prefetches = [line for line in loop if line.startswith("prefetch")]
+    assert len(prefetches) == -(-winograd_product.UNROLL * nv * isa.vector_bytes // winograd_product.LINE)
+
+
+@pytest.mark.parametrize(("name", "most"), [("avx512", 0), ("avx2", 6)])
+@pytest.mark.parametrize("form", [form(3, 2), form(2, 3)], ids=["3x2", "2x3"])
+def test_transforms_of_four_positions_put_next_to_nothing_aside(name, most, form):
+    """Vectors stay in registers from the loads to the stores; 16 registers are two or three too few."""
+    isa = ROWS[name]
+    kernels = [
+        winograd_spread.winograd_spread(isa, "f32", form.source, form.source),
+        winograd_gather.winograd_gather(isa, "f32", form.output, form.output, form.bias, form.bias),
+    ]
+    for kernel in kernels:
+        loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vadd")
+        assert len(loop) > 16 + 9
+        assert len(spills(loop)) <= most
+
+
 def test_spills_and_calls_are_seen():
     assert spills(["vmovups 64(%rsp), %zmm3", "movq %rsp, %rbp", "vmovups %ymm1, (%rsp,%rax)"]) == [
         "vmovups 64(%rsp), %zmm3",
@@ -48,9 +84,30 @@ def test_spills_and_calls_are_seen():
     assert undefined_symbols(llvm.compile_object(text, isa)) == ["elsewhere"]
 
 
+def winograd(isa):
+    """Winograd's kernels of a form in both types."""
+    f, (mr, nv) = form(3, 3), winograd_product.TILES[isa.registers]
+    for elem in ("f32", "f64"):
+        yield winograd_spread.winograd_spread(isa, elem, f.source, f.source)
+        yield winograd_gather.winograd_gather(isa, elem, f.output, f.output, f.bias, f.bias)
+        yield winograd_weight.winograd_weight(isa, elem, f.weight, f.weight, nv)
+        yield winograd_product.winograd_product(isa, elem, mr, nv)
+
+
+def test_neon_s_product_multiplies_by_lanes_or_broadcasts_without_putting_anything_aside():
+    isa = ROWS["neon"]
+    mr, nv = winograd_product.TILES[isa.registers]
+    kernel = winograd_product.winograd_product(isa, "f32", mr, nv)
+    assembly = llvm.assembly(lower(kernel, isa), isa)
+    fused = max(sum(line.startswith("fmla") for line in lines) for _, lines in blocks(assembly))
+    assert fused == mr * nv * winograd_product.UNROLL
+    assert not re.search(r"\b(ldr|str|ldp|stp)\s+q\d+.*\[sp", assembly)
+
+
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
     kernels = [execute(isa), transpose(isa, "f32"), transpose(isa, "f64")]
     kernels += [gemm.gemm(isa, elem, 2, 2) for elem in ("f32", "f64")]
+    kernels += winograd(isa)
     for kernel in kernels:
         assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == [], kernel.name

@@ -6,13 +6,14 @@ where the bias is added at the positions of which every output has the product o
 
     m      position after position `m_pos` apart, in each a line for each tile, `m_tile` apart: phase after phase of
            whole vectors, `m_phase` apart
-    y      written, never read; the channels of an output consecutive, `c` of them; `y_h` and `y_w` from output to output
-           of a tile, `y_ph` and `y_pw` from phase to phase, n x tiles_h x tiles_w tiles `y_n`, `y_row`, `y_col` apart
+    y      written, never read; the channels of an output consecutive, `c` of them; `y_h` and `y_w` from one output of
+           a tile to the next, `y_ph` and `y_pw` from phase to phase, n x tiles_h x tiles_w tiles `y_n`, `y_row` and
+           `y_col` apart
     sink   room for `c` channels, where outputs beyond the map go
     flag   a word that becomes 1 if an output is not finite; those that go to the sink may count as well
 
-`row` is the index of the first tile's first output, of `height` that exist; tiles are `row_tile` apart, the outputs of a
-tile `row_step`, the phases 1; likewise on the other axis.
+`row` is the index of the first tile's first output, of `height` that exist; tiles are `row_tile` apart, the outputs of
+a tile `row_step`, the phases 1; likewise on the other axis.
 """
 
 from itertools import product

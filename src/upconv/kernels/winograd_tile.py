@@ -1,6 +1,8 @@
-"""What the transforms of Winograd's kernels share: matrices on both sides of a tile of vectors, and the test of results.
+"""What the transforms of Winograd's kernels share: matrices on both sides of a tile, and the test of results.
 
-y[i, j]  =  sum over r and c of  rows[i][r] * x[r, c] * cols[j][c]
+    y[i, j]  =  sum over r and c of  rows[i][r] * x[r, c] * cols[j][c]
+
+A tile is a grid of vectors; the matrices are known when the kernel is made.
 """
 
 from zlib import crc32

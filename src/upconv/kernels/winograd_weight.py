@@ -1,12 +1,14 @@
 """Winograd's transform of the weight: what is multiplied at every position, in the order in which it is used.
 
-u[p, q, c, phase, v]  =  sum over a and b of  rows[p][a] * cols[q][b] * w[c, v, tap (a, b) of the phase]
+    u[p, q, c, phase, v]  =  sum over a and b of  rows[p][a] * cols[q][b] * w[c, v, tap (a, b) of the phase]
 
-w      the channels v of a tap consecutive, `columns` of them; rows of c `w_c` apart, taps `w_h` and `w_w`, phases
-       `w_ph` and `w_pw`
-u      for each position, `u_pos` apart, panels of `nv` vectors, `u_panel` apart: in each a line for every c. The
-       vectors of one phase follow those of the phase before, `vectors` of them, with zeros beyond the last channel
-flag   a word that becomes 1 if something that is written is not finite
+    w      the channels v of a tap consecutive, `columns` of them; rows of c `w_c` apart, taps `w_h` and `w_w`, phases
+           `w_ph` and `w_pw`
+    u      for each position, `u_pos` apart, panels of `nv` vectors, `u_panel` apart: in each a line for every c. The
+           vectors of one phase follow those of the phase before, `vectors` of them, with zeros beyond the last channel
+    flag   a word that becomes 1 if something that is written is not finite
+
+All is written in whole cache lines, which is why a few vectors go together (`vectors_at_once`).
 """
 
 from ..codegen.isa import Isa
@@ -18,7 +20,7 @@ WORDS = ("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_
 POINTERS = {"w", "u", "flag"}
 
 
-def vectors_at_once(isa: Isa, elem, nv):
+def vectors_at_once(isa: Isa, nv):
     """Vectors that are written one beside another, so that whole cache lines are; it divides `vectors` of a job."""
     return min(nv, LINE // isa.vector_bytes)
 
@@ -28,7 +30,7 @@ def winograd_weight(isa: Isa, elem, rows, cols, nv):
     k = Builder(named(f"weight_{nv}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
-    at_once, finite = vectors_at_once(isa, elem, nv), Finite(k, vector)
+    at_once, finite = vectors_at_once(isa, nv), Finite(k, vector)
     # The panel and the place in it of the next vectors.
     panel, within = k.variable(job["u"]), k.variable(0, I64)
     with k.loop(0, job["phases_h"]) as p_h, k.loop(0, job["phases_w"]) as p_w:

@@ -10,7 +10,8 @@ channels, so that all phases of a tile are written together. What is padded is s
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
+from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.winograd_product import CHUNK, TILES, cut
@@ -122,13 +123,11 @@ class Sizes:
     @cached_property
     def block_tiles(self):
         """Room for tiles in a block, those included that the product makes beyond its last."""
-        most = 1
-        for count, part in zip(self.tiles, (self.n, self.h.tiles, self.w.tiles), strict=True):
-            most *= max(size for _, size in pieces(part, count))
+        most = prod(map(min, self.tiles, (self.n, self.h.tiles, self.w.tiles)))
         mr, _ = self.tile
-        return max(
-            sum(a * b for a, b in zip(cut(tiles, mr), (mr, mr - 1), strict=True)) for tiles in range(1, most + 1)
-        )
+        # Fewer tiles may be rounded up to more than the most are.
+        cuts = (cut(tiles, mr) for tiles in range(max(1, most - mr), most + 1))
+        return max(tall * mr + short * (mr - 1) for tall, short in cuts)
 
     @property
     def v_tile(self):
@@ -408,4 +407,4 @@ def _runs(sizes, begin, each):
     end = begin + sizes.c_src
     cuts = {begin, end, begin + each, *range(begin // sizes.chunk * sizes.chunk, begin + each, sizes.chunk)}
     cuts = sorted(cut_ for cut_ in cuts if begin <= cut_ <= begin + each)
-    return [(first, stop - first, first < end) for first, stop in zip(cuts, cuts[1:], strict=False)]
+    return [(first, stop - first, first < end) for first, stop in pairwise(cuts)]

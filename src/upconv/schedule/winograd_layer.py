@@ -47,8 +47,8 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles (shared in `by_channels`), m their products and a sink behind them, `taps` some of the weight with the
-    channels of the result together, and the bands of maps in planes.
+    thread: v the spread tiles (shared in `by_channels`), m their products and a sink behind them, `taps` some of the
+    weight with the channels of the result together, and the bands of maps in planes.
     """
 
     x: int
@@ -104,10 +104,8 @@ class Layer:
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
         self.by_channels = by_channels
         c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
-        axes = [
-            parts(axis, outputs, forward, setting.apart)
-            for axis, outputs in zip((g.h, g.w), setting.outputs, strict=True)
-        ]
+        both = zip((g.h, g.w), setting.outputs, strict=True)
+        axes = [parts(axis, outputs, forward, setting.apart) for axis, outputs in both]
         if any(len({part.form.m for part in axis}) > 1 for axis in axes):
             raise ValueError(f"the phases of an axis must have one m, not those of {setting.outputs}")
         # The source channel's stride first, whichever side that is.
@@ -211,7 +209,8 @@ class Layer:
     def columns(self):
         """`by_channels`: the jobs of each block of columns, as a list for each, after those of `spread_jobs`."""
         for number, _ in enumerate(self.sizes[0].blocks):
-            yield [job for part in range(len(self.sizes)) for job in self._columns(part, number)]
+            rows = [job for part in range(len(self.sizes)) for job in self._columns(part, number)]
+            yield rows if self.y.pixels else [*rows, self.bands.turn_out((0, 0, 0), number)]
 
     def _columns(self, part, number):
         place, sizes, (_, multiply, gather) = (0, 0, 0), self.sizes[part], self.lists[part]
@@ -233,8 +232,6 @@ class Layer:
             yield total(each, *_entries(axes, place), here, {"c": length - sizes.source_channels, "adds": start})
         common, *axes, blocks = gather
         yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
-        if not self.y.pixels and len(self.sizes) == 1:
-            yield self.bands.turn_out(place, number)
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
@@ -246,7 +243,7 @@ class Layer:
     def _unit(self, place):
         if not self.x.pixels:
             yield self.bands.turn_in(place)
-        many = len(self.sizes) > 1
+        by_columns = self.bands.by_columns
         for sizes, (spread, multiply, gather) in zip(self.sizes, self.lists, strict=True):
             if any(number >= len(blocks) for number, blocks in zip(place, tile_lists(sizes), strict=True)):
                 continue
@@ -259,9 +256,9 @@ class Layer:
                 yield total(common, *_entries(axes, place), blocks[number])
                 common, *axes, blocks = gather
                 yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
-                if not self.y.pixels and not many:
+                if by_columns and not self.y.pixels:
                     yield self.bands.turn_out(place, number)
-        if not self.y.pixels and many:
+        if not by_columns and not self.y.pixels:
             yield self.bands.turn_out(place)
 
 
@@ -275,23 +272,15 @@ class _Bands:
     def __init__(self, layer):
         self.layer = layer
         sizes = layer.sizes
-        tiles = [tile_lists(one) for one in sizes]
         self.images = layer.blocks[0]
-        self.src = [
-            [_span([(getattr(one, name), blocks[axis + 1]) for one, blocks in zip(sizes, tiles, strict=True)], i, _read)
-             for i in range(len(layer.blocks[axis + 1]))]
-            for axis, name in enumerate("hw")
-        ]  # fmt: skip
-        self.dst = [
-            [_span([(getattr(one, name), blocks[axis + 1]) for one, blocks in zip(sizes, tiles, strict=True)], i, _written)
-             for i in range(len(layer.blocks[axis + 1]))]
-            for axis, name in enumerate("hw")
-        ]  # fmt: skip
+        self.src, self.dst = ([list(self._spans(axis, limits)) for axis in (0, 1)] for limits in (_read, _written))
         most = max(count for _, count in self.images)
         rows, cols = (max(stop - start for start, stop in spans) for spans in self.src)
         self.x_map = Map.dense(sizes[0].c_src, rows, cols, layer.size)
         self.x_bytes = most * self.x_map.n
-        self.y_channels = sizes[0].c_dst if len(sizes) > 1 else sizes[0].phase_channels
+        # Whether a band is turned for each block of columns, or, with parts that are apart, for all of them.
+        self.by_columns = layer.by_channels or len(sizes) == 1
+        self.y_channels = sizes[0].phase_channels if self.by_columns else sizes[0].c_dst
         rows, cols = (max(stop - start for start, stop in spans) for spans in self.dst)
         self.y_map = Map.dense(self.y_channels, rows, cols, layer.size)
         self.y_bytes = most * self.y_map.n
@@ -306,6 +295,14 @@ class _Bands:
     def y(self):
         at = self.layer.y if self.layer.y.pixels else self.y_map
         return at.n, at.h, at.w
+
+    def _spans(self, axis, limits):
+        """(first, end) of the indices that each block of tiles of an axis reads or writes, in all parts."""
+        found = [(getattr(sizes, "hw"[axis]), tile_lists(sizes)[axis + 1]) for sizes in self.layer.sizes]
+        for number in range(len(self.layer.blocks[axis + 1])):
+            there = [(part, *tiles[number]) for part, tiles in found if number < len(tiles)]
+            spans = [(start, end) for each in there for start, end in limits(*each) if start < end]
+            yield (min(start for start, _ in spans), max(end for _, end in spans)) if spans else (0, 1)
 
     def _place(self, spans, place):
         """(first image, first row, first column) and how many of each."""
@@ -325,7 +322,7 @@ class _Bands:
         if self.layer.y.pixels:
             return []
         corner, _ = self._place(self.dst, place)
-        start = 0 if len(self.layer.sizes) > 1 else self.layer.sizes[0].blocks[number][0]
+        start = self.layer.sizes[0].blocks[number][0] if self.by_columns else 0
         return [{"y": -self.y_map.at(*corner) - start * self.layer.size}]
 
     def turn_in(self, place):
@@ -352,13 +349,6 @@ class _Bands:
             layer.elem, (layer.bases.y_band, 0), dst, (cols, band.w), (channels, layer.y.c),
             n=(images, band.n, layer.y.n), m=lines,
         )  # fmt: skip
-
-
-def _span(found, number, limits):
-    """(first, end) of the indices that block `number` of some parts reads or writes."""
-    spans = [span for part, blocks in found if number < len(blocks) for span in limits(part, *blocks[number])]
-    spans = [(lo, hi) for lo, hi in spans if lo < hi]
-    return (min(lo for lo, _ in spans), max(hi for _, hi in spans)) if spans else (0, 1)
 
 
 def _read(part, first, count):

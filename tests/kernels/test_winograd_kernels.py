@@ -1,0 +1,102 @@
+"""Winograd's kernels job by job: what they do natively is what they mean, on every instruction set."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from native import IDS, ISAS
+from winograd_run import LAYERS, NAMES, Run, geometry, lying, run_rows, truth
+
+from upconv.codegen.interpreter import interpret
+from upconv.codegen.isa import ROWS
+from upconv.runtime import jobs, kernel
+from upconv.schedule import place, winograd
+
+SMALL = ("one-pixel", "k4s2-uneven", "row-s8")
+
+
+def whole_numbers(g, pixels=True):
+    """Operands of small whole numbers: what is made of them is exact in every order, fused or not."""
+    rng = np.random.default_rng(5)
+    x, y = lying(g.input_shape, np.float32, pixels), lying(g.output_shape, np.float32, pixels)
+    x[...] = rng.integers(-4, 5, x.shape)
+    # The forms halve them twice on each axis at most.
+    w = rng.integers(-4, 5, g.weight_shape).astype(np.float32) * 16
+    return x, w, rng.integers(-9, 10, g.c_out).astype(np.float32), y
+
+
+class Interpreted:
+    """Makes schedules for any instruction set, with kernels that are interpreted."""
+
+    def __init__(self, isa, monkeypatch):
+        self.isa, self.kernels = isa, []
+        for module in (winograd, place):
+            monkeypatch.setattr(module, "entry", self.entry)
+        monkeypatch.setattr(winograd, "isa", lambda: isa)
+
+    def entry(self, make, *arguments):
+        self.kernels.append(make(self.isa, *arguments))
+        return len(self.kernels) - 1
+
+    def run(self, rows, memory):
+        """Run jobs one after another, each on its own memory alone."""
+        stage = jobs.stage(rows)
+        for words, bases in zip(stage.words, stage.bases, strict=True):
+            starts = [jobs.address(memory[NAMES[base // 8 - 1]]) if base else 0 for base in bases]
+            job = np.array([word + start for word, start in zip(words, starts, strict=True)], np.int64)
+            interpret(self.kernels[job[0]], job, *(array for array in memory.values() if array.size))
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+@pytest.mark.parametrize("name", SMALL)
+def test_the_meaning_of_the_kernels(name, isa, monkeypatch):
+    """Interpreted, also those for instruction sets that this machine lacks, and nothing beyond memory is touched."""
+    g, setting = geometry(name), LAYERS[name][-1]
+    x, w, bias, y = whole_numbers(g)
+    interpreter = Interpreted(isa, monkeypatch)
+    run = Run(g, setting, x, w, bias, y)
+    interpreter.run(run.rows(), run.memory)
+    np.testing.assert_array_equal(y, truth(g, True, x, w, bias)[0])
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=IDS)
+@pytest.mark.parametrize("name", SMALL)
+def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
+    """After each job all memory is the same, scratch included."""
+    g, setting = geometry(name), LAYERS[name][-1]
+    monkeypatch.setattr(kernel, "isa", lambda: isa)
+    monkeypatch.setattr(winograd, "isa", lambda: isa)
+    for module in (winograd, place):
+        monkeypatch.setattr(module, "entry", kernel.entry)
+    kernel.linked.cache_clear()
+    x, w, bias, y = whole_numbers(g)
+    zeros = lambda nbytes: np.zeros(-(-nbytes // 8) * 8, np.uint8)  # noqa: E731
+    run = Run(g, setting, x, w, bias, y, allocate=zeros)
+    twin = {name: array.copy(order="K") for name, array in run.memory.items()}
+    for row in run.rows():
+        made = kernel.made(row["entry"])
+        stage = jobs.stage([row])
+        starts = [jobs.address(twin[NAMES[base // 8 - 1]]) if base else 0 for base in stage.bases[0]]
+        job = np.array([word + start for word, start in zip(stage.words[0], starts, strict=True)], np.int64)
+        interpret(made.make(isa, *made.arguments), job, *(array for array in twin.values() if array.size))
+        run_rows([row], run.memory)
+        for memory, array in run.memory.items():
+            np.testing.assert_array_equal(array, twin[memory], err_msg=f"{memory} after {made.name}")
+    kernel.linked.cache_clear()
+
+
+def test_jobs_are_sums_of_short_lists():
+    """A layer of many blocks has as many entries as its axes have blocks, not as many as it has jobs."""
+    name = "k4s2"
+    g, setting = geometry(name), LAYERS[name][-1]
+    x, w, bias, y = whole_numbers(g)
+    layer = Run(g, setting, x, w, bias, y).layer
+    (spread, multiply, gather), (sizes,) = layer.lists[0], layer.sizes
+    blocks = [len(axis) for axis in layer.blocks]
+    assert [len(entries) for entries in spread[1:]] == [1, *blocks]
+    assert [len(entries) for entries in multiply[1:]] == [len(entries) for entries in gather[1:]]
+    assert [len(entries) for entries in gather[1:]] == [*blocks, len(sizes.blocks)]
+    made = [row for unit in layer.units() for row in unit if row["words"] == gather[0]["words"]]
+    common, *lists = gather
+    sums = [winograd.total(common, *entries) for entries in product(*lists)]
+    assert made == sums

@@ -1,0 +1,153 @@
+"""The forms of Winograd, as the exact fractions they are: every identity holds, for every tap and every value."""
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import product
+
+import pytest
+
+from upconv.geometry import Axis
+from upconv.winograd_forms import POINTS, Form, form, parts
+
+FORMS = [(m, r) for m, r in product(range(1, 6), range(1, 6)) if r == 1 or m + r - 1 in POINTS]
+KERNELS = ((4, 2), (3, 1), (5, 2), (3, 2), (6, 2), (9, 3), (1, 1))
+# Sizes around those of tiles, uneven crops, phases of unequal numbers of taps, and canvases that are extended.
+AXES = [
+    Axis(n, k, s, crop_lo=lo, crop_hi=hi)
+    for n, (k, s), lo, hi in product((1, 2, 5, 7), KERNELS, (-3, 0, 1, 2), (-2, 0, 1))
+    if (n - 1) * s + k - lo - hi > 0
+]
+OUTPUTS = {1: 3, 2: 3, 3: 3}
+
+
+def unit(n, place):
+    return [Fraction(int(place == i)) for i in range(n)]
+
+
+def apply(matrix, vector):
+    return [sum((a * b for a, b in zip(row, vector, strict=True)), Fraction(0)) for row in matrix]
+
+
+def filtered(f: Form, values, taps):
+    """What the form makes of some values and taps."""
+    multiplied = [a * b for a, b in zip(apply(f.source, values), apply(f.weight, taps), strict=True)]
+    return apply(f.output, multiplied)
+
+
+def wrong(f):
+    """The pairs (value, tap) that the form multiplies as the definition does not; it is bilinear, so they tell all."""
+    return [
+        (j, b)
+        for j, b in product(range(f.size if f.r > 1 else f.m), range(f.r))
+        if filtered(f, unit(len(f.source[0]), j), unit(f.r, b)) != [Fraction(int(j == i + b)) for i in range(f.m)]
+    ]
+
+
+@pytest.mark.parametrize(("m", "r"), FORMS)
+def test_a_form_is_the_filter(m, r):
+    f = form(m, r)
+    assert f.size == m + r - 1
+    assert wrong(f) == []
+
+
+@pytest.mark.parametrize("points", [(0, 1, 2, 3), (0, 2, Fraction(-1, 3), None), (5, 1, -1, None)])
+def test_any_points_will_do(points):
+    assert wrong(form(2, 3, points)) == wrong(form(3, 2, points)) == []
+
+
+@pytest.mark.parametrize("name", ["output", "weight", "source"])
+def test_every_entry_counts(name):
+    """A form with one entry changed is no filter any more, whichever it is; so the test above sees all of them."""
+    f = form(3, 3)
+    rows = getattr(f, name)
+    for i, j in product(range(len(rows)), range(len(rows[0]))):
+        changed = [list(row) for row in rows]
+        changed[i][j] += 1
+        assert wrong(replace(f, **{name: tuple(map(tuple, changed))})), (i, j)
+
+
+@pytest.mark.parametrize(("m", "r"), FORMS)
+def test_the_source_meets_small_whole_numbers(m, r):
+    """Denominators are in the weight's matrix: the data are multiplied by as little as can be."""
+    entries = [v for row in form(m, r).source for v in row]
+    assert all(v.denominator == 1 and abs(v) <= 5 for v in entries)
+
+
+@pytest.mark.parametrize(("m", "r"), FORMS)
+def test_a_bias_reaches_every_output_once(m, r):
+    f = form(m, r)
+    assert apply(f.output, [Fraction(int(place in f.bias)) for place in range(f.size)]) == [1] * m
+
+
+def test_more_products_than_good_points_are_refused():
+    with pytest.raises(KeyError):
+        form(6, 3)
+
+
+def values_of(source, tile, f, data):
+    """The values that a tile reads, with zeros beyond the map."""
+    numbers = [source.first + tile * f.m + j for j in range(f.size)]
+    return [data[source.start + i * source.step] if 0 <= i < source.count else Fraction(0) for i in numbers]
+
+
+def computed(axis, found, data, weight, forward):
+    """The results of all parts, tile by tile; every index must be written once."""
+    result = {}
+    for part in found:
+        f = part.form
+        for tile, q in product(range(part.tiles), range(part.phases)):
+            many = len(part.sources) > 1
+            outputs = [Fraction(0)] * f.m
+            for number, source in enumerate(part.sources):
+                taps = [weight[part.tap + (number if many else q) + b * part.tap_step] for b in range(f.r)]
+                made = filtered(f, values_of(source, tile, f, data), taps)
+                outputs = [a + b for a, b in zip(outputs, made, strict=True)]
+            for i, value in enumerate(outputs):
+                index = part.start + (tile * f.m + i) * part.step + q
+                if 0 <= index < part.count:
+                    assert index not in result
+                    result[index] = value
+    return [result.get(index, Fraction(0)) for index in range(axis.out if forward else axis.n)]
+
+
+def defined(axis, data, weight, forward):
+    """By the definition."""
+    result = [Fraction(0)] * (axis.out if forward else axis.n)
+    for i, t in product(range(axis.n), range(axis.k)):
+        o = i * axis.s + t - axis.crop_lo
+        if 0 <= o < axis.out:
+            result[o if forward else i] += data[i if forward else o] * weight[t]
+    return result
+
+
+def operands(axis, forward):
+    weight = [Fraction(3 * t * t - 7, 1 + t) for t in range(axis.k)]
+    return [Fraction(5 * i * i - 11, 2 + i) for i in range(axis.n if forward else axis.out)], weight
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("axis", AXES, ids=str)
+def test_the_parts_of_an_axis_are_the_layer(axis, apart):
+    data, weight = operands(axis, True)
+    found = parts(axis, OUTPUTS, apart=apart)
+    assert computed(axis, found, data, weight, True) == defined(axis, data, weight, True)
+
+
+@pytest.mark.parametrize("axis", [axis for axis in AXES if axis.k % axis.s == 0], ids=str)
+def test_the_part_of_a_gradient_is_the_gradient(axis):
+    data, weight = operands(axis, False)
+    found = parts(axis, OUTPUTS, forward=False)
+    assert computed(axis, found, data, weight, False) == defined(axis, data, weight, False)
+
+
+def test_products_of_the_forms():
+    """What the forms are for: in k4 s2, 64 products for 36 outputs, where the definition has 144."""
+    (part,) = parts(Axis(n=32, k=4, s=2, crop_lo=1, crop_hi=1), {2: 3})
+    assert (part.tiles, part.phases, part.products) == (11, 2, 11 * 4 * 2)
+
+
+def test_what_there_is_no_form_for():
+    with pytest.raises(ValueError, match="dilation is 2"):
+        parts(Axis(n=5, k=3, d=2), OUTPUTS)
+    with pytest.raises(ValueError, match="stride 2 does not divide the kernel of 5"):
+        parts(Axis(n=5, k=5, s=2), OUTPUTS, forward=False)

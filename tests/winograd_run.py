@@ -1,0 +1,106 @@
+"""Whole layers by Winograd's jobs, in memory that the tests know, beside the definition."""
+
+import ctypes
+
+import numpy as np
+
+from upconv.algorithms import phase_matmul
+from upconv.geometry import Axis, Geometry
+from upconv.kernels.execute import BASES, SCRATCH_BYTES, WORDS, execute
+from upconv.problem import Problem
+from upconv.runtime import jobs
+from upconv.runtime.kernel import function
+from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
+
+NUMBERS = Bases(*range(1, BASES))
+NAMES = Bases.__slots__
+LIGHT = {1: 2, 2: 3, 3: 2}
+EVEN = {1: 2, 2: 2, 3: 2}
+HEAVY = {1: 1, 2: 4, 3: 4}
+# name: n, c_in, c_out, (n, k, s, crop_lo, crop_hi) on each axis, Setting
+LAYERS = {
+    "k4s2": (1, 20, 35, (7, 4, 2, 1, 1), (8, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 2, 2), 32)),
+    "k4s2-uneven": (2, 5, 3, (3, 4, 2, -2, 3), (4, 4, 2, 2, -3), Setting((LIGHT, LIGHT), (2, 1, 9), 16)),
+    "k4s2-own-tiles": (3, 70, 17, (4, 4, 2, 1, 1), (4, 4, 2, 1, 1), Setting((EVEN, EVEN), (2, 9, 9), 32, apart=True)),
+    "k3s1": (1, 16, 33, (6, 3, 1, 1, 1), (9, 3, 1, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 2), 32, chunk=32)),
+    "k3s1-mixed": (1, 67, 9, (5, 3, 1, 0, 2), (6, 3, 1, 1, 0), Setting((LIGHT, HEAVY), (1, 1, 2), 16, chunk=32)),
+    "k5s2": (1, 9, 18, (5, 5, 2, 2, 1), (6, 5, 2, 2, 1), Setting((EVEN, EVEN), (1, 2, 1), 16)),
+    "k3s2": (2, 17, 20, (4, 3, 2, 1, 0), (5, 3, 2, 1, 0), Setting(({1: 3, 2: 3},) * 2, (1, 1, 1), 16)),
+    "row": (1, 33, 21, (1, 1, 1, 0, 0), (40, 4, 2, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 5), 16)),
+    "row-s8": (1, 18, 5, (1, 1, 1, 0, 0), (13, 16, 8, 4, 4), Setting((HEAVY, LIGHT), (1, 1, 4), 16)),
+    "one-pixel": (1, 3, 2, (1, 4, 2, 1, 1), (1, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 1, 1), 16)),
+}
+
+
+def geometry(name):
+    n, c_in, c_out, h, w, _ = LAYERS[name]
+    return Geometry(n, c_in, c_out, 1, *(Axis(*axis[:3], crop_lo=axis[3], crop_hi=axis[4]) for axis in (h, w)))
+
+
+def run_rows(rows, memory):
+    """Run jobs one after another; `memory` has arrays by the names of `Bases`."""
+    stage = jobs.stage(rows)
+    words, bases = (np.array(table, np.int64) for table in (stage.words, stage.bases))
+    units, starts = np.array([(0, len(rows), 0, 0)], np.int64), np.array([0, 1], np.int64)
+    scratch, counter = np.zeros(SCRATCH_BYTES // 8, np.int64), np.zeros(1, np.int64)
+    job = [0, *map(jobs.address, (words, bases, units, starts)), 1, jobs.address(counter), jobs.address(scratch)]
+    addresses = [0, *(jobs.address(memory[name]) if name in memory else 0 for name in NAMES)]
+    function(execute, False)((ctypes.c_int64 * (WORDS + BASES))(*job, *addresses))
+
+
+def poisoned(nbytes):
+    """Scratch that is NaN wherever it is read before it is written."""
+    return np.full(-(-nbytes // 8), -1, np.int64).view(np.uint8)
+
+
+def strides(array):
+    return Map(*array.strides, pixels=array.strides[1] == array.itemsize)
+
+
+class Run:
+    """One layer on operands as they lie; what the runtime will know is made here.
+
+    Attributes:
+        flags: after `compute`, those of the blocks of tiles; `weight_flag` that of the weight.
+    """
+
+    def __init__(self, g, setting, x, w, bias, y, forward=True, by_channels=False, allocate=poisoned):
+        elem = {4: "f32", 8: "f64"}[x.itemsize]
+        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, NUMBERS, forward, by_channels)
+        self.memory = {name: allocate(nbytes) for name, nbytes in self.layer.bytes.items() if nbytes}
+        self.memory["aux"] = allocate(self.layer.bytes["aux"])
+        self.memory["aux"][:] = 0
+        self.memory |= {"x": x, "w": w, "y": y, "bias": bias}
+        self.by_channels = by_channels
+
+    def rows(self):
+        layer = self.layer
+        if self.by_channels:
+            return [*layer.spread_jobs(), *(job for unit in layer.columns() for job in unit)]
+        return [job for units in (layer.weight_jobs(), layer.units()) for unit in units for job in unit]
+
+    def compute(self):
+        run_rows(self.rows(), self.memory)
+        words = self.memory["aux"][: 64 + 8 * self.layer.flags].view(np.int64)
+        self.weight_flag, self.flags = words[0], words[8:]
+
+
+def lying(shape, dtype, pixels, fill=np.nan):
+    """An (n, c, h, w) array in pixels or in planes."""
+    n, c, h, w = shape
+    if pixels:
+        return np.full((n, h, w, c), fill, dtype).transpose(0, 3, 1, 2)
+    return np.full(shape, fill, dtype)
+
+
+def truth(g, forward, x, w, bias):
+    """(answer, bound) in float64."""
+
+    def solve(*operands):
+        problem = Problem("forward" if forward else "grad_input", g, "float64")
+        out = np.empty(problem.result_shape)
+        phase_matmul.run(problem, *operands, out)
+        return out
+
+    wide = [np.ascontiguousarray(array, np.float64) for array in (x, w, bias)]
+    return solve(*wide), solve(*map(np.abs, wide))
