@@ -1,25 +1,62 @@
 """Winograd's kernels on whole layers, beside torch and the present algorithm: which form, tile and block pays.
 
-    python benchmarks/winograd.py [part of a layer's name ...] [--sweep]
+    python benchmarks/winograd.py [part of a layer's name ...]
 
-GFLOP/s on useful FLOPs, one thread, medians of rounds in which all take turns; UPCONV_ISA=avx2 times the lower
-instruction set. `spread`, `product` and `gather` are shares of the time of the prepared way, channels-last.
+Useful GFLOP/s on one thread, as a share of the peak of multiply-adds in registers that is measured in the same turn;
+medians of rounds in which all take turns. "s/p/g" are the spread, the product and the gather run alone, in per cent of
+the whole. UPCONV_ISA=avx2 times the lower instruction set.
 """
 
 import ctypes
+import sys
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 
+import upconv
+from upconv.bench.probe import fma_chains, fma_flops
+from upconv.conventions import Torch
+from upconv.geometry import Geometry
+from upconv.kernels import winograd_gather, winograd_product, winograd_spread
 from upconv.kernels.execute import BASES, SCRATCH_BYTES, WORDS, execute
 from upconv.runtime import jobs
-from upconv.runtime.kernel import function
+from upconv.runtime.kernel import function, isa, linked
 from upconv.schedule.winograd import SIZES
-from upconv.schedule.winograd_layer import Bases, Layer, Map
+from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
 NUMBERS = Bases(*range(1, BASES))
 NAMES = Bases.__slots__
 PAGE = 4096
 DTYPES = {"f32": np.float32, "f64": np.float64}
+ROUNDS = 5
+
+
+def same(m):
+    """A number of outputs for every number of taps."""
+    return dict.fromkeys((1, 2, 3), m)
+
+
+# n, c_in, h, w, c_out, kernel, stride, padding, output_padding
+LAYERS = {
+    "k4s2-256x32x32-128": (1, 256, 32, 32, 128, (4, 4), (2, 2), (1, 1), (0, 0)),
+    "k4s2-128x64x64-64": (1, 128, 64, 64, 64, (4, 4), (2, 2), (1, 1), (0, 0)),
+    "k4s2-512x16x16-256": (1, 512, 16, 16, 256, (4, 4), (2, 2), (1, 1), (0, 0)),
+    "k4s2-64x64x64-32": (1, 64, 64, 64, 32, (4, 4), (2, 2), (1, 1), (0, 0)),
+    "k3s1-256x64x64-256": (1, 256, 64, 64, 256, (3, 3), (1, 1), (1, 1), (0, 0)),
+    "k3s1-64x56x56-64": (1, 64, 56, 56, 64, (3, 3), (1, 1), (1, 1), (0, 0)),
+    "1d-256x1000-128": (1, 256, 1, 1000, 128, (1, 4), (1, 2), (0, 1), (0, 0)),
+    "k5s2-128x64x64-64": (1, 128, 64, 64, 64, (5, 5), (2, 2), (2, 2), (1, 1)),
+    "k3s2-128x64x64-64": (1, 128, 64, 64, 64, (3, 3), (2, 2), (1, 1), (1, 1)),
+}
+# By the beginning of a layer's name: m on each axis, tiles of a block, channels of a block, longest sum.
+CHOICES = {
+    "k4s2": [(3, 3, rows, channels, 64) for rows in (1, 3, 6) for channels in (32, 64)],
+    "k3s1": [(2, 2, 2, 64, 64), (2, 4, 3, 64, 32), (4, 4, 4, 128, 32)],
+    "1d": [(1, 3, 1, 64, 64), (1, 4, 1, 64, 64)],
+    "k5s2": [(2, 2, 2, 64, 64)],
+    "k3s2": [(3, 3, 3, 64, 64)],
+}
 
 
 class Table:
@@ -99,3 +136,87 @@ class Runner:
         """(that of the weight, those of the blocks of tiles)."""
         words = self.memory["aux"][: 64 + 8 * self.layer.flags].view(np.int64)
         return words[0], words[8:]
+
+
+def geometry(layer):
+    n, c_in, *sizes, c_out, k, s, p, more = layer
+    axes = zip(sizes, k, s, p, more, strict=True)
+    return Geometry(n, c_in, c_out, 1, *(Torch(pad, out).axis(size, taps, step) for size, taps, step, pad, out in axes))
+
+
+def peak(count=200_000):
+    """(a call, its FLOPs): multiply-adds in registers alone."""
+    operands, results = np.array([1, 0], np.float32), np.zeros(4096, np.float32)
+    job = np.array([count, jobs.address(operands), jobs.address(results)], np.int64)
+    code = linked(fma_chains).function()
+    return (lambda kept=(operands, results): code(jobs.address(job))), count * fma_flops(isa())
+
+
+def rivals(layer, x, weight):
+    """Calls by name, in both layouts; torch only where it is installed."""
+    _, _, _, _, _, _, s, p, more = layer
+    settings = {"stride": s, "padding": p, "output_padding": more}
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    yield "upconv planes", lambda: upconv.conv_transpose2d(x, weight, **settings)
+    yield "upconv pixels", lambda: upconv.conv_transpose2d(last, weight, **settings)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+    planes, w = torch.from_numpy(x), torch.from_numpy(weight)
+    pixels, w_last = (t.contiguous(memory_format=torch.channels_last) for t in (planes, w))
+    yield "torch planes", lambda: torch.nn.functional.conv_transpose2d(planes, w, **settings)
+    yield "torch pixels", lambda: torch.nn.functional.conv_transpose2d(pixels, w_last, **settings)
+
+
+def ways(g, name, x, weight):
+    """(name, calls of the whole and of each kernel alone) of every setting and way."""
+    pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    kernels = winograd_spread.WORDS, winograd_product.WORDS, winograd_gather.WORDS
+    for m_h, m_w, rows, channels, chunk in CHOICES[name.split("-")[0]]:
+        setting = Setting((same(m_h), same(m_w)), (1, rows, 66), channels, chunk)
+        for planes, how in ((False, "prepared"), (True, "prepared"), (False, "in the call"), (False, "by channels")):
+            runner = Runner(g, setting, planes=planes, by_channels=how == "by channels")
+            runner.set(weight, np.zeros(g.c_out))
+            source, y = (x if planes else pixels), np.empty(runner.dst, np.float32)
+            label = f"m {m_h}x{m_w}, rows {rows}, channels {channels}, {'planes' if planes else 'pixels'}, {how}"
+            whole = runner.run
+            if how == "in the call":
+                whole = lambda x, y, runner=runner: (runner.prepare(), runner.run(x, y))  # noqa: E731
+            calls = [whole, *([runner.only(words) for words in kernels] if how == "prepared" and not planes else [])]
+            yield label, [lambda call=call, source=source, y=y: call(source, y) for call in calls]
+
+
+def main(patterns):
+    for name, layer in LAYERS.items():
+        if patterns and not any(pattern in name for pattern in patterns):
+            continue
+        g = geometry(layer)
+        rng = np.random.default_rng(0)
+        x = rng.standard_normal(g.input_shape, np.float32)
+        weight = rng.standard_normal(g.weight_shape, np.float32)
+        highest, flops = peak()
+        calls = {label: [call] for label, call in rivals(layer, x, weight)} | dict(ways(g, name, x, weight))
+        shares, parts = {label: [] for label in calls}, {label: [] for label in calls}
+        for turn in range(ROUNDS + 1):
+            for label, (whole, *kernels) in calls.items():
+                rate = flops / seconds(highest)
+                taken = seconds(whole)
+                if turn:
+                    shares[label].append(2 * g.macs / taken / rate)
+                    parts[label].append([seconds(call) / taken for call in kernels])
+        print(f"{name}, {isa().name}")
+        for label in calls:
+            alone = "/".join(f"{100 * median(part):.0f}" for part in zip(*parts[label], strict=True))
+            print(f"  {median(shares[label]):6.0%}  {label}" + (f"  s/p/g {alone}" if alone else ""), flush=True)
+
+
+def seconds(call):
+    start = perf_counter()
+    call()
+    return perf_counter() - start
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
