@@ -7,7 +7,6 @@ medians of rounds in which all take turns. "s/p/g" are the spread, the product a
 the whole. UPCONV_ISA=avx2 times the lower instruction set.
 """
 
-import ctypes
 import sys
 from statistics import median
 from time import perf_counter
@@ -19,14 +18,14 @@ from upconv.bench.probe import fma_chains, fma_flops
 from upconv.conventions import Torch
 from upconv.geometry import Geometry
 from upconv.kernels import winograd_gather, winograd_product, winograd_spread
-from upconv.kernels.execute import BASES, SCRATCH_BYTES, WORDS, execute
-from upconv.runtime import jobs
+from upconv.kernels.execute import execute
 from upconv.runtime.kernel import function, isa, linked
+from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
 from upconv.schedule.winograd import SIZES
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
-NUMBERS = Bases(*range(1, BASES))
 NAMES = Bases.__slots__
+NUMBERS = Bases(*range(1, len(NAMES) + 1))
 PAGE = 4096
 DTYPES = {"f32": np.float32, "f64": np.float64}
 ROUNDS = 5
@@ -63,23 +62,23 @@ class Table:
     """Jobs one after another, on this thread, at addresses that may change from call to call."""
 
     def __init__(self, rows):
-        stage = jobs.stage(rows)
-        self.words, self.bases = (np.array(table, np.int64) for table in (stage.words, stage.bases))
-        self.units, self.starts = np.array([(0, len(rows), 0, 0)], np.int64), np.array([0, 1], np.int64)
-        self.scratch, self.counter = np.zeros(SCRATCH_BYTES // 8, np.int64), np.zeros(1, np.int64)
-        tables = self.words, self.bases, self.units, self.starts
-        self.job = [0, *map(jobs.address, tables), 1, jobs.address(self.counter), jobs.address(self.scratch)]
+        nests = [Nest(row["fields"], {name: row[name] for name in row["fields"] if name in row}) for row in rows]
+        self.program = Program([Stage([Grid(nests)])], {}, 0.0)
+        self.scratch, self.counter = np.zeros(self.program.sizes[ROW] // 8, np.int64), np.zeros(1, np.int64)
         self.code = function(execute, False)
 
     def run(self, addresses):
         self.counter[0] = 0
-        self.code((ctypes.c_int64 * (WORDS + BASES))(*self.job, *addresses))
+        base = [*addresses, *[0] * (ROW - len(addresses)), address(self.scratch)]
+        job = Job(*self.program.job(base, 0, self.program.units))
+        job[COUNTER] = address(self.counter)
+        self.code(job)
 
 
 def aligned(nbytes):
     """Zeros from the start of a page."""
     raw = np.zeros(nbytes + PAGE, np.uint8)
-    start = -jobs.address(raw) % PAGE
+    start = -address(raw) % PAGE
     return raw[start : start + nbytes]
 
 
@@ -121,14 +120,14 @@ class Runner:
 
     def addresses(self, x=None, y=None):
         own = {"x": x, "y": y, "w": self.weight, **self.memory}
-        return [0, *(0 if own.get(name) is None else jobs.address(own[name]) for name in NAMES)]
+        return [0, *(0 if own.get(name) is None else address(own[name]) for name in NAMES)]
 
     def run(self, x, y):
         self.table.run(self.addresses(x, y))
 
     def only(self, kernel):
-        """A call like `run` of the jobs of one kernel (its WORDS) alone."""
-        table = Table([row for row in self.rows if row["words"] is kernel])
+        """A call like `run` of the jobs of one kernel (its FIELDS) alone."""
+        table = Table([row for row in self.rows if row["fields"] is kernel])
         return lambda x, y: table.run(self.addresses(x, y))
 
     @property
@@ -147,9 +146,9 @@ def geometry(layer):
 def peak(count=200_000):
     """(a call, its FLOPs): multiply-adds in registers alone."""
     operands, results = np.array([1, 0], np.float32), np.zeros(4096, np.float32)
-    job = np.array([count, jobs.address(operands), jobs.address(results)], np.int64)
+    job = np.array([count, address(operands), address(results)], np.int64)
     code = linked(fma_chains).function()
-    return (lambda kept=(operands, results): code(jobs.address(job))), count * fma_flops(isa())
+    return (lambda kept=(operands, results): code(address(job))), count * fma_flops(isa())
 
 
 def rivals(layer, x, weight):
@@ -173,7 +172,7 @@ def rivals(layer, x, weight):
 def ways(g, name, x, weight):
     """(name, calls of the whole and of each kernel alone) of every setting and way."""
     pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-    kernels = winograd_spread.WORDS, winograd_product.WORDS, winograd_gather.WORDS
+    kernels = winograd_spread.FIELDS, winograd_product.FIELDS, winograd_gather.FIELDS
     for m_h, m_w, rows, channels, chunk in CHOICES[name.split("-")[0]]:
         setting = Setting((same(m_h), same(m_w)), (1, rows, 66), channels, chunk)
         for planes, how in ((False, "prepared"), (True, "prepared"), (False, "in the call"), (False, "by channels")):

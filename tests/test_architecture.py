@@ -49,7 +49,8 @@ BELOW = {
     "upconv.kernels": ("upconv.codegen",),
     "upconv.runtime": tuple(f"upconv.{name}" for name in ("codegen", "kernels", "config", "errors", "files")),
     "upconv.schedule": tuple(
-        f"upconv.{name}" for name in ("errors", "geometry", "phases", "winograd_forms", "layouts", "problem", "kernels", "runtime")
+        f"upconv.{name}"
+        for name in ("errors", "geometry", "phases", "winograd_forms", "layouts", "problem", "kernels", "runtime")
     ),
 }
 LAZY_HOOKS = {

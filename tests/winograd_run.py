@@ -1,19 +1,17 @@
 """Whole layers by Winograd's jobs, in memory that the tests know, beside the definition."""
 
-import ctypes
-
 import numpy as np
 
-from upconv.algorithms import phase_matmul
+from upconv.algorithms import matmul
 from upconv.geometry import Axis, Geometry
-from upconv.kernels.execute import BASES, SCRATCH_BYTES, WORDS, execute
+from upconv.kernels.execute import execute
 from upconv.problem import Problem
-from upconv.runtime import jobs
 from upconv.runtime.kernel import function
+from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
-NUMBERS = Bases(*range(1, BASES))
 NAMES = Bases.__slots__
+NUMBERS = Bases(*range(1, len(NAMES) + 1))
 LIGHT = {1: 2, 2: 3, 3: 2}
 EVEN = {1: 2, 2: 2, 3: 2}
 HEAVY = {1: 1, 2: 4, 3: 4}
@@ -39,13 +37,18 @@ def geometry(name):
 
 def run_rows(rows, memory):
     """Run jobs one after another; `memory` has arrays by the names of `Bases`."""
-    stage = jobs.stage(rows)
-    words, bases = (np.array(table, np.int64) for table in (stage.words, stage.bases))
-    units, starts = np.array([(0, len(rows), 0, 0)], np.int64), np.array([0, 1], np.int64)
-    scratch, counter = np.zeros(SCRATCH_BYTES // 8, np.int64), np.zeros(1, np.int64)
-    job = [0, *map(jobs.address, (words, bases, units, starts)), 1, jobs.address(counter), jobs.address(scratch)]
-    addresses = [0, *(jobs.address(memory[name]) if name in memory else 0 for name in NAMES)]
-    function(execute, False)((ctypes.c_int64 * (WORDS + BASES))(*job, *addresses))
+    program = Program([Stage([Grid(nests_of(rows))])], {}, 0.0)
+    scratch, counter = np.zeros(program.sizes[ROW] // 8, np.int64), np.zeros(1, np.int64)
+    addresses = [address(memory[name]) if name in memory else 0 for name in NAMES]
+    base = [0, *addresses, *[0] * (ROW - 1 - len(addresses)), address(scratch)]
+    job = Job(*program.job(base, 0, program.units))
+    job[COUNTER] = address(counter)
+    function(execute, False)(job)
+
+
+def nests_of(rows):
+    """Each job as a nest of its own."""
+    return [Nest(row["fields"], {name: row[name] for name in row["fields"] if name in row}) for row in rows]
 
 
 def poisoned(nbytes):
@@ -99,7 +102,7 @@ def truth(g, forward, x, w, bias):
     def solve(*operands):
         problem = Problem("forward" if forward else "grad_input", g, "float64")
         out = np.empty(problem.result_shape)
-        phase_matmul.run(problem, *operands, out)
+        matmul.run(problem, *operands, out)
         return out
 
     wide = [np.ascontiguousarray(array, np.float64) for array in (x, w, bias)]

@@ -9,8 +9,9 @@ from winograd_run import LAYERS, NAMES, Run, geometry, lying, run_rows, truth
 
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
-from upconv.runtime import jobs, kernel
-from upconv.schedule import place, winograd
+from upconv.runtime import kernel
+from upconv.runtime.program import address
+from upconv.schedule import moves, winograd
 
 SMALL = ("one-pixel", "k4s2-uneven", "row-s8")
 
@@ -30,7 +31,7 @@ class Interpreted:
 
     def __init__(self, isa, monkeypatch):
         self.isa, self.kernels = isa, []
-        for module in (winograd, place):
+        for module in (winograd, moves):
             monkeypatch.setattr(module, "entry", self.entry)
         monkeypatch.setattr(winograd, "isa", lambda: isa)
 
@@ -40,11 +41,15 @@ class Interpreted:
 
     def run(self, rows, memory):
         """Run jobs one after another, each on its own memory alone."""
-        stage = jobs.stage(rows)
-        for words, bases in zip(stage.words, stage.bases, strict=True):
-            starts = [jobs.address(memory[NAMES[base // 8 - 1]]) if base else 0 for base in bases]
-            job = np.array([word + start for word, start in zip(words, starts, strict=True)], np.int64)
+        for row in rows:
+            job = resolved(row, memory)
             interpret(self.kernels[job[0]], job, *(array for array in memory.values() if array.size))
+
+
+def resolved(row, memory):
+    """The words of a job on arrays by name."""
+    values = [row.get(name, 0) for name in row["fields"]]
+    return np.array([v[1] + address(memory[NAMES[v[0] - 1]]) if type(v) is tuple else v for v in values], np.int64)
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
@@ -66,7 +71,7 @@ def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
     g, setting = geometry(name), LAYERS[name][-1]
     monkeypatch.setattr(kernel, "isa", lambda: isa)
     monkeypatch.setattr(winograd, "isa", lambda: isa)
-    for module in (winograd, place):
+    for module in (winograd, moves):
         monkeypatch.setattr(module, "entry", kernel.entry)
     kernel.linked.cache_clear()
     x, w, bias, y = whole_numbers(g)
@@ -75,9 +80,7 @@ def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
     twin = {name: array.copy(order="K") for name, array in run.memory.items()}
     for row in run.rows():
         made = kernel.made(row["entry"])
-        stage = jobs.stage([row])
-        starts = [jobs.address(twin[NAMES[base // 8 - 1]]) if base else 0 for base in stage.bases[0]]
-        job = np.array([word + start for word, start in zip(stage.words[0], starts, strict=True)], np.int64)
+        job = resolved(row, twin)
         interpret(made.make(isa, *made.arguments), job, *(array for array in twin.values() if array.size))
         run_rows([row], run.memory)
         for memory, array in run.memory.items():
@@ -96,7 +99,7 @@ def test_jobs_are_sums_of_short_lists():
     assert [len(entries) for entries in spread[1:]] == [1, *blocks]
     assert [len(entries) for entries in multiply[1:]] == [len(entries) for entries in gather[1:]]
     assert [len(entries) for entries in gather[1:]] == [*blocks, len(sizes.blocks)]
-    made = [row for unit in layer.units() for row in unit if row["words"] == gather[0]["words"]]
+    made = [row for unit in layer.units() for row in unit if row["fields"] == gather[0]["fields"]]
     common, *lists = gather
     sums = [winograd.total(common, *entries) for entries in product(*lists)]
     assert made == sums

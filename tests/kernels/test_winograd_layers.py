@@ -249,7 +249,7 @@ MUTANTS = [(kernel, word) for kernel, words in DROPPED.items() for word in words
 def test_every_word_of_a_kernel_has_a_mutant():
     addresses = {"entry", "x", "v", "u", "m", "y", "w", "zeros", "sink", "flag"}
     for kernel in KERNELS:
-        assert set(kernel.WORDS) - addresses == set(DROPPED[kernel].split())
+        assert set(kernel.FIELDS) - addresses == set(DROPPED[kernel].split())
 
 
 @pytest.mark.parametrize(("kernel", "word"), MUTANTS, ids=[f"{k.__name__[8:]}-{w}" for k, w in MUTANTS])
@@ -259,7 +259,7 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
 
     def wrong(*entries):
         job = right(*entries)
-        if job["words"] is kernel.WORDS:
+        if job["fields"] is kernel.FIELDS:
             change(job, word)
         return job
 
@@ -317,7 +317,7 @@ def test_nothing_beyond_memory_is_touched(isa):
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np
-from guarded import Room
+from rooms import Room
 import test_winograd_layers as t
 from winograd_run import Run
 count = 0

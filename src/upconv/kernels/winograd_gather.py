@@ -22,10 +22,12 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
-WORDS = (
-    "entry y m bias sink flag c n tiles_h tiles_w y_n y_row y_col y_h y_w phases_h phases_w y_ph y_pw "
-    "row row_tile row_step height col col_tile col_step width m_pos m_tile m_phase"
-).split()
+FIELDS = tuple(
+    (
+        "entry y m bias sink flag c n tiles_h tiles_w y_n y_row y_col y_h y_w phases_h phases_w y_ph y_pw "
+        "row row_tile row_step height col col_tile col_step width m_pos m_tile m_phase"
+    ).split()
+)
 POINTERS = {"y", "m", "bias", "sink", "flag"}
 
 
@@ -33,7 +35,7 @@ def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols):
     """The kernel for two matrices, one for each axis, and the positions of the bias on each."""
     k = Builder(named("gather", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     whole = job["c"] - k.iand(job["c"], vector.lanes - 1)
     source, finite = k.variable(job["m"]), Finite(k, vector)
     biased = frozenset(product(at_rows, at_cols))

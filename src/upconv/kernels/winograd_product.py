@@ -22,7 +22,7 @@ UNROLL = 4
 LINE = 64
 # Tiles and vectors at once, by the number of vector registers.
 TILES = {32: (6, 4), 16: (6, 2)}
-WORDS = "entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds".split()
+FIELDS = tuple("entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds".split())
 POINTERS = {"v", "u", "m"}
 
 
@@ -45,7 +45,7 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK):
     """The kernel for mr tiles by nv vectors at once, and sums of a chunk."""
     k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     width = nv * vector.size
     tall, short = _cut(k, job["n"] * job["tiles_h"] * job["tiles_w"], mr)
     with k.loop(0, job["positions"]) as position, k.loop(0, job["c"], chunk) as start:

@@ -16,9 +16,11 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .winograd_tile import Grid, both_sides, named
 
-WORDS = (
-    "entry x v zeros c n tiles_h tiles_w x_n x_row x_col x_h x_w row row_m height col col_m width v_pos v_tile"
-).split()
+FIELDS = tuple(
+    (
+        "entry x v zeros c n tiles_h tiles_w x_n x_row x_col x_h x_w row row_m height col col_m width v_pos v_tile"
+    ).split()
+)
 POINTERS = {"x", "v", "zeros"}
 
 
@@ -26,7 +28,7 @@ def winograd_spread(isa: Isa, elem, rows, cols):
     """The kernel for two square matrices, one for each axis, as tuples of rows of exact numbers."""
     k = Builder(named("spread", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     whole = job["c"] - k.iand(job["c"], vector.lanes - 1)
     target = k.variable(job["v"])
     with k.loop(0, job["n"]) as n, k.loop(0, job["tiles_h"]) as t_h:

@@ -16,7 +16,7 @@ from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
 LINE = 64
-WORDS = ("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_pw u_pos u_panel").split()
+FIELDS = tuple("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_pw u_pos u_panel".split())
 POINTERS = {"w", "u", "flag"}
 
 
@@ -29,7 +29,7 @@ def winograd_weight(isa: Isa, elem, rows, cols, nv):
     """The kernel for two matrices and panels of nv vectors."""
     k = Builder(named(f"weight_{nv}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(WORDS, k.words(*(PTR if word in POINTERS else I64 for word in WORDS)), strict=True))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     at_once, finite = vectors_at_once(isa, nv), Finite(k, vector)
     # The panel and the place in it of the next vectors.
     panel, within = k.variable(job["u"]), k.variable(0, I64)

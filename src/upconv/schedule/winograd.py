@@ -1,6 +1,6 @@
 """Winograd's jobs for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
 
-Every word of a job is a sum: what all jobs of a kernel have in common, and an entry of each list that the kernel goes
+Every field of a task is a sum: what all jobs of a kernel have in common, and an entry of each list that the kernel goes
 by (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
 and no list of products is ever made. `total` adds entries up.
 
@@ -15,8 +15,8 @@ from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.winograd_product import CHUNK, TILES, cut
-from ..runtime.jobs import LINE
 from ..runtime.kernel import entry, isa
+from ..runtime.program import LINE
 from ..winograd_forms import Part
 
 SIZES = {"f32": 4, "f64": 8}
@@ -28,11 +28,11 @@ def total(*entries):
     >>> total({"x": (1, 100), "n": 2}, {"x": 20}, {"row": 3})
     {'x': (1, 120), 'n': 2, 'row': 3}
     """
-    words = {}
+    fields = {}
     for entry_ in entries:
         for name, value in entry_.items():
-            words[name] = _plus(words[name], value) if name in words else value
-    return words
+            fields[name] = _plus(fields[name], value) if name in fields else value
+    return fields
 
 
 def _plus(a, b):
@@ -213,7 +213,7 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
     """
     h, w = sizes.h, sizes.w
     common = {
-        "words": winograd_spread.WORDS,
+        "fields": winograd_spread.FIELDS,
         "entry": entry(winograd_spread.winograd_spread, sizes.elem, h.form.source, w.form.source),
         "x": x,
         "v": v,
@@ -260,7 +260,7 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
 def product_lists(sizes, v, u, m):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
     common = {
-        "words": winograd_product.WORDS,
+        "fields": winograd_product.FIELDS,
         "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk),
         "v": v,
         "u": u,
@@ -292,7 +292,7 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0)):
     """
     h, w = sizes.h, sizes.w
     common = {
-        "words": winograd_gather.WORDS,
+        "fields": winograd_gather.FIELDS,
         "entry": entry(
             winograd_gather.winograd_gather, sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
         ),
@@ -366,7 +366,7 @@ def weight_lists(sizes, w, at, u, flag):
     h, w_part, nv = sizes.h, sizes.w, sizes.tile[1]
     vector = isa().vector_bytes
     common = {
-        "words": winograd_weight.WORDS,
+        "fields": winograd_weight.FIELDS,
         "entry": entry(winograd_weight.winograd_weight, sizes.elem, h.form.weight, w_part.form.weight, nv),
         "w": (w[0], w[1] + h.tap * at[1] + w_part.tap * at[2]),
         "u": u,
