@@ -7,7 +7,6 @@ medians of rounds in which all take turns. "s/p/g" are the spread, the product a
 the whole. UPCONV_ISA=avx2 times the lower instruction set.
 """
 
-import ctypes
 import sys
 from statistics import median
 from time import perf_counter
@@ -19,14 +18,14 @@ from upconv.bench.probe import fma_chains, fma_flops
 from upconv.conventions import Torch
 from upconv.geometry import Geometry
 from upconv.kernels import winograd_gather, winograd_product, winograd_spread
-from upconv.kernels.execute import BASES, SCRATCH_BYTES, execute
-from upconv.runtime import program
+from upconv.kernels.execute import execute
 from upconv.runtime.kernel import function, isa, linked
-from upconv.schedule.winograd import SIZES, nest
+from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
+from upconv.schedule.winograd import SIZES
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
-NUMBERS = Bases(*range(1, 1 + len(Bases.__slots__)))
 NAMES = Bases.__slots__
+NUMBERS = Bases(*range(1, len(NAMES) + 1))
 PAGE = 4096
 DTYPES = {"f32": np.float32, "f64": np.float64}
 ROUNDS = 5
@@ -63,21 +62,23 @@ class Table:
     """Jobs one after another, on this thread, at addresses that may change from call to call."""
 
     def __init__(self, rows):
-        self.program = program.Program([program.Stage([program.Grid(tuple(map(nest, rows)))])], {}, 0.0)
-        self.scratch, self.code = np.zeros(SCRATCH_BYTES // 8, np.int64), function(execute, False)
+        nests = [Nest(row["fields"], {name: row[name] for name in row["fields"] if name in row}) for row in rows]
+        self.program = Program([Stage([Grid(nests)])], {}, 0.0)
+        self.scratch, self.counter = np.zeros(self.program.sizes[ROW] // 8, np.int64), np.zeros(1, np.int64)
+        self.code = function(execute, False)
 
     def run(self, addresses):
-        bases = [*addresses, *[0] * (BASES - len(addresses))]
-        bases[program.ROW] = program.address(self.scratch)
-        job = program.Job(*self.program.job(bases, 0, self.program.units))
-        job[program.COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
+        self.counter[0] = 0
+        base = [*addresses, *[0] * (ROW - len(addresses)), address(self.scratch)]
+        job = Job(*self.program.job(base, 0, self.program.units))
+        job[COUNTER] = address(self.counter)
         self.code(job)
 
 
 def aligned(nbytes):
     """Zeros from the start of a page."""
     raw = np.zeros(nbytes + PAGE, np.uint8)
-    start = -program.address(raw) % PAGE
+    start = -address(raw) % PAGE
     return raw[start : start + nbytes]
 
 
@@ -119,14 +120,14 @@ class Runner:
 
     def addresses(self, x=None, y=None):
         own = {"x": x, "y": y, "w": self.weight, **self.memory}
-        return [0, *(0 if own.get(name) is None else program.address(own[name]) for name in NAMES)]
+        return [0, *(0 if own.get(name) is None else address(own[name]) for name in NAMES)]
 
     def run(self, x, y):
         self.table.run(self.addresses(x, y))
 
     def only(self, kernel):
         """A call like `run` of the jobs of one kernel (its FIELDS) alone."""
-        table = Table([row for row in self.rows if nest(row).fields is kernel])
+        table = Table([row for row in self.rows if row["fields"] is kernel])
         return lambda x, y: table.run(self.addresses(x, y))
 
     @property
@@ -145,9 +146,9 @@ def geometry(layer):
 def peak(count=200_000):
     """(a call, its FLOPs): multiply-adds in registers alone."""
     operands, results = np.array([1, 0], np.float32), np.zeros(4096, np.float32)
-    job = np.array([count, program.address(operands), program.address(results)], np.int64)
+    job = np.array([count, address(operands), address(results)], np.int64)
     code = linked(fma_chains).function()
-    return (lambda kept=(operands, results): code(program.address(job))), count * fma_flops(isa())
+    return (lambda kept=(operands, results): code(address(job))), count * fma_flops(isa())
 
 
 def rivals(layer, x, weight):
@@ -182,7 +183,7 @@ def ways(g, name, x, weight):
             whole = runner.run
             if how == "in the call":
                 whole = lambda x, y, runner=runner: (runner.prepare(), runner.run(x, y))  # noqa: E731
-            calls = [whole, *([runner.only(fields) for fields in kernels] if how == "prepared" and not planes else [])]
+            calls = [whole, *([runner.only(words) for words in kernels] if how == "prepared" and not planes else [])]
             yield label, [lambda call=call, source=source, y=y: call(source, y) for call in calls]
 
 

@@ -50,9 +50,6 @@ BELOW = {
     "upconv.runtime": tuple(f"upconv.{name}" for name in ("codegen", "kernels", "config", "errors", "files")),
     "upconv.schedule": tuple(
         f"upconv.{name}"
-        for name in "errors geometry phases winograd_forms layouts problem kernels runtime".split()
-    ),
-}"
         for name in ("errors", "geometry", "phases", "winograd_forms", "layouts", "problem", "kernels", "runtime")
     ),
 }

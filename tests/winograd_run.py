@@ -1,20 +1,17 @@
 """Whole layers by Winograd's jobs, in memory that the tests know, beside the definition."""
 
-import ctypes
-
 import numpy as np
 
 from upconv.algorithms import matmul
 from upconv.geometry import Axis, Geometry
-from upconv.kernels.execute import BASES, SCRATCH_BYTES, execute
+from upconv.kernels.execute import execute
 from upconv.problem import Problem
-from upconv.runtime import program
 from upconv.runtime.kernel import function
-from upconv.schedule.winograd import nest
+from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
 
-NUMBERS = Bases(*range(1, 1 + len(Bases.__slots__)))
 NAMES = Bases.__slots__
+NUMBERS = Bases(*range(1, len(NAMES) + 1))
 LIGHT = {1: 2, 2: 3, 3: 2}
 EVEN = {1: 2, 2: 2, 3: 2}
 HEAVY = {1: 1, 2: 4, 3: 4}
@@ -38,26 +35,20 @@ def geometry(name):
     return Geometry(n, c_in, c_out, 1, *(Axis(*axis[:3], crop_lo=axis[3], crop_hi=axis[4]) for axis in (h, w)))
 
 
-def words_of(job, memory):
-    """The words of one job, with the addresses of the memory in them."""
-    made, words = nest(job), []
-    for name in made.fields:
-        value = made.common.get(name, 0)
-        base, offset = value if isinstance(value, tuple) else (0, value)
-        words.append(offset + (program.address(memory[NAMES[base - 1]]) if base else 0))
-    return np.array(words, np.int64)
-
-
 def run_rows(rows, memory):
     """Run jobs one after another; `memory` has arrays by the names of `Bases`."""
-    made = program.Program([program.Stage([program.Grid(tuple(map(nest, rows)))])], {}, 0.0)
-    scratch, bases = np.zeros(SCRATCH_BYTES // 8, np.int64), [0] * BASES
-    for number, name in enumerate(NAMES, start=1):
-        bases[number] = program.address(memory[name]) if name in memory else 0
-    bases[program.ROW] = program.address(scratch)
-    job = program.Job(*made.job(bases, 0, made.units))
-    job[program.COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
+    program = Program([Stage([Grid(nests_of(rows))])], {}, 0.0)
+    scratch, counter = np.zeros(program.sizes[ROW] // 8, np.int64), np.zeros(1, np.int64)
+    addresses = [address(memory[name]) if name in memory else 0 for name in NAMES]
+    base = [0, *addresses, *[0] * (ROW - 1 - len(addresses)), address(scratch)]
+    job = Job(*program.job(base, 0, program.units))
+    job[COUNTER] = address(counter)
     function(execute, False)(job)
+
+
+def nests_of(rows):
+    """Each job as a nest of its own."""
+    return [Nest(row["fields"], {name: row[name] for name in row["fields"] if name in row}) for row in rows]
 
 
 def poisoned(nbytes):

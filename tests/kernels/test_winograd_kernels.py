@@ -5,11 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 from native import IDS, ISAS
-from winograd_run import LAYERS, Run, geometry, lying, run_rows, truth, words_of
+from winograd_run import LAYERS, NAMES, Run, geometry, lying, run_rows, truth
 
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.runtime import kernel
+from upconv.runtime.program import address
 from upconv.schedule import moves, winograd
 
 SMALL = ("one-pixel", "k4s2-uneven", "row-s8")
@@ -41,8 +42,14 @@ class Interpreted:
     def run(self, rows, memory):
         """Run jobs one after another, each on its own memory alone."""
         for row in rows:
-            job = words_of(row, memory)
+            job = resolved(row, memory)
             interpret(self.kernels[job[0]], job, *(array for array in memory.values() if array.size))
+
+
+def resolved(row, memory):
+    """The words of a job on arrays by name."""
+    values = [row.get(name, 0) for name in row["fields"]]
+    return np.array([v[1] + address(memory[NAMES[v[0] - 1]]) if type(v) is tuple else v for v in values], np.int64)
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
@@ -72,8 +79,8 @@ def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
     run = Run(g, setting, x, w, bias, y, allocate=zeros)
     twin = {name: array.copy(order="K") for name, array in run.memory.items()}
     for row in run.rows():
-        made = kernel.made(winograd.nest(row).common["entry"])
-        job = words_of(row, twin)
+        made = kernel.made(row["entry"])
+        job = resolved(row, twin)
         interpret(made.make(isa, *made.arguments), job, *(array for array in twin.values() if array.size))
         run_rows([row], run.memory)
         for memory, array in run.memory.items():
@@ -92,7 +99,7 @@ def test_jobs_are_sums_of_short_lists():
     assert [len(entries) for entries in spread[1:]] == [1, *blocks]
     assert [len(entries) for entries in multiply[1:]] == [len(entries) for entries in gather[1:]]
     assert [len(entries) for entries in gather[1:]] == [*blocks, len(sizes.blocks)]
-    made = [row for unit in layer.units() for row in unit if winograd.nest(row).fields == gather[0]["fields"]]
+    made = [row for unit in layer.units() for row in unit if row["fields"] == gather[0]["fields"]]
     common, *lists = gather
     sums = [winograd.total(common, *entries) for entries in product(*lists)]
     assert made == sums

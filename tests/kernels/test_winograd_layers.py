@@ -317,7 +317,7 @@ def test_nothing_beyond_memory_is_touched(isa):
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import numpy as np
-from guarded import Room
+from rooms import Room
 import test_winograd_layers as t
 from winograd_run import Run
 count = 0

@@ -1,6 +1,6 @@
 """Winograd's jobs for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
 
-Every word of a job is a sum: what all jobs of a kernel have in common, and an entry of each list that the kernel goes
+Every field of a task is a sum: what all jobs of a kernel have in common, and an entry of each list that the kernel goes
 by (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
 and no list of products is ever made. `total` adds entries up.
 
@@ -16,7 +16,7 @@ from math import prod
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.winograd_product import CHUNK, TILES, cut
 from ..runtime.kernel import entry, isa
-from ..runtime.program import LINE, Nest
+from ..runtime.program import LINE
 from ..winograd_forms import Part
 
 SIZES = {"f32": 4, "f64": 8}
@@ -28,20 +28,11 @@ def total(*entries):
     >>> total({"x": (1, 100), "n": 2}, {"x": 20}, {"row": 3})
     {'x': (1, 120), 'n': 2, 'row': 3}
     """
-    words = {}
+    fields = {}
     for entry_ in entries:
         for name, value in entry_.items():
-            words[name] = _plus(words[name], value) if name in words else value
-    return words
-
-
-def nest(job) -> Nest:
-    """A job as the nest of it alone; one that is a nest already as it is."""
-    return (
-        job
-        if isinstance(job, Nest)
-        else Nest(job["fields"], {name: job[name] for name in job["fields"] if name in job})
-    )
+            fields[name] = _plus(fields[name], value) if name in fields else value
+    return fields
 
 
 def _plus(a, b):

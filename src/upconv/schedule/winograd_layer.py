@@ -8,7 +8,7 @@ Two orders of loops, for two sizes of weights:
   channels at a time, and meets all tiles while it is in the cache. For weights in a call that are large beside the map.
 
 Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
-where; rows are those of `winograd.nest`.
+where; a job is a dictionary of its kernel's fields, with their names in order as `fields`.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,7 @@ from itertools import product
 from ..geometry import Geometry
 from ..runtime.program import LINE
 from ..winograd_forms import parts
-from . import winograd
-from .moves import copying, transposing
+from . import moves, winograd
 from .winograd import Sizes, even, tile_lists, total
 
 
@@ -260,6 +259,19 @@ class Layer:
                     yield self.bands.turn_out(place, number)
         if not by_columns and not self.y.pixels:
             yield self.bands.turn_out(place)
+
+
+def transposing(*arguments, **settings):
+    """A job of `moves.transposing`; likewise `copying`."""
+    return _job(moves.transposing(*arguments, **settings))
+
+
+def copying(*arguments, **settings):
+    return _job(moves.copying(*arguments, **settings))
+
+
+def _job(nest):
+    return {"fields": nest.fields, **nest.common}
 
 
 def _entries(axes, place):
