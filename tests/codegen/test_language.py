@@ -51,6 +51,7 @@ for name, operation in {
     "imax": lambda k, n, m: k.imax(n, m),
     "iand": lambda k, n, m: k.iand(n, m),
     "shift_right": lambda k, n, m: k.shift_right(n, 3),
+    "divide": lambda k, n, m: k.divide(n, k.iand(m, 6) + 1),
     "less": lambda k, n, m: n < m,
     "equal": lambda k, n, m: k.equal(n, m),
     "choose": lambda k, n, m: k.choose(m > n, n, m + 1),
