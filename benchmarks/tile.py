@@ -10,12 +10,12 @@ from statistics import median
 from time import perf_counter
 
 import numpy as np
-from upconv.schedule.modes import Pixels
 
+from upconv.algorithms.gemm import TILES
 from upconv.bench.probe import fma_chains, fma_flops
 from upconv.kernels import gemm
-from upconv.runtime import jobs
 from upconv.runtime.kernel import isa, linked
+from upconv.runtime.program import address
 
 PIXELS, CHANNELS, ROUNDS, CALLS = 960, 256, 31, 20
 
@@ -23,7 +23,7 @@ PIXELS, CHANNELS, ROUNDS, CALLS = 960, 256, 31, 20
 def main():
     peak_call, peak_flops = peak()
     print(f"{isa().name}: GFLOP/s of each tile (pixels x vectors), and its share of the peak")
-    for vectors, pixels in Pixels.TILES[isa().registers].items():
+    for vectors, pixels in TILES[isa().registers].items():
         call, flops = tile(pixels, vectors)
         pairs = [(flops / seconds(call), peak_flops / seconds(peak_call)) for _ in range(ROUNDS)]
         rate, share = median(a for a, _ in pairs), median(a / b for a, b in pairs)
@@ -40,10 +40,10 @@ def seconds(call):
 def peak(count=20_000):
     """(the call, its FLOPs)."""
     operands, results = np.array([1, 0], np.float32), np.zeros(4096, np.float32)
-    job = np.array([count, jobs.address(operands), jobs.address(results)], np.int64)
+    job = np.array([count, address(operands), address(results)], np.int64)
     code = linked(fma_chains).function()
     # The defaults keep the arrays alive for as long as the call may be made.
-    return (lambda kept=(operands, results): code(jobs.address(job))), count * fma_flops(isa())
+    return (lambda kept=(operands, results): code(address(job))), count * fma_flops(isa())
 
 
 def tile(mr, nv):
@@ -52,13 +52,13 @@ def tile(mr, nv):
     x = np.ones((PIXELS, CHANNELS), np.float32)
     w, bias = np.ones((CHANNELS, nv * lanes), np.float32), np.zeros(nv * lanes, np.float32)
     y = np.empty((PIXELS, nv * lanes), np.float32)
-    places, totals = np.empty(jobs.PLACES_BYTES, np.uint8), np.empty(jobs.TOTALS_BYTES, np.uint8)
-    kept = {"x": x, "y": y, "w": w, "bias": bias, "places": places, "totals": totals}
+    scratch = {name: np.empty(nbytes, np.uint8) for name, nbytes in gemm.scratch(4 * lanes, mr, nv).items()}
+    kept = {"x": x, "y": y, "w": w, "bias": bias} | scratch
     sizes = dict(n_h=1, n_w=1, c=CHANNELS, n=1, rows=1, cols=PIXELS, x_col=x.strides[0], y_col=y.strides[0], groups=1)
-    sizes |= {name: jobs.address(array) for name, array in kept.items()} | {"columns": nv * lanes}
-    job = np.array([sizes.get(word, 0) for word in gemm.WORDS], np.int64)
+    sizes |= {name: address(array) for name, array in kept.items()} | {"columns": nv * lanes}
+    job = np.array([sizes.get(name, 0) for name in gemm.FIELDS], np.int64)
     code = linked(gemm.gemm, "f32", mr, nv).function()
-    return (lambda kept=kept: code(jobs.address(job))), 2 * PIXELS * CHANNELS * nv * lanes
+    return (lambda kept=kept: code(address(job))), 2 * PIXELS * CHANNELS * nv * lanes
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ AMOUNTS = {
     "jobs": "tasks: what it takes to make one and to begin it",
     "places": "pixels, or vectors of a row, whose offsets are noted",
     "bytes": "bytes of operands and result, read or written once",
-    "transposed": "bytes of maps turned from channels-first to channels-last or back",
+    "transposed": "bytes of maps transposed from channels-first to channels-last or back",
     "packed": "bytes of weights packed",
     "panels": "bytes of packed weights that leave the cache between tasks, each time that one reads them",
     "copied_bands": "bytes of maps copied, so that channels do not crowd the cache",

@@ -2,8 +2,8 @@
 
 A segment (see `phases`) is a run of outputs that read the same taps, so it is one product of pixels by channels whose
 left matrix is read in place: a pixel and a tap make one offset. Tiles run on over the ends of rows and images, taps
-that would read padding do not exist, and no column buffer is ever written. Maps that lie channels-first are turned band
-by band, in scratch that stays in the second-level cache.
+that would read padding do not exist, and no column buffer is ever written. Maps that lie channels-first are transposed
+band by band, in scratch that stays in the second-level cache.
 """
 
 from dataclasses import replace

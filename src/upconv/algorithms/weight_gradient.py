@@ -44,7 +44,7 @@ def work(problem: Problem) -> dict[str, float]:
         "jobs": taps,
         "places": g.groups * pixels,
         "transposed": sum(maps) * problem.itemsize,
-        # Read, added to and written for every list of pixels; filled with zeros, and turned to the weight in the end.
+        # Read, added to and written for every list of pixels; cleared first, and transposed to the weight at the end.
         "totals": (lists + 2 * taps) * math.prod(g.weight_shape) // taps * problem.itemsize,
         "bytes": problem.bytes,
         "calls": 1,
@@ -79,7 +79,7 @@ class _Sums:
         self.group = g.h.k * g.w.k * self.tap
 
     def to_weight(self) -> Nest:
-        """Turn the sums into the weight (c_in, c_out / groups, taps)."""
+        """Transpose the sums to the weight (c_in, c_out / groups, taps)."""
         g, size = self.task.g, self.task.size
         taps = g.h.k * g.w.k
         per_out, per_in = taps * size, self.counts[1] * taps * size

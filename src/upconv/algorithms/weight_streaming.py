@@ -129,7 +129,7 @@ def _chunk(task, products, x, first, count):
 
 
 def _by_channels(task, x, first, count):
-    """The columns of a channel are its taps, so they are turned to have the channels of a tap together."""
+    """The columns of a channel are its taps, so they are transposed to have the channels of a tap together."""
     g, size, taps = task.g, task.size, task.g.h.k * task.g.w.k
     pixels, length, line = g.n * g.h.n * g.w.n, count * taps, count * size
     whole = ceil_div(length, task.lanes) * task.lanes * size

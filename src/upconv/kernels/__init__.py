@@ -1,1 +1,1 @@
-"""Micro-kernels written in the staged language, one contract each. Every kernel runs one job: a row of 64-bit words."""
+"""Micro-kernels written in the staged language, one contract each. A kernel runs one task: a row of 64-bit fields."""

@@ -5,7 +5,7 @@
     x, y   the channels of a pixel consecutive; `columns` of them
     w      for each tap a line of whole vectors
 
-A job is a segment, images x rows x cols pixels on any strides. With so few products for each value moved, the point is
+A task is a segment, images x rows x cols pixels on any strides. With so few products for each value moved, the point is
 to load a weight once for `mr` pixels of a row; the last `mr` of a row are shifted back to end with it (equal values are
 computed again), and shorter rows go pixel by pixel.
 """

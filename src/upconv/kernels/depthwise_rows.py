@@ -1,4 +1,4 @@
-"""Every plane with a kernel of its own, all phases of a row together: what they share is read once, y is written once.
+"""Every channel with a kernel of its own, all phases of a row together: what they share is read and y written once.
 
     y[row, j*s + p]  =  bias  +  sum over t_h, m of  x[row + t_h, j + a_p - m*back] * w[t_h, p, m]
 
@@ -7,7 +7,7 @@
     y    the phases interleaved in registers       a0 b0 a1 b1 a2 b2 a3 b3 ..
     w    as it is: phase p has n_p taps in a row, from `first_p` on, `w_w` apart
 
-A job is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last
+A task is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last
 vector of a row read and multiply under a mask for each tap, whatever the weights are. The last vector is shifted back
 to end with its row (equal values are computed again). With so little to do for each value moved, kernels are made for a
 number of taps, which are written out, their weights and masks found before the rows; without one, taps are loops. Sums
@@ -126,7 +126,7 @@ class _Rows:
 
 
 class _Taps:
-    """The taps of a job: `each` walks through those of a phase, as do(m, t_h, offset in columns, weight)."""
+    """The taps of a task: `each` walks through those of a phase, as do(m, t_h, offset in columns, weight)."""
 
     first = last = None
 

@@ -2,12 +2,12 @@
 
     y[r, row, j*s + p]  =  bias[r]  +  sum over c, t_h, m of  x[c, row + t_h, j + a_p - m*back] * w[c, r, t_h, p, m]
 
-    x   planes read in place: the pixels of a row consecutive, channels `x_c` apart
+    x   read in place, channels-first: the pixels of a row consecutive, channels `x_c` apart
     w   the weight as it is: any strides, one number at a time; phase p has n_p taps in a row, from `first_p` on
     y   written, never read: the s phases of a row interleaved in registers; or, for s = 1, on any step `y_col`;
         or, `joined`, all mr channels of all phases interleaved, there being no others
 
-A job is images x rows x a whole row of columns, of some groups and blocks of mr channels. Columns are listed as
+A task is images x rows x a whole row of columns, of some groups and blocks of mr channels. Columns are listed as
 vectors, so that a tile of `nv` vectors runs on over the ends of rows and images. What lies beyond a row of x does not
 exist: a vector at its ends reads, multiplies and writes under masks, whatever the weights are. The last vector of a row
 is shifted back to end with it (equal values are computed again). Taps that all phases have at the same place of x are

@@ -6,7 +6,7 @@
     w   a packed panel: for each tap, c rows of `nv` whole vectors, padded with zeros beyond the last channel
     y   written, never read; the channels of a pixel consecutive; only those from `first_column` to `columns`
 
-A job is a segment, images x rows x cols pixels on any strides, of some groups, under n_h x n_w taps that are evenly
+A task is a segment, images x rows x cols pixels on any strides, of some groups, under n_h x n_w taps that are evenly
 spaced in x and in w. The kernel lists the pixels of a block as offsets, so that a tile of `mr` pixels runs on over the
 ends of rows and images; the last tile repeats the last pixel, which computes equal values again. No sum is longer than
 LONGEST_SUM products: longer ones are cut, and the parts are added up separately.
@@ -66,7 +66,7 @@ def _group(k, job, vector, mr, nv, epilogue):
 
 
 class Walk:
-    """The pixels of a job one after another, as offsets in x and in y.
+    """The pixels of a task one after another, as offsets in x and in y.
 
     Layers of few channels spend as long on finding a pixel as on computing it, so a step only adds and selects.
     """

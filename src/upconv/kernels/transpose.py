@@ -1,4 +1,4 @@
-"""Transposes a stack of matrices: how planes become pixels, pixels planes, and a weight a packed panel.
+"""Transposes a stack of matrices: how maps become channels-last or channels-first, and a weight a panel.
 
     dst[i, j, col, row]  =  src[i, j, row, col]
 

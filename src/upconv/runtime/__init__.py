@@ -1,1 +1,1 @@
-"""What runs the kernels: their entry addresses, the tables of jobs, the threads and the memory."""
+"""What runs the kernels: their entry addresses, the programs, the threads and the memory."""

@@ -1,7 +1,8 @@
 """Programs: what a problem on given strides compiles to, as products of short lists, and how they are run.
 
-A task is a job for one kernel: 64-bit fields, of which those that are pointers are offsets from one of the bases below
-until the call knows the addresses. `kernels.execute` has the table that all this becomes, and makes the tasks from it.
+A task is what one kernel does at once: 64-bit fields, of which those that are pointers are offsets from one of the
+bases below until the call knows the addresses. `kernels.execute` has the table that all this becomes, and makes the
+tasks from it. A job is what a thread is given: a run of `execute` over some units.
 """
 
 import ctypes

@@ -1,1 +1,1 @@
-"""From a problem on given strides to tables of jobs: what knows both convolutions and kernels."""
+"""From a problem on given strides to the lists of a program: what all ways of computing share and none owns."""

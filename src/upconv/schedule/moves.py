@@ -25,7 +25,7 @@ class Placed:
 
 
 def transpose_layout(elem, src, dst, shape) -> Nest:
-    """The nest that turns a (n, c, h, w) map that lies channels-first to channels-last, or back, row by row."""
+    """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back, row by row."""
     n, channels, height, width = shape
     lines, across = (channels, src.at.c), (width, dst.at.w)
     # What has one channel may be both; then the side that is not says which way.

@@ -117,7 +117,7 @@ class Panels:
         return self._transposed(task, number, src, dst)
 
     def _transposed(self, task, number, src, dst):
-        """Taps consecutive: turn (channels, taps) for each source channel."""
+        """Taps consecutive: transpose (channels, taps) for each source channel."""
         block, taps = self.blocks[number], self.k_h * self.k_w
         rows, cols = (block.columns, task.w_dst), (taps, self.tap)
         line = block.width * self.size
@@ -149,7 +149,7 @@ class Panels:
         if task.w_dst == self.size or self.c_dst == 1:
             yield Grid((self._shared_out((W, 0), task.w_src),), *grid)
             return
-        # They lie as (channel, phase): turned first, then shared out to the blocks.
+        # They lie as (channel, phase): transposed first, then shared out to the blocks.
         line = self.c_dst * self.fused * self.size
         rows, cols = (self.c_dst, task.w_dst), (self.fused, self.c_dst * self.size)
         turned = transposing(self.elem, (W, 0), (X_BAND, 0), rows, cols, n=(self.c_src, task.w_src, line))
@@ -199,7 +199,7 @@ class Lines:
         return "a line of channels for each tap"
 
     def packing(self, task) -> Stage:
-        """Turn (groups, taps) into the lines."""
+        """Transpose (groups, taps) to the lines."""
         rows, cols = (self.channels, task.w_group), (self.k_h * self.k_w, self.tap)
         nest = transposing(self.elem, (W, 0), (PANELS, 0), rows, cols, pad=self.width)
         return Stage([Grid((nest,))])
