@@ -265,6 +265,10 @@ SPECIAL = {
     "depthwise_channels": DEPTHWISE,
     "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),
     "weight_gradient": (BY_NAME["gcd1-k5s3d2"],),
+    "winograd": (
+        Case("winograd-k4s2", 1, 64, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
+        Case("winograd-k3s1", 2, 64, 7, 9, 19, (3, 3), (1, 1), (1, 1)),
+    ),
 }
 FEWEST = 6
 

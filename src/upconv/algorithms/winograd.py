@@ -118,8 +118,14 @@ def setting(problem: Problem) -> Setting:
     positions = prod(_form_size(found) for found in outputs)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, BLOCK_BYTES // per_tile))
-    wide = parts(g.w, outputs[1], problem.operation == "forward")[0].tiles
-    tiles = (1, max(1, most // wide), min(wide, most))
+    high, wide = (
+        parts(axis, found, problem.operation == "forward")[0].tiles
+        for axis, found in zip((g.h, g.w), outputs, strict=True)
+    )
+    rows = min(high, max(1, most // wide))
+    # Images together where one has few tiles, so that the weight is read less often; all blocks alike.
+    images = max((d for d in range(1, min(g.n, most) + 1) if g.n % d == 0 and d * high * wide <= most), default=1)
+    tiles = (images, rows, min(wide, most))
     return Setting((outputs[0], outputs[1]), tiles, channels, LONG_SUM if long else SHORT_SUM)
 
 
@@ -267,12 +273,12 @@ def _grids(task, layer) -> Iterator[Grid]:
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
-    counts = [len(blocks) for blocks in layer.blocks]
+    counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
     for h, w in product(list(_runs(layer, 0)), list(_runs(layer, 1))):
         nests = tuple(map(_indexed, layer._unit((0, h.first, w.first))))
         steps = {
-            X: (task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
-            Y: (task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
+            X: (images * task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
+            Y: (images * task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
             FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
             ROW_X: (0, h.tiles * m[0], 0),
             COL_X: (0, 0, w.tiles * m[1]),
