@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from . import arguments
+from .activations import activate
 from .arguments import Settings
 from .dtypes import lookup, quiet
 from .errors import SettingError
@@ -15,7 +16,6 @@ from .geometry import Axis, Geometry, check_channels
 from .planning import AUTO, activation_of, check_algorithm, solve
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Problem
-from .rewrites import activate
 
 if TYPE_CHECKING:
     from typing import Any, SupportsIndex

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import numpy as np
-
 from . import arguments, rewrites
+from .activations import activate
 from .algorithms import ALGORITHMS
 from .arguments import Settings
 from .dtypes import DTYPES, lookup, parse, quiet
@@ -88,7 +87,13 @@ class Plan:
     @property
     def workspace_bytes(self):
         """Upper bound of the scratch memory beside the result."""
-        return ALGORITHMS[self.algorithm].workspace_bytes(self.inner) + sum(step.nbytes for step in self.steps)
+        most = max(ALGORITHMS[name].workspace_bytes(self.inner) for name in (self.algorithm, self.fallback) if name)
+        return most + sum(step.nbytes for step in self.steps)
+
+    @property
+    def fallback(self) -> str | None:
+        """Name of the algorithm that computes again what the kernels have flagged; None where they flag nothing."""
+        return getattr(ALGORITHMS[self.algorithm], "fallback", None)
 
     @property
     def details(self) -> Details:
@@ -207,10 +212,10 @@ class Plan:
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner
         flags = _run(algorithm, inner, a, b, bias, out)
         if flags is not None and flags.any():
-            algorithm = ALGORITHMS[algorithm.fallback]
+            algorithm = ALGORITHMS[self.fallback]
             _run(algorithm, inner, a, b, bias, out)
         if inner.activation.name != "none" and not algorithm.fuses(inner):
-            rewrites.activate(inner.activation, out)
+            activate(inner.activation, out)
 
     def _repr_svg_(self):
         return self.problem.geometry._repr_svg_()
@@ -236,6 +241,7 @@ def describe(made):
         f"  layouts {problem.a_layout}, {problem.b_layout} to {problem.layout}  weight {weight}  "
         f"activation {problem.activation}",
         *(f"  first: {words}" for words in made.copies),
+        *([f"  what its kernels flag is computed again by {made.fallback}"] if made.fallback else []),
         f"  phases {_phases(g.h)} x {_phases(g.w)}  multiply-adds {made.macs:,} useful, "
         f"{details.executed_macs:,} executed ({useful} useful)",
         f"  bytes: least to move {made.bytes:,}  packed weight {details.packed_bytes:,}  "
@@ -312,7 +318,7 @@ def activation_of(value, dtype):
     if value is None:
         return NO_ACTIVATION
     made = value if isinstance(value, Activation) else Activation(*((value,) if isinstance(value, str) else value))
-    if made.name != "none" and np.dtype(DTYPES[dtype].compute).kind != "f":
+    if made.name != "none" and DTYPES[dtype].kind != "f":
         raise SettingError(f"activation is {made.name!r} for {dtype}; it is for floating-point numbers alone")
     return made
 
