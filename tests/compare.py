@@ -13,7 +13,8 @@ from contextlib import contextmanager
 import numpy as np
 from cases import BY_NAME, Case
 
-from upconv import arguments, reference
+from upconv import reference
+from upconv.arrays import empty
 from upconv.dtypes import DTYPES as ROWS
 from upconv.planning import choose
 from upconv.problem import OPERATIONS, Problem
@@ -180,7 +181,7 @@ def computed(algorithm, geometry, operation, dtype, layout, a, b, bias=None):
     """What an algorithm writes into poisoned memory."""
     problem = Problem(operation, geometry, dtype, layout)
     with poison():
-        out = arguments.empty(problem.result_shape, np.dtype(dtype), layout)
+        out = empty(problem.result_shape, np.dtype(dtype), layout)
         choose(problem, algorithm).run(a, b, bias, out)
     return out
 

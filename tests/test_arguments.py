@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import upconv
-from upconv import SettingError, arguments, conv_transpose2d
-from upconv.arguments import Settings, lies_channels_last, pair
+from upconv import SettingError, conv_transpose2d
+from upconv.arrays import lies_channels_last, preferred_layout
+from upconv.settings import Settings, pair
 
 KINDS = ("input", "weight", "bias")
 
@@ -441,9 +442,9 @@ def test_unbatched_results_are_nchw():
 
 def test_layout_of_no_channels_last_operand_is_nchw():
     x, w, _ = operands()
-    assert arguments.layout(x, w) == "nchw"
-    assert arguments.layout(nhwc(2, 4, 5, 6), w) == "nhwc"
-    assert arguments.layout(nhwc(2, 4, 5, 6), w, is_batched=False) == "nchw"
+    assert preferred_layout(x, w) == "nchw"
+    assert preferred_layout(nhwc(2, 4, 5, 6), w) == "nhwc"
+    assert preferred_layout(nhwc(2, 4, 5, 6), w, is_batched=False) == "nchw"
 
 
 @pytest.mark.parametrize("name", ["stride", "padding", "output_padding", "dilation"])

@@ -11,7 +11,7 @@ from require import require
 
 import upconv
 from upconv import SettingError, conv2d, conv_transpose2d, reference
-from upconv.arguments import lies_channels_last
+from upconv.arrays import lies_channels_last
 from upconv.geometry import Axis, Geometry
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int64")

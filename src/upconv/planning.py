@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from . import arguments, rewrites
+from . import rewrites
 from .activations import activate
 from .algorithms import ALGORITHMS
-from .arguments import Settings
+from .arrays import agree, as_array, check_out, check_shape, empty, native, native_dtype, parse_bias, preferred_layout
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
 from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
@@ -14,6 +14,7 @@ from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
 from .runtime.kernel import CodeRefused
+from .settings import Settings, sizes
 
 AUTO = "auto"
 
@@ -148,12 +149,12 @@ class Plan:
         problem = self.problem
         operands = _operands(problem, x, w)
         x, w = operands.values()
-        b = arguments.parse_bias(b, problem.result_shape[1])
-        arguments.agree(**operands, bias=b)
+        b = parse_bias(b, problem.result_shape[1])
+        agree(**operands, bias=b)
         if out is None:
-            plain = out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
+            plain = out = empty(problem.result_shape, native_dtype(x), problem.layout)
         else:
-            plain = arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
+            plain = check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
         self.run(x, w, b, plain)
         return out
 
@@ -172,7 +173,7 @@ class Plan:
         """
         if not out.size:
             return
-        problem, native = self.problem, arguments.native
+        problem = self.problem
         a, bias = _lying(native(a), problem.a_layout), None if bias is None else native(bias)
         if not isinstance(b, PreparedWeight):
             b = _lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
@@ -295,9 +296,9 @@ def plan(
     geometry = settings.geometry(x_shape, w_shape)
     arrays = [array for array in (x, w) if array is not None]
     if len(arrays) == 2:
-        arguments.agree(input=x, weight=w)
+        agree(input=x, weight=w)
     name = lookup(parse(dtype), "the plan").name if not arrays else arrays[0].dtype.name
-    layout = "nhwc" if channels_last else arguments.layout(*map(_array, arrays), is_batched=True)
+    layout = "nhwc" if channels_last else preferred_layout(*map(_array, arrays), is_batched=True)
     problem = Problem(
         "forward",
         geometry,
@@ -327,10 +328,10 @@ def _array_or_shape(value, name):
     if isinstance(value, PreparedWeight):
         return value, value.shape
     if hasattr(value, "dtype"):
-        array = arguments.as_array(value, name)
+        array = as_array(value, name)
         shape = array.shape
     else:
-        array, shape = None, arguments.sizes(value, name)
+        array, shape = None, sizes(value, name)
     if len(shape) != 4:
         raise SettingError(f"{name} has shape {shape}; a plan needs all 4 sizes")
     return array, shape
@@ -349,8 +350,8 @@ def _operands(problem, x, w):
     }[problem.operation]
     arrays = {}
     for value, (name, shape) in zip((x, w), shapes, strict=True):
-        array = value if isinstance(value, PreparedWeight) else arguments.as_array(value, name)
-        arguments.check_shape(array, shape, name)
+        array = value if isinstance(value, PreparedWeight) else as_array(value, name)
+        check_shape(array, shape, name)
         if array.dtype.name != problem.dtype:
             raise SettingError(f"{name} has dtype {array.dtype.name}; the plan is for {problem.dtype}")
         arrays[name] = array
@@ -400,7 +401,6 @@ def solve(problem, algorithm, a, b, bias, out):
         return
     if not out.size:
         return
-    native = arguments.native
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
     prepared = isinstance(b, PreparedWeight)
     b = b if prepared else native(b)

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import torch
 
-from ..arguments import Settings
 from ..bilinear import SLOTS, gradients
+from ..settings import Settings
 from .choice import WITH_INSTRUCTIONS
 from .contraction import Call, contract
 from .operands import NAMES, is_channels_last

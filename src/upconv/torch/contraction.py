@@ -9,14 +9,14 @@ from functools import lru_cache
 import torch
 from torch.autograd import profiler
 
-from .. import arguments
-from ..arguments import Settings
+from ..arrays import empty
 from ..bilinear import SLOTS, enlarged
 from ..errors import SettingError
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 from ..planning import AUTO, solve
 from ..problem import Problem
 from ..runtime import pool
+from ..settings import Settings
 from . import choice
 from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, numpy_dtype, operand, tensor
 from .team import team
@@ -137,7 +137,7 @@ def contract(operation, a, b, bias, call):
 
 def _ours(plan, a, b, bias, call):
     problem = plan.problem
-    out = arguments.empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
+    out = empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
     # A prepared weight is packed for the forward pass alone.
     second = operand(b) if problem.operation == "forward" else array(b)
     operands = array(a), second, None if bias is None else array(bias), out
