@@ -265,7 +265,8 @@ def narrow(monkeypatch):
         yield added
 
 
-KERNELS = [name for name, algorithm in ALGORITHMS.items() if isinstance(algorithm, Generated)]
+# An output's error by Winograd's way is that of the largest of its tile, which is not the law of the suite.
+KERNELS = [name for name, made in ALGORITHMS.items() if isinstance(made, Generated) and name != "winograd"]
 
 
 @pytest.mark.parametrize("algorithm", KERNELS)
@@ -273,6 +274,13 @@ def test_every_kernel_is_made_for_an_instruction_set_and_right(narrow, algorithm
     assert isa() is narrow
     assert row("narrow") is ROWS[OTHERS]
     suite(algorithm)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_transforms_of_winograd_are_made_for_an_instruction_set_and_right(narrow, dtype):
+    x, w = values((1, 80, 21, 18), (1,), dtype), values((80, 70, 3, 3), (2,), dtype)
+    got, want = (conv_transpose2d(x, w, padding=1, algorithm=name) for name in ("winograd", "gemm"))
+    assert np.abs(got - want).max() <= 50 * np.finfo(dtype).eps * np.abs(want).max()
 
 
 def test_a_plan_names_the_instruction_set(narrow):

@@ -64,7 +64,7 @@ def why_not(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
-    if problem.dtype == "int64":
+    if problem.row.kind == "i":
         refusals.append("its transforms have fractions, which integers have not")
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
