@@ -103,7 +103,7 @@ def as_dtype(name):
 def values(shape, seed, dtype="float64", kind="rough"):
     """Deterministic values of one dtype.
 
-    rough: from -1 to 1 with 20 random bits, so that every product must be rounded; integers up to 2**19 for int64.
+    rough: from -1 to 1 with 20 random bits, so that every product must be rounded; integers up to 2**19 in size.
     exact: whole numbers from -8 to 8, so that every sum of a small case is exact in every dtype but for one rounding.
     range: rough times 2**-10 to 2**10, a dynamic range of a million.
     """
@@ -115,7 +115,7 @@ def values(shape, seed, dtype="float64", kind="rough"):
     if kind == "exact":
         return (bits % 17 - 8).astype(dtype)
     if dtype.kind == "i":
-        return bits - 2**19
+        return (bits - 2**19).astype(dtype)
     rough = (bits - 2**19 + 0.5) / 2**19
     if kind == "range":
         rough = np.ldexp(rough, _bits(shape, (*seed, 3)) % 21 - 10)

@@ -26,6 +26,7 @@ from compare import (
 import upconv
 from upconv import SettingError
 from upconv.algorithms import ALGORITHMS
+from upconv.arrays import empty
 from upconv.planning import choose
 from upconv.problem import OPERATIONS, Problem
 
@@ -306,7 +307,7 @@ def test_scratch_memory_stays_below_what_the_plan_says(algorithm, case):
                     for shape in (g.input_shape, g.output_shape)
                 ]
                 pair = operands(operation, Arrays(maps[0], ones(g.weight_shape), None, maps[1]))
-                out = upconv.arguments.empty(plan.problem.result_shape, np.dtype(dtype), layout)
+                out = empty(plan.problem.result_shape, np.dtype(dtype), layout)
                 plan.run(*pair, None, out)
                 tracemalloc.start()
                 plan.run(*pair, None, out)

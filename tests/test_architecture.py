@@ -22,7 +22,10 @@ import upconv
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "upconv"
 
-PURE = {f"upconv.{name}" for name in ("geometry", "phases", "conventions", "inverse", "errors", "winograd_forms")}
+PURE = {
+    f"upconv.{name}"
+    for name in ("geometry", "phases", "conventions", "inverse", "errors", "bilinear", "winograd_forms")
+}
 HOMES = {
     "llvmlite": ("upconv.codegen.llvm",),
     # The demo compares itself with torch where torch is installed, and the benchmarks with every engine.

@@ -11,7 +11,7 @@ from require import require
 
 import upconv
 from upconv import SettingError, conv2d, conv_transpose2d, reference
-from upconv.arguments import lies_channels_last
+from upconv.arrays import lies_channels_last
 from upconv.geometry import Axis, Geometry
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128", "int64")
@@ -282,7 +282,7 @@ def test_outputs_that_no_tap_reaches_hold_the_bias_alone():
     np.testing.assert_allclose(y[::3, ::3], x[0, 0] * w.item() + 5)
 
 
-@pytest.mark.parametrize("name", ["winograd", "", None, 3])
+@pytest.mark.parametrize("name", ["fourier", "", None, 3])
 def test_an_unknown_algorithm_is_a_type_error_that_lists_the_known_ones(name):
     with pytest.raises(TypeError, match=r"algorithm is .*'auto'.*matmul, loops") as caught:
         conv_transpose2d(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), algorithm=name)

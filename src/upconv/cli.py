@@ -12,7 +12,6 @@ from importlib import import_module
 from pathlib import Path
 
 from . import __version__, demo
-from .arguments import Settings
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .explain.animation import animation
@@ -32,6 +31,7 @@ from .geometry import Geometry, check_channels
 from .measuring import measure, table
 from .planning import describe, plan
 from .runtime.pool import get_num_threads, set_num_threads
+from .settings import Settings
 
 EXAMPLES = {
     "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),

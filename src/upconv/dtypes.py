@@ -1,4 +1,4 @@
-"""The dtypes that the layer accepts: a row each."""
+"""The dtypes that the layer accepts: a row each, and nothing else anywhere that a new one would need."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,10 @@ class Dtype:
     `itemsize` is the number of bytes of one value. `compute` is the NumPy dtype of products and sums; the result is
     rounded to `name` once, at the end. `eps` is the spacing of `name` at 1 (0 for integers, which wrap around as
     NumPy's and torch's do). Integers have no gradients.
+
+    A problem of this dtype is computed in one of three ways: by kernels whose elements have the type `element` of the
+    staged language; by way of the dtype `wider`, converted before and after; or, if `compute` is complex, as a real
+    problem of twice the channels in `wider`. With neither, NumPy's products compute it.
     """
 
     name: str
@@ -19,18 +23,25 @@ class Dtype:
     compute: type
     eps: float
     differentiable: bool = True
+    element: str = ""
+    wider: str = ""
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter for the kind of number that it computes with: f, c or i."""
+        return np.dtype(self.compute).kind
 
 
 DTYPES = {
     row.name: row
     for row in (
-        Dtype("float16", 2, np.float32, 2.0**-10),
-        Dtype("bfloat16", 2, np.float32, 2.0**-7),
-        Dtype("float32", 4, np.float32, 2.0**-23),
-        Dtype("float64", 8, np.float64, 2.0**-52),
-        Dtype("complex64", 8, np.complex64, 2.0**-23),
-        Dtype("complex128", 16, np.complex128, 2.0**-52),
-        Dtype("int64", 8, np.int64, 0.0, differentiable=False),
+        Dtype("float16", 2, np.float32, 2.0**-10, wider="float32"),
+        Dtype("bfloat16", 2, np.float32, 2.0**-7, wider="float32"),
+        Dtype("float32", 4, np.float32, 2.0**-23, element="f32"),
+        Dtype("float64", 8, np.float64, 2.0**-52, element="f64"),
+        Dtype("complex64", 8, np.complex64, 2.0**-23, wider="float32"),
+        Dtype("complex128", 16, np.complex128, 2.0**-52, wider="float64"),
+        Dtype("int64", 8, np.int64, 0.0, differentiable=False, element="i64"),
     )
 }
 

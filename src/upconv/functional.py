@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from . import arguments
-from .arguments import Settings
+from .activations import activate
+from .arrays import agree, as_array, batched, check_out, check_weight, empty, native_dtype, parse_bias, preferred_layout
 from .dtypes import lookup, quiet
 from .errors import SettingError
-from .geometry import Axis, Geometry, check_channels
+from .geometry import AXES, Axis, Geometry, check_channels
 from .planning import AUTO, activation_of, check_algorithm, solve
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Problem
-from .rewrites import activate
+from .settings import Settings, parsed
 
 if TYPE_CHECKING:
     from typing import Any, SupportsIndex
@@ -108,7 +108,7 @@ def conv_transpose2d(
              [1., 2., 1., 1.],
              [1., 2., 1., 1.]]]])
     """
-    settings = arguments.parsed(stride, padding, output_padding, groups, dilation, padding_mode)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     return transpose(settings, input, weight, bias, activation=activation, out=out, algorithm=algorithm)
 
 
@@ -116,14 +116,14 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     """`conv_transpose2d` with settings that are parsed already: the spine of the library."""
     if algorithm is not AUTO:
         check_algorithm(algorithm)
-    x, is_batched = arguments.batched(arguments.as_array(input, "input"))
+    x, is_batched = batched(as_array(input, "input"))
     w, w_array = _weight(weight, settings)
     dtype = lookup(x.dtype).name
     after = NO_ACTIVATION if activation is None else activation_of(activation, dtype)
-    layout = arguments.layout(x, w_array, is_batched=is_batched)
+    layout = preferred_layout(x, w_array, is_batched=is_batched)
     problem, shape, border = _problem(settings, x.shape, w.shape, dtype, layout, after)
-    b = arguments.parse_bias(bias, shape[1])
-    arguments.agree(input=x, weight=w, bias=b)
+    b = parse_bias(bias, shape[1])
+    agree(input=x, weight=w, bias=b)
     y = _result(out, shape, problem, (x, w_array, b), is_batched)
     if border is None:
         solve(problem, algorithm, x, w, b, y)
@@ -137,7 +137,7 @@ def _weight(value, settings):
     if isinstance(value, PreparedWeight):
         value.check(settings)
         return value, value.array
-    array = arguments.check_weight(arguments.as_array(value, "weight"))
+    array = check_weight(as_array(value, "weight"))
     return array, array
 
 
@@ -203,13 +203,13 @@ def conv2d(
              [4., 6., 4.]]]])
     """
     settings = Settings.of(stride, padding, 0, groups, dilation)
-    y, is_batched = arguments.batched(arguments.as_array(input, "input"))
-    w = arguments.check_weight(arguments.as_array(weight, "weight"))
+    y, is_batched = batched(as_array(input, "input"))
+    w = check_weight(as_array(weight, "weight"))
     geometry = _undone(settings, y.shape, w.shape)
-    b = arguments.parse_bias(bias, geometry.c_in)
-    arguments.agree(input=y, weight=w, bias=b)
-    problem = Problem("grad_input", geometry, y.dtype.name, arguments.layout(y, w, is_batched=is_batched))
-    x = arguments.empty(geometry.input_shape, arguments.native_dtype(y), problem.layout)
+    b = parse_bias(bias, geometry.c_in)
+    agree(input=y, weight=w, bias=b)
+    problem = Problem("grad_input", geometry, y.dtype.name, preferred_layout(y, w, is_batched=is_batched))
+    x = empty(geometry.input_shape, native_dtype(y), problem.layout)
     solve(problem, AUTO, y, w, b, x)
     return x if is_batched else x[0]
 
@@ -217,8 +217,8 @@ def conv2d(
 def _result(out, shape, problem, operands, is_batched):
     """The 4-D array to write: a new one, or `out` after its checks."""
     if out is None:
-        return arguments.empty(shape, arguments.native_dtype(operands[0]), problem.layout)
-    plain = arguments.check_out(out, shape if is_batched else shape[1:], problem.dtype, operands)
+        return empty(shape, native_dtype(operands[0]), problem.layout)
+    plain = check_out(out, shape if is_batched else shape[1:], problem.dtype, operands)
     return plain if is_batched else plain[None]
 
 
@@ -227,7 +227,7 @@ def _fold(problem, border, algorithm, x, w, b, y):
     """Compute the canvas in the computing type, fold its border back, add the bias, round once."""
     compute = lookup(x.dtype).compute
     wide = Problem("forward", problem.geometry, np.dtype(compute).name, problem.layout)
-    canvas = arguments.empty(problem.geometry.output_shape, compute, problem.layout)
+    canvas = empty(problem.geometry.output_shape, compute, problem.layout)
     solve(wide, algorithm, x.astype(compute), w.astype(compute), None, canvas)
     folded = border.fold(canvas)
     folded = folded if b is None else folded + b.astype(compute)[:, None, None]
@@ -262,7 +262,7 @@ def _undone_axis(settings, number, size, k):
         lo, hi = (0, 0) if settings.padding == "valid" else settings.sides[number]
     if k < 1 or size < 1 or size + lo + hi < extent:
         raise SettingError(
-            f"{arguments.AXES[number]}: the kernel covers {extent} and the padded input has {size + lo + hi} "
+            f"{AXES[number]}: the kernel covers {extent} and the padded input has {size + lo + hi} "
             f"({size} and padding ({lo}, {hi})); it must have at least as many"
         )
     n = (size + lo + hi - extent) // s + 1

@@ -26,7 +26,6 @@ from .problem import Details, Problem
 from .runtime import memory, pool, program
 from .runtime.kernel import isa, usable
 from .schedule.account import account, kernels
-from .schedule.moves import ELEMENTS
 from .schedule.task import Task
 
 # What all programs together may keep.
@@ -103,7 +102,7 @@ class Generated:
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
         refusals = usable()
-        if not refusals and problem.dtype not in ELEMENTS:
+        if not refusals and not problem.row.element:
             refusals = [f"has no kernels for {problem.dtype}"]
         return refusals or self.module.why_not(problem)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from . import arguments
-from .arguments import Settings
+from .arrays import agree, as_array, batched, check_shape, check_weight, empty, native_dtype, preferred_layout
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .planning import AUTO, solve
 from .problem import Problem
+from .settings import Settings, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,9 +85,9 @@ def conv_transpose2d_input(
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
     shape, is_batched = _shape(input_size, (3, 4), "input_size")
-    w = arguments.check_weight(_differentiable(weight, "weight"))
+    w = check_weight(_differentiable(weight, "weight"))
     call = _Call(settings, shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
-    arguments.agree(weight=w, grad_output=call.grad_output)
+    agree(weight=w, grad_output=call.grad_output)
     return call.unbatch(call.grad_input(w))
 
 
@@ -147,10 +147,10 @@ def conv_transpose2d_weight(
     array([[[[4., 4.]]]])
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
-    x, is_batched = arguments.batched(_differentiable(input, "input"))
+    x, is_batched = batched(_differentiable(input, "input"))
     weight_shape, _ = _shape(weight_size, (4,), "weight_size")
     call = _Call(settings, x.shape, weight_shape, _differentiable(grad_output, "grad_output"), is_batched)
-    arguments.agree(input=x, grad_output=call.grad_output)
+    agree(input=x, grad_output=call.grad_output)
     return call.grad_weight(x)
 
 
@@ -215,15 +215,15 @@ def conv_transpose2d_backward(
     ([[[[2.0, 2.0], [2.0, 2.0]]]], [[[[4.0, 4.0]]]], [6.0])
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
-    x, is_batched = arguments.batched(_differentiable(input, "input"))
-    w = arguments.check_weight(_differentiable(weight, "weight"))
+    x, is_batched = batched(_differentiable(input, "input"))
+    w = check_weight(_differentiable(weight, "weight"))
     if isinstance(output_mask, bool):
         raise TypeError(f"output_mask is {output_mask}; it must be three booleans, for input, weight and bias")
     mask = tuple(output_mask)
     if len(mask) != 3:
         raise SettingError(f"output_mask has {len(mask)} elements; it must have 3: for input, weight and bias")
     call = _Call(settings, x.shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
-    arguments.agree(input=x, weight=w, grad_output=call.grad_output)
+    agree(input=x, weight=w, grad_output=call.grad_output)
     return (
         call.unbatch(call.grad_input(w)) if mask[0] else None,
         call.grad_weight(x) if mask[1] else None,
@@ -238,7 +238,7 @@ class _Call:
         self.geometry, border = settings.border(geometry := settings.geometry(input_shape, weight_shape))
         self.is_batched = is_batched
         shape = geometry.output_shape if is_batched else geometry.output_shape[1:]
-        arguments.check_shape(grad_output, shape, "grad_output")
+        check_shape(grad_output, shape, "grad_output")
         self.grad_output = grad_output if is_batched else grad_output[None]
         self.canvas = self.grad_output if border is None else border.pad(self.grad_output)
 
@@ -252,15 +252,15 @@ class _Call:
     def grad_bias(self):
         """Sum over batch and pixels, in the widest type: the sum can be long."""
         wide = np.complex128 if self.grad_output.dtype.kind == "c" else np.float64
-        return self.grad_output.sum(axis=(0, 2, 3), dtype=wide).astype(arguments.native_dtype(self.grad_output))
+        return self.grad_output.sum(axis=(0, 2, 3), dtype=wide).astype(native_dtype(self.grad_output))
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
 
     def _run(self, operation, first, second, a, b):
-        layout = arguments.layout(first, second, is_batched=self.is_batched)
+        layout = preferred_layout(first, second, is_batched=self.is_batched)
         problem = Problem(operation, self.geometry, a.dtype.name, layout)
-        gradient = arguments.empty(problem.result_shape, arguments.native_dtype(a), layout)
+        gradient = empty(problem.result_shape, native_dtype(a), layout)
         solve(problem, AUTO, a, b, None, gradient)
         return gradient
 
@@ -270,7 +270,7 @@ def _conjugate(array):
 
 
 def _differentiable(value, name):
-    array = arguments.as_array(value, name)
+    array = as_array(value, name)
     if not lookup(array.dtype).differentiable:
         raise NotImplementedError(
             f"{name} has dtype {array.dtype.name}, which has no gradients; use a floating-point dtype"
@@ -280,7 +280,7 @@ def _differentiable(value, name):
 
 def _shape(value, lengths, name):
     """(shape with a batch axis, whether it had one) from a sequence of sizes."""
-    shape = arguments.sizes(value, name)
+    shape = sizes(value, name)
     if len(shape) not in lengths:
         raise SettingError(f"{name} is {shape}; it must have {' or '.join(map(str, lengths))} sizes")
     return (shape, True) if len(shape) == 4 else ((1, *shape), False)

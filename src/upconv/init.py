@@ -7,9 +7,9 @@ from math import sqrt
 
 import numpy as np
 
-from . import arguments
 from .errors import SettingError
 from .geometry import AXES, check_channels
+from .settings import integer, pair, positive
 
 
 def bilinear(weight, stride=2, *, groups=1):
@@ -88,8 +88,8 @@ def _checked(weight, stride, groups):
         raise SettingError(
             f"the weight has the shape {shape}; it must be (in_channels, out_channels / groups, height, width)"
         )
-    stride = arguments.positive(arguments.pair(stride, "stride"), "stride")
-    groups = arguments.integer(groups, "groups")
+    stride = positive(pair(stride, "stride"), "stride")
+    groups = integer(groups, "groups")
     check_channels(shape[0], shape[1] * max(groups, 1), groups)
     for k, s, name in zip(shape[2:], stride, AXES, strict=True):
         if k < s:

@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 
-from . import arguments
+from .arrays import empty
 from .dtypes import parse
 from .layouts import WEIGHT_CHANNELS_LAST
 from .planning import choose
@@ -60,7 +60,7 @@ def random_operands(problem):
     rng, made = np.random.default_rng(0), []
     for shape, layout in zip(problem.operand_shapes, (problem.a_layout, problem.b_layout), strict=True):
         lies = "nhwc" if layout.startswith("nhwc") or layout == WEIGHT_CHANNELS_LAST else "nchw"
-        array = arguments.empty(shape, parse(problem.dtype), lies)
+        array = empty(shape, parse(problem.dtype), lies)
         array[...] = rng.integers(-8, 9, shape)
         made.append(array)
     if problem.prepared:

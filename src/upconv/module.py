@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 
-from . import arguments
-from .arguments import Settings
+from .arrays import as_array, batched, check_shape, refuse_masked
 from .borders import MODES
 from .dtypes import lookup, parse, quiet
 from .errors import SettingError
 from .functional import transpose
 from .geometry import check_channels
 from .prepared import PreparedWeight
+from .settings import Settings, integer, pair, positive
 
 if TYPE_CHECKING:
     from typing import Any, Literal, SupportsIndex
@@ -80,10 +80,10 @@ class ConvTranspose2d:
     ) -> None:
         # Parsed first: torch complains about padding_mode and groups before anything else.
         self._settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
-        self.in_channels = arguments.integer(in_channels, "in_channels")
-        self.out_channels = arguments.integer(out_channels, "out_channels")
+        self.in_channels = integer(in_channels, "in_channels")
+        self.out_channels = integer(out_channels, "out_channels")
         check_channels(self.in_channels, self.out_channels, self.groups)
-        self.kernel_size = arguments.positive(arguments.pair(kernel_size, "kernel_size"), "kernel_size")
+        self.kernel_size = positive(pair(kernel_size, "kernel_size"), "kernel_size")
         if device not in (None, "cpu"):
             raise SettingError(f"device is {device!r}; this layer lives in NumPy, so it must be None or 'cpu'")
         self._dtype = parse(dtype)
@@ -125,7 +125,7 @@ class ConvTranspose2d:
         """
         settings = self._settings
         if output_size is not None:
-            shape = arguments.batched(arguments.as_array(input, "input"))[0].shape[4 - np.ndim(input) :]
+            shape = batched(as_array(input, "input"))[0].shape[4 - np.ndim(input) :]
             settings = settings.for_output_size(output_size, shape, self.kernel_size)
         return transpose(settings, input, self.prepared, self._bias)
 
@@ -159,9 +159,9 @@ class ConvTranspose2d:
         self._bias = None if value is None else self._accept("bias", value, (self.out_channels,))
 
     def _accept(self, name, value, shape):
-        arguments.refuse_masked(value, name)
+        refuse_masked(value, name)
         value = np.asarray(_plain(value))
-        arguments.check_shape(value, shape, name)
+        check_shape(value, shape, name)
         if not np.can_cast(value.dtype, self._dtype, "same_kind"):
             raise SettingError(
                 f"{name} has dtype {value.dtype}, the layer {self._dtype}; convert it with .astype first"

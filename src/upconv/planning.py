@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-import numpy as np
-
-from . import arguments, rewrites
+from . import rewrites
+from .activations import activate
 from .algorithms import ALGORITHMS
-from .arguments import Settings
+from .arrays import agree, as_array, check_out, check_shape, empty, native, native_dtype, parse_bias, preferred_layout
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
 from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
@@ -15,6 +14,7 @@ from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
 from .runtime.kernel import CodeRefused
+from .settings import Settings, sizes
 
 AUTO = "auto"
 
@@ -88,7 +88,13 @@ class Plan:
     @property
     def workspace_bytes(self):
         """Upper bound of the scratch memory beside the result."""
-        return ALGORITHMS[self.algorithm].workspace_bytes(self.inner) + sum(step.nbytes for step in self.steps)
+        most = max(ALGORITHMS[name].workspace_bytes(self.inner) for name in (self.algorithm, self.fallback) if name)
+        return most + sum(step.nbytes for step in self.steps)
+
+    @property
+    def fallback(self) -> str | None:
+        """Name of the algorithm that computes again what the kernels have flagged; None where they flag nothing."""
+        return getattr(ALGORITHMS[self.algorithm], "fallback", None)
 
     @property
     def details(self) -> Details:
@@ -143,12 +149,12 @@ class Plan:
         problem = self.problem
         operands = _operands(problem, x, w)
         x, w = operands.values()
-        b = arguments.parse_bias(b, problem.result_shape[1])
-        arguments.agree(**operands, bias=b)
+        b = parse_bias(b, problem.result_shape[1])
+        agree(**operands, bias=b)
         if out is None:
-            plain = out = arguments.empty(problem.result_shape, arguments.native_dtype(x), problem.layout)
+            plain = out = empty(problem.result_shape, native_dtype(x), problem.layout)
         else:
-            plain = arguments.check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
+            plain = check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
         self.run(x, w, b, plain)
         return out
 
@@ -167,7 +173,7 @@ class Plan:
         """
         if not out.size:
             return
-        problem, native = self.problem, arguments.native
+        problem = self.problem
         a, bias = _lying(native(a), problem.a_layout), None if bias is None else native(bias)
         if not isinstance(b, PreparedWeight):
             b = _lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
@@ -207,10 +213,10 @@ class Plan:
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner
         flags = _run(algorithm, inner, a, b, bias, out)
         if flags is not None and flags.any():
-            algorithm = ALGORITHMS[algorithm.fallback]
+            algorithm = ALGORITHMS[self.fallback]
             _run(algorithm, inner, a, b, bias, out)
         if inner.activation.name != "none" and not algorithm.fuses(inner):
-            rewrites.activate(inner.activation, out)
+            activate(inner.activation, out)
 
     def _repr_svg_(self):
         return self.problem.geometry._repr_svg_()
@@ -236,6 +242,7 @@ def describe(made):
         f"  layouts {problem.a_layout}, {problem.b_layout} to {problem.layout}  weight {weight}  "
         f"activation {problem.activation}",
         *(f"  first: {words}" for words in made.copies),
+        *([f"  what its kernels flag is computed again by {made.fallback}"] if made.fallback else []),
         f"  phases {_phases(g.h)} x {_phases(g.w)}  multiply-adds {made.macs:,} useful, "
         f"{details.executed_macs:,} executed ({useful} useful)",
         f"  bytes: least to move {made.bytes:,}  packed weight {details.packed_bytes:,}  "
@@ -289,9 +296,9 @@ def plan(
     geometry = settings.geometry(x_shape, w_shape)
     arrays = [array for array in (x, w) if array is not None]
     if len(arrays) == 2:
-        arguments.agree(input=x, weight=w)
+        agree(input=x, weight=w)
     name = lookup(parse(dtype), "the plan").name if not arrays else arrays[0].dtype.name
-    layout = "nhwc" if channels_last else arguments.layout(*map(_array, arrays), is_batched=True)
+    layout = "nhwc" if channels_last else preferred_layout(*map(_array, arrays), is_batched=True)
     problem = Problem(
         "forward",
         geometry,
@@ -312,7 +319,7 @@ def activation_of(value, dtype):
     if value is None:
         return NO_ACTIVATION
     made = value if isinstance(value, Activation) else Activation(*((value,) if isinstance(value, str) else value))
-    if made.name != "none" and np.dtype(DTYPES[dtype].compute).kind != "f":
+    if made.name != "none" and DTYPES[dtype].kind != "f":
         raise SettingError(f"activation is {made.name!r} for {dtype}; it is for floating-point numbers alone")
     return made
 
@@ -321,10 +328,10 @@ def _array_or_shape(value, name):
     if isinstance(value, PreparedWeight):
         return value, value.shape
     if hasattr(value, "dtype"):
-        array = arguments.as_array(value, name)
+        array = as_array(value, name)
         shape = array.shape
     else:
-        array, shape = None, arguments.sizes(value, name)
+        array, shape = None, sizes(value, name)
     if len(shape) != 4:
         raise SettingError(f"{name} has shape {shape}; a plan needs all 4 sizes")
     return array, shape
@@ -343,8 +350,8 @@ def _operands(problem, x, w):
     }[problem.operation]
     arrays = {}
     for value, (name, shape) in zip((x, w), shapes, strict=True):
-        array = value if isinstance(value, PreparedWeight) else arguments.as_array(value, name)
-        arguments.check_shape(array, shape, name)
+        array = value if isinstance(value, PreparedWeight) else as_array(value, name)
+        check_shape(array, shape, name)
         if array.dtype.name != problem.dtype:
             raise SettingError(f"{name} has dtype {array.dtype.name}; the plan is for {problem.dtype}")
         arrays[name] = array
@@ -394,7 +401,6 @@ def solve(problem, algorithm, a, b, bias, out):
         return
     if not out.size:
         return
-    native = arguments.native
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
     prepared = isinstance(b, PreparedWeight)
     b = b if prepared else native(b)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import arguments
-from .arguments import Settings
+from .arrays import as_array, check_weight, native
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .rewrites import innermost_weight
 from .runtime.program import address
+from .settings import Settings
 
 # What the forms depend on beside the weight.
 SETTINGS = ("stride", "dilation", "groups")
@@ -166,12 +166,12 @@ def prepare(
              [1., 1., 1., 1.]]]], dtype=float32)
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation)
-    array = arguments.check_weight(arguments.as_array(weight, "weight"))
+    array = check_weight(as_array(weight, "weight"))
     lookup(array.dtype, "weight")
     return _restored(array, settings)
 
 
 def _restored(array, settings):
-    copy = np.array(arguments.native(array), order="K", subok=False)
+    copy = np.array(native(array), order="K", subok=False)
     copy.flags.writeable = False
     return PreparedWeight(copy, settings)

@@ -3,14 +3,13 @@
 import math
 from dataclasses import dataclass, field
 
+from .activations import ACTIVATIONS
 from .dtypes import DTYPES, Dtype
 from .errors import SettingError
 from .geometry import AXES, Axis, Geometry
 from .layouts import CHANNELS_FIRST, RESULTS, dense_layout, dense_weight_layout
 
 OPERATIONS = ("forward", "grad_input", "grad_weight")
-# What a result may pass through after the bias; `slope` is for the negative side of leaky_relu.
-ACTIVATIONS = ("none", "relu", "leaky_relu", "tanh", "sigmoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,12 @@ class Activation:
     def __post_init__(self):
         if self.name not in ACTIVATIONS:
             raise SettingError(f"activation is {self.name!r}; it must be one of {', '.join(ACTIVATIONS)}")
-        if self.name != "leaky_relu":
+        if not ACTIVATIONS[self.name].has_slope:
             # One value for each thing that can be meant.
             object.__setattr__(self, "slope", 0.01)
 
     def __str__(self):
-        return f"leaky_relu({self.slope:g})" if self.name == "leaky_relu" else self.name
+        return f"{self.name}({self.slope:g})" if ACTIVATIONS[self.name].has_slope else self.name
 
 
 NO_ACTIVATION = Activation()

@@ -1,7 +1,7 @@
 """Problems as other problems, before anybody chooses how to compute them: each step with its way back on the result.
 
 - What has no layout that kernels read (neither channels nor pixels consecutive) is copied.
-- Halves are summed in float32 and rounded once.
+- What is too narrow to be summed is computed in a wider dtype and rounded once: halves in float32.
 - A complex problem is a real one of twice the channels: the channels of a complex pixel, consecutive in memory, are
   those of a real pixel, real and imaginary part in turn, and every complex weight becomes a 2x2 matrix.
 - A kernel much larger than the map has more segments than there are inputs. But input and weight play the same part in
@@ -16,13 +16,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from .activations import activate
+from .dtypes import DTYPES
 from .geometry import Axis, Geometry
+from .kernels.epilogue import is_in_registers
 from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 from .phases import input_segments, live_segment_count
 from .problem import NO_ACTIVATION, Problem
 
-REAL = {"complex64": "float32", "complex128": "float64"}
-WIDE = {"float16": "float32", "bfloat16": "float32"}
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
 EXCHANGED = {"forward": "forward", "grad_input": "grad_weight", "grad_weight": "grad_input"}
@@ -66,10 +67,10 @@ def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
 
 def innermost_weight(weight, operation):
     """The weight as the innermost problem of an operation has it, dense, as torch would lay it."""
-    dtype = weight.dtype.name
-    if dtype in REAL:
-        return _matrices(weight, operation, REAL[dtype])
-    return np.ascontiguousarray(weight, WIDE.get(dtype, dtype))
+    row = DTYPES[weight.dtype.name]
+    if row.kind == "c":
+        return _matrices(weight, operation, row.wider)
+    return np.ascontiguousarray(weight, row.wider or row.name)
 
 
 def is_array(weight) -> bool:
@@ -136,9 +137,8 @@ def dense(array, layout):
 
 def _activated(problem):
     activation = problem.activation
-    in_kernels = activation.name == "relu" or (activation.name == "leaky_relu" and 0 < activation.slope <= 1)
-    real = problem.dtype in ("float32", "float64")
-    if activation.name == "none" or (in_kernels and real) or problem.dtype in WIDE:
+    in_kernels = is_in_registers(activation.name, activation.slope) and problem.row.element
+    if activation.name == "none" or in_kernels or _is_widened(problem):
         return None
     nbytes = 2 * _size(problem.result_shape) * problem.itemsize
     after = replace(problem, activation=NO_ACTIVATION)
@@ -150,32 +150,22 @@ def _by_activation(solve, step, a, b, bias, out):
     activate(step.before.activation, out)
 
 
-def activate(activation, y):
-    """Apply an activation in place, as torch defines it."""
-    if activation.name == "relu":
-        np.maximum(y, 0, out=y)
-    elif activation.name == "leaky_relu":
-        np.multiply(y, activation.slope, out=y, where=y < 0)
-    elif activation.name == "tanh":
-        np.tanh(y, out=y)
-    elif activation.name == "sigmoid":
-        # exp(-|y|) cannot overflow; the two sides have the same value at 0.
-        small = np.exp(-np.abs(y))
-        np.divide(np.where(y < 0, small, 1), 1 + small, out=y, casting="same_kind")
-
-
-# Halves --------------------------------------------------------------------------------------------------------------
+# Wider dtypes --------------------------------------------------------------------------------------------------------
 
 
 def _widened(problem):
-    if problem.dtype not in WIDE:
+    if not _is_widened(problem):
         return None
     # What is converted is fresh memory, so it lies as the result is to lie.
     wanted = "nhwc" if problem.layout.startswith("nhwc") else "nchw"
-    after = replace(problem, dtype=WIDE[problem.dtype], layout=wanted, a_layout=None, b_layout=None)
+    after = replace(problem, dtype=problem.row.wider, layout=wanted, a_layout=None, b_layout=None)
     nbytes = problem.geometry.elements() * (problem.itemsize + after.itemsize)
     words = f"computed in {after.dtype}, rounded to {problem.dtype} once"
     return Rewrite(words, problem, after, _by_widening, nbytes)
+
+
+def _is_widened(problem):
+    return bool(problem.row.wider) and problem.row.kind != "c"
 
 
 def _by_widening(solve, step, a, b, bias, out):
@@ -206,11 +196,11 @@ def dense_empty(shape, dtype, layout):
 
 
 def _as_real(problem):
-    if problem.dtype not in REAL:
+    if problem.row.kind != "c" or not problem.row.wider:
         return None
     g = problem.geometry
     geometry = replace(g, c_in=2 * g.c_in, c_out=2 * g.c_out)
-    after = Problem(problem.operation, geometry, REAL[problem.dtype], "nhwc", prepared=problem.prepared)
+    after = Problem(problem.operation, geometry, problem.row.wider, "nhwc", prepared=problem.prepared)
     nbytes = after.geometry.elements() * (problem.itemsize // 2 + after.itemsize)
     words = "complex numbers as pairs of channels, every weight as a 2x2 matrix"
     return Rewrite(words, problem, after, _by_real, nbytes)

@@ -6,6 +6,8 @@ import warnings
 import pytest
 from require import require
 
+from upconv.bilinear import SLOTS
+
 torch = require("torch")
 ut = require("upconv.torch")
 THEIRS = torch.nn.functional.conv_transpose2d
@@ -39,7 +41,7 @@ def test_the_registered_operator_passes_opcheck(operation, kind, dtype, ours):
     those = facts(x, w, 2, 1, 1, 2, 1)
     y = memory(torch.randn(those[2], dtype=dtype), kind)
     slots = {"x": x, "w": w, "y": y}
-    a, b = (slots[slot].requires_grad_() for slot in ut.contraction.SLOTS[operation][:2])
+    a, b = (slots[slot].requires_grad_() for slot in SLOTS[operation][:2])
     torch.library.opcheck(torch.ops.upconv.contract.default, (operation, a, b, bias, *those))
     assert ours
 

@@ -8,7 +8,6 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, Program, Rows, Stage
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import moved, pixel_work
-from ..schedule.moves import ELEMENTS
 from ..schedule.panels import Lines
 from ..schedule.segments import tally
 from ..schedule.task import Task
@@ -30,7 +29,7 @@ def fuses(problem: Problem) -> bool:
 
 def weight_form(problem: Problem) -> Lines:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
-    return Lines(ELEMENTS[problem.dtype], problem.itemsize, g.groups, g.h.k, g.w.k, ceil_div(g.groups, lanes) * lanes)
+    return Lines(problem.row.element, problem.itemsize, g.groups, g.h.k, g.w.k, ceil_div(g.groups, lanes) * lanes)
 
 
 def work(problem: Problem) -> dict[str, float]:

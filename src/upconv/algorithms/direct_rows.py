@@ -13,7 +13,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
-from ..schedule.moves import ELEMENTS, Placed, copying, offsets
+from ..schedule.moves import Placed, copying, offsets
 from ..schedule.panels import Block, Panels
 from ..schedule.rows import MOST_PHASES, everything, has_gaps, row_list, rows_of
 from ..schedule.task import Task
@@ -56,7 +56,7 @@ def weight_form(problem: Problem) -> Panels | None:
         return None
     blocks = tuple(Block(start, mr, mr, number) for start, mr, number in blocks_of(c_dst, _phases(problem)))
     is_forward = problem.operation == "forward"
-    return Panels(ELEMENTS[problem.dtype], size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
+    return Panels(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
 
 
 def blocks_of(channels, s) -> list[tuple[int, int, int]]:

@@ -16,7 +16,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import moved, pixel_work, read_again
-from ..schedule.moves import ELEMENTS, Placed
+from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
 from ..schedule.segments import tally
 from ..schedule.task import Task
@@ -53,7 +53,7 @@ def weight_form(problem: Problem) -> Panels:
     g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
     blocks = tuple(blocks_of(c_dst, isa().lanes(size)))
     is_forward = problem.operation == "forward"
-    return Panels(ELEMENTS[problem.dtype], size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
+    return Panels(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
 
 
 def work(problem: Problem) -> dict[str, float]:

@@ -15,7 +15,6 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved, pixel_work, read_again
-from ..schedule.moves import ELEMENTS
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
 
@@ -58,7 +57,7 @@ def blocks_of(channels, phases, lanes) -> list[Block]:
 def weight_form(problem: Problem) -> Panels:
     g, size = problem.geometry, problem.itemsize
     blocks = tuple(blocks_of(g.c_out, g.w.s, isa().lanes(size)))
-    return Panels(ELEMENTS[problem.dtype], size, 1, g.c_in, g.c_out, g.h.k, g.w.k // g.w.s, g.w.s, blocks)
+    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, g.h.k, g.w.k // g.w.s, g.w.s, blocks)
 
 
 def work(problem: Problem) -> dict[str, float]:

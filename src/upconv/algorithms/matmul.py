@@ -51,7 +51,7 @@ def cost(problem):
     copied = values * problem.itemsize
     # The weight is packed tap by tap, and every segment copies its part of it again.
     copied += 3 * problem.bytes
-    speed = MACS_PER_SECOND / (20 if problem.dtype == "int64" else 1)
+    speed = MACS_PER_SECOND / (20 if problem.row.kind == "i" else 1)
     return problem.macs / speed + copied / BYTES_PER_SECOND + _products(problem) * SECONDS_PER_PRODUCT
 
 

@@ -6,7 +6,7 @@ is packed, and memory is read in long runs.
 """
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y, address
 from ..schedule import pixel_products, segments
 from ..schedule.amounts import moved
-from ..schedule.moves import ELEMENTS, Placed, copying, transpose_layout, transposing
+from ..schedule.moves import Placed, copying, transpose_layout, transposing
 from ..schedule.task import Task
 
 # Pixels and rows of the weight at a time, and pixels of what is added up, by the number of vector registers.
@@ -205,7 +205,7 @@ def _sum(task, h, w, x, steps, y, first, count):
         "entry": kernel_entry,
         "x": (x.base, x.offset),
         "y": (y.base, y.offset),
-        "w": _ones(task.elem),
+        "w": _ones(task.problem.dtype),
         "bias": (BIAS, first * task.size),
         "n": task.g.n,
         "x_n": x.at.n,
@@ -215,12 +215,11 @@ def _sum(task, h, w, x, steps, y, first, count):
     return Nest(depthwise_channels.FIELDS, fields, tuple(lists))
 
 
-@lru_cache(maxsize=len(ELEMENTS))
-def _ones_of(elem):
-    dtype = next(dtype for dtype, name in ELEMENTS.items() if name == elem)
+@cache
+def _ones_of(dtype):
     return np.ones(2 * CHUNK, dtype)
 
 
-def _ones(elem):
-    """The address of a line of ones."""
-    return address(_ones_of(elem))
+def _ones(dtype):
+    """The address of a line of ones, which is never freed."""
+    return address(_ones_of(dtype))

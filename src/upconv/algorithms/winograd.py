@@ -43,7 +43,6 @@ from ..runtime.program import (
     Y,
 )
 from ..schedule.amounts import moved
-from ..schedule.moves import ELEMENTS
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, tile_lists
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
@@ -65,7 +64,7 @@ def why_not(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
-    if problem.dtype == "int64":
+    if problem.row.kind == "i":
         refusals.append("its transforms have fractions, which integers have not")
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
@@ -147,7 +146,7 @@ def sizes(problem: Problem) -> tuple[Sizes, ...]:
     pairs = zip((g.h, g.w), chosen.outputs, strict=True)
     h, w = (parts(axis, outputs, forward) for axis, outputs in pairs)
     c_src, c_dst = problem.channels
-    elem = ELEMENTS[problem.dtype]
+    elem = problem.row.element
     return tuple(
         Sizes(a, b, g.n, c_src, c_dst, elem, chosen.tiles, chosen.channels, chosen.chunk) for a, b in product(h, w)
     )

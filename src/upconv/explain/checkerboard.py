@@ -11,9 +11,9 @@ from math import sqrt
 
 import numpy as np
 
-from ..arguments import integer, pair, positive
 from ..errors import SettingError
 from ..geometry import Axis, check_channels
+from ..settings import integer, pair, positive
 from . import palette
 from .checkerboard_scene import scene
 from .overlap import even_alternatives

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from ..arguments import Settings, pair
 from ..errors import SettingError
 from ..geometry import Geometry
+from ..settings import Settings, pair
 from . import korean, text
 from .layer import layer_scene
 from .svg import svg

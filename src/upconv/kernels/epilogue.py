@@ -1,9 +1,45 @@
 """What a kernel does to a value between its sum and its store: the activation, in registers."""
 
+from collections.abc import Callable
 from struct import pack, unpack
+from typing import NamedTuple
+
+
+class Fused(NamedTuple):
+    """An activation as instructions on vectors, which keep a NaN.
+
+    `constant(k, vector, slope)` is made once a task, `slope` being the place of that field in it;
+    `apply(k, value, constant)` gives the value after the activation.
+    """
+
+    constant: Callable
+    apply: Callable
+
+
+def _nothing(k, vector, slope):
+    return None
+
+
+def _zero(k, vector, slope):
+    return k.zero(vector)
+
+
+def _slope(k, vector, slope):
+    return k.splat(k.load(k.job + 8 * slope, vector.scalar), vector)
+
 
 # Those that are one or two instructions; the others take a pass of their own over the result.
-IN_REGISTERS = ("none", "relu", "leaky_relu")
+IN_REGISTERS = {
+    "none": Fused(_nothing, lambda k, value, _: value),
+    "relu": Fused(_zero, lambda k, value, zero: k.maximum(value, zero)),
+    # Right for slopes above 0 and up to 1.
+    "leaky_relu": Fused(_slope, lambda k, value, slope: k.maximum(value, k.mul(value, slope))),
+}
+
+
+def is_in_registers(activation, slope):
+    """Whether kernels can apply an activation with such a slope."""
+    return activation in IN_REGISTERS and (activation != "leaky_relu" or 0 < slope <= 1)
 
 
 def suffix(activation):
@@ -21,17 +57,9 @@ class Epilogue:
     """Applies an activation to vectors; `slope` is the place of that field in the task."""
 
     def __init__(self, k, vector, activation, slope):
-        self.k, self.activation = k, activation
-        if activation == "relu":
-            self.zero = k.zero(vector)
-        elif activation == "leaky_relu":
-            self.slope = k.splat(k.load(k.job + 8 * slope, vector.scalar), vector)
+        self.k, self.fused = k, IN_REGISTERS[activation]
+        self.constant = self.fused.constant(k, vector, slope)
 
     def __call__(self, value):
         """The value after the activation; a NaN stays one."""
-        if self.activation == "relu":
-            return self.k.maximum(value, self.zero)
-        if self.activation == "leaky_relu":
-            # Right for slopes above 0 and up to 1, which is what the caller sees to.
-            return self.k.maximum(value, self.k.mul(value, self.slope))
-        return value
+        return self.fused.apply(self.k, value, self.constant)

@@ -7,9 +7,6 @@ from ..layouts import Operand
 from ..runtime.kernel import entry
 from ..runtime.program import Nest, Rows
 
-# The kernels' names of the dtypes that they compute in.
-ELEMENTS = {"float32": "f32", "float64": "f64", "int64": "i64"}
-
 
 @dataclass(frozen=True, slots=True)
 class Placed:

@@ -7,7 +7,7 @@ from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import BRIEF, PARTS_PER_THREAD, X, Y
-from .moves import ELEMENTS, Placed
+from .moves import Placed
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Task:
 
     @cached_property
     def elem(self):
-        return ELEMENTS[self.problem.dtype]
+        return self.problem.row.element
 
     @cached_property
     def lanes(self):

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import torch
 
-from ..arguments import Settings
+from ..bilinear import SLOTS, gradients
+from ..settings import Settings
 from .choice import WITH_INSTRUCTIONS
-from .contraction import SLOTS, Call, contract
-from .derivatives import gradients
+from .contraction import Call, contract
 from .operands import NAMES, is_channels_last
 
 SCHEMA = (

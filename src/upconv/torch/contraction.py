@@ -1,31 +1,26 @@
-"""The three bilinear operations on tensors, each computed by upconv or by torch's operator.
-
-Input x, weight w and output y are the slots of one trilinear form; each operation fills one slot from the two others:
-
-    forward      x, w -> y
-    grad_input   y, w -> x
-    grad_weight  x, y -> w
+"""The three operations of `bilinear` on tensors, each computed by upconv or by torch's operator.
 
 Nothing is conjugated here. Everything below sees no gradients: `derivatives` and `compiled` put them around it.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch.autograd import profiler
 
-from .. import arguments
-from ..arguments import Settings
+from ..arrays import empty
+from ..bilinear import SLOTS, enlarged
 from ..errors import SettingError
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 from ..planning import AUTO, solve
 from ..problem import Problem
 from ..runtime import pool
+from ..settings import Settings
 from . import choice
 from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, numpy_dtype, operand, tensor
 from .team import team
 
-SLOTS = {"forward": "xwy", "grad_input": "ywx", "grad_weight": "xyw"}
 LAYOUTS = {False: CHANNELS_FIRST, True: CHANNELS_LAST}
 # What a profiler calls them; torch's are aten::conv_transpose2d and aten::convolution_backward.
 ENTRIES = {
@@ -33,7 +28,6 @@ ENTRIES = {
     "grad_input": "upconv::conv_transpose2d_grad_input",
     "grad_weight": "upconv::conv_transpose2d_grad_weight",
 }
-FILLING = {slots[2]: operation for operation, slots in SLOTS.items()}
 
 
 class Call:
@@ -80,6 +74,11 @@ class Call:
             made.operations["forward"], made.is_ours = (self.plan("forward")[0], is_ours), is_ours
             self._other = made
         return self._other
+
+    def enlarged(self, axis, size):
+        """The call of the layer in which an axis is so many times longer."""
+        x, w, groups = enlarged(self.shapes["x"], self.shapes["w"], self.settings.groups, axis, size)
+        return Call(replace(self.settings, groups=groups), x, w, self.dtype, self.last)
 
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""
@@ -138,7 +137,7 @@ def contract(operation, a, b, bias, call):
 
 def _ours(plan, a, b, bias, call):
     problem = plan.problem
-    out = arguments.empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
+    out = empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
     # A prepared weight is packed for the forward pass alone.
     second = operand(b) if problem.operation == "forward" else array(b)
     operands = array(a), second, None if bias is None else array(bias), out

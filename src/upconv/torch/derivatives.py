@@ -1,29 +1,12 @@
 """Derivatives of every order, in both modes, under every transform: one function for the three operations.
 
-Filling one slot from the two others is bilinear, so the derivative in an operand fills that operand's slot, from the
-gradient of the result and the other operand (conjugated, as torch defines gradients of real losses). The three
-operations are closed under this, so no formula is needed beyond it.
+The algebra is that of `bilinear`; here it meets torch's ways of asking for derivatives.
 """
 
 import torch
 
-from .batching import batched
-from .contraction import FILLING, SLOTS, contract
-
-
-def fill(apply, slot, tensors, call):
-    """Fill a slot from those in `tensors`, by ``apply(a, b, bias, operation, call)``."""
-    operation = FILLING[slot]
-    first, second, _ = SLOTS[operation]
-    return apply(tensors[first], tensors[second], None, operation, call)
-
-
-def gradients(apply, needed, a, b, operation, call, grad):
-    """Gradients of an operation in a, b and bias, each None where it is not needed."""
-    first, second, result = SLOTS[operation]
-    grad_a = fill(apply, first, {result: grad, second: b.conj()}, call) if needed[0] else None
-    grad_b = fill(apply, second, {result: grad, first: a.conj()}, call) if needed[1] else None
-    return grad_a, grad_b, grad.sum((0, 2, 3)) if needed[2] else None
+from ..bilinear import SLOTS, batched, gradients, tangent
+from .contraction import Call, contract
 
 
 class Contraction(torch.autograd.Function):
@@ -56,14 +39,8 @@ class Contraction(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx, tangent_a, tangent_b, tangent_bias, *_):
-        a, b = ctx.saved_tensors
-        result = None
-        if tangent_a is not None:
-            result = Contraction.apply(tangent_a, b, tangent_bias, ctx.operation, ctx.call)
-        if tangent_b is not None:
-            bias = tangent_bias if result is None else None
-            other = Contraction.apply(a, tangent_b, bias, ctx.operation, ctx.call)
-            result = other if result is None else result + other
+        tangents = tangent_a, tangent_b, tangent_bias
+        result = tangent(Contraction.apply, tangents, *ctx.saved_tensors, ctx.operation, ctx.call)
         if result is None:
             shape = ctx.call.shapes[SLOTS[ctx.operation][2]]
             result = tangent_bias[:, None, None].expand(shape).clone()
@@ -71,4 +48,5 @@ class Contraction(torch.autograd.Function):
 
     @staticmethod
     def vmap(info, dims, a, b, bias, operation, call):
-        return batched(Contraction.apply, info.batch_size, dims[:3], a, b, bias, operation, call), 0
+        many = info.batch_size, dims[:3]
+        return batched(Contraction.apply, Call.enlarged, *many, a, b, bias, operation, call, call.settings.groups), 0

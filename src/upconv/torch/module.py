@@ -5,10 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import arguments
-from ..arguments import Settings
 from ..errors import SettingError
 from ..geometry import check_channels
+from ..settings import Settings, pair, positive
 from . import dispatch
 from .contraction import parsed
 
@@ -52,7 +51,7 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
         if padding_mode != "zeros":
             raise SettingError(f"padding_mode is {padding_mode!r}; this layer has only 'zeros', as torch's")
         stride, padding, output_padding, groups, dilation = parsed(stride, padding, output_padding, groups, dilation)
-        kernel_size = arguments.positive(arguments.pair(kernel_size, "kernel_size"), "kernel_size")
+        kernel_size = positive(pair(kernel_size, "kernel_size"), "kernel_size")
         # A lazy layer learns its channels from the first input.
         if not isinstance(self, torch.nn.modules.lazy.LazyModuleMixin):
             check_channels(in_channels, out_channels, groups)

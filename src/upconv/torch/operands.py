@@ -5,10 +5,11 @@ from importlib.util import find_spec
 
 import torch
 
-from .. import arguments, dtypes
-from ..arguments import Settings
+from .. import dtypes
+from ..arrays import check_bias, check_weight_shape
 from ..errors import SettingError
 from ..prepared import PreparedWeight
+from ..settings import Settings
 
 NAMES = {
     torch.float16: "float16",
@@ -123,7 +124,7 @@ def check_shapes(x_shape, w_shape, b_shape, groups):
     x_shape, w_shape = tuple(x_shape), tuple(w_shape)
     if len(x_shape) != 4:
         raise SettingError(f"input has shape {x_shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
-    arguments.check_weight_shape(w_shape)
+    check_weight_shape(w_shape)
     if b_shape is not None:
-        arguments.check_bias(tuple(b_shape), w_shape[1] * groups)
+        check_bias(tuple(b_shape), w_shape[1] * groups)
     return x_shape, w_shape

@@ -1,0 +1,183 @@
+"""The arrays that people pass, and those that they get: what is taken, how it lies, memory for results.
+
+Everything here runs before any work, so a call that is refused has changed nothing.
+"""
+
+import numpy as np
+
+from .dtypes import lookup
+from .errors import SettingError
+from .runtime import memory
+
+
+def as_array(value, name):
+    """A plain NumPy array of an accepted dtype, in whatever byte order and strides it came.
+
+    Raises:
+        TypeError: for masked arrays and tensors of other frameworks.
+        NotImplementedError: for dtypes that are not supported.
+    """
+    if type(value) is np.ndarray:
+        lookup(value.dtype, name)
+        return value
+    if value is None:
+        raise TypeError(f"{name} is None; it must be an array")
+    refuse_masked(value, name)
+    if type(value).__module__.split(".")[0] == "torch":
+        raise TypeError(f"{name} is a torch tensor; pass {name}.detach().numpy()")
+    array = np.asarray(value)
+    lookup(array.dtype, name)
+    return array
+
+
+def refuse_masked(value, name):
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.filled(0)")
+
+
+def agree(**arrays):
+    """Refuse operands of different dtypes; None is skipped. Nothing is promoted, as in torch."""
+    (first, a), *others = [(name, array) for name, array in arrays.items() if array is not None]
+    for name, b in others:
+        if a.dtype != b.dtype and a.dtype.name != b.dtype.name:
+            cure = f"{name}.astype({a.dtype.name!r}) does it"
+            if name != "bias":
+                cure = f"either {first}.astype({b.dtype.name!r}) or {cure}"
+            raise SettingError(
+                f"{first} has dtype {a.dtype.name} and {name} {b.dtype.name}; they must agree, since nothing is "
+                f"promoted: {cure}"
+            )
+
+
+def batched(array, name="input"):
+    """(array with a batch axis, whether it had one)."""
+    if array.ndim not in (3, 4):
+        raise SettingError(f"{name} has shape {array.shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
+    return (array, True) if array.ndim == 4 else (array[None], False)
+
+
+def check_weight(weight):
+    """The weight, if it is one of a 2-D layer."""
+    check_weight_shape(weight.shape)
+    return weight
+
+
+def check_weight_shape(shape):
+    """Refuse the shape of what is no weight of a 2-D layer."""
+    if len(shape) != 4:
+        near = "; a 1-D layer is one of height 1: weight[:, :, None], and input[:, :, None]" if len(shape) == 3 else ""
+        raise SettingError(f"weight has shape {tuple(shape)}; it must be (c_in, c_out / groups, k_h, k_w){near}")
+
+
+def check_shape(array, shape, name):
+    if array.shape != tuple(shape):
+        raise SettingError(f"{name} has shape {array.shape}; here it must be {tuple(shape)}")
+
+
+def parse_bias(bias, channels):
+    """The bias as a vector of `channels` values, or None."""
+    if bias is None:
+        return None
+    bias = as_array(bias, "bias")
+    check_bias(bias.shape, channels)
+    return bias
+
+
+def check_bias(shape, channels):
+    """Refuse a bias of another shape than a vector of `channels` values."""
+    if shape != (channels,):
+        near = "" if shape else "; a stride is passed as stride="
+        raise SettingError(f"bias has shape {shape}; it must be ({channels},), one value per output channel{near}")
+
+
+def lies_channels_last(array):
+    """Whether a 4-D array lies channels-last in memory, so that kernels read its channels side by side.
+
+    Axes of length 1 do not matter, whatever their strides: torch's rule (`is_channels_last` in torch/operands.py) minds
+    them, since it says in which memory format torch's operators answer. Where both layouts are the same memory (one
+    channel, or 1x1 maps) and for empty arrays the answer is no.
+    """
+    _, c, h, w = array.shape
+    if array.size == 0 or c == 1 or h == w == 1:
+        return False
+    least = 0
+    # From the innermost axis outwards, each stride must reach beyond everything inside it.
+    for axis in (1, 3, 2, 0):
+        size, stride = array.shape[axis], array.strides[axis]
+        if size == 1:
+            continue
+        if stride <= 0 or stride < least:
+            return False
+        least = stride * size
+    return True
+
+
+def preferred_layout(*arrays, is_batched=True):
+    """The layout of a result: "nhwc" if any of the 4-D operands lies channels-last, "nchw" else and unbatched."""
+    return "nhwc" if is_batched and any(map(lies_channels_last, arrays)) else "nchw"
+
+
+def check_out(out, shape, dtype, operands):
+    """`out` as a plain array; one of another shape or dtype, read-only, overlapping itself or an operand is refused."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is {type(out).__name__}; it must be a NumPy array")
+    refuse_masked(out, "out")
+    # A subclass may say anything of itself, even where it lies.
+    out = np.asarray(out)
+    if out.shape != tuple(shape) or out.dtype.name != dtype:
+        raise SettingError(f"out is {out.dtype.name} {out.shape}; it must be {dtype} {tuple(shape)}")
+    if not out.flags.writeable:
+        raise SettingError("out is read-only; pass a writeable array")
+    if _overlaps_itself(out):
+        raise SettingError(f"out overlaps itself (strides {out.strides}); its elements must be distinct")
+    for operand in operands:
+        if operand is not None and _overlap(out, operand):
+            raise SettingError("out overlaps an operand in memory; pass a separate array, or a copy of the operand")
+    return out
+
+
+def _overlaps_itself(array):
+    """Whether two elements share memory; each stride reaching beyond all shorter ones is the usual proof that not."""
+    if not array.size:
+        return False
+    axes = sorted((abs(stride), size) for stride, size in zip(array.strides, array.shape, strict=True) if size > 1)
+    reach = array.itemsize
+    for stride, size in axes:
+        if stride < reach:
+            return _elements_meet(axes, array.itemsize)
+        reach += stride * (size - 1)
+    return False
+
+
+def _elements_meet(axes, itemsize):
+    """The same for interleaved strides, by looking at every address."""
+    addresses = np.zeros(1, np.int64)
+    for stride, size in axes:
+        addresses = np.add.outer(addresses, stride * np.arange(size)).ravel()
+    addresses.sort()
+    return bool((np.diff(addresses) < itemsize).any())
+
+
+def _overlap(a, b):
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def native_dtype(array):
+    """The array's dtype in native byte order."""
+    return array.dtype.newbyteorder("=")
+
+
+def native(array):
+    """The array in native byte order; itself if it already is."""
+    return array if array.dtype.isnative else array.astype(native_dtype(array))
+
+
+def empty(shape, dtype, layout_name):
+    """An uninitialised array of 4-D shape (n, c, h, w) that lies in memory as the layout says."""
+    if layout_name == "nchw":
+        return memory.empty(shape, dtype)
+    n, c, h, w = shape
+    return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)

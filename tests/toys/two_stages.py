@@ -1,0 +1,81 @@
+"""A toy way of computing: it copies the input first, in a stage of its own, and has a second thought.
+
+The copy adds zero times each value to it, so that an infinity becomes a NaN. As in ways that take differences,
+what is not finite spoils the result, is flagged by the kernel, and is computed again by another way.
+"""
+
+import math
+
+from upconv.algorithms import gemm
+from upconv.codegen.lang import I64, PTR, SIZES, Builder, Type
+from upconv.layouts import CHANNELS_FIRST, Operand
+from upconv.runtime.kernel import entry, isa
+from upconv.runtime.program import FLAGS, PANELS, SHARED, Grid, Nest, Program, Rows, Stage, V
+from upconv.schedule import bands, pixel_products
+from upconv.schedule.moves import Placed
+
+FALLBACK = "gemm"
+FIELDS = tuple("entry src dst flags count".split())
+fuses, weight_form = gemm.fuses, gemm.weight_form
+
+
+def checked_copy(isa, elem):
+    """Copies a line of `count` values; the flags are a vector that is zero if all of them are finite."""
+    k = Builder(f"checked_copy_{elem}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    _, src, dst, flags, count = k.words(I64, PTR, PTR, PTR, I64)
+    zero = k.splat(k.zero(vector.scalar), vector)
+    seen = k.variable(zero)
+    with k.loop(0, count, vector.lanes) as i:
+        mask, place = k.first(count - i, vector), i * vector.scalar.size
+        value = k.load(src + place, vector, mask)
+        nothing = k.mul(value, zero)
+        k.store(k.add(value, nothing), dst + place, mask)
+        seen.set(k.add(seen.get(), nothing))
+    k.store(seen.get(), flags)
+    return k
+
+
+def why_not(problem):
+    if problem.operation == "grad_weight":
+        return ["computes no gradient in the weight"]
+    return [] if problem.a_layout == CHANNELS_FIRST else ["the map that is read must lie channels-first"]
+
+
+def work(problem):
+    copied = problem.itemsize * math.prod(problem.operand_shape)
+    return gemm.work(problem) | {"copied_bands": 2 * copied}
+
+
+def program(task, *, packs=True):
+    copies, copied, sizes = copying(task)
+    panels, scratch = weight_form(task.problem), bands.Scratch()
+    rows = gemm.block_rows(task, panels, gemm.kernel_of(task, panels), range(len(panels.blocks)))
+
+    def make(band):
+        return pixel_products.nests(task, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group})
+
+    nests = bands.one_by_one(task, bands.in_layout(task, scratch, True, make), copied, task.result)
+    packing = [panels.packing(task)] if packs else []
+    stages = [*packing, Stage(copies), Stage([Grid(tuple(nests))])]
+    sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **gemm.tile_scratch(task, panels)}
+    return Program(stages, sizes, task.seconds, shared=(*SHARED, V))
+
+
+def copying(task):
+    """(grids that copy the source, one for each image; where the copy lies; bytes of scratch by base)."""
+    shape, at = task.problem.operand_shape, task.x
+    n, c, h, w = shape
+    copied = Placed(V, 0, Operand.dense(shape, task.size, channels_last=False))
+    fields = {"entry": entry(checked_copy, task.elem), "count": w}
+    moved = [(at.n, copied.at.n, c * h), (at.c, copied.at.c, h), (at.h, copied.at.h, 1)]
+    channels, lines = (
+        Rows(("src", "dst", "flags"), [(i * src, i * dst, i * number * isa().vector_bytes) for i in range(length)])
+        for length, (src, dst, number) in zip((c, h), moved[1:], strict=True)
+    )
+    grids = []
+    for image in range(n):
+        src, dst, number = (image * step for step in moved[0])
+        there = {"src": (task.source.base, src), "dst": (V, dst), "flags": (FLAGS, number * isa().vector_bytes)}
+        grids.append(Grid([Nest(FIELDS, fields | there, (channels, lines))]))
+    return grids, copied, {V: n * copied.at.n, FLAGS: n * c * h * isa().vector_bytes}
