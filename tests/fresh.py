@@ -11,9 +11,6 @@ def forget():
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_clear") and not isinstance(value, type):
                     value.cache_clear()
-    programs = getattr(sys.modules.get("upconv.generated"), "PROGRAMS", None)
-    if programs is not None:
-        programs.clear()
 
 
 @contextmanager
