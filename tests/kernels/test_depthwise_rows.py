@@ -160,7 +160,10 @@ def test_by_the_interpreter(elem, s):
     """Which also sees every access outside the arrays; with loops over the taps, and with the taps written out."""
     isas = [ROWS[isa] for isa in ("avx512", "avx2", "x86-64")]
     for number in range(100, some(106, 112)):
-        isa, activation = isas[number % len(isas)], activations_of(elem)[number // len(isas) % len(activations_of(elem))]
+        isa, activation = (
+            isas[number % len(isas)],
+            activations_of(elem)[number // len(isas) % len(activations_of(elem))],
+        )
         setting = Setting(number, s, elem, widest=40, activation=activation)
         for taps in [(None, None), *([setting.written()] if is_few(setting) else [])]:
             kernel = depthwise_rows(isa, elem, s, *taps, activation)

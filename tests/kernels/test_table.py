@@ -24,7 +24,13 @@ FAMILIES = (
     "weight_streaming",
 )
 # Ways that take every case of some operations.
-ALWAYS = ("auto", "forward"), ("auto", "grad_input"), ("auto", "grad_weight"), ("gemm", "forward"), ("gemm", "grad_input")
+ALWAYS = (
+    ("auto", "forward"),
+    ("auto", "grad_input"),
+    ("auto", "grad_weight"),
+    ("gemm", "forward"),
+    ("gemm", "grad_input"),
+)
 
 
 @pytest.mark.parametrize("isa", RUNNABLE)
@@ -39,7 +45,9 @@ def test_every_cell_has_at_least_20_cases_that_agree(isa, capsys):
         for way in KERNELS:
             print(f"  {way:<20} {sum(count for cell, count in counts.items() if cell[0] == way):7}")
     cells = tuple(itertools.product(AVAILABLE, LAYOUTS, TILES))
-    full = {(way, operation, *cell) for way, operation in (*ALWAYS, ("weight_gradient", "grad_weight")) for cell in cells}
+    full = {
+        (way, operation, *cell) for way, operation in (*ALWAYS, ("weight_gradient", "grad_weight")) for cell in cells
+    }
     assert {cell for cell in full if counts.get(cell, 0) < LEAST} == set()
     # Every way had cases of every kind; a complex layer is never depthwise, since its channels come in pairs.
     some = {(way, dtype, tile) for way, _, dtype, _, tile in counts}
@@ -47,7 +55,9 @@ def test_every_cell_has_at_least_20_cases_that_agree(isa, capsys):
     missing = {(way, dtype) for way, dtype, _ in wanted - some}
     assert missing == {(way, dtype) for way, dtype in missing if "depthwise" in way and "complex" in dtype}
     # Every kernel of the catalogue took part, in every type that kernels have.
-    made = {re.match(r"(\w+?)_(f32|f64|i64)(?:_|$)", name).groups() for name in kernels if not name.startswith("execute")}
+    made = {
+        re.match(r"(\w+?)_(f32|f64|i64)(?:_|$)", name).groups() for name in kernels if not name.startswith("execute")
+    }
     assert set(itertools.product(FAMILIES, ("f32", "f64", "i64"))) - made == set()
 
 

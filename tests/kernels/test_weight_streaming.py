@@ -96,7 +96,9 @@ def run_between_pages(isa, per_cell=100):
 
 @pytest.mark.parametrize("isa", IDS)
 def test_natively_between_guard_pages(isa):
-    printed = script(f"{HERE}import test_weight_streaming; print(test_weight_streaming.run_between_pages({isa!r}))").splitlines()
+    printed = script(
+        f"{HERE}import test_weight_streaming; print(test_weight_streaming.run_between_pages({isa!r}))"
+    ).splitlines()
     assert int(printed[-1]) == len(DTYPES) * 100 * 2
 
 
