@@ -30,6 +30,8 @@ LARGE = (
     Case("depthwise-rows", 2, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
     Case("depthwise-long-rows", 1, 2, 2, 150, 2, (5, 5), (1, 3), (2, 2), groups=2),
     Case("fused-phases", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
+    # Few channels of many phases: fused whatever the vectors' length.
+    Case("fused-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
     Case("block-by-block", 1, 40, 3, 2, 150, (3, 3), (2, 2), (1, 1), groups=2),
 )
 PAGE = mmap.PAGESIZE
