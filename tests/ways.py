@@ -1,7 +1,7 @@
-"""Every way of computing that has kernels, by its name, on the cases: who takes a problem, and whether the answer is right."""
+"""Every way of computing that has kernels, by its name, on the cases: who is willing, and whether it is right."""
 
 from collections import Counter
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from cases import BY_NAME, LAYOUTS
@@ -46,7 +46,7 @@ def result(problem, way, a, b, bias):
     return out
 
 
-@lru_cache(maxsize=None)
+@cache
 def truth(case, operation, dtype, layout, kind):
     """(a, b, bias, answer, bound) of a case by the reference."""
     a, b = operands(operation, case.arrays(dtype, layout, 0, kind))

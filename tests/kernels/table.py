@@ -112,7 +112,7 @@ def check(case, operation, dtype):
 
 
 def main(per_cell=20):
-    """Prints as JSON [[way, operation, dtype, layout, tile, how many cases agreed], ...] and the names of the kernels."""
+    """Prints as JSON [[way, operation, dtype, layout, tile, how many cases agreed], ...] and the kernels' names."""
     warnings.simplefilter("ignore", RuntimeWarning)
     counts, names, link = Counter(), set(), kernel.link
     kernel.link = lambda name, text: (names.add(name), link(name, text))[1]

@@ -1,4 +1,4 @@
-"""Way x operation x dtype x layout x instruction set x kind of tile: every cell of the table is full of cases that agree."""
+"""Way x operation x dtype x layout x instruction set x kind of tile: every cell is full of cases that agree."""
 
 import itertools
 import json

@@ -74,8 +74,8 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_piece, c
             ran.add(way)
     # A complex layer is never depthwise, since its channels come in pairs.
     assert set(KERNELS) - ran == ({way for way in KERNELS if "depthwise" in way} if dtype == "complex64" else set())
-    # Some tables were for one thread, some for all. In pieces, of which a slower instruction set has more, none need have
-    # a part for each of the most threads.
+    # Some tables were for one thread, some for all. In pieces, of which a slower instruction set has more, none need
+    # have a part for each of the most threads.
     assert min(parts) == 1
     assert max(parts) == max(THREADS) or (seconds_per_piece == 1e-6 and max(parts) > THREADS[-2])
 

@@ -1,4 +1,4 @@
-"""Programs: tasks as sums over short lists, units in three dimensions, stages, pieces, scratch; and calls within calls."""
+"""Programs: tasks as sums of short lists, units in three dimensions, stages, pieces, scratch, calls within calls."""
 
 import ctypes
 import itertools

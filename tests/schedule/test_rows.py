@@ -152,7 +152,7 @@ def test_blocks_of_channels_are_even(lanes, isa):
 
 @pytest.mark.parametrize("shares", [True, False])
 def test_a_list_says_all_of_a_row(shares):
-    """Read back from its fields, every row is what it was, in bytes: 12 from column to column of y, 20 from tap to tap."""
+    """Read back from its fields, every row is what it was; 12 bytes from column to column of y, 20 from tap to tap."""
     for axis in (*ODD, *itertools.islice(axes(2), 500)):
         found = lists.rows_of(axis, True)
         if not found or (not shares and len(found[0].own) != axis.s):
