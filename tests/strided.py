@@ -7,6 +7,8 @@ import numpy as np
 DTYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64}
 NOT_FINITE = (np.nan, np.inf, -np.inf)
 UNTOUCHED = 77
+# What kernels apply in registers, and the slope of the tests; a slope that is exact in every type.
+ACTIVATIONS, SLOPE = ("none", "relu", "leaky_relu"), 0.25
 
 
 @dataclass
@@ -44,3 +46,15 @@ def whole_numbers(rng, size, dtype, odd):
     if odd and dtype is not np.int64:
         array[rng.integers(size, size=1 + size // 50)] = rng.choice(NOT_FINITE)
     return array
+
+
+def activations_of(elem):
+    """Those that kernels of an element type have."""
+    return ACTIVATIONS[:1] if elem == "i64" else ACTIVATIONS
+
+
+def activated(name, y):
+    """What an activation makes of numbers, of which a NaN stays one."""
+    if name == "none":
+        return y
+    return np.where(y < 0, 0 if name == "relu" else y * y.dtype.type(SLOPE), y)

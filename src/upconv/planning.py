@@ -176,6 +176,11 @@ class Plan:
         problem = self.problem
         a, bias = _lying(native(a), problem.a_layout), None if bias is None else native(bias)
         if not isinstance(b, PreparedWeight):
+            if problem.prepared:
+                raise SettingError(
+                    "the plan was made for a prepared weight, and this one is an array; pass prepare(weight, ...), or "
+                    "plan with the array"
+                )
             b = _lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
         elif not problem.prepared:
             b = rewrites.dense(b.array, problem.b_layout)

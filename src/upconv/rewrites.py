@@ -201,6 +201,9 @@ def _as_real(problem):
     g = problem.geometry
     geometry = replace(g, c_in=2 * g.c_in, c_out=2 * g.c_out)
     after = Problem(problem.operation, geometry, problem.row.wider, "nhwc", prepared=problem.prepared)
+    if problem.operation == "grad_weight":
+        # The maps are made of pairs of channels; the gradient is written as torch lays a weight.
+        after = replace(after, layout="nchw")
     nbytes = after.geometry.elements() * (problem.itemsize // 2 + after.itemsize)
     words = "complex numbers as pairs of channels, every weight as a 2x2 matrix"
     return Rewrite(words, problem, after, _by_real, nbytes)

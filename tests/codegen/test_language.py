@@ -14,7 +14,7 @@ from upconv.codegen.lowering import lower
 from upconv.codegen.primitives import TABLE
 
 every_isa = pytest.mark.parametrize("isa", ISAS, ids=IDS)
-NUMBERS = [(0, 0), (3, 5), (-7, 2), (5, 5), (1 << 40, -(1 << 33) + 5)]
+NUMBERS = [(0, 0), (3, 5), (-7, 2), (5, 5), (1 << 40, -(1 << 33) + 5), (-20, 0)]
 OUTPUT = 1024
 
 
@@ -51,7 +51,7 @@ for name, operation in {
     "imax": lambda k, n, m: k.imax(n, m),
     "iand": lambda k, n, m: k.iand(n, m),
     "shift_right": lambda k, n, m: k.shift_right(n, 3),
-    "divide": lambda k, n, m: k.divide(n, k.iand(m, 6) + 1),
+    "divide": lambda k, n, m: k.divide(n, k.choose(k.equal(m, 0), -7, m)),
     "less": lambda k, n, m: n < m,
     "equal": lambda k, n, m: k.equal(n, m),
     "choose": lambda k, n, m: k.choose(m > n, n, m + 1),

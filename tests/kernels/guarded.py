@@ -5,28 +5,34 @@
 
 import ctypes
 import itertools
+import json
 import mmap
 import warnings
+from collections import Counter
 
 import numpy as np
 from cases import CASES, LAYOUTS, Case
 from compare import assert_close, assert_same_nonfinite, expected, operands
+from ways import bias_of, willing
 
-from upconv.algorithms import phase_gemm
+from upconv import planning
+from upconv.algorithms import direct_rows, gemm, weight_streaming
 from upconv.problem import OPERATIONS, Problem
-from upconv.runtime import jobs, memory
-from upconv.schedule import columns, planes
+from upconv.runtime import memory, program
 
 DTYPES = ("float32", "float64", "int64")
 # What is for large layers, to be met with constants that let small ones begin with it.
 LARGE = (
-    Case("columns", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
-    Case("columns-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
+    Case("weight-streaming", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
+    Case("weight-streaming-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
     Case("crowded", 2, 14, 4, 32, 5, (3, 3), (1, 2), (1, 1)),
-    Case("packed-planes", 1, 14, 3, 17, 10, (3, 4), (2, 2), (1, 1)),
-    Case("strips", 2, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
-    Case("strips-long-rows", 1, 2, 2, 150, 2, (5, 5), (1, 3), (2, 2), groups=2),
-    Case("merged", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
+    Case("packed-rows", 1, 14, 3, 17, 10, (3, 4), (2, 2), (1, 1)),
+    Case("depthwise-rows", 2, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
+    Case("depthwise-long-rows", 1, 2, 2, 150, 2, (5, 5), (1, 3), (2, 2), groups=2),
+    Case("fused-phases", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
+    # Few channels of many phases: fused whatever the vectors' length.
+    Case("fused-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
+    Case("block-by-block", 1, 40, 3, 2, 150, (3, 3), (2, 2), (1, 1), groups=2),
 )
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0
@@ -83,26 +89,26 @@ class Guard:
     def __init__(self):
         self.rooms = {name: Room(4 << 20) for name in ("a", "b", "out", "weight", "bias", "scratch")}
         self.at_end = True
-        self._run = jobs.run
-        jobs.run = self.run
+        self._run = program.run
+        program.run = self.run
         memory.scratch = memory.brief = self.scratch
 
     def scratch(self, nbytes):
         return Lease(self.rooms["scratch"], nbytes)
 
-    def run(self, program, x, y, w, bias):
-        """In the place of `jobs.run`: packed weights and filled-up biases are guarded as well."""
+    def run(self, made, x, y, w, bias, panels=None):
+        """In the place of `program.run`: packed weights and filled-up biases are guarded as well."""
         if not self.at("b", w) and not self.at("out", w):
             w = self.rooms["weight"].copy(w, self.at_end)
         if bias is not None:
             bias = self.rooms["bias"].copy(bias, self.at_end)
-        self._run(program, x, y, w, bias)
+        return self._run(made, x, y, w, bias, panels)
 
     def at(self, name, array):
         return np.shares_memory(array, self.rooms[name].bytes)
 
-    def check(self, case, operation, dtype, layout, bias, want):
-        """One case with its operands where the guard wants them."""
+    def check(self, way, case, operation, dtype, layout, bias, want):
+        """One case by one way, with its operands where the guard wants them."""
         geometry, arrays = case.geometry(), case.arrays(dtype, layout)
         pair = operands(operation, arrays)
         a, b = (self.rooms[name].copy(array, self.at_end) for name, array in zip("ab", pair, strict=True))
@@ -110,29 +116,26 @@ class Guard:
         order = (0, 2, 3, 1) if layout == "nhwc" and operation != "grad_weight" else (0, 1, 2, 3)
         out = self.rooms["out"].put(problem.result_shape, dtype, order, self.at_end)
         with memory.poisoned():
-            phase_gemm.run(problem, a, b, bias, out)
+            planning.solve(problem, way, a, b, bias, out)
         answer, bound = want
         assert_close(out, answer, bound, dtype)
         assert_same_nonfinite(out, answer)
 
 
-def bias_of(case, operation, dtype):
-    g, bias = case.geometry(), case.arrays(dtype).b
-    return {"forward": bias, "grad_input": np.resize(bias, g.c_in), "grad_weight": None}[operation]
-
-
 def large():
     """`main` with the cases of `LARGE`, as if they were."""
-    columns.WEIGHTY_BYTES, columns.LEAST_CHANNELS, columns.MOST_CHANNELS = 1 << 10, 30, 32
-    planes.CROWDING = 256
+    gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
     print(len(LARGE))
     main(LARGE)
 
 
 def main(cases=CASES, dtypes=3):
-    """Every case in every operation and layout, at both ends, in so many dtypes; prints how many runs there were."""
+    """Every case in every operation and layout, by every way, at both ends, in so many dtypes.
+
+    Prints how many runs each way had, as JSON. The way that is chosen is one of them, and no other.
+    """
     warnings.simplefilter("ignore", RuntimeWarning)
-    guard, count = Guard(), 0
+    guard, counts = Guard(), Counter()
     for number, case in enumerate(cases):
         mine = [DTYPES[(number + turn) % len(DTYPES)] for turn in range(dtypes)]
         for operation, dtype in itertools.product(OPERATIONS, mine if case.n else ()):
@@ -140,7 +143,8 @@ def main(cases=CASES, dtypes=3):
             want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)), bias)
             for layout, guard.at_end in itertools.product(LAYOUTS, (True, False)):
                 where = "before" if guard.at_end else "after"
-                print(f"{case} {operation} {dtype} {layout}, arrays right {where} a forbidden page", flush=True)
-                guard.check(case, operation, dtype, layout, bias, want)
-                count += 1
-    print(count)
+                for way in willing(Problem(operation, case.geometry(), dtype, layout)):
+                    print(f"{way} {case} {operation} {dtype} {layout}, right {where} a forbidden page", flush=True)
+                    guard.check(way, case, operation, dtype, layout, bias, want)
+                    counts[way] += 1
+    print(json.dumps(counts))

@@ -1,4 +1,4 @@
-"""Random settings around the sizes of vectors and tiles, counted by operation, dtype, layout and kind of tile."""
+"""Random settings around the sizes of vectors and tiles, counted by way, operation, dtype, layout and kind of tile."""
 
 import itertools
 import json
@@ -8,12 +8,13 @@ from collections import Counter
 
 import numpy as np
 from cases import AVAILABLE, LAYOUTS, Case, channels_last, values
-from compare import assert_result, computed, operands
+from compare import assert_result, operands
+from ways import result, willing
 
-from upconv.algorithms import phase_matmul
+from upconv.algorithms import matmul, weight_streaming
+from upconv.planning import AUTO
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
-from upconv.schedule import columns
 
 TILES = ("full", "edge")
 #: Bytes of a lane: what a dtype is computed in, a complex number being two lanes.
@@ -43,7 +44,7 @@ def edge(draw, lanes, turn):
 
 
 def setting(tile, lanes, number):
-    """One of each kind in turn: dense, merged phases, groups, depthwise."""
+    """One of each kind in turn: dense, phases that can be fused, groups, depthwise."""
     draw = random.Random(f"{tile} {lanes} {number}")
     sizes = (full if tile == "full" else edge)(draw, max(2, lanes), number)
     k, s, d = ((draw.randrange(1, 5), draw.randrange(1, 4)) for _ in range(3))
@@ -76,7 +77,7 @@ def truth(problem, a, b, bias):
 
     def solve(dtype, *arrays):
         out = np.empty(problem.result_shape, dtype)
-        phase_matmul.run(Problem(problem.operation, problem.geometry, dtype), *arrays, out)
+        matmul.run(Problem(problem.operation, problem.geometry, dtype), *arrays, out)
         return out
 
     def each(convert):
@@ -89,7 +90,7 @@ def truth(problem, a, b, bias):
 
 
 def check(case, operation, dtype):
-    """Both layouts of one setting against the truth."""
+    """Both layouts of one setting against the truth, by every way that takes it and by the one that is chosen."""
     g = case.geometry()
     problem = Problem(operation, g, dtype)
     arrays = case.arrays(dtype)
@@ -100,25 +101,26 @@ def check(case, operation, dtype):
     for layout in LAYOUTS:
         if layout == "nhwc":
             a, b = (channels_last(a), channels_last(b) if operation == "grad_weight" else b)
-        got = computed("phase_gemm", g, operation, dtype, layout, a, b, bias)
-        try:
-            assert_result(got, want, bound, dtype, layout)
-        except AssertionError as error:
-            raise AssertionError(f"{kernel.isa().name} {operation} {dtype} {layout} on {case!r}: {error}") from None
-        yield layout
+        problem = Problem(operation, g, dtype, layout)
+        for way in (*willing(problem), AUTO):
+            try:
+                assert_result(result(problem, way, a, b, bias), want, bound, dtype, layout)
+            except AssertionError as error:
+                where = f"{kernel.isa().name} {way} {operation} {dtype} {layout}"
+                raise AssertionError(f"{where} on {case!r}: {error}") from None
+            yield way, layout
 
 
 def main(per_cell=20):
-    """Prints as JSON [[operation, dtype, layout, tile, how many cases agreed], ...] and the names of the kernels."""
+    """Prints as JSON [[way, operation, dtype, layout, tile, how many cases agreed], ...] and the kernels' names."""
     warnings.simplefilter("ignore", RuntimeWarning)
     counts, names, link = Counter(), set(), kernel.link
     kernel.link = lambda name, text: (names.add(name), link(name, text))[1]
     for dtype, tile, number in itertools.product(AVAILABLE, TILES, range(per_cell)):
         lanes = kernel.isa().lanes(LANE_BYTES.get(dtype, 8))
-        # Weights of a few vectors are large enough to be read in place.
-        columns.WEIGHTY_BYTES, columns.LEAST_CHANNELS = 1 << 10, lanes + 2
+        weight_streaming.LEAST_CHANNELS = 2
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
-            for layout in check(case, operation, dtype):
-                counts[operation, dtype, layout, tile] += 1
+            for way, layout in check(case, operation, dtype):
+                counts[way, operation, dtype, layout, tile] += 1
     print(json.dumps([[[*cell, count] for cell, count in counts.items()], sorted(names)]))

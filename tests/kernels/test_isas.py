@@ -7,22 +7,25 @@ from isas import RUNNABLE
 LOWER = RUNNABLE[1:]
 CORE = """
 import itertools, warnings
+from collections import Counter
 import numpy as np
-from cases import BY_NAME, LAYOUTS
-from compare import check, check_nonfinite, suite
+from cases import BY_NAME, LAYOUTS, Case
+from ways import AUTO, KERNELS, check, nonfinite, suite
 from upconv.problem import OPERATIONS
 from upconv.runtime import kernel
 warnings.simplefilter("ignore", RuntimeWarning)
 assert kernel.isa().name == {isa!r}, kernel.isa()
-names = "primes gcd2-k5s4d6-holes groups-2-several-outputs depthwise-multiplier-3 crops-of-both-signs long-sums"
-cases = [BY_NAME[name] for name in names.split()]
-ways = list(itertools.product(cases, OPERATIONS, LAYOUTS))
+names = "depthwise primes gcd2-k5s4d6-holes groups-2-several-outputs depthwise-multiplier-3 crops-of-both-signs"
+cases = [BY_NAME[name] for name in (*names.split(), "long-sums")]
+cases.append(Case("weight-streaming", 2, 31, 2, 3, 37, (3, 3), (2, 2), (1, 0)))
+ran = Counter()
+settings = list(itertools.product(cases, OPERATIONS, LAYOUTS))
 """
 
 
 @pytest.mark.parametrize("isa", LOWER)
 def test_the_small_suite_passes(isa):
-    script(CORE.format(isa=isa) + "suite('phase_gemm')", UPCONV_ISA=isa)
+    script(CORE.format(isa=isa) + "assert suite()[AUTO] > 80", UPCONV_ISA=isa)
 
 
 @pytest.mark.parametrize("isa", LOWER)
@@ -30,8 +33,9 @@ def test_what_is_not_finite_reaches_exactly_what_it_should(isa):
     script(
         CORE.format(isa=isa)
         + """
-for (case, operation, layout), value in itertools.product(ways, (np.nan, np.inf, -np.inf)):
-    check_nonfinite("phase_gemm", case, operation, value, layout)
+for (case, operation, layout), value in itertools.product(settings, (np.nan, np.inf, -np.inf)):
+    ran += nonfinite(case, operation, value, layout)
+assert set(ran) == set(KERNELS), ran
 """,
         UPCONV_ISA=isa,
     )
@@ -44,8 +48,9 @@ def test_a_dynamic_range_of_a_million_keeps_the_bound(isa):
         + """
 from cases import AVAILABLE
 dtypes = {"float32", "float64", "complex64", "bfloat16"}.intersection(AVAILABLE)
-for (case, operation, layout), dtype in itertools.product(ways, sorted(dtypes)):
-    check("phase_gemm", case, operation, dtype, layout, kind="range")
+for (case, operation, layout), dtype in itertools.product(settings, sorted(dtypes)):
+    ran += check(case, operation, dtype, layout, kind="range")
+assert set(ran) == {*KERNELS, AUTO}, ran
 """,
         UPCONV_ISA=isa,
     )
@@ -57,10 +62,10 @@ def test_a_failure_there_is_seen_here(isa):
         script(
             CORE.format(isa=isa)
             + """
-from upconv.algorithms import phase_gemm
-run = phase_gemm.jobs.run
-phase_gemm.jobs.run = lambda program, x, y, w, bias: run(program, x * 2 if bias is None else x, y, w, bias)
-suite("phase_gemm")
+from upconv.runtime import program
+run = program.run
+program.run = lambda made, x, y, w, bias, panels=None: run(made, x * 2 if bias is None else x, y, w, bias, panels)
+suite()
 """,
             UPCONV_ISA=isa,
         )

@@ -5,14 +5,16 @@ import itertools
 import numpy as np
 import pytest
 from cases import BY_NAME, LAYOUTS, Case
-from compare import assert_close, assert_same_bits, computed, expected, operands
+from compare import assert_close, assert_same_bits, computed, operands
 from fresh import fresh
+from ways import KERNELS, result, truth, willing
 
-from upconv.algorithms import phase_gemm
+from upconv import planning
+from upconv.algorithms import gemm
 from upconv.problem import OPERATIONS, Problem
-from upconv.runtime import jobs, pool
+from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
-from upconv.schedule import bands, correlation, gather
+from upconv.schedule import bands, task
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -22,6 +24,7 @@ CUT = (
     Case("wide-groups", 1, 34, 5, 6, 36, (3, 2), (2, 1), groups=2),
     Case("depthwise", 2, 19, 13, 12, 19, (5, 5), (2, 2), (2, 2), groups=19),
     Case("long-sums", 1, 150, 7, 7, 40, (3, 3), (1, 1), (1, 1)),
+    Case("weight-streaming", 2, 31, 4, 3, 70, (3, 3), (2, 2), (1, 0)),
     BY_NAME["primes"],
     BY_NAME["gcd2-k5s4d6-holes"],
     BY_NAME["crops-of-both-signs"],
@@ -31,9 +34,9 @@ CUT = (
 @pytest.fixture
 def cut(monkeypatch):
     """Bands of a few rows, parts for every thread, several parts even on one."""
-    monkeypatch.setattr(jobs, "BRIEF", 0)
+    for module in (program, task):
+        monkeypatch.setattr(module, "BRIEF", 0)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
-    monkeypatch.setattr(correlation, "BAND_BYTES", 4096)
     monkeypatch.setattr(pool, "_wanted", 1)
     with fresh(), poisoned():
         yield
@@ -53,19 +56,24 @@ def parts(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "complex64"])
-@pytest.mark.parametrize("seconds_per_piece", [jobs.SECONDS_PER_PIECE, 1e-6], ids=["", "many pieces"])
+@pytest.mark.parametrize("seconds_per_piece", [program.SECONDS_PER_PIECE, 1e-6], ids=["", "many pieces"])
 def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_piece, cut, parts, monkeypatch):
-    monkeypatch.setattr(jobs, "SECONDS_PER_PIECE", seconds_per_piece)
-    for case, operation in itertools.product(CUT, OPERATIONS):
-        want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)))
-        for layout in LAYOUTS:
-            pair, results = operands(operation, case.arrays(dtype, layout)), []
+    monkeypatch.setattr(program, "SECONDS_PER_PIECE", seconds_per_piece)
+    ran = set()
+    for case, operation, layout in itertools.product(CUT, OPERATIONS, LAYOUTS):
+        a, b, bias, want, bound = truth(case, operation, dtype, layout, "rough")
+        problem = Problem(operation, case.geometry(), dtype, layout)
+        for way in willing(problem):
+            results = []
             for threads in THREADS:
                 pool.set_num_threads(threads)
-                results.append(computed("phase_gemm", case.geometry(), operation, dtype, layout, *pair))
-            assert_close(results[0], *want, dtype)
-            for result in results[1:]:
-                assert_same_bits(result, results[0])
+                results.append(result(problem, way, a, b, bias))
+            assert_close(results[0], want, bound, dtype)
+            for other in results[1:]:
+                assert_same_bits(other, results[0])
+            ran.add(way)
+    # A complex layer is never depthwise, since its channels come in pairs.
+    assert set(KERNELS) - ran == ({way for way in KERNELS if "depthwise" in way} if dtype == "complex64" else set())
     # Some tables were for one thread, some for all. In pieces, of which a slower instruction set has more, none need
     # have a part for each of the most threads.
     assert min(parts) == 1
@@ -76,7 +84,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_piece, c
 def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut, monkeypatch):
     """The way of weights that leave the cache, forced on small ones."""
     pool.set_num_threads(threads)
-    used, by_blocks = [], gather.Scheduler._by_blocks
+    used, by_blocks = [], gemm._by_blocks
 
     def watched(*args):
         used.append(args)
@@ -87,9 +95,9 @@ def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut
         pair, results = operands(operation, case.arrays(dtype, layout)), []
         for least in (1 << 40, 0):
             with fresh(), monkeypatch.context() as patch:
-                patch.setattr(gather, "WEIGHTY_BYTES", least)
-                patch.setattr(gather.Scheduler, "_by_blocks", watched)
-                results.append(computed("phase_gemm", case.geometry(), operation, dtype, layout, *pair))
+                patch.setattr(gemm, "WEIGHTY_BYTES", least)
+                patch.setattr(gemm, "_by_blocks", watched)
+                results.append(computed("gemm", case.geometry(), operation, dtype, layout, *pair))
         assert_same_bits(results[1], results[0])
     assert used
 
@@ -100,7 +108,7 @@ LONG = {
     "large map": Case("large-map", 1, 64, 512, 512, 64, (8, 8), (2, 2), (3, 3)),
     "large kernel": Case("large-kernel", 1, 64, 256, 256, 64, (24, 24)),
     "large weight": Case("large-weight", 1, 256, 128, 256, 128, (16, 16), (2, 2)),
-    "planes": Case("planes", 1, 64, 1024, 1024, 3, (16, 16), (2, 2), (7, 7)),
+    "few channels": Case("few-channels", 1, 64, 1024, 1024, 3, (16, 16), (2, 2), (7, 7)),
 }
 
 
@@ -108,19 +116,25 @@ LONG = {
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("kind", LONG)
 def test_no_part_of_a_long_call_takes_long(kind, operation, threads, monkeypatch):
-    """Nothing is computed: the parts are counted that the pool would have been given."""
+    """Nothing is computed: the units are counted of each piece that the pool would have been given, and its threads."""
     problem = Problem(operation, LONG[kind].geometry(), "float32")
     monkeypatch.setattr(pool, "_wanted", threads)
     parts = []
-    monkeypatch.setattr(pool, "run", lambda fn, rows, **options: parts.extend(rows[:, 2]))
+    # A row of a piece says where its units end, and at last where they begin; all rows take from the same.
+    monkeypatch.setattr(pool, "run", lambda fn, rows, **options: parts.append((rows[0, 3] - rows[0, -1], len(rows))))
+    monkeypatch.setattr(program, "function", lambda kernel, keeps_gil: lambda job: parts.append((1, 1)))
     shapes = {"forward": "xw", "grad_input": "yw", "grad_weight": "xy"}[operation]
     g = problem.geometry
     sizes = {"x": g.input_shape, "w": g.weight_shape, "y": g.output_shape}
     a, b = (np.empty(sizes[letter], np.float32) for letter in shapes)
-    phase_gemm.run(problem, a, b, None, np.empty(problem.result_shape, np.float32))
-    seconds = problem.macs / MACS_PER_SECOND
-    share = max(parts) / sum(parts)
-    assert share * seconds < 0.5, f"a part has {share:.0%} of the jobs of {seconds:.1f} s"
+    out, ways = np.empty(problem.result_shape, np.float32), willing(problem)
+    for way in ways:
+        del parts[:]
+        planning.solve(problem, way, a, b, None, out)
+        seconds = problem.macs / MACS_PER_SECOND
+        share = max(units / rows for units, rows in parts) / sum(units for units, _ in parts)
+        assert share * seconds < 0.5, f"a piece of {way} has {share:.0%} of the units of {seconds:.1f} s"
+    assert ways
 
 
 def test_fresh_programs_see_a_changed_constant(cut, parts):
@@ -129,7 +143,7 @@ def test_fresh_programs_see_a_changed_constant(cut, parts):
     for threads, least in ((1, 1), (7, 7)):
         pool.set_num_threads(threads)
         del parts[:]
-        computed("phase_gemm", CUT[0].geometry(), "forward", "float32", "nchw", *pair)
+        computed("gemm", CUT[0].geometry(), "forward", "float32", "nchw", *pair)
         # One part on one thread needs no pool.
         assert max(parts, default=1) >= least
     assert not np.array_equal(parts, [1])

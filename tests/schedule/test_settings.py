@@ -5,6 +5,7 @@ reach exactly the outputs that the definition says.
 """
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from compare import assert_close, assert_same_nonfinite
 from fresh import fresh
 
 from upconv import SettingError
-from upconv.algorithms import phase_gemm, phase_matmul
+from upconv.algorithms import direct_rows, gemm, matmul, weight_streaming
+from upconv.planning import fitted
 from upconv.problem import Problem
 from upconv.runtime import kernel, memory
-from upconv.schedule import columns, planes
 
 pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
 SETTINGS = some(100, 250)
@@ -29,7 +30,7 @@ def crops(draw, least, most):
 
 
 def few_channels(draw):
-    """What planes are for: any stride, short and long rows."""
+    """What rows are for: any stride, short and long rows."""
     groups = draw.choice((1, 1, 1, 2, 3))
     c_in, c_out = draw.choice((1, 2, 5, 8, 20, 140)), draw.randrange(1, 12)
     w, k_w = draw.choice((1, 2, 5, 9, 16, 17, 33, 40, 70)), draw.randrange(1, 10)
@@ -41,11 +42,11 @@ def few_channels(draw):
 
 
 def depthwise(draw):
-    """What strips are for."""
+    """A kernel for each channel."""
     return few_channels(draw) | dict.fromkeys(("c_in", "c_out", "groups"), draw.choice((2, 3, 17)))
 
 
-def merged(draw):
+def fused(draw):
     """Kernels that the stride divides."""
     s_w = draw.randrange(2, 9)
     return {
@@ -65,14 +66,21 @@ def weighty(draw):
     }
 
 
-KINDS = {"planes": few_channels, "strips": depthwise, "pixels": merged, "columns": weighty}
+# The kinds, and the ways that take most of them in the forward pass.
+KINDS = {
+    "few channels": (few_channels, ("gemm", "direct_rows")),
+    "depthwise": (depthwise, ("depthwise_rows", "depthwise_channels")),
+    "fused": (fused, ("gemm", "gemm_fused_phases")),
+    "weighty": (weighty, ("gemm", "weight_streaming")),
+}
 
 
 @pytest.fixture
 def small_is_large(monkeypatch):
     """What is for large layers begins with small ones."""
-    monkeypatch.setattr(columns, "WEIGHTY_BYTES", 1 << 10)
-    monkeypatch.setattr(planes, "CROWDING", 64)
+    monkeypatch.setattr(gemm, "WEIGHTY_BYTES", 1 << 10)
+    monkeypatch.setattr(direct_rows, "CROWDING", 64)
+    monkeypatch.setattr(weight_streaming, "LEAST_CHANNELS", 1)
     with fresh(), memory.poisoned():
         yield
 
@@ -110,7 +118,7 @@ def truth(problem, a, w, bias):
     def solve(*arrays):
         out = np.empty(problem.result_shape)
         with np.errstate(invalid="ignore"):
-            phase_matmul.run(wide, *arrays, out)
+            matmul.run(wide, *arrays, out)
         return out
 
     each = [None if array is None else array.astype(np.float64) for array in (a, w, bias)]
@@ -119,14 +127,14 @@ def truth(problem, a, w, bias):
 
 
 @pytest.mark.parametrize("operation", ["forward", "grad_input"])
-@pytest.mark.parametrize("mode", KINDS)
-def test_random_settings(mode, operation, small_is_large, monkeypatch):
-    if mode == "columns":
-        monkeypatch.setattr(columns, "LEAST_CHANNELS", 1)
-    used = 0
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_settings(kind, operation, small_is_large):
+    """By every way that takes the operands as they lie."""
+    make, wanted = KINDS[kind]
+    used = Counter()
     for number in range(SETTINGS):
-        draw = random.Random(f"{mode} {operation} {number}")
-        case = Case(f"{mode}-{number}", draw.randrange(1, 3), **KINDS[mode](draw))
+        draw = random.Random(f"{kind} {operation} {number}")
+        case = Case(f"{kind}-{number}", draw.randrange(1, 3), **make(draw))
         try:
             g = case.geometry()
         except SettingError:
@@ -135,19 +143,27 @@ def test_random_settings(mode, operation, small_is_large, monkeypatch):
         a, w, bias = operands(draw, case, operation, dtype, number)
         problem = Problem(operation, g, dtype)
         out = lying(draw, np.full(problem.result_shape, np.nan, dtype))
-        around = out.base.copy() if out.base is not None and out.base.shape != out.shape else None
-        phase_gemm.run(problem, a, w, bias, out)
         want, bound = truth(problem, a, w, bias)
-        try:
-            assert_close(out, want, bound, dtype)
-            assert_same_nonfinite(out, want)
-        except AssertionError as error:
-            raise AssertionError(f"{operation} {dtype} on {case!r}: {error}") from None
-        if around is not None and around.ndim == 4 and around.shape[0] == out.shape[0] + 2:
-            inside = np.zeros(around.shape, bool)
-            inside[1:-1, 1:-1, 1:-1, 1:-1] = True
-            assert np.isnan(out.base[~inside]).all(), case
-        lie = [phase_gemm.Operand.of(array.shape, array.strides, array.itemsize) for array in (a, out)]
-        used += phase_gemm.roles(operation, g, dtype, *lie)[0] == mode
-    # The gradient is on planes for stride 1 alone, and never by columns.
-    assert operation == "grad_input" or used > SETTINGS // 5
+        asked = fitted(problem, "auto", a.strides, w.strides, out.strides).candidates
+        ways = [each.name for each in asked if each.seconds is not None and each.name not in ("matmul", "loops")]
+        for way in (*ways, "auto"):
+            out[...] = np.nan
+            fitted(problem, way, a.strides, w.strides, out.strides).run(a, w, bias, out)
+            try:
+                assert_close(out, want, bound, dtype)
+                assert_same_nonfinite(out, want)
+            except AssertionError as error:
+                raise AssertionError(f"{way} {operation} {dtype} on {case!r}: {error}") from None
+            assert_untouched_around(out)
+            used[way] += 1
+    # The gradient reads whole rows for stride 1 alone, has no fused phases, and streams no weight.
+    ran = wanted if operation == "forward" else {"gemm", "direct_rows", "depthwise_channels"}.intersection(wanted)
+    assert all(used[way] > SETTINGS // (5 if operation == "forward" else 10) for way in ran), used
+
+
+def assert_untouched_around(out):
+    """What lies around a window of a larger map is as it was."""
+    if out.base is not None and out.base.ndim == 4 and out.base.shape[0] == out.shape[0] + 2:
+        inside = np.zeros(out.base.shape, bool)
+        inside[1:-1, 1:-1, 1:-1, 1:-1] = True
+        assert np.isnan(out.base[~inside]).all()

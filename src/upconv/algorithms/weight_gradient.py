@@ -6,7 +6,7 @@ from ..geometry import ceil_div
 from ..kernels import weight_gradient as kernel
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import PLACES, SUMS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
+from ..runtime.program import PLACES, SECONDS_PER_PIECE, SUMS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
 from ..schedule import bands
 from ..schedule.moves import transpose_layout, transposing
 from ..schedule.task import Task
@@ -57,8 +57,11 @@ def program(task: Task, *, packs=True) -> Program:
     per_image = g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out
     some = max(1, min(g.n, 2 * bands.BAND_BYTES // (per_image * task.size)))
     whole, grids = g.n // some, []
+    if some == 1 and task.seconds > g.n * SECONDS_PER_PIECE:
+        grids = _by_taps(task, sums, scratch)
+        whole = 0
     for first, n, many in ((0, some, whole), (whole * some, g.n % some, 1)):
-        if n:
+        if n and many:
             x, y = task.source.move(first), task.result.move(first)
             steps = {X: (0, 0, n * task.x.n), Y: (0, 0, n * task.y.n)}
             grids.append(Grid(tuple(_images(task, sums, scratch, n, x, y)), (1, 1, many), steps))
@@ -87,6 +90,17 @@ class _Sums:
         rows, cols = (taps, self.tap), (self.wide, wide)
         groups, lines = (g.groups, self.group, self.counts[0] * per_in), (self.narrow, self.row, narrow)
         return transposing(self.task.elem, (SUMS, 0), (W, 0), rows, cols, n=groups, m=lines)
+
+
+def _by_taps(task, sums, scratch):
+    """Grids for images that take long: a unit cannot be interrupted, so each row of taps is one."""
+    grids = []
+    for image in range(task.g.n):
+        *before, taps = _images(task, sums, scratch, 1, task.source.move(image), task.result.move(image))
+        rows, cols = taps.lists
+        grids += [Grid((nest,)) for nest in before]
+        grids += [Grid((taps._replace(lists=(Rows(rows.fields, [row]), cols)),)) for row in rows.values]
+    return grids
 
 
 def _images(task, sums, scratch, n, x, y):

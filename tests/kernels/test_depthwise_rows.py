@@ -9,16 +9,17 @@ import pytest
 from amount import some
 from children import script
 from native import IDS, ISAS, blocks, busiest, hot_loop, interpreted, link, spills, undefined_symbols
-from strided import DTYPES, UNTOUCHED, Strided, apart, whole_numbers
-from upconv.kernels.strips import ACROSS, interleaved, strips, words
-from upconv.schedule.planes import WRITTEN_TAPS
+from strided import DTYPES, SLOPE, UNTOUCHED, Strided, activated, activations_of, apart, whole_numbers
 
+from upconv.algorithms.depthwise_rows import WRITTEN_TAPS
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import PTR, Builder, Type
 from upconv.codegen.lowering import lower
-from upconv.kernels.execute import ROW_WORDS
+from upconv.kernels.depthwise_rows import ACROSS, depthwise_rows, fields, interleaved
+from upconv.kernels.epilogue import slope_field
+from upconv.kernels.execute import FIELDS_MOST
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 # Random settings of each kernel.
@@ -32,11 +33,11 @@ TAPS = (2, 2, (2, 2)), (1, 3, (3,)), (3, 1, (1, 1, 1)), (4, 1, (1, 1, 1, 1))
 
 
 class Setting:
-    """One random job: its arrays, and what they should become."""
+    """One random task: its arrays, and what they should become."""
 
-    def __init__(self, number, s, elem, widest=70):
+    def __init__(self, number, s, elem, widest=70, activation="none"):
         draw = random.Random(f"{number} {s} {elem}")
-        self.s, self.dtype = s, DTYPES[elem]
+        self.s, self.elem, self.dtype, self.activation = s, elem, DTYPES[elem], activation
         self.groups, self.n, self.rows = (draw.randrange(1, 4) for _ in range(3))
         self.n_h = draw.randrange(5)
         self.in_cols = draw.randrange(1, widest + 1)
@@ -76,16 +77,17 @@ class Setting:
         self.arrays = [arrays[0], np.full(self.y.size, UNTOUCHED, self.dtype), *arrays[1:]]
 
     def numbers(self, x, y, w, bias):
-        """The words of the job for arrays that lie anywhere."""
+        """The fields of the task for arrays that lie anywhere."""
         xv, yv, wv = self.x.view(x), self.y.view(y), self.w.view(w)
         start = [xv[:, :, self.first_row :].ctypes.data, yv.ctypes.data, wv.ctypes.data, bias.ctypes.data]
         numbers = [0, *start, self.n, self.rows, self.groups, self.n_h, self.in_cols, self.out_cols]
         numbers += [xv.strides[1], xv.strides[2] * self.row_step, xv.strides[2] * self.tap_step, xv.strides[0]]
         numbers += [yv.strides[1], yv.strides[2], yv.strides[0]]
         numbers += [wv.strides[1], wv.strides[2] * self.w_step, wv.strides[0], bias.itemsize, self.back]
+        numbers.append(0 if self.elem == "i64" else slope_field(self.elem, SLOPE))
         for a, count, first in self.phases:
             numbers += [a, count, first * wv.strides[2]]
-        assert len(numbers) == len(words(self.s))
+        assert len(numbers) == len(fields(self.s))
         return np.array(numbers, np.int64)
 
     def want(self):
@@ -102,6 +104,7 @@ class Setting:
                     pixels = xv[:, :, self.first_row + row * self.row_step + t_h * self.tap_step]
                     weight = wv[:, None, None, t_h, first + m * self.w_step]
                     yv[:, :, row, columns[exists]] += pixels[..., source[exists]] * weight
+        yv[...] = activated(self.activation, yv)
         return x, y, w, bias
 
     def check(self, got):
@@ -130,11 +133,11 @@ def run_between_pages(isa, per_cell):
     count = 0
     for elem in DTYPES:
         for s in PHASES:
-            loops = link(strips(ROWS[isa], elem, s), ROWS[isa])
+            loops = link(depthwise_rows(ROWS[isa], elem, s), ROWS[isa])
             for number in range(per_cell):
                 setting = Setting(number, s, elem, widest=(70, 200)[number % 2])
                 written = number % WRITTEN == 0 and is_few(setting)
-                code = link(strips(ROWS[isa], elem, s, *setting.written()), ROWS[isa]) if written else loops
+                code = link(depthwise_rows(ROWS[isa], elem, s, *setting.written()), ROWS[isa]) if written else loops
                 print(f"{isa} {elem} {s} {number}", flush=True)
                 for at_end in (True, False):
                     arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
@@ -146,9 +149,8 @@ def run_between_pages(isa, per_cell):
 
 @pytest.mark.parametrize("isa", IDS)
 def test_natively_between_guard_pages(isa):
-    printed = script(
-        f"{HERE}import test_strips; print(test_strips.run_between_pages({isa!r}, {PER_CELL}))"
-    ).splitlines()
+    text = f"{HERE}import test_depthwise_rows; print(test_depthwise_rows.run_between_pages({isa!r}, {PER_CELL}))"
+    printed = script(text).splitlines()
     assert int(printed[-1]) == len(DTYPES) * len(PHASES) * PER_CELL * 2
 
 
@@ -157,10 +159,14 @@ def test_natively_between_guard_pages(isa):
 def test_by_the_interpreter(elem, s):
     """Which also sees every access outside the arrays; with loops over the taps, and with the taps written out."""
     isas = [ROWS[isa] for isa in ("avx512", "avx2", "x86-64")]
-    loops = [strips(isa, elem, s) for isa in isas]
     for number in range(100, some(106, 112)):
-        setting, isa = Setting(number, s, elem, widest=40), number % len(isas)
-        for kernel in [loops[isa], *([strips(isas[isa], elem, s, *setting.written())] if is_few(setting) else [])]:
+        isa, activation = (
+            isas[number % len(isas)],
+            activations_of(elem)[number // len(isas) % len(activations_of(elem))],
+        )
+        setting = Setting(number, s, elem, widest=40, activation=activation)
+        for taps in [(None, None), *([setting.written()] if is_few(setting) else [])]:
+            kernel = depthwise_rows(isa, elem, s, *taps, activation)
             arrays = [array.copy() for array in setting.arrays]
             interpret(kernel, setting.numbers(*arrays), *arrays)
             setting.check(arrays)
@@ -182,7 +188,7 @@ def test_a_weight_reaches_only_the_columns_that_have_its_tap(columns, isa):
     setting.arrays = [x, y, np.array([np.inf, 1, 2, np.nan], np.float32), np.zeros(1, np.float32)]
     for taps in ((), setting.written()):
         arrays = [array.copy() for array in setting.arrays]
-        link(strips(isa, "f32", 2, *taps), isa)(setting.numbers(*arrays).ctypes.data)
+        link(depthwise_rows(isa, "f32", 2, *taps), isa)(setting.numbers(*arrays).ctypes.data)
         setting.check(arrays)
         assert arrays[1][0] == 1
         assert arrays[1][-1] == 2
@@ -203,8 +209,8 @@ def test_lines_are_interleaved(s, lanes):
     assert got.tolist() == numbers.reshape(s, lanes).T.ravel().tolist()
 
 
-def test_a_job_fits_a_row_of_a_table():
-    assert max(len(words(s)) for s in PHASES) <= ROW_WORDS
+def test_a_task_fits_the_room_of_one():
+    assert max(len(fields(s)) for s in PHASES) <= FIELDS_MOST
 
 
 @pytest.mark.parametrize(("isa", "registers"), [("avx512", "%zmm"), ("avx2", "%ymm")])
@@ -212,7 +218,7 @@ def test_a_job_fits_a_row_of_a_table():
 def test_the_hot_loop_of_taps_that_are_written_out(taps, isa, registers):
     """Some vectors away from the borders: all their products, no masks, nothing on the stack."""
     s, n_h, counts = taps
-    assembly = llvm.assembly(lower(strips(ROWS[isa], "f32", *taps), ROWS[isa]), ROWS[isa])
+    assembly = llvm.assembly(lower(depthwise_rows(ROWS[isa], "f32", *taps), ROWS[isa]), ROWS[isa])
     lines = [line for _, body in blocks(assembly) for line in body]
     assert [line for line in lines if line.startswith("call")] == []
     loop = hot_loop(assembly, "vfmadd")
@@ -228,7 +234,7 @@ def test_the_hot_loop_of_taps_that_are_written_out(taps, isa, registers):
 @pytest.mark.parametrize("isa", ["avx512", "avx2"])
 @pytest.mark.parametrize("s", PHASES)
 def test_loops_over_taps_have_no_calls_and_spill_no_vector(s, isa):
-    assembly = llvm.assembly(lower(strips(ROWS[isa], "f32", s), ROWS[isa]), ROWS[isa])
+    assembly = llvm.assembly(lower(depthwise_rows(ROWS[isa], "f32", s), ROWS[isa]), ROWS[isa])
     lines = [line for _, body in blocks(assembly) for line in body]
     assert [line for line in lines if line.startswith("call")] == []
     assert spills(busiest(assembly, "vfmadd")) == []
@@ -239,4 +245,4 @@ def test_loops_over_taps_have_no_calls_and_spill_no_vector(s, isa):
 def test_no_object_wants_symbols_of_others(isa):
     for elem in DTYPES:
         for s in PHASES:
-            assert undefined_symbols(llvm.compile_object(lower(strips(isa, elem, s), isa), isa)) == []
+            assert undefined_symbols(llvm.compile_object(lower(depthwise_rows(isa, elem, s), isa), isa)) == []

@@ -9,16 +9,16 @@ import pytest
 from amount import some
 from children import script
 from native import IDS, blocks, busiest, link, spills, undefined_symbols
-from strided import DTYPES, UNTOUCHED, Strided, apart, whole_numbers
-from upconv.kernels.planes import NAMES, PLACE, VECTORS_PER_BLOCK, planes
+from strided import DTYPES, SLOPE, UNTOUCHED, Strided, activated, activations_of, apart, whole_numbers
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lowering import lower
-from upconv.kernels.execute import ROW_WORDS
+from upconv.kernels.direct_rows import NAMES, direct_rows, scratch
+from upconv.kernels.epilogue import slope_field
+from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.gemm import LONGEST_SUM
-from upconv.runtime import jobs
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 # Random settings of each kernel.
@@ -32,14 +32,15 @@ BACKS = (1, 1, 1, 2, 0, -1)
 
 
 class Setting:
-    """One random job: its arrays, and what they should become."""
+    """One random task: its arrays, and what they should become."""
 
-    def __init__(self, number, tile, elem, widest, channels):
+    def __init__(self, number, tile, elem, widest, channels, activation="none"):
         draw = random.Random(f"{number} {tile} {elem}")
-        self.mr, self.s, self.nv, self.pixels = tile
+        self.activation = activation
+        self.mr, self.s, self.nv, self.joined = tile
         self.elem, self.dtype = elem, DTYPES[elem]
-        self.groups = 1 if self.pixels else draw.randrange(1, 3)
-        self.blocks = 1 if self.pixels else draw.choice((1, 1, 3))
+        self.groups = 1 if self.joined else draw.randrange(1, 3)
+        self.blocks = 1 if self.joined else draw.choice((1, 1, 3))
         self.n, self.rows = draw.randrange(1, 4), draw.randrange(1, 4)
         self.n_h = draw.choice((0, 1, 2, 3))
         self.c = draw.choice((1, 2, 31, 33, *channels))
@@ -66,7 +67,7 @@ class Setting:
         orders = (0, 1, 2, 3, 4), (1, 0, 2, 3, 4)
         self.x = apart(draw, (self.groups, self.n, self.c, rows, self.in_cols), draw.choice(orders))
         shape = self.groups, self.n, self.blocks * self.mr, self.rows, self.out_cols
-        if self.pixels:
+        if self.joined:
             # The channels of a pixel, and the pixels of a row, without a gap.
             row = self.mr * self.out_cols + draw.choice((0, 3))
             image = row * self.rows + draw.choice((0, 5))
@@ -89,13 +90,11 @@ class Setting:
 
     def scratch(self, isa):
         """The lists of places and the totals, exactly as large as they must be."""
-        return [
-            np.full(PLACE * VECTORS_PER_BLOCK, 0xFF, np.uint8),
-            np.full(self.mr * self.s * self.nv * isa.vector_bytes, 0xFF, np.uint8),
-        ]
+        needs = scratch(isa.vector_bytes, self.mr, self.s, self.nv)
+        return [np.full(needs[name], 0xFF, np.uint8) for name in ("places", "totals")]
 
     def numbers(self, x, y, w, bias, places, totals):
-        """The words of the job for arrays that lie anywhere."""
+        """The fields of the task for arrays that lie anywhere."""
         xv, yv, wv = self.x.view(x), self.y.view(y), self.w.view(w)
         a, count, firsts = self.shared
         job = {
@@ -114,6 +113,7 @@ class Setting:
             "totals": totals.ctypes.data,
             "shared_a": a,
             "shared_count": count,
+            "slope": 0 if self.elem == "i64" else slope_field(self.elem, SLOPE),
         }
         for p, (a, count, first) in enumerate(self.own):
             job |= {f"shared_{p}": firsts[p] * wv.strides[5], f"a_{p}": a, f"n_{p}": count}
@@ -140,6 +140,7 @@ class Setting:
                         weight = wv[:, :, :, t_h, first + m * self.w_step]
                         products = pixels[:, :, :, None] * weight[:, None, :, :, None]
                         yv[:, :, :, row, columns[exists]] += products.sum(2)
+        yv[...] = activated(self.activation, yv)
         return x, y, w, bias
 
     def check(self, got):
@@ -159,7 +160,7 @@ def run_between_pages(isa, per_cell):
     row, count = ROWS[isa], 0
     for elem in DTYPES:
         for tile in TILES[row.registers]:
-            code = link(planes(row, elem, *tile), row)
+            code = link(direct_rows(row, elem, *tile), row)
             for number in range(per_cell):
                 setting = Setting(number, tile, elem, (20, 120)[number % 2], (64, 65, LONGEST_SUM + 1))
                 print(f"{isa} {elem} {tile} {number}", flush=True)
@@ -174,9 +175,8 @@ def run_between_pages(isa, per_cell):
 
 @pytest.mark.parametrize("isa", IDS)
 def test_natively_between_guard_pages(isa):
-    printed = script(
-        f"{HERE}import test_planes; print(test_planes.run_between_pages({isa!r}, {PER_CELL}))"
-    ).splitlines()
+    text = f"{HERE}import test_direct_rows; print(test_direct_rows.run_between_pages({isa!r}, {PER_CELL}))"
+    printed = script(text).splitlines()
     assert int(printed[-1]) == len(DTYPES) * len(TILES[ROWS[isa].registers]) * PER_CELL * 2
 
 
@@ -186,9 +186,10 @@ def test_by_the_interpreter(number, isa):
     """Which also sees every access outside the arrays."""
     isa = ROWS[isa]
     tile, elem = TILES[isa.registers][number], list(DTYPES)[number % 3]
-    kernel = planes(isa, elem, *tile)
     for again in range(200, some(201, 203)):
-        setting = Setting(again, tile, elem, 24, (3,))
+        activation = activations_of(elem)[(number + again) % len(activations_of(elem))]
+        kernel = direct_rows(isa, elem, *tile, activation)
+        setting = Setting(again, tile, elem, 24, (3,), activation)
         arrays = [array.copy() for array in setting.arrays + setting.scratch(isa)]
         interpret(kernel, setting.numbers(*arrays), *arrays)
         setting.check(arrays)
@@ -208,17 +209,13 @@ def test_long_sums_are_cut():
         setting.arrays = [np.ones(4 * c, np.float32), np.zeros(4, np.float32), np.ones(c, np.float32)]
         setting.arrays.append(np.zeros(1, np.float32))
         arrays = [array.copy() for array in setting.arrays + setting.scratch(isa)]
-        interpret(planes(isa, "f32", *tile), setting.numbers(*arrays), *arrays)
+        interpret(direct_rows(isa, "f32", *tile), setting.numbers(*arrays), *arrays)
         assert arrays[1].tolist() == [c] * 4
         assert (arrays[5] != 0xFF).any() == touched
 
 
-def test_what_a_job_needs_is_there():
-    assert max(len(names) for names in NAMES.values()) <= ROW_WORDS
-    assert jobs.PLACES_BYTES >= PLACE * VECTORS_PER_BLOCK
-    for registers, tiles in TILES.items():
-        most = max(isa.vector_bytes for isa in ROWS.values() if isa.registers == registers)
-        assert max(mr * s * nv for mr, s, nv, _ in tiles) * most <= jobs.TOTALS_BYTES
+def test_a_task_fits_the_room_of_one():
+    assert max(len(names) for names in NAMES.values()) <= FIELDS_MOST
 
 
 @pytest.mark.parametrize(
@@ -227,7 +224,7 @@ def test_what_a_job_needs_is_there():
 def test_the_hot_loop_of_a_tile(isa, tile):
     """A tap that all phases share: one product for every sum, with masks in the twin for the borders alone."""
     mr, s, nv = tile
-    assembly = llvm.assembly(lower(planes(ROWS[isa], "f32", *tile), ROWS[isa]), ROWS[isa])
+    assembly = llvm.assembly(lower(direct_rows(ROWS[isa], "f32", *tile), ROWS[isa]), ROWS[isa])
     lines = [line for _, body in blocks(assembly) for line in body]
     assert [line for line in lines if line.startswith("call")] == []
     loop = busiest(assembly, "vfmadd")
@@ -245,4 +242,4 @@ def test_the_hot_loop_of_a_tile(isa, tile):
 def test_no_object_wants_symbols_of_others(isa):
     for elem in DTYPES:
         for tile in TILES[isa.registers][1::3]:
-            assert undefined_symbols(llvm.compile_object(lower(planes(isa, elem, *tile), isa), isa)) == []
+            assert undefined_symbols(llvm.compile_object(lower(direct_rows(isa, elem, *tile), isa), isa)) == []

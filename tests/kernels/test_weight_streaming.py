@@ -9,21 +9,21 @@ import pytest
 from children import script
 from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
 from strided import DTYPES, UNTOUCHED, Strided, whole_numbers
-from upconv.kernels.columns import WORDS, columns
-from upconv.schedule.columns import TILES
 
+from upconv.algorithms.weight_streaming import TILES
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
-from upconv.kernels.execute import ROW_WORDS
+from upconv.kernels.execute import FIELDS_MOST
+from upconv.kernels.weight_streaming import FIELDS, weight_streaming
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 
 
 class Setting:
-    """One random job: its arrays, and what they should become."""
+    """One random task: its arrays, and what they should become."""
 
     def __init__(self, number, isa, elem):
         draw = random.Random(f"{number} {isa.name} {elem}")
@@ -51,13 +51,13 @@ class Setting:
         self.arrays = [x, w, np.full(self.y.size, UNTOUCHED, self.dtype)]
 
     def numbers(self, x, w, y):
-        """The words of the job for arrays that lie anywhere."""
+        """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
         job = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data}
         job |= {name: getattr(self, name) for name in ("c", "pixels", "pieces", "count")}
         job |= {"x_p": xv.strides[0], "w_c": wv.strides[0], "w_piece": wv.strides[1]}
         job |= {"y_p": yv.strides[1], "y_piece": yv.strides[0]}
-        return np.array([job[name] for name in WORDS], np.int64)
+        return np.array([job[name] for name in FIELDS], np.int64)
 
     def check(self, got):
         """The sums of every column that exists; the rest of its last vector may be anything, gaps are untouched."""
@@ -82,7 +82,7 @@ def run_between_pages(isa, per_cell=100):
     rooms = [Room(1 << 18) for _ in range(3)]
     row, count = ROWS[isa], 0
     for elem in DTYPES:
-        code = link(columns(row, elem, *TILES[row.registers]), row)
+        code = link(weight_streaming(row, elem, *TILES[row.registers]), row)
         for number in range(per_cell):
             setting = Setting(number, row, elem)
             print(f"{isa} {elem} {number}", flush=True)
@@ -96,7 +96,9 @@ def run_between_pages(isa, per_cell=100):
 
 @pytest.mark.parametrize("isa", IDS)
 def test_natively_between_guard_pages(isa):
-    printed = script(f"{HERE}import test_columns; print(test_columns.run_between_pages({isa!r}))").splitlines()
+    printed = script(
+        f"{HERE}import test_weight_streaming; print(test_weight_streaming.run_between_pages({isa!r}))"
+    ).splitlines()
     assert int(printed[-1]) == len(DTYPES) * 100 * 2
 
 
@@ -104,7 +106,7 @@ def test_natively_between_guard_pages(isa):
 @pytest.mark.parametrize("elem", DTYPES)
 def test_by_the_interpreter(elem, isa):
     """Which also sees every access outside the arrays."""
-    kernel = columns(isa, elem, *TILES[isa.registers])
+    kernel = weight_streaming(isa, elem, *TILES[isa.registers])
     for number in range(200, 208):
         setting = Setting(number, isa, elem)
         arrays = [array.copy() for array in setting.arrays]
@@ -112,8 +114,8 @@ def test_by_the_interpreter(elem, isa):
         setting.check(arrays)
 
 
-def test_a_job_fits_a_row_of_a_table():
-    assert len(WORDS) <= ROW_WORDS
+def test_a_task_fits_the_room_of_one():
+    assert len(FIELDS) <= FIELDS_MOST
 
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2"])
@@ -121,7 +123,7 @@ def test_the_hot_loop(isa):
     """The first product of each sum is a plain one; all others are fused, and the sums so far are added."""
     isa = ROWS[isa]
     mr, nc = TILES[isa.registers]
-    assembly = llvm.assembly(lower(columns(isa, "f32", mr, nc), isa), isa)
+    assembly = llvm.assembly(lower(weight_streaming(isa, "f32", mr, nc), isa), isa)
     lines = [line for _, body in blocks(assembly) for line in body]
     assert [line for line in lines if line.startswith("call")] == []
     assert spills(lines) == []
@@ -137,5 +139,5 @@ def test_the_hot_loop(isa):
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
     for elem in DTYPES:
-        kernel = columns(isa, elem, *TILES[isa.registers])
+        kernel = weight_streaming(isa, elem, *TILES[isa.registers])
         assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

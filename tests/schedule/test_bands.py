@@ -1,0 +1,149 @@
+"""Bands and segments of an axis against brute force: every place once, with the window of the source that it needs."""
+
+import itertools
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from upconv.geometry import Axis, Geometry
+from upconv.problem import Problem
+from upconv.runtime.program import X, Y
+from upconv.schedule import bands, segments
+from upconv.schedule.task import Task
+
+
+def axes(number, count):
+    """Axes at random, of which most have borders, holes or several phases."""
+    draw, found = random.Random(number), 0
+    while found < count:
+        n, k, s, d = (draw.randrange(1, limit) for limit in (30, 8, 6, 4))
+        crops = draw.randrange(-9, 9), draw.randrange(-9, 9)
+        if sum(crops) < Axis(n, k, s, d).full:
+            found += 1
+            yield Axis(n, k, s, d, *crops)
+
+
+def triples(axis):
+    """(output, input, tap) of every product of the definition."""
+    for i, t in itertools.product(range(axis.n), range(axis.k)):
+        o = i * axis.s + t * axis.d - axis.crop_lo
+        if 0 <= o < axis.out:
+            yield o, i, t
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 1000])
+def test_the_runs_of_an_axis_are_its_outputs_once_with_their_products(step):
+    """The products of every band, moved to where it is, are together those of the axis."""
+    many = 0
+    for axis in axes(step, 250):
+        found, places = Counter(), []
+        for run in bands.runs(axis, True, step):
+            assert (run.axis.out, run.axis.n, run.step) == (run.size, run.source_size, step)
+            many += run.count > 1
+            for number in range(run.count):
+                first, source = run.first + number * run.step, run.source + number * run.source_step
+                places += range(first, first + run.size)
+                assert 0 <= source <= source + run.source_size <= axis.n
+                found.update((o + first, i + source, t) for o, i, t in triples(run.axis))
+        assert places == list(range(axis.out)), axis
+        assert found == Counter(triples(axis)), axis
+    assert many or step == 1000
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 8, 1000])
+def test_likewise_for_the_gradient(step):
+    """Its result is the input, and the window is of the outputs."""
+    for axis in axes(step + 50, 250):
+        found, places = Counter(), []
+        for run in bands.runs(axis, False, step):
+            assert (run.axis.n, run.axis.out) == (run.size, run.source_size)
+            for number in range(run.count):
+                first, source = run.first + number * run.step, run.source + number * run.source_step
+                places += range(first, first + run.size)
+                assert 0 <= source <= source + run.source_size <= axis.out
+                found.update((o + source, i + first, t) for o, i, t in triples(run.axis))
+        assert places == list(range(axis.n)), axis
+        assert found == Counter(triples(axis)), axis
+
+
+def test_a_long_axis_has_few_runs():
+    for n in (1000, 100_000, 10_000_000):
+        assert len(bands.runs(Axis(n, 4, 2, 1, 1, 1), True, 64)) <= 4
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_the_grids_of_a_task_are_every_place_of_the_result_once(forward, monkeypatch):
+    """Units mark where they write; the addresses are those of a channels-last map."""
+    monkeypatch.setattr(bands, "BAND_BYTES", 4096)
+    draw, several = random.Random(3), 0
+    for h, w in zip(axes(1, 60), axes(2, 60), strict=True):
+        geometry = Geometry(draw.choice((1, 2, 5)), draw.choice((1, 3)), draw.choice((1, 9)), 1, h, w)
+        task = Task.dense(Problem("forward" if forward else "grad_input", geometry, "float32", "nhwc"))
+        seen = []
+        grids = bands.grids(task, lambda band, seen=seen: seen.append(band) or (), task.source, task.result)
+        shape = (geometry.n, h.out, w.out) if forward else (geometry.n, h.n, w.n)
+        written, pixel = np.zeros(shape, int), task.y
+        for grid, band in zip(grids, seen, strict=True):
+            rows, cols = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
+            for place in itertools.product(*map(range, grid.sizes)):
+                at = band.y.offset + sum(i * step for i, step in zip(place, grid.steps[Y], strict=True))
+                image, at = divmod(at, pixel.n)
+                row, at = divmod(at, pixel.h)
+                written[image : image + band.n, row : row + rows, at // pixel.w : at // pixel.w + cols] += 1
+                source = band.x.offset + sum(i * step for i, step in zip(place, grid.steps[X], strict=True))
+                assert source >= 0
+            several += max(grid.sizes) > 1
+        assert (written == 1).all(), geometry
+    assert several > 20
+
+
+def walked(found, rows):
+    """(place of y, place of x, place of w) of every product of some segments, from the values of a list."""
+    for x, y, w, taps, x_tap, w_tap, count, x_step, y_step in rows:
+        for place, tap in itertools.product(range(count), range(taps)):
+            yield y + place * y_step, x + place * x_step + tap * x_tap, w + tap * w_tap
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_the_values_of_segments_are_every_product_once(forward):
+    """In bytes: 3 from place to place of x, 5 of y, 7 of w."""
+    for axis in axes(7, 600):
+        rows = segments.values(segments.segments(axis, forward), 3, 5, 7)
+        assert all(len(row) == len(segments.ROWS) == len(segments.COLS) for row in rows)
+        want = Counter((5 * o, 3 * i, 7 * t) if forward else (5 * i, 3 * o, 7 * t) for o, i, t in triples(axis))
+        assert Counter(walked(axis, rows)) == want, axis
+
+
+def test_places_without_taps_are_said_to_exist():
+    for h, w in zip(axes(8, 300), axes(9, 300), strict=True):
+        empty = any(len({o for o, _, _ in triples(axis)}) < axis.out for axis in (h, w))
+        assert segments.has_empty_places(h, w, True) == empty
+        assert not segments.has_empty_places(h, w, False)
+
+
+def test_fused_segments_are_every_product_once():
+    """A place is a block of s outputs, those of the phases that are kept; a tap is one of each phase."""
+    cut = 0
+    for axis in axes(11, 4000):
+        if axis.d != 1 or axis.k % axis.s:
+            continue
+        found = Counter()
+        for segment, (low, high) in segments.fused_segments(axis):
+            cut += (low, high) != (0, axis.s)
+            for place, (number, tap) in itertools.product(range(segment.count), enumerate(segment.taps)):
+                source = segment.source + place * segment.source_step + number * segment.tap_step
+                for phase in range(low, high):
+                    output = segment.start + place * segment.step + phase
+                    assert 0 <= output < axis.out
+                    found[output, source, tap * axis.s + phase] += 1
+        assert found == Counter(triples(axis)), axis
+    assert cut > 100
+
+
+def test_tallies_count_the_segments():
+    for axis in axes(12, 500):
+        for forward in (True, False):
+            counted = Counter((segment.count, len(segment.taps)) for segment in segments.segments(axis, forward))
+            assert {(places, taps): number for places, taps, number in segments.tally(axis, forward)} == counted

@@ -1,0 +1,274 @@
+"""Programs that are kept, what they say of themselves, the kernels that a plan names, and activations in every way."""
+
+import itertools
+import random
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from amount import some
+from cases import LAYOUTS, Case, channels_last
+from compare import assert_close, assert_dtype
+from fresh import fresh
+from strided import ACTIVATIONS, SLOPE
+from ways import AUTO, KERNELS, activation, result, truth, willing
+
+from upconv import generated, planning
+from upconv.algorithms import ALGORITHMS
+from upconv.codegen.interpreter import interpret
+from upconv.generated import PROGRAM_BYTES, ProgramCache
+from upconv.geometry import Axis, Geometry
+from upconv.layouts import STRIDED, WEIGHT_CHANNELS_LAST
+from upconv.problem import OPERATIONS, Problem
+from upconv.runtime import kernel, program
+from upconv.schedule import account
+from upconv.schedule.task import Task
+
+pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
+# A case for each way, in the order of KERNELS.
+CASES = (
+    Case("dense", 2, 5, 4, 6, 7, (3, 3), (2, 2), (1, 1)),
+    Case("fused", 1, 9, 5, 7, 2, (4, 4), (2, 2), (1, 1)),
+    Case("depthwise", 2, 6, 5, 9, 6, (4, 4), (2, 2), (1, 1), groups=6),
+    Case("grouped", 1, 8, 3, 9, 10, (3, 4), (2, 2), (1, 1), groups=2),
+    Case("weight-streaming", 2, 31, 2, 3, 37, (3, 3), (2, 2), (1, 0)),
+    Case("holes", 1, 4, 3, 3, 5, (2, 2), (4, 3)),
+)
+
+
+class Sized:
+    """What the cache asks of a program."""
+
+    def __init__(self, nbytes):
+        self.nbytes = nbytes
+
+
+def test_the_cache_is_bounded_in_bytes_and_forgets_what_was_used_first():
+    kept, made = ProgramCache(100), []
+
+    def get(key, nbytes):
+        return kept.get(key, lambda: (made.append(key), Sized(nbytes))[1])
+
+    one = get("one", 40)
+    get("two", 40)
+    assert get("one", 40) is one
+    get("three", 40)
+    assert (len(kept), kept.nbytes, made) == (2, 80, ["one", "two", "three"])
+    # "one" was used after "two".
+    get("one", 40)
+    assert made == ["one", "two", "three"]
+    get("two", 40)
+    assert made[-1] == "two"
+    # At least the last one is kept, whatever its size.
+    get("large", 1000)
+    assert (len(kept), kept.nbytes) == (1, 1000)
+    get("small", 1)
+    assert (len(kept), kept.nbytes) == (1, 1)
+    kept.cache_clear()
+    assert (len(kept), kept.nbytes) == (0, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_ten_thousand_widths_leave_memory_flat(threads):
+    """Programs are made and not run; what is kept never exceeds the bound, and each of them is small."""
+    draw, most, total = random.Random(0), 0, 0
+    programs = generated.PROGRAMS
+    with fresh():
+        for number in range(some(2000, 10_000)):
+            width, s = draw.randrange(1, 5000), draw.choice((2, 4, 256))
+            geometry = Geometry(1, 4, 4, 1, Axis(1, 1), Axis(width, 2 * s, s))
+            plan = planning.choose(Problem("forward", geometry, "float32"))
+            way = ALGORITHMS[plan.algorithm]
+            made = way._make(Task.dense(plan.inner, threads, 0.001 * number))
+            programs.get((way.name, plan.inner, threads, number), lambda made=made: made)
+            most, total = max(most, made.nbytes), total + made.nbytes
+            assert programs.nbytes <= PROGRAM_BYTES
+        assert sum(kept.nbytes for kept in programs._kept.values()) == programs.nbytes
+        assert total > 2 * PROGRAM_BYTES
+        assert most <= 256 << 10
+    assert programs.nbytes == 0
+
+
+def test_a_program_is_found_again():
+    with fresh():
+        problem = Problem("forward", CASES[0].geometry(), "float32")
+        a, b, bias, *_ = truth(CASES[0], "forward", "float32", "nchw", "rough")
+        for expected in (1, 1):
+            result(problem, "gemm", a, b, bias)
+            assert len(generated.PROGRAMS) == expected
+
+
+def tasks_that_ran(way, problem):
+    """The tasks of a program, recorded by the interpreter of `execute` in the place of running them."""
+    made = way._dense(problem, 1).program
+    seen = []
+    job = np.array(made.job([0] * program.BASES, 0, made.units), np.int64)
+    scratch = np.zeros(program.SCRATCH_BYTES, np.uint8)
+    job[program.COUNTER], job[5] = job.ctypes.data + job.nbytes - 8, scratch.ctypes.data
+
+    def call(place, task):
+        called = kernel.made(place.address)
+        fields = account.fields(called)
+        values = np.frombuffer(task.memory.span(task.address, 8 * len(fields)), np.int64)
+        seen.append((called, dict(zip(fields, values.tolist(), strict=True))))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("upconv.codegen.interpreter.Place.call", call)
+        interpret(program.execute(kernel.isa()), job, made.table, scratch)
+    return made, seen
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_account_is_that_of_the_tasks_that_run(operation, case):
+    """Kernels and multiply-adds as they are read from the table, against the tasks that `execute` makes of it."""
+    problem, lanes = Problem(operation, case.geometry(), "float32"), kernel.isa().lanes(4)
+    for name in willing(problem):
+        made, ran = tasks_that_ran(ALGORITHMS[name], problem)
+        macs = sum(
+            sys.modules[each.make.__module__].macs(task, lanes, *each.arguments)
+            for each, task in ran
+            if hasattr(sys.modules[each.make.__module__], "macs")
+        )
+        names = list(dict.fromkeys(each.name for each, _ in ran))
+        assert account.account(made, 4) == (macs, tuple(names))
+        assert account.kernels(made) == tuple(names)
+        assert macs >= problem.macs
+        details = ALGORITHMS[name].details(problem)
+        assert (details.executed_macs, details.kernels) == (macs, tuple(names))
+        assert sum(times for times, _, _ in account.tasks(made)) == len(ran)
+
+
+def test_more_taps_than_the_result_needs_are_not_executed():
+    """Padding is counted: a tile is whole, and yet no kernel computes twice what is wanted where tiles are full."""
+    problem = Problem("forward", Geometry(1, 64, 64, 1, Axis(16, 2, 2), Axis(16, 2, 2)), "float32")
+    made = planning.choose(problem, "gemm")
+    assert problem.macs <= made.executed_macs < 1.3 * problem.macs
+
+
+# A plan is what runs -------------------------------------------------------------------------------------------------
+
+
+def strided(draw, shape, dtype):
+    """An array in memory of some order, sliced, cropped, turned round, or spread."""
+    order = draw.choice(((0, 1, 2, 3), (0, 1, 2, 3), (0, 2, 3, 1), (0, 2, 3, 1), tuple(draw.sample(range(4), 4))))
+    gaps = [draw.choice((0, 0, 0, 1, 3)) if draw.random() < 0.5 else 0 for _ in range(4)]
+    steps = [draw.choice((1, 1, 1, 1, 2)) if draw.random() < 0.2 else 1 for _ in range(4)]
+    large = np.zeros([shape[axis] * steps[axis] + gaps[axis] for axis in order], dtype).transpose(np.argsort(order))
+    array = large[tuple(slice(None, size * step, step) for size, step in zip(shape, steps, strict=True))]
+    return array[..., ::-1] if draw.random() < 0.1 else array
+
+
+def random_problem(draw):
+    groups = draw.choice((1, 1, 1, 2, 5))
+    c_in, c_out = (groups * draw.choice((1, 2, 3, 9, 20)) for _ in "io")
+    if groups > 1 and draw.random() < 0.5:
+        c_in = c_out = groups
+    k, s = draw.randrange(1, 5), draw.randrange(1, 4)
+    axes = Axis(draw.randrange(1, 5), draw.randrange(1, 4), draw.randrange(1, 3)), Axis(draw.randrange(1, 7), k, s)
+    geometry = Geometry(draw.randrange(1, 3), c_in, c_out, groups, *axes)
+    return Problem(draw.choice(OPERATIONS), geometry, draw.choice(("float32", "float64", "int64")))
+
+
+def test_the_kernels_that_run_are_those_that_the_plan_names(monkeypatch):
+    """On random strided operands: by their strides where they are read in place, dense where the plan copies them."""
+    ran, run = [], program.run
+    monkeypatch.setattr(program, "run", lambda made, *rest: (ran.append(made), run(made, *rest))[1])
+    seen, copied = Counter(), 0
+    for number in range(2000):
+        draw = random.Random(number)
+        problem = random_problem(draw)
+        a, b = (strided(draw, shape, problem.dtype) for shape in problem.operand_shapes)
+        out = strided(draw, problem.result_shape, problem.dtype)
+        plan = planning.fitted(problem, AUTO, a.strides, b.strides, out.strides)
+        del ran[:]
+        planning.solve(problem, AUTO, a, b, None, out)
+        (made,) = ran
+        seen[plan.algorithm] += 1
+        way = ALGORITHMS[plan.algorithm]
+        names = account.kernels(made)
+        if plan.steps:
+            copied += 1
+            assert STRIDED in (plan.problem.a_layout, plan.problem.b_layout, plan.problem.layout) or (
+                problem.operation == "grad_input" and plan.problem.b_layout == WEIGHT_CHANNELS_LAST
+            )
+            assert plan.copies
+        else:
+            x_w_y = (a, b, out) if problem.operation != "grad_weight" else (a, out, b)
+            assert names == way.kernels(plan.inner, *(array.strides for array in x_w_y)), number
+        # The kernel that computes is the plan's; what is moved for it depends on strides alone.
+        assert computing(names) == computing(plan.kernels), number
+    assert set(seen) == set(KERNELS), seen
+    assert 200 < copied < 1800
+
+
+def computing(names):
+    """Names of kernels but for those that move values."""
+    return {name for name in names if not name.startswith(("transpose", "copy"))}
+
+
+def test_another_plan_is_seen():
+    """The test above can fail: a way that runs another's program has other kernels."""
+    problem = Problem("forward", CASES[1].geometry(), "float32")
+    gemm, rows = (ALGORITHMS[name].kernels(problem) for name in ("gemm", "direct_rows"))
+    assert computing(gemm) != computing(rows)
+
+
+# Activations ---------------------------------------------------------------------------------------------------------
+
+
+def by_numpy(name, y):
+    """What torch defines."""
+    wide = y.astype(np.float64)
+    with np.errstate(all="ignore"):
+        return {
+            "relu": lambda: np.where(wide < 0, 0, wide),
+            "leaky_relu": lambda: np.where(wide < 0, SLOPE * wide, wide),
+            "tanh": lambda: np.tanh(wide),
+            "sigmoid": lambda: 1 / (1 + np.exp(-wide)),
+        }[name]()
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_activations_in_every_way(dtype, name, isa):
+    """Against NumPy, the bias included; what kernels have is applied by them, the rest in a pass of its own."""
+    ran = Counter()
+    for case, operation, layout in itertools.product(CASES, OPERATIONS[:2], LAYOUTS):
+        a, b, bias, want, bound = truth(case, operation, dtype, layout, "rough")
+        problem = Problem(operation, case.geometry(), dtype, layout, activation=activation(name))
+        for way in (*willing(problem), "matmul", "loops", AUTO):
+            got = result(problem, way, a, b, bias)
+            assert_dtype(got, dtype)
+            # Half an eps more for the rounding of the activation itself.
+            assert_close(got, by_numpy(name, want), bound + 1, dtype)
+            ran[way] += 1
+    assert set(ran) >= {*KERNELS, "matmul", "loops"} - {"weight_gradient"}
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
+def test_what_is_not_finite_passes_activations_as_in_numpy(name, isa):
+    """NaN stays NaN, in every vector and at its edges; infinities become what the function says."""
+    for case, layout in itertools.product(CASES, LAYOUTS):
+        x, w, bias, *_ = truth(case, "forward", "float32", layout, "rough")
+        for value in (np.nan, np.inf, -np.inf):
+            given = x.copy() if layout == "nchw" else channels_last(x)
+            given[0, -1, 0, 0] = value
+            plain = Problem("forward", case.geometry(), "float32", layout)
+            for way in (*willing(plain), "matmul"):
+                before = result(plain, way, given, w, bias)
+                got = result(replace(plain, activation=activation(name)), way, given, w, bias)
+                assert not np.isfinite(before).all()
+                with np.errstate(all="ignore"):
+                    np.testing.assert_allclose(got, by_numpy(name, before), rtol=2e-6, atol=2e-7)
+
+
+def test_an_activation_is_in_the_kernels_that_have_it():
+    """Otherwise the tests above would be of a pass of NumPy's alone."""
+    for case in CASES:
+        for name in ACTIVATIONS[1:]:
+            problem = Problem("forward", case.geometry(), "float32", activation=activation(name))
+            for way in willing(problem):
+                assert any(name in made for made in ALGORITHMS[way].kernels(problem)), (way, name)

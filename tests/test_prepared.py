@@ -1,0 +1,223 @@
+"""Prepared weights: the bits of the weight as given, for every dtype, way, layout and size; immutable."""
+
+import copy
+import pickle
+import threading
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cases import AVAILABLE, LAYOUTS, Case
+from compare import assert_same_bits, operands, poison
+from strided import ACTIVATIONS
+from ways import AUTO, KERNELS, check
+
+import upconv
+from upconv import SettingError, arguments, planning
+from upconv.algorithms import ALGORITHMS
+from upconv.prepared import PreparedWeight
+from upconv.problem import Problem
+from upconv.runtime.kernel import usable
+
+pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+CASES = (
+    Case("dense", 2, 5, 4, 6, 19, (3, 3), (2, 2), (1, 1)),
+    Case("fused", 1, 9, 5, 7, 2, (4, 4), (2, 2), (1, 1)),
+    Case("rows", 1, 4, 3, 11, 3, (3, 3), (1, 1), (1, 1)),
+    Case("dilated", 1, 4, 3, 5, 5, (3, 2), (2, 1), (1, 1), d=(2, 3)),
+    Case("grouped", 1, 8, 3, 9, 10, (3, 4), (2, 2), (1, 1), groups=2),
+    Case("depthwise", 2, 6, 5, 9, 6, (4, 4), (2, 2), (1, 1), groups=6),
+    Case("weight-streaming", 2, 31, 2, 3, 37, (3, 3), (2, 2), (1, 0)),
+)
+
+
+def prepared(case, w):
+    return upconv.prepare(w, case.s, groups=case.groups, dilation=case.d)
+
+
+def ways(problem):
+    asked = planning.choose(problem).candidates
+    return [candidate.name for candidate in asked if candidate.seconds is not None]
+
+
+def solved(problem, way, a, w, bias=None):
+    with poison():
+        out = arguments.empty(problem.result_shape, a.dtype, problem.layout)
+        planning.solve(problem, way, a, w, bias, out)
+    return out
+
+
+@pytest.mark.parametrize("dtype", AVAILABLE)
+@pytest.mark.parametrize("operation", ["forward", "grad_input"])
+def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
+    """For every way by its name, those of NumPy too, and for maps of other sizes with the same prepared weight."""
+    ran = Counter()
+    for case in CASES:
+        made = None
+        for more, layout in ((0, "nchw"), (3, "nhwc"), (1, "nchw"), (0, "nhwc")):
+            larger = replace(case, h=case.h + more, w=case.w + 2 * more)
+            (a, _), w = operands(operation, larger.arrays(dtype, layout)), case.arrays(dtype).w
+            made = prepared(case, w) if made is None else made
+            problem = Problem(operation, larger.geometry(), dtype, layout)
+            both = set(ways(problem)) & set(ways(replace(problem, prepared=True)))
+            for way in both:
+                assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
+                ran[way] += 1
+    none = {"weight_gradient"}
+    none |= {"gemm_fused_phases", "weight_streaming"} if operation == "grad_input" else set()
+    none |= {"depthwise_rows", "depthwise_channels"} if dtype.startswith("complex") else set()
+    none |= {"depthwise_rows"} if operation == "grad_input" else set()
+    assert set(KERNELS) - set(ran) <= none, ran
+    assert {"matmul", "loops"} <= set(ran)
+
+
+@pytest.mark.parametrize("after", ACTIVATIONS)
+def test_and_they_are_right(after, isa):
+    ran = Counter()
+    for case in CASES:
+        for layout in LAYOUTS:
+            ran += check(case, "forward", "float32", layout, prepared=True, after=after)
+    assert set(ran) == {*KERNELS, AUTO} - {"weight_gradient"}
+
+
+def test_doors_take_it():
+    case = CASES[0]
+    x, w, b, _ = case.arrays("float32")
+    made = prepared(case, w)
+    settings = {"stride": case.s, "padding": case.p}
+    want = upconv.conv_transpose2d(x, w, b, **settings)
+    assert_same_bits(upconv.conv_transpose2d(x, made, b, **settings), want)
+    assert_same_bits(upconv.conv_transpose2d(x[0], made, b, **settings), want[0])
+    out = np.empty_like(want)
+    assert upconv.conv_transpose2d(x, made, b, out=out, **settings) is out
+    assert_same_bits(out, want)
+    folded = {**settings, "padding_mode": "circular"}
+    assert_same_bits(upconv.conv_transpose2d(x, made, b, **folded), upconv.conv_transpose2d(x, w, b, **folded))
+    plan = upconv.plan(x, made, **settings)
+    assert plan.problem.prepared
+    assert "weight prepared" in str(plan)
+    assert_same_bits(plan(x, made, b), want)
+
+
+def test_a_plan_for_arrays_takes_either_form_and_one_for_a_prepared_weight_says_so():
+    case = CASES[0]
+    x, w, *_ = case.arrays("float32")
+    made, settings = prepared(case, w), {"stride": case.s, "padding": case.p}
+    want = upconv.conv_transpose2d(x, w, **settings)
+    given, ready = (upconv.plan(x, weight, **settings) for weight in (w, made))
+    assert_same_bits(given(x, w), want)
+    assert_same_bits(given(x, made), want)
+    assert_same_bits(ready(x, made), want)
+    with pytest.raises(SettingError, match="made for a prepared weight"):
+        ready(x, w)
+    with pytest.raises(SettingError, match="made for a prepared weight"):
+        upconv.conv_transpose2d(x, w, algorithm=ready, **settings)
+
+
+def test_it_is_a_private_copy_that_nobody_can_write():
+    case = CASES[0]
+    x, w, *_ = case.arrays("float32")
+    made, want = prepared(case, w), upconv.conv_transpose2d(x, w, stride=case.s)
+    w[...] = 0
+    assert_same_bits(upconv.conv_transpose2d(x, made, stride=case.s), want)
+    assert not made.array.flags.writeable
+    assert all(not form.flags.writeable for form in made._forms.values())
+    assert made._forms
+    with pytest.raises(ValueError, match="read-only"):
+        made.array[0] = 1
+    for name, value in (("shape", (1,)), ("array", w), ("nbytes", 0), ("other", 1)):
+        with pytest.raises(AttributeError):
+            setattr(made, name, value)
+
+
+def test_a_form_is_made_once_and_only_when_it_is_asked_for(monkeypatch):
+    case = CASES[0]
+    x, w, *_ = case.arrays("float32")
+    made, packed = prepared(case, w), []
+    pack = type(ALGORITHMS["gemm"]).pack
+    monkeypatch.setattr(
+        type(ALGORITHMS["gemm"]), "pack", lambda self, *rest: (packed.append(self.name), pack(self, *rest))[1]
+    )
+    assert (made.nbytes, repr(made).endswith("forms: none yet)")) == (w.nbytes, True)
+    threads = [
+        threading.Thread(target=lambda: upconv.conv_transpose2d(x, made, stride=case.s, algorithm="gemm"))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for height in (1, 5, 9):
+        upconv.conv_transpose2d(x[:, :, :1].repeat(height, 2), made, stride=case.s, algorithm="gemm")
+    assert packed == ["gemm"]
+    assert made.nbytes == w.nbytes + sum(form.nbytes for form in made._forms.values()) > w.nbytes
+    assert "panels of" in repr(made)
+    assert f"{made.nbytes:,} bytes" in repr(made)
+    upconv.conv_transpose2d(x, made, stride=case.s, algorithm="direct_rows")
+    assert packed == ["gemm", "direct_rows"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])
+def test_pickling_and_copying_leave_the_forms_behind(dtype):
+    case = CASES[0]
+    x, w, *_ = case.arrays(dtype)
+    made = prepared(case, w)
+    want = upconv.conv_transpose2d(x, made, stride=case.s)
+    assert copy.copy(made) is made
+    assert copy.deepcopy([made])[0] is made
+    again = pickle.loads(pickle.dumps(made))
+    assert len(pickle.dumps(made)) < w.nbytes + 2000
+    assert (again.shape, again.dtype, again.nbytes, again.settings) == (made.shape, made.dtype, w.nbytes, made.settings)
+    assert not again.array.flags.writeable
+    assert_same_bits(upconv.conv_transpose2d(x, again, stride=case.s), want)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("stride", {"stride": (2, 1)}),
+        ("dilation", {"stride": 2, "dilation": (1, 3)}),
+        ("groups", {"stride": 2, "groups": 2}),
+    ],
+)
+def test_other_settings_than_it_was_prepared_for_are_refused(name, settings):
+    x, w, *_ = CASES[0].arrays("float32")
+    made = upconv.prepare(w, 2)
+    with pytest.raises(SettingError, match=f"{name} is .*prepared for {name}="):
+        upconv.conv_transpose2d(x, made, **settings)
+
+
+def test_padding_may_be_any():
+    x, w, *_ = CASES[0].arrays("float32")
+    made = upconv.prepare(w, 2, padding=1)
+    for padding, output_padding in ((0, 1), (1, 0), (((1, 0), (2, -1)), 0), ("same", 0)):
+        settings = {"stride": 2, "padding": padding, "output_padding": output_padding}
+        assert_same_bits(upconv.conv_transpose2d(x, made, **settings), upconv.conv_transpose2d(x, w, **settings))
+
+
+def test_what_is_no_weight_is_refused():
+    with pytest.raises(SettingError):
+        upconv.prepare(np.ones((2, 3, 3), np.float32))
+    with pytest.raises(NotImplementedError):
+        upconv.prepare(np.ones((2, 3, 3, 3), bool))
+    with pytest.raises(SettingError):
+        upconv.prepare(np.ones((2, 3, 3, 3), np.float32), stride=0)
+
+
+def test_of_another_dtype_than_the_input_is_refused():
+    x, w, *_ = CASES[0].arrays("float32")
+    with pytest.raises((SettingError, TypeError), match="float64"):
+        upconv.conv_transpose2d(x, upconv.prepare(w.astype(np.float64), 2), stride=2)
+
+
+def test_however_the_array_lies_it_is_the_same():
+    case = CASES[0]
+    x, w, *_ = case.arrays("float32")
+    want = upconv.conv_transpose2d(x, w, stride=case.s)
+    swapped = w.astype(w.dtype.newbyteorder())
+    for given in (w, np.asfortranarray(w), np.repeat(w, 2, axis=3)[..., ::2], swapped, w.tolist()):
+        made = prepared(case, np.asarray(given, np.float32) if isinstance(given, list) else given)
+        assert isinstance(made, PreparedWeight)
+        assert made.dtype.isnative
+        assert_same_bits(upconv.conv_transpose2d(x, made, stride=case.s), want)
