@@ -14,8 +14,9 @@ from strided import ACTIVATIONS
 from ways import AUTO, KERNELS, check
 
 import upconv
-from upconv import SettingError, arguments, planning
+from upconv import SettingError, planning
 from upconv.algorithms import ALGORITHMS
+from upconv.arrays import empty
 from upconv.prepared import PreparedWeight
 from upconv.problem import Problem
 from upconv.runtime.kernel import usable
@@ -43,7 +44,7 @@ def ways(problem):
 
 def solved(problem, way, a, w, bias=None):
     with poison():
-        out = arguments.empty(problem.result_shape, a.dtype, problem.layout)
+        out = empty(problem.result_shape, a.dtype, problem.layout)
         planning.solve(problem, way, a, w, bias, out)
     return out
 

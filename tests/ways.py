@@ -9,8 +9,8 @@ from compare import SUITE, assert_result, check_nonfinite, expected, operands, p
 from strided import SLOPE, activated
 
 import upconv
-from upconv import arguments
 from upconv.algorithms import ALGORITHMS
+from upconv.arrays import empty
 from upconv.generated import Generated
 from upconv.planning import AUTO, choose
 from upconv.problem import NO_ACTIVATION, OPERATIONS, Activation, Problem
@@ -41,7 +41,7 @@ def bias_of(case, operation, dtype, layout="nchw", kind="rough"):
 def result(problem, way, a, b, bias):
     """What a way writes into poisoned memory."""
     with poison():
-        out = arguments.empty(problem.result_shape, np.dtype(problem.dtype), problem.layout)
+        out = empty(problem.result_shape, np.dtype(problem.dtype), problem.layout)
         choose(problem, way).run(a, b, bias, out)
     return out
 

@@ -13,6 +13,7 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
+import ways
 from amount import some
 from cases import BY_NAME, LAYOUTS, Case, channels_last
 from compare import assert_result
@@ -20,7 +21,7 @@ from fresh import fresh
 from isas import RUNNABLE
 from ways import ANY, AUTO, KERNELS, check, result, suite, truth, willing
 
-from upconv import arguments, generated, prepared, rewrites
+from upconv import generated, prepared, rewrites
 from upconv.algorithms import depthwise_rows as depthwise_tasks
 from upconv.algorithms import direct_rows as row_tasks
 from upconv.algorithms import gemm as gemm_tasks
@@ -154,7 +155,7 @@ def setting(isa, monkeypatch, cache_directory):
     monkeypatch.setattr(row_tasks, "CROWDING", 256)
     monkeypatch.setattr(gemm_tasks, "WEIGHTY_BYTES", 1 << 15)
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
-    empty = arguments.empty
+    empty = ways.empty
 
     def roomy(shape, dtype, layout):
         nothing = empty(shape, dtype, layout)
@@ -162,7 +163,7 @@ def setting(isa, monkeypatch, cache_directory):
         memory = np.empty(nothing.nbytes + 2 * room, np.uint8)[room : room + nothing.nbytes]
         return np.ndarray(shape, dtype, memory, strides=nothing.strides)
 
-    monkeypatch.setattr(arguments, "empty", roomy)
+    monkeypatch.setattr(ways, "empty", roomy)
     with fresh():
         yield monkeypatch
 

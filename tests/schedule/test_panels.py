@@ -11,8 +11,9 @@ from fresh import fresh
 from ways import KERNELS
 
 import upconv
-from upconv import arguments, planning
+from upconv import planning
 from upconv.algorithms import ALGORITHMS, gemm, weight_streaming
+from upconv.arrays import empty
 from upconv.layouts import TAPS_LAST, WEIGHT_CHANNELS_LAST
 from upconv.problem import Problem
 from upconv.runtime.kernel import usable
@@ -75,14 +76,14 @@ def small_is_large(isa, monkeypatch):
 
 def solved(problem, way, a, w):
     with poison():
-        out = arguments.empty(problem.result_shape, a.dtype, problem.layout)
+        out = empty(problem.result_shape, a.dtype, problem.layout)
         planning.solve(problem, way, a, w, None, out)
     return out
 
 
 def willing(problem, a, w):
     """The ways of kernels that take operands as they lie."""
-    strides = (array.strides for array in (a, w, arguments.empty(problem.result_shape, a.dtype, problem.layout)))
+    strides = (array.strides for array in (a, w, empty(problem.result_shape, a.dtype, problem.layout)))
     asked = planning.fitted(problem, "auto", *strides).candidates
     return [candidate.name for candidate in asked if candidate.name in KERNELS and candidate.seconds is not None]
 
