@@ -15,7 +15,10 @@ from upconv.generated import Generated
 from upconv.planning import AUTO, choose
 from upconv.problem import NO_ACTIVATION, OPERATIONS, Activation, Problem
 
-KERNELS = tuple(name for name, algorithm in ALGORITHMS.items() if isinstance(algorithm, Generated))
+# Winograd's ways are asked for 64 channels and more, which are too many for these cases: test_winograd.py has its own.
+KERNELS = tuple(
+    name for name, algorithm in ALGORITHMS.items() if isinstance(algorithm, Generated) and name != "winograd"
+)
 #: In the message of every difference that is found here.
 ANY = "|".join((*KERNELS, AUTO))
 

@@ -1,0 +1,138 @@
+"""Winograd as one algorithm among the others: layouts, threads, prepared weights, gradients, what is not finite."""
+
+import numpy as np
+import pytest
+from cases import LAYOUTS, Case, channels_last
+from compare import assert_same_bits, check_nonfinite, poison
+from fresh import fresh
+
+import upconv
+from upconv.algorithms import ALGORITHMS, matmul
+from upconv.arrays import empty
+from upconv.planning import choose, solve
+from upconv.problem import Activation, Problem
+from upconv.runtime import pool, program
+from upconv.runtime.kernel import usable
+
+pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+# Blocks of several rows, columns and images; borders that are cut and extended; one axis alone.
+CASES = (
+    Case("k4s2", 1, 64, 30, 9, 40, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-large", 1, 64, 70, 75, 17, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-images", 5, 64, 8, 7, 24, (4, 4), (2, 2), ((2, -1), (0, 3))),
+    Case("k3s1", 2, 64, 25, 33, 33, (3, 3), (1, 1), (1, 1)),
+    Case("k6s2", 1, 128, 13, 11, 20, (6, 6), (2, 2), (2, 2)),
+    Case("row", 2, 70, 1, 150, 20, (1, 4), (1, 2), (0, 1)),
+    Case("row-s8", 1, 64, 1, 40, 9, (1, 16), (1, 8), (0, 4)),
+)
+OPERATIONS = ("forward", "grad_input")
+# Errors are measured by the largest sum of absolute values nearby, since the outputs of a tile share their products.
+TOLERANCE = 40
+
+
+def operands(case, operation, seed=0):
+    """(a, w, bias) in float32."""
+    g, rng = case.geometry(), np.random.default_rng(seed)
+    shape, channels = (g.input_shape, g.c_out) if operation == "forward" else (g.output_shape, g.c_in)
+    return [rng.standard_normal(s).astype(np.float32) for s in (shape, g.weight_shape, (channels,))]
+
+
+def lying(array, layout):
+    return channels_last(array) if layout == "nhwc" else array
+
+
+def answer(case, operation, layout, a, w, bias, algorithm="winograd"):
+    problem = Problem(operation, case.geometry(), "float32", layout)
+    with poison():
+        out = empty(problem.result_shape, np.float32, layout)
+        solve(problem, algorithm, lying(a, layout), w, bias, out)
+    return out
+
+
+def truth(case, operation, a, w, bias):
+    problem = Problem(operation, case.geometry(), "float64")
+    out = np.empty(problem.result_shape)
+    matmul.run(problem, *(np.ascontiguousarray(array, np.float64) for array in (a, w, bias)), out)
+    return out
+
+
+def willing(case, operation):
+    return not ALGORITHMS["winograd"].why_not(Problem(operation, case.geometry(), "float32"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_agrees_with_the_definition_whatever_the_number_of_threads(case, operation, layout, monkeypatch):
+    if not willing(case, operation):
+        assert operation == "grad_input"
+        pytest.skip("the gradient has too few channels to sum over")
+    a, w, bias = operands(case, operation)
+    want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
+    monkeypatch.setattr(program, "BRIEF", 0)
+    results = []
+    with fresh():
+        for threads in (1, 2, 3, 7):
+            monkeypatch.setattr(pool, "_wanted", threads)
+            results.append(answer(case, operation, layout, a, w, bias))
+    assert np.abs(results[0] - want).max() <= TOLERANCE * 2.0**-23 * bound.max()
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_prepared_weight_gives_the_same_bits(case):
+    x, w, bias = operands(case, "forward")
+    prepared = upconv.prepare(w, case.s)
+    given = upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd")
+    assert_same_bits(upconv.conv_transpose2d(x, prepared, bias, **case.settings, algorithm="winograd"), given)
+    assert "Winograd" in repr(prepared)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("case", CASES[:4], ids=str)
+def test_a_value_that_is_not_finite_reaches_exactly_what_it_should(case, value):
+    for layout in LAYOUTS:
+        assert check_nonfinite("winograd", case, "forward", value, layout)
+
+
+def test_an_overflow_in_the_transforms_is_healed():
+    """Sums of large numbers overflow where the results do not."""
+    case = CASES[0]
+    x, w, bias = operands(case, "forward")
+    large = np.full_like(x, 2.0**126)
+    large[:, 1::2] *= -1
+    pairs = np.repeat(w[::2], 2, axis=0) * np.float32(2.0**-20)
+    got = answer(case, "forward", "nchw", large, pairs, bias)
+    assert np.isfinite(got).all()
+    assert_same_bits(got, answer(case, "forward", "nchw", large, pairs, bias, "gemm"))
+
+
+def test_strided_operands_are_read_in_place_and_activations_follow():
+    case = CASES[3]
+    x, w, bias = operands(case, "forward")
+    wide = np.full((2, 70, 30, 40), np.nan, np.float32)
+    wide[:, 3:67, 2:27, 5:38] = x
+    got = upconv.conv_transpose2d(
+        wide[:, 3:67, 2:27, 5:38], w, bias, **case.settings, activation="relu", algorithm="winograd"
+    )
+    want = np.maximum(upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd"), 0)
+    np.testing.assert_array_equal(got, want)
+
+
+def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
+    def chosen(*shapes, **settings):
+        return upconv.plan(*shapes, **settings).algorithm
+
+    assert chosen((1, 256, 64, 64), (256, 128, 3, 3), padding=1) == "winograd"
+    assert chosen((1, 256, 32, 32), (256, 128, 2, 2), stride=2) != "winograd"
+    refused = {c.name: c.refusals for c in upconv.plan((1, 8, 9, 9), (8, 8, 3, 3), dilation=2).candidates}["winograd"]
+    assert any("dilation 2" in sentence for sentence in refused)
+    assert any("8 channels" in sentence for sentence in refused)
+    wide = choose(Problem("forward", CASES[0].geometry(), "float64")).candidates
+    assert any("float64" in sentence for c in wide if c.name == "winograd" for sentence in c.by_name)
+
+
+def test_an_activation_takes_a_pass_of_its_own():
+    problem = Problem("forward", CASES[0].geometry(), "float32", activation=Activation("relu"))
+    assert "relu in a pass of its own" in choose(problem, "winograd").copies
