@@ -55,7 +55,12 @@ def truth(case, operation, dtype, layout, kind):
     a, b = operands(operation, case.arrays(dtype, layout, 0, kind))
     bias = bias_of(case, operation, dtype, layout, kind)
     with np.errstate(all="ignore"):
-        return a, b, bias, *expected(case.geometry(), operation, a, b, bias)
+        want, bound = expected(case.geometry(), operation, a, b, bias)
+    for array in (a, b, bias):
+        if array is not None:
+            # It is remembered for all.
+            array.flags.writeable = False
+    return a, b, bias, want, bound
 
 
 def check(case, operation, dtype="float64", layout="nchw", *, kind="rough", after="none", prepared=False):
