@@ -55,9 +55,8 @@ def test_every_cell_has_at_least_20_cases_that_agree(isa, capsys):
     missing = {(way, dtype) for way, dtype, _ in wanted - some}
     assert missing == {(way, dtype) for way, dtype in missing if "depthwise" in way and "complex" in dtype}
     # Every kernel of the catalogue took part, in every type that kernels have.
-    made = {
-        re.match(r"(\w+?)_(f32|f64|i64)(?:_|$)", name).groups() for name in kernels if not name.startswith("execute")
-    }
+    found = (re.match(r"(\w+?)_(f32|f64|i64)(?:_|$)", name) for name in kernels)
+    made = {match.groups() for match in found if match}
     assert set(itertools.product(FAMILIES, ("f32", "f64", "i64"))) - made == set()
 
 
