@@ -1,0 +1,435 @@
+"""Plausible mistakes of kernels and tables, each a list of (module, name, what stands there instead).
+
+Each stays inside its memory, so that only its values can give it away.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from upconv import generated, prepared, rewrites
+from upconv.algorithms import depthwise_rows as depthwise_tasks
+from upconv.algorithms import direct_rows as row_tasks
+from upconv.algorithms import weight_streaming as streaming_tasks
+from upconv.codegen.lang import Builder
+from upconv.kernels import (
+    copy,
+    depthwise_channels,
+    depthwise_rows,
+    direct_rows,
+    gemm,
+    transpose,
+    weight_gradient,
+    weight_streaming,
+)
+from upconv.runtime import program
+from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Rows, Stage, W, X, Y, address
+from upconv.schedule import bands, panels
+from upconv.schedule.moves import copying
+
+
+def masks(module, method, wrong):
+    """A Builder for one kernel alone, with one method that is wrong."""
+    right = getattr(Builder, method)
+    made = type("Builder", (Builder,), {method: lambda self, *args: wrong(self, right, *args)})
+    return [(module, "Builder", made)]
+
+
+def short_first(self, first, count, vector):
+    return first(self, count - 1, vector)
+
+
+def short_between(self, between, start, end, vector):
+    return between(self, start, end - 1, vector)
+
+
+def keep_left(self, add, left, right):
+    return left
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+def grids(change):
+    """Every Grid of every program passes through `change`, which gives another, before it becomes a table."""
+    right = program._encode
+    return [(program, "_encode", lambda made: right([change(grid) for grid in made]))]
+
+
+def nests(change):
+    return grids(lambda grid: grid._replace(nests=[change(nest) for nest in grid.nests]))
+
+
+def table(module, change, where=lambda nest: True):
+    """All nests of a kernel; `change` alters the common fields, and each row of a list, as dicts in place."""
+
+    def of_nest(nest):
+        return altered(nest, change) if is_of(nest, module) and where(nest) else nest
+
+    return nests(of_nest)
+
+
+def altered(nest, change):
+    common = dict(nest.common)
+    change(common)
+    return nest._replace(common=common, lists=tuple(altered_list(rows, change) for rows in nest.lists))
+
+
+def altered_list(rows, change):
+    values = []
+    for row in rows.values:
+        said = dict(zip(rows.fields, row, strict=True))
+        change(said)
+        values.append(tuple(said[name] for name in rows.fields))
+    return Rows(rows.fields, values)
+
+
+def is_of(nest, module):
+    """Whether a nest is for a kernel; those of whole rows have more fields for more phases."""
+    return nest.fields in (module.NAMES.values() if hasattr(module, "NAMES") else [module.FIELDS])
+
+
+def one_less(name):
+    def change(said):
+        value = said.get(name, 0)
+        if not isinstance(value, tuple) and value > 1:
+            said[name] -= 1
+
+    return change
+
+
+def zero(name):
+    def change(said):
+        if name in said:
+            said[name] = (said[name][0], 0) if isinstance(said[name], tuple) else 0
+
+    return change
+
+
+def in_list(number, name, factor):
+    """What one list adds to a field is added `factor` times, in the nests of all kernels that compute pixels."""
+
+    def change(nest):
+        if len(nest.lists) <= number or name not in nest.lists[number].fields or not is_of(nest, gemm):
+            return nest
+        rows, lists = nest.lists[number], list(nest.lists)
+
+        def times(said):
+            said[name] *= factor
+
+        lists[number] = altered_list(rows, times)
+        return nest._replace(lists=tuple(lists))
+
+    return nests(change)
+
+
+def last_row_lost(number, module):
+    """The last row of one of a nest's lists is left out."""
+
+    def change(nest):
+        if not is_of(nest, module) or len(nest.lists) <= number or len(nest.lists[number].values) < 2:
+            return nest
+        lists = list(nest.lists)
+        lists[number] = lists[number]._replace(values=list(lists[number].values[:-1]))
+        return nest._replace(lists=tuple(lists))
+
+    return nests(change)
+
+
+def last_unit_forgotten(dimension):
+    right = program.Program.__init__
+
+    def change(grid):
+        sizes = list(grid.sizes)
+        sizes[dimension] -= sizes[dimension] > 1
+        return grid._replace(sizes=tuple(sizes))
+
+    def wrong(self, stages, *rest, **options):
+        fewer = [stage._replace(grids=[change(grid) for grid in stage.grids]) for stage in stages]
+        right(self, fewer, *rest, **options)
+
+    return [(program.Program, "__init__", wrong)]
+
+
+def every_unit_at_the_first(base):
+    """Units do not move an address."""
+    return grids(
+        lambda grid: Grid(grid.nests, grid.sizes, {each: at for each, at in grid.steps.items() if each != base})
+    )
+
+
+def last_grid_forgotten():
+    right = bands.grids
+    wrong = lambda *args: right(*args)[:-1] or right(*args)  # noqa: E731
+    return [(bands, "grids", wrong)]
+
+
+def last_run_forgotten():
+    right = bands.runs
+    return [(bands, "runs", lambda *args: right(*args)[:-1] or right(*args))]
+
+
+def band_off_by_a_row():
+    right = bands.runs
+
+    def wrong(axis, forward, step):
+        found = right(axis, forward, step)
+        # Another run than the first begins below the first row, so what is above it exists.
+        return (*found[:1], *(replace(run, source=max(0, run.source - 1)) for run in found[1:]))
+
+    return [(bands, "runs", wrong)]
+
+
+def first_column_too_late(said):
+    if said.get("first_column"):
+        said["first_column"] += 1
+
+
+def last_column_lost(said):
+    if said.get("first_column"):
+        said["columns"] -= 1
+
+
+def from_to(src, dst):
+    """Nests that move values from one base to another."""
+    return lambda nest: (nest.common["src"][0], nest.common["dst"][0]) == (src, dst)
+
+
+def to_scratch(nest):
+    return nest.common["dst"][0] == X_BAND and nest.common["src"][0] != W
+
+
+# Kernels and their tasks ---------------------------------------------------------------------------------------------
+
+
+def totals_lost(k, totals, vector, sums, cut):
+    """The sums so far are forgotten when a sum is cut."""
+    for variable in sums:
+        variable.set(k.zero(vector))
+
+
+def shared_taps_are_own():
+    """What is left to each phase is read where the phases' shared taps begin."""
+    right = row_tasks.row_list
+
+    def wrong(rows, *args, **options):
+        moved = [replace(row, own=tuple(replace(each, a=0) for each in row.own)) for row in rows]
+        return right(moved, *args, **options)
+
+    return [(row_tasks, "row_list", wrong)]
+
+
+def phases_exchanged(module):
+    """The phases, or the channels of a pixel, are interleaved in the wrong order."""
+    return [(module, "interleaved", lambda k, lines: right_interleaved(k, lines[::-1]))]
+
+
+right_interleaved = depthwise_rows.interleaved
+
+
+def written_taps(change):
+    """Kernels with other taps written out than the layer has."""
+    right = depthwise_tasks._written
+
+    def wrong(n_h, taps):
+        made_for = right(n_h, taps)
+        return change(*made_for) if made_for != (None, None) else made_for
+
+    return [(depthwise_tasks, "_written", wrong)]
+
+
+def crowded_channels_not_copied():
+    """All but the first of the channels that are spread keep what lay there."""
+    return [(row_tasks, "copying", lambda *args, n, **rest: copying(*args, n=(1, *n[1:]), **rest))]
+
+
+def chunk_forgotten():
+    return [(streaming_tasks, "Stage", lambda units: Stage(units[:-1] or units))]
+
+
+def bias_of_the_first_chunk():
+    right = streaming_tasks._sum
+    return [(streaming_tasks, "_sum", lambda *args: right(*args[:-2], 0, args[-1]))]
+
+
+def fused_taps_reversed():
+    right = panels.Panels._fused
+
+    def wrong(self, task):
+        for grid in right(self, task):
+            row, tap = grid.steps[PANELS][1:]
+            last = (self.k_w - 1) * tap
+            moved = [nest if nest.common["dst"][0] != PANELS else further(nest, last) for nest in grid.nests]
+            yield grid._replace(nests=moved, steps={**grid.steps, PANELS: (0, row, -tap)})
+
+    return [(panels.Panels, "_fused", wrong)]
+
+
+def further(nest, nbytes):
+    base, offset = nest.common["dst"]
+    return nest._replace(common={**nest.common, "dst": (base, offset + nbytes)})
+
+
+def panels_of_the_first_block():
+    """Every block is packed, and read, where the first one is."""
+    right = panels.Panels.block
+
+    def wrong(self, number):
+        return right(self, number) if number == len(self.blocks) else 0
+
+    return [(panels.Panels, "block", wrong)]
+
+
+def bias_off_by_a_lane():
+    right = program.run
+
+    def run(made, x, y, w, bias, panels=None):
+        return right(made, x, y, w, None if bias is None else np.roll(bias, 1), panels)
+
+    return [(program, "run", run)]
+
+
+def imaginary_sign_lost():
+    right = rewrites._matrices
+    return [(rewrites, "_matrices", lambda weight, *rest: right(weight.conj(), *rest))]
+
+
+def activation_lost(module):
+    """One kernel writes its sums as they are."""
+    right = module.Epilogue
+    return [(module, "Epilogue", lambda k, vector, activation, slope: right(k, vector, "none", slope))]
+
+
+def prepared_from_another_weight():
+    right = generated.Generated.pack
+    return [(generated.Generated, "pack", lambda self, problem, weight: right(self, problem, np.roll(weight, 1, 1)))]
+
+
+def prepared_form_of_another_way():
+    """The form that was made first is taken for all that are not larger."""
+    right = prepared.PreparedWeight.panels
+
+    def wrong(self, algorithm, problem):
+        form, made = algorithm.weight_form(problem), next(iter(self._forms.values()), None)
+        if form is None or made is None or made.nbytes < form.nbytes:
+            return right(self, algorithm, problem)
+        return address(made), self.innermost(problem)
+
+    return [(prepared.PreparedWeight, "panels", wrong)]
+
+
+ROW_KERNELS = {"direct_rows": direct_rows, "depthwise_rows": depthwise_rows}
+EPILOGUES = ROW_KERNELS | {"gemm": gemm, "depthwise_channels": depthwise_channels}
+LISTS = {"rows of segments": 0, "columns of segments": 1, "blocks": 2}
+BASES = {"x": X, "y": Y, "weight": W, "bias": BIAS, "panels": PANELS}
+MUTANTS = {
+    **{
+        f"{name}, {what} a lane short": partial(masks, module, method, wrong)
+        for name, module in ROW_KERNELS.items()
+        for what, method, wrong in (("mask", "first", short_first), ("border", "between", short_between))
+    },
+    **{
+        f"{name}, mask a lane short": partial(masks, module, "first", short_first)
+        for name, module in {
+            "depthwise_channels": depthwise_channels,
+            "weight_gradient": weight_gradient,
+            "weight_streaming": weight_streaming,
+            "transpose": transpose,
+            "copy": copy,
+        }.items()
+    },
+    "gemm, mask a lane short": lambda: masks(gemm, "between", short_between),
+    "weight_gradient, totals lost": lambda: masks(weight_gradient, "add", keep_left),
+    "gemm, totals lost when a sum is cut": lambda: [(gemm, "spill_partial_sums", totals_lost)],
+    "direct_rows, totals lost when a sum is cut": lambda: [(direct_rows, "spill_partial_sums", totals_lost)],
+    **{f"{name}, activation lost": partial(activation_lost, module) for name, module in EPILOGUES.items()},
+    **{f"{name}, slope lost": partial(table, module, zero("slope")) for name, module in EPILOGUES.items()},
+    "gemm, last tap dropped": lambda: table(gemm, one_less("n_w")),
+    "gemm, first row of taps for all": lambda: table(gemm, zero("w_h")),
+    "gemm, first tap of a row for all": lambda: table(gemm, zero("w_w")),
+    "gemm, source of the first row of taps for all": lambda: table(gemm, zero("x_h")),
+    "gemm, source of the first tap of a row for all": lambda: table(gemm, zero("x_w")),
+    "direct_rows, last row of taps dropped": lambda: table(direct_rows, one_less("n_h")),
+    "direct_rows, last tap of a phase dropped": lambda: table(direct_rows, one_less("n_0")),
+    "direct_rows, last shared tap dropped": lambda: table(direct_rows, one_less("shared_count")),
+    "direct_rows, taps read elsewhere": shared_taps_are_own,
+    "depthwise_rows, last phase reads elsewhere": lambda: table(depthwise_rows, zero("a_1")),
+    "depthwise_channels, last tap dropped": lambda: table(depthwise_channels, one_less("n_w")),
+    "gemm, last channel dropped": lambda: table(gemm, one_less("c")),
+    "gemm, last pixel not written": lambda: table(gemm, one_less("cols")),
+    "direct_rows, last row not written": lambda: table(direct_rows, one_less("rows")),
+    "direct_rows, last column not written": lambda: table(direct_rows, one_less("out_cols")),
+    "depthwise_rows, last column not written": lambda: table(depthwise_rows, one_less("out_cols")),
+    "depthwise_channels, last pixel not written": lambda: table(depthwise_channels, one_less("cols")),
+    "weight_gradient, last pixel not summed": lambda: table(weight_gradient, one_less("cols")),
+    "weight_gradient, groups all summed in the first": lambda: table(weight_gradient, zero("total_g")),
+    "gemm, last image not written": lambda: table(gemm, one_less("n")),
+    "gemm, weight of the first group for all": lambda: table(gemm, zero("w_g")),
+    "gemm, source of the first group for all": lambda: table(gemm, zero("x_g")),
+    "gemm, all groups to the first": lambda: table(gemm, zero("y_g")),
+    "gemm, bias of the first group for all": lambda: table(gemm, zero("bias_g")),
+    "direct_rows, weight of the first group for all": lambda: table(direct_rows, zero("w_g")),
+    "depthwise_rows, weight of the first channel for all": lambda: table(depthwise_rows, zero("w_g")),
+    "direct_rows, bias of the first group for all": lambda: table(direct_rows, zero("bias_g")),
+    "depthwise_rows, bias of the first channel for all": lambda: table(depthwise_rows, zero("bias_g")),
+    "direct_rows, weight of the first channel for all": lambda: table(direct_rows, zero("w_c")),
+    "direct_rows, weight of the first block for all": lambda: table(direct_rows, zero("w_b")),
+    "direct_rows, last block not written": lambda: table(direct_rows, one_less("blocks")),
+    "direct_rows, phases exchanged": lambda: phases_exchanged(direct_rows),
+    "direct_rows, every column at the first": lambda: table(direct_rows, zero("y_col")),
+    "direct_rows, channels that are spread not copied": crowded_channels_not_copied,
+    "depthwise_rows, phases exchanged": lambda: phases_exchanged(depthwise_rows),
+    "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h - 1, counts)),
+    "depthwise_rows, last tap dropped": lambda: written_taps(
+        lambda n_h, counts: (n_h, (*counts[:-1], max(0, counts[-1] - 1)))
+    ),
+    "weight_streaming, sums not added up": lambda: masks(weight_streaming, "add", keep_left),
+    "weight_streaming, last channel dropped": lambda: table(weight_streaming, one_less("c")),
+    "weight_streaming, last pixel dropped": lambda: table(weight_streaming, one_less("pixels")),
+    "weight_streaming, last column dropped": lambda: table(weight_streaming, one_less("count")),
+    "weight_streaming, last tap dropped": lambda: table(weight_streaming, one_less("pieces")),
+    "weight_streaming, weight of the first tap for all": lambda: table(weight_streaming, zero("w_piece")),
+    "weight_streaming, last chunk forgotten": chunk_forgotten,
+    "weight_streaming, bias of the first chunk for all": bias_of_the_first_chunk,
+    "fused phases, last channel not turned": lambda: table(transpose, one_less("n"), from_to(W, X_BAND)),
+    "fused phases, last channel of turned ones not copied": lambda: table(copy, one_less("m"), from_to(X_BAND, PANELS)),
+    "fused phases with their taps reversed": fused_taps_reversed,
+    "panels, last channel or tap not copied": lambda: table(copy, one_less("m"), from_to(W, PANELS)),
+    "panels, last channel not turned": lambda: table(transpose, one_less("n"), from_to(W, PANELS)),
+    "panels, every block where the first one is": panels_of_the_first_block,
+    "prepared from another weight": prepared_from_another_weight,
+    "prepared form of another way": prepared_form_of_another_way,
+    "gemm, first column too late": lambda: table(gemm, first_column_too_late),
+    "gemm, first column ignored": lambda: table(gemm, zero("first_column")),
+    "gemm, last column of a cut block lost": lambda: table(gemm, last_column_lost),
+    "a line of a band is the last band's": lambda: table(transpose, one_less("m"), to_scratch),
+    **{f"gemm, last row of {name} lost": partial(last_row_lost, number, gemm) for name, number in LISTS.items()},
+    **{
+        f"direct_rows, last row of {name} lost": partial(last_row_lost, number, direct_rows)
+        for name, number in {"rows of segments": 0, "rows": 1, "blocks": 2}.items()
+    },
+    "weight_gradient, last row of taps lost": lambda: last_row_lost(0, weight_gradient),
+    "weight_gradient, last tap of a row lost": lambda: last_row_lost(1, weight_gradient),
+    "gemm, rows all read where the first one does": lambda: in_list(0, "x", 0),
+    "gemm, columns all read where the first one does": lambda: in_list(1, "x", 0),
+    "gemm, rows all written where the first one is": lambda: in_list(0, "y", 0),
+    "gemm, columns all written where the first one is": lambda: in_list(1, "y", 0),
+    "gemm, blocks all written where the first one is": lambda: in_list(2, "y", 0),
+    "gemm, weight of the first row of segments for all": lambda: in_list(0, "w", 0),
+    "gemm, weight of the first column of segments for all": lambda: in_list(1, "w", 0),
+    "gemm, weight of a column added twice": lambda: in_list(1, "w", 2),
+    "gemm, panels of the first block for all": lambda: in_list(2, "w", 0),
+    "gemm, bias of the first block for all": lambda: in_list(2, "bias", 0),
+    "gemm, bias of a block added twice": lambda: in_list(2, "bias", 2),
+    **{
+        f"last unit of {name} forgotten": partial(last_unit_forgotten, number)
+        for number, name in enumerate(("images", "rows", "columns"))
+    },
+    **{f"every unit with the {name} of the first": partial(every_unit_at_the_first, at) for name, at in BASES.items()},
+    "last grid forgotten": last_grid_forgotten,
+    "last run of bands forgotten": last_run_forgotten,
+    "band off by a row": band_off_by_a_row,
+    "bias off by a lane": bias_off_by_a_lane,
+    "imaginary sign lost": imaginary_sign_lost,
+}
