@@ -25,4 +25,4 @@ def torch_names():
 @pytest.mark.skipif(not torch.__version__.startswith("2.13."), reason="the table is about torch 2.13")
 @pytest.mark.parametrize(("what", "code", "theirs", "ours"), differences.rows(), ids=[r[0] for r in differences.rows()])
 def test_torch_answers_as_the_table_says(what, code, theirs, ours):
-    assert differences.outcome(code, torch_names()) == theirs
+    assert differences.outcome(code, torch_names()) in theirs.split(" or ")
