@@ -341,6 +341,8 @@ time.sleep(0.3)
 def test_ctrl_c_ends_a_long_call_and_the_pool_lives():
     late, *fine = script("""
 import signal
+# A shell's background job, as these tests may be, ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pool.set_num_threads(2)
 run_once([1] * 8)
 sent = []
