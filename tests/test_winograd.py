@@ -13,7 +13,7 @@ from upconv.arrays import empty
 from upconv.planning import choose, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
-from upconv.runtime.kernel import usable
+from upconv.runtime.kernel import isa, usable
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 # Blocks of several rows, columns and images; borders that are cut and extended; one axis alone.
@@ -137,3 +137,14 @@ def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
 def test_an_activation_takes_a_pass_of_its_own():
     problem = Problem("forward", CASES[0].geometry(), "float32", activation=Activation("relu"))
     assert "relu in a pass of its own" in choose(problem, "winograd").copies
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_it_executes_fewer_products_than_the_definition_has(operation):
+    """Four taps by F(3, 2) in each direction: at most 16 products for 36; and the estimate counts as the plan does."""
+    problem = Problem(operation, Case("square", 1, 64, 48, 48, 64, (4, 4), (2, 2), (1, 1)).geometry(), "float32")
+    made = choose(problem, "winograd")
+    assert made.macs / (36 / 16) <= made.executed_macs * 1.001 < made.macs
+    estimated = ALGORITHMS["winograd"].work(problem)["winograd"] * isa().lanes(4)
+    assert made.executed_macs == pytest.approx(estimated, rel=0.1)
+    assert f"each for {made.macs / made.executed_macs:.2f} useful" in repr(made)

@@ -109,7 +109,7 @@ class Plan:
 
     @property
     def executed_macs(self):
-        """Multiply-adds executed, those included that no kept output needs."""
+        """Multiply-adds executed, those included that no kept output needs; fewer than the useful by `winograd`."""
         return self.details.executed_macs
 
     @property
@@ -237,7 +237,9 @@ class Plan:
 def describe(made):
     """What a plan says of itself above its table of candidates, as lines."""
     g, details = made.problem.geometry, made.details
-    useful = f"{made.macs / details.executed_macs:.1%}" if details.executed_macs else "none"
+    # An algebra with fewer products than the definition executes less than what is useful.
+    ratio = made.macs / details.executed_macs if details.executed_macs else 0
+    useful = f"each for {ratio:.2f} useful" if ratio > 1 else f"{ratio:.1%} useful"
     threads = details.threads or "as NumPy has them"
     problem = made.problem
     weight = "prepared" if problem.prepared else "as given"
@@ -249,7 +251,7 @@ def describe(made):
         *(f"  first: {words}" for words in made.copies),
         *([f"  what its kernels flag is computed again by {made.fallback}"] if made.fallback else []),
         f"  phases {_phases(g.h)} x {_phases(g.w)}  multiply-adds {made.macs:,} useful, "
-        f"{details.executed_macs:,} executed ({useful} useful)",
+        f"{details.executed_macs:,} executed ({useful})",
         f"  bytes: least to move {made.bytes:,}  packed weight {details.packed_bytes:,}  "
         f"workspace at most {made.workspace_bytes:,}",
         f"  kernels {', '.join(details.kernels) or 'none'}",

@@ -14,6 +14,7 @@ from winograd_run import LAYERS, Run, geometry, lying, truth
 
 from upconv.geometry import Axis, Geometry
 from upconv.kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
+from upconv.runtime.kernel import isa
 from upconv.schedule import winograd
 from upconv.schedule.winograd_layer import Setting
 
@@ -277,6 +278,9 @@ def change(job, word):
     value = job[word]
     if isinstance(value, tuple):
         job[word] = value[0], value[1] + 4
+    elif word == "vectors":
+        # One fewer would be written all the same where several go together.
+        job[word] = max(0, value - winograd_weight.LINE // isa().vector_bytes)
     elif word.startswith(("row", "col")) and word != "columns":
         job[word] = value + 1
     elif abs(value) >= 8:

@@ -41,6 +41,13 @@ def cut(tiles, mr):
     return count - short, short
 
 
+def macs(task, lanes, elem, mr, nv, chunk=CHUNK):
+    """Multiply-adds of a task, those of tiles and columns beyond the last included."""
+    tall, short = cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr)
+    tiles = tall * mr + short * (mr - 1)
+    return tiles * task["positions"] * task["panels"] * nv * lanes * task["c"]
+
+
 def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK):
     """The kernel for mr tiles by nv vectors at once, and sums of a chunk."""
     k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{isa.name}")
