@@ -96,7 +96,8 @@ module.exports = {
     for (const panel of ["Checkerboards", "Channels", "Solver", "Code"]) {
       await page.keyboard.press("ArrowRight");
       assert.equal(await page.evaluate(() => document.activeElement.innerText), panel);
-      assert.equal(await page.locator(".lab > .tabpanels > .tabpanel:visible h2").innerText(), panel);
+      // A panel is drawn when it is first shown, which a busy machine does a little later.
+      await page.locator(".lab > .tabpanels > .tabpanel:visible h2").getByText(panel, { exact: true }).waitFor();
     }
     await page.keyboard.press("Home");
     assert.equal(await page.evaluate(() => document.activeElement.innerText), "Size");
