@@ -215,16 +215,24 @@ class Plan:
             choose(self.problem).execute(a, b, bias, out)
 
     def brief(self, a, b, bias, out):
-        """(what computes (a, b, bias, out) in one go, what must live as long), as `generated.Generated.brief`.
+        """A function of Python's own for a small problem: no Python runs between it and the program.
 
         Args:
             a, b, bias, out: native operands that lie as the problem says.
+
+        Returns:
+            (the function, of operands that lie like these; what must live as long as it), (None, None) where the plan
+            is not done in one brief go.
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
         if self.steps or not fuses or not hasattr(algorithm, "brief"):
             return None, None
-        return algorithm.brief(self.problem, a, b, bias, out)
+        try:
+            return algorithm.brief(self.problem, a, b, bias, out)
+        except CodeRefused:
+            # Since the plan was made; what was computed was computed by another.
+            return None, None
 
     def _innermost(self, a, b, bias, out):
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner
