@@ -33,11 +33,11 @@ def main():
         first = [process(FIRST, os.path.join(cold, str(number))) for number in range(3)]
         print(f"first call, nothing built     {1e3 * statistics.median(first):8.1f} ms")
         print(f"first call, from the disk     {1e3 * processes(FIRST, os.path.join(cold, '0')):8.1f} ms")
-    print(f"a call on 1x1x1x1             {1e6 * tiny():8.1f} us")
     print(f"a new width, beyond a repeat  {1e6 * new_width():8.1f} us")
-    if find_spec("torch") is not None:
-        theirs, ours = torch_layers()
-        print(f"torch's layer on 1x1x1x1      {1e6 * theirs:8.1f} us; upconv.torch's {1e6 * ours:.1f} us")
+    for sizes in ((1, 1, 1, 1), (8, 8, 4, 2)):
+        print("a repeated call on {0} to {1} channels, {2}x{2}, kernel {3}".format(*sizes))
+        for name, seconds in tiny(*sizes).items():
+            print(f"  {name:<28}{1e6 * seconds:8.1f} us")
 
 
 def process(code, cache=None):
@@ -51,33 +51,44 @@ def processes(code, cache=None):
     return statistics.median(process(code, cache) for _ in range(5))
 
 
-def tiny(calls=2000, rounds=7):
-    x, w = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 1, 1), np.float32)
-
-    def once():
-        start = time.perf_counter()
-        for _ in range(calls):
-            upconv.conv_transpose2d(x, w)
-        return (time.perf_counter() - start) / calls
-
-    return statistics.median(once() for _ in range(rounds))
-
-
-def torch_layers(calls=2000, rounds=7):
-    """Torch's layer and upconv's, without gradients, in turns."""
+def tiny(c_in, c_out, size, kernel, calls=1000, rounds=15):
+    """Seconds by what is called, which take turns; torch's on one thread and without gradients."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape, np.float32) for shape in ((1, c_in, size, size), (c_in, c_out, kernel, kernel)))
+    layer = upconv.ConvTranspose2d(c_in, c_out, kernel, stride=kernel, rng=0)
+    ways = {
+        "upconv's function": lambda: upconv.conv_transpose2d(x, w, stride=kernel),
+        "upconv's layer": lambda: layer(x),
+    }
+    if find_spec("torch") is None:
+        return taking_turns(ways, calls, rounds)
     import torch
 
     torch.set_num_threads(1)
-    x, times = torch.ones(1, 1, 1, 1), []
-    layers = torch.nn.ConvTranspose2d(1, 1, 1), upconv.torch.ConvTranspose2d(1, 1, 1)
+    t, u = torch.from_numpy(x), torch.from_numpy(w)
+    theirs, ours = (
+        module.ConvTranspose2d(c_in, c_out, kernel, stride=kernel).eval() for module in (torch.nn, upconv.torch)
+    )
+    ways |= {
+        "torch's function": lambda: torch.nn.functional.conv_transpose2d(t, u, stride=kernel),
+        "torch's layer": lambda: theirs(t),
+        "upconv.torch's function": lambda: upconv.torch.conv_transpose2d(t, u, stride=kernel),
+        "upconv.torch's layer": lambda: ours(t),
+    }
     with torch.no_grad():
-        for _ in range(rounds):
-            for layer in layers:
-                start = time.perf_counter()
-                for _ in range(calls):
-                    layer(x)
-                times.append((time.perf_counter() - start) / calls)
-    return statistics.median(times[::2]), statistics.median(times[1::2])
+        return taking_turns(ways, calls, rounds)
+
+
+def taking_turns(ways, calls, rounds):
+    """Median seconds of a call of each."""
+    times = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, call in ways.items():
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            times[name].append((time.perf_counter() - start) / calls)
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def new_width(widths=24):

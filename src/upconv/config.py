@@ -4,6 +4,7 @@
     UPCONV_ISA           make kernels for a lower instruction set: avx512, avx2, x86-64 (also called sse2)
     UPCONV_CACHE_DIR     where compiled kernels are kept
     UPCONV_NO_COMPILE    1: any compilation is an error, so kernels must come from the cache
+    UPCONV_DIRECT_CALLS  0: small layers are called like large ones, not through functions of Python's own
 
 Each is read when it is first needed; an empty value is as good as none.
 """
@@ -79,9 +80,22 @@ def no_compile() -> bool:
     Raises:
         ValueError: when it is neither a yes nor a no.
     """
-    text = (_text("UPCONV_NO_COMPILE") or "0").lower()
+    return _yes("UPCONV_NO_COMPILE", "0", "1 (any compilation is an error) or 0")
+
+
+def direct_calls() -> bool:
+    """Whether small layers may be called through builtins, which UPCONV_DIRECT_CALLS can forbid.
+
+    Raises:
+        ValueError: when it is neither a yes nor a no.
+    """
+    return _yes("UPCONV_DIRECT_CALLS", "1", "1 (small layers are called directly) or 0")
+
+
+def _yes(name, default, allowed):
+    text = (_text(name) or default).lower()
     if text not in (*_YES, *_NO):
-        raise ValueError(f"UPCONV_NO_COMPILE is {text!r}; it must be 1 (any compilation is an error) or 0")
+        raise ValueError(f"{name} is {text!r}; it must be {allowed}")
     return text in _YES
 
 

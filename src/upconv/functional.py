@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from . import calls
 from .activations import activate
 from .arrays import agree, as_array, batched, check_out, check_weight, empty, native_dtype, parse_bias, preferred_layout
 from .dtypes import lookup, quiet
@@ -114,7 +115,12 @@ def conv_transpose2d(
 
 def transpose(settings: Settings, input, weight, bias=None, *, activation=None, out=None, algorithm=AUTO):
     """`conv_transpose2d` with settings that are parsed already: the spine of the library."""
-    if algorithm is not AUTO:
+    is_usual = out is None and algorithm is AUTO
+    if is_usual:
+        y = calls.again(settings, input, weight, bias, activation)
+        if y is not None:
+            return y
+    else:
         check_algorithm(algorithm)
     x, is_batched = batched(as_array(input, "input"))
     w, w_array = _weight(weight, settings)
@@ -125,10 +131,12 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     b = parse_bias(bias, shape[1])
     agree(input=x, weight=w, bias=b)
     y = _result(out, shape, problem, (x, w_array, b), is_batched)
-    if border is None:
-        solve(problem, algorithm, x, w, b, y)
-    else:
+    if border is not None:
         _fold(problem, border, algorithm, x, w_array, b, y)
+    else:
+        plan = solve(problem, algorithm, x, w, b, y)
+        if is_usual and plan is not None and is_batched:
+            calls.remember(settings, plan, input, weight, bias, activation, y)
     return out if out is not None else y if is_batched else y[0]
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from .machine import Machine, row
 from .problem import Details, Problem
 from .runtime import memory, pool, program
+from .runtime.builtin import builtin
 from .runtime.kernel import isa, usable
 from .schedule.account import account, kernels
 from .schedule.task import Task
@@ -157,6 +158,19 @@ class Generated:
             panels, b = b.panels(self, problem)
         kept = self._made(problem, a.strides, b.strides, out.strides, threads)
         return program.run(kept.program, a, out, b, kept.bias(bias), panels)
+
+    def brief(self, problem: Problem, a, b, bias, out):
+        """(a function of Python's own that computes (a, b, bias, out), what must live as long) for small problems.
+
+        It is for operands that lie like these; (None, None) where there is none: the program takes long, or flags what
+        another algorithm must compute again.
+        """
+        panels, array = b.panels(self, problem) if problem.prepared else (None, b)
+        kept = self._made(problem, a.strides, array.strides, out.strides, pool.get_num_threads())
+        if kept.program.seconds >= program.BRIEF or program.FLAGS in kept.program.sizes:
+            return None, None
+        own, passed = kept.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, kept.repeats)
+        return builtin(kept.program, problem.itemsize - 1, panels, own, passed), (kept, own)
 
     def pack(self, problem: Problem, weight) -> np.ndarray:
         """The weight in the form that this algorithm reads for a problem, as bytes that begin at a cache line."""

@@ -214,6 +214,26 @@ class Plan:
             choose.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
+    def brief(self, a, b, bias, out):
+        """A function of Python's own for a small problem: no Python runs between it and the program.
+
+        Args:
+            a, b, bias, out: native operands that lie as the problem says.
+
+        Returns:
+            (the function, of operands that lie like these; what must live as long as it), (None, None) where the plan
+            is not done in one brief go.
+        """
+        algorithm = ALGORITHMS[self.algorithm]
+        fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
+        if self.steps or not fuses or not hasattr(algorithm, "brief"):
+            return None, None
+        try:
+            return algorithm.brief(self.problem, a, b, bias, out)
+        except CodeRefused:
+            # Since the plan was made; what was computed was computed by another.
+            return None, None
+
     def _innermost(self, a, b, bias, out):
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner
         flags = _run(algorithm, inner, a, b, bias, out)
@@ -397,6 +417,9 @@ def solve(problem, algorithm, a, b, bias, out):
     Args:
         problem: what is computed; the layouts that it names are those of fresh arrays.
         algorithm, a, b, bias, out: as in `Plan.run`, and as in `choose`.
+
+    Returns:
+        The Plan that was made; None where one was given, or there is nothing to compute.
     """
     if isinstance(algorithm, Plan):
         same = all(
@@ -405,9 +428,9 @@ def solve(problem, algorithm, a, b, bias, out):
         if not same or algorithm.problem.activation != problem.activation:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         algorithm.run(a, b, bias, out)
-        return
+        return None
     if not out.size:
-        return
+        return None
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
     prepared = isinstance(b, PreparedWeight)
     b = b if prepared else native(b)
@@ -416,6 +439,7 @@ def solve(problem, algorithm, a, b, bias, out):
     made.execute(a, b, bias, target)
     if target is not out:
         out[...] = target
+    return made
 
 
 @lru_cache(maxsize=512)

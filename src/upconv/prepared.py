@@ -31,13 +31,15 @@ class PreparedWeight:
     PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
     """
 
-    __slots__ = ("_array", "_forms", "_inner", "_lock", "settings")
+    __slots__ = ("_array", "_forms", "_inner", "_lock", "calls", "settings")
 
     def __init__(self, array: np.ndarray, settings: Settings):
         self._array, self.settings = array, settings
         self._forms: dict[Any, np.ndarray] = {}
         self._inner: dict[Any, np.ndarray] = {}
         self._lock = threading.RLock()
+        # The brief calls that have been made with it: see `calls`.
+        self.calls: dict[Any, Any] = {}
 
     @property
     def shape(self) -> tuple[int, ...]:

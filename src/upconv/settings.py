@@ -153,8 +153,11 @@ class Settings:
 
 
 def parsed(*settings):
-    """`Settings.of`, remembered for the plain integers and words that most calls consist of."""
-    return _remembered(*settings) if all(map(_is_plain, settings)) else Settings.of(*settings)
+    """`Settings.of`, remembered for the plain integers and words that most calls consist of.
+
+    Those that are equal are the same object, as long as they are in use.
+    """
+    return _remembered(*settings) if all(map(_is_plain, settings)) else _same(Settings.of(*settings))
 
 
 def _is_plain(value):
@@ -163,7 +166,14 @@ def _is_plain(value):
     return kind is int or kind is str or (kind is tuple and all(type(element) is int for element in value))
 
 
-_remembered = lru_cache(maxsize=256)(Settings.of)
+@lru_cache(maxsize=256)
+def _same(settings):
+    return settings
+
+
+@lru_cache(maxsize=256)
+def _remembered(*settings):
+    return _same(Settings.of(*settings))
 
 
 def _possible(size, least, most):

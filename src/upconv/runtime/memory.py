@@ -230,6 +230,11 @@ def release():
     _scratch.store.release()
 
 
+def is_poisoned() -> bool:
+    """Whether what is handed out is filled with NaN."""
+    return _poison
+
+
 @contextmanager
 def poisoned():
     """Fill every array and scratch handed out meanwhile with 0xFF, NaN in every floating type: a test sees stale reads.

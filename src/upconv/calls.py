@@ -1,0 +1,103 @@
+"""Calls remembered: a small layer whose like has been before goes straight into generated code.
+
+The door looks at everything each time: kinds, dtypes, shapes, settings, the plan, the program. For a layer of a few
+microseconds that is most of the time. So a call that has passed, and whose program is brief, is remembered by all
+that the door looks at, and the next one like it is `runtime.builtin`'s. Everything else is the door's, every error too.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy import empty, ndarray
+
+from .prepared import PreparedWeight
+from .runtime import memory
+
+# How many are kept for weights that are arrays, and for each prepared weight; with one more, all are forgotten.
+MOST = 512
+
+
+class Call(NamedTuple):
+    """What computes (x, weight, bias, y), how y is made, and what must live as long as it does."""
+
+    run: object
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    axes: tuple[int, ...] | None
+    held: tuple
+
+
+class _Calls(dict):
+    """Calls by what they look like, for weights that are arrays."""
+
+    def __init__(self):
+        # Of everything that is remembered: what is kept with a prepared weight is forgotten by a new number.
+        self.generation = 0
+
+    def cache_clear(self):
+        self.generation += 1
+        self.clear()
+
+
+_of_arrays = _Calls()
+
+
+def again(settings, x, weight, bias, activation):
+    """The result of a call like one before, None where there was none; nothing has been checked."""
+    found = _find(settings, x, weight, bias, activation)
+    if found is None:
+        return None
+    kept, key, array = found
+    call = kept.get(key)
+    if call is None or memory.is_poisoned():
+        return None
+    run, shape, dtype, axes, _ = call
+    y = empty(shape, dtype)
+    if axes is not None:
+        y = y.transpose(axes)
+    result = run(x, array, bias, y)
+    return None if result is NotImplemented else result
+
+
+def _find(settings, x, weight, bias, activation):
+    """(where it would be kept, its key, the weight's array), None for what is never remembered."""
+    if type(x) is not ndarray or not (activation is None or type(activation) is str):
+        return None
+    if bias is None:
+        b = None
+    elif type(bias) is ndarray:
+        b = bias.shape, bias.strides, bias.dtype
+    else:
+        return None
+    # Settings are held by what is kept, so nothing else can get their identity.
+    if type(weight) is ndarray:
+        w = weight.shape, weight.strides, weight.dtype
+        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation), weight
+    if type(weight) is PreparedWeight:
+        key = _of_arrays.generation, id(settings), x.shape, x.strides, x.dtype, b, activation
+        return weight.calls, key, weight.array
+    return None
+
+
+def remember(settings, plan, x, weight, bias, activation, y):
+    """Keep a call that has just been made, if it can be done in one go; y is its result, as it is handed out."""
+    found = _find(settings, x, weight, bias, activation)
+    if found is None or y.nbytes >= memory.BIG:
+        return
+    arrays = [array for array in (x, found[2], bias) if array is not None]
+    if not all(array.dtype.isnative and array.flags.aligned for array in arrays):
+        return
+    if bias is not None and bias.strides != (bias.itemsize,):
+        return
+    run, held = plan.brief(x, weight, bias, y)
+    if run is None:
+        return
+    dense, axes = y.shape, None
+    if y.strides != empty(dense, y.dtype).strides:
+        # Channels-last, and so with a batch: what lies in memory as (n, h, w, c).
+        axes = 0, 3, 1, 2
+        dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
+    kept, key, _ = found
+    if len(kept) >= MOST:
+        kept.clear()
+    kept[key] = Call(run, dense, y.dtype, axes, (settings, held))

@@ -1,0 +1,238 @@
+"""A brief program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
+
+    run = builtin(template, bias)
+    run(x, w, bias, y)      y, computed; NotImplemented where an array does not begin at a multiple of its elements
+
+What a call through ctypes costs is more than what a tiny layer computes. The function is generated like a kernel, with
+the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the job of
+`execute`, in which only the addresses of the arrays are missing. Of an array it reads one word, where its memory
+begins; whether that word is where it is looked for is tested on known arrays before the first use (`why_not`).
+
+It keeps the GIL from beginning to end, so all such functions share one scratch. The caller has compared shapes, strides
+and dtypes with those that the template was made for.
+"""
+
+import ctypes
+import sys
+from functools import lru_cache
+from string import Template
+
+import numpy as np
+
+from .. import config
+from ..kernels.execute import BASES, INDICES, PANELS, WORDS, W, X, Y, execute
+from . import kernel, memory
+from .program import COUNTER, NOTHING, ZEROED, Program, address
+
+# Programs that need more scratch are called in the other way.
+SCRATCH_BYTES = 1 << 20
+METH_FASTCALL = 0x80
+HEAD = tuple("mask bias_words bias_times bias_at clear_words clear_at execute refusal increment".split())
+JOB = WORDS + BASES + 1
+NAME = "upconv_call"
+# Copies are volatile, word by word, lest LLVM makes calls of the C library of them, which is not linked.
+TEXT = """
+define internal void @copy(ptr %to, ptr %from, i64 %words) nounwind {
+  %some = icmp sgt i64 %words, 0
+  br i1 %some, label %again, label %done
+again:
+  %i = phi i64 [0, %0], [%next, %again]
+  %source = getelementptr i32, ptr %from, i64 %i
+  %word = load volatile i32, ptr %source
+  %place = getelementptr i32, ptr %to, i64 %i
+  store volatile i32 %word, ptr %place
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %words
+  br i1 %more, label %again, label %done
+done:
+  ret void
+}
+
+define internal void @clear(ptr %to, i64 %words) nounwind {
+  %some = icmp sgt i64 %words, 0
+  br i1 %some, label %again, label %done
+again:
+  %i = phi i64 [0, %0], [%next, %again]
+  %place = getelementptr i32, ptr %to, i64 %i
+  store volatile i32 0, ptr %place
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %words
+  br i1 %more, label %again, label %done
+done:
+  ret void
+}
+
+define internal ptr @begins(ptr %arguments, i64 %number) nounwind {
+  %at = getelementptr ptr, ptr %arguments, i64 %number
+  %array = load ptr, ptr %at
+  %data.at = getelementptr i8, ptr %array, i64 $DATA
+  %data = load ptr, ptr %data.at
+  ret ptr %data
+}
+
+define internal ptr @word(ptr %template, i64 %number) nounwind {
+  %at = getelementptr ptr, ptr %template, i64 %number
+  %word = load ptr, ptr %at
+  ret ptr %word
+}
+
+define ptr @$NAME(ptr %self, ptr %arguments, i64 %count) nounwind {
+  %job = alloca [$JOB x i64], align 64
+  %template.at = getelementptr i8, ptr %self, i64 $DATA
+  %template = load ptr, ptr %template.at
+  %increment = call ptr @word(ptr %template, i64 $INCREMENT)
+  %x = call ptr @begins(ptr %arguments, i64 0)
+  %w = call ptr @begins(ptr %arguments, i64 1)
+  %y = call ptr @begins(ptr %arguments, i64 3)
+  %x.int = ptrtoint ptr %x to i64
+  %w.int = ptrtoint ptr %w to i64
+  %y.int = ptrtoint ptr %y to i64
+  %xw = or i64 %x.int, %w.int
+  %xwy = or i64 %xw, %y.int
+  %mask = load i64, ptr %template
+  %odd = and i64 %xwy, %mask
+  %even = icmp eq i64 %odd, 0
+  br i1 %even, label %start, label %refuse
+start:
+  %bias.words.ptr = call ptr @word(ptr %template, i64 $BIAS_WORDS)
+  %bias.words = ptrtoint ptr %bias.words.ptr to i64
+  %has.bias = icmp sgt i64 %bias.words, 0
+  br i1 %has.bias, label %bias, label %go
+bias:
+  %b = call ptr @begins(ptr %arguments, i64 2)
+  %b.int = ptrtoint ptr %b to i64
+  %b.odd = and i64 %b.int, %mask
+  %b.even = icmp eq i64 %b.odd, 0
+  br i1 %b.even, label %repeat, label %refuse
+repeat:
+  %times.ptr = call ptr @word(ptr %template, i64 $BIAS_TIMES)
+  %times = ptrtoint ptr %times.ptr to i64
+  %bias.at = call ptr @word(ptr %template, i64 $BIAS_AT)
+  br label %again
+again:
+  %time = phi i64 [0, %repeat], [%next, %again]
+  %offset = mul i64 %time, %bias.words
+  %there = getelementptr i32, ptr %bias.at, i64 %offset
+  call void @copy(ptr %there, ptr %b, i64 %bias.words)
+  %next = add i64 %time, 1
+  %more = icmp slt i64 %next, %times
+  br i1 %more, label %again, label %go
+go:
+  %clear.words.ptr = call ptr @word(ptr %template, i64 $CLEAR_WORDS)
+  %clear.words = ptrtoint ptr %clear.words.ptr to i64
+  %clear.at = call ptr @word(ptr %template, i64 $CLEAR_AT)
+  call void @clear(ptr %clear.at, i64 %clear.words)
+  %given = getelementptr i64, ptr %template, i64 $HEAD
+  call void @copy(ptr %job, ptr %given, i64 $JOB_WORDS)
+  %job.x = getelementptr i64, ptr %job, i64 $X
+  store ptr %x, ptr %job.x
+  %job.w = getelementptr i64, ptr %job, i64 $W
+  store ptr %w, ptr %job.w
+  %job.y = getelementptr i64, ptr %job, i64 $Y
+  store ptr %y, ptr %job.y
+  %counter = getelementptr i64, ptr %job, i64 $LAST
+  %job.counter = getelementptr i64, ptr %job, i64 $COUNTER
+  store ptr %counter, ptr %job.counter
+  %execute = call ptr @word(ptr %template, i64 $EXECUTE)
+  call void %execute(ptr %job)
+  %y.at = getelementptr ptr, ptr %arguments, i64 3
+  %result = load ptr, ptr %y.at
+  call void %increment(ptr %result)
+  ret ptr %result
+refuse:
+  %refusal = call ptr @word(ptr %template, i64 $REFUSAL)
+  call void %increment(ptr %refusal)
+  ret ptr %refusal
+}
+"""
+
+
+class _MethodDef(ctypes.Structure):
+    _fields_ = (("name", ctypes.c_char_p), ("meth", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+
+
+@lru_cache(maxsize=1)
+def why_not() -> list[str]:
+    """Why no such function can be made here, as sentences without their subject; empty means it can."""
+    if not config.direct_calls():
+        return ["is switched off by UPCONV_DIRECT_CALLS"]
+    if sys.implementation.name != "cpython":
+        return [f"is for CPython, not for {sys.implementation.name}"]
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return ["needs the GIL"]
+    if not _found_where_they_begin():
+        return ["does not know where this NumPy keeps the address of an array"]
+    if refusals := kernel.usable():
+        return refusals
+    try:
+        _definition()
+    except (kernel.CodeRefused, kernel.CompilationForbidden) as error:
+        return [f"cannot be made ({error})"]
+    return []
+
+
+def _found_where_they_begin():
+    """Read the word where the address of an array's memory should be, from arrays of several kinds."""
+    whole = np.arange(60.0).reshape(3, 4, 5)
+    arrays = whole, whole[1:, ::-1, 2:], np.zeros(7, np.int8)[3:], np.zeros((0, 3), np.complex128), np.zeros(())
+    words = (ctypes.c_size_t.from_address(id(array) + object.__basicsize__).value for array in arrays)
+    return all(word == address(array) for word, array in zip(words, arrays, strict=True))
+
+
+def builtin(program: Program, mask: int, weight_form: int | None, bias: np.ndarray, repeats: tuple[int, int]):
+    """The function of a program for arrays that lie as it was made for; None if it cannot be one.
+
+    Args:
+        program: runs in one go, and sets no flags.
+        mask: addresses of the arrays have none of these bits.
+        weight_form: address of the packed weight, where it was prepared and the program reads a form of it.
+        bias: what the program reads as a bias; it is written to, so it must be the function's own.
+        repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
+    """
+    cleared = [base for base in ZEROED if program.sizes.get(base)]
+    offsets, size, _ = program.frame(1)
+    if size > SCRATCH_BYTES or len(cleared) > 1 or why_not():
+        return None
+    start = _scratch().address
+    packed = start + offsets[PANELS] if weight_form is None else weight_form
+    own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
+    values = {
+        "mask": mask,
+        "bias_words": repeats[0] // 4,
+        "bias_times": repeats[1],
+        "bias_at": address(bias),
+        "clear_words": program.sizes[cleared[0]] // 4 if cleared else 0,
+        "clear_at": start + offsets[cleared[0]] if cleared else start,
+        "execute": kernel.entry(execute),
+        "refusal": id(NotImplemented),
+        "increment": ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value,
+    }
+    job = program.job((NOTHING, 0, 0, 0, address(bias), packed, *own), 0, program.units)
+    return _bound(np.array([*map(values.get, HEAD), *job], np.int64))
+
+
+@lru_cache(maxsize=1)
+def _scratch():
+    """What all of them use, one after another, since each keeps the GIL."""
+    return memory.scratch(SCRATCH_BYTES)
+
+
+def _bound(template):
+    make = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    return make(ctypes.addressof(_definition()), template, None)
+
+
+# CPython keeps only the address of a definition, so it must outlive every function that is made of it.
+_definitions = []
+
+
+@lru_cache(maxsize=1)
+def _definition():
+    places = {name.upper(): number for number, name in enumerate(HEAD)}
+    words = {"X": WORDS + X, "W": WORDS + W, "Y": WORDS + Y, "LAST": JOB - 1, "COUNTER": COUNTER}
+    sizes = {"HEAD": len(HEAD), "JOB": JOB, "JOB_WORDS": 2 * JOB, "DATA": object.__basicsize__, "NAME": NAME}
+    code = kernel.link(NAME, Template(TEXT).substitute(places | words | sizes))
+    doc = b"A brief program, generated by upconv."
+    _definitions.append((_MethodDef(NAME.encode(), code.address, METH_FASTCALL, doc), code))
+    return _definitions[-1][0]

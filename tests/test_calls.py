@@ -1,0 +1,278 @@
+"""Calls remembered: the same bits as the door's, nothing that the door refuses, nothing left behind."""
+
+import gc
+import sys
+import threading
+
+import numpy as np
+import pytest
+from cases import AWKWARD, LAYOUTS, SMALL
+from children import script
+from compare import assert_same_bits
+from fresh import forget, fresh
+
+import upconv
+from upconv import calls
+from upconv.runtime import builtin, memory, program
+from upconv.runtime.kernel import usable
+
+pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+CASES = [case for case in (*SMALL, *AWKWARD) if not case.geometry().output_shape.count(0)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered():
+    with fresh():
+        yield
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """How often a call went straight into generated code."""
+    counted, again = [], calls.again
+
+    def counting(*args):
+        result = again(*args)
+        if result is not None:
+            counted.append(args)
+        return result
+
+    monkeypatch.setattr(calls, "again", counting)
+    return counted
+
+
+def layer(dtype="float32", bias=True):
+    """(x, w, b, keyword arguments) of a small layer."""
+    rng = np.random.default_rng(0)
+    shapes = (2, 8, 5, 4), (8, 6, 4, 4), (6,)
+    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    return x, w, b if bias else None, {"stride": 2, "padding": 1}
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_a_repeated_call_has_the_bits_of_the_first(dtype, layout, prepared, through):
+    remembered = 0
+    for case in CASES:
+        made = case.arrays(dtype, layout)
+        w = upconv.prepare(made.w, **case.settings) if prepared else made.w
+        for bias, activation in ((made.b, None), (None, "relu"), (made.b, "relu")):
+            if dtype == "int64" and activation:
+                continue
+            first, second = (
+                upconv.conv_transpose2d(made.x, w, bias, **case.settings, activation=activation) for _ in range(2)
+            )
+            before = len(through)
+            # Other values under the same signature, and the door's own answer for them.
+            x = np.negative(made.x)
+            y = upconv.conv_transpose2d(x, w, bias, **case.settings, activation=activation)
+            remembered += len(through) - before
+            want = np.empty_like(y)
+            upconv.conv_transpose2d(x, w, bias, **case.settings, activation=activation, out=want)
+            assert_same_bits(second, first)
+            assert_same_bits(y, want)
+            assert (second.strides, second.dtype) == (first.strides, first.dtype)
+    # Nearly all of these layers are brief; if none went through, this would test nothing.
+    assert remembered > len(CASES) // 2
+
+
+def test_the_layer_goes_the_same_way_and_new_parameters_count(through):
+    made = upconv.ConvTranspose2d(8, 6, 4, stride=2, padding=1, rng=0)
+    x = layer()[0]
+    first, second = made(x), made(x)
+    assert len(through) == 1
+    assert_same_bits(first, second)
+    made.bias = np.full(6, 100, np.float32)
+    assert made(x).mean() > 90
+    made.weight = made.weight * 0
+    assert (made(x) == 100).all()
+    assert (made(x) == 100).all()
+    made.bias = None
+    assert not made(x).any()
+
+
+def test_a_channels_last_result_lies_as_the_first_did(through):
+    x, w, b, settings = layer()
+    x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    first, second = (upconv.conv_transpose2d(x, w, b, **settings) for _ in range(2))
+    assert len(through) == 1
+    assert first.strides == second.strides != np.ascontiguousarray(first).strides
+
+
+@pytest.mark.parametrize("change", [
+    {"stride": 2.0}, {"stride": True}, {"padding": 1.0}, {"groups": 1.0}, {"dilation": "1"}, {"activation": "gelu"},
+    {"activation": 1}, {"padding_mode": "ones"}, {"algorithm": "none"}, {"groups": 3}, {"output_padding": 2},
+])  # fmt: skip
+def test_what_the_door_refuses_is_refused_after_a_call_that_equals_it(change, through):
+    x, w, b, settings = layer()
+    for _ in range(2):
+        upconv.conv_transpose2d(x, w, b, **settings)
+    with pytest.raises((TypeError, ValueError, upconv.SettingError)) as after:
+        upconv.conv_transpose2d(x, w, b, **settings | change)
+    forget()
+    with pytest.raises(type(after.value)) as before:
+        upconv.conv_transpose2d(x, w, b, **settings | change)
+    assert str(before.value) == str(after.value)
+    assert len(through) == 1
+
+
+def test_operands_that_the_door_refuses_are_refused(through):
+    x, w, b, settings = layer()
+    for _ in range(2):
+        upconv.conv_transpose2d(x, w, b, **settings)
+    for operands in (
+        (x.astype("f8"), w, b), (x, w.astype("f8"), b), (x, w, b.astype("f8")), (x, w, b[:5]), (x[:, :7], w, b),
+        (np.ma.masked_array(x), w, b), (x, None, b), (None, w, b), (x, w[0], b),
+    ):  # fmt: skip
+        with pytest.raises((TypeError, upconv.SettingError)):
+            upconv.conv_transpose2d(*operands, **settings)
+    assert len(through) == 1
+
+
+def test_a_subclass_a_list_and_the_other_byte_order_take_the_door(through):
+    x, w, b, settings = layer()
+    want = upconv.conv_transpose2d(x, w, b, **settings)
+
+    class Named(np.ndarray):
+        pass
+
+    swapped = x.astype(x.dtype.newbyteorder())
+    for operands in ((x.view(Named), w, b), (x.tolist(), w.tolist(), b.tolist()), (swapped, w, b), (x, w, b[None][0])):
+        for _ in range(2):
+            dtypes = np.float32 if type(operands[0]) is list else None
+            if dtypes:
+                operands = tuple(np.array(array, dtypes).view(Named) for array in operands)
+            assert_same_bits(np.asarray(upconv.conv_transpose2d(*operands, **settings)), want)
+    # Only the last is like one before.
+    assert len(through) == 2
+
+
+def test_an_array_that_begins_at_an_odd_address_takes_the_door():
+    x, w, b, settings = layer()
+    want = upconv.conv_transpose2d(x, w, b, **settings)
+    for number in range(3):
+        operands = [x, w, b]
+        odd = np.empty(operands[number].nbytes + 1, np.uint8)[1:].view(np.float32).reshape(operands[number].shape)
+        odd[...] = operands[number]
+        operands[number] = odd
+        assert not odd.flags.aligned
+        assert_same_bits(upconv.conv_transpose2d(*operands, **settings), want)
+
+
+def test_nothing_is_left_behind_and_no_reference_lost():
+    x, w, b, settings = layer()
+    odd = np.empty(x.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(x.shape)
+    odd[...] = x
+    held = x, w, b, NotImplemented, None
+    for _ in range(3):
+        y = upconv.conv_transpose2d(x, w, b, **settings)
+    usual = np.empty(3)
+    assert sys.getrefcount(y) == sys.getrefcount(usual)
+    before = [sys.getrefcount(each) for each in held]
+    for _ in range(1000):
+        upconv.conv_transpose2d(x, w, b, **settings)
+        calls.again(upconv.settings.parsed(2, 1, 0, 1, 1, "zeros"), odd, w, b, None)
+    after = [sys.getrefcount(each) for each in held]
+    assert max(abs(a - b) for a, b in zip(after, before, strict=True)) < 20
+
+
+def test_a_prepared_weight_is_let_go_with_its_calls():
+    x, w, b, settings = layer()
+    made = upconv.prepare(w, **settings)
+    for _ in range(2):
+        upconv.conv_transpose2d(x, made, b, **settings)
+    assert made.calls
+    usual = object()
+    assert sys.getrefcount(made) == sys.getrefcount(usual)
+    del made
+    gc.collect()
+    assert not any(isinstance(each, upconv.PreparedWeight) and each.calls for each in gc.get_objects())
+
+
+def test_new_sizes_without_end_are_forgotten(monkeypatch):
+    monkeypatch.setattr(calls, "MOST", 4)
+    w = layer()[1]
+    made = upconv.prepare(w, stride=2)
+    for width in range(1, 12):
+        x = np.ones((1, 8, 2, width), np.float32)
+        for weight in (w, made):
+            upconv.conv_transpose2d(x, weight, stride=2)
+    assert 1 <= len(calls._of_arrays) <= 4
+    assert 1 <= len(made.calls) <= 4
+
+
+def test_poisoned_memory_is_poisoned(through):
+    x, w, b, settings = layer()
+    with memory.poisoned():
+        for _ in range(2):
+            upconv.conv_transpose2d(x, w, b, **settings)
+    assert not through
+
+
+def test_threads_that_call_at_once_get_their_own_answers():
+    x, w, b, settings = layer()
+    inputs = [x * scale for scale in (1, 2, 4, 8)]
+    wants = [upconv.conv_transpose2d(each, w, b, **settings) for each in inputs]
+    wrong = []
+
+    def work(each, want):
+        for _ in range(300):
+            if (upconv.conv_transpose2d(each, w, b, **settings) != want).any():
+                wrong.append(each)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, wants, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", ["float16", "complex64"])
+def test_what_is_rewritten_first_takes_the_door(name, through):
+    x, w, b, settings = layer(name)
+    for _ in range(2):
+        upconv.conv_transpose2d(x, w, b, **settings)
+    assert not through
+
+
+def test_long_calls_take_the_door(through, monkeypatch):
+    x, w, b, settings = layer()
+    monkeypatch.setattr(program, "BRIEF", 0)
+    for _ in range(2):
+        upconv.conv_transpose2d(x, w, b, **settings)
+    assert not through
+
+
+def test_why_there_is_none(monkeypatch):
+    assert builtin.why_not() == []
+    for module, name, value, sentence in (
+        (builtin.config, "direct_calls", lambda: False, "switched off"),
+        (builtin, "_found_where_they_begin", lambda: False, "does not know where"),
+        (builtin.sys, "_is_gil_enabled", lambda: False, "GIL"),
+    ):
+        builtin.why_not.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value, raising=False)
+            assert sentence in builtin.why_not()[0]
+    builtin.why_not.cache_clear()
+
+
+def test_the_word_is_looked_for_and_a_wrong_place_is_seen(monkeypatch):
+    assert builtin._found_where_they_begin()
+    monkeypatch.setattr(builtin, "address", lambda array: 1)
+    assert not builtin._found_where_they_begin()
+
+
+def test_the_switch():
+    text = """
+import numpy as np, upconv
+from upconv import calls
+x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
+for _ in range(2):
+    y = upconv.conv_transpose2d(x, w)
+print(len(calls._of_arrays), y.sum())
+"""
+    assert script(text, UPCONV_DIRECT_CALLS="0").split() == ["0", "144.0"]
+    assert script(text, UPCONV_DIRECT_CALLS="").split() == ["1", "144.0"]
