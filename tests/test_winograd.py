@@ -134,9 +134,32 @@ def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
     assert any("float64" in sentence for c in wide if c.name == "winograd" for sentence in c.by_name)
 
 
-def test_an_activation_takes_a_pass_of_its_own():
-    problem = Problem("forward", CASES[0].geometry(), "float32", activation=Activation("relu"))
-    assert "relu in a pass of its own" in choose(problem, "winograd").copies
+def test_an_activation_is_in_the_kernels_or_takes_a_pass_of_its_own():
+    def planned(*activation):
+        return choose(
+            Problem("forward", CASES[0].geometry(), "float32", activation=Activation(*activation)), "winograd"
+        )
+
+    for activation in (("relu",), ("leaky_relu", 0.2)):
+        made = planned(*activation)
+        assert not made.copies
+        assert any(f"gather_{activation[0]}" in name for name in made.kernels)
+    assert "tanh in a pass of its own" in planned("tanh").copies
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_activation_after_what_is_computed_again(value):
+    """The fallback applies it as well, and once."""
+    case = CASES[0]
+    a, w, bias = operands(case, "forward")
+    a[0, 3, 4, 5] = value
+    settings = case.settings | {"algorithm": "winograd", "activation": ("leaky_relu", 0.25)}
+    got = upconv.conv_transpose2d(a, w, bias, **settings)
+    want = upconv.conv_transpose2d(a, w, bias, **case.settings, algorithm="gemm", activation=("leaky_relu", 0.25))
+    assert_same_bits(np.isnan(got), np.isnan(want))
+    assert_same_bits(np.isposinf(got), np.isposinf(want))
+    finite = np.isfinite(want)
+    np.testing.assert_allclose(got[finite], want[finite], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -5,7 +5,7 @@ import numpy as np
 from upconv.algorithms import matmul
 from upconv.geometry import Axis, Geometry
 from upconv.kernels.execute import execute
-from upconv.problem import Problem
+from upconv.problem import NO_ACTIVATION, Problem
 from upconv.runtime.kernel import function
 from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
 from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
@@ -67,9 +67,12 @@ class Run:
         flags: after `compute`, those of the blocks of tiles; `weight_flag` that of the weight.
     """
 
-    def __init__(self, g, setting, x, w, bias, y, forward=True, by_channels=False, allocate=poisoned):
+    def __init__(
+        self, g, setting, x, w, bias, y, forward=True, by_channels=False, allocate=poisoned, activation=NO_ACTIVATION
+    ):
         elem = {4: "f32", 8: "f64"}[x.itemsize]
-        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, NUMBERS, forward, by_channels)
+        ways = NUMBERS, forward, by_channels, activation
+        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, *ways)
         self.memory = {name: allocate(nbytes) for name, nbytes in self.layer.bytes.items() if nbytes}
         self.memory["aux"] = allocate(self.layer.bytes["aux"])
         self.memory["aux"][:] = 0

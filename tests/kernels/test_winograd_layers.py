@@ -12,8 +12,10 @@ from native import IDS as ISAS
 from numpy.lib.stride_tricks import sliding_window_view
 from winograd_run import LAYERS, Run, geometry, lying, truth
 
+from upconv.activations import activate
 from upconv.geometry import Axis, Geometry
 from upconv.kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
+from upconv.problem import Activation
 from upconv.runtime.kernel import isa
 from upconv.schedule import winograd
 from upconv.schedule.winograd_layer import Setting
@@ -206,6 +208,28 @@ def test_a_bias_that_is_not_finite_is_flagged(value):
     assert run.flags.all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", [Activation("relu"), Activation("leaky_relu", 0.2)], ids=str)
+def test_an_activation_is_applied_to_what_would_be_written(activation, dtype):
+    """Bit for bit; what is not finite is flagged whatever the activation makes of it."""
+    for name in ("k4s2", "k4s2-uneven", "row"):
+        g, setting = geometry(name), LAYERS[name][-1]
+        results = []
+        for each in (Activation("none"), activation):
+            x, w, bias, y = operands(g, True, dtype)
+            Run(g, setting, x, w, bias, y, activation=each).compute()
+            results.append(y)
+        plain, activated = results
+        activate(activation, plain)
+        np.testing.assert_array_equal(activated, plain)
+        assert (activated <= 0).any()
+        x, w, bias, y = operands(g, True, dtype)
+        x[..., -1, -1] = -np.inf
+        run = Run(g, setting, x, w, bias, y, activation=activation)
+        run.compute()
+        assert run.flags.any()
+
+
 # Accuracy ------------------------------------------------------------------------------------------------------------
 
 
@@ -248,7 +272,8 @@ MUTANTS = [(kernel, word) for kernel, words in DROPPED.items() for word in words
 
 
 def test_every_word_of_a_kernel_has_a_mutant():
-    addresses = {"entry", "x", "v", "u", "m", "y", "w", "zeros", "sink", "flag"}
+    # The slope has a test of its own.
+    addresses = {"entry", "x", "v", "u", "m", "y", "w", "zeros", "sink", "flag", "slope"}
     for kernel in KERNELS:
         assert set(kernel.FIELDS) - addresses == set(DROPPED[kernel].split())
 

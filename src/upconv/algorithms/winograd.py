@@ -16,8 +16,9 @@ from math import prod
 
 from ..geometry import Axis, ceil_div
 from ..kernels import winograd_gather, winograd_spread
+from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
-from ..problem import Problem
+from ..problem import NO_ACTIVATION, Problem
 from ..runtime.kernel import isa
 from ..runtime.program import (
     BIAS,
@@ -90,8 +91,8 @@ def why_not_automatic(problem: Problem) -> list[str]:
 
 
 def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: they have none."""
-    return problem.activation.name == "none"
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
 
 
 def outputs_of(axis: Axis) -> dict[int, int] | None:
@@ -227,7 +228,8 @@ def program(task: Task, *, packs=True) -> Program:
 def _layer(task):
     x, y = (_map(operand) for operand in (task.x, task.y))
     elem, forward = task.elem, task.forward
-    return Layer(task.g, setting(task.problem), elem, x, y, task.w, BASES, forward)
+    activation = task.problem.activation if fuses(task.problem) else NO_ACTIVATION
+    return Layer(task.g, setting(task.problem), elem, x, y, task.w, BASES, forward, activation=activation)
 
 
 def _map(operand: Operand):

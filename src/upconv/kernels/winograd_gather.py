@@ -1,6 +1,7 @@
-"""Winograd's transform of the products: every output of a tile, in all phases, with its bias.
+"""Winograd's transform of the products: every output of a tile, in all phases, with its bias and activation.
 
-    y[tile + (i, j), phase, c]  =  sum over p and q of  rows[i][p] * cols[j][q] * (m[p, q, tile, phase, c] + bias'[c])
+    y[tile + (i, j), phase, c]
+        =  activation(sum over p and q of  rows[i][p] * cols[j][q] * (m[p, q, tile, phase, c] + bias'[c]))
 
 where the bias is added at the positions of which every output has the product once (`at`, in both axes).
 
@@ -20,26 +21,28 @@ from itertools import product
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .epilogue import Epilogue, suffix
 from .winograd_tile import Finite, Grid, both_sides, named
 
 FIELDS = tuple(
     (
         "entry y m bias sink flag c n tiles_h tiles_w y_n y_row y_col y_h y_w phases_h phases_w y_ph y_pw "
-        "row row_tile row_step height col col_tile col_step width m_pos m_tile m_phase"
+        "row row_tile row_step height col col_tile col_step width m_pos m_tile m_phase slope"
     ).split()
 )
 POINTERS = {"y", "m", "bias", "sink", "flag"}
 
 
-def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols):
-    """The kernel for two matrices, one for each axis, and the positions of the bias on each."""
-    k = Builder(named("gather", elem, isa, rows, cols))
+def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="none"):
+    """The kernel for two matrices, one for each axis, the positions of the bias on each, and an activation."""
+    k = Builder(named(f"gather{suffix(activation)}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
     whole = job["c"] - k.iand(job["c"], vector.lanes - 1)
     source, finite = k.variable(job["m"]), Finite(k, vector)
     biased = frozenset(product(at_rows, at_cols))
-    tile = _Tile(k, isa, job, vector, rows, cols, biased, finite)
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
+    tile = _Tile(k, isa, job, vector, rows, cols, biased, finite, epilogue)
     with k.loop(0, job["n"]) as n, k.loop(0, job["tiles_h"]) as t_h:
         y_row = job["y"] + n * job["y_n"] + t_h * job["y_row"]
         row = job["row"] + t_h * job["row_tile"]
@@ -53,9 +56,9 @@ def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols):
 class _Tile:
     """All phases of one tile."""
 
-    def __init__(self, k, isa, job, vector, rows, cols, biased, finite):
+    def __init__(self, k, isa, job, vector, rows, cols, biased, finite, epilogue):
         self.k, self.isa, self.job, self.vector, self.rows, self.cols = k, isa, job, vector, rows, cols
-        self.biased, self.finite = biased, finite
+        self.biased, self.finite, self.epilogue = biased, finite, epilogue
 
     def run(self, y, m, row, col, whole):
         """`row` and `col` are the indices of the tile's first output in the first phase."""
@@ -120,7 +123,8 @@ class _Tile:
             return k.add(value, k.load(bias, vector, rest)) if (p, q) in self.biased else value
 
         def finish(value, i, j):
+            # Seen before the activation, which may hide an infinity.
             self.finite.see(value)
-            store(value, i, j)
+            store(self.epilogue(value), i, j)
 
         both_sides(k, self.isa, self.rows, self.cols, load, finish)

@@ -14,7 +14,9 @@ from itertools import pairwise, product
 from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
+from ..kernels.epilogue import slope_field
 from ..kernels.winograd_product import CHUNK, TILES, cut
+from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
 from ..winograd_forms import Part
@@ -283,19 +285,22 @@ def product_lists(sizes, v, u, m):
     return common, *counts, blocks
 
 
-def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0)):
+def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION):
     """(common, images, rows, columns, blocks) of the jobs that gather the results.
 
     Args:
+        activation: the problem's, one that kernels apply.
         y: (base, offset) of index 0 of the result, `at` its strides (n, h, w); channels are consecutive.
         bias, sink, flag: addresses; there is one flag for every block of tiles, `flag_steps` apart.
     """
     h, w = sizes.h, sizes.w
+    arguments = sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
+    if activation.name != "none":
+        arguments = *arguments, activation.name
     common = {
         "fields": winograd_gather.FIELDS,
-        "entry": entry(
-            winograd_gather.winograd_gather, sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
-        ),
+        "entry": entry(winograd_gather.winograd_gather, *arguments),
+        "slope": slope_field(sizes.elem, activation.slope),
         "y": (y[0], y[1] + h.start * at[1] + w.start * at[2]),
         "m": m,
         "bias": bias,

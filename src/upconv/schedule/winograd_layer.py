@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from ..geometry import Geometry
+from ..problem import NO_ACTIVATION
 from ..runtime.program import LINE
 from ..winograd_forms import parts
 from . import moves, winograd
@@ -94,14 +95,17 @@ class Layer:
         w: strides of the weight in bytes: (c_in, c_out, tap on h, tap on w).
         forward: False for the gradient in the input.
         by_channels: the weight is transformed in chunks in the call.
+        activation: what the results pass through, one that kernels apply.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
     """
 
-    def __init__(self, g: Geometry, setting, elem, x, y, w, bases, forward=True, by_channels=False):
+    def __init__(
+        self, g: Geometry, setting, elem, x, y, w, bases, forward=True, by_channels=False, activation=NO_ACTIVATION
+    ):
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
-        self.by_channels = by_channels
+        self.by_channels, self.activation = by_channels, activation
         c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
         both = zip((g.h, g.w), setting.outputs, strict=True)
         axes = [parts(axis, outputs, forward, setting.apart) for axis, outputs in both]
@@ -146,8 +150,8 @@ class Layer:
             v, m = (b.v, v_at), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
-            gather = winograd.gather_lists(sizes, (y[0], 0), y[1], m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags)
-            yield spread, multiply, gather
+            places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
+            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, self.activation)
             v_at += sizes.v_bytes
             u_at += sizes.u_bytes
 
