@@ -30,9 +30,9 @@ def stub(monkeypatch):
     told, ran = {False: 2.0, True: 1.0}, []
     run = dispatch.contract
 
-    def contract(operation, a, b, bias, call):
+    def contract(operation, a, b, bias, call, *rest):
         ran.append(call.is_ours)
-        return run(operation, a, b, bias, call)
+        return run(operation, a, b, bias, call, *rest)
 
     def seconds(clock, function, args, kwargs):
         ran.clear()

@@ -6,8 +6,11 @@ import random
 import pytest
 from require import require
 
+from upconv.problem import Activation
+
 torch = require("torch")
 ut = require("upconv.torch")
+contraction = require("upconv.torch.contraction")
 nn, F = torch.nn, torch.nn.functional
 CLOSE = dict(rtol=1e-4, atol=1e-4)
 SWITCH = True
@@ -267,7 +270,7 @@ def test_a_fusion_that_differs_on_the_example_is_taken_apart(x, ours, monkeypatc
 
     model = Members().eval()
     twin = copy.deepcopy(model)
-    monkeypatch.setitem(fusion.ACTIVATIONS, nn.ReLU, lambda _, y: y + 1)
+    monkeypatch.setattr(fusion, "in_kernels", lambda *_: Activation("leaky_relu", 0.5))
     report = ut.accelerate(model, fuse=True, example_inputs=x)
     assert report.fused == ()
     assert "on the example that gives another result" in repr(report)
@@ -290,3 +293,39 @@ def test_sequences_within_sequences_and_subclasses_are_fused(x, ours, alone):
         model[0][1].register_forward_hook(lambda *_: None)
         torch.testing.assert_close(model(x), twin(x), **CLOSE)
         assert model[0][1][0] in alone
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize("slope", [None, 0.2, 0.0, -0.5, 2.0])
+@pytest.mark.parametrize("channels", [4, 64])
+def test_kernels_apply_what_they_can(channels, slope, dimensions, monkeypatch):
+    """Relu, and leaky_relu with a slope above 0 and up to 1; the rest takes torch's pass in place."""
+    layer, size = (nn.ConvTranspose1d, (700,)) if dimensions == 1 else (nn.ConvTranspose2d, (26, 25))
+    act = nn.ReLU() if slope is None else nn.LeakyReLU(slope)
+    model = nn.Sequential(layer(channels, 12, 4, 2, 1), act).eval()
+    x = torch.randn(2, channels, *size)
+    x[0, 1, 2], x[1, 0, 3] = float("inf"), float("nan")
+    with torch.no_grad():
+        want = model(x)
+        ut.accelerate(model, fuse=True)
+        solved, asked = [], contraction.solve
+        monkeypatch.setattr(
+            contraction, "solve", lambda problem, *rest: solved.append(problem) or asked(problem, *rest)
+        )
+        got = model(x)
+    torch.testing.assert_close(got, want, **CLOSE, equal_nan=True)
+    assert [problem.activation.name for problem in solved] == (
+        ["relu"] if slope is None else ["leaky_relu"] if slope == 0.2 else ["none"]
+    )
+
+
+@pytest.mark.parametrize("act", [nn.ReLU(), nn.LeakyReLU(0.1)], ids=str)
+def test_where_torch_computes_it_applies_the_activation(act, monkeypatch):
+    """A layer that is torch's to compute, by rule, by dtype or since nothing lies in memory."""
+    model = nn.Sequential(nn.ConvTranspose2d(2, 3, 2), act).eval()
+    for x in (torch.randn(1, 2, 2, 2), torch.zeros(0, 2, 3, 3), torch.randn(2, 2, 2, 2)[::2]):
+        with torch.no_grad():
+            want = model(x)
+            ut.accelerate(model, fuse=True)
+            torch.testing.assert_close(model(x), want)
+            ut.restore(model)

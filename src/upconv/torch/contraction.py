@@ -14,7 +14,7 @@ from ..bilinear import SLOTS, enlarged
 from ..errors import SettingError
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 from ..planning import AUTO, solve
-from ..problem import Problem
+from ..problem import NO_ACTIVATION, Problem
 from ..runtime import pool
 from ..settings import Settings
 from . import choice
@@ -124,19 +124,37 @@ def parsed(stride, padding, output_padding, groups, dilation):
     return settings.stride, settings.padding, settings.output_padding, settings.groups, settings.dilation
 
 
-def contract(operation, a, b, bias, call):
-    """One operation on two plain tensors, with a bias for the forward one or None."""
+# What kernels apply and torch applies in place.
+IN_PLACE = {
+    "none": lambda y, _: y,
+    "relu": lambda y, _: torch.relu_(y),
+    "leaky_relu": lambda y, slope: torch.nn.functional.leaky_relu_(y, slope),
+}
+
+
+def activated(result, activation):
+    """What a fresh result becomes by torch; it is changed in place."""
+    return IN_PLACE[activation.name](result, activation.slope)
+
+
+def contract(operation, a, b, bias, call, activation=NO_ACTIVATION):
+    """One operation on two plain tensors, with a bias for the forward one or None, and an activation of IN_PLACE."""
     plan, is_ours = call.plan(operation)
     if not (has_memory(a) and has_memory(b)):
-        return theirs(operation, a, b, bias, call)
+        return activated(theirs(operation, a, b, bias, call), activation)
     if is_ours:
-        return _ours(plan, a, b, bias, call)
-    result = theirs(operation, a, b, bias, call)
+        return _ours(plan, a, b, bias, call, activation)
+    result = activated(theirs(operation, a, b, bias, call), activation)
     return result.contiguous(memory_format=torch.channels_last if call.is_last(operation) else torch.contiguous_format)
 
 
-def _ours(plan, a, b, bias, call):
-    problem = plan.problem
+@lru_cache(maxsize=512)
+def _activated(problem, activation):
+    return replace(problem, activation=activation)
+
+
+def _ours(plan, a, b, bias, call, activation):
+    problem = plan.problem if activation is NO_ACTIVATION else _activated(plan.problem, activation)
     out = empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
     # A prepared weight is packed for the forward pass alone.
     second = operand(b) if problem.operation == "forward" else array(b)

@@ -3,8 +3,9 @@
 import torch
 from torch.autograd import forward_ad
 
+from ..problem import NO_ACTIVATION
 from . import choice, compiled
-from .contraction import call_of, contract, parsed
+from .contraction import activated, call_of, contract, parsed
 from .derivatives import Contraction
 from .operands import NAMES, as_2d, check_dtypes, is_plain
 
@@ -14,29 +15,34 @@ THEIRS_1D = torch.nn.functional.conv_transpose1d
 FUNCTIONALIZE = torch._C._functorch.TransformType.Functionalize
 
 
-def transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None):
+def transpose(
+    input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None, activation=NO_ACTIVATION
+):
     """`torch.nn.functional.conv_transpose2d` by upconv, or by torch where that is better or must be.
 
-    `measured` is what a layer knows of its own speed (see `choice`), or None.
+    `measured` is what a layer knows of its own speed (see `choice`), or None. The activation is one that kernels apply;
+    whoever passes one wants no derivatives.
     """
     settings = stride, padding, output_padding, groups, dilation
     if torch.compiler.is_compiling():
         result = None if torch.compiler.is_exporting() else compiled.transpose(input, weight, bias, *settings, measured)
-        return THEIRS(input, weight, bias, *settings) if result is None else result
+        return activated(THEIRS(input, weight, bias, *settings) if result is None else result, activation)
     if is_covered(input, weight, bias):
-        return run(input, weight, bias, settings, measured)
-    return THEIRS(input, weight, bias, *settings)
+        return run(input, weight, bias, settings, measured, activation=activation)
+    return activated(THEIRS(input, weight, bias, *settings), activation)
 
 
-def transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None):
+def transpose1d(
+    input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None, activation=NO_ACTIVATION
+):
     """`torch.nn.functional.conv_transpose1d`, as a map of height 1."""
     settings = stride, padding, output_padding, groups, dilation
     if torch.compiler.is_compiling():
         exporting = torch.compiler.is_exporting()
         result = None if exporting else compiled.transpose1d(input, weight, bias, *settings, measured)
-        return THEIRS_1D(input, weight, bias, *settings) if result is None else result
+        return activated(THEIRS_1D(input, weight, bias, *settings) if result is None else result, activation)
     if not is_covered(input, weight, bias) or weight.ndim != 3:
-        return THEIRS_1D(input, weight, bias, *settings)
+        return activated(THEIRS_1D(input, weight, bias, *settings), activation)
 
     def theirs():
         return THEIRS_1D(input, weight, bias, *given)
@@ -44,7 +50,7 @@ def transpose1d(input, weight, bias, stride, padding, output_padding, groups, di
     given = settings
     stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
     settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    result = run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured, theirs)
+    result = run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured, theirs, activation)
     # Torch's own operator has the axes of its input.
     return result if result.ndim == input.ndim else result.squeeze(-2)
 
@@ -66,7 +72,7 @@ def is_covered(input, weight, bias):
     )
 
 
-def run(input, weight, bias, settings, measured=None, theirs=None):
+def run(input, weight, bias, settings, measured=None, theirs=None, activation=NO_ACTIVATION):
     """One transposed convolution of covered tensors, by whom the layer's measurements prefer, or else the rule.
 
     Args:
@@ -76,6 +82,7 @@ def run(input, weight, bias, settings, measured=None, theirs=None):
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
         measured: `choice.Measurements` of the layer, or None.
         theirs: calls torch's operator on what a front door was given, where that is not its 2-D one.
+        activation: what the result passes through, one of `contraction.IN_PLACE`.
 
     Returns:
         (n, c_out, h_out, w_out), or without n; in memory as torch's result would lie.
@@ -85,14 +92,14 @@ def run(input, weight, bias, settings, measured=None, theirs=None):
         SettingError: settings that are impossible, tensors that do not fit them or each other.
     """
     if input.ndim == 3:
-        return run(input.unsqueeze(0), weight, bias, settings, measured).squeeze(0)
+        return run(input.unsqueeze(0), weight, bias, settings, measured, activation=activation).squeeze(0)
     given = input, weight, bias
     theirs = theirs or (lambda: THEIRS(*given, *settings))
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         input, weight, bias = (lowered(tensor, dtype) for tensor in given)
         if input.dtype not in NAMES:
-            return theirs()
+            return activated(theirs(), activation)
     call = facts(input, weight, bias, settings)
     differentiated = is_differentiated(input, weight, bias)
     if measured and not differentiated:
@@ -100,10 +107,10 @@ def run(input, weight, bias, settings, measured=None, theirs=None):
         call = call.by(choice.decide(call.forward, measured).is_ours)
     if not call.is_ours:
         # As they were given, since torch's autocast remembers what it made of a weight.
-        return theirs()
+        return activated(theirs(), activation)
     if differentiated:
-        return Contraction.apply(input, weight, bias, "forward", call)
-    return contract("forward", input, weight, bias, call)
+        return activated(Contraction.apply(input, weight, bias, "forward", call), activation)
+    return contract("forward", input, weight, bias, call, activation)
 
 
 def facts(input, weight, bias, settings):

@@ -13,6 +13,8 @@ from functools import partial
 
 import torch
 
+from ..kernels.epilogue import is_in_registers
+from ..problem import NO_ACTIVATION, Activation
 from .dispatch import is_covered
 from .frozen import evaluating, makers, sources
 from .instance import DIMENSIONS, OURS, is_foreign, is_put_on, is_replaced, kind_of, state_of
@@ -84,8 +86,20 @@ class Run:
         else:
             weight, bias = folds.setdefault((layer, self.norm), Folded()).operands(layer, self.norm)
         measured = None if state is None else state.measured
-        y = compute(layer, len(layer.kernel_size), input, None, weight, bias, measured)
-        return y if self.activation is None else ACTIVATIONS[type(self.activation)](self.activation, y)
+        after = in_kernels(self.activation, input.dtype)
+        y = compute(layer, len(layer.kernel_size), input, None, weight, bias, measured, after or NO_ACTIVATION)
+        return y if self.activation is None or after else ACTIVATIONS[type(self.activation)](self.activation, y)
+
+
+def in_kernels(module, dtype):
+    """The Activation of a module that kernels apply before they write; None where it takes a pass of its own."""
+    if not dtype.is_floating_point:
+        return None
+    if type(module) is torch.nn.ReLU:
+        return Activation("relu")
+    if type(module) is torch.nn.LeakyReLU and is_in_registers("leaky_relu", module.negative_slope):
+        return Activation("leaky_relu", module.negative_slope)
+    return None
 
 
 # While an example runs: a function that is given every run, its input and its result; None otherwise.

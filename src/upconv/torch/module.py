@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..geometry import check_channels
+from ..problem import NO_ACTIVATION
 from ..settings import Settings, pair, positive
 from . import dispatch
 from .contraction import parsed
@@ -125,7 +126,7 @@ class ConvTranspose1d(torch.nn.ConvTranspose1d):
             return compute(self, 1, input, output_size, self.weight, self.bias)
 
 
-def compute(layer, dimensions, input, output_size, weight, bias, measured=None):
+def compute(layer, dimensions, input, output_size, weight, bias, measured=None, activation=NO_ACTIVATION):
     """A layer's result with these operands in place of its own.
 
     Args:
@@ -133,6 +134,7 @@ def compute(layer, dimensions, input, output_size, weight, bias, measured=None):
         input, output_size: as in its forward.
         weight, bias: in torch's forms.
         measured: `choice.Measurements` of the layer, or None.
+        activation: what the result passes through: one that kernels apply, and where no derivative is wanted.
     """
     if layer.padding_mode != "zeros":
         raise SettingError(f"padding_mode is {layer.padding_mode!r}; this layer has only 'zeros', as torch's")
@@ -144,7 +146,8 @@ def compute(layer, dimensions, input, output_size, weight, bias, measured=None):
         ends = layer.stride, layer.padding, layer.kernel_size, 1, layer.dilation
         padding = layer._output_padding(input, output_size, *ends)
     function = dispatch.transpose if dimensions == 2 else dispatch.transpose1d
-    return function(input, weight, bias, layer.stride, layer.padding, padding, layer.groups, layer.dilation, measured)
+    settings = layer.stride, layer.padding, padding, layer.groups, layer.dilation
+    return function(input, weight, bias, *settings, measured, activation)
 
 
 def _for_size(layer, input, output_size):
