@@ -20,6 +20,7 @@ from .explain.explanation import LANGUAGES, Explanation
 from .explain.layer import layer_scene, maps_scene
 from .explain.page.build import page
 from .explain.raster import gif, png
+from .explain.saved_products import saved_products
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
 from .explain.terminal import terminal
@@ -207,6 +208,9 @@ def _add_explain(parser):
     parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
     parser.add_argument("--draw", action="store_true", help="draw the layer in the terminal too, before the words")
     parser.add_argument("--gif", metavar="FILE", help="the layer stamp by stamp, animated; needs Pillow")
+    parser.add_argument(
+        "--algorithm", choices=("winograd",), help="how it saves products, on numbers to check by hand, instead"
+    )
     parser.add_argument("--short", action="store_true", help="the two sentences of the beginning alone")
     parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the text: en or ko (한국어)")
 
@@ -227,6 +231,9 @@ def _explain(options):
         is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         print(terminal(maps_scene(geometry), is_coloured), end="\n\n")
     said, width = Explanation(geometry, options.lang), _columns()
+    if options.algorithm:
+        sys.stdout.write(saved_products(geometry, options.lang, width))
+        return
     sys.stdout.write("\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width))
     for place, (file, _) in enumerate(drawn):
         print("\n" * (place == 0) + f"drawing: {file}")

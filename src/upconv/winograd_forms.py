@@ -95,6 +95,23 @@ def form(m, r, points=None) -> Form:
     )
 
 
+def outputs_of(h: Axis, w: Axis) -> list[dict[int, int] | None]:
+    """For each axis the number of outputs m of a tile by the number of taps r of a phase; None without a form.
+
+    >>> outputs_of(Axis(8, 4, 2), Axis(8, 4, 2)), outputs_of(Axis(8, 3), Axis(8, 3, 2))
+    ([{2: 3}, {2: 3}], [{3: 3}, None])
+    """
+    outputs = [_outputs_alone(axis) for axis in (h, w)]
+    # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
+    return [{3: 2}, {3: 4}] if outputs == [{3: 3}, {3: 3}] else outputs
+
+
+def _outputs_alone(axis):
+    if axis.d != 1 or axis.k % axis.s:
+        return None
+    return {1: {1: 1}, 2: {2: 3}, 3: {3: 3}}.get(axis.k // axis.s) if axis.k > axis.s or axis.k == 1 else None
+
+
 def _powers(points, count):
     """A row for each point: its powers, the last alone for infinity."""
     return tuple(

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import product
 from math import prod
 
-from ..geometry import Axis, ceil_div
+from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
@@ -47,7 +47,7 @@ from ..schedule.amounts import moved
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, tile_lists
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
-from ..winograd_forms import parts
+from ..winograd_forms import outputs_of, parts
 
 FALLBACK = "gemm"
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
@@ -69,7 +69,7 @@ def why_not(problem: Problem) -> list[str]:
         refusals.append("its transforms have fractions, which integers have not")
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
-    outputs = [outputs_of(axis) for axis in (g.h, g.w)]
+    outputs = outputs_of(g.h, g.w)
     for name, axis, found in zip(("height", "width"), (g.h, g.w), outputs, strict=True):
         if found is None:
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
@@ -95,21 +95,11 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
-def outputs_of(axis: Axis) -> dict[int, int] | None:
-    """The number of outputs m of a tile by the number of taps r of a phase; None for an axis without a form."""
-    if axis.d != 1 or axis.k % axis.s:
-        return None
-    return {1: {1: 1}, 2: {2: 3}, 3: {3: 3}}.get(axis.k // axis.s) if axis.k > axis.s or axis.k == 1 else None
-
-
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
     g, (c_src, c_dst) = problem.geometry, problem.channels
-    outputs = [outputs_of(axis) for axis in (g.h, g.w)]
-    if outputs == [{3: 3}, {3: 3}]:
-        # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
-        outputs = [{3: 2}, {3: 4}]
+    outputs = outputs_of(g.h, g.w)
     phases = g.h.s * g.w.s if problem.operation == "forward" else 1
     sources = 1 if problem.operation == "forward" else g.h.s * g.w.s
     line = 64 // problem.itemsize
@@ -136,7 +126,7 @@ def _form_size(outputs):
 
 def _tiles(problem):
     g = problem.geometry
-    pairs = zip((g.h, g.w), (outputs_of(g.h), outputs_of(g.w)), strict=True)
+    pairs = zip((g.h, g.w), outputs_of(g.h, g.w), strict=True)
     return g.n * prod(parts(axis, found, problem.operation == "forward")[0].tiles for axis, found in pairs)
 
 

@@ -1,0 +1,130 @@
+"""How Winograd's filters save products, on numbers to check by hand: `upconv explain --algorithm winograd`."""
+
+from fractions import Fraction
+from math import prod
+
+from ..geometry import Geometry
+from ..phases import phases
+from ..winograd_forms import form, outputs_of
+from .table import aligned
+from .text import COLUMNS, axes, laid_out
+
+# Values and taps of the example: small, and none alike.
+VALUES, TAPS = (3, 1, 4, 2, 6, 5), (2, 5, 3)
+
+ENGLISH = {
+    "title": "Winograd's filters ({axis})",
+    "axes": {},
+    "none": "no form for kernel {k}, stride {s}, dilation {d}: winograd refuses this layer",
+    "one tap": "one tap in each phase: there is nothing to save",
+    "filter": "kernel {k} over stride {s}: each of {s} phases is a filter of {r} taps; here phase {phase}, taps {taps}",
+    "one filter": "kernel {k} over stride 1: one filter of {r} taps, {taps}",
+    "plain": "{m} outputs of {r} taps are {plain} products; F({m}, {r}) makes them with {size}",
+    "example": "with the inputs {d} and the taps {g}:",
+    "columns": ("product", "inputs become", "", "taps become", "", "their product"),
+    "outputs": "outputs are sums of the products:",
+    "same": "the same as multiplying every tap: {plain}",
+    "cost": "the taps become what they become once; the inputs do for all phases ({s}) and every output channel",
+    "both": "on both axes: {fewer} products for {plain}, {ratio} times fewer",
+    "title2": "What is saved",
+    "name": "m",
+}
+KOREAN = {
+    "title": "Winograd 필터 ({axis})",
+    "axes": {"height and width alike": "높이와 너비 공통", "height": "높이", "width": "너비"},
+    "none": "커널 {k}, stride {s}, dilation {d}에는 쓸 수 있는 꼴이 없어, winograd는 이 레이어를 계산하지 않습니다.",
+    "one tap": "phase마다 탭이 하나뿐이라 줄일 곱이 없습니다.",
+    "filter": "커널 {k}, stride {s}: phase {s}개가 저마다 탭 {r}개짜리 필터입니다. 여기서는 phase {phase}, 탭 {taps}",
+    "one filter": "커널 {k}, stride 1: 탭 {r}개짜리 필터 하나입니다. 탭 {taps}",
+    "plain": "탭 {r}개로 출력 {m}개를 그대로 구하면 곱셈 {plain}번, F({m}, {r})로는 {size}번",
+    "example": "입력이 {d}, 탭이 {g}일 때:",
+    "columns": ("곱", "입력에서", "", "탭에서", "", "두 값의 곱"),
+    "outputs": "출력은 이 곱들의 합입니다.",
+    "same": "탭마다 곱해서 더한 값과 같습니다: {plain}",
+    "cost": "탭의 변환은 한 번이면 되고, 입력의 변환은 모든 phase({s}개)와 모든 출력 채널이 함께 씁니다.",
+    "both": "두 축에 함께 쓰면 곱셈 {plain}번이 {fewer}번으로, {ratio}배 줄어듭니다.",
+    "title2": "줄어드는 곱셈",
+    "name": "m",
+}
+WORDS = {"en": ENGLISH, "ko": KOREAN}
+
+
+def saved_products(geometry: Geometry, language: str = "en", width: int = COLUMNS) -> str:
+    """The sections on one axis after the other, and what both together save, in lines of at most `width` columns.
+
+    >>> from upconv.geometry import Axis
+    >>> layer = Geometry(1, 1, 1, 1, Axis(6, 4, 2, 1, 1, 1), Axis(6, 4, 2, 1, 1, 1))
+    >>> print(saved_products(layer).splitlines()[2])
+      3 outputs of 2 taps are 6 products; F(3, 2) makes them with 4
+    """
+    words = WORDS[language]
+    forms = dict(zip(("height", "width"), _forms(geometry), strict=True))
+    parts = []
+    for name, axis in axes(geometry):
+        title = words["title"].format(axis=words["axes"].get(name, name))
+        parts.append((title, _axis(axis, forms.get(name, forms["height"]), words)))
+    both = tuple(forms.values())
+    if all(both) and any(made.r > 1 for made in both):
+        plain, fewer = prod(made.m * made.r for made in both), prod(made.size for made in both)
+        ratio = words["both"].format(plain=plain, fewer=fewer, ratio=f"{plain / fewer:.3g}")
+        parts.append((words["title2"], [words["cost"].format(s=geometry.h.s * geometry.w.s), ratio]))
+    return "\n\n".join(laid_out(parts, width)) + "\n"
+
+
+def _forms(geometry):
+    """The Form of each axis, as the algorithm takes them; None where there is none."""
+    return [
+        None if outputs is None else form(*reversed(*outputs.items())) for outputs in outputs_of(geometry.h, geometry.w)
+    ]
+
+
+def _axis(axis, made, words):
+    if made is None:
+        return [words["none"].format(k=axis.k, s=axis.s, d=axis.d)]
+    if made.r == 1:
+        return [words["one tap"]]
+    first = phases(axis)[0]
+    d, g = VALUES[: made.size], TAPS[: made.r]
+    # A phase reads its inputs forwards and its taps backwards.
+    taps = [f"w{tap}" for tap in reversed(first.taps)]
+    sources, weights = (_values(rows, values) for rows, values in ((made.source, d), (made.weight, g)))
+    products = [a * b for a, b in zip(sources, weights, strict=True)]
+    rows = [words["columns"]]
+    for place, (row, column) in enumerate(zip(made.source, made.weight, strict=True)):
+        left, right = _sum(row, [f"x{j}" for j in range(made.size)]), _sum(column, taps)
+        cells = f"{words['name']}{place}", left, f"= {sources[place]}", right, f"= {weights[place]}"
+        rows.append((*cells, str(products[place])))
+    names = [f"{words['name']}{place}" for place in range(made.size)]
+    found = _values(made.output, products)
+    outputs = [(f"y{i}", f"= {_sum(row, names)}", f"= {found[i]}") for i, row in enumerate(made.output)]
+    plain = [sum(d[i + b] * g[b] for b in range(made.r)) for i in range(made.m)]
+    facts = {"k": axis.k, "s": axis.s, "m": made.m, "r": made.r, "size": made.size, "plain": made.m * made.r}
+    return [
+        words["filter" if axis.s > 1 else "one filter"].format(**facts, phase=first.residue, taps=", ".join(taps)),
+        words["plain"].format(**facts),
+        words["example"].format(d=_listed("x", d), g=", ".join(f"{t} = {v}" for t, v in zip(taps, g, strict=True))),
+        *aligned(rows, indent=""),
+        words["outputs"],
+        *aligned(outputs, indent=""),
+        words["same"].format(plain=", ".join(map(str, plain))),
+    ]
+
+
+def _listed(name, values):
+    return ", ".join(f"{name}{place} = {value}" for place, value in enumerate(values))
+
+
+def _values(rows, values):
+    return [sum((a * b for a, b in zip(row, values, strict=True)), Fraction(0)) for row in rows]
+
+
+def _sum(factors, names):
+    """A sum as one writes it: ``x0 - x2``, ``1/2 w3 + 1/2 w1``."""
+    terms = []
+    for factor, name in zip(factors, names, strict=True):
+        if factor:
+            sign = "-" if factor < 0 else "+"
+            size = "" if abs(factor) == 1 else f"{abs(factor)} "
+            terms.append(f"{sign} {size}{name}")
+    first, *rest = terms
+    return " ".join([first.removeprefix("+ ").replace("- ", "-", 1), *rest])
