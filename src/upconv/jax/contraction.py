@@ -89,7 +89,9 @@ def _biased_jvp(primals, tangents, *, operation, call):
     if type(along_w) is not ad.Zero:
         parts.append(apply(x, along_w, None, operation, call))
     if type(along_bias) is not ad.Zero:
-        parts.append(jnp.broadcast_to(along_bias[:, None, None], result.shape))
+        # In the dtype of the sums, since this backwards is a sum.
+        wide = along_bias.astype(DTYPES[result.dtype.name].wider or result.dtype)
+        parts.append(jnp.broadcast_to(wide[:, None, None], result.shape).astype(result.dtype))
     return result, sum(parts[1:], parts[0]) if parts else ad.Zero.from_primal_value(result)
 
 
