@@ -51,8 +51,12 @@ def arrays(case, dtype="float64", layout="NCHW"):
 
 
 def by_lax(case, layout="NCHW"):
-    """``f(x, w, bias)`` by `jax.lax.conv_general_dilated`: a convolution of the dilated input with the turned weight."""
-    g = case.geometry()
+    """``f(x, w, bias)`` by `jax.lax.conv_general_dilated`: a convolution of the dilated input with the turned weight.
+
+    The whole canvas is made, then cut or filled up: XLA's compiler aborts on the gradients of some convolutions with a
+    negative padding.
+    """
+    g, names = case.geometry(), (layout, "OIHW", layout)
 
     def function(x, w, bias=None):
         kernel = w.reshape(g.groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(g.c_out, -1, *w.shape[2:])
@@ -60,12 +64,15 @@ def by_lax(case, layout="NCHW"):
             x,
             kernel[..., ::-1, ::-1],
             (1, 1),
-            [(axis.k_eff - 1 - axis.crop_lo, axis.k_eff - 1 - axis.crop_hi) for axis in (g.h, g.w)],
+            [(axis.k_eff - 1, axis.k_eff - 1) for axis in (g.h, g.w)],
             lhs_dilation=case.s,
             rhs_dilation=case.d,
-            dimension_numbers=(layout, "OIHW", layout),
+            dimension_numbers=names,
             feature_group_count=g.groups,
         )
+        sides = [(-axis.crop_lo, -axis.crop_hi, 0) for axis in (g.h, g.w)]
+        none = (0, 0, 0)
+        y = jax.lax.pad(y, np.zeros((), y.dtype), [none, *sides, none] if layout == "NHWC" else [none, none, *sides])
         if bias is None:
             return y
         return y + (bias if layout == "NHWC" else bias[:, None, None])

@@ -160,20 +160,41 @@ def _filled(bias, forms):
 def theirs(a, b, bias=None, *, operation, call):
     """One operation by XLA's own convolution."""
     g = call.geometry
-    if operation == "grad_weight":
-        weight = jax.ShapeDtypeStruct(g.weight_shape, a.dtype)
-        transpose = jax.linear_transpose(lambda w: theirs(b, w, operation="grad_input", call=call), weight)
-        return transpose(a)[0]
-    settings = {"dimension_numbers": ("NCHW", "OIHW", "NCHW"), "feature_group_count": g.groups}
-    axes, dilation = (g.h, g.w), (g.h.d, g.w.d)
+    if operation == "forward":
+        result = _forward(a, b, g)
+        return result if bias is None else result + bias[:, None, None]
     if operation == "grad_input":
-        crops = [(axis.crop_lo, axis.crop_hi) for axis in axes]
-        return jax.lax.conv_general_dilated(a, b, (g.h.s, g.w.s), crops, rhs_dilation=dilation, **settings)
-    zeros = [(axis.k_eff - 1 - axis.crop_lo, axis.k_eff - 1 - axis.crop_hi) for axis in axes]
-    kernel = b.reshape(g.groups, -1, *b.shape[1:]).swapaxes(1, 2).reshape(g.c_out, -1, *b.shape[2:])[..., ::-1, ::-1]
-    steps = {"lhs_dilation": (g.h.s, g.w.s), "rhs_dilation": dilation}
-    result = jax.lax.conv_general_dilated(a, kernel, (1, 1), zeros, **steps, **settings)
-    return result if bias is None else result + bias[:, None, None]
+        function, wanted = (lambda x: _forward(x, b, g)), g.input_shape
+    else:
+        function, wanted = (lambda w: _forward(a, w, g)), g.weight_shape
+    grad = a if operation == "grad_input" else b
+    return jax.linear_transpose(function, jax.ShapeDtypeStruct(wanted, a.dtype))(grad)[0]
+
+
+def _forward(x, w, g):
+    """A convolution of the dilated input with the turned weight.
+
+    Its padding is kept from 0 to what the kernel reaches, and the rest added to the result or cut from it: XLA's
+    compiler for the CPU aborts the process on the gradients of some convolutions with a negative padding.
+    """
+    kernel = w.reshape(g.groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(g.c_out, -1, *w.shape[2:])[..., ::-1, ::-1]
+    zeros, beyond = [], []
+    for axis in (g.h, g.w):
+        reach = axis.k_eff - 1
+        wanted = [reach - crop for crop in (axis.crop_lo, axis.crop_hi)]
+        zeros.append(tuple(min(max(side, 0), reach) for side in wanted))
+        beyond.append((*(side - done for side, done in zip(wanted, zeros[-1], strict=True)), 0))
+    y = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (1, 1),
+        zeros,
+        lhs_dilation=(g.h.s, g.w.s),
+        rhs_dilation=(g.h.d, g.w.d),
+        dimension_numbers=("NCHW", "OIHW", "NCHW"),
+        feature_group_count=g.groups,
+    )
+    return jax.lax.pad(y, np.zeros((), y.dtype), [(0, 0, 0), (0, 0, 0), *beyond])
 
 
 @partial(jax.jit, static_argnames=("primitive", "operation", "call"))
