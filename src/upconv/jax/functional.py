@@ -13,7 +13,7 @@ from ..conventions import Jax
 from ..errors import SettingError
 from ..geometry import AXES, Geometry, check_channels
 from ..settings import Settings, pair, positive
-from .contraction import DTYPE_NAMES, Call, apply
+from .contraction import DTYPE_NAMES, FROM_LAST, TO_LAST, Call, apply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LAYOUTS = ("NCHW", "NHWC")
 WORDS = ("SAME", "VALID")
+PLAIN = (0, 1, 2, 3)
+BOTH_AXES = 'it must be "SAME", "VALID", or a (lo, hi) pair for each of the two axes'
 
 
 def conv_transpose2d(
@@ -168,20 +170,16 @@ def transpose(
     if b is not None:
         check_bias(b.shape, call.geometry.c_out)
     y = compute(x if last else x.transpose(x_axes), weight, b, call=call)
-    y_now = (0, 3, 1, 2) if last else (0, 1, 2, 3)
-    order = tuple(y_now[y_axes.index(axis)] for axis in range(4))
-    return y if order == (0, 1, 2, 3) else y.transpose(order)
-
-
-# Where batch, channels, height and width are in an array that lies channels-last.
-FROM_LAST = (0, 3, 1, 2)
+    now = FROM_LAST if last else PLAIN
+    order = tuple(now[y_axes.index(axis)] for axis in PLAIN)
+    return y if order == PLAIN else y.transpose(order)
 
 
 @partial(jax.jit, static_argnames=("call",), inline=True)
 def compute(x, w, b, *, call):
     """The layer on arrays that lie as the call says; the result lies alike."""
     y = apply(x.transpose(FROM_LAST) if call.last else x, w, b, "forward", call)
-    return y.transpose(0, 2, 3, 1) if call.last else y
+    return y.transpose(TO_LAST) if call.last else y
 
 
 def operands(input, weight, bias):
@@ -222,9 +220,14 @@ def _jax_geometry(x_shape, w_shape, strides, padding, rhs_dilation, consistent):
     """The geometry of JAX's settings."""
     stride = positive(pair(strides, "strides"), "strides")
     dilation = positive(pair(1 if rhs_dilation is None else rhs_dilation, "rhs_dilation"), "rhs_dilation")
-    numbers = (padding, padding) if isinstance(padding, str) else tuple(padding)
-    if len(numbers) != 2:
-        raise SettingError(f"padding is {padding!r}; it must be a word, or a (lo, hi) pair for each of the two axes")
+    if isinstance(padding, str):
+        numbers = padding, padding
+    elif not hasattr(padding, "__len__"):
+        raise TypeError(f"padding is {padding!r}; {BOTH_AXES}")
+    elif len(padding) != 2:
+        raise SettingError(f"padding is {padding!r}; {BOTH_AXES}")
+    else:
+        numbers = tuple(padding)
     sides = _crops(x_shape, w_shape, stride, dilation, numbers, consistent)
     return Settings.of(stride, sides, 0, 1, dilation).geometry(x_shape, w_shape)
 
