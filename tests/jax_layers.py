@@ -3,11 +3,13 @@
 import random
 from contextlib import contextmanager
 
-import jax
 import numpy as np
 from cases import Case
+from require import require
 
 from upconv import SettingError
+
+jax = require("jax")
 
 
 @contextmanager

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from require import require
 
+import upconv
+
 jax = require("jax")
+jnp = jax.numpy
+conv_transpose, conv_transpose2d = require("upconv.jax").conv_transpose, require("upconv.jax").conv_transpose2d
 
-import jax.numpy as jnp  # noqa: E402
-
-import upconv  # noqa: E402
-from upconv.jax import conv_transpose, conv_transpose2d  # noqa: E402
 
 X, W = np.ones((1, 2, 4, 4), "float32"), np.ones((2, 3, 3, 3), "float32")
 SETTING, TYPE, DTYPE = upconv.SettingError, TypeError, NotImplementedError

@@ -8,17 +8,18 @@ import threading
 
 import numpy as np
 import pytest
+from cases import Case
+from jax_layers import arrays, by_lax, x64
 from require import require
 
+import upconv
+from upconv.runtime import pool
+
 jax = require("jax")
+contraction, handler = require("upconv.jax.contraction"), require("upconv.jax.handler")
+handler_code = require("upconv.jax.handler_code")
+conv_transpose2d = require("upconv.jax").conv_transpose2d
 
-import jax.numpy as jnp  # noqa: E402
-from cases import Case  # noqa: E402
-from jax_layers import arrays, by_lax, x64  # noqa: E402
-
-import upconv  # noqa: E402
-from upconv.jax import contraction, conv_transpose2d, handler, handler_code  # noqa: E402
-from upconv.runtime import pool  # noqa: E402
 
 LAYER = Case("layer", 2, 19, 9, 7, 24, (4, 4), (2, 2), (1, 1))
 CASES = (
@@ -136,7 +137,9 @@ def test_calls_side_by_side():
     def many(x):
         return [conv_transpose2d(x + i, w, b, **CASES[6].settings) for i in range(6)]
 
-    want = [upconv.conv_transpose2d(np.asarray(x + i), np.asarray(w), np.asarray(b), **CASES[6].settings) for i in range(6)]
+    want = [
+        upconv.conv_transpose2d(np.asarray(x + i), np.asarray(w), np.asarray(b), **CASES[6].settings) for i in range(6)
+    ]
     wrong = []
 
     def work():
@@ -205,7 +208,6 @@ def test_the_version_that_is_declared_is_the_oldest_that_xla_takes():
 
 
 KEPT = """
-import sys
 sys.path[:0] = {path!r}
 import jax, numpy as np
 jax.config.update("jax_compilation_cache_dir", {folder!r})
@@ -245,4 +247,6 @@ def test_a_primitive_outside_of_jit_is_compiled_for_itself():
     x, w, _, _ = arrays(LAYER, "float32")
     call = contraction.Call(LAYER.geometry(), False)
     y = contraction.contraction.bind(x, w, operation="forward", call=call)
-    np.testing.assert_array_equal(y, jnp.asarray(upconv.conv_transpose2d(np.asarray(x), np.asarray(w), **LAYER.settings)))
+    np.testing.assert_array_equal(
+        y, jnp.asarray(upconv.conv_transpose2d(np.asarray(x), np.asarray(w), **LAYER.settings))
+    )

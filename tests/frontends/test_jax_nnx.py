@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 from amount import some
+from jax_layers import assert_near
 from require import require
 
-jax, flax = require("jax"), require("flax")
+import upconv
 
-import jax.numpy as jnp  # noqa: E402
-from flax import nnx  # noqa: E402
-from jax_layers import assert_near  # noqa: E402
+jax, nnx = require("jax"), require("flax.nnx")
+jnp, ours = jax.numpy, require("upconv.jax.nnx")
 
-import upconv  # noqa: E402
-from upconv.jax import nnx as ours  # noqa: E402
 
 PADDINGS = ("SAME", "VALID", 2, (1, 2), ((1, 2), (0, 3)))
 SETTINGS = [

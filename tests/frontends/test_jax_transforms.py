@@ -5,15 +5,14 @@ import itertools
 import numpy as np
 import pytest
 from amount import some
+from cases import Case
+from jax_layers import arrays, assert_near, by_lax, x64
 from require import require
 
 jax = require("jax")
+contraction = require("upconv.jax.contraction")
+jnp, conv_transpose2d = jax.numpy, require("upconv.jax").conv_transpose2d
 
-import jax.numpy as jnp  # noqa: E402
-from cases import Case  # noqa: E402
-from jax_layers import arrays, assert_near, by_lax, x64  # noqa: E402
-
-from upconv.jax import contraction, conv_transpose2d  # noqa: E402
 
 PLAIN = Case("plain", 2, 3, 4, 5, 4, (4, 3), (2, 1), (1, 0))
 GROUPED = Case("grouped", 2, 4, 3, 4, 6, (3, 2), (2, 2), (1, 0), (1, 0), 2)
@@ -43,13 +42,18 @@ def stacked(array, place):
 
 def one_by_one(function, operands, places):
     picked = [
-        [operand if place is None else jnp.take(operand, i, place) for operand, place in zip(operands, places, strict=True)]
+        [
+            operand if place is None else jnp.take(operand, i, place)
+            for operand, place in zip(operands, places, strict=True)
+        ]
         for i in range(BATCH)
     ]
     return jnp.stack([function(*each) for each in picked])
 
 
-PLACES = [places for places in itertools.product((None, 0, 3), (None, 0, 2), (None, 1)) if any(p is not None for p in places)]
+PLACES = [
+    places for places in itertools.product((None, 0, 3), (None, 0, 2), (None, 1)) if any(p is not None for p in places)
+]
 
 
 @pytest.mark.parametrize("case", [PLAIN, GROUPED], ids=str)
@@ -79,7 +83,9 @@ def test_vmap_over_each_operation(places, operation, case):
 @pytest.mark.parametrize("case", [PLAIN, GROUPED], ids=str)
 def test_per_sample_gradients(case):
     x, w, bias, _ = arrays(case)
-    samples = [jax.vmap(jax.grad(loss(f), (1, 2)), (0, None, None))(x[:, None], w, bias) for f in (layer(case), by_lax(case))]
+    samples = [
+        jax.vmap(jax.grad(loss(f), (1, 2)), (0, None, None))(x[:, None], w, bias) for f in (layer(case), by_lax(case))
+    ]
     assert_near(*samples, 1e-11)
 
 

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 from amount import some
+from jax_layers import arrays, assert_near, by_lax, random_layer, x64
 from require import require
 
+import upconv
+
 jax = require("jax")
+contraction = require("upconv.jax.contraction")
+conv_transpose, conv_transpose2d = require("upconv.jax").conv_transpose, require("upconv.jax").conv_transpose2d
 
-from jax_layers import arrays, assert_near, by_lax, random_layer, x64  # noqa: E402
-
-import upconv  # noqa: E402
-from upconv.jax import conv_transpose, conv_transpose2d, contraction  # noqa: E402
 
 SEEDS = range(some(20, 500))
 
@@ -98,6 +99,13 @@ def test_half_precision_is_summed_in_float32_and_rounded_once(dtype):
     np.testing.assert_array_equal(layer(case)(x, w, bias), wide.astype(dtype))
 
 
+AXES = (
+    None,
+    ("NHWC", "HWIO", "NHWC"),
+    ("NCHW", "OIHW", "NCHW"),
+    ("NHWC", "OHWI", "NCHW"),
+    ("HWNC", "IOHW", "CNHW"),
+)
 PADDINGS = ("SAME", "VALID", "pairs", "consistent")
 
 
@@ -114,10 +122,16 @@ def jax_setting(seed):
 @pytest.mark.parametrize("seed", range(some(16, 200)))
 def test_conv_transpose_is_that_of_lax(seed):
     rng, k, s, d, padding, keywords = jax_setting(seed)
-    names = [None, ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW"), ("NHWC", "OHWI", "NCHW"), ("HWNC", "IOHW", "CNHW")]
+    names = [
+        None,
+        ("NHWC", "HWIO", "NHWC"),
+        ("NCHW", "OIHW", "NCHW"),
+        ("NHWC", "OHWI", "NCHW"),
+        ("HWNC", "IOHW", "CNHW"),
+    ]
     numbers = names[seed % 5]
     sizes = {"N": 2, "C": 3, "O": 5, "I": 3, "H": 6, "W": 7}
-    lhs_names, rhs_names, _ = numbers or names[1]
+    lhs_names, rhs_names, _ = numbers or AXES[1]
     channels = {"O": 3, "I": 5} if keywords["transpose_kernel"] else {"O": 5, "I": 3}
     x = jax.numpy.asarray(rng.standard_normal([sizes[name] for name in lhs_names]))
     rhs_sizes = {**channels, "H": k[0], "W": k[1]}

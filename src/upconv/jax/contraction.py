@@ -22,7 +22,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ..bilinear import SLOTS, batched, enlarged, fill
 from ..dtypes import DTYPES
-from ..geometry import Axis, Geometry
+from ..geometry import Geometry
 from ..rewrites import EXCHANGED
 from ..runtime.kernel import usable
 from .handler import NAME, Spec, planned, states

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from ..arrays import batched, check_bias, check_weight_shape
 from ..conventions import Jax
 from ..errors import SettingError
-from ..geometry import AXES, Geometry, check_channels
 from ..settings import Settings, pair, positive
 from .contraction import DTYPE_NAMES, FROM_LAST, TO_LAST, Call, apply
 

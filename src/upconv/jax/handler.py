@@ -247,4 +247,3 @@ def _error(frame, message):
     arguments = (ctypes.c_int64 * 4)(28, 0, ctypes.cast(text, ctypes.c_void_p).value, code.INTERNAL)
     create = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(_word(_word(frame, 2), 6))
     return create(ctypes.addressof(arguments))
-
