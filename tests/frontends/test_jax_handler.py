@@ -28,7 +28,7 @@ CASES = (
     Case("depthwise", 2, 20, 9, 8, 20, (4, 4), (2, 2), (1, 1), groups=20),
     Case("few-pixels", 1, 64, 1, 1, 48, (4, 4)),
     Case("1-d", 1, 9, 1, 200, 5, (1, 16), (1, 8), (0, 4)),
-    Case("winograd", 1, 64, 12, 13, 32, (4, 4), (2, 2), (1, 1)),
+    Case("winograd", 1, 64, 24, 24, 64, (3, 3), (1, 1), (1, 1)),
     Case("long", 1, 64, 40, 40, 64, (4, 4), (2, 2), (1, 1)),
     Case("one-pixel-of-many", 3, 7, 1, 1, 5, (1, 1)),
 )
@@ -247,6 +247,4 @@ def test_a_primitive_outside_of_jit_is_compiled_for_itself():
     x, w, _, _ = arrays(LAYER, "float32")
     call = contraction.Call(LAYER.geometry(), False)
     y = contraction.contraction.bind(x, w, operation="forward", call=call)
-    np.testing.assert_array_equal(
-        y, jnp.asarray(upconv.conv_transpose2d(np.asarray(x), np.asarray(w), **LAYER.settings))
-    )
+    np.testing.assert_array_equal(y, upconv.conv_transpose2d(np.asarray(x), np.asarray(w), **LAYER.settings))

@@ -1,8 +1,8 @@
 """The three operations of `bilinear` as primitives of JAX: what they are, their derivatives, batches, and lowering.
 
-    contraction         a, b -> result    bilinear; its transposes are the other two operations, so it is closed under
-                                          differentiation of every order, in both modes
-    biased              x, w, b -> y      the forward one with a bias, which the kernels add; its derivative needs no bias
+    contraction    a, b -> result    bilinear; its transposes are the other two operations, so it is closed under
+                                     differentiation of every order, in both modes
+    biased         x, w, b -> y      the forward one with a bias, which the kernels add; its derivatives need none
 
 Arrays have torch's shapes, (n, c, h, w) and (c_in, c_out / groups, k_h, k_w); `last` says that maps lie channels-last
 in memory. On the CPU XLA calls our handler, anywhere else, and where no kernels can be made, it is XLA's convolution.
@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 
 from ..bilinear import SLOTS, batched, enlarged, fill
 from ..dtypes import DTYPES
+from ..errors import SettingError
 from ..geometry import Geometry
 from ..rewrites import EXCHANGED
 from ..runtime.kernel import usable
@@ -65,7 +66,8 @@ def apply(a, b, bias, operation, call):
 def _abstract(a, b, *bias, operation, call):
     first, second, result = SLOTS[operation]
     for array, slot in ((a, first), (b, second)):
-        assert array.shape == call.shape(slot) and array.dtype == a.dtype, (operation, a, b, call)
+        if array.shape != call.shape(slot) or array.dtype != a.dtype:
+            raise SettingError(f"{operation} of {call} takes {call.shape(slot)} of {a.dtype}; {slot} is {array}")
     return ShapedArray(call.shape(result), a.dtype)
 
 

@@ -148,7 +148,7 @@ def _kinds():
 
 
 class _States:
-    """The native table of what was prepared: replaced by one twice as large when it is half full, never changed else."""
+    """The native table of what was prepared. Entries are added; one twice as large replaces it when it is half full."""
 
     def __init__(self):
         table = (ctypes.c_void_p * 2).from_address(link(code.NAME, code.text()).address)
