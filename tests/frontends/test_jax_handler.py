@@ -208,6 +208,7 @@ def test_the_version_that_is_declared_is_the_oldest_that_xla_takes():
 
 
 KEPT = """
+import sys
 sys.path[:0] = {path!r}
 import jax, numpy as np
 jax.config.update("jax_compilation_cache_dir", {folder!r})
