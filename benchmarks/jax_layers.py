@@ -1,17 +1,17 @@
 """Real layers in JAX: upconv's handler beside XLA's own convolution, forward and with gradients, under `jax.jit`.
 
-    python benchmarks/jax_layers.py [--only PATTERNS] [--budget SECONDS] [--nhwc]
+    python benchmarks/jax_layers.py [--only PATTERNS] [--forward] [--nhwc] [--budget SECONDS]
 
 Every layer of the table in float32, each answer compared with XLA's first. `forward` is the layer with its bias, `step`
 the forward pass and the gradients in input, weight and bias of a sum of products, in one compiled function each.
-Medians of rounds in which both take turns; `--budget` is how long one layer may be timed. Both use the threads that
+Medians of rounds in which both take turns; `--budget` is how long one layer may be timed, XLA's gradients may take
+longer. Both use the threads that
 they would use by themselves; for one thread each,
 
     taskset -c 0 python benchmarks/jax_layers.py
 """
 
 import argparse
-import math
 import sys
 from statistics import geometric_mean, median
 from time import perf_counter
@@ -23,7 +23,7 @@ import numpy as np
 from upconv.bench.layers import select
 from upconv.jax import conv_transpose2d
 
-LEAST_ROUNDS, MOST_ROUNDS = 3, 30
+MOST_ROUNDS = 30
 TOLERANCE = 2e-5
 
 
@@ -56,11 +56,12 @@ def functions(layer, layout, engine):
 
 
 def seconds(calls, budget):
-    """The median time of each call, all in turn."""
-    times = [[] for _ in calls]
-    began = perf_counter()
-    while len(times[0]) < LEAST_ROUNDS or (perf_counter() - began < budget and len(times[0]) < MOST_ROUNDS):
+    """The median time of each call; they take turns, each as often as its share of the budget allows."""
+    times, share = [[] for _ in calls], budget / len(calls)
+    for _ in range(MOST_ROUNDS):
         for call, found in zip(calls, times, strict=True):
+            if found and sum(found) > share:
+                continue
             start = perf_counter()
             jax.block_until_ready(call())
             found.append(perf_counter() - start)
@@ -73,53 +74,60 @@ def distance(got, want):
     )
 
 
-def measured(layer, layout, budget):
-    """(forward of XLA, of upconv, step of XLA, of upconv) in seconds; equal answers first."""
+def measured(layer, layout, budget, with_step):
+    """Seconds of XLA and of upconv for the forward pass, then for the step if it is wanted; equal answers first."""
     x, (w, b) = layer.inputs()[0], layer.parameters()
     along = np.random.default_rng(0).standard_normal(layer.geometry().output_shape, np.float32)
     if layout == "NHWC":
         x, along = (np.ascontiguousarray(array.transpose(0, 2, 3, 1)) for array in (x, along))
-    x, w, b, along = map(jnp.asarray, (x, w, b, along))
-    pairs = [functions(layer, layout, engine) for engine in (xla, ours)]
-    steps = [jax.block_until_ready(step(x, w, b, along)) for _, step in pairs]
-    found = distance(steps[1], steps[0])
-    if not found < TOLERANCE:
-        sys.exit(f"{layer.name}: the answers differ by {found:.2g} of the largest value")
-    for forward, _ in pairs:
-        jax.block_until_ready(forward(x, w, b))
-    calls = [lambda f=forward: f(x, w, b) for forward, _ in pairs] + [lambda f=s: f(x, w, b, along) for _, s in pairs]
+    operands = tuple(map(jnp.asarray, (x, w, b, along)))
+    calls = []
+    for place, given in enumerate((operands[:3], operands)[: 1 + with_step]):
+        pair = [functions(layer, layout, engine)[place].lower(*given).compile() for engine in (xla, ours)]
+        answers = [jax.tree.leaves(jax.block_until_ready(function(*given))) for function in pair]
+        found = distance(answers[1], answers[0])
+        if not found < TOLERANCE:
+            sys.exit(f"{layer.name}: the answers differ by {found:.2g} of the largest value")
+        calls += [lambda f=function, given=given: f(*given) for function in pair]
     return seconds(calls, budget)
+
+
+def table(layers, layout, budget, with_step):
+    """Print a line for each layer; the gains of all, and of the depthwise ones."""
+    print(f"jax {jax.__version__}, {layout}, float32; milliseconds, and how many times as fast upconv is", flush=True)
+    parts = ("forward", "step")[: 1 + with_step]
+    print("| layer |" + "".join(f" {part}: XLA | upconv | gain |" for part in parts))
+    print("|---|" + "---:|---:|---:|" * len(parts))
+    gains = {"all": [], "depthwise": []}
+    for layer in layers:
+        times = measured(layer, layout, budget, with_step)
+        pairs = list(zip(times[::2], times[1::2], strict=True))
+        gain = [one / two for one, two in pairs]
+        gains["all"].append(gain)
+        if layer.groups == layer.c_in > 1:
+            gains["depthwise"].append(gain)
+        cells = (f" {1e3 * a:.3g} | {1e3 * b:.3g} | {a / b:.2f} |" for a, b in pairs)
+        print(f"| {layer.name} |" + "".join(cells), flush=True)
+        jax.clear_caches()
+    for name, found in gains.items():
+        for part, column in zip(parts, zip(*found, strict=True), strict=False):
+            mean, least = geometric_mean(column), min(column)
+            print(f"{name}, {part}: {len(column)} layers, geometric mean {mean:.2f}, least {least:.2f}")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", help="comma-separated parts of names")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth layer alone")
+    parser.add_argument("--first", type=int, default=0, metavar="N", help="number of the first layer, from 0")
+    parser.add_argument("--count", type=int, default=None, metavar="N", help="how many")
     parser.add_argument("--budget", type=float, default=2.0, help="seconds for one layer (default: 2)")
+    parser.add_argument("--forward", action="store_true", help="the forward pass alone: XLA's gradients take minutes")
     parser.add_argument("--nhwc", action="store_true", help="channels-last")
     options = parser.parse_args()
-    layout = "NHWC" if options.nhwc else "NCHW"
-    print(f"jax {jax.__version__}, {layout}, float32; milliseconds, and how many times as fast upconv is", flush=True)
-    print("| layer | forward: XLA | upconv | gain | step: XLA | upconv | gain |\n|---|---:|---:|---:|---:|---:|---:|")
-    gains = {"all": [], "depthwise": []}
-    for layer in select(options.only):
-        one, two, three, four = (1e3 * value for value in measured(layer, layout, options.budget))
-        gain = one / two, three / four
-        gains["all"].append(gain)
-        if layer.groups == layer.c_in > 1:
-            gains["depthwise"].append(gain)
-        numbers = f"{one:.3g} | {two:.3g} | {gain[0]:.2f} | {three:.3g} | {four:.3g} | {gain[1]:.2f}"
-        print(f"| {layer.name} | {numbers} |", flush=True)
-        jax.clear_caches()
-    for name, found in gains.items():
-        if found:
-            forward, step = (geometric_mean(column) for column in zip(*found, strict=True))
-            least = [min(column) for column in zip(*found, strict=True)]
-            print(
-                f"{name}: {len(found)} layers, geometric means {forward:.2f} (forward) and {step:.2f} (step), "
-                f"least {least[0]:.2f} and {least[1]:.2f}"
-            )
-    return 0 if all(math.isfinite(value) for pair in gains["all"] for value in pair) else 1
+    layers = select(options.only)[options.first :: options.every][: options.count]
+    table(layers, "NHWC" if options.nhwc else "NCHW", options.budget, not options.forward)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

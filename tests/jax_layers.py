@@ -10,6 +10,8 @@ from require import require
 from upconv import SettingError
 
 jax = require("jax")
+# XLA compiles each setting, and takes its time to do it well.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @contextmanager
@@ -80,6 +82,11 @@ def by_lax(case, layout="NCHW"):
         return y + (bias if layout == "NHWC" else bias[:, None, None])
 
     return function
+
+
+def run(function, *operands):
+    """A function compiled for once."""
+    return jax.jit(function, compiler_options=QUICKLY)(*operands)
 
 
 def assert_near(got, want, tolerance):

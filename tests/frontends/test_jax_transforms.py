@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from amount import some
 from cases import Case
-from jax_layers import arrays, assert_near, by_lax, x64
+from jax_layers import arrays, assert_near, by_lax, run, x64
 from require import require
 
 jax = require("jax")
@@ -83,10 +83,8 @@ def test_vmap_over_each_operation(places, operation, case):
 @pytest.mark.parametrize("case", [PLAIN, GROUPED], ids=str)
 def test_per_sample_gradients(case):
     x, w, bias, _ = arrays(case)
-    samples = [
-        jax.vmap(jax.grad(loss(f), (1, 2)), (0, None, None))(x[:, None], w, bias) for f in (layer(case), by_lax(case))
-    ]
-    assert_near(*samples, 1e-11)
+    functions = [jax.vmap(jax.grad(loss(f), (1, 2)), (0, None, None)) for f in (layer(case), by_lax(case))]
+    assert_near(*(run(function, x[:, None], w, bias) for function in functions), 1e-11)
 
 
 def test_nested_vmap():
@@ -102,9 +100,15 @@ def test_nested_vmap():
 def test_jacobians_by_either_mode_and_hessians():
     case = Case("tiny", 1, 2, 2, 2, 2, (2, 3), (1, 2), (0, 1))
     x, w, bias, _ = arrays(case)
-    for transform in (jax.jacfwd, jax.jacrev):
-        assert_near(*(transform(f, (0, 1, 2))(x, w, bias) for f in (layer(case), by_lax(case))), 1e-12)
-    assert_near(*(jax.hessian(loss(f), (0, 1, 2))(x, w, bias) for f in (layer(case), by_lax(case))), 1e-11)
+
+    def computed(f):
+        def function(x, w, bias):
+            jacobians = [transform(f, (0, 1, 2))(x, w, bias) for transform in (jax.jacfwd, jax.jacrev)]
+            return jacobians, jax.hessian(loss(f), (0, 1))(x, w, bias)
+
+        return run(function, x, w, bias)
+
+    assert_near(computed(layer(case)), computed(by_lax(case)), 1e-11)
 
 
 def test_third_order():
@@ -114,7 +118,7 @@ def test_third_order():
     def third(f):
         first = jax.grad(loss(f))
         second = jax.grad(lambda x, w: (first(x, w, bias) ** 2).sum(), 1)
-        return jax.grad(lambda x, w: jnp.cos(second(x, w)).sum(), (0, 1))(x, w)
+        return run(jax.grad(lambda x, w: jnp.cos(second(x, w)).sum(), (0, 1)), x, w)
 
     assert_near(third(layer(case)), third(by_lax(case)), 1e-10)
 
@@ -133,7 +137,7 @@ def test_the_rest_of_the_toolbox():
         mapped = jax.lax.map(lambda x: f(x[None], w), x)
         return y, linear(x + 1), transposed, kept, scanned, chosen, mapped
 
-    assert_near(jax.jit(used, static_argnums=0)(ours), jax.jit(used, static_argnums=0)(theirs), 1e-11)
+    assert_near(run(lambda: used(ours)), run(lambda: used(theirs)), 1e-11)
 
 
 def test_gradients_need_no_more_than_the_other_two_operations():

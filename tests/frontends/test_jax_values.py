@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from amount import some
-from jax_layers import arrays, assert_near, by_lax, random_layer, x64
+from jax_layers import arrays, assert_near, by_lax, random_layer, run, x64
 from require import require
 
 import upconv
@@ -21,10 +21,6 @@ def float64():
     with x64():
         yield
     jax.clear_caches()
-
-
-# XLA compiles each setting, and takes its time to do it well.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def everything(function, arrays, more=False):
@@ -49,7 +45,7 @@ def everything(function, arrays, more=False):
 
         return found, jax.jvp(function, operands, tangents), jax.grad(projected, (0, 1, 2))(*operands)
 
-    return jax.jit(computed, compiler_options=QUICKLY)(*operands)
+    return run(computed, *operands)
 
 
 def layer(case, layout="NCHW"):
