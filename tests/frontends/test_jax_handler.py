@@ -15,7 +15,7 @@ from require import require
 import upconv
 from upconv.runtime import pool
 
-jax = require("jax")
+jax, export = require("jax"), require("jax.export")
 contraction, handler = require("upconv.jax.contraction"), require("upconv.jax.handler")
 handler_code = require("upconv.jax.handler_code")
 conv_transpose2d = require("upconv.jax").conv_transpose2d
@@ -238,7 +238,7 @@ def test_a_computation_from_the_cache_of_another_process(tmp_path):
 def test_other_platforms_get_xlas_convolution():
     x, w, b, _ = arrays(LAYER, "float32")
     for platform in ("tpu", "cuda"):
-        exported = jax.export.export(compiled(LAYER), platforms=[platform])(x, w, b)
+        exported = export.export(compiled(LAYER), platforms=[platform])(x, w, b)
         text = exported.mlir_module()
         assert "stablehlo.convolution" in text
         assert "custom_call" not in text

@@ -43,7 +43,7 @@ class ConvTranspose(nnx.ConvTranspose):
             (..., h_out, w_out, out_features).
         """
         named = isinstance(self.padding, str) and self.padding not in WORDS
-        if len(self.kernel_size) != 2 or named or self.preferred_element_type is not None:
+        if len(self.kernel_size) != 2 or named or getattr(self, "preferred_element_type", None) is not None:
             return super().__call__(inputs)
         leading, x = inputs.shape[:-3], inputs.reshape(-1, *inputs.shape[-3:])
         kernel = self.kernel[...]
