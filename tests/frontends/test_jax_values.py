@@ -76,15 +76,19 @@ def test_gradients_of_other_dtypes(seed, dtype):
     x, w, bias, along = arrays(case, "float64")
     low = [array.astype(dtype) for array in (x, w, bias, along)]
 
-    def both(function, x, w, bias, along):
-        y, back = jax.vjp(function, x, w, bias)
-        return y, *back(along)
+    def both(function):
+        def computed(x, w, bias, along):
+            y, back = jax.vjp(function, x, w, bias)
+            return y, *back(along)
 
-    got = both(layer(case), *low)
-    want = both(by_lax(case), *(array.astype("float64") for array in low))
+        return computed
+
+    got = run(both(layer(case)), *low)
+    want = run(both(by_lax(case)), *(array.astype("float64") for array in low))
     assert all(array.dtype == dtype for array in got)
-    eps = float(jax.numpy.finfo(dtype).eps)
-    assert_near([array.astype("float64") for array in got], want, 4 * eps)
+    # One rounding, or the sum's own.
+    tolerance = (30 if dtype == "float32" else 1) * float(jax.numpy.finfo(dtype).eps)
+    assert_near([array.astype("float64") for array in got], want, tolerance)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
