@@ -31,6 +31,7 @@ HOMES = {
     # The demo compares itself with torch where torch is installed, and the benchmarks with every engine.
     "torch": ("upconv.torch", "upconv.demo", "upconv.bench"),
     "jax": ("upconv.jax", "upconv.bench"),
+    "flax": ("upconv.jax.nnx",),
     "onnx": ("upconv.onnx", "upconv.bench"),
     "onnxruntime": ("upconv.onnx", "upconv.bench"),
     "openvino": ("upconv.bench",),

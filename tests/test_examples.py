@@ -18,7 +18,7 @@ from require import require
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "upconv"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-FRAMEWORKS = ("torch", "jax", "onnx", "onnxruntime", "keras", "ml_dtypes")
+FRAMEWORKS = ("torch", "jax", "flax", "onnx", "onnxruntime", "keras", "ml_dtypes")
 SHELLS = ("console", "sh", "bash", "shell")
 FENCE = re.compile(r"^\s*(`{3,}|~{3,})\s*(\w*)")
 
@@ -96,6 +96,13 @@ def read(path):
     return blocks(path.read_text(encoding="utf-8"))
 
 
+def needed_by(path):
+    """The frameworks in whose folder a module lies, or that it imports at its top."""
+    source = (SOURCES.parent / path).read_text(encoding="utf-8")
+    at_top = {name for name in FRAMEWORKS if re.search(rf"(?m)^(from|import) {name}\b", source)}
+    return [name for name in FRAMEWORKS if name in path.parts[1:-1] or name in at_top]
+
+
 def named(path):
     return str(path.relative_to(ROOT))
 
@@ -114,9 +121,8 @@ def own_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_the_examples_of_the_docstrings_run(path):
-    for part in path.parts[1:-1]:
-        if part in FRAMEWORKS:
-            require(part)
+    for name in needed_by(path):
+        require(name)
     parts = path.with_suffix("").parts
     module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
     result = doctest.testmod(module, optionflags=FLAGS)

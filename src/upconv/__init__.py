@@ -5,8 +5,8 @@
 >>> upconv.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1).shape
 (1, 1, 8, 8)
 
-`upconv.torch`, the front-end for PyTorch, and `upconv.explain`, a layer explained, are imported when they are first
-asked for.
+`upconv.torch` and `upconv.jax`, the front-ends for PyTorch and JAX, and `upconv.explain`, a layer explained, are
+imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -22,6 +22,7 @@ from .prepared import PreparedWeight, prepare
 from .runtime.pool import get_num_threads, set_num_threads
 
 if TYPE_CHECKING:
+    from . import jax as jax
     from . import torch as torch
 
 __version__ = "0.1.0"
@@ -41,7 +42,7 @@ __all__ = [
     "set_num_threads",
 ]
 
-FRONT_ENDS = ("torch",)
+FRONT_ENDS = ("torch", "jax")
 LATER = ("explain", *FRONT_ENDS)
 
 

@@ -151,12 +151,12 @@ class Generated:
         """
         threads = pool.get_num_threads()
         if problem.operation == "grad_weight":
-            kept = self._made(problem, a.strides, out.strides, b.strides, threads)
+            kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
             return program.run(kept.program, a, b, out, None)
         panels = None
         if problem.prepared:
             panels, b = b.panels(self, problem)
-        kept = self._made(problem, a.strides, b.strides, out.strides, threads)
+        kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
         return program.run(kept.program, a, out, b, kept.bias(bias), panels)
 
     def brief(self, problem: Problem, a, b, bias, out):
@@ -171,6 +171,11 @@ class Generated:
             return None, None
         own, passed = kept.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, kept.repeats)
         return builtin(kept.program, problem.itemsize - 1, panels, own, passed), (kept, own)
+
+    def kept(self, problem: Problem, a, b, out, threads) -> Kept:
+        """The program for operands and a result with these strides in bytes, for so many threads."""
+        x, w, y = (a, out, b) if problem.operation == "grad_weight" else (a, b, out)
+        return self._made(problem, x, w, y, threads)
 
     def pack(self, problem: Problem, weight) -> np.ndarray:
         """The weight in the form that this algorithm reads for a problem, as bytes that begin at a cache line."""

@@ -251,10 +251,18 @@ def _runs(layer, axis) -> Iterator[_Run]:
         after = number + 1
         return src[after][0] - src[number][0], dst[after][0] - dst[number][0], blocks[after][0] - blocks[number][0]
 
+    part = getattr(layer.sizes[0], "hw"[axis])
+    along = part.form.m * part.sources[0].step, part.form.m * part.step
+
+    def is_even(number):
+        """Whether source and result go on as the tiles do: of two blocks, the first is cut at its beginning."""
+        source, result, tiles = step(number)
+        return (source, result) == (tiles * along[0], tiles * along[1])
+
     first = 0
     while first < len(blocks):
         end = first + 1
-        while end < len(blocks) and shape(end) == shape(first) and step(end - 1) == step(first):
+        while end < len(blocks) and shape(end) == shape(first) and is_even(end - 1):
             end += 1
         yield _Run(first, end - first, *(step(first) if end - first > 1 else ()))
         first = end

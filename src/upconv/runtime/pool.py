@@ -133,6 +133,21 @@ def lend(team, work, *operands):
         _team.reset(token)
 
 
+def native(threads):
+    """The pool for native code that has no use for Python: how to call it, and how many may help.
+
+    Args:
+        threads: how many threads a call may use, the calling one included.
+
+    Returns:
+        (address of ``int64_t call(descriptor, nanoseconds)``, see `pool_code`; helpers to ask for), or (0, 0) where a
+        call has its own thread only.
+    """
+    if threads == 1 or (_state.native or _start(_state)) is None:
+        return 0, 0
+    return ctypes.cast(_state.native.call, ctypes.c_void_p).value, _hire(_state, threads - 1)
+
+
 def set_num_threads(n: SupportsIndex) -> None:
     """Use n threads from the next call on, the calling one included. Results are the same for every n.
 

@@ -1,0 +1,249 @@
+"""What XLA calls, and what is prepared for it: the programs of a problem as tables that native code runs.
+
+XLA calls a handler at two stages. At `instantiate`, when a computation is compiled or taken from a cache, Python
+prepares what the call will need. At `execute`, on whatever thread XLA computes, generated code (`handler_code`) looks
+that up by its key and runs it: no Python, no GIL, no memory but what XLA gives. The programs are those that the NumPy
+door runs, on the same threads, so the bits are the same too.
+
+What has been prepared stays, some kilobytes for each layer and size, as nobody says when XLA forgets a computation.
+"""
+
+import ctypes
+import hashlib
+import json
+import threading
+from dataclasses import astuple, dataclass
+from functools import cache, lru_cache
+
+import jax
+import numpy as np
+
+from ..algorithms import ALGORITHMS
+from ..geometry import Axis, Geometry
+from ..kernels.execute import BASES, FLAGS, INDICES, PANELS, WORDS, execute
+from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
+from ..planning import AUTO, Plan, fitted
+from ..problem import Problem
+from ..runtime import pool
+from ..runtime.kernel import entry, isa, link
+from ..runtime.program import BRIEF, SUMS, address
+from . import handler_code as code
+
+NAME = "upconv_transposed_convolution"
+FIRST_SLOTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """All that a call's programs depend on; `text` carries it through XLA's caches, `of` reads it back.
+
+    Attributes:
+        operation, geometry, dtype: of the problem, which no rewrite would change.
+        last: whether the maps lie channels-last in memory; all operands are dense, and a weight lies as torch's.
+        threads: how many a call may use.
+        isa: the instruction set that its kernels are made for.
+    """
+
+    operation: str
+    geometry: Geometry
+    dtype: str
+    last: bool
+    threads: int
+    isa: str
+
+    @classmethod
+    def here(cls, operation, geometry, dtype, last):
+        """For this process as it is now."""
+        return cls(operation, geometry, dtype, last, pool.get_num_threads(), isa().name)
+
+    @property
+    def text(self):
+        return json.dumps(astuple(self))
+
+    @classmethod
+    def of(cls, text):
+        operation, (*sizes, h, w), *rest = json.loads(text)
+        return cls(operation, Geometry(*sizes, Axis(*h), Axis(*w)), *rest)
+
+    @property
+    def key(self):
+        """A number for it, never 0."""
+        return int.from_bytes(hashlib.sha256(self.text.encode()).digest()[:8], "little", signed=True) or 1
+
+
+def planned(operation, geometry, dtype, last) -> Plan:
+    """The plan of a problem on dense operands, the maps all channels-last or all channels-first."""
+    problem = Problem(operation, geometry, dtype, CHANNELS_LAST if last else CHANNELS_FIRST)
+    return fitted(problem, AUTO, *strides(problem, last))
+
+
+def strides(problem, last):
+    """Strides in bytes of both operands and of the result, dense."""
+
+    def of(shape, is_weight):
+        return Operand.dense(shape, problem.itemsize, last and not is_weight).strides
+
+    makes_weight = problem.operation == "grad_weight"
+    a, b = problem.operand_shapes
+    return of(a, False), of(b, not makes_weight), of(problem.result_shape, makes_weight)
+
+
+class Prepared:
+    """What one Spec needs at a call.
+
+    Attributes:
+        state: address of what the handler reads.
+        scratch_bytes: memory that a call needs.
+        biases: (how often it is repeated, how many values are read) of the bias of each program, one after another.
+    """
+
+    def __init__(self, spec):
+        plan = planned(spec.operation, spec.geometry, spec.dtype, spec.last)
+        names = [name for name in (plan.algorithm, plan.fallback) if name]
+        places = strides(plan.problem, spec.last)
+        kept = [ALGORITHMS[name].kept(plan.problem, *places, spec.threads) for name in names]
+        self.biases = [(each.repeats, len(each.no_bias)) for each in kept]
+        waves = [_waves(each.program, spec.threads) for each in kept]
+        size = max(size for _, size in waves)
+        jobs = max(len(wave) for each, _ in waves for wave in each)
+        self.scratch_bytes = size + 8 * code.JOB_WORDS * jobs + code.ALIGNMENT
+        call, helpers = pool.native(spec.threads)
+        bias_at, programs = 0, []
+        for each, (found, _) in zip(kept, waves, strict=True):
+            programs.append(_record(each, found, size, bias_at, helpers))
+            bias_at += each.no_bias.nbytes
+        addresses = [address(record) for record in programs] + [0] * (2 - len(programs))
+        makes_weight = spec.operation == "grad_weight"
+        state = np.array([entry(execute), call, makes_weight, *addresses, address(_kinds())], np.int64)
+        self.state = address(state)
+        # Everything whose address is written somewhere above.
+        self._alive = state, programs, waves, kept
+
+
+def _waves(program, threads):
+    waves, size = program.waves(1 if program.seconds < BRIEF else threads)
+    return [np.ascontiguousarray(wave) for wave in waves], size
+
+
+def _record(kept, waves, jobs, bias_offset, helpers):
+    """A program as `handler_code` has it."""
+    program = kept.program
+    offsets = program.frame(1)[0]
+    zeroed = [base for base in (FLAGS, SUMS) if base in program.sizes]
+    # Both lie one after the other.
+    start = offsets[zeroed[0]] if zeroed else 0
+    end = offsets[zeroed[-1]] + program.sizes[zeroed[-1]] if zeroed else 0
+    flags = (offsets[FLAGS], program.sizes[FLAGS]) if FLAGS in program.sizes else (0, 0)
+    words = [len(waves), address(kept.no_bias), bias_offset, jobs, start, end - start, *flags]
+    for wave in waves:
+        words += [len(wave), address(wave), min(helpers, len(wave) - 1)]
+    return np.array(words, np.int64)
+
+
+@cache
+def _kinds():
+    """Which base is added to each word of a job: operands by their number, the rest lies in the scratch."""
+    own = [0 if base in INDICES else code.SCRATCH_BASE for base in range(PANELS, BASES)]
+    return np.array([0] * (WORDS - 2) + [code.SCRATCH_BASE, 0, *range(PANELS), *own, 0], np.int64)
+
+
+class _States:
+    """The native table of what was prepared. Entries are added; one twice as large replaces it when it is half full."""
+
+    def __init__(self):
+        table = (ctypes.c_void_p * 2).from_address(link(code.NAME, code.text()).address)
+        self.handler, self._cell = table[code.HANDLER], table
+        self._lock, self._prepared, self._tables = threading.RLock(), {}, []
+        self._grow(FIRST_SLOTS)
+
+    def prepare(self, spec):
+        """The Prepared of a Spec, from now on to be found by its key."""
+        key = spec.key
+        with self._lock:
+            if key not in self._prepared:
+                made = self._prepared[key] = Prepared(spec)
+                slots = (len(self._tables[-1]) - 1) // 2
+                if 2 * len(self._prepared) > slots:
+                    self._grow(2 * slots)
+                else:
+                    _enter(self._tables[-1], key, made.state)
+            return self._prepared[key]
+
+    def _grow(self, slots):
+        # A handler may still look at the old one.
+        table = np.zeros(1 + 2 * slots, np.int64)
+        table[0] = slots - 1
+        for key, made in self._prepared.items():
+            _enter(table, key, made.state)
+        self._tables.append(table)
+        self._cell[code.STATES] = address(table)
+
+
+def _enter(table, key, state):
+    mask = int(table[0])
+    slot = key & mask
+    while table[1 + 2 * slot]:
+        slot = (slot + 1) & mask
+    # Whoever sees the key must find the state.
+    table[2 + 2 * slot] = state
+    table[1 + 2 * slot] = key
+
+
+@lru_cache(maxsize=1)
+def states():
+    """The table, with the handler registered."""
+    made = _States()
+    # Registered before there is a backend, a handler that it refuses would be reported as a backend that is broken.
+    jax.devices("cpu")
+    stages = {"instantiate": _capsule(ctypes.cast(_instantiate, ctypes.c_void_p).value)}
+    jax.ffi.register_ffi_target(NAME, {**stages, "execute": _capsule(made.handler)}, platform="cpu")
+    return made
+
+
+def _capsule(address):
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype, new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    return new(address, None, None)
+
+
+@ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+def _instantiate(frame):
+    """XLA's stage at which a computation is made ready; gives null, or an error of XLA's."""
+    try:
+        extension = _word(frame, 1)
+        if extension and ctypes.c_int32.from_address(extension + 8).value == 1:
+            metadata = _word(extension, 3)
+            for place, value in zip((24, 28, 32), (*code.VERSION, 0), strict=True):
+                ctypes.c_int32.from_address(metadata + place).value = value
+            return None
+        spec = Spec.of(_attribute(frame, "spec"))
+        if spec.isa != isa().name:
+            raise RuntimeError(f"compiled for {spec.isa}, and this process makes kernels for {isa().name}")
+        states().prepare(spec)
+        return None
+    except BaseException as error:  # Nothing may be raised through XLA.
+        return _error(frame, f"upconv: {type(error).__name__}: {error}")
+
+
+def _word(at, number):
+    return ctypes.c_int64.from_address(at + 8 * number).value
+
+
+def _attribute(frame, name):
+    """An attribute that is a string."""
+    count, names, values = (_word(frame, number) for number in (17, 19, 20))
+    for number in range(count):
+        if _span(_word(names, number)) == name:
+            return _span(_word(values, number))
+    raise KeyError(name)
+
+
+def _span(at):
+    return ctypes.string_at(_word(at, 0), _word(at, 1)).decode()
+
+
+def _error(frame, message):
+    text = message.encode()
+    arguments = (ctypes.c_int64 * 4)(28, 0, ctypes.cast(text, ctypes.c_void_p).value, code.INTERNAL)
+    create = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(_word(_word(frame, 2), 6))
+    return create(ctypes.addressof(arguments))
