@@ -18,6 +18,7 @@ from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
+from ..phases import has_holes
 from ..problem import NO_ACTIVATION, Problem
 from ..runtime.kernel import isa
 from ..runtime.program import (
@@ -73,6 +74,8 @@ def why_not(problem: Problem) -> list[str]:
     for name, axis, found in zip(("height", "width"), (g.h, g.w), outputs, strict=True):
         if found is None:
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
+        elif _has_bare(axis, problem.operation):
+            refusals.append(f"would leave rounding errors where no tap reaches along the {name}")
     if not refusals and all(r == 1 for found in outputs for r in found):
         refusals.append("with one tap there is nothing to save")
     # Errors of three taps in several phases are larger, and long sums make up for it.
@@ -82,6 +85,11 @@ def why_not(problem: Problem) -> list[str]:
     if not refusals and _tiles(problem) < LEAST_TILES:
         refusals.append(f"a map of {_tiles(problem)} tiles is too small; {LEAST_TILES} are needed")
     return refusals
+
+
+def _has_bare(axis, operation):
+    """Whether some results have no taps: they are the bias exactly, and a tile's results share their errors."""
+    return has_holes(axis) if operation == "forward" else max(axis.crop_lo, axis.crop_hi) >= axis.k
 
 
 def why_not_automatic(problem: Problem) -> list[str]:
