@@ -24,6 +24,7 @@ from . import (
     depthwise_rows,
     direct_rows,
     gemm,
+    gemm_col2im,
     gemm_fused_phases,
     loops,
     matmul,
@@ -35,6 +36,7 @@ from . import (
 ALGORITHMS = {
     "gemm": Generated("gemm", gemm),
     "gemm_fused_phases": Generated("gemm_fused_phases", gemm_fused_phases),
+    "gemm_col2im": Generated("gemm_col2im", gemm_col2im),
     "direct_rows": Generated("direct_rows", direct_rows),
     "depthwise_rows": Generated("depthwise_rows", depthwise_rows),
     "depthwise_channels": Generated("depthwise_channels", depthwise_channels),
