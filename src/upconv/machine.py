@@ -27,6 +27,9 @@ AMOUNTS = {
     "direct_rows": "multiply-adds of vectors in tiles of rows",
     "direct_rows_loads": "vectors of pixels that they read, at any address",
     "direct_rows_tiles": "tiles of rows",
+    "strips": "multiply-adds of vectors in tiles of all taps by strips of pixels",
+    "strip_tiles": "tiles of strips",
+    "copied_strips": "bytes of maps copied into strips",
     "folded": "vectors of products that are added up where they belong, and vectors of sums",
     "depthwise_rows": "multiply-adds of vectors",
     "depthwise_rows_vectors": "vectors written",
@@ -43,7 +46,7 @@ AMOUNTS = {
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }
 # These take longer for integers, of which no machine multiplies 64-bit vectors quickly.
-MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_")
+MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,9 @@ ROWS = {
             "places": 1.86e08,
             "tiles": 1.23e08,
             "direct_rows_loads": 1.65e09,
+            "strips": 4.2e09,
+            "strip_tiles": 1e08,
+            "copied_strips": 4e10,
             "folded": 2e09,
             "copied": 4e09,
             "transposed": 1.15e10,
@@ -125,6 +131,9 @@ ROWS = {
             "places": 1.29e08,
             "tiles": 6.96e07,
             "direct_rows_loads": 1.24e09,
+            "strips": 4.2e09,
+            "strip_tiles": 1e08,
+            "copied_strips": 4e10,
             "folded": 2e09,
             "copied": 4e09,
             "transposed": 1.23e10,

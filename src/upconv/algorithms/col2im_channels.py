@@ -2,14 +2,14 @@
 
 A phase of few channels fills no vector, and reads every input for little work. The taps of all phases together are
 k_h * k_w times as many columns, whole vectors of them, and an input is read once for all. The products of a band stay
-in the second-level cache until they are added up (`kernels.col2im`): no column buffer in memory, and no product that
-belongs to no output is looked at.
+in the second-level cache until they are added up: no column buffer in memory, and no product that belongs to no output
+is looked at.
 """
 
 import itertools
 
 from ..geometry import ceil_div
-from ..kernels import col2im, gemm
+from ..kernels import col2im_channels, gemm
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..phases import Segment
@@ -131,7 +131,7 @@ def _fused(g):
 
 def _pieces(columns, lanes):
     """(first column, columns) of the pieces in which the columns of a place are added up."""
-    most = col2im.MOST_VECTORS * lanes
+    most = col2im_channels.MOST_VECTORS * lanes
     return [(first, min(most, columns - first)) for first in range(0, columns, most)]
 
 
@@ -184,8 +184,8 @@ def _added(task, band, h, w, kept, fused):
     for first, columns in _pieces(fused * g.c_out, task.lanes):
         begin, end = max(0, low - first), min(columns, high - first)
         if begin < end:
-            address = entry(col2im.col2im, task.elem, ceil_div(columns, task.lanes), activation)
+            address = entry(col2im_channels.col2im_channels, task.elem, ceil_div(columns, task.lanes), activation)
             values.append((address, first * size, first * size, first * size, begin, end))
     lists = rows, cols, Rows(("entry", "x", "y", "bias", "first_column", "columns"), values)
     fields = pixel_products.placed(task, band, {"w": 0, "bias": (BIAS, 0)})
-    return pixel_products.Nest(col2im.FIELDS, fields, lists)
+    return pixel_products.Nest(col2im_channels.FIELDS, fields, lists)

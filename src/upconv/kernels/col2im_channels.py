@@ -27,7 +27,7 @@ FIELDS = tuple(
 POINTERS = {"x", "y", "bias"}
 
 
-def col2im(isa: Isa, elem, nv, activation="none"):
+def col2im_channels(isa: Isa, elem, nv, activation="none"):
     """The kernel for pixels of nv vectors."""
     k = Builder(f"col2im_{elem}_{nv}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
