@@ -24,8 +24,8 @@ from ..schedule.task import Task
 
 # Height of the tile for each number of vectors across, by the number of vector registers.
 TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 5, 1: 8}}
-# Products of a band and what becomes of them.
-BAND_BYTES = 512 << 10
+# Blocks of them are listed.
+MOST_COLUMNS = 2048
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -34,6 +34,8 @@ def why_not(problem: Problem) -> list[str]:
         return ["computes the forward pass alone"]
     if g.groups != 1:
         return ["columns of several groups cannot be one product"]
+    if _columns(g) > MOST_COLUMNS:
+        return [f"makes at most {MOST_COLUMNS:,} columns of all taps and channels; here there are {_columns(g):,}"]
     return []
 
 
@@ -42,53 +44,65 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
-def blocks_of(columns, lanes) -> list[Block]:
-    """Blocks of whole vectors, as even as can be."""
+def widths(columns, lanes) -> list[tuple[int, int]]:
+    """(vectors of a block, how many such blocks), as even as can be.
+
+    >>> sum(wide * number for wide, number in widths(75, 8))
+    10
+    """
     vectors = ceil_div(columns, lanes)
     count = ceil_div(vectors, max(TILES[isa().registers]))
-    cuts = [vectors * number // count * lanes for number in range(count)] + [columns]
-    ends = itertools.pairwise(cuts)
-    return [Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in ends]
+    least, more = divmod(vectors, count)
+    return [(wide, number) for wide, number in ((least + 1, more), (least, count - more)) if number]
+
+
+def blocks_of(columns, lanes) -> list[Block]:
+    """The blocks of so many columns."""
+    wide = [each * lanes for each, number in widths(columns, lanes) for _ in range(number)]
+    starts = itertools.accumulate(wide, initial=0)
+    return [Block(start, min(each, columns - start), each) for start, each in zip(starts, wide, strict=False)]
 
 
 def weight_form(problem: Problem) -> Panels:
     """One panel for all taps: they are phases of a kernel of one row."""
-    g, size, taps = problem.geometry, problem.itemsize, _taps(problem)
-    blocks = tuple(blocks_of(taps * g.c_out, isa().lanes(size)))
-    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, taps, blocks)
+    g, size = problem.geometry, problem.itemsize
+    blocks = tuple(blocks_of(_columns(g), isa().lanes(size)))
+    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
 
 
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
-    limits = bands.largest(g, True, problem.itemsize, most=_most_bytes(problem))
-    images = ceil_div(g.n, limits[0])
-    rows, cols = (bands.runs(axis, True, limit) for axis, limit in ((g.h, limits[1]), (g.w, limits[2])))
-    count = images * sum(run.count for run in rows) * sum(run.count for run in cols)
-    pixels = g.n * sum(run.count * run.source_size for run in rows) * sum(run.count * run.source_size for run in cols)
-    amounts = {"places": 0, "jobs": 0, "tiles": 0}
-    for block in blocks_of(_taps(problem) * g.c_out, lanes):
-        mr, wide = _tile(block, lanes)
-        tiles = ceil_div(pixels, mr)
-        amounts["places"] += pixels
+    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
+    (many_h, rows), (many_w, cols) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    count, pixels = ceil_div(g.n, some_n) * many_h * many_w, g.n * rows * cols
+    amounts = dict.fromkeys(("places", "jobs", "tiles"), 0)
+    for wide, number in widths(_columns(g), lanes):
+        mr = TILES[isa().registers][wide]
+        tiles = number * ceil_div(pixels, mr)
+        amounts["places"] += number * pixels
+        amounts["jobs"] += number * count
         amounts["tiles"] += tiles
-        amounts["jobs"] += count
-        name = f"gemm{wide}"
-        amounts[name] = amounts.get(name, 0) + tiles * mr * g.c_in * wide
-    down = segments.tally(g.h, True)
-    across = segments.fused_tally(g.w) if _fused(g) > 1 else segments.tally(g.w, True)
-    vectors = sum(ceil_div(columns, lanes) for _, columns in _pieces(_fused(g) * g.c_out, lanes))
-    places = [sum(many * number for many, _, number in axis) for axis in (down, across)]
-    taps = [sum(many * each * number for many, each, number in axis) for axis in (down, across)]
-    amounts["jobs"] += count * sum(number for _, _, number in down) * sum(number for _, _, number in across)
-    amounts["folded"] = g.n * vectors * (taps[0] * taps[1] + places[0] * places[1])
+        amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
+    down, fused = segments.tally(g.h, True), _fused(g)
+    across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
+    vectors = sum(ceil_div(columns, lanes) for _, columns in _pieces(fused * g.c_out, lanes))
+    (places_h, taps_h, number_h), (places_w, taps_w, number_w) = _sums(down), _sums(across)
+    amounts["jobs"] += count * number_h * number_w
+    amounts["folded"] = g.n * vectors * (taps_h * taps_w + places_h * places_w)
     return amounts | moved(problem, channels_last=True, packs=True)
+
+
+def _sums(tally):
+    """(places, taps of all places, segments) of an axis."""
+    found = [(places * number, places * taps * number, number) for places, taps, number in tally]
+    return tuple(map(sum, zip(*found, strict=True))) if found else (0, 0, 0)
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
     nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, most=_most_bytes(problem))
+    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(problem))
     if packs:
@@ -101,8 +115,9 @@ def program(task: Task, *, packs=True) -> Program:
     return Program(stages, {**scratch.sizes, **tiles}, task.seconds)
 
 
-def _taps(problem):
-    return problem.geometry.h.k * problem.geometry.w.k
+def _columns(g):
+    """Columns of the product: taps by channels of the result."""
+    return g.h.k * g.w.k * g.c_out
 
 
 def _tile(block, lanes):
@@ -114,14 +129,7 @@ def _tile(block, lanes):
 def _pitch(problem):
     """Bytes from pixel to pixel of the products."""
     lanes = isa().lanes(problem.itemsize)
-    return ceil_div(_taps(problem) * problem.geometry.c_out, lanes) * lanes * problem.itemsize
-
-
-def _most_bytes(problem):
-    """Bytes of a band as `bands` counts them, of source and result, where the products and the result are to fit."""
-    g, size = problem.geometry, problem.itemsize
-    source, result = g.w.n * g.c_in * size, g.h.s * g.w.out * g.c_out * size
-    return BAND_BYTES * (source + result) // max(1, g.w.n * _pitch(problem) + result)
+    return ceil_div(_columns(problem.geometry), lanes) * lanes * problem.itemsize
 
 
 def _fused(g):
@@ -133,6 +141,11 @@ def _pieces(columns, lanes):
     """(first column, columns) of the pieces in which the columns of a place are added up."""
     most = col2im_channels.MOST_VECTORS * lanes
     return [(first, min(most, columns - first)) for first in range(0, columns, most)]
+
+
+def _most(problem):
+    """How many bytes of source and result a band has."""
+    return bands.beside_products(problem.geometry, problem.itemsize, _pitch(problem))
 
 
 def _nests(task, band, panels, scratch):

@@ -23,8 +23,8 @@ from ..schedule.task import Task
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
 TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
-# Products of a band and what becomes of them.
-BAND_BYTES = 512 << 10
+# Blocks of them are listed where the weight is packed.
+MOST_ROWS = 2048
 # More taps of a row are loops.
 WRITTEN_TAPS = 16
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
@@ -36,6 +36,8 @@ def why_not(problem: Problem) -> list[str]:
         return ["computes the forward pass alone"]
     if g.groups != 1:
         refusals.append("rows of several groups cannot be one product")
+    if _rows(problem) > MOST_ROWS:
+        refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
     if g.w.s > MOST_PHASES:
         refusals.append(f"interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
     return refusals
@@ -67,16 +69,12 @@ def weight_form(problem: Problem) -> Panels:
 
 def work(problem: Problem) -> dict[str, float]:
     g, lanes, rows = problem.geometry, isa().lanes(problem.itemsize), _rows(problem)
-    (mr, nv), most = tile_of(rows), _most_bytes(problem)
-    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=most)
-    down, across = bands.runs(g.h, True, some_rows), bands.runs(g.w, True, some_cols)
-    strips, count = 0, 0
-    for h in down:
-        for w in across:
-            many = h.count * w.count
-            lines, line = (1, h.source_size * w.source_size) if len(across) == 1 else (h.source_size, w.source_size)
-            strips += g.n * many * lines * ceil_div(line, nv * lanes)
-            count += ceil_div(g.n, some_n) * many
+    mr, nv = tile_of(rows)
+    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
+    (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    count = ceil_div(g.n, some_n) * many_h * many_w
+    lines, line = (many_h, ceil_div(height, many_h) * width) if many_w == 1 else (height * many_w, width // many_w)
+    strips = g.n * lines * ceil_div(line, nv * lanes)
     (row,) = rows_of(g.w, True)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
@@ -96,7 +94,7 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, most=_most_bytes(problem))
+    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
     if packs:
         scratch.take(PANELS, panels.nbytes)
         for base, nbytes in panels.scratch(task).items():
@@ -114,11 +112,9 @@ def _rows(problem):
     return g.h.k * g.w.k * g.c_out
 
 
-def _most_bytes(problem):
-    """Bytes of a band as `bands` counts them, of source and result, where the products and the result are to fit."""
-    g, size = problem.geometry, problem.itemsize
-    source, result = g.w.n * g.c_in * size, g.h.s * g.w.out * g.c_out * size
-    return BAND_BYTES * (source + result) // max(1, g.w.n * _rows(problem) * size + result)
+def _most(problem):
+    """How many bytes of source and result a band has."""
+    return bands.beside_products(problem.geometry, problem.itemsize, _rows(problem) * problem.itemsize)
 
 
 def _nests(task, band, panels, scratch):

@@ -18,6 +18,8 @@ from .epilogue import Epilogue, suffix
 # Sums at once, of pixels and vectors together.
 SUMS = 8
 MOST_VECTORS = 4
+# A row of y is asked for while the one so many rows above it is written.
+AHEAD = 4
 FIELDS = tuple(
     (
         "entry x y w bias n_h n_w x_h x_w w_h w_w n rows cols x_n x_row x_col y_n y_row y_col "
@@ -44,6 +46,7 @@ def col2im_channels(isa: Isa, elem, nv, activation="none"):
             places = [k.imin(col + number, job["cols"] - 1) for number in range(many)]
             sums = _added(k, job, vector, bias, [source + place * job["x_col"] for place in places])
             for place, line in zip(places, sums, strict=True):
+                k.prefetch(result + (place * job["y_col"] + job["y_row"] * AHEAD), write=True)
                 for v, variable in enumerate(line):
                     value = epilogue(variable.get())
                     k.store(value, result + (place * job["y_col"] + v * vector.size), masks[v])

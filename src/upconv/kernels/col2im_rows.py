@@ -23,6 +23,9 @@ FIELDS = tuple(
 )
 PHASE_FIELDS = "a n first".split()
 POINTERS = {"x", "y", "bias"}
+# A row of y is asked for while the one so many rows above it is written.
+AHEAD = 4
+LINE = 64
 
 
 def fields(s):
@@ -90,8 +93,10 @@ class _Tile:
             row = here + k.opaque(t_h * (job["x_h"] + job["w_h"]))
             for p, variable in enumerate(sums):
                 self.taps(row, p, j, variable, masked)
-        lines = interleaved(k, [self.epilogue(variable.get()) for variable in sums])
         there, left = y + j * (s * vector.scalar.size), job["out_cols"] - j * s
+        for at in range(0, s * vector.size, LINE):
+            k.prefetch(there + (job["y_row"] * AHEAD + at), write=True)
+        lines = interleaved(k, [self.epilogue(variable.get()) for variable in sums])
         for q, line in enumerate(lines):
             mask = k.first(left - q * vector.lanes, vector) if masked else None
             k.store(line, there + q * vector.size, mask)
