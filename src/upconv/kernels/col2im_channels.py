@@ -31,7 +31,7 @@ POINTERS = {"x", "y", "bias"}
 
 def col2im_channels(isa: Isa, elem, nv, activation="none"):
     """The kernel for pixels of nv vectors."""
-    k = Builder(f"col2im_{elem}_{nv}{suffix(activation)}_{isa.name}")
+    k = Builder(f"col2im_channels_{elem}_{nv}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     job = dict(zip(FIELDS, k.words(*(PTR if name in POINTERS else I64 for name in FIELDS)), strict=True))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
