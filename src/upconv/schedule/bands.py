@@ -172,8 +172,8 @@ class Scratch:
         return Placed(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
 
 
-def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=BAND_BYTES) -> list[Grid]:
-    """A Grid for each kind of band, of at most so many bytes; `make` gives the nests of a band."""
+def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None) -> list[Grid]:
+    """A Grid for each kind of band, of `most` bytes where that is said; `make` gives the nests of a band."""
     made = []
     for n, (n_count, first_n), h, w in _kinds(task, most):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
