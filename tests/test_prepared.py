@@ -90,7 +90,9 @@ def test_doors_take_it():
     settings = {"stride": case.s, "padding": case.p}
     want = upconv.conv_transpose2d(x, w, b, **settings)
     assert_same_bits(upconv.conv_transpose2d(x, made, b, **settings), want)
-    assert_same_bits(upconv.conv_transpose2d(x[0], made, b, **settings), want[0])
+    # One image may be computed in another way than two.
+    one = upconv.conv_transpose2d(x[0], w, b, **settings)
+    assert_same_bits(upconv.conv_transpose2d(x[0], made, b, **settings), one)
     out = np.empty_like(want)
     assert upconv.conv_transpose2d(x, made, b, out=out, **settings) is out
     assert_same_bits(out, want)
