@@ -14,11 +14,14 @@ from upconv.algorithms import direct_rows as row_tasks
 from upconv.algorithms import weight_streaming as streaming_tasks
 from upconv.codegen.lang import Builder
 from upconv.kernels import (
+    col2im_channels,
+    col2im_rows,
     copy,
     depthwise_channels,
     depthwise_rows,
     direct_rows,
     gemm,
+    strip_product,
     transpose,
     weight_gradient,
     weight_streaming,
@@ -319,8 +322,9 @@ def prepared_form_of_another_way():
     return [(prepared.PreparedWeight, "panels", wrong)]
 
 
-ROW_KERNELS = {"direct_rows": direct_rows, "depthwise_rows": depthwise_rows}
-EPILOGUES = ROW_KERNELS | {"gemm": gemm, "depthwise_channels": depthwise_channels}
+ROW_KERNELS = {"direct_rows": direct_rows, "depthwise_rows": depthwise_rows, "col2im_rows": col2im_rows}
+COL2IM = {"col2im_channels": col2im_channels, "col2im_rows": col2im_rows}
+EPILOGUES = ROW_KERNELS | COL2IM | {"gemm": gemm, "depthwise_channels": depthwise_channels}
 LISTS = {"rows of segments": 0, "columns of segments": 1, "blocks": 2}
 BASES = {"x": X, "y": Y, "weight": W, "bias": BIAS, "panels": PANELS}
 MUTANTS = {
@@ -334,15 +338,18 @@ MUTANTS = {
         for name, module in {
             "depthwise_channels": depthwise_channels,
             "weight_gradient": weight_gradient,
+            "strip_product": strip_product,
             "weight_streaming": weight_streaming,
             "transpose": transpose,
             "copy": copy,
         }.items()
     },
+    "col2im_channels, mask a lane short": lambda: masks(col2im_channels, "between", short_between),
     "gemm, mask a lane short": lambda: masks(gemm, "between", short_between),
     "weight_gradient, totals lost": lambda: masks(weight_gradient, "add", keep_left),
     "gemm, totals lost when a sum is cut": lambda: [(gemm, "spill_partial_sums", totals_lost)],
     "direct_rows, totals lost when a sum is cut": lambda: [(direct_rows, "spill_partial_sums", totals_lost)],
+    "strip_product, totals lost when a sum is cut": lambda: [(strip_product, "spill_partial_sums", totals_lost)],
     **{f"{name}, activation lost": partial(activation_lost, module) for name, module in EPILOGUES.items()},
     **{f"{name}, slope lost": partial(table, module, zero("slope")) for name, module in EPILOGUES.items()},
     "gemm, last tap dropped": lambda: table(gemm, one_less("n_w")),
@@ -384,6 +391,41 @@ MUTANTS = {
     "depthwise_rows, last tap dropped": lambda: written_taps(
         lambda n_h, counts: (n_h, (*counts[:-1], max(0, counts[-1] - 1)))
     ),
+    "strip_product, last channel dropped": lambda: table(strip_product, one_less("c")),
+    "strip_product, last block of rows dropped": lambda: table(strip_product, one_less("blocks")),
+    "strip_product, weight of the first block for all": lambda: table(strip_product, zero("w_b")),
+    "strip_product, last pixel dropped": lambda: table(strip_product, one_less("cols")),
+    "strip_product, last image dropped": lambda: table(strip_product, one_less("n")),
+    **{f"{name}, sums not added up": partial(masks, module, "add", keep_left) for name, module in COL2IM.items()},
+    **{
+        f"{name}, {what}": partial(table, module, change)
+        for name, module in COL2IM.items()
+        for what, change in {
+            "last row of taps dropped": one_less("n_h"),
+            "products of the first row of taps for all": zero("w_h"),
+            "source of the first row of taps for all": zero("x_h"),
+            "last row not written": one_less("rows"),
+            "last image not written": one_less("n"),
+        }.items()
+    },
+    **{
+        f"{name}, last row of {what} lost": partial(last_row_lost, number, module)
+        for name, module in COL2IM.items()
+        for number, what in enumerate(("rows of segments", "columns of segments"))
+        if (name, number) != ("col2im_rows", 1)
+    },
+    "col2im_channels, last tap dropped": lambda: table(col2im_channels, one_less("n_w")),
+    "col2im_channels, products of the first tap for all": lambda: table(col2im_channels, zero("w_w")),
+    "col2im_channels, source of the first tap for all": lambda: table(col2im_channels, zero("x_w")),
+    "col2im_channels, last pixel not written": lambda: table(col2im_channels, one_less("cols")),
+    "col2im_channels, first column ignored": lambda: table(col2im_channels, zero("first_column")),
+    "col2im_channels, last piece of columns lost": lambda: last_row_lost(2, col2im_channels),
+    "col2im_rows, phases exchanged": lambda: phases_exchanged(col2im_rows),
+    "col2im_rows, last phase reads elsewhere": lambda: table(col2im_rows, zero("a_1")),
+    "col2im_rows, products of the first tap for all": lambda: table(col2im_rows, zero("w_w")),
+    "col2im_rows, last column not written": lambda: table(col2im_rows, one_less("out_cols")),
+    "col2im_rows, last channel not written": lambda: table(col2im_rows, one_less("groups")),
+    "col2im_rows, bias of the first channel for all": lambda: table(col2im_rows, zero("bias_g")),
     "weight_streaming, sums not added up": lambda: masks(weight_streaming, "add", keep_left),
     "weight_streaming, last channel dropped": lambda: table(weight_streaming, one_less("c")),
     "weight_streaming, last pixel dropped": lambda: table(weight_streaming, one_less("pixels")),

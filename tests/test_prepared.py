@@ -66,7 +66,8 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
                 assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
                 ran[way] += 1
     none = {"weight_gradient"}
-    none |= {"gemm_fused_phases", "weight_streaming"} if operation == "grad_input" else set()
+    alone = {"gemm_fused_phases", "col2im_channels", "col2im_rows", "weight_streaming"}
+    none |= alone if operation == "grad_input" else set()
     none |= {"depthwise_rows", "depthwise_channels"} if dtype.startswith("complex") else set()
     none |= {"depthwise_rows"} if operation == "grad_input" else set()
     assert set(KERNELS) - set(ran) <= none, ran
@@ -89,7 +90,9 @@ def test_doors_take_it():
     settings = {"stride": case.s, "padding": case.p}
     want = upconv.conv_transpose2d(x, w, b, **settings)
     assert_same_bits(upconv.conv_transpose2d(x, made, b, **settings), want)
-    assert_same_bits(upconv.conv_transpose2d(x[0], made, b, **settings), want[0])
+    # One image may be computed in another way than two.
+    one = upconv.conv_transpose2d(x[0], w, b, **settings)
+    assert_same_bits(upconv.conv_transpose2d(x[0], made, b, **settings), one)
     out = np.empty_like(want)
     assert upconv.conv_transpose2d(x, made, b, out=out, **settings) is out
     assert_same_bits(out, want)

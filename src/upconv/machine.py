@@ -27,6 +27,10 @@ AMOUNTS = {
     "direct_rows": "multiply-adds of vectors in tiles of rows",
     "direct_rows_loads": "vectors of pixels that they read, at any address",
     "direct_rows_tiles": "tiles of rows",
+    "strips": "multiply-adds of vectors in tiles of all taps by strips of pixels",
+    "strip_tiles": "tiles of strips",
+    "copied_strips": "bytes of maps copied into strips",
+    "folded": "vectors of products that are added up where they belong, and vectors of sums",
     "depthwise_rows": "multiply-adds of vectors",
     "depthwise_rows_vectors": "vectors written",
     "depthwise_rows_rows": "rows of a channel",
@@ -42,7 +46,7 @@ AMOUNTS = {
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }
 # These take longer for integers, of which no machine multiplies 64-bit vectors quickly.
-MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_")
+MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,10 @@ ROWS = {
             "places": 1.86e08,
             "tiles": 1.23e08,
             "direct_rows_loads": 1.65e09,
+            "strips": 4.08e09,
+            "strip_tiles": 8.52e07,
+            "copied_strips": 1.56e10,
+            "folded": 1.15e09,
             "copied": 4e09,
             "transposed": 1.15e10,
             "packed": 4.87e09,
@@ -123,6 +131,10 @@ ROWS = {
             "places": 1.29e08,
             "tiles": 6.96e07,
             "direct_rows_loads": 1.24e09,
+            "strips": 4.9e09,
+            "strip_tiles": 8.26e07,
+            "copied_strips": 1.97e10,
+            "folded": 3.48e09,
             "copied": 4e09,
             "transposed": 1.23e10,
             "packed": 9.75e09,

@@ -5,10 +5,20 @@ import re
 import pytest
 from native import blocks, hot_loop, spills, undefined_symbols
 
+from upconv.algorithms import col2im_rows as col2im
 from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lowering import lower
-from upconv.kernels import gemm, winograd_gather, winograd_product, winograd_spread, winograd_weight
+from upconv.kernels import (
+    col2im_channels,
+    col2im_rows,
+    gemm,
+    strip_product,
+    winograd_gather,
+    winograd_product,
+    winograd_spread,
+    winograd_weight,
+)
 from upconv.kernels.execute import execute
 from upconv.kernels.transpose import transpose
 from upconv.winograd_forms import form
@@ -35,6 +45,22 @@ def test_the_hot_loop_of_a_tile(isa, elem, mr, nv):
     assert calls(assembly.replace("\t", " ").split("\n ")) == []
     loads = [line for line in loop if re.match(r"v(movup|broadcasts)", line)]
     # Everything else is at most a load of a panel or a pixel, and the moves of addresses.
+    assert len(loads) <= gemm.UNROLL * (mr + nv)
+
+
+STRIPS = [(name, *tile) for name in ("avx512", "avx2") for tile in col2im.TILES[ROWS[name].registers].items()]
+
+
+@pytest.mark.parametrize("elem", ["f32", "f64"])
+@pytest.mark.parametrize(("isa", "mr", "nv"), STRIPS)
+def test_the_hot_loop_of_a_tile_of_strips(isa, mr, nv, elem):
+    isa = ROWS[isa]
+    assembly = llvm.assembly(lower(strip_product.strip_product(isa, elem, mr, nv), isa), isa)
+    loop = hot_loop(assembly, "vfmadd")
+    assert len([line for line in loop if re.match(r"vfmadd\d+p[sd]", line)]) == mr * nv * gemm.UNROLL
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
+    loads = [line for line in loop if re.match(r"v(movup|movap|broadcasts|movddup)", line)]
     assert len(loads) <= gemm.UNROLL * (mr + nv)
 
 
@@ -108,6 +134,8 @@ def test_neon_s_product_multiplies_by_lanes_or_broadcasts_without_putting_anythi
 def test_no_object_wants_symbols_of_others(isa):
     kernels = [execute(isa), transpose(isa, "f32"), transpose(isa, "f64")]
     kernels += [gemm.gemm(isa, elem, 2, 2) for elem in ("f32", "f64")]
+    kernels += [strip_product.strip_product(isa, "f32", 4, 2), col2im_channels.col2im_channels(isa, "f32", 2)]
+    kernels += [col2im_rows.col2im_rows(isa, "f32", 2, counts) for counts in (None, (2, 1))]
     kernels += winograd(isa)
     for kernel in kernels:
         assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == [], kernel.name

@@ -26,11 +26,14 @@ from upconv.algorithms import gemm as gemm_tasks
 from upconv.algorithms import weight_streaming as streaming_tasks
 from upconv.codegen.lang import Builder
 from upconv.kernels import (
+    col2im_channels,
+    col2im_rows,
     copy,
     depthwise_channels,
     depthwise_rows,
     direct_rows,
     gemm,
+    strip_product,
     transpose,
     weight_gradient,
     weight_streaming,
@@ -65,6 +68,7 @@ MORE = (
     Case("rows-5", 1, 3, 3, 21, 3, (2, 6), (1, 5), (0, 2)),
     Case("crowded", 1, 14, 4, 32, 5, (3, 3), (1, 1), (1, 1)),
     Case("rows-groups", 1, 8, 3, 18, 6, (3, 4), (2, 2), (1, 1), groups=2),
+    Case("rows-many-taps", 1, 3, 2, 20, 2, (1, 18), (1, 1), (0, 8)),
     Case("depthwise-1", 2, 3, 5, 40, 3, (5, 5), (1, 1), (2, 2), groups=3),
     Case("depthwise-2", 1, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
     Case("depthwise-3", 1, 2, 3, 20, 2, (3, 7), (1, 3), (1, 2), groups=2),
@@ -195,6 +199,7 @@ def test_without_a_mutant_everything_passes(setting):
     every = [nest for grid in seen for nest in grid.nests]
     ways = {(made(entry).make, *made(entry).arguments[1:]) for nest in every for entry in entries(nest)}
     assert {way[0] for way in ways} == {
+        *(col2im_channels.col2im_channels, col2im_rows.col2im_rows, strip_product.strip_product),
         *(copy.copy, depthwise_channels.depthwise_channels, depthwise_rows.depthwise_rows, direct_rows.direct_rows),
         *(gemm.gemm, transpose.transpose, weight_gradient.weight_gradient, weight_streaming.weight_streaming),
     }
@@ -208,6 +213,7 @@ def test_without_a_mutant_everything_passes(setting):
     whole = [rest for make, *rest in ways if make is depthwise_rows.depthwise_rows]
     assert {s for s, *_ in whole} == {1, 2, 3, 4}
     assert {counts is None for _, _, counts, _ in whole} == {True, False}
+    assert {rest[1] for make, *rest in ways if make is col2im_rows.col2im_rows} >= {None, (2, 1)}
     for module in EPILOGUES.values():
         make = getattr(module, module.__name__.split(".")[-1])
         assert {way[-1] for way in ways if way[0] is make} == {"none", "relu", "leaky_relu"}

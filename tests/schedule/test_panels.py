@@ -134,6 +134,8 @@ def numbers_of(form, w):
     # (groups, source channel, channel of the result, taps)
     w = w.reshape(form.groups, -1, *w.shape[1:])
     w = w if form.is_forward else w.swapaxes(1, 2)
+    # Where all taps are fused they are those of a kernel of one row.
+    w = w.reshape(*w.shape[:3], form.k_h, form.k_w * form.fused)
     for group, t_h, t_w, c in np.ndindex(form.groups, form.k_h, form.k_w, form.c_src):
         taps = w[group, c, :, t_h, t_w * form.fused : (t_w + 1) * form.fused]
         columns, at = taps.T.ravel(), group * form.group + t_h * form.row + t_w * form.tap

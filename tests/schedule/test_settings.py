@@ -69,9 +69,9 @@ def weighty(draw):
 
 # The kinds, and the ways that take most of them in the forward pass.
 KINDS = {
-    "few channels": (few_channels, ("gemm", "direct_rows")),
+    "few channels": (few_channels, ("gemm", "direct_rows", "col2im_channels", "col2im_rows")),
     "depthwise": (depthwise, ("depthwise_rows", "depthwise_channels")),
-    "fused": (fused, ("gemm", "gemm_fused_phases")),
+    "fused": (fused, ("gemm", "gemm_fused_phases", "col2im_channels")),
     "weighty": (weighty, ("gemm", "weight_streaming")),
 }
 

@@ -20,6 +20,8 @@ and, if it may find its own result unsafe,
 
 from ..generated import Generated
 from . import (
+    col2im_channels,
+    col2im_rows,
     depthwise_channels,
     depthwise_rows,
     direct_rows,
@@ -35,6 +37,8 @@ from . import (
 ALGORITHMS = {
     "gemm": Generated("gemm", gemm),
     "gemm_fused_phases": Generated("gemm_fused_phases", gemm_fused_phases),
+    "col2im_channels": Generated("col2im_channels", col2im_channels),
+    "col2im_rows": Generated("col2im_rows", col2im_rows),
     "direct_rows": Generated("direct_rows", direct_rows),
     "depthwise_rows": Generated("depthwise_rows", depthwise_rows),
     "depthwise_channels": Generated("depthwise_channels", depthwise_channels),

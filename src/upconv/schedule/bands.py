@@ -51,23 +51,43 @@ class Band:
     y: Placed
 
 
-def largest(g: Geometry, forward, size, share=1):
+def largest(g: Geometry, forward, size, share=1, most=None):
     """The most (images, rows, columns) of a band: whole images if they fit, else whole rows, else parts of rows.
 
     Args:
         forward: True if the result is the output, False if it is the input (the gradient).
         size: bytes of one value.
         share: into how many bands, at least, the result should be cut for the sake of the threads.
+        most: bytes of source and result of a band, if it is not to be BAND_BYTES.
     """
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
     step_h, step_w = (g.h.s, g.w.s) if forward else (1, 1)
     per_step = _values_of_rows(g, forward, step_h) * size
     per_image = per_step * ceil_div(height, step_h)
-    limit = min(BAND_BYTES, max(16 << 10, per_image * g.n // share))
+    limit = min(BAND_BYTES if most is None else most, max(16 << 10, per_image * g.n // share))
     some_n = max(1, min(g.n, limit // max(1, per_image)))
     some_rows = min(height, max(1, limit // per_step) * step_h)
     some_cols = min(width, max(32, width * limit // per_step // step_w) * step_w) if per_step > limit else width
     return some_n, some_rows, some_cols
+
+
+def beside_products(g: Geometry, size, pixel) -> int:
+    """The `most` of `largest` where the result and products of so many bytes for a pixel of the source are to fit.
+
+    The source itself is read once, so it need not.
+    """
+    source, result = g.w.n * g.c_in * size, g.h.s * g.w.out * g.c_out * size
+    return BAND_BYTES * (source + result) // max(1, g.w.n * pixel + result)
+
+
+def overlapping(axis: Axis, step) -> tuple[int, int]:
+    """(how many bands of `step` outputs an axis has, places of the source that they read together).
+
+    >>> overlapping(Axis(50, 4, 2, 1, 1, 1), 10)
+    (10, 70)
+    """
+    number = ceil_div(axis.out, step)
+    return (number, number * min(axis.n, ceil_div(step + axis.d * (axis.k - 1), axis.s))) if number > 1 else (1, axis.n)
 
 
 def count(g: Geometry, forward, size) -> int:
@@ -152,10 +172,10 @@ class Scratch:
         return Placed(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
 
 
-def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed) -> list[Grid]:
-    """A Grid for each kind of band; `make` gives the nests of a band."""
+def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None) -> list[Grid]:
+    """A Grid for each kind of band, of `most` bytes where that is said; `make` gives the nests of a band."""
     made = []
-    for n, (n_count, first_n), h, w in _kinds(task):
+    for n, (n_count, first_n), h, w in _kinds(task, most):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
         steps = {
             X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
@@ -174,10 +194,10 @@ def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y:
             yield from make(Band(n, h.axis, w.axis, there, here))
 
 
-def _kinds(task):
+def _kinds(task, most=None):
     """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
     g, forward = task.g, task.forward
-    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share)
+    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share, most)
     images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
     rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
     for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):

@@ -37,7 +37,7 @@ class Panels:
         size: bytes of one.
         groups, c_src, c_dst: groups, and the channels of a group on either side.
         k_h, k_w: taps; of one phase along the row where `fused` of them are computed together.
-        fused: how many phases of a row are one.
+        fused: how many phases of a row are one; all taps, where they count as those of a kernel of one row.
         blocks: Blocks of one group.
         is_forward: which channels of the weight are those of the result.
     """

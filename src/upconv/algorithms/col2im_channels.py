@@ -1,0 +1,204 @@
+"""All taps as columns of one product, whose sums are added up where they belong: for few channels of the result.
+
+A phase of few channels fills no vector, and reads every input for little work. The taps of all phases together are
+k_h * k_w times as many columns, whole vectors of them, and an input is read once for all. The products of a band stay
+in the second-level cache until they are added up: no column buffer in memory, and no product that belongs to no output
+is looked at.
+"""
+
+import itertools
+
+from ..geometry import ceil_div
+from ..kernels import col2im_channels, gemm
+from ..kernels.epilogue import IN_REGISTERS
+from ..layouts import Operand
+from ..phases import Segment
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import BIAS, PANELS, PLACES, SUMS, TOTALS, M, Program, Rows, Stage
+from ..schedule import bands, pixel_products, segments
+from ..schedule.amounts import moved
+from ..schedule.moves import Placed
+from ..schedule.panels import Block, Panels
+from ..schedule.task import Task
+
+# Height of the tile for each number of vectors across, by the number of vector registers.
+TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 5, 1: 8}}
+# Blocks of them are listed.
+MOST_COLUMNS = 2048
+
+
+def why_not(problem: Problem) -> list[str]:
+    g = problem.geometry
+    if problem.operation != "forward":
+        return ["computes the forward pass alone"]
+    if g.groups != 1:
+        return ["columns of several groups cannot be one product"]
+    if _columns(g) > MOST_COLUMNS:
+        return [f"makes at most {MOST_COLUMNS:,} columns of all taps and channels; here there are {_columns(g):,}"]
+    return []
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def widths(columns, lanes) -> list[tuple[int, int]]:
+    """(vectors of a block, how many such blocks), as even as can be.
+
+    >>> sum(wide * number for wide, number in widths(75, 8))
+    10
+    """
+    vectors = ceil_div(columns, lanes)
+    count = ceil_div(vectors, max(TILES[isa().registers]))
+    least, more = divmod(vectors, count)
+    return [(wide, number) for wide, number in ((least + 1, more), (least, count - more)) if number]
+
+
+def blocks_of(columns, lanes) -> list[Block]:
+    """The blocks of so many columns."""
+    wide = [each * lanes for each, number in widths(columns, lanes) for _ in range(number)]
+    starts = itertools.accumulate(wide, initial=0)
+    return [Block(start, min(each, columns - start), each) for start, each in zip(starts, wide, strict=False)]
+
+
+def weight_form(problem: Problem) -> Panels:
+    """One panel for all taps: they are phases of a kernel of one row."""
+    g, size = problem.geometry, problem.itemsize
+    blocks = tuple(blocks_of(_columns(g), isa().lanes(size)))
+    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
+    (many_h, rows), (many_w, cols) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    count, pixels = ceil_div(g.n, some_n) * many_h * many_w, g.n * rows * cols
+    amounts = dict.fromkeys(("places", "jobs", "tiles"), 0)
+    for wide, number in widths(_columns(g), lanes):
+        mr = TILES[isa().registers][wide]
+        tiles = number * ceil_div(pixels, mr)
+        amounts["places"] += number * pixels
+        amounts["jobs"] += number * count
+        amounts["tiles"] += tiles
+        amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
+    down, fused = segments.tally(g.h, True), _fused(g)
+    across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
+    vectors = sum(ceil_div(columns, lanes) for _, columns in _pieces(fused * g.c_out, lanes))
+    (places_h, taps_h, number_h), (places_w, taps_w, number_w) = _sums(down), _sums(across)
+    amounts["jobs"] += count * number_h * number_w
+    amounts["folded"] = g.n * vectors * (taps_h * taps_w + places_h * places_w)
+    return amounts | moved(problem, channels_last=True, packs=True)
+
+
+def _sums(tally):
+    """(places, taps of all places, segments) of an axis."""
+    found = [(places * number, places * taps * number, number) for places, taps, number in tally]
+    return tuple(map(sum, zip(*found, strict=True))) if found else (0, 0, 0)
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The packing of the weight, unless it comes prepared, and the bands."""
+    problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
+    nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, scratch))
+    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
+    # The bias of the products, which have none.
+    scratch.take(SUMS, _pitch(problem))
+    if packs:
+        scratch.take(PANELS, panels.nbytes)
+        for base, nbytes in panels.scratch(task).items():
+            scratch.take(base, nbytes)
+    needs = [gemm.scratch(task.lanes * task.size, *_tile(block, task.lanes)) for block in panels.blocks]
+    tiles = {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
+    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
+    return Program(stages, {**scratch.sizes, **tiles}, task.seconds)
+
+
+def _columns(g):
+    """Columns of the product: taps by channels of the result."""
+    return g.h.k * g.w.k * g.c_out
+
+
+def _tile(block, lanes):
+    """(pixels, vectors) of a block's tile."""
+    wide = block.width // lanes
+    return TILES[isa().registers][wide], wide
+
+
+def _pitch(problem):
+    """Bytes from pixel to pixel of the products."""
+    lanes = isa().lanes(problem.itemsize)
+    return ceil_div(_columns(problem.geometry), lanes) * lanes * problem.itemsize
+
+
+def _fused(g):
+    """How many phases of a row are added up together: those that read the same pixels."""
+    return g.w.s if g.w.d == 1 and g.w.k % g.w.s == 0 else 1
+
+
+def _pieces(columns, lanes):
+    """(first column, columns) of the pieces in which the columns of a place are added up."""
+    most = col2im_channels.MOST_VECTORS * lanes
+    return [(first, min(most, columns - first)) for first in range(0, columns, most)]
+
+
+def _most(problem):
+    """How many bytes of source and result a band has."""
+    return bands.beside_products(problem.geometry, problem.itemsize, _pitch(problem))
+
+
+def _nests(task, band, panels, scratch):
+    """The products of a band, places without taps, and the sums of all others."""
+    g, size, products = task.g, task.size, None
+    if band.h.n and band.w.n:
+        pitch = _pitch(task.problem)
+        row = band.w.n * pitch
+        strides = Operand(band.h.n * row, size, row, pitch, channels_last=True, channels_first=False)
+        # Whole vectors are read.
+        scratch.take(M, band.n * band.h.n * row + task.lanes * size)
+        products = Placed(M, 0, strides)
+        yield _product(task, band, panels, products)
+    band = bands.Band(band.n, band.h, band.w, products or band.x, band.y)
+    if segments.has_empty_places(band.h, band.w, True):
+        yield _added(task, band, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1)
+    if products is None:
+        return
+    h, fused = segments.segments(band.h, True), _fused(g)
+    if fused == 1:
+        yield _added(task, band, h, segments.segments(band.w, True), (0, 1), 1)
+        return
+    for segment, kept in segments.fused_segments(band.w):
+        yield _added(task, band, h, [segment], kept, fused)
+
+
+def _product(task, band, panels, products):
+    """Columns of all taps for every pixel of the source."""
+    all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
+    values, activation = [], "none"
+    for number, block in enumerate(panels.blocks):
+        address = entry(gemm.gemm, task.elem, *_tile(block, task.lanes), activation)
+        offset = block.first * task.size
+        values.append((address, offset, panels.block(number), offset, 0, block.width))
+    lists = (Rows(pixel_products.BLOCKS, values),)
+    band = bands.Band(band.n, band.h, band.w, band.x, products)
+    more = {"bias": (SUMS, 0), "w_g": 0}
+    return pixel_products.product(task, band, gemm.FIELDS, panels, [all_rows], [all_cols], lists, more)
+
+
+def _added(task, band, h, w, kept, fused):
+    """The sums of some segments; of `fused` phases those from kept[0] to kept[1] are inside the result."""
+    g, size, activation = task.g, task.size, task.problem.activation.name
+    low, high = (phase * g.c_out for phase in kept)
+    tap = g.c_out * size
+    rows = Rows(segments.ROWS, segments.values(h, band.x.at.h, band.y.at.h, g.w.k * tap))
+    cols = Rows(segments.COLS, segments.values(w, band.x.at.w, band.y.at.w, fused * tap))
+    values = []
+    for first, columns in _pieces(fused * g.c_out, task.lanes):
+        begin, end = max(0, low - first), min(columns, high - first)
+        if begin < end:
+            address = entry(col2im_channels.col2im_channels, task.elem, ceil_div(columns, task.lanes), activation)
+            values.append((address, first * size, first * size, first * size, begin, end))
+    lists = rows, cols, Rows(("entry", "x", "y", "bias", "first_column", "columns"), values)
+    fields = pixel_products.placed(task, band, {"w": 0, "bias": (BIAS, 0)})
+    return pixel_products.Nest(col2im_channels.FIELDS, fields, lists)

@@ -1,0 +1,186 @@
+"""As `col2im_channels`, with pixels along the vector: for maps that lie channels-first, and few channels or k <= s.
+
+Nothing is transposed. Pixels of all channels are copied strip by strip into the first-level cache, so that they are
+read from far away once for all taps; the products of a band stay in the second-level cache until they are added up, the
+phases of a row interleaved in registers.
+"""
+
+from ..geometry import ceil_div
+from ..kernels import col2im_rows as fold
+from ..kernels import strip_product
+from ..kernels.epilogue import IN_REGISTERS
+from ..layouts import Operand
+from ..phases import has_holes
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import LINE, PANELS, TOTALS, M, Nest, Program, Rows, Stage, V
+from ..schedule import bands, pixel_products, segments
+from ..schedule.amounts import moved
+from ..schedule.moves import Placed
+from ..schedule.panels import Block, Panels
+from ..schedule.rows import MOST_PHASES, everything, row_list, rows_of
+from ..schedule.task import Task
+
+# Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
+TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
+# Blocks of them are listed where the weight is packed.
+MOST_ROWS = 2048
+# More taps of a row are loops.
+WRITTEN_TAPS = 16
+ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    if problem.operation != "forward":
+        return ["computes the forward pass alone"]
+    if g.groups != 1:
+        refusals.append("rows of several groups cannot be one product")
+    if _rows(problem) > MOST_ROWS:
+        refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
+    if g.w.s > MOST_PHASES:
+        refusals.append(f"interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
+    return refusals
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def tile_of(rows) -> tuple[int, int]:
+    """(rows, vectors of pixels) of the tile that computes so many rows with the least beside them; the largest of some.
+
+    >>> mr, nv = tile_of(48)
+    >>> 48 % mr
+    0
+    """
+    tiles = TILES[isa().registers]
+    return min(tiles.items(), key=lambda tile: (ceil_div(rows, tile[0]) * tile[0], -tile[0] * tile[1]))
+
+
+def weight_form(problem: Problem) -> Panels:
+    """One panel for all taps: they are phases of a kernel of one row."""
+    g, size, rows = problem.geometry, problem.itemsize, _rows(problem)
+    mr, _ = tile_of(rows)
+    blocks = tuple(Block(first, min(mr, rows - first), mr) for first in range(0, rows, mr))
+    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, lanes, rows = problem.geometry, isa().lanes(problem.itemsize), _rows(problem)
+    mr, nv = tile_of(rows)
+    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
+    (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    count = ceil_div(g.n, some_n) * many_h * many_w
+    lines, line = (many_h, ceil_div(height, many_h) * width) if many_w == 1 else (height * many_w, width // many_w)
+    strips = g.n * lines * ceil_div(line, nv * lanes)
+    (row,) = rows_of(g.w, True)
+    taps = sum(len(each.taps) for each in row.whole)
+    vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
+    tall = segments.tally(g.h, True)
+    tiles = strips * ceil_div(rows, mr)
+    amounts = {
+        "strips": tiles * mr * nv * g.c_in,
+        "strip_tiles": tiles,
+        "copied_strips": strips * nv * lanes * g.c_in * problem.itemsize,
+        "folded": vectors * sum(number * places * (each * taps + g.w.s) for places, each, number in tall),
+        "jobs": count * (1 + sum(number for _, _, number in tall)),
+    }
+    return amounts | moved(problem, channels_last=False, packs=True)
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The packing of the weight, unless it comes prepared, and the bands."""
+    problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
+    nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, scratch))
+    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
+    if packs:
+        scratch.take(PANELS, panels.nbytes)
+        for base, nbytes in panels.scratch(task).items():
+            scratch.take(base, nbytes)
+    mr, nv = tile_of(_rows(problem))
+    needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
+    sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}
+    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
+    return Program(stages, sizes, task.seconds)
+
+
+def _rows(problem):
+    """Rows of the product: taps by channels of the result."""
+    g = problem.geometry
+    return g.h.k * g.w.k * g.c_out
+
+
+def _most(problem):
+    """How many bytes of source and result a band has."""
+    return bands.beside_products(problem.geometry, problem.itemsize, _rows(problem) * problem.itemsize)
+
+
+def _nests(task, band, panels, scratch):
+    """The products of a band, rows without taps, and the sums of all others."""
+    products = None
+    if band.h.n and band.w.n:
+        products = _products(task, band, scratch)
+        yield _product(task, band, panels, products)
+    if has_holes(band.h) or products is None:
+        nothing = products or band.x
+        yield _added(task, band, nothing, [segments.everywhere(band.h.out)], everything(band.w.out))
+    if products is not None:
+        (row,) = rows_of(band.w, True)
+        yield _added(task, band, products, segments.segments(band.h, True), row)
+
+
+def _products(task, band, scratch):
+    """Where the products of a band lie: a map for each row, an odd number of cache lines apart."""
+    size, (mr, nv) = task.size, tile_of(_rows(task.problem))
+    rows = ceil_div(_rows(task.problem), mr) * mr
+    # The last strip of a line is whole.
+    pixels = band.h.n * band.w.n + nv * task.lanes
+    step = (ceil_div(pixels * size, LINE) | 1) * LINE
+    scratch.take(M, band.n * rows * step)
+    return Placed(M, 0, Operand(rows * step, step, band.w.n * size, size, channels_last=False, channels_first=True))
+
+
+def _product(task, band, panels, products):
+    """Rows of all taps for every pixel of the source."""
+    mr, nv = tile_of(_rows(task.problem))
+    x, y, (h, w) = band.x.at, products.at, (band.h.n, band.w.n)
+    # Rows without a gap between them are one line.
+    lines, cols = (1, h * w) if x.h == w * task.size else (h, w)
+    fields = {
+        "entry": entry(strip_product.strip_product, task.elem, mr, nv),
+        "x": (band.x.base, band.x.offset),
+        "y": (products.base, products.offset),
+        "w": (PANELS, 0),
+        "strip": (V, 0),
+        "totals": (TOTALS, 0),
+        "n": band.n,
+        "lines": lines,
+        "cols": cols,
+        "c": task.c_src,
+        "x_n": x.n,
+        "x_line": x.h,
+        "x_c": x.c,
+        "y_n": y.n,
+        "y_line": y.h,
+        "y_r": y.c,
+        "blocks": len(panels.blocks),
+        "w_b": task.c_src * mr * task.size,
+    }
+    return Nest(strip_product.FIELDS, fields)
+
+
+def _added(task, band, products, h, row):
+    """The sums of some segments of rows."""
+    g, s, activation = task.g, len(row.whole), task.problem.activation.name
+    counts = tuple(len(each.taps) for each in row.whole)
+    address = entry(fold.col2im_rows, task.elem, s, counts if sum(counts) <= WRITTEN_TAPS else None, activation)
+    tap = g.c_out * products.at.c
+    lists = (
+        Rows(ROWS, segments.values(h, products.at.h, band.y.at.h, g.w.k * tap)),
+        row_list([row], band.y.at.w, tap, shares=False),
+    )
+    band = bands.Band(band.n, band.h, band.w, products, band.y)
+    more = {"entry": address, "w": 0, "groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": task.size}
+    return Nest(fold.NAMES[s], pixel_products.placed(task, band, more), lists)

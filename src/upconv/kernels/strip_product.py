@@ -1,0 +1,99 @@
+"""A product of matrices with pixels along the vector: every row of the weight by every pixel of a map channels-first.
+
+    y[r, pixel]  =  sum over c of  x[c, pixel] * w[c, r]
+
+    x       lines of consecutive pixels, channels `x_c` apart
+    w       a packed panel: blocks of mr rows, in each the rows of a channel after those of the channel before
+    y       written, never read: rows `y_r` apart; what lies behind the last pixel of a line is written too
+    strip   nv vectors of pixels of all channels, so that they are read from far away once for all rows
+
+A task is n x lines lines. The last strip of a line is filled up with zeros, so nothing beyond a line is read. No sum is
+longer than LONGEST_SUM products, as in `gemm`.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from .gemm import LONGEST_SUM, UNROLL, spill_partial_sums
+
+# The memory of x is asked for so many channels before it is read.
+AHEAD = 8
+LINE = 64
+FIELDS = tuple("entry x y w strip totals n lines cols c x_n x_line x_c y_n y_line y_r blocks w_b".split())
+POINTERS = {"x", "y", "w", "strip", "totals"}
+
+
+def macs(task, lanes, elem, mr, nv):
+    """Multiply-adds of a task, those included that no output needs."""
+    pixels = -(-task["cols"] // (nv * lanes)) * nv * lanes
+    return task["n"] * task["lines"] * pixels * task["blocks"] * mr * task["c"]
+
+
+def scratch(vector_bytes, mr, nv, channels):
+    """Bytes of a strip and of the partial sums."""
+    return {"strip": channels * nv * vector_bytes, "totals": mr * nv * vector_bytes}
+
+
+def strip_product(isa: Isa, elem, mr, nv):
+    """The kernel for mr rows by nv vectors of pixels."""
+    k = Builder(f"strip_product_{elem}_{mr}x{nv}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(FIELDS, k.words(*(PTR if name in POINTERS else I64 for name in FIELDS)), strict=True))
+    with k.loop(0, job["n"]) as n, k.loop(0, job["lines"]) as line:
+        x = job["x"] + (n * job["x_n"] + line * job["x_line"])
+        y = job["y"] + (n * job["y_n"] + line * job["y_line"])
+        with k.loop(0, job["cols"], nv * vector.lanes) as start:
+            place = start * vector.scalar.size
+            _strip(k, job, vector, nv, x + place, job["cols"] - start)
+            with k.loop(0, job["blocks"]) as block:
+                there = y + (place + block * (job["y_r"] * mr))
+                _tile(k, job, vector, (mr, nv), job["w"] + block * job["w_b"], there)
+    return k
+
+
+def _strip(k, job, vector, nv, x, left):
+    """Copy nv vectors of every channel, those that there are."""
+    whole = k.less(nv * vector.lanes - 1, left)
+    masks = [k.first(left - v * vector.lanes, vector) for v in range(nv)]
+    for condition, some in ((whole, [None] * nv), (k.equal(whole, 0), masks)):
+        with k.when(condition), k.loop(0, job["c"]) as c:
+            src, dst = x + k.opaque(c * job["x_c"]), job["strip"] + k.opaque(c * (nv * vector.size))
+            for at in range(0, nv * vector.size, LINE):
+                k.prefetch(src + (job["x_c"] * AHEAD + at))
+            for v, mask in enumerate(some):
+                k.store(k.load(src + v * vector.size, vector, mask), dst + v * vector.size)
+
+
+def _tile(k, job, vector, shape, w, y):
+    """mr rows by nv vectors: the sums live in registers from the first channel to the last."""
+    mr, nv = shape
+    zero = k.zero(vector)
+    sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+    flat, cut = [variable for row in sums for variable in row], k.variable(0, I64)
+    with k.loop(0, job["c"], LONGEST_SUM) as start:
+        with k.when(k.less(0, start)):
+            spill_partial_sums(k, job["totals"], vector, flat, cut)
+        part = k.imin(job["c"] - start, LONGEST_SUM)
+        whole = part - k.iand(part, UNROLL - 1)
+        with k.loop(start, start + whole, UNROLL) as c:
+            _channels(k, job, vector, w, c, sums, UNROLL)
+        with k.loop(start + whole, start + part) as c:
+            _channels(k, job, vector, w, c, sums, 1)
+    with k.when(cut.get() > 0):
+        for place, variable in enumerate(flat):
+            variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
+    for r, row in enumerate(sums):
+        line = y + job["y_r"] * r
+        for v, variable in enumerate(row):
+            k.store(variable.get(), line + v * vector.size)
+
+
+def _channels(k, job, vector, w, c, sums, count):
+    """Add the products of some channels from c on."""
+    mr, nv, size = len(sums), len(sums[0]), vector.scalar.size
+    panel, weights = job["strip"] + k.opaque(c * (nv * vector.size)), w + k.opaque(c * (mr * size))
+    for u in range(count):
+        pixels = [k.load(panel + (u * nv + v) * vector.size, vector) for v in range(nv)]
+        for r, row in enumerate(sums):
+            value = k.splat(k.load(weights + (u * mr + r) * size, vector.scalar), vector)
+            for variable, part in zip(row, pixels, strict=True):
+                variable.set(k.muladd(value, part, variable.get()))
