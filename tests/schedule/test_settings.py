@@ -88,12 +88,17 @@ def small_is_large(monkeypatch):
 
 def lying(draw, array):
     """The array in one of several kinds of memory."""
-    kind = draw.choice(("planes", "planes", "pixels", "pixels", "wide"))
+    kind = draw.choice(("planes", "planes", "pixels", "pixels", "wide", "wide pixels", "turned"))
     if kind == "pixels":
         return channels_last(array)
-    if kind == "wide":
+    if kind == "turned":
+        # Every axis the other way round, so that columns are further apart than rows.
+        return np.asfortranarray(array)
+    if kind.startswith("wide"):
         # A window of a larger map, which ends neither rows nor channels where the array does.
         large = np.full([size + 2 for size in array.shape], np.nan, array.dtype)
+        if kind == "wide pixels":
+            large = channels_last(large)
         window = large[1:-1, 1:-1, 1:-1, 1:-1]
         window[...] = array
         return window

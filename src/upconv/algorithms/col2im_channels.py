@@ -11,7 +11,7 @@ import itertools
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
 from ..kernels.epilogue import IN_REGISTERS
-from ..layouts import Operand
+from ..layouts import CHANNELS_SLICED, Operand
 from ..phases import Segment
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -85,7 +85,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["jobs"] += number * count
         amounts["tiles"] += tiles
         amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
-    down, fused = segments.tally(g.h, True), _fused(g)
+    down, fused = segments.tally(g.h, True), _fused(problem)
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     vectors = sum(ceil_div(columns, lanes) for _, columns in _pieces(fused * g.c_out, lanes))
     (places_h, taps_h, number_h), (places_w, taps_w, number_w) = _sums(down), _sums(across)
@@ -134,9 +134,10 @@ def _pitch(problem):
     return ceil_div(_columns(problem.geometry), lanes) * lanes * problem.itemsize
 
 
-def _fused(g):
-    """How many phases of a row are added up together: those that read the same pixels."""
-    return g.w.s if g.w.d == 1 and g.w.k % g.w.s == 0 else 1
+def _fused(problem):
+    """How many phases of a row are added up together: those that read the same pixels, and lie side by side."""
+    axis, has_gaps = problem.geometry.w, problem.layout == CHANNELS_SLICED
+    return axis.s if axis.d == 1 and axis.k % axis.s == 0 and not has_gaps else 1
 
 
 def _pieces(columns, lanes):
@@ -166,7 +167,7 @@ def _nests(task, band, panels, scratch):
         yield _added(task, band, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1)
     if products is None:
         return
-    h, fused = segments.segments(band.h, True), _fused(g)
+    h, fused = segments.segments(band.h, True), _fused(task.problem)
     if fused == 1:
         yield _added(task, band, h, segments.segments(band.w, True), (0, 1), 1)
         return
