@@ -8,7 +8,8 @@ import threading
 
 import numpy as np
 import pytest
-from cases import Case
+from amount import some
+from cases import AWKWARD, SMALL, Case
 from jax_layers import arrays, by_lax, x64
 from require import require
 
@@ -59,7 +60,7 @@ def first(array, layout):
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *some(AWKWARD[::9], (*AWKWARD, *SMALL))], ids=str)
 def test_the_bits_are_those_of_the_numpy_door(case, layout):
     x, w, b, along = arrays(case, "float32", layout)
     plain = [first(x, layout), np.asarray(w), np.asarray(b), first(along, layout)]

@@ -105,7 +105,7 @@ class Prepared:
         self.biases = [(each.repeats, len(each.no_bias)) for each in kept]
         waves = [_waves(each.program, spec.threads) for each in kept]
         size = max(size for _, size in waves)
-        jobs = max(len(wave) for each, _ in waves for wave in each)
+        jobs = max((len(wave) for each, _ in waves for wave in each), default=0)
         self.scratch_bytes = size + 8 * code.JOB_WORDS * jobs + code.ALIGNMENT
         call, helpers = pool.native(spec.threads)
         bias_at, programs = 0, []
