@@ -39,6 +39,8 @@ AMOUNTS = {
     "weight_streaming": "multiply-adds of vectors",
     "weight_streaming_sums": "vectors of sums, cleared and added up",
     "streamed": "bytes of weights read where they lie",
+    "tap_streaming": "multiply-adds of vectors",
+    "tap_streaming_sums": "vectors of sums, each time that they are added to",
     "winograd": "multiply-adds of vectors in the product of transformed tiles",
     "winograd_moved": "bytes of tiles spread, and of their products gathered",
     "winograd_weight": "bytes of weights transformed in the call",
