@@ -23,7 +23,7 @@ from ..schedule.streams import Streams
 from ..schedule.task import Task
 
 # Pixels and vectors of the tile, and pixels of what is finished, by the number of vector registers.
-TILES = {32: (6, 4), 16: (5, 2)}
+TILES = {32: (6, 4), 16: (4, 3)}
 FINISHED = {32: 5, 16: 4}
 # The sums of a block must stay in the cache while its weight passes by.
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
@@ -161,13 +161,16 @@ class _Block:
             "y_row": g.h.s * sums.at.h,
             "y_col": g.w.s * sums.at.w,
             "places": (PLACES, 0),
+            "ahead": (PANELS, panel),
         }
-        lists = []
-        axes = (g.h, "rows", x.at.h, sums.at.h, form.row), (g.w, "cols", x.at.w, sums.at.w, form.tap)
-        for axis, count, x_step, y_step, w_step in axes:
-            values = [(p.source * x_step, p.start * y_step, p.tap * w_step, p.count) for p in tap_places(axis)]
-            lists.append(Rows(("x", "y", "w", count), values))
-        return Nest(kernel.FIELDS, fields, tuple(lists))
+        rows, cols = tap_places(g.h), tap_places(g.w)
+        # Behind the last tap of a row comes the first of the next.
+        at = [place.tap * form.tap for place in cols]
+        lists = (
+            _taps("rows", rows, x.at.h, sums.at.h, form.row, [place.tap * form.row for place in rows]),
+            _taps("cols", cols, x.at.w, sums.at.w, form.tap, [*at[1:], *(form.row + first for first in at[:1])]),
+        )
+        return Nest(kernel.FIELDS, fields, lists)
 
     def finish(self):
         """Bias and activation, and what the layout wants."""
@@ -204,3 +207,12 @@ class _Block:
             "columns": self.columns,
         }
         return Nest(depthwise_channels.FIELDS, fields)
+
+
+def _taps(count, found, x_step, y_step, w_step, ahead):
+    """The list of an axis: what each tap adds to the pointers, how many inputs it takes, and what is read after it."""
+    values = [
+        (place.source * x_step, place.start * y_step, place.tap * w_step, place.count, then)
+        for place, then in zip(found, ahead, strict=True)
+    ]
+    return Rows(("x", "y", "w", count, "ahead"), values)

@@ -7,18 +7,19 @@
     y   sums that stay in the cache, `nv` whole vectors for each pixel
 
 A task is one tap and the images x rows x cols pixels that it sends somewhere, on any strides. The rows of the panel are
-taken CHUNK at a time with all pixels, so that each number of it comes from memory once, in order; the chunk behind is
-asked for meanwhile. A tile has as many pixels as there are left: nothing is computed twice, and a single pixel takes no
-longer than its weight takes to arrive.
+taken CHUNK at a time with all pixels, so that each number of it comes from memory once, in order; the chunk behind it,
+at last the one at `ahead`, is asked for meanwhile. A tile has as many pixels as there are left: nothing is computed
+twice, and a single pixel takes no longer than its weight takes to arrive.
 """
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
-from .gemm import LONGEST_SUM, Walk
+from .gemm import Walk
 
-FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places".split())
-POINTERS = {"x", "y", "w", "places"}
-CHUNK = LONGEST_SUM
+FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places ahead".split())
+POINTERS = {"x", "y", "w", "places", "ahead"}
+# Channels at a time: sums no longer than those of other kernels, and a panel that stays in the first-level cache.
+CHUNK = 64
 UNROLL = 4
 LINE = 64
 
@@ -45,19 +46,20 @@ def tap_streaming(isa: Isa, elem, mr, nv):
     with k.loop(0, job["c"], CHUNK) as start:
         x, w = job["x"] + start * vector.scalar.size, job["w"] + start * (nv * vector.size)
         part, done = k.imin(job["c"] - start, CHUNK), k.variable(0, I64)
+        ahead = k.choose(start + CHUNK < job["c"], w + CHUNK * nv * vector.size, job["ahead"])
         for height in heights(mr):
             with k.loop(done.get(), pixels - (height - 1), height) as first:
-                _tile(k, job["places"] + first * 16, vector, x, w, job["y"], part, height, nv)
+                _tile(k, job["places"] + first * 16, vector, x, w, ahead, job["y"], part, height, nv)
                 done.set(first + height)
     return k
 
 
-def _tile(k, offsets, vector, x, w, y, count, height, nv):
+def _tile(k, offsets, vector, x, w, ahead, y, count, height, nv):
     """`height` pixels by nv vectors: sums of a chunk in registers, added to those in memory."""
     x = [x + k.load(offsets + 16 * r, I64) for r in range(height)]
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(height)]
-    _products(k, vector, x, w, count, sums)
+    _products(k, vector, x, w, ahead, count, sums)
     for r, row in enumerate(sums):
         there = y + k.load(offsets + (16 * r + 8), I64)
         for v, variable in enumerate(row):
@@ -65,7 +67,7 @@ def _tile(k, offsets, vector, x, w, y, count, height, nv):
             k.store(k.add(variable.get(), k.load(place, vector)), place)
 
 
-def _products(k, vector, x, w, count, sums):
+def _products(k, vector, x, w, ahead, count, sums):
     """Add `count` products to every sum, and ask for the chunk that comes next."""
     size, nv = vector.scalar.size, len(sums[0])
     width = nv * vector.size
@@ -74,9 +76,8 @@ def _products(k, vector, x, w, count, sums):
     def step(at_x, at_w, u):
         here = w + at_w
         panel = [k.load(here + (u * width + v * vector.size), vector) for v in range(nv)]
-        for line in range(u * width, (u + 1) * width):
-            if line % LINE == 0:
-                k.prefetch(here + (CHUNK * width + line))
+        for line in range(-u * width % LINE, width, LINE):
+            k.prefetch(ahead + at_w + (u * width + line), locality=2)
         for pointer, row in zip(x, sums, strict=True):
             value = k.splat(k.load(pointer + at_x + u * size, vector.scalar), vector)
             for variable, part in zip(row, panel, strict=True):
