@@ -3,7 +3,7 @@
 A tap sends every input to one output at most, so it is a product of pixels by channels that is added to a rectangle of
 the result, and no other tap needs that part of the weight. The sums of a block of channels stay in the cache while its
 taps pass by; each block is a unit of its own for the threads, with a stream of its own. Taps that send nothing into the
-result are not read. A weight as it lies is packed a few source channels at a time, and used while it is near.
+result are not read. A weight as it lies is packed in the call, a block before it is used.
 """
 
 from ..geometry import ceil_div
@@ -29,8 +29,6 @@ FINISHED = {32: 5, 16: 4}
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
 # The table has a row for each tap of an axis.
 MOST_TAPS = 1 << 10
-# Of a weight that is packed in the call: what is packed at a time.
-PIECE_BYTES, LEAST_PIECE = 512 << 10, 32
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -87,13 +85,14 @@ def program(task: Task, *, packs=True) -> Program:
             block = _Block(task, form, group, number, x.move(channel=group * task.c_src))
             steps = {Y: (0, 0, block.columns * task.y.c), BIAS: (0, 0, block.columns * task.size)}
             steps |= {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, block.stream.nbytes)}
-            nests = (block.clear(), *(block.packed() if packs else block.prepared()), *block.finish())
+            products = [block.fill(), block.products(0)] if packs else [block.products(block.panel)]
+            nests = (block.clear(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
     width = max(block.width for block in form.blocks)
     scratch |= {PLACES: 16 * pixels, M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
     if packs:
-        scratch[PANELS] = max(_piece(form, number)[1].nbytes for number, _ in form.runs())
+        scratch[PANELS] = max(form.stream(number).nbytes for number, _ in form.runs())
     return Program([*before, Stage(units)], scratch, task.seconds, shared=(X_BAND,))
 
 
@@ -103,20 +102,12 @@ def _sums_bytes(problem):
     return g.n * g.h.out * g.w.out * wide * isa().vector_bytes
 
 
-def _piece(form, number):
-    """(source channels that are packed at a time, their form) of a block."""
-    whole = form.stream(number)
-    fitting = PIECE_BYTES * form.c_src // whole.nbytes // LEAST_PIECE * LEAST_PIECE
-    channels = min(form.c_src, max(LEAST_PIECE, fitting))
-    return channels, form.stream(number, channels)
-
-
 class _Block:
     """The nests of one block of channels of a group; what is moved for blocks that are alike is not said here."""
 
     def __init__(self, task, form, group, number, x):
         block = form.blocks[number]
-        self.task, self.form, self.number, self.x = task, form, number, x
+        self.task, self.x = task, x
         self.stream, self.columns, self.width = form.stream(number), block.columns, block.width
         self.first = group * task.c_dst + block.first
         self.weight = group * task.w_group + block.first * task.w_dst
@@ -129,30 +120,20 @@ class _Block:
         count = self.shape[0] * self.shape[1] * self.shape[2] * self.shape[3]
         return copying(self.task.elem, (M, 0), (M, 0), 0, pad=count)
 
-    def prepared(self):
-        """All taps of the stream, all source channels of each."""
-        yield self.products(self.stream, self.panel, 0)
+    def fill(self):
+        """The weight of the block, packed."""
+        return self.stream.fill(self.task, 0, self.weight, 0)
 
-    def packed(self):
-        """A few source channels packed, and used at once for all taps; then the next."""
-        task = self.task
-        channels, _ = _piece(self.form, self.number)
-        for start in range(0, task.c_src, channels):
-            form = self.form.stream(self.number, min(channels, task.c_src - start))
-            source = self.weight + start * task.w_src
-            yield form.fill(task, 0, source, 0)
-            yield self.products(form, 0, start)
-
-    def products(self, form, panel, start):
-        """A task for each live tap, with the source channels of a form from `start` on."""
-        task, g, x, sums = self.task, self.task.g, self.x, self.sums
+    def products(self, panel):
+        """A task for each live tap of a stream."""
+        task, g, x, sums, stream = self.task, self.task.g, self.x, self.sums, self.stream
         tile = TILES[isa().registers][0], self.width // task.lanes
         fields = {
             "entry": entry(kernel.tap_streaming, task.elem, *tile),
-            "x": (x.base, x.offset + start * x.at.c),
+            "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),
-            "c": form.c_src,
+            "c": task.c_src,
             "n": g.n,
             "x_n": x.at.n,
             "x_row": x.at.h,
@@ -165,10 +146,10 @@ class _Block:
         }
         rows, cols = tap_places(g.h), tap_places(g.w)
         # Behind the last tap of a row comes the first of the next.
-        at = [place.tap * form.tap for place in cols]
+        at = [place.tap * stream.tap for place in cols]
         lists = (
-            _taps("rows", rows, x.at.h, sums.at.h, form.row, [place.tap * form.row for place in rows]),
-            _taps("cols", cols, x.at.w, sums.at.w, form.tap, [*at[1:], *(form.row + first for first in at[:1])]),
+            _taps("rows", rows, x.at.h, sums.at.h, stream.row, [place.tap * stream.row for place in rows]),
+            _taps("cols", cols, x.at.w, sums.at.w, stream.tap, [*at[1:], *(stream.row + first for first in at[:1])]),
         )
         return Nest(kernel.FIELDS, fields, lists)
 

@@ -34,12 +34,11 @@ class Streams:
     k_w: int
     blocks: tuple[Block, ...]
 
-    def stream(self, number, c_src=None) -> Panels:
-        """One block as a weight of its own, of so many source channels."""
+    def stream(self, number) -> Panels:
+        """One block as a weight of its own."""
         block = replace(self.blocks[number], first=0)
-        c_src = c_src or self.c_src
         # Its place in the weight is that of the layer's weight, so it has as many channels of the result.
-        return Panels(self.elem, self.size, 1, c_src, self.c_dst, self.k_h, self.k_w, 1, (block,))
+        return Panels(self.elem, self.size, 1, self.c_src, self.c_dst, self.k_h, self.k_w, 1, (block,))
 
     def block(self, number) -> int:
         """Where a block begins in its group."""
