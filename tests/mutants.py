@@ -22,13 +22,14 @@ from upconv.kernels import (
     direct_rows,
     gemm,
     strip_product,
+    tap_streaming,
     transpose,
     weight_gradient,
     weight_streaming,
 )
 from upconv.runtime import program
 from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Rows, Stage, W, X, Y, address
-from upconv.schedule import bands, panels
+from upconv.schedule import bands, panels, streams
 from upconv.schedule.moves import copying
 
 
@@ -110,11 +111,11 @@ def zero(name):
     return change
 
 
-def in_list(number, name, factor):
-    """What one list adds to a field is added `factor` times, in the nests of all kernels that compute pixels."""
+def in_list(number, name, factor, module=gemm):
+    """What one list adds to a field is added `factor` times, in the nests of a kernel."""
 
     def change(nest):
-        if len(nest.lists) <= number or name not in nest.lists[number].fields or not is_of(nest, gemm):
+        if len(nest.lists) <= number or name not in nest.lists[number].fields or not is_of(nest, module):
             return nest
         rows, lists = nest.lists[number], list(nest.lists)
 
@@ -284,6 +285,16 @@ def panels_of_the_first_block():
     return [(panels.Panels, "block", wrong)]
 
 
+def streams_of_the_first_block():
+    """Every block is packed, and read, where the first one is."""
+    right = streams.Streams.block
+
+    def wrong(self, number):
+        return right(self, number) if number == len(self.blocks) else 0
+
+    return [(streams.Streams, "block", wrong)]
+
+
 def bias_off_by_a_lane():
     right = program.run
 
@@ -434,6 +445,19 @@ MUTANTS = {
     "weight_streaming, weight of the first tap for all": lambda: table(weight_streaming, zero("w_piece")),
     "weight_streaming, last chunk forgotten": chunk_forgotten,
     "weight_streaming, bias of the first chunk for all": bias_of_the_first_chunk,
+    "tap_streaming, sums not added up": lambda: masks(tap_streaming, "add", keep_left),
+    "tap_streaming, last channel dropped": lambda: table(tap_streaming, one_less("c")),
+    "tap_streaming, last image dropped": lambda: table(tap_streaming, one_less("n")),
+    "tap_streaming, last row of pixels dropped": lambda: table(tap_streaming, one_less("rows")),
+    "tap_streaming, last column of pixels dropped": lambda: table(tap_streaming, one_less("cols")),
+    "tap_streaming, last row of taps lost": lambda: last_row_lost(0, tap_streaming),
+    "tap_streaming, last tap of a row lost": lambda: last_row_lost(1, tap_streaming),
+    **{
+        f"tap_streaming, {name} of the first {what} for all": partial(in_list, number, name, 0, tap_streaming)
+        for number, what in enumerate(("row of taps", "tap of a row"))
+        for name in "xyw"
+    },
+    "tap_streaming, streams of the first block for all": streams_of_the_first_block,
     "fused phases, last channel not turned": lambda: table(transpose, one_less("n"), from_to(W, X_BAND)),
     "fused phases, last channel of turned ones not copied": lambda: table(copy, one_less("m"), from_to(X_BAND, PANELS)),
     "fused phases with their taps reversed": fused_taps_reversed,

@@ -39,6 +39,8 @@ AMOUNTS = {
     "weight_streaming": "multiply-adds of vectors",
     "weight_streaming_sums": "vectors of sums, cleared and added up",
     "streamed": "bytes of weights read where they lie",
+    "tap_streaming": "multiply-adds of vectors",
+    "tap_streaming_sums": "vectors of sums, each time that they are added to",
     "winograd": "multiply-adds of vectors in the product of transformed tiles",
     "winograd_moved": "bytes of tiles spread, and of their products gathered",
     "winograd_weight": "bytes of weights transformed in the call",
@@ -46,7 +48,7 @@ AMOUNTS = {
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }
 # These take longer for integers, of which no machine multiplies 64-bit vectors quickly.
-MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips")
+MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips", "tap_streaming")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ ROWS = {
             "depthwise_rows": 2.6e09,
             "depthwise_channels": 7.05e09,
             "weight_streaming": 2.39e09,
+            "tap_streaming": 4.3e09,
+            "tap_streaming_sums": 4.9e09,
             "weight_gradient": 3.77e09,
             "calls": 1.63e04,
             "jobs": 3.84e06,
@@ -125,6 +129,8 @@ ROWS = {
             "depthwise_rows": 2.53e09,
             "depthwise_channels": 6.43e09,
             "weight_streaming": 2.88e09,
+            "tap_streaming": 4.4e09,
+            "tap_streaming_sums": 4.8e09,
             "weight_gradient": 5.83e09,
             "calls": 1.72e04,
             "jobs": 1.51e07,

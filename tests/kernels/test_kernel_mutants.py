@@ -34,6 +34,7 @@ from upconv.kernels import (
     direct_rows,
     gemm,
     strip_product,
+    tap_streaming,
     transpose,
     weight_gradient,
     weight_streaming,
@@ -201,6 +202,7 @@ def test_without_a_mutant_everything_passes(setting):
     assert {way[0] for way in ways} == {
         *(col2im_channels.col2im_channels, col2im_rows.col2im_rows, strip_product.strip_product),
         *(copy.copy, depthwise_channels.depthwise_channels, depthwise_rows.depthwise_rows, direct_rows.direct_rows),
+        tap_streaming.tap_streaming,
         *(gemm.gemm, transpose.transpose, weight_gradient.weight_gradient, weight_streaming.weight_streaming),
     }
     # A tile of one channel writes both layouts alike.

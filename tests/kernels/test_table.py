@@ -22,6 +22,7 @@ CASES = max(LEAST, int(os.environ.get("UPCONV_TABLE", some(LEAST, 100))))
 FAMILIES = (
     *("col2im_channels", "col2im_rows", "copy", "depthwise_channels", "depthwise_rows", "direct_rows", "gemm"),
     *("strip_product", "transpose", "weight_gradient", "weight_streaming"),
+    "tap_streaming",
 )
 # Ways that take every case of some operations.
 ALWAYS = (

@@ -72,7 +72,7 @@ KINDS = {
     "few channels": (few_channels, ("gemm", "direct_rows", "col2im_channels", "col2im_rows")),
     "depthwise": (depthwise, ("depthwise_rows", "depthwise_channels")),
     "fused": (fused, ("gemm", "gemm_fused_phases", "col2im_channels")),
-    "weighty": (weighty, ("gemm", "weight_streaming")),
+    "weighty": (weighty, ("gemm", "tap_streaming", "weight_streaming")),
 }
 
 

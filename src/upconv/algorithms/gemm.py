@@ -8,7 +8,6 @@ band by band, in scratch that stays in the second-level cache.
 
 from dataclasses import replace
 
-from ..geometry import ceil_div
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
@@ -17,7 +16,7 @@ from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Grid, Program, Rows,
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.moves import Placed
-from ..schedule.panels import Block, Panels
+from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.segments import tally
 from ..schedule.task import Task
 
@@ -41,12 +40,7 @@ def fuses(problem: Problem) -> bool:
 
 def blocks_of(channels, lanes) -> list[Block]:
     """Blocks of whole vectors, as even as can be."""
-    vectors = ceil_div(channels, lanes)
-    count = ceil_div(vectors, max(TILES[isa().registers]))
-    wide = [vectors // count + (number < vectors % count) for number in range(count)]
-    starts = [sum(wide[:number]) * lanes for number in range(count)]
-    ends = [*starts[1:], channels]
-    return [Block(start, end - start, each * lanes) for start, end, each in zip(starts, ends, wide, strict=True)]
+    return even_blocks(channels, lanes, max(TILES[isa().registers]))
 
 
 def weight_form(problem: Problem) -> Panels:

@@ -6,9 +6,6 @@ is packed, and memory is read in long runs.
 """
 
 import math
-from functools import cache
-
-import numpy as np
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
@@ -18,7 +15,7 @@ from ..layouts import WEIGHT_CHANNELS_LAST, Operand
 from ..phases import has_holes, live_segments
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y, address
+from ..runtime.program import BIAS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed, copying, transpose_layout, transposing
@@ -205,7 +202,7 @@ def _sum(task, h, w, x, steps, y, first, count):
         "entry": kernel_entry,
         "x": (x.base, x.offset),
         "y": (y.base, y.offset),
-        "w": _ones(task.problem.dtype),
+        "w": pixel_products.ones(task.problem.dtype),
         "bias": (BIAS, first * task.size),
         "n": task.g.n,
         "x_n": x.at.n,
@@ -213,13 +210,3 @@ def _sum(task, h, w, x, steps, y, first, count):
         "columns": count,
     }
     return Nest(depthwise_channels.FIELDS, fields, tuple(lists))
-
-
-@cache
-def _ones_of(dtype):
-    return np.ones(2 * CHUNK, dtype)
-
-
-def _ones(dtype):
-    """The address of a line of ones, which is never freed."""
-    return address(_ones_of(dtype))

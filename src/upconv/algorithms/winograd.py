@@ -44,7 +44,7 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.amounts import moved
+from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, tile_lists
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
@@ -194,11 +194,14 @@ def work(problem: Problem) -> dict[str, float]:
         each.n * each.h.tiles * each.w.tiles * each.positions * (each.source_channels + each.phases * each.c_dst)
         for each in made
     )
-    amounts = moved(problem, channels_last=True, packs=False)
+    amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
+    if problem.prepared and u_bytes > NEAR_BYTES:
+        # A transformed weight is larger than the weight, and comes from far away.
+        amounts["bytes"] += u_bytes
     return amounts | {
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": through * problem.itemsize,
-        "winograd_weight": 0 if problem.prepared else sum(each.u_bytes for each in made),
+        "winograd_weight": 0 if problem.prepared else u_bytes,
         "jobs": sum(prod(map(len, tile_lists(each))) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 

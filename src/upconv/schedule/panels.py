@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..geometry import ceil_div
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
 from .moves import copying, offsets, transposing
 
@@ -26,6 +27,16 @@ class Block:
     columns: int
     width: int
     alike: int = 1
+
+
+def even_blocks(channels, lanes, most) -> list[Block]:
+    """Blocks of whole vectors, at most so many each, as even as can be."""
+    vectors = ceil_div(channels, lanes)
+    count = ceil_div(vectors, most)
+    wide = [vectors // count + (number < vectors % count) for number in range(count)]
+    starts = [sum(wide[:number]) * lanes for number in range(count)]
+    ends = [*starts[1:], channels]
+    return [Block(start, end - start, each * lanes) for start, end, each in zip(starts, ends, wide, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

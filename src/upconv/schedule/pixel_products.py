@@ -1,16 +1,22 @@
 """Nests of the kernels that put channels along the vector: segments of rows by segments of columns by blocks."""
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+
+import numpy as np
 
 from ..kernels.epilogue import slope_field
 from ..phases import Segment
-from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows
+from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, address
 from . import segments
 from .bands import Band
 from .task import Task
 
 # What the block list says of each block.
 BLOCKS = ("entry", "y", "w", "bias", "first_column", "columns")
+
+# Values in the line of ones: more than any block of channels has.
+ONES = 1024
 
 
 def common(task: Task) -> dict:
@@ -63,3 +69,13 @@ def placed(task: Task, band: Band, more: dict) -> dict:
         "y_g": task.c_dst * y.at.c,
         **more,
     }
+
+
+@cache
+def _ones(dtype):
+    return np.ones(ONES, dtype)
+
+
+def ones(dtype) -> int:
+    """The address of a line of ones, which is never freed: a weight under which values are added up as they are."""
+    return address(_ones(dtype))

@@ -2,6 +2,7 @@
 
 import itertools
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
 from ..phases import Segment, has_holes, input_segments, live_segments, phases
@@ -39,6 +40,31 @@ def values(found, x_step, y_step, w_step):
         )
         for segment in found
     ]
+
+
+class TapPlaces(NamedTuple):
+    """What one tap of an axis does: it sends `count` inputs from `source` on to outputs from `start` on, s apart."""
+
+    tap: int
+    source: int
+    start: int
+    count: int
+
+
+@lru_cache(maxsize=512)
+def tap_places(axis: Axis) -> tuple[TapPlaces, ...]:
+    """The taps of an axis that send any input into the output.
+
+    >>> [tuple(each) for each in tap_places(Axis(n=1, k=4, s=2, crop_lo=1, crop_hi=1))]
+    [(1, 0, 0, 1), (2, 0, 1, 1)]
+    """
+    found = []
+    for tap in range(axis.k):
+        offset = tap * axis.d - axis.crop_lo
+        first, end = max(0, ceil_div(-offset, axis.s)), min(axis.n, ceil_div(axis.out - offset, axis.s))
+        if first < end:
+            found.append(TapPlaces(tap, first, first * axis.s + offset, end - first))
+    return tuple(found)
 
 
 def everywhere(size) -> Segment:

@@ -1,0 +1,199 @@
+"""Weights that are large beside the map, tap by tap: each live tap is read once, in one stream, for all pixels.
+
+A tap sends every input to one output at most, so it is a product of pixels by channels that is added to a rectangle of
+the result, and no other tap needs that part of the weight. The sums of a block of channels stay in the cache while its
+taps pass by; each block is a unit of its own for the threads, with a stream of its own. Taps that send nothing into the
+result are not read. A weight as it lies is packed in the call, a block before it is used.
+"""
+
+from ..geometry import ceil_div
+from ..kernels import depthwise_channels
+from ..kernels import tap_streaming as kernel
+from ..kernels.epilogue import IN_REGISTERS
+from ..layouts import Operand
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import BIAS, PANELS, PLACES, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
+from ..schedule import pixel_products
+from ..schedule.amounts import moved
+from ..schedule.moves import Placed, copying, transpose_layout
+from ..schedule.panels import even_blocks
+from ..schedule.segments import tap_places
+from ..schedule.streams import Streams
+from ..schedule.task import Task
+
+# Pixels and vectors of the tile, and pixels of what is finished, by the number of vector registers.
+TILES = {32: (6, 4), 16: (4, 3)}
+FINISHED = {32: 5, 16: 4}
+# The sums of a block must stay in the cache while its weight passes by.
+MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
+# The table has a row for each tap of an axis.
+MOST_TAPS = 1 << 10
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    if problem.operation != "forward":
+        return ["computes the forward pass alone"]
+    sums, pixels = _sums_bytes(problem), g.n * g.h.n * g.w.n
+    if sums > MOST_SUMS_BYTES:
+        refusals.append(f"the sums of a block of channels are {sums >> 20} MiB; at most 1 MiB stays near")
+    if pixels > MOST_PIXELS:
+        refusals.append(f"{pixels} pixels are too many to list for each tap; at most {MOST_PIXELS} are listed")
+    if max(g.h.k, g.w.k) > MOST_TAPS:
+        refusals.append(f"a kernel of {g.h.k}x{g.w.k} has too many taps to list; at most {MOST_TAPS} an axis are")
+    return refusals
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def weight_form(problem: Problem) -> Streams:
+    g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
+    blocks = tuple(even_blocks(c_dst, isa().lanes(size), TILES[isa().registers][1]))
+    return Streams(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, blocks)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
+    rows, cols = tap_places(g.h), tap_places(g.w)
+    pixels = g.n * sum(place.count for place in rows) * sum(place.count for place in cols)
+    blocks = ceil_div(ceil_div(c_dst, lanes), TILES[isa().registers][1]) * g.groups
+    vectors = ceil_div(c_dst, lanes) * g.groups
+    return {
+        "tap_streaming": pixels * vectors * c_src,
+        "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
+        "places": pixels * blocks,
+        "jobs": len(rows) * len(cols) * blocks,
+        **moved(problem, channels_last=True, packs=True),
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The input channels-last, then a unit for each group and block of channels."""
+    form, before, x = weight_form(task.problem), [], task.source
+    scratch = {}
+    if not x.at.channels_last:
+        x = Placed(X_BAND, 0, Operand.dense(task.g.input_shape, task.size, channels_last=True))
+        before = [Stage([Grid((transpose_layout(task.elem, task.source, x, task.g.input_shape),))])]
+        scratch[X_BAND] = task.g.n * task.g.h.n * task.g.w.n * task.g.c_in * task.size
+    units = []
+    for group in range(task.g.groups):
+        for number, many in form.runs():
+            block = _Block(task, form, group, number, x.move(channel=group * task.c_src))
+            steps = {Y: (0, 0, block.columns * task.y.c), BIAS: (0, 0, block.columns * task.size)}
+            steps |= {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, block.stream.nbytes)}
+            products = [block.fill(), block.products(0)] if packs else [block.products(block.panel)]
+            nests = (block.clear(), *products, *block.finish())
+            units.append(Grid(nests, (1, 1, many), steps))
+    pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
+    width = max(block.width for block in form.blocks)
+    scratch |= {PLACES: 16 * pixels, M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
+    if packs:
+        scratch[PANELS] = max(form.stream(number).nbytes for number, _ in form.runs())
+    return Program([*before, Stage(units)], scratch, task.seconds, shared=(X_BAND,))
+
+
+def _sums_bytes(problem):
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    wide = min(TILES[isa().registers][1], ceil_div(problem.channels[1], lanes))
+    return g.n * g.h.out * g.w.out * wide * isa().vector_bytes
+
+
+class _Block:
+    """The nests of one block of channels of a group; what is moved for blocks that are alike is not said here."""
+
+    def __init__(self, task, form, group, number, x):
+        block = form.blocks[number]
+        self.task, self.x = task, x
+        self.stream, self.columns, self.width = form.stream(number), block.columns, block.width
+        self.first = group * task.c_dst + block.first
+        self.weight = group * task.w_group + block.first * task.w_dst
+        self.panel = group * form.group + form.block(number)
+        g = task.g
+        self.shape = g.n, self.width, g.h.out, g.w.out
+        self.sums = Placed(M, 0, Operand.dense(self.shape, task.size, channels_last=True))
+
+    def clear(self):
+        count = self.shape[0] * self.shape[1] * self.shape[2] * self.shape[3]
+        return copying(self.task.elem, (M, 0), (M, 0), 0, pad=count)
+
+    def fill(self):
+        """The weight of the block, packed."""
+        return self.stream.fill(self.task, 0, self.weight, 0)
+
+    def products(self, panel):
+        """A task for each live tap of a stream."""
+        task, g, x, sums, stream = self.task, self.task.g, self.x, self.sums, self.stream
+        tile = TILES[isa().registers][0], self.width // task.lanes
+        fields = {
+            "entry": entry(kernel.tap_streaming, task.elem, *tile),
+            "x": (x.base, x.offset),
+            "y": (sums.base, 0),
+            "w": (PANELS, panel),
+            "c": task.c_src,
+            "n": g.n,
+            "x_n": x.at.n,
+            "x_row": x.at.h,
+            "x_col": x.at.w,
+            "y_n": sums.at.n,
+            "y_row": g.h.s * sums.at.h,
+            "y_col": g.w.s * sums.at.w,
+            "places": (PLACES, 0),
+            "ahead": (PANELS, panel),
+        }
+        rows, cols = tap_places(g.h), tap_places(g.w)
+        # Behind the last tap of a row comes the first of the next.
+        at = [place.tap * stream.tap for place in cols]
+        lists = (
+            _taps("rows", rows, x.at.h, sums.at.h, stream.row, [place.tap * stream.row for place in rows]),
+            _taps("cols", cols, x.at.w, sums.at.w, stream.tap, [*at[1:], *(stream.row + first for first in at[:1])]),
+        )
+        return Nest(kernel.FIELDS, fields, lists)
+
+    def finish(self):
+        """Bias and activation, and what the layout wants."""
+        task, y = self.task, Placed(Y, self.first * self.task.y.c, self.task.y)
+        if y.at.channels_last:
+            yield self._finished(y)
+            return
+        shape = self.shape[0], self.columns, *self.shape[2:]
+        mine = Placed(Y_BAND, 0, Operand.dense(shape, task.size, channels_last=True))
+        yield self._finished(mine)
+        yield transpose_layout(task.elem, mine, y, shape)
+
+    def _finished(self, y):
+        """Every sum as the one tap, with a weight of one, of a depthwise layer."""
+        task, sums, g = self.task, self.sums, self.task.g
+        name = task.problem.activation.name
+        fields = pixel_products.common(task) | {
+            "entry": entry(depthwise_channels.depthwise_channels, task.elem, FINISHED[isa().registers], name),
+            "x": (sums.base, 0),
+            "y": (y.base, y.offset),
+            "w": pixel_products.ones(task.problem.dtype),
+            "bias": (BIAS, self.first * task.size),
+            "n_h": 1,
+            "n_w": 1,
+            "n": g.n,
+            "rows": g.h.out,
+            "cols": g.w.out,
+            "x_n": sums.at.n,
+            "x_row": sums.at.h,
+            "x_col": sums.at.w,
+            "y_n": y.at.n,
+            "y_row": y.at.h,
+            "y_col": y.at.w,
+            "columns": self.columns,
+        }
+        return Nest(depthwise_channels.FIELDS, fields)
+
+
+def _taps(count, found, x_step, y_step, w_step, ahead):
+    """The list of an axis: what each tap adds to the pointers, how many inputs it takes, and what is read after it."""
+    values = [
+        (place.source * x_step, place.start * y_step, place.tap * w_step, place.count, then)
+        for place, then in zip(found, ahead, strict=True)
+    ]
+    return Rows(("x", "y", "w", count, "ahead"), values)

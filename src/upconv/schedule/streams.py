@@ -1,0 +1,80 @@
+"""A packed weight as streams: for each block of channels all its taps, one after another, to be read once and in order.
+
+    streams[group][block][tap][source channel][column]
+
+Taps that a map has no use for are passed over. As in `panels`, nothing here depends on the size of a map.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..runtime.program import PANELS, Grid, Stage, W
+from .panels import Block, Panels
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The form of a weight that is streamed: all that its bytes depend on, beside the weight.
+
+    Attributes:
+        elem: element type.
+        size: bytes of one.
+        groups, c_src, c_dst: groups, and the channels of a group on either side.
+        k_h, k_w: taps.
+        blocks: Blocks of one group.
+    """
+
+    elem: str
+    size: int
+    groups: int
+    c_src: int
+    c_dst: int
+    k_h: int
+    k_w: int
+    blocks: tuple[Block, ...]
+
+    def stream(self, number) -> Panels:
+        """One block as a weight of its own."""
+        block = replace(self.blocks[number], first=0)
+        # Its place in the weight is that of the layer's weight, so it has as many channels of the result.
+        return Panels(self.elem, self.size, 1, self.c_src, self.c_dst, self.k_h, self.k_w, 1, (block,))
+
+    def block(self, number) -> int:
+        """Where a block begins in its group."""
+        return sum(self.stream(each).nbytes for each in range(number))
+
+    @property
+    def group(self) -> int:
+        """Bytes from group to group."""
+        return self.block(len(self.blocks))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all."""
+        return self.groups * self.group
+
+    def __str__(self):
+        return f"streams of {len(self.blocks)} blocks"
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """(number of the first block, how many) of the blocks in a row that differ in their place alone."""
+        first = 0
+        for _, alike in itertools.groupby(self.blocks, key=lambda block: (block.columns, block.width)):
+            many = len(list(alike))
+            yield first, many
+            first += many
+
+    def packing(self, task) -> Stage:
+        """The stage that packs the weight of a `task.Task`: a unit for each group and block."""
+        made = []
+        for number, many in self.runs():
+            block, stream = self.blocks[number], self.stream(number)
+            fill = stream.fill(task, 0, block.first * task.w_dst, self.block(number))
+            steps = {W: (0, task.w_group, block.columns * task.w_dst), PANELS: (0, self.group, stream.nbytes)}
+            made.append(Grid((fill,), (1, self.groups, many), steps))
+        return Stage(made)
+
+    def scratch(self, task) -> dict[int, int]:
+        """Bytes by base that packing needs."""
+        return {}

@@ -1,0 +1,150 @@
+"""One tap of a packed weight, added to the sums of its pixels: interpreted, and natively between guard pages."""
+
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from children import script
+from native import IDS, blocks, link, spills, undefined_symbols
+from strided import DTYPES, UNTOUCHED, Strided, whole_numbers
+
+from upconv.algorithms.tap_streaming import TILES
+from upconv.codegen import llvm
+from upconv.codegen.interpreter import interpret
+from upconv.codegen.isa import ROWS
+from upconv.codegen.lang import SIZES
+from upconv.codegen.lowering import lower
+from upconv.kernels.execute import FIELDS_MOST
+from upconv.kernels.tap_streaming import CHUNK, FIELDS, LINE, UNROLL, heights, tap_streaming
+
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+
+
+class Setting:
+    """One random task: its arrays, and what they should become."""
+
+    def __init__(self, number, isa, elem, nv):
+        draw = random.Random(f"{number} {isa.name} {elem} {nv}")
+        mr = TILES[isa.registers][0]
+        self.dtype, self.width = DTYPES[elem], nv * isa.lanes(SIZES[elem])
+        self.n, self.rows = draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 3))
+        self.cols = draw.choice((1, 2, 3, mr - 1, mr, mr + 1, 2 * mr + 1))
+        self.c = draw.choice((1, 2, UNROLL, UNROLL + 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3))
+        gaps = [draw.choice((0, 0, 3)) for _ in range(4)]
+        pixel = self.c + gaps[0]
+        row = self.cols * pixel + gaps[1]
+        self.x = Strided((self.n, self.rows, self.cols, self.c), (self.rows * row + gaps[2], row, pixel, 1))
+        self.w = Strided((self.c, self.width), (self.width, 1))
+        pixel = self.width * draw.choice((1, 2, 3))
+        row = self.cols * pixel * draw.choice((1, 2)) + gaps[3] * self.width
+        self.y = Strided((self.n, self.rows, self.cols, self.width), (self.rows * row, row, pixel, 1))
+        self._values(np.random.default_rng(draw.randrange(1 << 30)), draw.random() < 0.5)
+
+    def _values(self, rng, odd):
+        x, w = (whole_numbers(rng, size, self.dtype, odd) for size in (self.x.size, self.w.size))
+        y = np.full(self.y.size, UNTOUCHED, self.dtype)
+        self.y.view(y)[...] = whole_numbers(rng, self.y.view(y).size, self.dtype, False).reshape(self.y.view(y).shape)
+        self.arrays = [x, w, y, np.zeros(2 * self.n * self.rows * self.cols, np.int64)]
+
+    def numbers(self, x, w, y, places):
+        """The fields of the task for arrays that lie anywhere."""
+        xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
+        job = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
+        job |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")} | {"places": places.ctypes.data}
+        for name, view in (("x", xv), ("y", yv)):
+            job |= zip((f"{name}_n", f"{name}_row", f"{name}_col"), view.strides, strict=False)
+        return np.array([job[name] for name in FIELDS], np.int64)
+
+    def check(self, got):
+        """What was there, and the products; gaps are untouched."""
+        x, w, y, _ = self.arrays
+        want = y.copy()
+        with np.errstate(all="ignore"):
+            self.y.view(want)[...] += (self.x.view(x)[..., None] * self.w.view(w)).sum(3)
+        for name, one, other in zip("xwy", got, [x, w, want], strict=False):
+            np.testing.assert_array_equal(one, other, err_msg=f"{name} of {self!r}")
+
+    def __repr__(self):
+        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
+
+
+def run_between_pages(isa, per_cell=30):
+    """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
+    from guarded import Room
+
+    rooms = [Room(1 << 18) for _ in range(4)]
+    row, count = ROWS[isa], 0
+    mr, most = TILES[row.registers]
+    for elem in DTYPES:
+        for nv in range(1, most + 1):
+            code = link(tap_streaming(row, elem, mr, nv), row)
+            for number in range(per_cell):
+                setting = Setting(number, row, elem, nv)
+                print(f"{isa} {elem} {nv} {number}", flush=True)
+                for at_end in (True, False):
+                    arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
+                    code(setting.numbers(*arrays).ctypes.data)
+                    setting.check(arrays)
+                    count += 1
+    return count
+
+
+@pytest.mark.parametrize("isa", IDS)
+def test_natively_between_guard_pages(isa):
+    text = f"{HERE}import test_tap_streaming; print(test_tap_streaming.run_between_pages({isa!r}))"
+    printed = script(text).splitlines()
+    assert int(printed[-1]) == len(DTYPES) * TILES[ROWS[isa].registers][1] * 30 * 2
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+@pytest.mark.parametrize("elem", DTYPES)
+def test_by_the_interpreter(elem, isa):
+    """Which also sees every access outside the arrays."""
+    mr, nv = TILES[isa.registers]
+    kernel = tap_streaming(isa, elem, mr, nv)
+    for number in range(200, 203):
+        setting = Setting(number, isa, elem, nv)
+        arrays = [array.copy() for array in setting.arrays]
+        interpret(kernel, setting.numbers(*arrays), *arrays)
+        setting.check(arrays)
+
+
+def test_a_task_fits_the_room_of_one():
+    assert len(FIELDS) <= FIELDS_MOST
+
+
+@pytest.mark.parametrize(("mr", "found"), [(6, [6, 4, 2, 1]), (4, [4, 2, 1]), (5, [5, 4, 2, 1]), (1, [1])])
+def test_the_heights_leave_no_pixel(mr, found):
+    assert heights(mr) == found
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2"])
+def test_the_hot_loops(isa):
+    """A loop for each height: so many fused products, no spill, no call, and each line of the next chunk once."""
+    isa = ROWS[isa]
+    mr, nv = TILES[isa.registers]
+    assembly = llvm.assembly(lower(tap_streaming(isa, "f32", mr, nv), isa), isa)
+    bodies = [body for _, body in blocks(assembly)]
+    lines = [line for body in bodies for line in body]
+    assert [line for line in lines if line.startswith("call")] == []
+    register = "%zmm" if isa.vector_bytes == 64 else "%ymm"
+    asked = -(-UNROLL * nv * isa.vector_bytes // LINE)
+    for height in heights(mr):
+        loops = [body for body in bodies if counted(body, register) == (height * nv * UNROLL, asked)]
+        assert len(loops) == 1, height
+        assert spills(loops[0]) == []
+
+
+def counted(lines, register):
+    """(fused products, prefetches) among some lines."""
+    fused = sum(bool(re.match(r"vfmadd\d+ps", line)) and register in line for line in lines)
+    return fused, sum(line.startswith("prefetch") for line in lines)
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+def test_no_object_wants_symbols_of_others(isa):
+    for elem in DTYPES:
+        kernel = tap_streaming(isa, elem, *TILES[isa.registers])
+        assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []
