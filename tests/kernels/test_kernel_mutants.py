@@ -164,8 +164,8 @@ def setting(isa, monkeypatch):
         return np.ndarray(shape, dtype, memory, strides=nothing.strides)
 
     monkeypatch.setattr(ways, "empty", roomy)
-    with fresh():
-        yield monkeypatch
+    with fresh(), monkeypatch.context() as patch:
+        yield patch
 
 
 TRIED = [
