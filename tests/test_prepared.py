@@ -64,7 +64,7 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
             problem = Problem(operation, larger.geometry(), dtype, layout)
             both = set(ways(problem)) & set(ways(replace(problem, prepared=True)))
             # NumPy's ways have nothing of an instruction set; they are tried beside the best.
-            for way in both if isa == RUNNABLE[0] else both.intersection(KERNELS):
+            for way in both if isa == RUNNABLE[0] else both - {"matmul", "loops"}:
                 assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
                 ran[way] += 1
     none = {"weight_gradient"}
