@@ -37,7 +37,7 @@ FLOATS = ("float32", "float64", "float16")
 
 @pytest.fixture
 def remembering_nothing():
-    with fresh():
+    with fresh(kernels=True):
         yield
 
 
@@ -239,7 +239,7 @@ def test_an_activation_is_a_function_and_a_line(activations, activation, dtype):
 def test_a_line_in_the_epilogue_saves_the_pass(activations, dtype, monkeypatch):
     minus = epilogue.Fused(lambda k, vector, slope: k.splat(-1.0, vector), fused)
     monkeypatch.setitem(epilogue.IN_REGISTERS, "modulus", minus)
-    with fresh():
+    with fresh(kernels=True):
         made = plan((2, 5, 7, 6), (5, 9, 3, 3), activation="modulus", dtype=dtype, algorithm="gemm")
         assert "pass of its own" not in str(made)
         assert all("_modulus_" in name for name in made.kernels if name.startswith("gemm"))

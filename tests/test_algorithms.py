@@ -296,7 +296,9 @@ def test_scratch_memory_stays_below_what_the_plan_says(algorithm, case):
     """Of a call, whatever the values; programs and kernels are built by the first one and kept."""
     dtypes = ("float32", "float16", "complex64")
     for turn, operation in enumerate(OPERATIONS):
-        for half, layout in enumerate(LAYOUTS):
+        # By default one of the layouts, in turn.
+        mine = (turn + FAST.index(algorithm)) % 2
+        for half, layout in some(((mine, LAYOUTS[mine]),), enumerate(LAYOUTS)):
             for dtype in some(dtypes[(turn + half) % 3 :][:1], dtypes):
                 if not is_willing(algorithm, case.geometry(), operation, dtype, layout):
                     continue

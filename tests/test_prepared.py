@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from cases import AVAILABLE, LAYOUTS, Case
 from compare import assert_same_bits, operands, poison
+from isas import RUNNABLE
 from strided import ACTIVATIONS
 from ways import AUTO, KERNELS, check
 
@@ -62,7 +63,8 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
             made = prepared(case, w) if made is None else made
             problem = Problem(operation, larger.geometry(), dtype, layout)
             both = set(ways(problem)) & set(ways(replace(problem, prepared=True)))
-            for way in both:
+            # NumPy's ways have nothing of an instruction set; they are tried beside the best.
+            for way in both if isa == RUNNABLE[0] else both - {"matmul", "loops"}:
                 assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
                 ran[way] += 1
     none = {"weight_gradient"}
@@ -71,7 +73,7 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
     none |= {"depthwise_rows", "depthwise_channels"} if dtype.startswith("complex") else set()
     none |= {"depthwise_rows"} if operation == "grad_input" else set()
     assert set(KERNELS) - set(ran) <= none, ran
-    assert {"matmul", "loops"} <= set(ran)
+    assert isa != RUNNABLE[0] or {"matmul", "loops"} <= set(ran)
 
 
 @pytest.mark.parametrize("after", ACTIVATIONS)

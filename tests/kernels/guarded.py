@@ -122,11 +122,11 @@ class Guard:
         assert_same_nonfinite(out, answer)
 
 
-def large():
+def large(dtypes=3):
     """`main` with the cases of `LARGE`, as if they were."""
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
     print(len(LARGE))
-    main(LARGE)
+    main(LARGE, dtypes)
 
 
 def main(cases=CASES, dtypes=3):

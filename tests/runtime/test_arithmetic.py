@@ -13,7 +13,7 @@ from upconv.codegen import isa as isas
 from upconv.codegen.lang import PTR, Builder, Type
 from upconv.codegen.lowering import ARITHMETIC, lower
 from upconv.kernels.execute import execute
-from upconv.runtime import kernel
+from upconv.runtime import kernel, pool
 
 # How a thread's state is read and set, and the states to try: everything that may change a bit of a result.
 STATES = {
@@ -61,8 +61,9 @@ end:
 }
 TEXT, CHANGED = STATES.get(kernel.isa().arch, ("", {}))
 pytestmark = pytest.mark.skipif(not TEXT, reason="not known how this architecture's threads are set")
-# (batch, size): predicted under 50 us and so in one call, and large enough for a piece for each thread.
-BATCHES = {"brief": (1, 6), "pooled": (4, 64)}
+# (batch, size): predicted under 50 us and so in one call, and large enough for a piece for each thread. Larger ones
+# would take seconds, since processors are slow at subnormal numbers.
+BATCHES = {"brief": (1, 6), "pooled": (2, 32)}
 
 
 def state(new=None):
@@ -98,6 +99,15 @@ def changed():
 def test_the_operands_are_such_that_it_matters():
     y = upconv.conv_transpose2d(*layer(*BATCHES["brief"])[:2], stride=2, padding=1)
     assert 0 < np.abs(y).max() < np.finfo(np.float32).tiny
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_and_such_that_the_pool_computes_them_or_does_not(batch, monkeypatch):
+    parts, run = [], pool.run
+    monkeypatch.setattr(pool, "_wanted", 3)
+    monkeypatch.setattr(pool, "run", lambda fn, rows, **options: (parts.append(len(rows)), run(fn, rows, **options))[1])
+    results(*layer(*BATCHES[batch]))
+    assert set(parts) == ({3} if batch == "pooled" else set())
 
 
 @pytest.mark.parametrize("threads", [1, 3])
