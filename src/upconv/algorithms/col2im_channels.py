@@ -153,7 +153,7 @@ def _most(problem):
 
 def _nests(task, band, panels, scratch):
     """The products of a band, places without taps, and the sums of all others."""
-    g, size, products = task.g, task.size, None
+    size, products = task.size, None
     if band.h.n and band.w.n:
         pitch = _pitch(task.problem)
         row = band.w.n * pitch
