@@ -245,7 +245,7 @@ def test_activations_in_every_way(dtype, name, isa):
             # Half an eps more for the rounding of the activation itself.
             assert_close(got, by_numpy(name, want), bound + 1, dtype)
             ran[way] += 1
-    assert set(ran) >= {*KERNELS, "matmul", "loops"} - {"weight_gradient"}
+    assert set(ran) >= {*(way for way in KERNELS if "weight_gradient" not in way), "matmul", "loops"}
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
