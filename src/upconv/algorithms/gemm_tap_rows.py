@@ -12,12 +12,14 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved, pixel_work
+from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.tap_rows import TapRows
 from ..schedule.task import Task
 
 # Height of the tile for each number of vectors across, by the number of vector registers.
 TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 6, 1: 8}}
+# Half of a second-level cache of today: a packed weight up to this size is still there when it is used.
+NEAR_BYTES = 512 << 10
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -49,13 +51,18 @@ def work(problem: Problem) -> dict[str, float]:
     g, form = problem.geometry, weight_form(problem)
     counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
     mr, wide = _tile(form, problem.itemsize)
-    return {
+    amounts = moved(problem, channels_last=True, packs=True)
+    if form.nbytes > NEAR_BYTES:
+        # All of it is packed before any of it is used, so it comes back from far away.
+        amounts["packed"] *= 2
+    return amounts | {
         f"gemm{wide}": counted.products(mr) * form.blocks * wide,
         "places": counted.places,
         "jobs": counted.jobs * form.blocks,
         "tiles": counted.tiles(mr) * form.blocks,
+        "panels": read_again(problem, counted, problem.channels[1]),
         "tap_runs": counted.products(mr) / (mr * form.c_src * g.w.k) * form.blocks,
-    } | moved(problem, channels_last=True, packs=True)
+    }
 
 
 def program(task: Task, *, packs=True) -> Program:
