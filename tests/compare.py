@@ -267,6 +267,12 @@ SPECIAL = {
     "depthwise_channels": DEPTHWISE,
     "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),
     "weight_gradient": (BY_NAME["gcd1-k5s3d2"],),
+    "weight_gradient_blocks": (BY_NAME["gcd1-k5s3d2"],),
+    "weight_gradient_columns": (
+        Case("columns-k4s2", 2, 9, 3, 4, 16, (4, 4), (2, 2), (1, 1)),
+        Case("columns-k5s3", 1, 13, 4, 3, 64, (3, 5), (2, 3), ((0, 2), (1, 0))),
+    ),
+    "weight_gradient_depthwise": DEPTHWISE,
     "winograd": (
         Case("winograd-k4s2", 1, 64, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
         Case("winograd-k3s1", 2, 64, 7, 9, 19, (3, 3), (1, 1), (1, 1)),

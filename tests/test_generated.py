@@ -248,7 +248,7 @@ def test_activations_in_every_way(dtype, name, isa):
             # Half an eps more for the rounding of the activation itself.
             assert_close(got, by_numpy(name, want), bound + 1, dtype)
             ran[way] += 1
-    assert set(ran) >= {*KERNELS, *others} - {"weight_gradient"}
+    assert set(ran) >= {*(way for way in KERNELS if "weight_gradient" not in way), *others}
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 from cases import BY_NAME, LAYOUTS
-from compare import SUITE, assert_result, check_nonfinite, expected, operands, poison
+from compare import SPECIAL, SUITE, assert_result, check_nonfinite, expected, operands, poison
 from strided import SLOPE, activated
 
 import upconv
@@ -99,6 +99,8 @@ def suite():
     for operation in OPERATIONS:
         for layout in LAYOUTS:
             ran += nonfinite(BY_NAME["gcd1-k5s3d2"], operation, np.nan, layout)
+            for value in (np.nan, np.inf):
+                ran += nonfinite(SPECIAL["weight_gradient_columns"][0], operation, value, layout)
     return ran
 
 

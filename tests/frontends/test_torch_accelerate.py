@@ -388,7 +388,8 @@ def test_the_report_says_why_torch_computes():
 def test_gradients_that_upconv_has_no_kernel_for_are_torchs():
     from upconv.torch import choice, dispatch
 
-    rows = (1, 4, 1, False), (3, 4, 1, False), (4, 4, 1, True), (8, 4, 4, False), (8, 2, 1, False), (8, 3, 1, True)
+    rows = (1, 4, 1, False), (3, 4, 1, True), (8, 1, 1, False), (8, 4, 4, False), (32, 4, 4, True), (8, 2, 1, True)
+    rows += ((32, 4, 32, True),)
     for c_out, k, groups, is_ours in rows:
         x, w = torch.randn(1, 32, 32, 32), torch.randn(32, c_out // groups, k, k)
         call = dispatch.facts(x, w, None, (2, 0, 0, groups, 1))

@@ -16,7 +16,7 @@ from compare import assert_close, assert_same_nonfinite, expected, operands
 from ways import bias_of, willing
 
 from upconv import planning
-from upconv.algorithms import direct_rows, gemm, weight_streaming
+from upconv.algorithms import direct_rows, gemm, weight_gradient_blocks, weight_gradient_depthwise, weight_streaming
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import memory, program
 
@@ -29,6 +29,7 @@ LARGE = (
     Case("packed-rows", 1, 14, 3, 17, 10, (3, 4), (2, 2), (1, 1)),
     Case("depthwise-rows", 2, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
     Case("depthwise-long-rows", 1, 2, 2, 150, 2, (5, 5), (1, 3), (2, 2), groups=2),
+    Case("columns", 2, 7, 3, 4, 16, (3, 4), (2, 2), (1, 1)),
     Case("fused-phases", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
     # Few channels of many phases: fused whatever the vectors' length.
     Case("fused-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
@@ -125,6 +126,8 @@ class Guard:
 def large(dtypes=3):
     """`main` with the cases of `LARGE`, as if they were."""
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
+    weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
+    weight_gradient_blocks.PIXELS, weight_gradient_blocks.PART_CYCLES = 8, 200
     print(len(LARGE))
     main(LARGE, dtypes)
 

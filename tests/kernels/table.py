@@ -11,7 +11,13 @@ from cases import AVAILABLE, LAYOUTS, Case, channels_last, values
 from compare import assert_result, operands
 from ways import result, willing
 
-from upconv.algorithms import matmul, weight_streaming
+from upconv.algorithms import (
+    matmul,
+    weight_gradient_blocks,
+    weight_gradient_columns,
+    weight_gradient_depthwise,
+    weight_streaming,
+)
 from upconv.planning import AUTO
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
@@ -119,6 +125,9 @@ def main(per_cell=20):
     for dtype, tile, number in itertools.product(AVAILABLE, TILES, range(per_cell)):
         lanes = kernel.isa().lanes(LANE_BYTES.get(dtype, 8))
         weight_streaming.LEAST_CHANNELS = 2
+        weight_gradient_columns.PIXELS = 8
+        weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
+        weight_gradient_blocks.PIXELS, weight_gradient_blocks.PART_CYCLES = 8, 200
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
             for way, layout in check(case, operation, dtype):

@@ -23,6 +23,9 @@ from ways import ANY, AUTO, KERNELS, check, result, suite, truth, willing
 
 from upconv.algorithms import direct_rows as row_tasks
 from upconv.algorithms import gemm as gemm_tasks
+from upconv.algorithms import weight_gradient_blocks as block_tasks
+from upconv.algorithms import weight_gradient_columns as column_tasks
+from upconv.algorithms import weight_gradient_depthwise as depthwise_tasks
 from upconv.algorithms import weight_streaming as streaming_tasks
 from upconv.codegen.lang import Builder
 from upconv.kernels import (
@@ -33,10 +36,16 @@ from upconv.kernels import (
     depthwise_rows,
     direct_rows,
     gemm,
+    not_finite,
+    pack_pixels,
+    pixel_columns,
     strip_product,
+    sum_parts,
     tap_streaming,
     transpose,
     weight_gradient,
+    weight_gradient_blocks,
+    weight_gradient_depthwise,
     weight_streaming,
 )
 from upconv.layouts import WEIGHT_CHANNELS_LAST
@@ -76,6 +85,7 @@ MORE = (
     Case("depthwise-3", 1, 2, 3, 20, 2, (3, 7), (1, 3), (1, 2), groups=2),
     Case("depthwise-4", 1, 2, 3, 35, 2, (1, 4), (1, 4), groups=2),
     Case("streaming", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
+    Case("columns", 2, 19, 3, 4, 16, (3, 4), (2, 2), (1, 1)),
     Case("streaming-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
 )
 # Those whose weight may be read in other ways if the channels of a tap lie together.
@@ -155,6 +165,9 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(row_tasks, "CROWDING", 256)
     monkeypatch.setattr(gemm_tasks, "WEIGHTY_BYTES", 1 << 15)
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
+    for tasks in (block_tasks, column_tasks, depthwise_tasks):
+        monkeypatch.setattr(tasks, "PIXELS", 16)
+    monkeypatch.setattr(block_tasks, "PART_CYCLES", 1000)
     empty = ways.empty
 
     def roomy(shape, dtype, layout):
@@ -202,6 +215,8 @@ def test_without_a_mutant_everything_passes(setting):
         *(copy.copy, depthwise_channels.depthwise_channels, depthwise_rows.depthwise_rows, direct_rows.direct_rows),
         tap_streaming.tap_streaming,
         *(gemm.gemm, transpose.transpose, weight_gradient.weight_gradient, weight_streaming.weight_streaming),
+        *(pack_pixels.pack_pixels, sum_parts.sum_parts, weight_gradient_blocks.weight_gradient_blocks),
+        *(weight_gradient_depthwise.weight_gradient_depthwise, pixel_columns.pixel_columns, not_finite.not_finite),
     }
     # A tile of one channel writes both layouts alike.
     several = [s for s, most in row_tasks.CHANNELS[kernel.isa().registers].items() if most > 1]

@@ -21,7 +21,8 @@ LEAST = 20
 CASES = max(LEAST, int(os.environ.get("UPCONV_TABLE", some(LEAST, 100))))
 FAMILIES = (
     *("col2im_channels", "col2im_rows", "copy", "depthwise_channels", "depthwise_rows", "direct_rows", "gemm"),
-    *("strip_product", "transpose", "weight_gradient", "weight_streaming"),
+    *("not_finite", "pack_pixels", "pixel_columns", "strip_product", "sum_parts", "transpose", "weight_gradient"),
+    *("weight_gradient_blocks", "weight_gradient_depthwise", "weight_streaming"),
     "tap_streaming",
 )
 # Ways that take every case of some operations.

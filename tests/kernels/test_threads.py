@@ -10,7 +10,7 @@ from fresh import fresh
 from ways import KERNELS, result, truth, willing
 
 from upconv import planning
-from upconv.algorithms import gemm
+from upconv.algorithms import gemm, weight_gradient_blocks, weight_gradient_columns, weight_gradient_depthwise
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
@@ -25,6 +25,7 @@ CUT = (
     Case("depthwise", 2, 19, 13, 12, 19, (5, 5), (2, 2), (2, 2), groups=19),
     Case("long-sums", 1, 150, 7, 7, 40, (3, 3), (1, 1), (1, 1)),
     Case("weight-streaming", 2, 31, 4, 3, 70, (3, 3), (2, 2), (1, 0)),
+    Case("columns", 2, 19, 5, 4, 16, (4, 4), (2, 2), (1, 1)),
     BY_NAME["primes"],
     BY_NAME["gcd2-k5s4d6-holes"],
     BY_NAME["crops-of-both-signs"],
@@ -37,6 +38,12 @@ def cut(monkeypatch):
     for module in (program, task):
         monkeypatch.setattr(module, "BRIEF", 0)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
+    for module in (weight_gradient_blocks, weight_gradient_columns, weight_gradient_depthwise):
+        monkeypatch.setattr(module, "PIXELS", 8)
+    monkeypatch.setattr(weight_gradient_depthwise, "UNIT_VECTORS", 1)
+    monkeypatch.setattr(weight_gradient_depthwise, "PIECE_PRODUCTS", 100)
+    monkeypatch.setattr(weight_gradient_blocks, "PART_CYCLES", 1000)
+    monkeypatch.setattr(weight_gradient_blocks, "PIECE_CYCLES", 2000)
     monkeypatch.setattr(pool, "_wanted", 1)
     with fresh(), poisoned():
         yield

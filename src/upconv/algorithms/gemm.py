@@ -55,13 +55,16 @@ def work(problem: Problem) -> dict[str, float]:
     lanes = isa().lanes(problem.itemsize)
     counted = pixel_work(problem, tally(g.w, forward), c_src)
     amounts = {"places": counted.places * g.groups, "jobs": 0, "tiles": 0}
-    for block in blocks_of(c_dst, lanes):
+    for block in (blocks := blocks_of(c_dst, lanes)):
         mr, wide = _tile(block, lanes)
         amounts["jobs"] += counted.jobs
         amounts["tiles"] += g.groups * counted.tiles(mr)
         name = f"gemm{wide}"
         amounts[name] = amounts.get(name, 0) + g.groups * counted.products(mr) * wide
     amounts["panels"] = read_again(problem, counted, c_dst)
+    if not forward:
+        starts = (counted.products(tile[0]) / (tile[0] * c_src) for tile in (_tile(block, lanes) for block in blocks))
+        amounts["tap_runs"] = g.groups * sum(starts)
     return amounts | moved(problem, channels_last=True, packs=True)
 
 

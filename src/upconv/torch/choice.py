@@ -18,11 +18,13 @@ from ..planning import Plan, choose
 KERNELS = frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "weight_form"))
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
-# A kernel of the gradient in the weight fills its vectors with output channels.
-FEW_CHANNELS = 4
+# Output channels, and channels of a group, whose tiles do not keep the multipliers of the gradient in the weight busy.
+FEW_CHANNELS, FEW_OF_A_GROUP = 3, 8
 # Taps below which packing a weight is not made up for on maps of fewer pixels than these; and pixels for which a weight
 # with more taps than half of that is read once, where it lies.
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D, ONE_READ = 16, 200, 64, 4
+# Ways of the gradient in the weight that few channels do not slow down.
+FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise")
 HALVES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
 
 
@@ -126,12 +128,13 @@ def slower(plan):
         why.append(f"{problem.macs} multiply-adds take less time than a call of upconv's")
     if sentence := small_map(problem):
         why.append(sentence)
-    if problem.operation == "grad_weight" and g.groups > 1:
-        why.append("upconv's kernel for the gradient in the weight is not made for groups")
-    if problem.operation == "grad_weight" and g.c_out < FEW_CHANNELS:
-        why.append("upconv's kernel for the gradient in the weight is not made for so few output channels")
-    if problem.operation == "grad_weight" and g.h.k <= g.h.s and g.w.k <= g.w.s:
-        why.append("where no outputs overlap the gradient in the weight is one plain product, which torch has, too")
+    if problem.operation == "grad_weight" and plan.algorithm not in FOR_FEW_CHANNELS:
+        if g.groups > 1 and min(problem.channels) < FEW_OF_A_GROUP:
+            why.append("upconv's kernels for the gradient in the weight are not made for groups of so few channels")
+        if g.c_out < FEW_CHANNELS:
+            why.append("upconv's kernels for the gradient in the weight are not made for so few output channels")
+        if g.h.k == g.w.k == 1:
+            why.append("with one tap the gradient in the weight is one plain product, which torch has, too")
     is_depthwise = g.groups == g.c_in > 1
     if problem.operation == "grad_input" and is_depthwise:
         why.append("torch's depthwise convolution begins sooner")

@@ -1,0 +1,101 @@
+"""The gradient in the input of few output channels: a row of taps as one run of a product.
+
+Channels-last, the k_w * c_out numbers of grad_y that a pixel meets in a row lie side by side, so a row of taps is one
+tap with k_w times the channels. The kernel is `gemm`'s, which would otherwise begin a sum of a few products for each
+tap.
+"""
+
+from ..geometry import ceil_div
+from ..kernels import gemm as kernel
+from ..kernels.epilogue import IN_REGISTERS
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
+from ..schedule import bands, pixel_products, segments
+from ..schedule.amounts import moved, pixel_work, read_again
+from ..schedule.tap_rows import TapRows
+from ..schedule.task import Task
+
+# Height of the tile for each number of vectors across, by the number of vector registers.
+TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 6, 1: 8}}
+# Half of a second-level cache of today: a packed weight up to this size is still there when it is used.
+NEAR_BYTES = 512 << 10
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, found = problem.geometry, []
+    if problem.operation != "grad_input":
+        return ["computes the gradient in the input alone"]
+    if g.groups > 1:
+        found.append("has one group only")
+    if g.w.d > 1:
+        found.append("the taps of a row must be neighbours (dilation 1)")
+    if problem.a_layout == "nhwc-sliced" and g.c_out > 1:
+        found.append("the pixels of the gradient in the output must follow one another without a gap")
+    return found
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def weight_form(problem: Problem) -> TapRows:
+    g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
+    vectors = ceil_div(c_dst, lanes)
+    across = ceil_div(vectors, ceil_div(vectors, max(TILES[isa().registers])))
+    return TapRows(problem.row.element, problem.itemsize, c_src, c_dst, g.h.k, g.w.k, across * lanes)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, form = problem.geometry, weight_form(problem)
+    counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
+    mr, wide = _tile(form, problem.itemsize)
+    amounts = moved(problem, channels_last=True, packs=True)
+    if form.nbytes > NEAR_BYTES:
+        # All of it is packed before any of it is used, so it comes back from far away.
+        amounts["packed"] *= 2
+    return amounts | {
+        f"gemm{wide}": counted.products(mr) * form.blocks * wide,
+        "places": counted.places,
+        "jobs": counted.jobs * form.blocks,
+        "tiles": counted.tiles(mr) * form.blocks,
+        "panels": read_again(problem, counted, problem.channels[1]),
+        "tap_runs": counted.products(mr) / (mr * form.c_src * g.w.k) * form.blocks,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The packing of the weight, unless it comes prepared, and the bands."""
+    form, scratch = weight_form(task.problem), bands.Scratch()
+    compute = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, form))
+    stages = [*([form.packing(task)] if packs else []), Stage(bands.grids(task, compute, task.source, task.result))]
+    needs = kernel.scratch(task.lanes * task.size, *_tile(form, task.size))
+    sizes = {PANELS: form.nbytes if packs else 0, PLACES: needs["places"], TOTALS: needs["totals"], **scratch.sizes}
+    return Program(stages, sizes, task.seconds)
+
+
+def _tile(form, size):
+    """(pixels, vectors) of a tile."""
+    wide = form.width // isa().lanes(size)
+    return TILES[isa().registers][wide], wide
+
+
+def _nests(task, band, form):
+    address = entry(kernel.gemm, task.elem, *_tile(form, task.size), task.problem.activation.name)
+    values = []
+    for number in range(form.blocks):
+        first = number * form.width
+        offset = first * task.size
+        columns = min(form.width, task.c_dst - first)
+        values.append((address, offset, number * form.block, offset, 0, columns))
+    h, w = (segments.segments(axis, False) for axis in (band.h, band.w))
+    rows = Rows(segments.ROWS, segments.values(h, band.x.at.h, band.y.at.h, form.row))
+    # A run of taps is one tap with as many times the channels.
+    runs = []
+    for segment, each in zip(w, segments.values(w, band.x.at.w, band.y.at.w, form.tap), strict=True):
+        found = dict(zip(segments.COLS, each, strict=True)) | {"n_w": 1, "x_w": 0, "w_w": 0}
+        runs.append((*found.values(), task.c_src * len(segment.taps)))
+    cols = Rows((*segments.COLS, "c"), runs)
+    blocks = Rows(pixel_products.BLOCKS, values)
+    yield Nest(kernel.FIELDS, pixel_products.placed(task, band, {"c": 0, "w_g": 0}), (rows, cols, blocks))

@@ -1,0 +1,303 @@
+"""The gradient in the weight, block of pixels by block: both maps in panels, or where they lie, and all taps over them.
+
+What is large in a gradient in the weight is what is summed over, so the pixels are cut: into blocks that stay in the
+caches while all taps go over them, and the blocks into parts with sums of their own, which are added up in a fixed
+tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block.
+"""
+
+import itertools
+import math
+
+from ..geometry import ceil_div
+from ..kernels import sum_parts
+from ..kernels import weight_gradient_blocks as kernel
+from ..problem import Problem
+from ..runtime.kernel import entry
+from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W, X, Y
+from ..schedule.bands import Scratch
+from ..schedule.moves import transpose_layout, transposing
+from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
+from ..schedule.task import Task
+from ..schedule.weight_tiles import PIXELS, arrangement
+
+# What the sums of all parts may take together, and how many parts there are at most.
+PARTS_BYTES, MOST_PARTS = 4 << 20, 16
+# Cycles of multiply-adds below which a part is not worth beginning.
+PART_CYCLES = 200_000
+# A unit cannot be interrupted, so a part that takes longer is computed in pieces.
+PIECE_CYCLES = 100_000_000
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation != "grad_weight":
+        return ["computes the gradient in the weight alone"]
+    return [] if problem.geometry.n else ["sums over images, of which there is none"]
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: there is none."""
+    return False
+
+
+def weight_form(problem: Problem) -> None:
+    """There is no weight to prepare."""
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, made, size = problem.geometry, arrangement(problem), problem.itemsize
+    cut, sums = Cut(g, PIXELS), _Sums(problem)
+    a, b = (math.prod(shape) * size for shape in problem.map_shapes[:: -1 if made.swapped else 1])
+    pairs, products = g.groups * g.n * g.h.pairs * g.w.pairs, made.a_count * made.b_tiles * made.nv
+    rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n * g.h.k)
+    return {
+        "weight_blocks": pairs * products,
+        "weight_blocks_waits": pairs * (2 * made.cycles - products),
+        "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
+        "jobs": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
+        "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
+        "transposed": made.turns_a * a + made.turns_b * b,
+        "totals": (2 * cut.count + sums.parts + 2) * sums.nbytes,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """Parts of the pixels, or tiles of the sums."""
+    way = _Way(task)
+    stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
+    return Program(stages, {way.sums.base: way.sums.all, **way.scratch.sizes}, task.seconds, shared)
+
+
+class _Sums:
+    """Where the sums lie, in each part: (groups, taps, channels of a, channels of b in whole tiles).
+
+    `parts` is how many parts the pixels have, each in so many `pieces`; 0 if tiles of the sums are shared out
+    instead. With one block of pixels each tile is finished at once, in memory of its own that stays near.
+    """
+
+    def __init__(self, problem):
+        g, made, size = problem.geometry, arrangement(problem), problem.itemsize
+        taps, tiles = g.h.k * g.w.k, made.b_tiles
+        cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
+        blocks = Cut(g, PIXELS).count
+        nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
+        most = min(MOST_PARTS, blocks, PARTS_BYTES // nbytes, cycles // PART_CYCLES)
+        self.parts = 1 << (int(most).bit_length() - 1) if most >= 1 else 0
+        if self.parts <= 1:
+            self.parts = int(cycles < 4 * PART_CYCLES)
+        self.pieces = int(min(blocks, 1 + cycles // max(1, self.parts) // PIECE_CYCLES))
+        self.is_brief = not self.parts and blocks == 1
+        self.base = TOTALS if self.is_brief else PANELS
+        self.tile = 0 if self.is_brief else made.width * size
+        self.row = made.width * size * (1 if self.is_brief else tiles)
+        # Taps are not the same places of the cache apart.
+        self.tap = made.a_count * self.row + LINE
+        self.group = 0 if self.is_brief else taps * self.tap
+        self.nbytes = ceil_div(max(taps * self.tap, g.groups * self.group), LINE) * LINE
+        self.all = max(1, self.parts) * self.nbytes
+
+
+class _Way:
+    """The stages of a task."""
+
+    def __init__(self, task):
+        self.task, self.made, self.scratch = task, arrangement(task.problem), Scratch()
+        self.sums, self.cut = _Sums(task.problem), Cut(task.g, PIXELS)
+        self._lists = {}
+
+    def by_parts(self):
+        """Parts with all tiles of their pixels, then their sum, then the weight."""
+        sums, stages = self.sums, []
+        parts = list(self._parts())
+        for piece in range(sums.pieces):
+            grids = []
+            for blocks, many, steps, offset in parts:
+                first, end = (len(blocks) * each // sums.pieces for each in (piece, piece + 1))
+                grids.append(Grid(tuple(self._part(blocks, first, end, offset)), (many, 1, 1), steps))
+            stages.append(Stage(grids))
+        if sums.parts > 1:
+            stages.append(Stage([self._add_up()]))
+        return [*stages, Stage([self._to_weight()])]
+
+    def _parts(self):
+        """(blocks, how many such parts, steps from one to the next, where the sums of the first are)."""
+        g, parts, each = self.task.g, self.sums.parts, self.cut.images
+        images = ceil_div(g.n, each)
+        if images < parts:
+            blocks = list(self.cut.blocks(0, g.n))
+            for part in range(parts):
+                some = blocks[len(blocks) * part // parts : len(blocks) * (part + 1) // parts]
+                yield some, 1, {}, part * self.sums.nbytes
+            return
+        # Parts of whole images differ in their place alone, but for the last one, which has what is left.
+        cuts = [images * part // parts * each for part in range(parts)] + [g.n]
+        sizes = [end - start for start, end in itertools.pairwise(cuts)]
+        first = 0
+        for size, alike in itertools.groupby(sizes):
+            many = len(list(alike))
+            steps = {X: size * self.task.x.n, Y: size * self.task.y.n, PANELS: self.sums.nbytes}
+            blocks = list(self.cut.blocks(cuts[first], cuts[first] + size))
+            yield blocks, many, {base: (by, 0, 0) for base, by in steps.items()}, first * self.sums.nbytes
+            first += many
+
+    def by_tiles(self):
+        """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
+        stages = []
+        for number, block in enumerate(self.cut.blocks(0, self.task.g.n)):
+            (a, b), nests = self._sides(block)
+            packing = [Grid(tuple(each)) for each in nests if each]
+            if packing:
+                stages.append(Stage(packing))
+            is_last = number == self.cut.count - 1
+            grids = []
+            for group in range(self.task.g.groups):
+                for tile in range(self.made.b_tiles):
+                    multiply = self._multiply(block, a, b, 0, number > 0, group, tile)
+                    grids.append(Grid((multiply, self._turn(group, tile)) if is_last else (multiply,)))
+            stages.append(Stage(grids))
+        return stages
+
+    def _part(self, blocks, first, end, offset):
+        """The nests of some blocks of a part; the first one of all writes the sums, the others add to them."""
+        for number in range(first, end):
+            (a, b), nests = self._sides(blocks[number])
+            for each in nests:
+                yield from each
+            yield self._multiply(blocks[number], a, b, offset, number > 0)
+
+    def _sides(self, block):
+        """((how a lies, how b lies), the nests that pack each) of a block."""
+        made, h, w = self.made, block.h, block.w
+        x = self.task.source.move(block.first, h.first, w.first), (block.images, h.axis.n, w.axis.n)
+        y = self.task.result.move(block.first, h.source, w.source), (block.images, h.axis.out, w.axis.out)
+        (a, a_shape), (b, b_shape) = (y, x) if made.swapped else (x, y)
+        a_side, a_nests = self._a(a, a_shape)
+        b_side, b_nests = self._b(b, b_shape)
+        return (a_side, b_side), (a_nests, b_nests)
+
+    def _a(self, placed, shape):
+        """Channels-last in place or in panels; what lies in planes is transposed first."""
+        made, task, nests = self.made, self.task, []
+        if made.turns_a:
+            whole = shape[0], made.a_count * task.g.groups, *shape[1:]
+            base = V if made.packs_a else X_BAND
+            mine = self.scratch.map(base, whole, task.size, channels_last=True)
+            nests.append(transpose_layout(task.elem, placed, mine, whole))
+            placed = mine
+        if not made.packs_a:
+            return in_place(placed, made.a_count, made.rows, task.size), nests
+        side = side_of(shape, made.a_count, task.g.groups, made.ranges, made.rows, X_BAND, task.size)
+        self.scratch.take(X_BAND, task.g.groups * side.group)
+        return side, [*nests, *copied(task, placed, shape, side, made.a_count, made.ranges)]
+
+    def _b(self, placed, shape):
+        made, task = self.made, self.task
+        if not made.packs_b:
+            return in_place(placed, made.b_count, made.width, task.size), []
+        ranges = [(0, made.b_tiles, made.width)]
+        side = side_of(shape, made.b_count, task.g.groups, ranges, made.width, Y_BAND, task.size)
+        self.scratch.take(Y_BAND, task.g.groups * side.group)
+        if made.turns_b:
+            return side, [turned(task, placed, shape, side, made.b_count, made.width)]
+        return side, list(copied(task, placed, shape, side, made.b_count, ranges))
+
+    def _multiply(self, block, a, b, offset, adds, group=None, tile=None):
+        """The nest of all taps, for all groups and tiles or for one of each."""
+        made, sums = self.made, self.sums
+        fields = {
+            "a": (a.base, a.offset),
+            "b": (b.base, b.offset + (tile or 0) * b.tile),
+            "total": (sums.base, offset + (tile or 0) * sums.tile),
+            "n": block.images,
+            "b_tiles": made.b_tiles if tile is None else 1,
+            "b_tile": b.tile,
+            "total_row": sums.row,
+            "add": int(adds),
+        }
+        for name, side in (("a", a), ("b", b)):
+            is_y = (name == "b") != made.swapped
+            step_h, step_w = (self.task.g.h.s, self.task.g.w.s) if is_y else (1, 1)
+            fields |= {f"{name}_n": side.n, f"{name}_row": step_h * side.row, f"{name}_col": step_w * side.col}
+        taps = self._tap_lists(block, a, b)
+        return Nest(kernel.FIELDS, fields, (*taps, self._tile_list(a, b, group)))
+
+    def _tap_lists(self, block, a, b):
+        """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
+        key = block.h.axis, block.w.axis, a, b
+        if key not in self._lists:
+            lists, tap = [], self.sums.tap
+            for axis, name, side, step in (
+                (block.h.axis, "rows", "row", block.w.axis.k * tap),
+                (block.w.axis, "cols", "col", tap),
+            ):
+                values = []
+                for t in range(axis.k):
+                    i, o, count = axis.meeting(t)
+                    x, y = (b, a) if self.made.swapped else (a, b)
+                    at_x, at_y = i * getattr(x, side), o * getattr(y, side)
+                    values.append((*((at_y, at_x) if self.made.swapped else (at_x, at_y)), t * step, count))
+                lists.append(Rows(("a", "b", "total", name), values))
+            self._lists[key] = lists
+        return self._lists[key]
+
+    def _tile_list(self, a, b, group):
+        """Groups, and the ranges of tiles of a that are equally tall."""
+        key = a, b, group
+        if key not in self._lists:
+            made, sums, values = self.made, self.sums, []
+            for g in range(self.task.g.groups) if group is None else (group,):
+                before = 0
+                for first, tiles, rows in made.ranges:
+                    address = entry(kernel.weight_gradient_blocks, self.task.elem, rows, made.nv)
+                    at = before * a.tile if made.packs_a else first * a.channel
+                    step = a.tile if made.packs_a else rows * a.channel
+                    total = g * sums.group + first * sums.row
+                    values.append((address, g * a.group + at, g * b.group, total, tiles, step))
+                    before += tiles
+            self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile"), values)
+        return self._lists[key]
+
+    def _add_up(self):
+        """The sum of all parts, cut for the threads."""
+        sums, address = self.sums, entry(sum_parts.sum_parts, self.task.elem, self.sums.parts)
+        units = _divisor(sums.nbytes // LINE)
+        some = sums.nbytes // units
+        fields = {"entry": address, "totals": (PANELS, 0), "part": sums.nbytes, "nbytes": some}
+        return Grid((Nest(sum_parts.FIELDS, fields),), (1, 1, units), {PANELS: (0, 0, some)})
+
+    def _to_weight(self):
+        """The grid that transposes the sums to the weight, cut for the threads."""
+        made, sums = self.made, self.sums
+        units = _divisor(made.a_count)
+        some = made.a_count // units
+        _, per_a = self._steps()
+        steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
+        return Grid((self._turn(0, None, some),), (self.task.g.groups, 1, units), steps)
+
+    def _turn(self, group, tile=None, rows=None):
+        """Transpose the sums of some channels to the weight (c_in, c_out / groups, taps)."""
+        made, sums, g = self.made, self.sums, self.task.g
+        per_b, per_a = self._steps()
+        first = 0 if tile is None else tile * made.width
+        count = made.b_count if tile is None else min(made.width, made.b_count - first)
+        src = sums.base, group * sums.group + (tile or 0) * sums.tile
+        dst = W, group * self._per_group() + first * per_b
+        lines = made.a_count if rows is None else rows, sums.row, per_a
+        return transposing(self.task.elem, src, dst, (g.h.k * g.w.k, sums.tap), (count, per_b), m=lines)
+
+    def _steps(self):
+        """Bytes of the weight from channel to channel of b and of a."""
+        g, size = self.task.g, self.task.size
+        per_out = g.h.k * g.w.k * size
+        per_in = g.c_out // g.groups * per_out
+        return (per_in, per_out) if self.made.swapped else (per_out, per_in)
+
+    def _per_group(self):
+        g = self.task.g
+        return g.c_in // g.groups * (g.c_out // g.groups) * g.h.k * g.w.k * self.task.size
+
+
+def _divisor(count, most=8):
+    """The largest divisor up to `most`: units that are alike."""
+    return next(units for units in range(most, 0, -1) if count % units == 0)

@@ -1,0 +1,178 @@
+"""The gradient in the weight of few pixels: one plain product whose result is the weight where it lies.
+
+What every pixel of the input meets is written down once, as a line in the order of the weight; then the input's
+channels times these lines give whole rows of the weight, and nothing as large as the weight is ever turned. Beyond a
+border a line has zeros: an infinity of the input would make NaNs of them, so it is looked for, and such an input is
+left to a way that multiplies no zeros.
+"""
+
+import math
+
+from ..geometry import ceil_div
+from ..kernels import not_finite, pixel_columns
+from ..kernels import weight_gradient_blocks as product
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import FLAGS, LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
+from ..schedule.bands import Scratch
+from ..schedule.moves import transpose_layout
+from ..schedule.pixel_panels import Cut
+from ..schedule.task import Task
+from ..schedule.weight_tiles import even_ranges, tile_cycles
+
+FALLBACK = "weight_gradient_blocks"
+# No sum in registers is longer.
+PIXELS = 256
+# Rows of a tile, and vectors across; by the number of vector registers.
+TILES = {32: {4: 6, 3: 9, 2: 12, 1: 12}, 16: {2: 6, 1: 12}}
+# What the lines of all pixels may take together.
+MOST_BYTES = 64 << 20
+UNITS = 8
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation != "grad_weight":
+        return ["computes the gradient in the weight alone"]
+    g, found = problem.geometry, []
+    if g.groups > 1:
+        found.append("has one group only")
+    if g.w.d > 1:
+        found.append("the taps of a row must be neighbours (dilation 1)")
+    if problem.row.kind != "f":
+        found.append("is for floating-point numbers alone")
+    if _columns(g) % isa().lanes(problem.itemsize):
+        found.append("output channels times taps must fill whole vectors")
+    if not g.n:
+        found.append("sums over images, of which there is none")
+    if g.n * g.h.n * g.w.n * _columns(g) * problem.itemsize > MOST_BYTES:
+        found.append(f"the lines of all pixels would take more than {MOST_BYTES:,} bytes")
+    return found
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: there is none."""
+    return False
+
+
+def weight_form(problem: Problem) -> None:
+    """There is no weight to prepare."""
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, size = problem.geometry, problem.itemsize
+    rows, nv = _tile(problem)
+    pixels, across = g.n * g.h.n * g.w.n, _columns(g) // (isa().lanes(size) * nv)
+    cycles = sum(many * tile_cycles(tall, nv) for _, many, tall in even_ranges(g.c_in, rows))
+    blocks = Cut(g, PIXELS).count
+    turned = sum(
+        math.prod(shape) * (layout.startswith("nhwc") == wanted)
+        for shape, layout, wanted in zip(problem.map_shapes, problem.map_layouts, (False, True), strict=True)
+    )
+    return {
+        "weight_blocks": pixels * across * nv * g.c_in,
+        "weight_blocks_waits": pixels * across * (2 * cycles - nv * g.c_in),
+        "weight_blocks_rows": g.n * g.h.n * across * ceil_div(g.c_in, rows),
+        # Every tile of channels goes over all lines.
+        "columns": pixels * _columns(g) * size * ceil_div(g.c_in, rows),
+        "column_rows": pixels * g.c_out * g.h.k * ceil_div(g.w.k, isa().lanes(size)),
+        "totals": (2 * blocks - 1) * math.prod(g.weight_shape) * size,
+        "jobs": pixels,
+        "transposed": turned * size,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """Both maps as they are wanted, the lines of all pixels, and the product."""
+    g, scratch, size = task.g, Scratch(), task.size
+    x, y, turning = task.source, task.result, []
+    if not x.at.channels_last:
+        x = scratch.map(X_BAND, g.input_shape, size, channels_last=True)
+        turning.append(Grid((transpose_layout(task.elem, task.source, x, g.input_shape),)))
+    if not y.at.channels_first:
+        y = scratch.map(Y_BAND, g.output_shape, size, channels_last=False)
+        turning.append(Grid((transpose_layout(task.elem, task.result, y, g.output_shape),)))
+    line = (ceil_div(_columns(g) * size + isa().vector_bytes, LINE) | 1) * LINE
+    lines = [Grid((nest,)) for nest in _lines(task, y, line)]
+    stages = [*([Stage(turning)] if turning else []), Stage([Grid((_finite(task, x),)), *lines])]
+    stages.append(Stage(list(_products(task, x, line))))
+    sizes = {PANELS: g.n * g.h.n * g.w.n * line, FLAGS: 8, **scratch.sizes}
+    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, X_BAND, Y_BAND))
+
+
+def _columns(g):
+    """Numbers of a line."""
+    return g.c_out * g.h.k * g.w.k
+
+
+def _tile(problem):
+    """(rows, vectors) of a tile: as many vectors as divide a line."""
+    vectors = _columns(problem.geometry) // isa().lanes(problem.itemsize)
+    tiles = TILES[isa().registers]
+    nv = next(nv for nv in sorted(tiles, reverse=True) if vectors % nv == 0)
+    most = min(tiles[nv], problem.geometry.c_in)
+    return ceil_div(problem.geometry.c_in, ceil_div(problem.geometry.c_in, most)), nv
+
+
+def _finite(task, x):
+    """The nest that looks at all pixels of the input."""
+    g = task.g
+    fields = {
+        "entry": entry(not_finite.not_finite, task.elem),
+        **{"src": (x.base, x.offset), "flag": (FLAGS, 0)},
+        **{"rows": g.w.n, "src_row": x.at.w, "count": g.c_in},
+    }
+    rows = [(n * x.at.n + row * x.at.h,) for n in range(g.n) for row in range(g.h.n)]
+    return Nest(not_finite.FIELDS, fields, (Rows(("src",), rows),))
+
+
+def _lines(task, y, line):
+    """The nests that write the lines: one for each row of the input in all images."""
+    g = task.g
+    fields = {
+        "entry": entry(pixel_columns.pixel_columns, task.elem),
+        **{"y": (y.base, y.offset), "dst": (PANELS, 0)},
+        **{"count": g.c_out, "k_h": g.h.k, "k_w": g.w.k, "y_c": y.at.c, "y_h": g.h.d * y.at.h},
+    }
+    images = Rows(("y", "dst"), [(n * y.at.n, n * g.h.n * g.w.n * line) for n in range(g.n)])
+    places = [_met(g.w, j) for j in range(g.w.n)]
+    cols = Rows(
+        ("y", "dst", "lo_w", "hi_w"), [(first * y.at.w, j * line, lo, hi) for j, (first, lo, hi) in enumerate(places)]
+    )
+    for i in range(g.h.n):
+        first, lo, hi = _met(g.h, i)
+        rows = Rows(("y", "dst", "lo_h", "hi_h"), [(first * y.at.h, i * g.w.n * line, lo, hi)])
+        yield Nest(pixel_columns.FIELDS, fields, (images, rows, cols))
+
+
+def _met(axis, i):
+    """(output of tap 0, first tap, end of the taps) that reach the output from an input."""
+    first = i * axis.s - axis.crop_lo
+    lo = max(0, ceil_div(-first, axis.d))
+    return first, lo, max(lo, min(axis.k, ceil_div(axis.out - first, axis.d)))
+
+
+def _products(task, x, line):
+    """Grids of some rows of the weight each: all blocks of pixels, one after another."""
+    g, size = task.g, task.size
+    (rows, nv), row = _tile(task.problem), _columns(g) * size
+    for first, tiles, tall in even_ranges(g.c_in, rows):
+        for start in range(0, tiles, some := ceil_div(tiles, UNITS)):
+            channel = first + start * tall
+            nests = []
+            for number, block in enumerate(Cut(g, PIXELS).blocks(0, g.n)):
+                place = x.move(block.first, block.h.first, block.w.first, channel)
+                pixel = (block.first * g.h.n + block.h.first) * g.w.n + block.w.first
+                fields = {
+                    "entry": entry(product.weight_gradient_blocks, task.elem, tall, nv, True),
+                    **{"a": (place.base, place.offset), "b": (PANELS, pixel * line), "total": (W, channel * row)},
+                    **{"n": block.images, "rows": block.h.axis.n, "cols": block.w.axis.n},
+                    **{"a_n": x.at.n, "a_row": x.at.h, "a_col": x.at.w},
+                    **{"b_n": g.h.n * g.w.n * line, "b_row": g.w.n * line, "b_col": line},
+                    **{"a_tiles": min(some, tiles - start), "a_tile": tall * size},
+                    **{"b_tiles": row // (nv * isa().vector_bytes), "b_tile": nv * isa().vector_bytes},
+                    **{"total_row": row, "add": int(number > 0)},
+                }
+                nests.append(Nest(product.FIELDS, fields))
+            yield Grid(tuple(nests))

@@ -1,0 +1,191 @@
+"""The gradient in the weight of depthwise layers: channels along the vector, each map read once, some taps at a time.
+
+There are few products for each number that is read, so what counts is that a block of rows of both maps stays near
+while all rows of taps go over it, and that a vector of the input is loaded once for several taps. Channels have nothing
+to do with one another: the threads share them out.
+"""
+
+import math
+
+from ..geometry import ceil_div
+from ..kernels import weight_gradient_depthwise as kernel
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
+from ..schedule.bands import Scratch
+from ..schedule.moves import copying, transpose_layout, transposing
+from ..schedule.pixel_panels import Cut
+from ..schedule.task import Task
+
+# Sums in registers, by the number of registers; vectors of channels across.
+MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
+# Pixels of the input in a block: no sum in registers is longer.
+PIXELS = 256
+# Vectors of channels in a unit, where not all are in one.
+UNIT_VECTORS = 4
+# A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
+PIECE_PRODUCTS = 50_000_000
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation != "grad_weight":
+        return ["computes the gradient in the weight alone"]
+    if not problem.is_depthwise:
+        return ["every channel must have a kernel of its own (groups = channels)"]
+    return [] if problem.geometry.n else ["sums over images, of which there is none"]
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: there is none."""
+    return False
+
+
+def weight_form(problem: Problem) -> None:
+    """There is no weight to prepare."""
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, cut, size = problem.geometry, Cut(problem.geometry, PIXELS), problem.itemsize
+    maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
+    turned = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
+    vectors = ceil_div(g.groups, isa().lanes(size))
+    return {
+        "weight_depthwise": g.n * g.h.pairs * g.w.pairs * vectors,
+        "jobs": cut.count * g.h.k * len(_columns(g.w, *_chunks(g.w.k, vectors))),
+        "transposed": turned * size,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
+    g, scratch = task.g, Scratch()
+    unit = min(g.c_in, UNIT_VECTORS * task.lanes)
+    if task.threads == 1 and task.x.channels_last and task.y.channels_last:
+        # In one go both maps are read in order.
+        unit = g.c_in
+    units = [
+        (first, many, some)
+        for first, many, some in ((0, g.c_in // unit, unit), (g.c_in // unit * unit, 1, g.c_in % unit))
+        if many and some
+    ]
+    line = ceil_div(unit, task.lanes) * task.lanes * task.size
+    blocks = list(Cut(g, PIXELS).blocks(0, g.n))
+    products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, task.lanes)
+    pieces = int(min(len(blocks), 1 + products // PIECE_PRODUCTS))
+    clear = [_Unit(task, scratch, *each, line).clear() for each in units]
+    stages = [Stage(clear)]
+    for piece in range(pieces):
+        some = blocks[len(blocks) * piece // pieces : len(blocks) * (piece + 1) // pieces]
+        stages.append(Stage([_Unit(task, scratch, *each, line).multiply(some) for each in units]))
+    stages.append(Stage([_Unit(task, scratch, *each, line).to_weight() for each in units]))
+    nbytes = ceil_div(g.c_in, unit) * g.h.k * g.w.k * line
+    return Program(stages, {PANELS: nbytes, **scratch.sizes}, task.seconds, (PANELS,))
+
+
+class _Unit:
+    """`many` runs of `channels` channels, the first of all at `first`."""
+
+    def __init__(self, task, scratch, first, many, channels, line):
+        g, size = task.g, task.size
+        self.task, self.scratch, self.many, self.channels, self.line = task, scratch, many, channels, line
+        self.taps = g.h.k * g.w.k
+        self.x, self.y = task.source.move(channel=first), task.result.move(channel=first)
+        self.weight, self.sums = first * self.taps * size, 0
+        if first:
+            self.sums = first // (line // size) * self.taps * line
+        self.steps = {
+            X: (channels * task.x.c, 0, 0),
+            Y: (channels * task.y.c, 0, 0),
+            W: (channels * self.taps * size, 0, 0),
+            PANELS: (self.taps * line, 0, 0),
+        }
+
+    def _grid(self, nests):
+        return Grid(tuple(nests), (self.many, 1, 1), self.steps)
+
+    def clear(self):
+        """Zeros."""
+        count = self.taps * self.line // self.task.size
+        return self._grid([copying(self.task.elem, (X, 0), (PANELS, self.sums), 0, pad=count)])
+
+    def to_weight(self):
+        rows, cols = (self.taps, self.line), (self.channels, self.taps * self.task.size)
+        return self._grid([transposing(self.task.elem, (PANELS, self.sums), (W, self.weight), rows, cols)])
+
+    def multiply(self, blocks):
+        """Both maps of each block channels-last, then all taps."""
+        nests = []
+        for block in blocks:
+            h, w, maps = block.h, block.w, []
+            for whole, base, height, width in (
+                (self.x.move(block.first, h.first, w.first), X_BAND, h.axis.n, w.axis.n),
+                (self.y.move(block.first, h.source, w.source), Y_BAND, h.axis.out, w.axis.out),
+            ):
+                placed = whole
+                if not whole.at.channels_last:
+                    shape = block.images, self.channels, height, width
+                    placed = self.scratch.map(base, shape, self.task.size, channels_last=True)
+                    nests.append(transpose_layout(self.task.elem, whole, placed, shape))
+                maps.append(placed)
+            nests += self._taps(block, *maps)
+        return self._grid(nests)
+
+    def _taps(self, block, x, y):
+        """Rows of taps by columns that have the same taps."""
+        g, h, w = self.task.g, block.h.axis, block.w.axis
+        nv, most = _chunks(w.k, ceil_div(self.channels, self.task.lanes))
+        fields = {
+            "x": (x.base, x.offset),
+            "y": (y.base, y.offset),
+            "total": (PANELS, self.sums),
+            "n": block.images,
+            **{"x_n": x.at.n, "x_row": x.at.h, "x_col": x.at.w},
+            **{"y_n": y.at.n, "y_row": g.h.s * y.at.h, "y_col": g.w.s * y.at.w, "y_tap": g.w.d * y.at.w},
+            **{"total_tap": self.line, "columns": self.channels},
+        }
+        rows = []
+        for t in range(h.k):
+            i, o, count = h.meeting(t)
+            if count:
+                rows.append((i * x.at.h, o * y.at.h, t * w.k * self.line, count))
+        cols = [
+            (
+                entry(kernel.weight_gradient_depthwise, self.task.elem, taps, nv),
+                first * x.at.w,
+                (first * w.s + tap * w.d - w.crop_lo) * y.at.w,
+                tap * self.line,
+                count,
+            )
+            for first, count, tap, taps in _columns(w, nv, most)
+        ]
+        if rows and cols:
+            lists = Rows(("x", "y", "total", "rows"), rows), Rows(("entry", "x", "y", "total", "cols"), cols)
+            yield Nest(kernel.FIELDS, fields, lists)
+
+
+def _chunks(taps, vectors):
+    """(vectors across, most taps at a time)."""
+    nv = min(ACROSS, vectors)
+    return nv, ceil_div(taps, ceil_div(taps, MOST_SUMS[isa().registers] // nv))
+
+
+def _columns(axis, nv, most):
+    """(first column of the input, how many, first tap, how many) of all pairs of columns and taps that meet.
+
+    Columns that meet all taps have some taps at a time, those near a border one.
+    """
+    ranges = [axis.tap_range(t) for t in range(axis.k)]
+    first, end = max(start for start, _ in ranges), min(stop for _, stop in ranges)
+    found = []
+    if first < end:
+        for tap in range(0, axis.k, most):
+            found.append((first, end - first, tap, min(most, axis.k - tap)))
+    else:
+        first = end = 0
+    for tap, (start, stop) in enumerate(ranges):
+        for lo, hi in ((start, min(stop, first)), (max(start, end), stop)):
+            if lo < hi:
+                found.append((lo, hi - lo, tap, 1))
+    return found

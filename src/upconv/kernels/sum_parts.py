@@ -1,0 +1,25 @@
+"""Adds up parts of a sum, in pairs, pairs of pairs and so on, into the first part.
+
+    totals[0][i]  =  (totals[0][i] + totals[1][i]) + (totals[2][i] + totals[3][i]) ...
+
+The tree is fixed, so the bits do not depend on who has computed which part.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+
+FIELDS = tuple("entry totals part nbytes".split())
+POINTERS = {"totals"}
+
+
+def sum_parts(isa: Isa, elem, parts):
+    """The kernel for so many parts, a power of two, `part` bytes apart; `nbytes` of whole vectors are added up."""
+    k = Builder(f"sum_parts_{elem}_{parts}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    with k.loop(0, job["nbytes"], vector.size) as at:
+        values = [k.load(job["totals"] + (job["part"] * part + at), vector) for part in range(parts)]
+        while len(values) > 1:
+            values = [k.add(*pair) for pair in zip(values[::2], values[1::2], strict=True)]
+        k.store(values[0], job["totals"] + at)
+    return k

@@ -1,0 +1,81 @@
+"""The gradient in the weight on a block of pixels: for one tap, all tiles of channels by channels.
+
+    total[r, v]  (+)=  sum over the pixels of a block of  a[pixel, r] * b[pixel, v]
+
+    a       read one number at a time, the rows of a tile consecutive: a panel, or channels-last in place
+    b       whole vectors: a panel, or channels-last in place where its channels fill whole tiles
+    total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
+
+A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
+factor is. No sum in registers is longer than a block; a block without pixels writes zeros.
+"""
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+
+UNROLL = 4
+FIELDS = tuple(
+    ("entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add").split()
+)
+POINTERS = {"a", "b", "total"}
+
+
+def macs(task, lanes, elem, mr, nv, a_outer=False):
+    """Multiply-adds of a task, those included that no sum needs."""
+    tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
+    return task["n"] * task["rows"] * task["cols"] * tiles
+
+
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False):
+    """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`."""
+    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{'_a_outer' * a_outer}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    outer, inner = ("a", "b") if a_outer else ("b", "a")
+    with k.loop(0, job[f"{outer}_tiles"]) as outside, k.loop(0, job[f"{inner}_tiles"]) as inside:
+        a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
+        a, b = job["a"] + a_tile * job["a_tile"], job["b"] + b_tile * job["b_tile"]
+        zero = k.zero(vector)
+        sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+        with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
+            first = a + (n * job["a_n"] + row * job["a_row"])
+            b_row = b + (n * job["b_n"] + row * job["b_row"])
+            _row(k, job, vector, first, b_row, sums)
+        here = job["total"] + (a_tile * job["total_row"] * mr + b_tile * (nv * vector.size))
+        _put(k, job, vector, here, sums)
+    return k
+
+
+def _row(k, job, vector, a, b, sums):
+    """A row of pixels."""
+    size = vector.scalar.size
+    cols, step_a, step_b = job["cols"], job["a_col"], job["b_col"]
+    whole = cols - k.iand(cols, UNROLL - 1)
+
+    def pixel(at_a, at_b):
+        # Only a constant is folded into an address: what is known at run time goes into one pointer for all.
+        here, there = a + at_a, b + at_b
+        panel = [k.load(there + v * vector.size, vector) for v in range(len(sums[0]))]
+        for r, line in enumerate(sums):
+            value = k.splat(k.load(here + r * size, vector.scalar), vector)
+            for variable, part in zip(line, panel, strict=True):
+                variable.set(k.muladd(value, part, variable.get()))
+
+    with k.loop(0, whole, UNROLL) as col:
+        at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)
+        for u in range(UNROLL):
+            pixel(at_a + step_a * u, at_b + step_b * u)
+    with k.loop(whole, cols) as col:
+        pixel(k.opaque(col * step_a), k.opaque(col * step_b))
+
+
+def _put(k, job, vector, total, sums):
+    places = [
+        (job["total_row"] * r + v * vector.size, each) for r, line in enumerate(sums) for v, each in enumerate(line)
+    ]
+    with k.when(k.equal(job["add"], 0)):
+        for place, variable in places:
+            k.store(variable.get(), total + place)
+    with k.when(job["add"] > 0):
+        for place, variable in places:
+            k.store(k.add(variable.get(), k.load(total + place, vector)), total + place)

@@ -1,0 +1,141 @@
+"""Blocks of the pixels of two maps that meet, and the panels that they are packed into."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..geometry import Axis, ceil_div
+from ..kernels import pack_pixels
+from ..runtime.kernel import entry, isa
+from ..runtime.program import LINE, Nest, Rows
+from . import bands
+from .moves import Placed, transposing
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some places of an axis of the input and those of the output that they meet; `axis` is the layer of just these."""
+
+    first: int
+    source: int
+    axis: Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Images from `first` on, some rows and some columns of the input, and what they meet in the output."""
+
+    first: int
+    images: int
+    h: Part
+    w: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How a block of a map lies for a kernel, in bytes: from image to image, row, column, tile, channel and group."""
+
+    base: int
+    offset: int
+    n: int
+    row: int
+    col: int
+    tile: int
+    channel: int
+    group: int
+
+
+@lru_cache(maxsize=512)
+def parts(axis: Axis, step) -> tuple[Part, ...]:
+    """The parts of an axis, each of `step` places of the input.
+
+    >>> [(part.first, part.axis.n, part.source, part.axis.out) for part in parts(Axis(5, 4, 2, 1, 1, 1), 3)]
+    [(0, 3, 0, 7), (3, 2, 5, 5)]
+    """
+    return tuple(
+        Part(run.first + number * run.step, run.source + number * run.source_step, run.axis)
+        for run in bands.runs(axis, False, step)
+        for number in range(run.count)
+    )
+
+
+class Cut:
+    """How a problem is cut into blocks of about so many pixels of the input: whole rows and images if small."""
+
+    def __init__(self, g, pixels):
+        self.g = g
+        self.cols = ceil_div(g.w.n, ceil_div(g.w.n, pixels))
+        rows = max(1, min(g.h.n, pixels // self.cols))
+        self.rows = ceil_div(g.h.n, ceil_div(g.h.n, rows))
+        is_whole = self.rows == g.h.n and self.cols == g.w.n
+        self.images = max(1, min(g.n, pixels // (self.rows * self.cols))) if is_whole else 1
+        self.an_image = ceil_div(g.h.n, self.rows) * ceil_div(g.w.n, self.cols)
+        self.count = ceil_div(g.n, self.images) * self.an_image
+
+    def blocks(self, first, end) -> Iterator[Block]:
+        """The blocks of the images from first to end - 1, in order."""
+        for n in range(first, end, self.images):
+            for h in parts(self.g.h, self.rows):
+                for w in parts(self.g.w, self.cols):
+                    yield Block(n, min(self.images, end - n), h, w)
+
+
+def panel_bytes(pixels, width, size) -> int:
+    """Bytes of a panel: an odd number of cache lines, with a vector of room behind it."""
+    return (ceil_div(pixels * width * size + isa().vector_bytes, LINE) | 1) * LINE
+
+
+def in_place(placed: Placed, channels, tile, size) -> Side:
+    """A map that is read where it lies, `tile` channels at a time, `channels` to a group."""
+    at = placed.at
+    return Side(placed.base, placed.offset, at.n, at.h, at.w, tile * size, size, channels * size)
+
+
+def side_of(shape, channels, groups, ranges, width, base, size) -> Side:
+    """Where the panels of a block of (images, rows, columns) lie: tile by tile, for each group.
+
+    Args:
+        channels: of a group.
+        ranges: (first channel, how many tiles, channels of a tile) of the tiles.
+        width: channels of a panel, the widest tile.
+    """
+    n, rows, cols = shape
+    line = width * size
+    tile = panel_bytes(n * rows * cols, width, size)
+    return Side(base, 0, rows * cols * line, cols * line, line, tile, size, tile * sum(many for _, many, _ in ranges))
+
+
+def copied(task, placed: Placed, shape, side: Side, channels, ranges) -> Iterator[Nest]:
+    """The nests that copy a block that lies channels-last into its panels, pixel by pixel."""
+    before, at = 0, placed.at
+    for first, tiles, wide in ranges:
+        fields = {
+            "entry": entry(pack_pixels.pack_pixels, task.elem, ceil_div(side.col, isa().vector_bytes)),
+            "src": (placed.base, placed.offset + first * task.size),
+            "dst": (side.base, side.offset + before * side.tile),
+            **dict(zip(("n", "rows", "cols"), shape, strict=True)),
+            **{"src_n": at.n, "src_row": at.h, "src_col": at.w},
+            **{"dst_n": side.n, "dst_row": side.row, "dst_col": side.col},
+            **{"tiles": tiles, "tile_channels": wide, "tile_dst": side.tile, "count": channels - first},
+            **{"groups": task.g.groups, "src_g": channels * task.size, "dst_g": side.group},
+        }
+        yield Nest(pack_pixels.FIELDS, fields)
+        before += tiles
+
+
+def turned(task, placed: Placed, shape, side: Side, channels, wide) -> Nest:
+    """The nest that transposes a block that lies in planes into its panels, `wide` channels each, tile by tile."""
+    (n, rows, cols), at = shape, placed.at
+    values = [
+        (first * at.c, number * side.tile, min(wide, channels - first))
+        for number, first in enumerate(range(0, channels, wide))
+    ]
+    groups = [(group * channels * at.c, group * side.group) for group in range(task.g.groups)]
+    lists = (Rows(("src", "dst", "rows"), values), Rows(("src", "dst"), groups))
+    m = rows, at.h, side.row
+    if at.h == cols * task.size:
+        # Rows without a gap between them are one.
+        m, cols = (1, 0, 0), rows * cols
+    src, dst = (placed.base, placed.offset), (side.base, side.offset)
+    pad, images = side.col // task.size, (n, at.n, side.n)
+    return transposing(task.elem, src, dst, (0, at.c), (cols, side.col), n=images, m=m, pad=pad, lists=lists)

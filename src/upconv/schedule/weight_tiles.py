@@ -1,0 +1,124 @@
+"""Which map of a gradient in the weight lies along the vector, in which tiles, and what has to be packed for that."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..geometry import ceil_div
+from ..problem import Problem
+from ..runtime.kernel import isa
+
+# Vectors across, and rows of a tile.
+MOST_ACROSS, MOST_ROWS = 4, 12
+# A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap.
+PIXELS = 256
+# Pixels that lie further apart than this fall into few sets of the first-level cache, so they are packed first, unless
+# they are read so few times that it is not made up for.
+APART_BYTES, FEW_READS = 256, 8
+# Cycles of a byte, for the choice between arrangements alone.
+PACKED, TRANSPOSED = 1 / 8, 1 / 3
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How the channels of two maps are cut into tiles: `a` is read number by number, `b` along the vector.
+
+    Attributes:
+        swapped: whether b is the input, and a the gradient in the output.
+        a_count, b_count: channels of a group.
+        rows, nv: the tallest tile, in channels of a and vectors of b.
+        b_tiles, width: how many tiles b has, and channels of one, whole vectors.
+        packs_a, packs_b: whether each goes into panels first.
+        turns_a, turns_b: whether each lies in planes.
+        cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
+    """
+
+    swapped: bool
+    a_count: int
+    b_count: int
+    rows: int
+    nv: int
+    b_tiles: int
+    width: int
+    packs_a: bool
+    packs_b: bool
+    turns_a: bool
+    turns_b: bool
+    cycles: float
+
+    @property
+    def ranges(self) -> list[tuple[int, int, int]]:
+        """(first channel of a, how many tiles, their rows): as even as can be, so that none is cut."""
+        return even_ranges(self.a_count, self.rows)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of a group."""
+        return ceil_div(self.a_count, self.rows) * self.b_tiles
+
+
+def even_ranges(count, rows) -> list[tuple[int, int, int]]:
+    """(first channel, how many tiles, their rows): as even as can be, so that none is cut.
+
+    >>> even_ranges(64, 6)
+    [(0, 9, 6), (54, 2, 5)]
+    """
+    tiles = ceil_div(count, rows)
+    tall = count - tiles * (rows - 1)
+    found = [(0, tall, rows), (tall * rows, tiles - tall, rows - 1)]
+    return [each for each in found if each[1]]
+
+
+@lru_cache(maxsize=512)
+def arrangement(problem: Problem) -> Arrangement:
+    """The arrangement of a problem that takes the fewest cycles."""
+    found = [_arranged(problem, swapped) for swapped in (False, True)]
+    return min(found, key=lambda each: each[0])[1]
+
+
+def _arranged(problem, swapped):
+    """(cycles of everything, the Arrangement) for either map along the vector."""
+    g, size, lanes = problem.geometry, problem.itemsize, isa().lanes(problem.itemsize)
+    order = (1, 0) if swapped else (0, 1)
+    a_count, b_count = (problem.channels[i] for i in order)
+    a_shape, b_shape = (problem.map_shapes[i] for i in order)
+    a_last, b_last = (problem.map_layouts[i].startswith("nhwc") for i in order)
+    a_step, b_step = ((1, g.w.s)[i] for i in order)
+    rows, nv, cycles = _tile(a_count, ceil_div(b_count, lanes))
+    width = nv * lanes
+    packs_b = not b_last or b_count % width > 0 or b_step * b_shape[1] > width
+    tiles = ceil_div(b_count, width)
+    packs_a = a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
+    made = Arrangement(
+        swapped, a_count, b_count, rows, nv, tiles, width, packs_a, packs_b, not a_last, not b_last, cycles
+    )
+    a = _elements(a_shape) * (PACKED * packs_a + TRANSPOSED * (not a_last))
+    b = _elements(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
+    moved = a + b
+    return g.groups * g.n * g.h.pairs * g.w.pairs * cycles + moved * size, made
+
+
+def _elements(shape):
+    n, c, h, w = shape
+    return n * c * h * w
+
+
+@lru_cache(maxsize=512)
+def _tile(a_count, vectors):
+    """(rows, vectors, cycles of a pixel): two multiply-adds and two loads a cycle, and at least eight in flight."""
+    found = []
+    for nv in range(1, min(MOST_ACROSS, vectors) + 1):
+        most = min((isa().registers - 2 - nv) // nv, MOST_ROWS, a_count)
+        if most < 1:
+            continue
+        tiles = ceil_div(a_count, most)
+        rows = ceil_div(a_count, tiles)
+        tall = a_count - tiles * (rows - 1)
+        cycles = ceil_div(vectors, nv) * (tall * tile_cycles(rows, nv) + (tiles - tall) * tile_cycles(rows - 1, nv))
+        found.append((cycles, -nv * rows, rows, nv))
+    cycles, _, rows, nv = min(found)
+    return rows, nv, cycles
+
+
+def tile_cycles(rows, nv):
+    """Cycles of a pixel in a tile."""
+    return max(rows * nv, rows + nv, 8) / 2 if rows else 0
