@@ -144,7 +144,7 @@ def _fill_holes(depth, segments, bias, activation, out):
 def _weight(w, taps, volume, is_used_again, *, stacks_outputs=False):
     """The weight of some depth taps as that of a 2-D layer; one that is used again is packed once."""
     if isinstance(w, PreparedVolume):
-        return w.part(taps)
+        return w.part(taps, volume.groups)
     w = native(w)
     if is_used_again:
         return PreparedVolume.made(w, volume.groups, taps)

@@ -146,7 +146,7 @@ class PreparedVolume:
 
     def __init__(self, array: np.ndarray, settings: Settings):
         self._array, self.settings = array, settings
-        self._parts: dict[tuple[int, ...], PreparedWeight] = {}
+        self._parts: dict[tuple[int, tuple[int, ...]], PreparedWeight] = {}
         self._lock = threading.RLock()
 
     @property
@@ -188,19 +188,20 @@ class PreparedVolume:
         """
         check_settings(self.settings, settings)
 
-    def part(self, taps: tuple[int, ...]) -> PreparedWeight:
+    def part(self, taps: tuple[int, ...], groups: int) -> PreparedWeight:
         """The weight of the 2-D layer that has some depth taps stacked along its input channels.
 
         Args:
             taps: numbers of depth taps.
+            groups: of the call.
 
         Returns:
             PreparedWeight.
         """
-        made = self._parts.get(taps)
+        made = self._parts.get((groups, taps))
         if made is None:
             with self._lock:
-                made = self._parts.setdefault(taps, self.made(self._array, self.settings.groups, taps))
+                made = self._parts.setdefault((groups, taps), self.made(self._array, groups, taps))
         return made
 
     @staticmethod
@@ -218,7 +219,7 @@ class PreparedVolume:
         return self
 
     def __repr__(self):
-        forms = ", ".join(f"depth taps {taps}" for taps in self._parts) or "none yet"
+        forms = ", ".join(f"depth taps {taps}" for _, taps in self._parts) or "none yet"
         return f"PreparedVolume({self.shape}, {self.dtype.name}, {self.nbytes:,} bytes, forms: {forms})"
 
 

@@ -1,8 +1,8 @@
-"""The functions: `torch.nn.functional.conv_transpose2d` and `conv_transpose1d`, by upconv."""
+"""The functions: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`, by upconv."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import BroadcastingList1, BroadcastingList2
+from torch.nn.functional import BroadcastingList1, BroadcastingList2, BroadcastingList3
 
 from . import dispatch
 
@@ -78,3 +78,39 @@ def conv_transpose1d(
         return torch.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
     else:
         return dispatch.transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: BroadcastingList3[int] = 1,
+    padding: BroadcastingList3[int] = 0,
+    output_padding: BroadcastingList3[int] = 0,
+    groups: int = 1,
+    dilation: BroadcastingList3[int] = 1,
+) -> Tensor:
+    """Transposed 3-D convolution, with the contract of `torch.nn.functional.conv_transpose3d`.
+
+    Args:
+        input: (n, c_in, d, h, w), or (c_in, d, h, w) without a batch.
+        weight: (c_in, c_out // groups, k_d, k_h, k_w), of the same dtype.
+        bias: (c_out,) or None.
+        stride, padding, output_padding, dilation: an int or (depth, height, width).
+        groups: number of independent groups of channels; divides c_in.
+
+    Returns:
+        (n, c_out, d_out, h_out, w_out), unbatched if the input is.
+
+    Raises:
+        SettingError, TypeError: as in `conv_transpose2d`.
+
+    While torch compiles, this is torch's operator.
+
+    >>> conv_transpose3d(torch.ones(1, 1, 2, 4, 4), torch.ones(1, 1, 1, 2, 2), stride=(1, 2, 2)).shape
+    torch.Size([1, 1, 2, 8, 8])
+    """
+    if torch.jit.is_scripting():
+        return torch.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    else:
+        return dispatch.transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)

@@ -126,11 +126,45 @@ class ConvTranspose1d(torch.nn.ConvTranspose1d):
             return compute(self, 1, input, output_size, self.weight, self.bias)
 
 
+class ConvTranspose3d(torch.nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d`, computed by upconv plane by plane; arguments as there.
+
+    >>> ConvTranspose3d(4, 2, (1, 2, 2), stride=(1, 2, 2))(torch.zeros(1, 4, 3, 8, 8)).shape
+    torch.Size([1, 2, 3, 16, 16])
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            input: (n, in_channels, d, h, w), or (in_channels, d, h, w).
+            output_size: sizes wanted, (d_out, h_out, w_out) or with all leading ones; replaces `output_padding`.
+
+        Returns:
+            (n, out_channels, d_out, h_out, w_out), unbatched if the input is.
+
+        Raises:
+            SettingError, TypeError: as in `conv_transpose3d`.
+        """
+        if torch.jit.is_scripting():
+            padding = self._output_padding(
+                input, output_size, self.stride, self.padding, self.kernel_size, 3, self.dilation
+            )
+            return torch.conv_transpose3d(
+                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+            )
+        else:
+            return compute(self, 3, input, output_size, self.weight, self.bias)
+
+
+FUNCTIONS = {1: dispatch.transpose1d, 2: dispatch.transpose, 3: dispatch.transpose3d}
+
+
 def compute(layer, dimensions, input, output_size, weight, bias, measured=None, activation=NO_ACTIVATION):
     """A layer's result with these operands in place of its own.
 
     Args:
-        layer: a transposed convolution of 1 or 2 `dimensions`, of torch's class or of upconv's.
+        layer: a transposed convolution of 1 to 3 `dimensions`, of torch's class or of upconv's.
         input, output_size: as in its forward.
         weight, bias: in torch's forms.
         measured: `choice.Measurements` of the layer, or None.
@@ -143,11 +177,10 @@ def compute(layer, dimensions, input, output_size, weight, bias, measured=None, 
     elif dimensions == 2:
         padding = _for_size(layer, input, output_size)
     else:
-        ends = layer.stride, layer.padding, layer.kernel_size, 1, layer.dilation
+        ends = layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
         padding = layer._output_padding(input, output_size, *ends)
-    function = dispatch.transpose if dimensions == 2 else dispatch.transpose1d
     settings = layer.stride, layer.padding, padding, layer.groups, layer.dilation
-    return function(input, weight, bias, *settings, measured, activation)
+    return FUNCTIONS[dimensions](input, weight, bias, *settings, measured, activation)
 
 
 def _for_size(layer, input, output_size):

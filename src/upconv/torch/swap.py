@@ -12,11 +12,12 @@ from torch.nn.utils import parametrize
 from . import instance
 from .frozen import Frozen, makers, wake
 from .instance import DIMENSIONS, OURS, STATE, kind_of, make_state
-from .module import ConvTranspose1d, ConvTranspose2d, LazyConvTranspose2d
+from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d
 
 THEIRS = {
     ConvTranspose1d: torch.nn.ConvTranspose1d,
     ConvTranspose2d: torch.nn.ConvTranspose2d,
+    ConvTranspose3d: torch.nn.ConvTranspose3d,
     LazyConvTranspose2d: torch.nn.LazyConvTranspose2d,
 }
 NAMES = ("ConvTranspose", "LazyConvTranspose")
@@ -51,9 +52,7 @@ def why_left(module):
         if kind not in OURS and type(module).forward is not instance.FORWARDS[DIMENSIONS[kind]]:
             return "the forward of its class has been replaced"
         return ""
-    if "3d" in kind.__name__:
-        return "it has three dimensions"
-    if not isinstance(module, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d):
+    if not isinstance(module, tuple(THEIRS.values())):
         return f"{kind.__module__}.{kind.__name__} computes in another way (quantized, for example)"
     return f"{kind.__name__} is a class of its own; `with upconv.torch.active():` takes what it asks of torch"
 
