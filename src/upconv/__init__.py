@@ -21,6 +21,7 @@ from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .planning import Plan, plan
 from .prepared import PreparedVolume, PreparedWeight, prepare
 from .runtime.pool import get_num_threads, set_num_threads
+from .streaming import StreamingConvTranspose1d
 
 if TYPE_CHECKING:
     from . import jax as jax
@@ -35,6 +36,7 @@ __all__ = [
     "PreparedVolume",
     "PreparedWeight",
     "SettingError",
+    "StreamingConvTranspose1d",
     "conv2d",
     "conv_transpose1d",
     "conv_transpose2d",
