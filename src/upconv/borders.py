@@ -49,7 +49,7 @@ class Border:
     def pad(self, y: NDArray[Any]) -> NDArray[Any]:
         """(n, c, h, w) with its border filled; what the padded convolution reads."""
         for axis, sides in enumerate(self.sides, 2):
-            y = np.take(y, self._sources(y.shape[axis], sides), axis=axis)
+            y = np.take(y, self.sources(y.shape[axis], sides), axis=axis)
         return y
 
     def fold(self, canvas: NDArray[Any]) -> NDArray[Any]:
@@ -63,12 +63,12 @@ class Border:
         size = canvas.shape[axis] - lo - hi
         canvas = np.moveaxis(canvas, axis, 0)
         inside = canvas[lo : lo + size].copy()
-        sources = self._sources(size, sides)
+        sources = self.sources(size, sides)
         for position in (*range(lo), *range(lo + size, lo + size + hi)):
             inside[sources[position]] += canvas[position]
         return np.moveaxis(inside, 0, axis)
 
-    def _sources(self, size, sides):
+    def sources(self, size, sides):
         """For each place of the canvas, the place inside that it shows."""
         places = np.arange(-sides[0], size + sides[1])
         if self.mode == "circular":

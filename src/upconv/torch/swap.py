@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils import parametrize
 
 from . import instance
+from .beyond import is_beyond
 from .frozen import Frozen, makers, wake
 from .instance import DIMENSIONS, OURS, STATE, kind_of, make_state
 from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d
@@ -46,6 +47,8 @@ def why_left(module):
     if isinstance(module, torch.jit.ScriptModule):
         return "TorchScript has compiled it; accelerate the model before that"
     kind = kind_of(module)
+    if goes_beyond(module):
+        return "its padding goes beyond torch's, so that it is upconv's own already"
     if kind in DIMENSIONS:
         if instance.is_foreign(module):
             return "its forward has been replaced on the layer itself"
@@ -75,8 +78,13 @@ def give_back(module):
     """Make a module torch's again, whatever upconv did to it."""
     instance.take_off(module)
     wake(module)
-    if kind_of(module) in THEIRS:
+    if kind_of(module) in THEIRS and not goes_beyond(module):
         _become(module, THEIRS[kind_of(module)])
+
+
+def goes_beyond(module):
+    """Whether a layer of upconv's has settings that no class of torch's has; it stays what it is."""
+    return isinstance(module, ConvTranspose2d) and is_beyond(module.padding, module.padding_mode)
 
 
 def _become(module, cls):
