@@ -68,7 +68,7 @@ class Border:
             inside[sources[position]] += canvas[position]
         return np.moveaxis(inside, 0, axis)
 
-    def sources(self, size, sides):
+    def sources(self, size: int, sides: tuple[int, int]) -> NDArray[Any]:
         """For each place of the canvas, the place inside that it shows."""
         places = np.arange(-sides[0], size + sides[1])
         if self.mode == "circular":
