@@ -17,7 +17,6 @@ from torch.nn.functional import conv_transpose2d
 
 from upconv.files import write_atomically
 from upconv.torch import choice
-from upconv.torch.contraction import _ours
 from upconv.torch.dispatch import facts
 
 CHANNELS = ((32, 32), (64, 32), (128, 64), (256, 128), (512, 256))
@@ -35,7 +34,7 @@ def ratio(x, weight, settings):
     for number in range(ROUNDS + 2):
         start = time.perf_counter()
         plan, _ = call.plan("forward")
-        _ours(plan, x, weight, None, call)
+        call.ours(plan.problem.operation, x, weight, None)
         middle = time.perf_counter()
         conv_transpose2d(x, weight, None, stride, padding, output_padding, groups, dilation)
         # The first rounds make kernels and primitives.

@@ -204,7 +204,7 @@ def test_padding_may_be_any():
 
 def test_what_is_no_weight_is_refused():
     with pytest.raises(SettingError):
-        upconv.prepare(np.ones((2, 3, 3), np.float32))
+        upconv.prepare(np.ones((3, 3), np.float32))
     with pytest.raises(NotImplementedError):
         upconv.prepare(np.ones((2, 3, 3, 3), bool))
     with pytest.raises(SettingError):

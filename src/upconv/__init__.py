@@ -14,12 +14,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from . import grad, init, reference
+from .dimensions import conv_transpose1d, conv_transpose3d
 from .errors import SettingError
 from .functional import conv2d, conv_transpose2d
-from .module import ConvTranspose2d
+from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .planning import Plan, plan
-from .prepared import PreparedWeight, prepare
+from .prepared import PreparedVolume, PreparedWeight, prepare
 from .runtime.pool import get_num_threads, set_num_threads
+from .streaming import StreamingConvTranspose1d
 
 if TYPE_CHECKING:
     from . import jax as jax
@@ -27,12 +29,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ConvTranspose1d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
     "Plan",
+    "PreparedVolume",
     "PreparedWeight",
     "SettingError",
+    "StreamingConvTranspose1d",
     "conv2d",
+    "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "get_num_threads",
     "grad",
     "init",

@@ -9,6 +9,10 @@ from .dtypes import lookup
 from .errors import SettingError
 from .runtime import memory
 
+# Sizes of a map and of a kernel by the number of axes, as messages show them.
+SIZES = {1: "c, length", 2: "c, h, w", 3: "c, d, h, w"}
+KERNELS = {1: "k", 2: "k_h, k_w", 3: "k_d, k_h, k_w"}
+
 
 def as_array(value, name):
     """A plain NumPy array of an accepted dtype, in whatever byte order and strides it came.
@@ -27,6 +31,16 @@ def as_array(value, name):
         raise TypeError(f"{name} is a torch tensor; pass {name}.detach().numpy()")
     array = np.asarray(value)
     lookup(array.dtype, name)
+    return array
+
+
+def differentiable(value, name):
+    """The same of a dtype that has gradients."""
+    array = as_array(value, name)
+    if not lookup(array.dtype).differentiable:
+        raise NotImplementedError(
+            f"{name} has dtype {array.dtype.name}, which has no gradients; use a floating-point dtype"
+        )
     return array
 
 
@@ -49,24 +63,27 @@ def agree(**arrays):
             )
 
 
-def batched(array, name="input"):
-    """(array with a batch axis, whether it had one)."""
-    if array.ndim not in (3, 4):
-        raise SettingError(f"{name} has shape {array.shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
-    return (array, True) if array.ndim == 4 else (array[None], False)
+def batched(array, name="input", dimensions=2):
+    """(array with a batch axis, whether it had one), for maps of so many dimensions."""
+    if array.ndim not in (dimensions + 1, dimensions + 2):
+        sizes = SIZES[dimensions]
+        raise SettingError(f"{name} has shape {array.shape}; it must be (n, {sizes}), or ({sizes}) without a batch")
+    return (array, True) if array.ndim == dimensions + 2 else (array[None], False)
 
 
-def check_weight(weight):
-    """The weight, if it is one of a 2-D layer."""
-    check_weight_shape(weight.shape)
+def check_weight(weight, dimensions=2):
+    """The weight, if it is one of a layer of so many dimensions."""
+    check_weight_shape(weight.shape, dimensions)
     return weight
 
 
-def check_weight_shape(shape):
-    """Refuse the shape of what is no weight of a 2-D layer."""
-    if len(shape) != 4:
-        near = "; a 1-D layer is one of height 1: weight[:, :, None], and input[:, :, None]" if len(shape) == 3 else ""
-        raise SettingError(f"weight has shape {tuple(shape)}; it must be (c_in, c_out / groups, k_h, k_w){near}")
+def check_weight_shape(shape, dimensions=2):
+    """Refuse the shape of what is no weight of a layer of so many dimensions."""
+    if len(shape) != dimensions + 2:
+        other = len(shape) - 2
+        near = f"; a {other}-D layer is computed by upconv.conv_transpose{other}d" if other in SIZES else ""
+        wanted = f"(c_in, c_out / groups, {KERNELS[dimensions]})"
+        raise SettingError(f"weight has shape {tuple(shape)}; it must be {wanted}{near}")
 
 
 def check_shape(array, shape, name):
@@ -91,18 +108,18 @@ def check_bias(shape, channels):
 
 
 def lies_channels_last(array):
-    """Whether a 4-D array lies channels-last in memory, so that kernels read its channels side by side.
+    """Whether an array (n, c, ...) lies channels-last in memory, so that kernels read its channels side by side.
 
     Axes of length 1 do not matter, whatever their strides: torch's rule (`is_channels_last` in torch/operands.py) minds
     them, since it says in which memory format torch's operators answer. Where both layouts are the same memory (one
     channel, or 1x1 maps) and for empty arrays the answer is no.
     """
-    _, c, h, w = array.shape
-    if array.size == 0 or c == 1 or h == w == 1:
+    _, c, *sizes = array.shape
+    if array.size == 0 or c == 1 or max(sizes) == 1:
         return False
     least = 0
     # From the innermost axis outwards, each stride must reach beyond everything inside it.
-    for axis in (1, 3, 2, 0):
+    for axis in (1, *range(array.ndim - 1, 1, -1), 0):
         size, stride = array.shape[axis], array.strides[axis]
         if size == 1:
             continue
@@ -113,7 +130,7 @@ def lies_channels_last(array):
 
 
 def preferred_layout(*arrays, is_batched=True):
-    """The layout of a result: "nhwc" if any of the 4-D operands lies channels-last, "nchw" else and unbatched."""
+    """The layout of a result: "nhwc" if any of the operands lies channels-last, "nchw" else and unbatched."""
     return "nhwc" if is_batched and any(map(lies_channels_last, arrays)) else "nchw"
 
 
@@ -176,8 +193,8 @@ def native(array):
 
 
 def empty(shape, dtype, layout_name):
-    """An uninitialised array of 4-D shape (n, c, h, w) that lies in memory as the layout says."""
+    """An uninitialised array of shape (n, c, ...) that lies in memory as the layout says."""
     if layout_name == "nchw":
         return memory.empty(shape, dtype)
-    n, c, h, w = shape
-    return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    n, c, *sizes = shape
+    return memory.empty((n, *sizes, c), dtype).transpose(0, len(shape) - 1, *range(1, len(shape) - 1))

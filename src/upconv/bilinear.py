@@ -40,7 +40,7 @@ def gradients(apply, needed, a, b, operation, call, grad):
     first, second, result = SLOTS[operation]
     grad_a = fill(apply, first, {result: grad, second: b.conj()}, call) if needed[0] else None
     grad_b = fill(apply, second, {result: grad, first: a.conj()}, call) if needed[1] else None
-    return grad_a, grad_b, grad.sum((0, 2, 3)) if needed[2] else None
+    return grad_a, grad_b, grad.sum((0, *range(2, grad.ndim))) if needed[2] else None
 
 
 def tangent(apply, tangents, a, b, operation, call):
@@ -80,7 +80,8 @@ def batched(apply, enlarge, size, dims, a, b, bias, operation, call, groups):
         y = _unfold(apply(a, b, None, operation, enlarge(call, axis, size)), result, axis, size, groups)
     if bias is None:
         return y
-    return y + (bias if dims[2] is None else _to_front(bias, dims[2])[:, None])[..., None, None]
+    bias = bias if dims[2] is None else _to_front(bias, dims[2])[:, None]
+    return y + bias[(..., *[None] * (y.ndim - 3))]
 
 
 def enlarged(x_shape, w_shape, groups, axis, size):
@@ -89,15 +90,15 @@ def enlarged(x_shape, w_shape, groups, axis, size):
     >>> enlarged((1, 4, 5, 5), (4, 3, 2, 2), 2, "group", 10)
     ((1, 40, 5, 5), (40, 3, 2, 2), 20)
     """
-    n, c_in, h, w = x_shape
-    _, c_out, k_h, k_w = w_shape
+    n, c_in, *sizes = x_shape
+    _, c_out, *kernel = w_shape
     if axis == "n":
         n *= size
     elif axis == "c_out":
         c_out *= size
     else:
         c_in *= size
-    return (n, c_in, h, w), (c_in, c_out, k_h, k_w), groups * size if axis == "group" else groups
+    return (n, c_in, *sizes), (c_in, c_out, *kernel), groups * size if axis == "group" else groups
 
 
 def _axis(first, second, dims):

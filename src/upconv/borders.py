@@ -6,12 +6,12 @@ the whole canvas, border included, and adds every border value onto the place th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import SettingError
+from .geometry import NAMES
 
 if TYPE_CHECKING:
     from typing import Any
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 MODES = ("zeros", "circular", "reflect", "replicate")
 
 
-@dataclass(frozen=True, slots=True)
 class Border:
-    """A border of (lo, hi) values on each axis, filled by `mode`.
+    """A border of (lo, hi) values on each axis of a map, filled by `mode`.
 
     >>> border = Border("circular", (0, 0), (1, 1))
     >>> border.pad(np.array([[[[1.0, 2.0, 3.0]]]]))
@@ -32,13 +31,14 @@ class Border:
     array([[[[21.,  2., 13.]]]])
     """
 
-    mode: str
-    h: tuple[int, int]
-    w: tuple[int, int]
+    __slots__ = ("mode", "sides")
 
-    def check(self, height: int, width: int) -> None:
-        """Refuse a border wider than the mode can fill from an inside of height x width."""
-        for name, inside, sides in (("height", height, self.h), ("width", width, self.w)):
+    def __init__(self, mode: str, *sides: tuple[int, int]) -> None:
+        self.mode, self.sides = mode, sides
+
+    def check(self, *sizes: int) -> None:
+        """Refuse a border wider than the mode can fill from an inside of such a height and width."""
+        for name, inside, sides in zip(NAMES[len(sizes)], sizes, self.sides, strict=True):
             widest = {"reflect": inside - 1, "circular": inside}.get(self.mode, max(sides))
             if max(sides) > widest:
                 raise SettingError(
@@ -48,13 +48,13 @@ class Border:
 
     def pad(self, y: NDArray[Any]) -> NDArray[Any]:
         """(n, c, h, w) with its border filled; what the padded convolution reads."""
-        for axis, sides in ((2, self.h), (3, self.w)):
-            y = np.take(y, self._sources(y.shape[axis], sides), axis=axis)
+        for axis, sides in enumerate(self.sides, 2):
+            y = np.take(y, self.sources(y.shape[axis], sides), axis=axis)
         return y
 
     def fold(self, canvas: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `pad`: every border value is added to the place it came from."""
-        for axis, sides in ((2, self.h), (3, self.w)):
+        for axis, sides in enumerate(self.sides, 2):
             canvas = self._fold(canvas, axis, sides)
         return canvas
 
@@ -63,12 +63,12 @@ class Border:
         size = canvas.shape[axis] - lo - hi
         canvas = np.moveaxis(canvas, axis, 0)
         inside = canvas[lo : lo + size].copy()
-        sources = self._sources(size, sides)
+        sources = self.sources(size, sides)
         for position in (*range(lo), *range(lo + size, lo + size + hi)):
             inside[sources[position]] += canvas[position]
         return np.moveaxis(inside, 0, axis)
 
-    def _sources(self, size, sides):
+    def sources(self, size: int, sides: tuple[int, int]) -> NDArray[Any]:
         """For each place of the canvas, the place inside that it shows."""
         places = np.arange(-sides[0], size + sides[1])
         if self.mode == "circular":

@@ -9,12 +9,23 @@ import numpy as np
 
 from . import calls
 from .activations import activate
-from .arrays import agree, as_array, batched, check_out, check_weight, empty, native_dtype, parse_bias, preferred_layout
+from .arrays import (
+    agree,
+    as_array,
+    batched,
+    check_out,
+    check_weight,
+    check_weight_shape,
+    empty,
+    native_dtype,
+    parse_bias,
+    preferred_layout,
+)
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .geometry import AXES, Axis, Geometry, check_channels
 from .planning import AUTO, activation_of, check_algorithm, solve
-from .prepared import PreparedWeight
+from .prepared import PreparedVolume, PreparedWeight
 from .problem import NO_ACTIVATION, Problem
 from .settings import Settings, parsed
 
@@ -145,6 +156,8 @@ def _weight(value, settings):
     if isinstance(value, PreparedWeight):
         value.check(settings)
         return value, value.array
+    if isinstance(value, PreparedVolume):
+        check_weight_shape(value.shape)
     array = check_weight(as_array(value, "weight"))
     return array, array
 

@@ -19,6 +19,8 @@ from .errors import SettingError
 # Steps and crops beyond this have no memory to lie in, and their products with strides no 64-bit integer.
 LARGEST = 2**40
 AXES = ("height", "width")
+# What the axes of a map are called, by how many there are.
+NAMES = {1: ("length",), 2: AXES, 3: ("depth", *AXES)}
 
 
 def output_length(n: int, k: int, s: int = 1, d: int = 1, crop_lo: int = 0, crop_hi: int = 0) -> int:
@@ -208,6 +210,11 @@ class Geometry:
         from .explain.notebook import html_of
 
         return html_of(self, text)
+
+    @property
+    def axes(self) -> tuple[Axis, Axis]:
+        """(height, width)."""
+        return self.h, self.w
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

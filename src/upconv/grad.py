@@ -1,5 +1,7 @@
 """The gradients of `conv_transpose2d`: in its input, in its weight, and all three in one pass.
 
+Those in one and in three dimensions have the same names with another number.
+
 The settings mean what they mean in the forward call. Each gradient lies channels-last in memory if one of the operands
 it is computed from does. For complex operands these are the gradients of a real loss, as torch defines them: the other
 operand enters conjugated.
@@ -11,12 +13,19 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from .arrays import agree, as_array, batched, check_shape, check_weight, empty, native_dtype, preferred_layout
-from .dtypes import lookup, quiet
-from .errors import SettingError
+from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
+from .dtypes import quiet
+from .grad_dimensions import (
+    conv_transpose1d_backward,
+    conv_transpose1d_input,
+    conv_transpose1d_weight,
+    conv_transpose3d_backward,
+    conv_transpose3d_input,
+    conv_transpose3d_weight,
+)
 from .planning import AUTO, solve
 from .problem import Problem
-from .settings import Settings, sizes
+from .settings import Settings, mask_of, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +34,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from .typing import Padding, PaddingMode, Pair, Shape, Value
+
+__all__ = [
+    "conv_transpose1d_backward",
+    "conv_transpose1d_input",
+    "conv_transpose1d_weight",
+    "conv_transpose2d_backward",
+    "conv_transpose2d_input",
+    "conv_transpose2d_weight",
+    "conv_transpose3d_backward",
+    "conv_transpose3d_input",
+    "conv_transpose3d_weight",
+]
 
 
 @overload
@@ -84,9 +105,9 @@ def conv_transpose2d_input(
              [9., 9.]]]])
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
-    shape, is_batched = _shape(input_size, (3, 4), "input_size")
-    w = check_weight(_differentiable(weight, "weight"))
-    call = _Call(settings, shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
+    shape, is_batched = shape_of(input_size, (3, 4), "input_size")
+    w = check_weight(differentiable(weight, "weight"))
+    call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(weight=w, grad_output=call.grad_output)
     return call.unbatch(call.grad_input(w))
 
@@ -147,9 +168,9 @@ def conv_transpose2d_weight(
     array([[[[4., 4.]]]])
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
-    x, is_batched = batched(_differentiable(input, "input"))
-    weight_shape, _ = _shape(weight_size, (4,), "weight_size")
-    call = _Call(settings, x.shape, weight_shape, _differentiable(grad_output, "grad_output"), is_batched)
+    x, is_batched = batched(differentiable(input, "input"))
+    weight_shape, _ = shape_of(weight_size, (4,), "weight_size")
+    call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, grad_output=call.grad_output)
     return call.grad_weight(x)
 
@@ -215,14 +236,10 @@ def conv_transpose2d_backward(
     ([[[[2.0, 2.0], [2.0, 2.0]]]], [[[[4.0, 4.0]]]], [6.0])
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
-    x, is_batched = batched(_differentiable(input, "input"))
-    w = check_weight(_differentiable(weight, "weight"))
-    if isinstance(output_mask, bool):
-        raise TypeError(f"output_mask is {output_mask}; it must be three booleans, for input, weight and bias")
-    mask = tuple(output_mask)
-    if len(mask) != 3:
-        raise SettingError(f"output_mask has {len(mask)} elements; it must have 3: for input, weight and bias")
-    call = _Call(settings, x.shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
+    x, is_batched = batched(differentiable(input, "input"))
+    w = check_weight(differentiable(weight, "weight"))
+    mask = mask_of(output_mask)
+    call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
         call.unbatch(call.grad_input(w)) if mask[0] else None,
@@ -267,20 +284,3 @@ class _Call:
 
 def _conjugate(array):
     return array.conj() if array.dtype.kind == "c" else array
-
-
-def _differentiable(value, name):
-    array = as_array(value, name)
-    if not lookup(array.dtype).differentiable:
-        raise NotImplementedError(
-            f"{name} has dtype {array.dtype.name}, which has no gradients; use a floating-point dtype"
-        )
-    return array
-
-
-def _shape(value, lengths, name):
-    """(shape with a batch axis, whether it had one) from a sequence of sizes."""
-    shape = sizes(value, name)
-    if len(shape) not in lengths:
-        raise SettingError(f"{name} is {shape}; it must have {' or '.join(map(str, lengths))} sizes")
-    return (shape, True) if len(shape) == 4 else ((1, *shape), False)

@@ -79,13 +79,7 @@ class PreparedWeight:
         Raises:
             SettingError: the message names what differs.
         """
-        for name in SETTINGS:
-            wanted, given = getattr(self.settings, name), getattr(settings, name)
-            if wanted != given:
-                raise SettingError(
-                    f"{name} is {given}, and the weight was prepared for {name}={wanted}; pass {name}={wanted}, or "
-                    f"prepare(weight, {name}={given})"
-                )
+        check_settings(self.settings, settings)
 
     def panels(self, algorithm, problem):
         """What an algorithm reads for its problem; a form is made when it is first asked for.
@@ -139,24 +133,153 @@ class PreparedWeight:
         return f"PreparedWeight({self.shape}, {self.dtype.name}, {self.nbytes:,} bytes, forms: {forms})"
 
 
+class PreparedVolume:
+    """The weight of a 3-D layer that does not change: its depth taps as 2-D weights, prepared when first asked for.
+
+    Made by `upconv.prepare`; taken by `upconv.conv_transpose3d`. What `PreparedWeight` says holds here too.
+
+    >>> prepare(np.ones((8, 4, 2, 2, 2), np.float32), stride=2)
+    PreparedVolume((8, 4, 2, 2, 2), float32, 1,024 bytes, forms: none yet)
+    """
+
+    __slots__ = ("_array", "_lock", "_parts", "settings")
+
+    def __init__(self, array: np.ndarray, settings: Settings):
+        self._array, self.settings = array, settings
+        self._parts: dict[tuple[int, tuple[int, ...]], PreparedWeight] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(c_in, c_out // groups, k_d, k_h, k_w)."""
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        """5."""
+        return 5
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy dtype of the weight."""
+        return self._array.dtype
+
+    @property
+    def array(self) -> np.ndarray:
+        """The weight as it was given, read-only."""
+        return self._array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept: the weight, and the forms made so far."""
+        return self._array.nbytes + sum(part.nbytes for part in self._parts.values())
+
+    def check(self, settings: Settings):
+        """As `PreparedWeight.check`.
+
+        Args:
+            settings: those of a call.
+
+        Returns:
+            None.
+
+        Raises:
+            SettingError: the message names what differs.
+        """
+        check_settings(self.settings, settings)
+
+    def part(self, taps: tuple[int, ...], groups: int) -> PreparedWeight:
+        """The weight of the 2-D layer that has some depth taps stacked along its input channels.
+
+        Args:
+            taps: numbers of depth taps.
+            groups: of the call.
+
+        Returns:
+            PreparedWeight.
+        """
+        made = self._parts.get((groups, taps))
+        if made is None:
+            with self._lock:
+                made = self._parts.setdefault((groups, taps), self.made(self._array, groups, taps))
+        return made
+
+    @staticmethod
+    def made(weight: np.ndarray, groups: int, taps: tuple[int, ...]) -> PreparedWeight:
+        """The same of a weight that nobody keeps."""
+        return PreparedWeight(stacked_taps(weight, taps, groups), Settings.of(groups=groups))
+
+    def __reduce__(self):
+        return _restored, (self._array, self.settings)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __repr__(self):
+        forms = ", ".join(f"depth taps {taps}" for _, taps in self._parts) or "none yet"
+        return f"PreparedVolume({self.shape}, {self.dtype.name}, {self.nbytes:,} bytes, forms: {forms})"
+
+
+def stacked_taps(weight: np.ndarray, taps: tuple[int, ...], groups: int, stacks_outputs: bool = False) -> np.ndarray:
+    """Some depth taps of a 3-D weight as the weight of a 2-D layer, stacked along the channels of each group.
+
+    Args:
+        weight: (c_in, c_out // groups, k_d, k_h, k_w).
+        taps: numbers of depth taps, in the order in which they are stacked.
+        groups: of the layer.
+        stacks_outputs: along the output channels instead of the input channels.
+
+    Returns:
+        A dense array, (len(taps) * c_in, c_out // groups, k_h, k_w) or (c_in, len(taps) * c_out // groups, k_h, k_w).
+    """
+    c_in, c_out, _, k_h, k_w = weight.shape
+    if len(taps) == 1:
+        return weight[:, :, taps[0]].copy()
+    if stacks_outputs:
+        made = np.empty((c_in, len(taps), c_out, k_h, k_w), weight.dtype)
+        for place, tap in enumerate(taps):
+            made[:, place] = weight[:, :, tap]
+        return made.reshape(c_in, -1, k_h, k_w)
+    made = np.empty((groups, len(taps), c_in // groups, c_out, k_h, k_w), weight.dtype)
+    split = weight.reshape(groups, c_in // groups, *weight.shape[1:])
+    for place, tap in enumerate(taps):
+        made[:, place] = split[:, :, :, tap]
+    return made.reshape(-1, c_out, k_h, k_w)
+
+
+def check_settings(prepared: Settings, settings: Settings):
+    """Refuse settings on which forms depend, if they are others than a weight was prepared for."""
+    for name in SETTINGS:
+        wanted, given = getattr(prepared, name), getattr(settings, name)
+        if wanted != given:
+            raise SettingError(
+                f"{name} is {given}, and the weight was prepared for {name}={wanted}; pass {name}={wanted}, or "
+                f"prepare(weight, {name}={given})"
+            )
+
+
 def prepare(
     weight: ArrayLike,
-    stride: int | tuple[int, int] = 1,
+    stride: int | tuple[int, ...] = 1,
     padding: Any = 0,
-    output_padding: int | tuple[int, int] = 0,
+    output_padding: int | tuple[int, ...] = 0,
     groups: int = 1,
-    dilation: int | tuple[int, int] = 1,
-) -> PreparedWeight:
+    dilation: int | tuple[int, ...] = 1,
+) -> PreparedWeight | PreparedVolume:
     """A weight that is packed once instead of in every call.
 
     Args:
-        weight: (c_in, c_out // groups, k_h, k_w); it is copied.
+        weight: (c_in, c_out // groups, k_h, k_w), or that of a layer of one or three dimensions; it is copied.
         stride, groups, dilation: of the calls that it is for.
         padding, output_padding: taken so that the settings of a call can be passed as they are; forms do not depend on
             them.
 
     Returns:
-        PreparedWeight: immutable, to be passed as `weight`, with inputs of any size.
+        PreparedWeight: immutable, to be passed as `weight`, with inputs of any size. In three dimensions a
+        `PreparedVolume`; a 1-D weight is kept as that of a map of height 1.
 
     Raises:
         SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose2d`.
@@ -167,13 +290,22 @@ def prepare(
     array([[[[1., 1., 1., 1.],
              [1., 1., 1., 1.]]]], dtype=float32)
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation)
-    array = check_weight(as_array(weight, "weight"))
+    array = as_array(weight, "weight")
+    dimensions = array.ndim - 2 if array.ndim in (3, 5) else 2
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, dimensions=dimensions)
+    check_weight(array, dimensions)
     lookup(array.dtype, "weight")
-    return _restored(array, settings)
+    return _restored(array if dimensions > 1 else array[:, :, None], settings.as_2d())
 
 
 def _restored(array, settings):
     copy = np.array(native(array), order="K", subok=False)
     copy.flags.writeable = False
-    return PreparedWeight(copy, settings)
+    return (PreparedVolume if copy.ndim == 5 else PreparedWeight)(copy, settings)
+
+
+def prepared_of(array, settings: Settings) -> PreparedWeight | PreparedVolume:
+    """The same of an array that is private already and never written to: it is not copied."""
+    if array.ndim == 5:
+        return PreparedVolume(array, settings)
+    return PreparedWeight(array if array.ndim == 4 else array[:, :, None], settings.as_2d())

@@ -11,25 +11,28 @@ def ours(monkeypatch):
     """
     torch = pytest.importorskip("torch")
     from upconv.planning import choose
-    from upconv.torch import choice, compiled, contraction
+    from upconv.torch import choice, compiled, contraction, volumes
 
-    ran, run = [], contraction._ours
+    ran, kinds = [], (contraction.Call, volumes.VolumeCall)
+    runs = {kind: kind.ours for kind in kinds}
 
-    def counted(plan, *operands):
-        ran.append(plan)
-        return run(plan, *operands)
+    def counted(call, operation, *operands):
+        ran.append(call.plan(operation)[0])
+        return runs[type(call)](call, operation, *operands)
 
     def always(problem, measured=None):
-        return choice.Decision(choose(problem), True)
+        return choice.Decision(choose(getattr(problem, "planes", problem)), True)
 
     monkeypatch.setattr(choice, "by_rule", always)
     monkeypatch.setattr(choice, "decide", always)
-    monkeypatch.setattr(contraction, "_ours", counted)
-    contraction.call_of.cache_clear()
-    compiled._call.cache_clear()
+    for kind in kinds:
+        monkeypatch.setattr(kind, "ours", counted)
+    caches = contraction.call_of, compiled._call, volumes.volume_call_of
+    for cache in caches:
+        cache.cache_clear()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield ran
     torch.set_num_threads(threads)
-    contraction.call_of.cache_clear()
-    compiled._call.cache_clear()
+    for cache in caches:
+        cache.cache_clear()

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 from ..errors import SettingError
 from ..geometry import Geometry
-from ..settings import Settings, pair
+from ..settings import Settings, numbers
+from ..volume import Line, Volume
 from . import korean, text
 from .layer import layer_scene
 from .svg import svg
 from .text import COLUMNS
 
+KINDS = {1: Line, 2: Geometry, 3: Volume}
 LANGUAGES = {"en": text, "ko": korean}
 
 
@@ -19,11 +21,11 @@ class Explanation:
     """A layer explained. Print it for everything; a notebook shows it as a picture.
 
     Attributes:
-        geometry: the layer with its input, as integers.
+        geometry: the layer with its input, as integers; a `Line` in one dimension, a `Volume` in three.
         language: "en" or "ko".
     """
 
-    geometry: Geometry
+    geometry: Geometry | Line | Volume
     language: str = "en"
 
     @property
@@ -51,12 +53,14 @@ class Explanation:
         return self.summary
 
     def _repr_svg_(self):
-        return svg(layer_scene(self.geometry))
+        if isinstance(self.geometry, Volume):
+            return None
+        return svg(layer_scene(self.geometry.map if isinstance(self.geometry, Line) else self.geometry))
 
 
 def explain(
     layer=None,
-    input_size=(8, 8),
+    input_size=8,
     *,
     kernel_size=None,
     stride=1,
@@ -68,19 +72,22 @@ def explain(
     out_channels=None,
     batch=1,
     language="en",
+    dimensions=2,
 ) -> Explanation:
     """Explain a transposed convolution: a layer object, or the settings of one.
 
     Args:
-        layer: a `ConvTranspose2d`, upconv's or torch's, or a `Geometry`; None for the settings below.
-        input_size: height and width of the input, or one number for both; a Geometry has its own.
+        layer: a `ConvTranspose2d`, upconv's or torch's, or a `Geometry`, also of one or three dimensions; None for the
+            settings below.
+        input_size: height and width of the input, or one number for all axes; a Geometry has its own.
         kernel_size, stride, padding, output_padding, groups, dilation: as in `upconv.conv_transpose2d`.
         in_channels, out_channels: as many as groups by default.
         batch: how many images.
         language: "en" or "ko".
+        dimensions: 1, 2 or 3, of settings; a layer has its own.
 
     Returns:
-        Explanation: `summary`, `text`, and a picture where one can be shown.
+        Explanation: `summary`, `text`, and in one and two dimensions a picture where one can be shown.
 
     Raises:
         SettingError, TypeError: for settings that describe no layer, and a layer beside settings.
@@ -91,7 +98,7 @@ def explain(
     """
     if language not in LANGUAGES:
         raise SettingError(f"language is {language!r}; it must be one of {', '.join(map(repr, LANGUAGES))}")
-    if isinstance(layer, Geometry):
+    if isinstance(layer, Geometry | Line | Volume):
         return Explanation(layer, language)
     if layer is None:
         if kernel_size is None:
@@ -110,11 +117,17 @@ def explain(
         raise TypeError("explain takes a layer or its settings, not both")
     elif not all(hasattr(layer, name) for name in ("kernel_size", "output_padding", "in_channels", "out_channels")):
         raise TypeError(f"layer is of type {type(layer).__name__}; it must be a ConvTranspose2d, a Geometry or None")
-    return Explanation(_geometry(layer, input_size, batch), language)
+    else:
+        dimensions = len(layer.kernel_size) if isinstance(layer.kernel_size, tuple) else 2
+    if dimensions not in KINDS:
+        raise SettingError(f"dimensions is {dimensions!r}; it must be 1, 2 or 3")
+    return Explanation(_geometry(layer, input_size, batch, dimensions), language)
 
 
-def _geometry(layer, input_size, batch):
-    settings = Settings.of(layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-    kernel, size = pair(layer.kernel_size, "kernel_size"), pair(input_size, "input_size")
+def _geometry(layer, input_size, batch, dimensions):
+    ends = layer.groups, layer.dilation, "zeros", dimensions
+    settings = Settings.of(layer.stride, layer.padding, layer.output_padding, *ends)
+    kernel = numbers(layer.kernel_size, "kernel_size", dimensions)
+    size = numbers(input_size, "input_size", dimensions)
     axes = [settings.axis(place, *sizes) for place, sizes in enumerate(zip(size, kernel, strict=True))]
-    return Geometry(batch, layer.in_channels, layer.out_channels, settings.groups, *axes)
+    return KINDS[dimensions](batch, layer.in_channels, layer.out_channels, settings.groups, *axes)

@@ -1,10 +1,12 @@
 """A layer explained in Korean: the same numbers as in `text`."""
 
 import textwrap
+from math import prod
 
 from ..geometry import Geometry, ceil_div
 from ..inverse import Setting, nearest, reachable, setting_of, sizes_undone
-from .layer import describe
+from ..settings import WEIGHTS
+from .layer import alike, describe
 from .overlap import (
     EVEN,
     HOLES,
@@ -45,6 +47,12 @@ PARTICLES = {
     "이면": ("이면", "면"),
     "이고": ("이고", "고"),
 }
+AXES = {"length": "길이", "depth": "깊이", "height": "높이", "width": "너비"}
+COUNTED = {
+    1: "출력 하나에 더해지는 곱의 수는 그 자리의 수입니다(연결된 채널 한 쌍마다).",
+    2: "출력 하나에 더해지는 곱의 수는 행의 수와 열의 수를 곱한 값입니다(연결된 채널 한 쌍마다).",
+    3: "출력 하나에 더해지는 곱의 수는 면의 수, 행의 수, 열의 수를 곱한 값입니다(연결된 채널 한 쌍마다).",
+}
 VOWELS, LIQUIDS = "2459", "178"
 VERDICTS = {
     EVEN: "겹침이 고르므로, 겹침 때문에 생기지는 않습니다",
@@ -62,24 +70,23 @@ def explanation(geometry: Geometry, width: int = COLUMNS) -> str:
     전치 합성곱: 4 × 4 입력이 8 × 8 출력이 됩니다.
     체커보드 무늬: 학습으로 상쇄되지 않으면 생깁니다(k = 3이 s = 2로 나누어떨어지지 않음).
     """
-    return "\n\n".join(["\n".join(summary(geometry, width)), *laid_out(sections(geometry), width)]) + "\n"
+    parts = ["\n".join(summary(geometry, width)), *laid_out(sections(geometry), width)]
+    return "\n\n".join(parts).replace("Conv2d", f"Conv{len(geometry.axes)}d") + "\n"
 
 
 def summary(geometry: Geometry, width: int = COLUMNS) -> list[str]:
     """`text.summary` in Korean."""
-    h, w = geometry.h, geometry.w
-    kind = worst([h, w])
-    reasons = dict.fromkeys(_because(axis) for axis in (h, w) if verdict(axis).kind == kind)
+    kind = worst(geometry.axes)
+    reasons = dict.fromkeys(_because(axis) for axis in geometry.axes if verdict(axis).kind == kind)
     because = f"({', '.join(filter(None, reasons))})" if any(reasons) else ""
-    first = f"전치 합성곱: {h.n} × {w.n} 입력이 {h.out} × {w.out} 출력이 됩니다."
+    before, after = ([size(axis) for axis in geometry.axes] for size in (lambda a: a.n, lambda a: a.out))
+    first = f"전치 합성곱: {_by(before)} 입력이 {_by(after)} 출력이 됩니다."
     return [*wrapped(first, width), *wrapped(f"체커보드 무늬: {VERDICTS[kind]}{because}.", width)]
 
 
 def sections(geometry: Geometry) -> list[tuple[str, list[str]]]:
     """`text.sections` in Korean."""
-    named = [("높이와 너비 공통", geometry.h)]
-    if geometry.h != geometry.w:
-        named = [("높이", geometry.h), ("너비", geometry.w)]
+    named = alike(geometry, joined=_names)
     parts = [("레이어", _layer(geometry))]
     for title, lines in (
         (lambda axis: "출력 크기 계산", _sizes),
@@ -88,8 +95,19 @@ def sections(geometry: Geometry) -> list[tuple[str, list[str]]]:
         (lambda axis: "어느 탭이 어느 출력에 닿는가", _taps),
     ):
         parts += [(f"{title(axis)} ({name})", lines(axis)) for name, axis in named]
-    overlap = ("출력마다 더해지는 곱의 수와 체커보드 무늬", _overlap(named))
+    overlap = ("출력마다 더해지는 곱의 수와 체커보드 무늬", _overlap(named, len(geometry.axes)))
     return [*parts, overlap, ("그룹", _groups(geometry)), ("계산량", _cost(geometry))]
+
+
+def _by(sizes):
+    return " × ".join(map(str, sizes)) if len(sizes) > 1 else f"길이 {sizes[0]}의"
+
+
+def _names(names):
+    said = [AXES[name] for name in names]
+    if len(said) == 1:
+        return said[0]
+    return f"{'와 '.join(said) if len(said) == 2 else ', '.join(said)} 공통"
 
 
 def with_particle(number: int, particle: str) -> str:
@@ -200,9 +218,9 @@ def _taps(axis):
     return [*aligned(rows, indent=""), *more]
 
 
-def _overlap(named):
+def _overlap(named, dimensions):
     lines = [f"{name}: {run_of_counts(axis)}" for name, axis in named]
-    lines.append("출력 하나에 더해지는 곱의 수는 행의 수와 열의 수를 곱한 값입니다(연결된 채널 한 쌍마다).")
+    lines.append(COUNTED[dimensions])
     for name, axis in named:
         kind, reason = verdict(axis).kind, _because(axis)
         lines.append(f"{name}, 체커보드 무늬: {VERDICTS[kind]}{f'({reason})' if reason else ''}.")
@@ -225,10 +243,10 @@ def _groups(geometry):
     if geometry.groups > 1:
         first = f"채널을 그룹 {geometry.groups}개로 나누어 같은 그룹끼리만 연결합니다."
     shape = written_shape(geometry.weight_shape)
-    weights = geometry.c_in * (geometry.c_out // geometry.groups) * geometry.h.k * geometry.w.k
+    weights = prod(geometry.weight_shape)
     return [
         first,
-        f"가중치 모양은 입력 채널이 맨 앞입니다: {shape} = (c_in, c_out / groups, k_h, k_w)",
+        f"가중치 모양은 입력 채널이 맨 앞입니다: {shape} = {WEIGHTS[len(geometry.axes)]}",
         f"가중치 {weights:,}개, bias {geometry.c_out:,}개",
     ]
 

@@ -1,6 +1,6 @@
 """The picture of a layer: maps in two dimensions, each axis as stamps and as zeros, the sizes, key and verdict."""
 
-from ..geometry import Geometry
+from ..geometry import NAMES, Geometry
 from ..inverse import setting_of
 from . import palette
 from .channels import channels
@@ -59,14 +59,31 @@ def maps_scene(geometry: Geometry) -> Scene:
 
 def heading(geometry):
     """What goes in and what comes out."""
-    h, w = geometry.h, geometry.w
-    return f"Transposed convolution, {h.n} × {w.n} to {h.out} × {w.out}"
+    before, after = (by([size(axis) for axis in geometry.axes]) for size in (lambda a: a.n, lambda a: a.out))
+    return f"Transposed convolution, {before} to {after}"
+
+
+def by(sizes):
+    """Sizes of a map in one."""
+    return " × ".join(map(str, sizes)) if len(sizes) > 1 else f"length {sizes[0]}"
 
 
 def describe(geometry):
-    """The settings in PyTorch's spelling where it has one; height and width apart where they differ."""
-    h, w = (describe_axis(axis) for axis in (geometry.h, geometry.w))
-    return h if h == w else f"height {h}; width {w}"
+    """The settings in PyTorch's spelling where it has one; axes apart where they differ."""
+    found = alike(geometry, describe_axis)
+    return found[0][1] if len(found) == 1 else "; ".join(f"{name} {words}" for name, words in found)
+
+
+def alike(geometry, of=lambda axis: axis, joined=None):
+    """[(names, value)] of a layer's axes, those that have the same value in one."""
+    names = {}
+    for name, axis in zip(NAMES[len(geometry.axes)], geometry.axes, strict=True):
+        names.setdefault(of(axis), []).append(name)
+    return [((joined or _joined)(each), value) for value, each in names.items()]
+
+
+def _joined(names):
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def describe_axis(axis):
@@ -197,15 +214,14 @@ def _verdict(geometry, y):
 
 def verdict_sentences(geometry) -> list[str]:
     """What the counts say about checkerboards, and what would be even."""
-    h, w = geometry.h, geometry.w
-    named = [("Height and width", h)] if h == w else [("Height", h), ("Width", w)]
+    named = [(name.capitalize(), axis) for name, axis in alike(geometry)]
     sentences = [f"{name}: {verdict(axis).reason}." for name, axis in named]
     uneven = [(name, axis) for name, axis in named if verdict(axis).kind != EVEN]
     for name, axis in uneven:
         found = " or ".join(f"({setting.arguments()})" for setting in even_alternatives(axis))
         if found:
             sentences.append(f"{name}: the same {axis.n} → {axis.out} with even overlap: {found}.")
-    if not uneven and max(h.s, w.s) > 1:
+    if not uneven and max(axis.s for axis in geometry.axes) > 1:
         sentences.append(
             "Equal counts are necessary, not sufficient: each phase has taps of its own, and training may leave them "
             "with different sums, which shows as a checkerboard again."

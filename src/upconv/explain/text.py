@@ -6,7 +6,8 @@ from math import prod
 
 from ..geometry import Axis, Geometry, ceil_div
 from ..inverse import setting_of
-from .layer import describe, heading, verdict_sentences
+from ..settings import WEIGHTS
+from .layer import alike, describe, heading, verdict_sentences
 from .overlap import EVEN, HOLES, UNEVEN, counts, pairs, phases_with_outputs, taps_of, verdict, worst
 from .sizes import ambiguity, documented, written
 from .table import INDENT, aligned, columns
@@ -17,6 +18,11 @@ GROUPS = 4
 MOST_TAPS = 8
 # More than fit on a line.
 MOST_TERMS = 20
+COUNTED = {
+    1: "that of its place",
+    2: "that of its row times that of its column",
+    3: "that of its plane times those of its row and of its column",
+}
 TIED = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
 VERDICTS = {
     EVEN: "not by the overlap, which is even",
@@ -37,12 +43,13 @@ def explanation(geometry: Geometry, width: int = COLUMNS) -> str:
     The layer
       kernel_size=3, stride=2, padding=1, output_padding=1
     """
-    return "\n\n".join(["\n".join(summary(geometry, width)), *laid_out(sections(geometry), width)]) + "\n"
+    parts = ["\n".join(summary(geometry, width)), *laid_out(sections(geometry), width)]
+    return "\n\n".join(parts).replace("Conv2d", f"Conv{len(geometry.axes)}d") + "\n"
 
 
 def summary(geometry: Geometry, width: int = COLUMNS) -> list[str]:
     """Two sentences, wrapped: what becomes of what, and whether to expect a checkerboard."""
-    kind = worst([geometry.h, geometry.w])
+    kind = worst(geometry.axes)
     reasons = dict.fromkeys(_because(axis) for _, axis in axes(geometry) if verdict(axis).kind == kind)
     because = f" ({' and '.join(filter(None, reasons))})" if any(reasons) else ""
     return [heading(geometry), *wrapped(f"Checkerboard: {VERDICTS[kind]}{because}.", width)]
@@ -67,9 +74,7 @@ def sections(geometry: Geometry) -> list[tuple[str, list[str]]]:
 
 def axes(geometry) -> list[tuple[str, Axis]]:
     """The axes to explain, named; one where they are alike."""
-    if geometry.h == geometry.w:
-        return [("height and width alike", geometry.h)]
-    return [("height", geometry.h), ("width", geometry.w)]
+    return [(f"{name} alike" if " and " in name else name, axis) for name, axis in alike(geometry)]
 
 
 def _layer(geometry):
@@ -95,10 +100,9 @@ def untouched(geometry: Geometry) -> str:
 
 def _matters(name, geometry):
     """Whether another value would be allowed and change something."""
-    h, w = geometry.h, geometry.w
     if name == "output_padding":
-        return max(h.s, h.d, w.s, w.d) > 1
-    return max(h.k, w.k) > 1 if name == "dilation" else True
+        return any(max(axis.s, axis.d) > 1 for axis in geometry.axes)
+    return any(axis.k > 1 for axis in geometry.axes) if name == "dilation" else True
 
 
 def _sizes(name, axis):
@@ -147,7 +151,7 @@ def _taps(name, axis):
 
 def _overlap(geometry, named):
     lines = [f"{name}: {run_of_counts(axis)}" for name, axis in named]
-    lines.append("an output's count is that of its row times that of its column, for each pair of connected channels")
+    lines.append(f"an output's count is {COUNTED[len(geometry.axes)]}, for each pair of connected channels")
     return _section("Products per output, and checkerboards", lines + verdict_sentences(geometry))
 
 
@@ -158,10 +162,10 @@ def _groups(geometry):
         lines.append(f"input {_channels(group, inputs)} -> output {_channels(group, outputs)}")
     if geometry.groups > GROUPS:
         lines.append(f"... and {geometry.groups - GROUPS} more groups of the same kind")
-    weights = inputs * geometry.c_out * geometry.h.k * geometry.w.k
+    weights = inputs * geometry.c_out * prod(axis.k for axis in geometry.axes)
     shape = written_shape(geometry.weight_shape)
     biases = f"{geometry.c_out:,} bias{'es' * (geometry.c_out > 1)}"
-    lines.append(f"weight {shape} = (c_in, c_out / groups, k_h, k_w): {weights:,} parameters, and {biases}")
+    lines.append(f"weight {shape} = {WEIGHTS[len(geometry.axes)]}: {weights:,} parameters, and {biases}")
     count = (
         "one group: every input channel reaches every output channel"
         if geometry.groups == 1
@@ -185,7 +189,8 @@ def _cost(geometry):
 
 def inserted_macs(geometry: Geometry) -> int:
     """The multiply-adds of the documentation's reading, inserted zeros and all."""
-    return prod(geometry.output_shape) * (geometry.c_in // geometry.groups) * geometry.h.k * geometry.w.k
+    taps = prod(axis.k for axis in geometry.axes)
+    return prod(geometry.output_shape) * (geometry.c_in // geometry.groups) * taps
 
 
 def _section(title, lines):

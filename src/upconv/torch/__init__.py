@@ -1,7 +1,8 @@
 """upconv for PyTorch: torch's transposed convolutions, computed by upconv's kernels where these are faster.
 
-    conv_transpose2d, conv_transpose1d                         instead of torch.nn.functional's
-    ConvTranspose2d, LazyConvTranspose2d, ConvTranspose1d      instead of torch.nn's, whose subclasses they are
+    conv_transpose1d, conv_transpose2d, conv_transpose3d       instead of torch.nn.functional's
+    ConvTranspose1d, 2d, 3d, LazyConvTranspose2d               instead of torch.nn's, whose subclasses they are
+    StreamingConvTranspose1d                                   a 1-D layer over a signal in chunks
     accelerate(model), restore(model)                          a whole model's layers become upconv's, and torch's again
     active()                                                   within it, torch's own names compute with upconv
 
@@ -19,16 +20,20 @@ backward runs long after the call, so every ordinary convolution passes through 
 
 from .accelerate import accelerate, restore
 from .active import active
-from .functional import conv_transpose1d, conv_transpose2d
-from .module import ConvTranspose1d, ConvTranspose2d, LazyConvTranspose2d
+from .functional import conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d
+from .streaming import StreamingConvTranspose1d
 
 __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
+    "ConvTranspose3d",
     "LazyConvTranspose2d",
+    "StreamingConvTranspose1d",
     "accelerate",
     "active",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "restore",
 ]

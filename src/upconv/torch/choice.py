@@ -13,7 +13,10 @@ import torch
 
 from ..algorithms import ALGORITHMS
 from ..layouts import CHANNELS_LAST
+from ..phases import input_segments, live_segments
 from ..planning import Plan, choose
+from ..problem import Problem
+from ..volume import Volume
 
 KERNELS = frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "weight_form"))
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
@@ -23,6 +26,7 @@ FEW_CHANNELS, FEW_OF_A_GROUP = 3, 8
 # Taps below which packing a weight is not made up for on maps of fewer pixels than these; and pixels for which a weight
 # with more taps than half of that is read once, where it lies.
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D, ONE_READ = 16, 200, 64, 4
+FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 # Ways of the gradient in the weight that few channels do not slow down.
 FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise")
 HALVES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
@@ -35,6 +39,36 @@ def has_instructions(dtype):
 
 
 WITH_INSTRUCTIONS = frozenset(filter(has_instructions, HALVES))
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeProblem:
+    """One of the three operations on a `upconv.volume.Volume`; `layout` is that of the first operand."""
+
+    operation: str
+    volume: Volume
+    dtype: str
+    layout: str
+
+    @property
+    def macs(self):
+        """Useful multiply-adds."""
+        return self.volume.macs
+
+    @property
+    def geometry(self):
+        """The volume."""
+        return self.volume
+
+    @property
+    def planes(self):
+        """The 2-D problem of the longest run of planes, which stands for all of them."""
+        axis = self.volume.computable().d
+        runs = input_segments(axis) if self.operation == "grad_input" else live_segments(axis)
+        longest = max(runs, key=lambda run: run.count * len(run.taps), default=None)
+        taps, count = (1, 1) if longest is None else (max(1, len(longest.taps)), longest.count)
+        stacked = {"forward": (taps, 1), "grad_input": (1, taps), "grad_weight": (1, 1)}[self.operation]
+        return Problem(self.operation, self.volume.plane(self.volume.n * count, *stacked), self.dtype, self.layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +119,39 @@ def decide(problem, measured=None):
     if measured is not None:
         found = measured.get((problem, torch.get_num_threads()))
         if found is not None:
-            return Decision(choose(problem), found.is_ours, (found.why,))
+            return Decision(by_rule(problem).plan, found.is_ours, (found.why,))
     return by_rule(problem)
 
 
 def by_rule(problem):
     """The Decision that holds as long as nobody has measured."""
+    if isinstance(problem, VolumeProblem):
+        return by_rule_of_volumes(problem)
     plan = choose(problem)
     why = (*cannot(plan), *slower(plan))
     return Decision(plan, not why, why)
+
+
+def by_rule_of_volumes(problem):
+    """The same in three dimensions, where the planes' plan stands for all of them."""
+    plan = choose(problem.planes)
+    why = (*cannot(plan), *slower_volume(problem))
+    return Decision(plan, not why, why)
+
+
+def slower_volume(problem):
+    """Why torch's operator is expected to be faster on a volume, as sentences; a rule made from measurements."""
+    volume, why = problem.volume, []
+    voxels = volume.n * volume.d.n * volume.h.n * volume.w.n
+    if problem.macs < FEW_VOLUME_MACS:
+        why.append(f"{problem.macs} multiply-adds take less time than the calls that a volume takes upconv")
+    if problem.operation != "forward" and voxels < FEW_VOXELS:
+        why.append(f"putting the weight together takes longer than {voxels} voxels can make up for in a gradient")
+    if problem.operation == "grad_weight" and (volume.groups > 1 or volume.c_out < FEW_CHANNELS):
+        why.append("upconv's kernel for the gradient in the weight is not made for so few channels in a group")
+    if problem.dtype in WITH_INSTRUCTIONS:
+        why.append(f"oneDNN has instructions for {problem.dtype} here")
+    return tuple(why)
 
 
 def cannot(plan):

@@ -23,11 +23,7 @@ from .team import team
 
 LAYOUTS = {False: CHANNELS_FIRST, True: CHANNELS_LAST}
 # What a profiler calls them; torch's are aten::conv_transpose2d and aten::convolution_backward.
-ENTRIES = {
-    "forward": "upconv::conv_transpose2d",
-    "grad_input": "upconv::conv_transpose2d_grad_input",
-    "grad_weight": "upconv::conv_transpose2d_grad_weight",
-}
+ENTRIES = {"forward": "", "grad_input": "_grad_input", "grad_weight": "_grad_weight"}
 
 
 class Call:
@@ -70,7 +66,7 @@ class Call:
         if is_ours == self.is_ours:
             return self
         if self._other is None:
-            made = Call(self.settings, self.shapes["x"], self.shapes["w"], self.dtype, self.last)
+            made = type(self)(self.settings, self.shapes["x"], self.shapes["w"], self.dtype, self.last)
             made.operations["forward"], made.is_ours = (self.plan("forward")[0], is_ours), is_ours
             self._other = made
         return self._other
@@ -78,7 +74,7 @@ class Call:
     def enlarged(self, axis, size):
         """The call of the layer in which an axis is so many times longer."""
         x, w, groups = enlarged(self.shapes["x"], self.shapes["w"], self.settings.groups, axis, size)
-        return Call(replace(self.settings, groups=groups), x, w, self.dtype, self.last)
+        return type(self)(replace(self.settings, groups=groups), x, w, self.dtype, self.last)
 
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""
@@ -97,6 +93,27 @@ class Call:
             b = WEIGHT_CHANNELS_LAST if self.last["w"] else dense_weight_layout(second)
         return Problem(operation, self.geometry, NAMES[self.dtype], result, a, b)
 
+    def ours(self, operation, a, b, bias, activation=NO_ACTIVATION):
+        """One operation on plain tensors, computed by upconv."""
+        problem = self.plan(operation)[0].problem
+        if activation is not NO_ACTIVATION:
+            problem = _activated(problem, activation)
+        out = empty(problem.result_shape, self.numpy_dtype, LAYOUTS[self.is_last(operation)])
+        # A prepared weight is packed for the forward pass alone.
+        second = operand(b) if operation == "forward" else array(b)
+        operands = array(a), second, None if bias is None else array(bias), out
+        pool.lend(team(), solve, problem, AUTO, *operands)
+        return tensor(out, self.dtype)
+
+    def entry(self, operation):
+        """What a profiler calls an operation."""
+        return f"upconv::conv_transpose{self.settings.dimensions}d{ENTRIES[operation]}"
+
+    def formatted(self, operation, result):
+        """A result of torch's in the memory format that is promised."""
+        last = self.is_last(operation)
+        return result.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
 
 # A vocoder sends a new width every time, so the cache must forget. Typed, since True equals 1 and is to be refused.
 @lru_cache(maxsize=512, typed=True)
@@ -108,18 +125,18 @@ def call_of(stride, padding, output_padding, groups, dilation, x_shape, x_stride
     return Call(settings, x_shape, w_shape, dtype, {**last, "y": last["x"] or last["w"]})
 
 
-def parsed(stride, padding, output_padding, groups, dilation):
+def parsed(stride, padding, output_padding, groups, dilation, dimensions=2):
     """The settings of a call in torch's forms as integers and pairs of them.
 
     Raises:
         TypeError: for settings that are not integers.
         SettingError: for settings that no input could make valid.
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation)
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, dimensions=dimensions)
     if isinstance(settings.padding, str) or isinstance(settings.padding[0], tuple):
         raise SettingError(
-            f"padding is {padding!r}; for torch it must be an integer or a pair of them, at least 0 (the function of "
-            "upconv itself, for NumPy, also takes words and signed crops)"
+            f"padding is {padding!r}; for torch it must be an integer, or one for each axis, at least 0 (the function "
+            "of upconv itself, for NumPy, also takes words and signed crops)"
         )
     return settings.stride, settings.padding, settings.output_padding, settings.groups, settings.dilation
 
@@ -139,32 +156,20 @@ def activated(result, activation):
 
 def contract(operation, a, b, bias, call, activation=NO_ACTIVATION):
     """One operation on two plain tensors, with a bias for the forward one or None, and an activation of IN_PLACE."""
-    plan, is_ours = call.plan(operation)
+    _, is_ours = call.plan(operation)
     if not (has_memory(a) and has_memory(b)):
         return activated(theirs(operation, a, b, bias, call), activation)
-    if is_ours:
-        return _ours(plan, a, b, bias, call, activation)
-    result = activated(theirs(operation, a, b, bias, call), activation)
-    return result.contiguous(memory_format=torch.channels_last if call.is_last(operation) else torch.contiguous_format)
+    if not is_ours:
+        return call.formatted(operation, activated(theirs(operation, a, b, bias, call), activation))
+    if profiler._is_profiler_enabled:
+        with profiler.record_function(call.entry(operation)):
+            return call.ours(operation, a, b, bias, activation)
+    return call.ours(operation, a, b, bias, activation)
 
 
 @lru_cache(maxsize=512)
 def _activated(problem, activation):
     return replace(problem, activation=activation)
-
-
-def _ours(plan, a, b, bias, call, activation):
-    problem = plan.problem if activation is NO_ACTIVATION else _activated(plan.problem, activation)
-    out = empty(problem.result_shape, call.numpy_dtype, LAYOUTS[call.is_last(problem.operation)])
-    # A prepared weight is packed for the forward pass alone.
-    second = operand(b) if problem.operation == "forward" else array(b)
-    operands = array(a), second, None if bias is None else array(bias), out
-    if profiler._is_profiler_enabled:
-        with profiler.record_function(ENTRIES[problem.operation]):
-            pool.lend(team(), solve, problem, AUTO, *operands)
-    else:
-        pool.lend(team(), solve, problem, AUTO, *operands)
-    return tensor(out, call.dtype)
 
 
 def theirs(operation, a, b, bias, call):
@@ -190,4 +195,4 @@ def _complex(operation, a, b, bias, call):
 
     real = part(a.real, b.real) - part(a.imag, b.imag)
     result = torch.complex(real, part(a.real, b.imag) + part(a.imag, b.real))
-    return result if bias is None else result + bias[:, None, None]
+    return result if bias is None else result + bias.reshape(-1, *[1] * (result.ndim - 2))

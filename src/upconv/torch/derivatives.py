@@ -6,7 +6,7 @@ The algebra is that of `bilinear`; here it meets torch's ways of asking for deri
 import torch
 
 from ..bilinear import SLOTS, batched, gradients, tangent
-from .contraction import Call, contract
+from .contraction import contract
 
 
 class Contraction(torch.autograd.Function):
@@ -43,10 +43,12 @@ class Contraction(torch.autograd.Function):
         result = tangent(Contraction.apply, tangents, *ctx.saved_tensors, ctx.operation, ctx.call)
         if result is None:
             shape = ctx.call.shapes[SLOTS[ctx.operation][2]]
-            result = tangent_bias[:, None, None].expand(shape).clone()
+            result = tangent_bias.reshape(-1, *[1] * (len(shape) - 2)).expand(shape).clone()
         return result
 
     @staticmethod
     def vmap(info, dims, a, b, bias, operation, call):
         many = info.batch_size, dims[:3]
-        return batched(Contraction.apply, Call.enlarged, *many, a, b, bias, operation, call, call.settings.groups), 0
+        return batched(
+            Contraction.apply, type(call).enlarged, *many, a, b, bias, operation, call, call.settings.groups
+        ), 0

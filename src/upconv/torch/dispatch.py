@@ -8,10 +8,12 @@ from . import choice, compiled
 from .contraction import activated, call_of, contract, parsed
 from .derivatives import Contraction
 from .operands import NAMES, as_2d, check_dtypes, is_plain
+from .volumes import volume_call_of
 
 # Taken before anybody can put something else in its place.
 THEIRS = torch.nn.functional.conv_transpose2d
 THEIRS_1D = torch.nn.functional.conv_transpose1d
+THEIRS_3D = torch.nn.functional.conv_transpose3d
 FUNCTIONALIZE = torch._C._functorch.TransformType.Functionalize
 
 
@@ -55,6 +57,20 @@ def transpose1d(
     return result if result.ndim == input.ndim else result.squeeze(-2)
 
 
+def transpose3d(
+    input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None, activation=NO_ACTIVATION
+):
+    """`torch.nn.functional.conv_transpose3d` by upconv, or by torch where that is better, and while it compiles."""
+    settings = stride, padding, output_padding, groups, dilation
+
+    def theirs():
+        return THEIRS_3D(input, weight, bias, *settings)
+
+    if torch.compiler.is_compiling() or not is_covered(input, weight, bias) or weight.ndim != 5:
+        return activated(theirs(), activation)
+    return run(input, weight, bias, settings, measured, theirs, activation)
+
+
 def _single(value):
     """The number in a sequence of one; whatever else is refused as a number."""
     return value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
@@ -77,7 +93,7 @@ def run(input, weight, bias, settings, measured=None, theirs=None, activation=NO
 
     Args:
         input: (n, c_in, h, w) or (c_in, h, w).
-        weight: (c_in, c_out // groups, k_h, k_w).
+        weight: (c_in, c_out // groups, k_h, k_w); of three dimensions, as the input then is.
         bias: (c_out,) or None.
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
         measured: `choice.Measurements` of the layer, or None.
@@ -91,8 +107,10 @@ def run(input, weight, bias, settings, measured=None, theirs=None, activation=NO
         TypeError: settings that are not integers.
         SettingError: settings that are impossible, tensors that do not fit them or each other.
     """
-    if input.ndim == 3:
-        return run(input.unsqueeze(0), weight, bias, settings, measured, activation=activation).squeeze(0)
+    if input.ndim == weight.ndim - 1:
+        y = run(input.unsqueeze(0), weight, bias, settings, measured, theirs, activation)
+        # Torch's own operator has the axes of what it was given.
+        return y.squeeze(0) if y.ndim == input.ndim + 1 else y
     given = input, weight, bias
     theirs = theirs or (lambda: THEIRS(*given, *settings))
     if torch.is_autocast_enabled("cpu"):
@@ -118,12 +136,13 @@ def facts(input, weight, bias, settings):
     dtype = input.dtype
     if weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype):
         check_dtypes(input=input, weight=weight, bias=bias)
+    known = volume_call_of if weight.ndim == 5 else call_of
     sizes = input.shape, input.stride(), weight.shape, weight.stride(), None if bias is None else bias.shape, dtype
     try:
-        return call_of(*settings, *sizes)
+        return known(*settings, *sizes)
     except TypeError:
         # Lists cannot be looked up; what is no integer is refused here.
-        return call_of(*parsed(*settings), *sizes)
+        return known(*parsed(*settings, 3 if weight.ndim == 5 else 2), *sizes)
 
 
 def lowered(tensor, dtype):

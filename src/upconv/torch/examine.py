@@ -230,10 +230,10 @@ def _output_padding(layer, x, args, kwargs):
 
 
 def as_map(layer, x, weight, bias, output_padding):
-    """(input, weight, bias, settings) of a call as that of a 4-D one."""
+    """(input, weight, bias, settings) of a call, of one in one dimension as that of a map of height 1."""
     stride, padding, dilation = layer.stride, layer.padding, layer.dilation
     batched = x if x.ndim == weight.ndim else x.unsqueeze(0)
-    if weight.ndim == 4:
+    if weight.ndim > 3:
         return batched, weight, bias, (stride, padding, output_padding, layer.groups, dilation)
     settings = (1, *stride), (0, *padding), (0, *output_padding), layer.groups, (1, *dilation)
     return batched.unsqueeze(-2), weight.unsqueeze(-2), bias, settings

@@ -1,10 +1,10 @@
-"""The functions: `torch.nn.functional.conv_transpose2d` and `conv_transpose1d`, by upconv."""
+"""The functions: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`, by upconv."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import BroadcastingList1, BroadcastingList2
+from torch.nn.functional import BroadcastingList1, BroadcastingList2, BroadcastingList3
 
-from . import dispatch
+from . import beyond, dispatch
 
 
 def conv_transpose2d(
@@ -16,6 +16,7 @@ def conv_transpose2d(
     output_padding: BroadcastingList2[int] = 0,
     groups: int = 1,
     dilation: BroadcastingList2[int] = 1,
+    padding_mode: str = "zeros",
 ) -> Tensor:
     """Transposed 2-D convolution, with the contract of `torch.nn.functional.conv_transpose2d`.
 
@@ -25,6 +26,9 @@ def conv_transpose2d(
         bias: (c_out,) or None.
         stride, padding, output_padding, dilation: an int or (height, width).
         groups: number of independent groups of channels; divides c_in.
+        padding_mode: beyond torch, "circular", "reflect" or "replicate": the adjoint of a `Conv2d` with that
+            padding_mode. `padding` goes beyond torch as well: "same", "same_lower", "valid", or a pair of signed
+            (lo, hi) crops (see `upconv.conv_transpose2d`). TorchScript has neither.
 
     Returns:
         (n, c_out, h_out, w_out), unbatched if the input is; channels-last in memory if the input or the weight is.
@@ -42,6 +46,8 @@ def conv_transpose2d(
     # TorchScript compiles the first branch alone.
     if torch.jit.is_scripting():
         return torch.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    elif beyond.is_beyond(padding, padding_mode):
+        return beyond.transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode)
     else:
         return dispatch.transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -78,3 +84,39 @@ def conv_transpose1d(
         return torch.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
     else:
         return dispatch.transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: BroadcastingList3[int] = 1,
+    padding: BroadcastingList3[int] = 0,
+    output_padding: BroadcastingList3[int] = 0,
+    groups: int = 1,
+    dilation: BroadcastingList3[int] = 1,
+) -> Tensor:
+    """Transposed 3-D convolution, with the contract of `torch.nn.functional.conv_transpose3d`.
+
+    Args:
+        input: (n, c_in, d, h, w), or (c_in, d, h, w) without a batch.
+        weight: (c_in, c_out // groups, k_d, k_h, k_w), of the same dtype.
+        bias: (c_out,) or None.
+        stride, padding, output_padding, dilation: an int or (depth, height, width).
+        groups: number of independent groups of channels; divides c_in.
+
+    Returns:
+        (n, c_out, d_out, h_out, w_out), unbatched if the input is.
+
+    Raises:
+        SettingError, TypeError: as in `conv_transpose2d`.
+
+    While torch compiles, this is torch's operator.
+
+    >>> conv_transpose3d(torch.ones(1, 1, 2, 4, 4), torch.ones(1, 1, 1, 2, 2), stride=(1, 2, 2)).shape
+    torch.Size([1, 1, 2, 8, 8])
+    """
+    if torch.jit.is_scripting():
+        return torch.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    else:
+        return dispatch.transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)

@@ -22,7 +22,7 @@ from .module import compute
 from .operands import own
 from .seal import Seal
 
-NORMS = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm2d}
+NORMS = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm2d, 3: torch.nn.BatchNorm3d}
 STATISTICS = ("running_mean", "running_var")
 AFFINE = ("weight", "bias")
 ACTIVATIONS = {
@@ -130,7 +130,7 @@ def watched(function):
 def run_at(modules, place):
     """The run that begins at a place in a list of modules that are called one after the other, or None."""
     layer = modules[place]
-    if not isinstance(layer, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d):
+    if not isinstance(layer, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d | torch.nn.ConvTranspose3d):
         return None
     kind = kind_of(layer)
     dimensions = DIMENSIONS.get(kind)

@@ -17,19 +17,32 @@ from torch.nn.utils import parametrize
 
 from . import dispatch
 from .choice import Measurements
-from .module import ConvTranspose1d, ConvTranspose2d, LazyConvTranspose2d, compute
+from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d, compute
 
 STATE = "_upconv"
 # As torch has them, taken before anybody can put something else in their places.
-FORWARDS = {1: torch.nn.ConvTranspose1d.forward, 2: torch.nn.ConvTranspose2d.forward}
-OURS = {ConvTranspose1d: 1, ConvTranspose2d: 2, LazyConvTranspose2d: 2}
+FORWARDS = {
+    1: torch.nn.ConvTranspose1d.forward,
+    2: torch.nn.ConvTranspose2d.forward,
+    3: torch.nn.ConvTranspose3d.forward,
+}
+OURS = {ConvTranspose1d: 1, ConvTranspose2d: 2, LazyConvTranspose2d: 2, ConvTranspose3d: 3}
 MADE = tuple(OURS)
 DIMENSIONS = {
     torch.nn.ConvTranspose1d: 1,
     torch.nn.LazyConvTranspose1d: 1,
     torch.nn.ConvTranspose2d: 2,
     torch.nn.LazyConvTranspose2d: 2,
+    torch.nn.ConvTranspose3d: 3,
+    torch.nn.LazyConvTranspose3d: 3,
     **OURS,
+}
+
+
+TAKEN = {
+    1: ("conv_transpose1d", dispatch.THEIRS_1D),
+    2: ("conv_transpose2d", dispatch.THEIRS),
+    3: ("conv_transpose3d", dispatch.THEIRS_3D),
 }
 
 
@@ -111,11 +124,24 @@ def forward2d(self, input: Tensor, output_size: list[int] | None = None) -> Tens
         return apply(self, 2, input, output_size)
 
 
+def forward3d(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+    """As `torch.nn.ConvTranspose3d.forward`, by upconv."""
+    if torch.jit.is_scripting():
+        padding = self._output_padding(
+            input, output_size, self.stride, self.padding, self.kernel_size, 3, self.dilation
+        )
+        return torch.conv_transpose3d(
+            input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+        )
+    else:
+        return apply(self, 3, input, output_size)
+
+
 # By this name a pickle finds the forward of the layer's class.
-forward1d.__name__ = forward2d.__name__ = "forward"
-INSTALLED = {1: forward1d, 2: forward2d}
+forward1d.__name__ = forward2d.__name__ = forward3d.__name__ = "forward"
+INSTALLED = {1: forward1d, 2: forward2d, 3: forward3d}
 # Every function that upconv puts on modules; `fusion` adds its own.
-FUNCTIONS = {forward1d, forward2d}
+FUNCTIONS = {forward1d, forward2d, forward3d}
 
 
 def apply(layer, dimensions, input, output_size=None):
@@ -136,10 +162,8 @@ def is_replaced(layer, dimensions):
     """
     if isinstance(layer, MADE):
         return False
-    functions = torch.nn.functional
-    now = functions.conv_transpose2d if dimensions == 2 else functions.conv_transpose1d
-    taken = dispatch.THEIRS if dimensions == 2 else dispatch.THEIRS_1D
-    return now is not taken or type(layer).forward is not FORWARDS[dimensions]
+    name, taken = TAKEN[dimensions]
+    return getattr(torch.nn.functional, name) is not taken or type(layer).forward is not FORWARDS[dimensions]
 
 
 def put_on(layer):

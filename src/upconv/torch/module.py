@@ -9,7 +9,7 @@ from ..errors import SettingError
 from ..geometry import check_channels
 from ..problem import NO_ACTIVATION
 from ..settings import Settings, pair, positive
-from . import dispatch
+from . import beyond, dispatch
 from .contraction import parsed
 
 
@@ -21,7 +21,8 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
         kernel_size, stride, padding, output_padding, dilation: an int, or (height, width).
         groups: independent groups of channels.
         bias: whether there is a bias.
-        padding_mode: "zeros".
+        padding_mode: "zeros"; beyond torch, by this class's name alone, "circular", "reflect" or "replicate". `padding`
+            also takes "same", "same_lower", "valid" and signed (lo, hi) crops (see `upconv.conv_transpose2d`).
         device, dtype: of the parameters.
 
     Raises:
@@ -49,15 +50,23 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if padding_mode != "zeros":
-            raise SettingError(f"padding_mode is {padding_mode!r}; this layer has only 'zeros', as torch's")
-        stride, padding, output_padding, groups, dilation = parsed(stride, padding, output_padding, groups, dilation)
+        further = beyond.is_beyond(padding, padding_mode)
+        if further:
+            settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+            stride, padding, output_padding = settings.stride, (0, 0), settings.output_padding
+            groups, dilation = settings.groups, settings.dilation
+        else:
+            stride, padding, output_padding, groups, dilation = parsed(
+                stride, padding, output_padding, groups, dilation
+            )
         kernel_size = positive(pair(kernel_size, "kernel_size"), "kernel_size")
         # A lazy layer learns its channels from the first input.
         if not isinstance(self, torch.nn.modules.lazy.LazyModuleMixin):
             check_channels(in_channels, out_channels, groups)
-        ends = groups, bias, dilation, padding_mode, device, dtype
+        ends = groups, bias, dilation, "zeros", device, dtype
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, output_padding, *ends)
+        if further:
+            self.padding, self.padding_mode = settings.padding, settings.padding_mode
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Apply the layer.
@@ -126,16 +135,53 @@ class ConvTranspose1d(torch.nn.ConvTranspose1d):
             return compute(self, 1, input, output_size, self.weight, self.bias)
 
 
+class ConvTranspose3d(torch.nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d`, computed by upconv plane by plane; arguments as there.
+
+    >>> ConvTranspose3d(4, 2, (1, 2, 2), stride=(1, 2, 2))(torch.zeros(1, 4, 3, 8, 8)).shape
+    torch.Size([1, 2, 3, 16, 16])
+    """
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Apply the layer.
+
+        Args:
+            input: (n, in_channels, d, h, w), or (in_channels, d, h, w).
+            output_size: sizes wanted, (d_out, h_out, w_out) or with all leading ones; replaces `output_padding`.
+
+        Returns:
+            (n, out_channels, d_out, h_out, w_out), unbatched if the input is.
+
+        Raises:
+            SettingError, TypeError: as in `conv_transpose3d`.
+        """
+        if torch.jit.is_scripting():
+            padding = self._output_padding(
+                input, output_size, self.stride, self.padding, self.kernel_size, 3, self.dilation
+            )
+            return torch.conv_transpose3d(
+                input, self.weight, self.bias, self.stride, self.padding, padding, self.groups, self.dilation
+            )
+        else:
+            return compute(self, 3, input, output_size, self.weight, self.bias)
+
+
+FUNCTIONS = {1: dispatch.transpose1d, 2: dispatch.transpose, 3: dispatch.transpose3d}
+
+
 def compute(layer, dimensions, input, output_size, weight, bias, measured=None, activation=NO_ACTIVATION):
     """A layer's result with these operands in place of its own.
 
     Args:
-        layer: a transposed convolution of 1 or 2 `dimensions`, of torch's class or of upconv's.
+        layer: a transposed convolution of 1 to 3 `dimensions`, of torch's class or of upconv's.
         input, output_size: as in its forward.
         weight, bias: in torch's forms.
         measured: `choice.Measurements` of the layer, or None.
         activation: what the result passes through: one that kernels apply, and where no derivative is wanted.
     """
+    if isinstance(layer, ConvTranspose2d) and beyond.is_beyond(layer.padding, layer.padding_mode):
+        y = _beyond(layer, input, output_size, weight, bias)
+        return dispatch.activated(y, activation)
     if layer.padding_mode != "zeros":
         raise SettingError(f"padding_mode is {layer.padding_mode!r}; this layer has only 'zeros', as torch's")
     if output_size is None:
@@ -143,11 +189,20 @@ def compute(layer, dimensions, input, output_size, weight, bias, measured=None, 
     elif dimensions == 2:
         padding = _for_size(layer, input, output_size)
     else:
-        ends = layer.stride, layer.padding, layer.kernel_size, 1, layer.dilation
+        ends = layer.stride, layer.padding, layer.kernel_size, dimensions, layer.dilation
         padding = layer._output_padding(input, output_size, *ends)
-    function = dispatch.transpose if dimensions == 2 else dispatch.transpose1d
     settings = layer.stride, layer.padding, padding, layer.groups, layer.dilation
-    return function(input, weight, bias, *settings, measured, activation)
+    return FUNCTIONS[dimensions](input, weight, bias, *settings, measured, activation)
+
+
+def _beyond(layer, input, output_size, weight, bias):
+    """The result of a layer whose settings go beyond torch's."""
+    ends = layer.groups, layer.dilation, layer.padding_mode
+    settings = Settings.of(layer.stride, layer.padding, layer.output_padding, *ends)
+    if output_size is not None:
+        settings = settings.for_output_size(output_size, tuple(input.shape), layer.kernel_size)
+    ends = settings.output_padding, settings.groups, settings.dilation, settings.padding_mode
+    return beyond.transpose(input, weight, bias, settings.stride, settings.padding, *ends)
 
 
 def _for_size(layer, input, output_size):

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 import torch
 
 from .. import dtypes
-from ..arrays import check_bias, check_weight_shape
+from ..arrays import SIZES, check_bias, check_weight_shape
 from ..errors import SettingError
-from ..prepared import PreparedWeight
+from ..prepared import prepared_of
 from ..settings import Settings
 
 NAMES = {
@@ -51,9 +51,8 @@ def array(tensor):
 
 def own(weight):
     """A tensor that nobody else holds or writes to, packed once from now on, as by `upconv.prepare`; gives it back."""
-    if weight.ndim in (3, 4) and is_plain(weight) and has_memory(weight):
-        whole = weight if weight.ndim == 4 else weight.unsqueeze(-2)
-        weight.upconv_prepared = PreparedWeight(array(whole), Settings.of())
+    if weight.ndim in (3, 4, 5) and is_plain(weight) and has_memory(weight):
+        weight.upconv_prepared = prepared_of(array(weight), Settings.of(dimensions=weight.ndim - 2))
     return weight
 
 
@@ -86,7 +85,7 @@ def numpy_dtype(dtype):
 
 
 def is_channels_last(shape, strides):
-    """Torch's rule on the strides of a 4-D tensor, which decides in which memory format its operators answer.
+    """Torch's rule on the strides of a map or a volume, which decides in which memory format its operators answer.
 
     From the innermost axis outwards no stride may be below the extent of what is inside, not even that of an axis of
     length 1, and where both orders are the same memory the answer is no. Sizes and strides may be symbolic.
@@ -94,7 +93,7 @@ def is_channels_last(shape, strides):
     if strides[1] == 0 or any(size == 0 for size in shape):
         return False
     extent = 0
-    for axis in (1, 3, 2, 0):
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
         if strides[axis] < extent or (axis == 0 and extent == strides[1]):
             return False
         extent = strides[axis] * shape[axis]
@@ -119,12 +118,13 @@ def _name(tensor):
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_shapes(x_shape, w_shape, b_shape, groups):
+def check_shapes(x_shape, w_shape, b_shape, groups, dimensions=2):
     """The shapes of input and weight as plain tuples, after refusing what is no map, no weight, or no bias of it."""
     x_shape, w_shape = tuple(x_shape), tuple(w_shape)
-    if len(x_shape) != 4:
-        raise SettingError(f"input has shape {x_shape}; it must be (n, c, h, w), or (c, h, w) without a batch")
-    check_weight_shape(w_shape)
+    if len(x_shape) != dimensions + 2:
+        sizes = SIZES[dimensions]
+        raise SettingError(f"input has shape {x_shape}; it must be (n, {sizes}), or ({sizes}) without a batch")
+    check_weight_shape(w_shape, dimensions)
     if b_shape is not None:
         check_bias(tuple(b_shape), w_shape[1] * groups)
     return x_shape, w_shape

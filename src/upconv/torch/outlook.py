@@ -31,7 +31,7 @@ def outlook(layer):
     kinds = DIMENSIONS[kind_of(layer)]
     small = theirs == list(answers)[: len(theirs)]
     named = theirs[-1:] if small else theirs
-    sizes = ", ".join("×".join([str(size)] * kinds) if kinds == 2 else f"length {size}" for size in named)
+    sizes = ", ".join("×".join([str(size)] * kinds) if kinds > 1 else f"length {size}" for size in named)
     return True, f"torch computes inputs of {'up to ' if small else ''}{sizes}, since there {why}"
 
 

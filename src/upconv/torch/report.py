@@ -132,9 +132,9 @@ class Report:
         threads: of torch, while that was measured.
         notes: sentences on the model as a whole.
 
-    >>> Report((Layer(("up",)), Layer(("odd",), left="it has three dimensions")))
+    >>> Report((Layer(("up",)), Layer(("odd",), left="its forward has been replaced on the layer itself")))
     upconv.torch.accelerate: 1 of 2 transposed convolutions is upconv's
-      odd: left to torch, since it has three dimensions
+      odd: left to torch, since its forward has been replaced on the layer itself
     """
 
     layers: tuple[Layer, ...] = ()

@@ -10,13 +10,15 @@ import torch
 from torch.nn.utils import parametrize
 
 from . import instance
+from .beyond import is_beyond
 from .frozen import Frozen, makers, wake
 from .instance import DIMENSIONS, OURS, STATE, kind_of, make_state
-from .module import ConvTranspose1d, ConvTranspose2d, LazyConvTranspose2d
+from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d
 
 THEIRS = {
     ConvTranspose1d: torch.nn.ConvTranspose1d,
     ConvTranspose2d: torch.nn.ConvTranspose2d,
+    ConvTranspose3d: torch.nn.ConvTranspose3d,
     LazyConvTranspose2d: torch.nn.LazyConvTranspose2d,
 }
 NAMES = ("ConvTranspose", "LazyConvTranspose")
@@ -45,15 +47,15 @@ def why_left(module):
     if isinstance(module, torch.jit.ScriptModule):
         return "TorchScript has compiled it; accelerate the model before that"
     kind = kind_of(module)
+    if goes_beyond(module):
+        return "its padding goes beyond torch's, so that it is upconv's own already"
     if kind in DIMENSIONS:
         if instance.is_foreign(module):
             return "its forward has been replaced on the layer itself"
         if kind not in OURS and type(module).forward is not instance.FORWARDS[DIMENSIONS[kind]]:
             return "the forward of its class has been replaced"
         return ""
-    if "3d" in kind.__name__:
-        return "it has three dimensions"
-    if not isinstance(module, torch.nn.ConvTranspose1d | torch.nn.ConvTranspose2d):
+    if not isinstance(module, tuple(THEIRS.values())):
         return f"{kind.__module__}.{kind.__name__} computes in another way (quantized, for example)"
     return f"{kind.__name__} is a class of its own; `with upconv.torch.active():` takes what it asks of torch"
 
@@ -76,8 +78,13 @@ def give_back(module):
     """Make a module torch's again, whatever upconv did to it."""
     instance.take_off(module)
     wake(module)
-    if kind_of(module) in THEIRS:
+    if kind_of(module) in THEIRS and not goes_beyond(module):
         _become(module, THEIRS[kind_of(module)])
+
+
+def goes_beyond(module):
+    """Whether a layer of upconv's has settings that no class of torch's has; it stays what it is."""
+    return isinstance(module, ConvTranspose2d) and is_beyond(module.padding, module.padding_mode)
 
 
 def _become(module, cls):

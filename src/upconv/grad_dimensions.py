@@ -1,0 +1,319 @@
+"""The gradients of `conv_transpose1d` and `conv_transpose3d`; see `grad`.
+
+Those in one dimension are those of a map of height 1; those in three go by the planes of the depth (see `depth`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import depth
+from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
+from .dtypes import quiet
+from .planning import AUTO, solve
+from .problem import Problem
+from .settings import Settings, mask_of, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, SupportsIndex
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from .typing import Padding, PaddingMode, Pair, Shape
+
+
+def conv_transpose1d_input(
+    input_size: Shape,
+    weight: ArrayLike,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]:
+    """Gradient in the input.
+
+    Args:
+        input_size: shape of the input, (n, c_in, length) or (c_in, length).
+        weight: (c_in, c_out // groups, k).
+        grad_output: gradient in the output, of the shape the forward call returns.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
+
+    Returns:
+        An array of shape `input_size`.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose1d`; NotImplementedError for int64.
+
+    >>> conv_transpose1d_input((1, 1, 2), np.ones((1, 1, 3)), np.ones((1, 1, 5)), stride=2)
+    array([[[3., 3.]]])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 1)
+    return _input(settings, input_size, weight, grad_output)
+
+
+def conv_transpose1d_weight(
+    input: ArrayLike,
+    weight_size: Shape,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]:
+    """Gradient in the weight.
+
+    Args:
+        input: (n, c_in, length) or (c_in, length).
+        weight_size: shape of the weight, (c_in, c_out // groups, k).
+        grad_output: gradient in the output, of the shape the forward call returns.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
+
+    Returns:
+        An array of shape `weight_size`.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose1d`; NotImplementedError for int64.
+
+    >>> conv_transpose1d_weight(np.ones((1, 1, 2)), (1, 1, 2), np.ones((1, 1, 4)), stride=2)
+    array([[[2., 2.]]])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 1)
+    return _weight(settings, input, weight_size, grad_output)
+
+
+def conv_transpose1d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    output_mask: Sequence[bool] = (True, True, True),
+    padding_mode: PaddingMode = "zeros",
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
+    """The gradients in input, weight and bias in one pass.
+
+    Args:
+        grad_output: gradient in the output, of the shape the forward call returns.
+        input, weight: operands of the forward call.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
+        output_mask: which of the three are wanted.
+
+    Returns:
+        (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose1d`; NotImplementedError for int64.
+
+    >>> gx, gw, gb = conv_transpose1d_backward(np.ones((1, 1, 3)), np.ones((1, 1, 2)), np.ones((1, 1, 2)))
+    >>> gx.tolist(), gw.tolist(), gb.tolist()
+    ([[[2.0, 2.0]]], [[[2.0, 2.0]]], [3.0])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 1)
+    return _backward(settings, grad_output, input, weight, output_mask)
+
+
+def conv_transpose3d_input(
+    input_size: Shape,
+    weight: ArrayLike,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]:
+    """Gradient in the input.
+
+    Args:
+        input_size: shape of the input, (n, c_in, d, h, w) or (c_in, d, h, w).
+        weight: (c_in, c_out // groups, k_d, k_h, k_w).
+        grad_output: gradient in the output, of the shape the forward call returns.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
+
+    Returns:
+        An array of shape `input_size`.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose3d`; NotImplementedError for int64.
+
+    >>> conv_transpose3d_input((1, 1, 1, 1, 2), np.ones((1, 1, 2, 1, 1)), np.ones((1, 1, 2, 1, 2)), stride=(2, 1, 1))
+    array([[[[[2., 2.]]]]])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 3)
+    return _input(settings, input_size, weight, grad_output)
+
+
+def conv_transpose3d_weight(
+    input: ArrayLike,
+    weight_size: Shape,
+    grad_output: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    padding_mode: PaddingMode = "zeros",
+) -> NDArray[Any]:
+    """Gradient in the weight.
+
+    Args:
+        input: (n, c_in, d, h, w) or (c_in, d, h, w).
+        weight_size: shape of the weight, (c_in, c_out // groups, k_d, k_h, k_w).
+        grad_output: gradient in the output, of the shape the forward call returns.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
+
+    Returns:
+        An array of shape `weight_size`.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose3d`; NotImplementedError for int64.
+
+    >>> conv_transpose3d_weight(np.ones((1, 1, 1, 1, 2)), (1, 1, 2, 1, 1), np.ones((1, 1, 2, 1, 2))).ravel()
+    array([2., 2.])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 3)
+    return _weight(settings, input, weight_size, grad_output)
+
+
+def conv_transpose3d_backward(
+    grad_output: ArrayLike,
+    input: ArrayLike,
+    weight: ArrayLike,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    *,
+    output_mask: Sequence[bool] = (True, True, True),
+    padding_mode: PaddingMode = "zeros",
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
+    """The gradients in input, weight and bias in one pass.
+
+    Args:
+        grad_output: gradient in the output, of the shape the forward call returns.
+        input, weight: operands of the forward call.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
+        output_mask: which of the three are wanted.
+
+    Returns:
+        (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
+
+    Raises:
+        SettingError, TypeError, NotImplementedError: as in `upconv.conv_transpose3d`; NotImplementedError for int64.
+
+    >>> x, w = np.ones((1, 1, 1, 1, 2)), np.ones((1, 1, 2, 1, 1))
+    >>> gx, gw, gb = conv_transpose3d_backward(np.ones((1, 1, 2, 1, 2)), x, w)
+    >>> gx.ravel().tolist(), gw.ravel().tolist(), gb.tolist()
+    ([2.0, 2.0], [2.0, 2.0], [4.0])
+    """
+    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 3)
+    return _backward(settings, grad_output, input, weight, output_mask)
+
+
+def _input(settings, input_size, weight, grad_output):
+    dimensions = settings.dimensions
+    shape, is_batched = shape_of(input_size, (dimensions + 1, dimensions + 2), "input_size")
+    w = check_weight(differentiable(weight, "weight"), dimensions)
+    call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
+    agree(weight=w, grad_output=call.grad_output)
+    return call.unbatch(call.grad_input(w))
+
+
+def _weight(settings, input, weight_size, grad_output):
+    dimensions = settings.dimensions
+    x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
+    weight_shape, _ = shape_of(weight_size, (dimensions + 2,), "weight_size")
+    call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
+    agree(input=x, grad_output=call.grad_output)
+    return call.grad_weight(x)
+
+
+def _backward(settings, grad_output, input, weight, output_mask):
+    dimensions = settings.dimensions
+    x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
+    w = check_weight(differentiable(weight, "weight"), dimensions)
+    mask = mask_of(output_mask)
+    call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
+    agree(input=x, weight=w, grad_output=call.grad_output)
+    return (
+        call.unbatch(call.grad_input(w)) if mask[0] else None,
+        call.grad_weight(x) if mask[1] else None,
+        call.grad_bias() if mask[2] else None,
+    )
+
+
+class _Call:
+    """One backward call after its checks: the geometry and the gradient of the whole canvas."""
+
+    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched):
+        self.input_shape, self.weight_shape = input_shape, weight_shape
+        geometry = settings.geometry(input_shape, weight_shape)
+        self.is_flat = settings.dimensions == 1
+        shape = _without_height(geometry.output_shape) if self.is_flat else geometry.output_shape
+        check_shape(grad_output, shape if is_batched else shape[1:], "grad_output")
+        self.is_batched, self.grad_output = is_batched, grad_output if is_batched else grad_output[None]
+        self.geometry, border = settings.as_2d().border(geometry)
+        lifted = _lifted(self.grad_output) if self.is_flat else self.grad_output
+        self.canvas = lifted if border is None else border.pad(lifted)
+        if not self.is_flat:
+            depth.check_volume(self.geometry, grad_output.dtype.name)
+
+    def grad_input(self, weight):
+        return self._run("grad_input", self.input_shape, self.grad_output, weight, self.canvas, _conjugate(weight))
+
+    def grad_weight(self, x):
+        return self._run("grad_weight", self.weight_shape, x, self.grad_output, _conjugate(x), self.canvas)
+
+    @quiet()
+    def grad_bias(self):
+        """Sum over batch and places, in the widest type: the sum can be long."""
+        wide = np.complex128 if self.grad_output.dtype.kind == "c" else np.float64
+        axes = (0, *range(2, self.grad_output.ndim))
+        return self.grad_output.sum(axis=axes, dtype=wide).astype(native_dtype(self.grad_output))
+
+    def unbatch(self, gradient):
+        return gradient if self.is_batched else gradient[0]
+
+    def _run(self, operation, shape, first, second, a, b):
+        operands = (_lifted(first), _lifted(second)) if self.is_flat else (first, second)
+        layout = preferred_layout(*operands, is_batched=self.is_batched)
+        if not self.is_flat:
+            gradient = empty(shape, native_dtype(a), "nchw" if operation == "grad_weight" else layout)
+            getattr(depth, operation)(self.geometry, a, b, gradient)
+            return gradient
+        a, b = (array if array.ndim == 4 else _lifted(array) for array in (a, b))
+        problem = Problem(operation, self.geometry, a.dtype.name, layout)
+        gradient = empty(problem.result_shape, native_dtype(a), layout)
+        solve(problem, AUTO, a, b, None, gradient)
+        return gradient[:, :, 0]
+
+
+def _lifted(array):
+    """A map or a weight of one axis as one of height 1."""
+    return array[:, :, None]
+
+
+def _without_height(shape):
+    return *shape[:2], shape[3]
+
+
+def _conjugate(array):
+    return array.conj() if array.dtype.kind == "c" else array
