@@ -107,7 +107,7 @@ def test_and_such_that_the_pool_computes_them_or_does_not(batch, monkeypatch):
     monkeypatch.setattr(pool, "_wanted", 3)
     monkeypatch.setattr(pool, "run", lambda fn, rows, **options: (parts.append(len(rows)), run(fn, rows, **options))[1])
     results(*layer(*BATCHES[batch]))
-    assert set(parts) == ({3} if batch == "pooled" else set())
+    assert max(parts, default=0) == (3 if batch == "pooled" else 0)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
