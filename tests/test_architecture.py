@@ -47,7 +47,7 @@ OUTER = tuple(
 )
 # Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")
-MAY_IMPORT = {"upconv.bench": ("upconv.explain",)}
+MAY_IMPORT = {"upconv.bench": ("upconv.explain",), "upconv.onnx": ("upconv.explain",)}
 # Rooms, and all that each may know of the package beside itself: what lies below it.
 BELOW = {
     "upconv.kernels": ("upconv.codegen",),
