@@ -5,8 +5,8 @@
     ConvTranspose                                     the operator, for `onnx.reference.ReferenceEvaluator(new_ops=...)`
     report                                            the ConvTranspose nodes of a model: sizes, costs, plans, warnings
 
-ConvTranspose in one, two and three dimensions is upconv's; every other operator is onnx's own reference evaluator, which
-is there to be right and not to be fast.
+ConvTranspose in one, two and three dimensions is upconv's; every other operator is that of onnx's own reference
+evaluator, which is there to be right and not to be fast.
 """
 
 from .backend import Backend, is_compatible, prepare, run_model, run_node, supports_device

@@ -2,8 +2,8 @@
 
 import numpy as np
 import onnx
-from onnx.backend.base import BackendRep, namedtupledict
 from onnx.backend.base import Backend as Base
+from onnx.backend.base import BackendRep, namedtupledict
 
 from .operator import ConvTranspose, Evaluator
 

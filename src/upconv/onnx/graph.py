@@ -1,4 +1,4 @@
-"""The ConvTranspose nodes of a model, with the shapes that shape inference finds and the weights that initialisers give."""
+"""The ConvTranspose nodes of a model, with the shapes that are inferred and the weights that initialisers give."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

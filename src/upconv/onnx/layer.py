@@ -47,8 +47,8 @@ class Layer:
             kernel: sizes of the weight's last axes.
 
         Raises:
-            SettingError: for lists of the wrong length, and a kernel_shape that is not the weight's.
-            TypeError: for an unknown auto_pad.
+            SettingError: for lists of the wrong length, an unknown auto_pad, and another kernel_shape than the
+                weight's.
         """
         kernel = tuple(kernel)
         number = len(kernel)
@@ -109,7 +109,8 @@ class Layer:
         if self.dimensions == 3:
             return weight
         strides, dilations = ((1, *steps)[-2:] for steps in (self.strides, self.dilations))
-        return prepare(weight.reshape(*weight.shape[:2], *(1, *self.kernel)[-2:]), strides, 0, 0, self.groups, dilations)
+        flat = weight.reshape(*weight.shape[:2], *(1, *self.kernel)[-2:])
+        return prepare(flat, strides, groups=self.groups, dilation=dilations)
 
     def __call__(self, x: np.ndarray, weight: Any, bias: np.ndarray | None = None) -> np.ndarray:
         """Compute.
@@ -141,7 +142,11 @@ def _settings(given, number):
     if len(shape) == number + 2:
         shape = shape[2:]
     shape = _list({"output_shape": shape}, "output_shape", number, None)
-    return tuple(Onnx(word, (pads[i], pads[number + i]), more[i], shape[i]) for i in range(number))
+    try:
+        return tuple(Onnx(word, (pads[i], pads[number + i]), more[i], shape[i]) for i in range(number))
+    except TypeError as error:
+        # onnx's evaluator would hide a TypeError behind one of its own.
+        raise SettingError(str(error)) from None
 
 
 def _list(given, name, length, default):

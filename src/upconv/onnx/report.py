@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One node: its layer, shapes, cost, plan and warnings; or, in `unknown`, why there are none.
+    """One node: its layer, shapes, cost, plan and warnings; or, in `note`, why there are none.
 
     `plan` is that of the 2-D problem that is computed; in three dimensions, of one plane with all depth taps stacked.
     """
@@ -38,7 +38,7 @@ class Row:
     macs: int = 0
     plan: Plan | None = None
     warnings: tuple[str, ...] = ()
-    unknown: str = ""
+    note: str = ""
     times: Times | None = None
 
     def cells(self) -> tuple[str, ...]:
@@ -84,7 +84,7 @@ class Report:
             table = [(*cells, *more) for cells, more in zip(table, times, strict=True)]
         lines += aligned([head, *table], right=(3, 5, 6, 7, 8))
         for row in self.rows:
-            lines += [f"  {row.node.name}: {sentence}" for sentence in (row.unknown, *row.warnings) if sentence]
+            lines += [f"  {row.node.name}: {sentence}" for sentence in (row.note, *row.warnings) if sentence]
         return lines
 
     def __repr__(self):
@@ -122,7 +122,7 @@ def report(model: str | Path | onnx.ModelProto, shapes: Mapping[str, Sequence[in
 
 def _row(node):
     if node.input_shape is None or node.weight_shape is None or None in node.weight_shape:
-        return Row(node, unknown="its sizes are unknown: say the shapes of the model's inputs (--shape NAME=1x3x64x64)")
+        return Row(node, note="its sizes are unknown: say the shapes of the model's inputs (--shape NAME=1x3x64x64)")
     shape, batch = node.input_shape, ""
     if shape[0] is None:
         shape, batch = (1, *shape[1:]), "the batch is left open; here it is 1"
@@ -130,14 +130,14 @@ def _row(node):
     shape = (shape[0], node.weight_shape[0] if shape[1] is None else shape[1], *shape[2:])
     if None in shape:
         said = _sizes(["?" if size is None else size for size in shape])
-        return Row(node, unknown=f"its input is {said}: say the shapes of the model's inputs (--shape NAME=1x3x64x64)")
+        return Row(node, note=f"its input is {said}: say the shapes of the model's inputs (--shape NAME=1x3x64x64)")
     try:
         layer = Layer.of(node.given, node.weight_shape[2:])
         out = layer.output_shape(shape, node.weight_shape)
         plan = choose(_problem(layer, shape, node))
         warnings = _warnings(node, layer, layer.axes(shape[2:]))
     except (SettingError, TypeError, NotImplementedError) as error:
-        return Row(node, unknown=f"upconv refuses it: {error}")
+        return Row(node, note=f"upconv refuses it: {error}")
     return Row(node, layer, shape, out, layer.macs(shape, node.weight_shape), plan, tuple(warnings), batch)
 
 

@@ -1,4 +1,4 @@
-"""One and three dimensions by `conv_transpose2d`: a map of height 1, and runs of planes that read the same depth taps."""
+"""One and three dimensions by `conv_transpose2d`: a map of height 1, and planes that read the same depth taps."""
 
 import numpy as np
 
@@ -17,10 +17,11 @@ def conv_transpose1d(x, weight, bias, stride, crops, output_padding, groups, dil
 
 def conv_transpose3d(x, weight, bias, stride, crops, output_padding, groups, dilation):
     """`conv_transpose2d` with three axes, depth first."""
-    n, c_in, size, *_ = x.shape
+    n, _, size, *_ = x.shape
     depth = Axis(size, weight.shape[2], stride[0], dilation[0], *crops[0])
     rest = (stride[1:], crops[1:], output_padding, groups, dilation[1:])
-    axes = [Axis(*a) for a in zip(x.shape[3:], weight.shape[3:], stride[1:], dilation[1:], *zip(*crops[1:]))]
+    steps = zip(x.shape[3:], weight.shape[3:], stride[1:], dilation[1:], crops[1:], strict=True)
+    axes = [Axis(*numbers, *sides) for *numbers, sides in steps]
     y = np.zeros((n, weight.shape[1] * groups, depth.out, *(axis.out for axis in axes)), x.dtype)
     if bias is not None:
         y += bias[:, None, None, None]
