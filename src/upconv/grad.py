@@ -14,6 +14,7 @@ import numpy as np
 from .arrays import agree, as_array, batched, check_shape, check_weight, empty, native_dtype, preferred_layout
 from .dtypes import lookup, quiet
 from .errors import SettingError
+from .interchange import like
 from .planning import AUTO, solve
 from .problem import Problem
 from .settings import Settings, sizes
@@ -88,7 +89,7 @@ def conv_transpose2d_input(
     w = check_weight(_differentiable(weight, "weight"))
     call = _Call(settings, shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
     agree(weight=w, grad_output=call.grad_output)
-    return call.unbatch(call.grad_input(w))
+    return like(grad_output, call.unbatch(call.grad_input(w)))
 
 
 @overload
@@ -151,7 +152,7 @@ def conv_transpose2d_weight(
     weight_shape, _ = _shape(weight_size, (4,), "weight_size")
     call = _Call(settings, x.shape, weight_shape, _differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, grad_output=call.grad_output)
-    return call.grad_weight(x)
+    return like(grad_output, call.grad_weight(x))
 
 
 @overload
@@ -225,9 +226,9 @@ def conv_transpose2d_backward(
     call = _Call(settings, x.shape, w.shape, _differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
-        call.unbatch(call.grad_input(w)) if mask[0] else None,
-        call.grad_weight(x) if mask[1] else None,
-        call.grad_bias() if mask[2] else None,
+        like(grad_output, call.unbatch(call.grad_input(w))) if mask[0] else None,
+        like(grad_output, call.grad_weight(x)) if mask[1] else None,
+        like(grad_output, call.grad_bias()) if mask[2] else None,
     )
 
 
