@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "explain", *(name for name in FRONT_ENDS if _is_installed(name))})
+    return sorted({*globals(), "explain", "weights", *(name for name in FRONT_ENDS if _is_installed(name))})
 
 
 def _is_installed(name: str) -> bool:

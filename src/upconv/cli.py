@@ -26,13 +26,14 @@ from .explain.svg import svg
 from .explain.terminal import terminal
 from .explain.text import COLUMNS
 from .explain.translation import translation
-from .explain.weights import arrays, kernels
+from .explain.weights import kernels
 from .files import write_atomically
 from .geometry import Geometry, check_channels
 from .measuring import measure, table
 from .planning import describe, plan
 from .runtime.pool import get_num_threads, set_num_threads
 from .settings import Settings
+from .weight_files import arrays
 
 EXAMPLES = {
     "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),

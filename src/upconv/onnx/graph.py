@@ -56,7 +56,7 @@ def read(path: str | Path | onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
         OSError: for a file that cannot be read.
         SettingError: for what is no ONNX model, and for shapes of inputs that it does not have.
     """
-    model, folder = _loaded(path)
+    model, folder = loaded(path)
     if model.functions:
         model = inline_local_functions(model)
     _resize(model.graph, shapes or {})
@@ -64,16 +64,17 @@ def read(path: str | Path | onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise SettingError(f"the shapes in the model cannot be inferred: {str(error).strip()}") from None
-    graphs = list(_graphs(model.graph))
+    graphs = list(graphs_of(model.graph))
     types = {value.name: value.type.tensor_type for graph in graphs for value in _values(graph)}
     known = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
     found = [node for graph in graphs for node in graph.node]
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
-    nodes = (_node(node, types, known, folder) for node in found if _is_ours(node))
+    nodes = (_node(node, types, known, folder) for node in found if is_ours(node))
     return Graph(tuple(nodes), len(found), opset)
 
 
-def _loaded(path):
+def loaded(path):
+    """(a model of its own, the folder of its file): weights outside the file are not read yet."""
     if isinstance(path, onnx.ModelProto):
         copy = onnx.ModelProto()
         copy.CopyFrom(path)
@@ -104,19 +105,21 @@ def _resize(graph, shapes):
             value.type.tensor_type.ClearField("shape")
 
 
-def _graphs(graph) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph) -> Iterator[onnx.GraphProto]:
+    """The graph and every graph inside it."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _graphs(inner)
+                yield from graphs_of(inner)
 
 
 def _values(graph):
     yield from (*graph.input, *graph.output, *graph.value_info)
 
 
-def _is_ours(node):
+def is_ours(node) -> bool:
+    """Whether a node is the standard ConvTranspose."""
     return node.op_type == "ConvTranspose" and node.domain in ("", "ai.onnx")
 
 
