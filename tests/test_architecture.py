@@ -38,16 +38,19 @@ HOMES = {
     "ncnn": ("upconv.bench",),
     "matplotlib": ("upconv.bench",),
     "keras": ("upconv.keras",),
+    "dask": ("upconv.dask",),
+    "distributed": ("upconv.dask",),
     "PIL": ("upconv.explain",),
 }
 # llvmlite takes longer to import than everything else here together, so it is imported when first needed.
 OPTIONAL = {*HOMES, "ml_dtypes", "tqdm", "sklearn", "IPython"}
 OUTER = tuple(
-    f"upconv.{name}" for name in ("explain", "bench", "cli", "demo", "torch", "jax", "onnx", "keras", "__main__")
+    f"upconv.{name}"
+    for name in ("explain", "bench", "cli", "demo", "torch", "jax", "onnx", "dask", "keras", "__main__")
 )
 # Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")
-MAY_IMPORT = {"upconv.bench": ("upconv.explain",)}
+MAY_IMPORT = {"upconv.bench": ("upconv.explain",), "upconv.onnx": ("upconv.explain",)}
 # Rooms, and all that each may know of the package beside itself: what lies below it.
 BELOW = {
     "upconv.kernels": ("upconv.codegen",),

@@ -18,7 +18,7 @@ from require import require
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "upconv"
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-FRAMEWORKS = ("torch", "jax", "flax", "onnx", "onnxruntime", "keras", "ml_dtypes")
+FRAMEWORKS = ("torch", "jax", "flax", "onnx", "onnxruntime", "dask", "keras", "ml_dtypes")
 SHELLS = ("console", "sh", "bash", "shell")
 FENCE = re.compile(r"^\s*(`{3,}|~{3,})\s*(\w*)")
 

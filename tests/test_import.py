@@ -7,7 +7,8 @@ import sys
 import pytest
 
 HEAVY = (
-    "llvmlite", "torch", "jax", "flax", "onnx", "onnxruntime", "keras", "tensorflow", "PIL", "scipy", "ml_dtypes",
+    "llvmlite", "torch", "jax", "flax", "onnx", "onnxruntime", "dask", "keras", "tensorflow", "PIL", "scipy",
+    "ml_dtypes",
     "hypothesis", "sklearn", "matplotlib", "argparse", "upconv.explain", "upconv.cli", "upconv.demo",
 )  # fmt: skip
 

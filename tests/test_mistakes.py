@@ -26,7 +26,8 @@ float32, and `layer` a `ConvTranspose2d(2, 3, 3, stride=2, padding=1)`.
 | Meant | Written | Answer |
 |---|---|---|
 """
-TENSOR = type("Tensor", (), {"__module__": "torch"})
+TENSOR = type("Tensor", (), {"__module__": "torch", "requires_grad": True, "__dlpack__": None})
+TENSOR.__dlpack_device__ = lambda self: (1, 0)
 
 # (what was meant, what was written, the exception, what the answer says was received, what it offers)
 MISTAKES = [
@@ -266,9 +267,9 @@ MISTAKES = [
         TypeError, "masked array", "input.filled(0)",
     ),
     (
-        "a tensor of torch",
-        "conv_transpose2d(torch.ones(1, 2, 4, 4), w)",
-        TypeError, "torch tensor", "input.detach().numpy()",
+        "a tensor of torch that wants gradients",
+        "conv_transpose2d(torch.ones(1, 2, 4, 4, requires_grad=True), w)",
+        SettingError, "wants gradients", "upconv.torch.conv_transpose2d",
     ),
     (
         "the result in place of the input",
@@ -337,7 +338,7 @@ def namespace():
         "w": np.ones((2, 3, 3, 3), np.float32),
         "layer": upconv.ConvTranspose2d(2, 3, 3, stride=2, padding=1, rng=0),
         # A stand-in with the module of the real thing, so that torch is not needed.
-        "torch": SimpleNamespace(ones=lambda *shape: TENSOR()),
+        "torch": SimpleNamespace(ones=lambda *shape, requires_grad: TENSOR()),
     }
 
 

@@ -5,8 +5,8 @@
 >>> upconv.conv_transpose2d(x, w, stride=2, padding=1, output_padding=1).shape
 (1, 1, 8, 8)
 
-`upconv.torch` and `upconv.jax`, the front-ends for PyTorch and JAX, and `upconv.explain`, a layer explained, are
-imported when they are first asked for.
+The front-ends `upconv.torch`, `upconv.jax`, `upconv.onnx` and `upconv.dask`, `upconv.explain`, a layer explained, and
+`upconv.weights`, which carries weights between frameworks and files, are imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -24,7 +24,9 @@ from .runtime.pool import get_num_threads, set_num_threads
 from .streaming import StreamingConvTranspose1d
 
 if TYPE_CHECKING:
+    from . import dask as dask
     from . import jax as jax
+    from . import onnx as onnx
     from . import torch as torch
 
 __version__ = "0.1.0"
@@ -50,8 +52,8 @@ __all__ = [
     "set_num_threads",
 ]
 
-FRONT_ENDS = ("torch", "jax")
-LATER = ("explain", *FRONT_ENDS)
+FRONT_ENDS = ("torch", "jax", "onnx", "dask")
+LATER = ("explain", "weights", *FRONT_ENDS)
 
 
 def __getattr__(name: str) -> Any:
@@ -67,7 +69,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "explain", *(name for name in FRONT_ENDS if _is_installed(name))})
+    return sorted({*globals(), "explain", "weights", *(name for name in FRONT_ENDS if _is_installed(name))})
 
 
 def _is_installed(name: str) -> bool:

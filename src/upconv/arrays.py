@@ -7,6 +7,7 @@ import numpy as np
 
 from .dtypes import lookup
 from .errors import SettingError
+from .interchange import is_foreign, viewed, writable
 from .runtime import memory
 
 # Sizes of a map and of a kernel by the number of axes, as messages show them.
@@ -15,10 +16,11 @@ KERNELS = {1: "k", 2: "k_h, k_w", 3: "k_d, k_h, k_w"}
 
 
 def as_array(value, name):
-    """A plain NumPy array of an accepted dtype, in whatever byte order and strides it came.
+    """A plain NumPy array of an accepted dtype, in whatever byte order and strides it came, without a copy.
 
     Raises:
-        TypeError: for masked arrays and tensors of other frameworks.
+        TypeError: for masked arrays.
+        SettingError: for arrays of other libraries that cannot be read in place (see `interchange`).
         NotImplementedError: for dtypes that are not supported.
     """
     if type(value) is np.ndarray:
@@ -27,9 +29,7 @@ def as_array(value, name):
     if value is None:
         raise TypeError(f"{name} is None; it must be an array")
     refuse_masked(value, name)
-    if type(value).__module__.split(".")[0] == "torch":
-        raise TypeError(f"{name} is a torch tensor; pass {name}.detach().numpy()")
-    array = np.asarray(value)
+    array = viewed(value, name) if is_foreign(value) else np.asarray(value)
     lookup(array.dtype, name)
     return array
 
@@ -136,11 +136,9 @@ def preferred_layout(*arrays, is_batched=True):
 
 def check_out(out, shape, dtype, operands):
     """`out` as a plain array; one of another shape or dtype, read-only, overlapping itself or an operand is refused."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out is {type(out).__name__}; it must be a NumPy array")
     refuse_masked(out, "out")
     # A subclass may say anything of itself, even where it lies.
-    out = np.asarray(out)
+    out = np.asarray(writable(out, "out"))
     if out.shape != tuple(shape) or out.dtype.name != dtype:
         raise SettingError(f"out is {out.dtype.name} {out.shape}; it must be {dtype} {tuple(shape)}")
     if not out.flags.writeable:

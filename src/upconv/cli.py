@@ -1,4 +1,4 @@
-"""The command line, one way to write a layer in all: `upconv explain | page | solve | translate | plan | bench` ..."""
+"""The command line, one way to write a layer in all: `upconv explain | page | solve | translate | plan | onnx` ..."""
 
 import argparse
 import difflib
@@ -26,13 +26,14 @@ from .explain.svg import svg
 from .explain.terminal import terminal
 from .explain.text import COLUMNS
 from .explain.translation import translation
-from .explain.weights import arrays, kernels
+from .explain.weights import kernels
 from .files import write_atomically
 from .geometry import Geometry, check_channels
 from .measuring import measure, table
 from .planning import describe, plan
 from .runtime.pool import get_num_threads, set_num_threads
 from .settings import Settings
+from .weight_files import arrays
 
 EXAMPLES = {
     "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),
@@ -44,6 +45,7 @@ EXAMPLES = {
     "translate": ("upconv translate --from keras -k 3 -s 2 --padding same --to torch", "a layer in another framework"),
     "plan": ("upconv plan 32x32 -k 4 -s 2 -p 1 --in-channels 64 --out-channels 32", "how upconv computes a layer"),
     "artifacts": ("upconv artifacts weights.npz -s 2", "checkerboards in trained weights, and what helps"),
+    "onnx": ("upconv onnx model.onnx --time", "the ConvTranspose nodes of an ONNX model: sizes, costs, warnings"),
     "bench": ("upconv bench --quick --only sam,dcgan", "time real layers beside other engines"),
     "demo": ("upconv demo", "digits drawn by a small network"),
 }
@@ -137,6 +139,7 @@ def build_parser():
         ("translate", _add_translate, _translate),
         ("plan", _add_plan, _plan),
         ("artifacts", _add_artifacts, _artifacts),
+        ("onnx", _add_onnx, _onnx),
         ("bench", bench.add_arguments, bench.run),
         ("demo", demo.add_arguments, demo.run),
     ):
@@ -478,6 +481,22 @@ def _artifacts(options):
 def _torch_arrays(path):
     """The arrays of a file of PyTorch's, by PyTorch."""
     return import_module(".torch.weights", __package__).arrays(path)
+
+
+def _add_onnx(parser):
+    parser.add_argument("file", metavar="MODEL", help="a file of ONNX")
+    what = "sizes of an input that the model leaves open, as in x=1x3x64x64; may be given several times"
+    parser.add_argument("--shape", action="append", default=[], metavar="NAME=SIZES", help=what)
+    parser.add_argument("--time", action="store_true", help="time every node beside ONNX Runtime")
+    parser.add_argument("--threads", type=int, metavar="N", help="time with N threads; default: all")
+
+
+def _onnx(options):
+    try:
+        module = import_module(".onnx.command", __package__)
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{error.name} is not installed: pip install 'upconv[onnx]'") from None
+    module.run(options)
 
 
 def _pair(written):

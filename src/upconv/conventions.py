@@ -346,13 +346,30 @@ def weight_steps(source: str, target: str) -> list[str]:
     >>> weight_steps("torch", "jax")
     ['weight = weight.transpose(2, 3, 0, 1)', 'weight = weight[::-1, ::-1]']
     """
-    from_, to = _convention(source), _convention(target)
-    have, want = ([axis.split("/")[0] for axis in convention.weight_axes] for convention in (from_, to))
-    order = tuple(have.index(axis) for axis in want)
+    order, flipped = weight_order(source, target)
     steps = [] if order == (0, 1, 2, 3) else [f"weight = weight.transpose{order}"]
-    if from_.weight_flipped != to.weight_flipped:
-        steps.append("weight = weight[::-1, ::-1]" if want[0] == "kH" else "weight = weight[..., ::-1, ::-1]")
+    if flipped:
+        steps.append("weight = weight[::-1, ::-1]" if flipped[0] == 0 else "weight = weight[..., ::-1, ::-1]")
     return steps
+
+
+def weight_order(source: str, target: str, dimensions: int = 2) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(order in which the axes of one framework's weight become another's, axes of the result that are flipped).
+
+    >>> weight_order("torch", "jax"), weight_order("keras", "torch", dimensions=1)
+    (((2, 3, 0, 1), (0, 1)), ((2, 1, 0), ()))
+    """
+    from_, to = _convention(source), _convention(target)
+    have, want = (_axes_of_weight(convention, dimensions) for convention in (from_, to))
+    taps = tuple(place for place, axis in enumerate(want) if axis.startswith("k"))
+    return tuple(have.index(axis) for axis in want), taps if from_.weight_flipped != to.weight_flipped else ()
+
+
+def _axes_of_weight(convention, dimensions):
+    """The names of the axes; those of the taps stand together in every framework, whatever their number."""
+    named = [axis.split("/")[0] for axis in convention.weight_axes if axis != "kW"]
+    taps = [f"k{number}" for number in range(dimensions)]
+    return [name for axis in named for name in (taps if axis == "kH" else [axis])]
 
 
 def _share(total: int, lower: bool = False) -> tuple[int, int]:

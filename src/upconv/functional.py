@@ -24,6 +24,7 @@ from .arrays import (
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .geometry import AXES, Axis, Geometry, check_channels
+from .interchange import like
 from .planning import AUTO, activation_of, check_algorithm, solve
 from .prepared import PreparedVolume, PreparedWeight
 from .problem import NO_ACTIVATION, Problem
@@ -107,10 +108,13 @@ def conv_transpose2d(
         algorithm: "auto", a name (see `upconv.plan`), or a ready `Plan`.
 
     Returns:
-        (n, c_out, h_out, w_out), unbatched if the input is; channels-last in memory if the input or the weight is.
+        (n, c_out, h_out, w_out), unbatched if the input is; channels-last in memory if the input or the weight is. An
+        array of another library on the CPU (whatever has `__dlpack__` or `__array__`) is read where it lies, and the
+        result is of the input's kind.
 
     Raises:
-        SettingError: settings or shapes that do not fit (a RuntimeError and a ValueError).
+        SettingError: settings or shapes that do not fit (a RuntimeError and a ValueError); arrays on a device, and
+            tensors that want gradients.
         TypeError: settings that are not integers, unknown strings.
         NotImplementedError: dtypes other than float16, bfloat16, float32, float64, complex64, complex128, int64.
 
@@ -148,7 +152,10 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
         plan = solve(problem, algorithm, x, w, b, y)
         if is_usual and plan is not None and is_batched:
             calls.remember(settings, plan, input, weight, bias, activation, y)
-    return out if out is not None else y if is_batched else y[0]
+    if out is not None:
+        return out
+    y = y if is_batched else y[0]
+    return y if type(input) is np.ndarray else like(input, y)
 
 
 def _weight(value, settings):
@@ -232,7 +239,7 @@ def conv2d(
     problem = Problem("grad_input", geometry, y.dtype.name, preferred_layout(y, w, is_batched=is_batched))
     x = empty(geometry.input_shape, native_dtype(y), problem.layout)
     solve(problem, AUTO, y, w, b, x)
-    return x if is_batched else x[0]
+    return like(input, x if is_batched else x[0])
 
 
 def _result(out, shape, problem, operands, is_batched):

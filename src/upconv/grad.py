@@ -23,6 +23,7 @@ from .grad_dimensions import (
     conv_transpose3d_input,
     conv_transpose3d_weight,
 )
+from .interchange import like
 from .planning import AUTO, solve
 from .problem import Problem
 from .settings import Settings, mask_of, shape_of
@@ -109,7 +110,7 @@ def conv_transpose2d_input(
     w = check_weight(differentiable(weight, "weight"))
     call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(weight=w, grad_output=call.grad_output)
-    return call.unbatch(call.grad_input(w))
+    return like(grad_output, call.unbatch(call.grad_input(w)))
 
 
 @overload
@@ -172,7 +173,7 @@ def conv_transpose2d_weight(
     weight_shape, _ = shape_of(weight_size, (4,), "weight_size")
     call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, grad_output=call.grad_output)
-    return call.grad_weight(x)
+    return like(grad_output, call.grad_weight(x))
 
 
 @overload
@@ -242,9 +243,9 @@ def conv_transpose2d_backward(
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
-        call.unbatch(call.grad_input(w)) if mask[0] else None,
-        call.grad_weight(x) if mask[1] else None,
-        call.grad_bias() if mask[2] else None,
+        like(grad_output, call.unbatch(call.grad_input(w))) if mask[0] else None,
+        like(grad_output, call.grad_weight(x)) if mask[1] else None,
+        like(grad_output, call.grad_bias()) if mask[2] else None,
     )
 
 

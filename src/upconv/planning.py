@@ -9,6 +9,7 @@ from .algorithms import ALGORITHMS
 from .arrays import agree, as_array, check_out, check_shape, empty, native, native_dtype, parse_bias, preferred_layout
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
+from .interchange import like
 from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
 from .machine import row
 from .prepared import PreparedWeight
@@ -147,15 +148,15 @@ class Plan:
             SettingError: for operands that the plan was not made for, or an `out` that overlaps one of them.
         """
         problem = self.problem
-        operands = _operands(problem, x, w)
+        given, operands = x, _operands(problem, x, w)
         x, w = operands.values()
         b = parse_bias(b, problem.result_shape[1])
         agree(**operands, bias=b)
         if out is None:
-            plain = out = empty(problem.result_shape, native_dtype(x), problem.layout)
-        else:
-            plain = check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b))
-        self.run(x, w, b, plain)
+            made = empty(problem.result_shape, native_dtype(x), problem.layout)
+            self.run(x, w, b, made)
+            return like(given, made)
+        self.run(x, w, b, check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b)))
         return out
 
     def run(self, a, b, bias, out):

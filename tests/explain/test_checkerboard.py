@@ -17,7 +17,8 @@ from upconv.explain import artifacts
 from upconv.explain.checkerboard import survey
 from upconv.explain.scene import Rect, Text
 from upconv.explain.svg import svg
-from upconv.explain.weights import arrays, kernels
+from upconv.explain.weights import kernels
+from upconv.weight_files import arrays
 
 ROOT = Path(__file__).parents[2]
 CASES = [

@@ -1,0 +1,131 @@
+"""Files of arrays: NumPy's npz and npy, and safetensors, which is a header in JSON and the numbers behind it."""
+
+import io
+import json
+import struct
+from pathlib import Path
+from zipfile import is_zipfile
+
+import numpy as np
+
+from .errors import SettingError
+from .files import write_atomically
+
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
+LONGEST_HEADER = 100_000_000
+
+
+def arrays(path, torch_arrays=None) -> dict[str, np.ndarray]:
+    """Every array of a file by name.
+
+    Args:
+        path: a file ending in .npz, .npy, .safetensors, or one of PyTorch's: .pt, .pth, .bin, .ckpt.
+        torch_arrays: the function that reads PyTorch's files, of one path.
+
+    Raises:
+        OSError: for a file that is not there.
+        ValueError: for an ending that is none of these, and for files that are damaged.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind in TORCH and torch_arrays is not None:
+        return torch_arrays(path)
+    readers = {".npz": _npz, ".npy": _npy, ".safetensors": _safetensors}
+    if kind not in readers:
+        raise ValueError(f"{path.name} ends in {kind!r}; it must be one of {', '.join([*readers, *TORCH])}")
+    return readers[kind](path)
+
+
+def write(path, found) -> None:
+    """Write arrays by name into a file.
+
+    Args:
+        path: a file ending in .npz or .safetensors; one that exists is replaced.
+        found: NumPy arrays by name.
+
+    Raises:
+        OSError: when the file cannot be written.
+        ValueError: for another ending, and dtypes that safetensors does not have.
+    """
+    path = Path(path)
+    writers = {".npz": _npz_bytes, ".safetensors": _safetensors_bytes}
+    kind = path.suffix.lower()
+    if kind not in writers:
+        raise ValueError(f"{path.name} ends in {kind!r}; it must be one of {', '.join(writers)}")
+    write_atomically(path, writers[kind](found))
+
+
+def _npz(path):
+    if path.exists() and not is_zipfile(path):
+        raise SettingError(f"{path.name} is no npz file: it is not a zip archive")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _npy(path):
+    return {path.stem: np.load(path, allow_pickle=False)}
+
+
+def _safetensors(path):
+    data = path.read_bytes()
+    if len(data) < 8 or not 0 < (length := struct.unpack("<Q", data[:8])[0]) <= min(len(data) - 8, LONGEST_HEADER):
+        raise SettingError(f"{path.name} is no safetensors file: its header has no sensible length")
+    try:
+        header = json.loads(data[8 : 8 + length])
+        entries = {name: (each["dtype"], tuple(each["shape"]), each["data_offsets"]) for name, each in _tensors(header)}
+        body = data[8 + length :]
+        return {name: _array(body, *entry) for name, entry in entries.items() if entry[0] in (*TYPES, "BF16")}
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SettingError(f"{path.name} is no safetensors file: {error}") from None
+
+
+def _tensors(header):
+    return ((name, each) for name, each in header.items() if name != "__metadata__")
+
+
+def _array(body, dtype, shape, offsets):
+    begin, end = offsets
+    part = body[begin:end]
+    count = int(np.prod(shape, dtype=np.int64))
+    if dtype == "BF16":
+        # A bfloat16 is the upper half of a float32.
+        halves = np.frombuffer(part, "<u2").astype(np.uint32) << 16
+        values = halves.view(np.float32)
+    else:
+        values = np.frombuffer(part, TYPES[dtype])
+    if values.size != count:
+        raise SettingError(f"a tensor of shape {shape} has {values.size} values in the file, not {count}")
+    return values.reshape(shape)
+
+
+def _npz_bytes(found):
+    for name, array in found.items():
+        if array.dtype.name == "bfloat16":
+            raise SettingError(f"{name} has dtype {array.dtype}, which npz would not give back; save as .safetensors")
+    made = io.BytesIO()
+    np.savez(made, **found)
+    return made.getvalue()
+
+
+def _safetensors_bytes(found):
+    header, parts, begin = {}, [], 0
+    for name, array in found.items():
+        data = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        shape, end = list(array.shape), begin + len(data)
+        header[name] = {"dtype": _type_of(name, array), "shape": shape, "data_offsets": [begin, end]}
+        parts.append(data)
+        begin = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # The numbers begin at a multiple of 8, so that they can be read where they lie.
+    text += b" " * (-len(text) % 8)
+    return b"".join([struct.pack("<Q", len(text)), text, *parts])
+
+
+def _type_of(name, array):
+    if array.dtype.name == "bfloat16":
+        return "BF16"
+    found = next((key for key, value in TYPES.items() if np.dtype(value) == array.dtype.newbyteorder("<")), None)
+    if found is None:
+        raise SettingError(f"{name} has dtype {array.dtype}; safetensors has {', '.join([*TYPES, 'BF16'])}")
+    return found

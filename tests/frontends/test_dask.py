@@ -1,0 +1,161 @@
+"""`upconv.dask`: blocks joined are the bits of a single call, on threads and on a cluster; lazily, within memory."""
+
+import random
+import subprocess
+import sys
+
+import amount
+import numpy as np
+import pytest
+from require import require
+
+from upconv import SettingError, conv_transpose2d, plan
+
+da = require("dask.array")
+require("distributed")
+import upconv.dask as ud  # noqa: E402
+
+
+def numbers(rng, *shape):
+    return np.random.default_rng(rng.getrandbits(32)).standard_normal(shape).astype(np.float32)
+
+
+def random_chunks(rng, size):
+    chunks = []
+    while sum(chunks) < size:
+        chunks.append(rng.randint(1, min(12, size - sum(chunks))))
+    return tuple(chunks)
+
+
+def random_case(rng):
+    """(input in chunks, the operands and settings of the single call)."""
+    groups, k = rng.choice([1, 1, 2, 3]), (rng.randint(1, 5), rng.randint(1, 5))
+    c_in, c_out = groups * rng.randint(1, 3), rng.randint(1, 3)
+    s, d = (tuple(rng.randint(1, top) for _ in "hw") for top in (3, 2))
+    crops = tuple((rng.randint(-2, 3), rng.randint(-2, 3)) for _ in "hw")
+    x, weight = numbers(rng, 2, c_in, rng.randint(1, 30), rng.randint(1, 30)), numbers(rng, c_in, c_out, *k)
+    chunks = ((1, 1), random_chunks(rng, c_in), *(random_chunks(rng, size) for size in x.shape[2:]))
+    return da.from_array(x, chunks=chunks), (x, weight, numbers(rng, c_out * groups), s, crops, 0, groups, d)
+
+
+def test_blocks_are_the_bits_of_a_single_call():
+    rng, tried = random.Random(0), 0
+    while tried < amount.some(60, 200):
+        x, (whole, *settings) = random_case(rng)
+        try:
+            y = conv_transpose2d(whole, *settings)
+        except SettingError:
+            continue
+        made = ud.conv_transpose2d(x, *settings)
+        assert made.shape == y.shape
+        np.testing.assert_array_equal(made.compute(scheduler="threads"), y, err_msg=f"{x.chunks} {settings[2:]}")
+        tried += 1
+
+
+@pytest.mark.parametrize("padding", ["same", "same_lower", "valid", 1])
+def test_words_activation_and_operands_of_dask(padding):
+    rng = random.Random(1)
+    x, weight, bias = numbers(rng, 2, 4, 20, 18), numbers(rng, 4, 3, 3, 3), numbers(rng, 3)
+    y = conv_transpose2d(x, weight, bias, 2, padding, activation="relu")
+    lazy = [da.from_array(array, chunks=7) for array in (x, weight, bias)]
+    made = ud.conv_transpose2d(*lazy, 2, padding, activation="relu")
+    np.testing.assert_array_equal(made.compute(), y)
+
+
+def test_a_block_reads_its_halo_and_nothing_else():
+    read = []
+
+    def source(block_info=None):
+        read.append(tuple(block_info[None]["chunk-location"][2:]))
+        return np.ones((1, 1, 10, 10), np.float32)
+
+    x = da.map_blocks(source, chunks=((1,), (1,), (10,) * 5, (10,) * 5), dtype=np.float32, meta=np.empty((0,) * 4))
+    y = ud.conv_transpose2d(x, np.ones((1, 1, 4, 4), np.float32), None, 2, 1)
+    assert read == []
+    assert y.chunks[2] == (20,) * 5
+    y[:, :, 45:55, 45:55].compute(scheduler="sync")
+    assert set(read) == {(i, j) for i in (1, 2, 3) for j in (1, 2, 3)}
+    read.clear()
+    ud.conv_transpose2d(x, np.ones((1, 1, 2, 2), np.float32), None, 2)[:, :, 45:55, 45:55].compute(scheduler="sync")
+    assert set(read) == {(2, 2)}
+
+
+def test_blocks_take_the_plan_of_the_whole():
+    rng = random.Random(2)
+    x, weight = numbers(rng, 1, 16, 24, 24), numbers(rng, 16, 16, 4, 4)
+    for name in ("gemm", "direct_rows"):
+        y = conv_transpose2d(x, weight, None, 2, 1, algorithm=name)
+        made = ud.conv_transpose2d(da.from_array(x, chunks=(1, 16, 8, 8)), weight, None, 2, 1, algorithm=name)
+        np.testing.assert_array_equal(made.compute(), y)
+
+
+def test_winograd_is_not_for_blocks():
+    rng = random.Random(4)
+    x, weight = numbers(rng, 1, 128, 24, 24), numbers(rng, 128, 128, 4, 4)
+    x[0, 5, 3, 3] = np.inf
+    made = ud.conv_transpose2d(da.from_array(x, chunks=(1, 128, 11, 13)), weight, None, 2, 1)
+    np.testing.assert_array_equal(made.compute(), conv_transpose2d(x, weight, None, 2, 1, algorithm="gemm"))
+    if not plan(x, weight, None, 2, 1).fallback:
+        pytest.skip("nothing here is computed by Winograd")
+    with pytest.raises(SettingError, match="which is for whole problems; by blocks 'gemm' does it"):
+        ud.conv_transpose2d(da.from_array(x), weight, None, 2, 1, algorithm="winograd")
+
+
+def test_two_workers_of_a_cluster_agree_with_the_single_call():
+    from distributed import Client, LocalCluster
+
+    rng = random.Random(3)
+    x, weight = numbers(rng, 2, 4, 40, 40), numbers(rng, 4, 3, 4, 4)
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1")
+    with cluster, Client(cluster):
+        made = ud.conv_transpose2d(da.from_array(x, chunks=(1, 4, 15, 15)), weight, None, 2, 1).compute()
+    np.testing.assert_array_equal(made, conv_transpose2d(x, weight, None, 2, 1))
+
+
+def test_memory_is_that_of_some_blocks():
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+import resource
+import dask, dask.array as da, numpy as np, upconv.dask
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def run(size):
+    x = da.ones((1, 3, size, size), chunks=(1, 3, 500, 500), dtype="float32")
+    y = upconv.dask.conv_transpose2d(x, np.ones((3, 3, 4, 4), np.float32), None, 2, 1)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        return float(y.max().compute())
+run(1000)
+before = peak()
+assert run(5000) == 12.0
+print((peak() - before) // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    # The input has 300 MB, the result 1200; a block of the result 12.
+    assert int(done.stdout) < 250
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"input": np.ones((1, 1, 4, 4), np.float32)}, TypeError, "input is ndarray; it must be a dask array"),
+        ({"input": da.ones((1, 4, 4), dtype="float32")}, SettingError, "with a batch"),
+        ({"weight": np.ones((1, 1, 3, 3))}, SettingError, "dtypes are input float32, weight float64"),
+        ({"weight": np.ones((2, 1, 3, 3), np.float32)}, SettingError, "input has 1 channels and weight takes 2"),
+        ({"weight": None}, TypeError, "weight is None"),
+        ({"bias": np.ones(3, np.float32)}, SettingError, "bias has shape"),
+        ({"algorithm": "fft"}, TypeError, "algorithm is 'fft'"),
+        ({"padding": 9}, SettingError, "padding"),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(change, error, says):
+    given = {"input": da.ones((1, 1, 4, 4), dtype="float32"), "weight": np.ones((1, 1, 3, 3), np.float32)}
+    with pytest.raises(error, match=says.replace("'", ".")):
+        ud.conv_transpose2d(**{**given, **change})
+
+
+def test_chunks_of_unknown_sizes_are_refused():
+    x = da.ones((4, 1, 4, 4), chunks=1, dtype="float32")
+    x = x[x[:, 0, 0, 0] > 0]
+    with pytest.raises(SettingError, match="compute_chunk_sizes"):
+        ud.conv_transpose2d(x, np.ones((1, 1, 3, 3), np.float32))

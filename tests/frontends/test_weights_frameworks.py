@@ -1,0 +1,98 @@
+"""Weights carried to the frameworks themselves and back: the layers must give the same values."""
+
+import numpy as np
+import pytest
+from require import require
+
+from upconv import ConvTranspose2d, SettingError, weights
+
+X = np.random.default_rng(0).standard_normal((2, 4, 5, 6)).astype(np.float32)
+
+
+def layer(seed=0, **settings):
+    return ConvTranspose2d(4, 6, (3, 2), stride=(2, 3), rng=seed, **settings)
+
+
+def check_values(made, run):
+    """`run` takes channels last and cuts nothing."""
+    np.testing.assert_allclose(run(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), made(X), rtol=1e-4, atol=1e-5)
+
+
+def test_keras():
+    keras = pytest.importorskip("keras")
+    theirs = keras.layers.Conv2DTranspose(6, (3, 2), (2, 3))
+    theirs.build((None, 5, 6, 4))
+    made = layer()
+    theirs.set_weights(list(weights.export(made, "keras").values()))
+
+    def run(x):
+        return keras.ops.convert_to_numpy(theirs(x))
+
+    # Where the kernel does not reach the next input, Keras extends the output.
+    made_valid = ConvTranspose2d(4, 6, (3, 2), stride=(2, 3), padding=((0, 0), (0, -1)), rng=0)
+    check_values(made_valid, run)
+    other = layer(1)
+    other.load_state_dict(weights.load(theirs))
+    np.testing.assert_array_equal(other.weight, made.weight)
+    np.testing.assert_array_equal(other.bias, made.bias)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_flax(transposed):
+    require("flax")
+    from flax import nnx
+
+    options = {"strides": 2, "padding": "VALID", "transpose_kernel": transposed}
+    theirs = nnx.ConvTranspose(4, 6, (3, 3), rngs=nnx.Rngs(0), **options)
+    made = ConvTranspose2d(4, 6, 3, stride=2)
+    made.load_state_dict(weights.load(theirs))
+    check_values(made, lambda x: np.asarray(theirs(x)))
+    found = weights.export(made, "keras" if transposed else "flax")
+    np.testing.assert_array_equal(found["kernel"], np.asarray(theirs.kernel))
+
+
+def test_safetensors(tmp_path):
+    numpy = require("safetensors.numpy")
+    made = layer()
+    weights.save(made, tmp_path / "ours.safetensors", "up")
+    found = numpy.load_file(tmp_path / "ours.safetensors")
+    np.testing.assert_array_equal(found["up.weight"], made.weight)
+    numpy.save_file(
+        {name: np.ascontiguousarray(array) for name, array in found.items()}, tmp_path / "theirs.safetensors"
+    )
+    other = layer(1)
+    other.load_state_dict(weights.load(tmp_path / "theirs.safetensors", "up"))
+    np.testing.assert_array_equal(other.weight, made.weight)
+
+
+def test_safetensors_of_bfloat16_is_torchs_too(tmp_path):
+    torch, theirs = require("torch"), require("safetensors.torch")
+    require("ml_dtypes")
+    weights.save(layer(dtype="bfloat16"), tmp_path / "a.safetensors")
+    found = theirs.load_file(tmp_path / "a.safetensors")["weight"]
+    assert found.dtype == torch.bfloat16
+    np.testing.assert_array_equal(found.float().numpy(), layer(dtype="bfloat16").weight.astype(np.float32))
+
+
+def test_initialisers_of_onnx():
+    require("onnx")
+    from onnx_models import of_one_node, two_ups
+
+    import upconv.onnx as uo
+
+    model = of_one_node(X.shape, layer().weight, {"strides": [2, 3]}, bias=np.array(layer().bias))
+    found = uo.state_dict(model)
+    assert list(found) == ["up.weight", "up.bias"]
+    other = layer(1)
+    other.load_state_dict(weights.load(found, "up"))
+    np.testing.assert_array_equal(other.weight, layer().weight)
+    new = layer(2).state_dict()
+    uo.load_state_dict(model, {f"up.{name}": array for name, array in new.items()})
+    np.testing.assert_allclose(uo.run_model(model, [X])[0], layer(2)(X), rtol=1e-5, atol=1e-5)
+    before = model.SerializeToString()
+    with pytest.raises(SettingError, match=r"has no 'down.weight'; it has up.weight, up.bias"):
+        uo.load_state_dict(model, {"up.bias": np.zeros(6), "down.weight": new["weight"]})
+    with pytest.raises(SettingError, match=r"up.weight has shape \(2,\); in the model it is \(4, 6, 3, 2\)"):
+        uo.load_state_dict(model, {"up.bias": np.zeros(6), "up.weight": np.zeros(2)})
+    assert model.SerializeToString() == before
+    assert list(uo.state_dict(two_ups())) == ["first.weight", "y.weight"]
