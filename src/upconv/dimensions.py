@@ -26,6 +26,7 @@ from .arrays import (
 from .depth import check_algorithm_of_planes, check_volume, forward
 from .dtypes import lookup, quiet
 from .functional import transpose
+from .interchange import like
 from .planning import AUTO, activation_of, check_algorithm
 from .prepared import PreparedVolume, PreparedWeight
 from .problem import NO_ACTIVATION
@@ -99,7 +100,7 @@ def transpose1d(settings: Settings, input, weight, bias=None, *, activation=None
         target = check_out(out, shape if is_batched else shape[1:], x.dtype.name, operands)[..., None, :]
     ends = {"activation": activation, "out": target, "algorithm": algorithm}
     y = transpose(settings.as_2d(), x[..., None, :], w, bias, **ends)
-    return y[..., 0, :] if out is None else out
+    return like(input, y[..., 0, :]) if out is None else out
 
 
 def _array_of(weight):
@@ -175,7 +176,7 @@ def transpose3d(settings: Settings, input, weight, bias=None, *, activation=None
         forward(volume, x, w, b, y, activation=after, algorithm=algorithm)
     else:
         _fold(volume, border, x, w_array, b, y, after, algorithm)
-    return out if out is not None else y if is_batched else y[0]
+    return out if out is not None else like(input, y if is_batched else y[0])
 
 
 # Vocoders send a new length with every call, so the caches must forget.

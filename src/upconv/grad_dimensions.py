@@ -12,6 +12,7 @@ import numpy as np
 from . import depth
 from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
 from .dtypes import quiet
+from .interchange import like
 from .planning import AUTO, solve
 from .problem import Problem
 from .settings import Settings, mask_of, shape_of
@@ -234,7 +235,7 @@ def _input(settings, input_size, weight, grad_output):
     w = check_weight(differentiable(weight, "weight"), dimensions)
     call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(weight=w, grad_output=call.grad_output)
-    return call.unbatch(call.grad_input(w))
+    return like(grad_output, call.unbatch(call.grad_input(w)))
 
 
 def _weight(settings, input, weight_size, grad_output):
@@ -243,7 +244,7 @@ def _weight(settings, input, weight_size, grad_output):
     weight_shape, _ = shape_of(weight_size, (dimensions + 2,), "weight_size")
     call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, grad_output=call.grad_output)
-    return call.grad_weight(x)
+    return like(grad_output, call.grad_weight(x))
 
 
 def _backward(settings, grad_output, input, weight, output_mask):
@@ -254,9 +255,9 @@ def _backward(settings, grad_output, input, weight, output_mask):
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
-        call.unbatch(call.grad_input(w)) if mask[0] else None,
-        call.grad_weight(x) if mask[1] else None,
-        call.grad_bias() if mask[2] else None,
+        like(grad_output, call.unbatch(call.grad_input(w))) if mask[0] else None,
+        like(grad_output, call.grad_weight(x)) if mask[1] else None,
+        like(grad_output, call.grad_bias()) if mask[2] else None,
     )
 
 
