@@ -92,6 +92,17 @@ def test_every_door_takes_and_returns_them():
         np.testing.assert_array_equal(doors[place].values, expected)
 
 
+def test_one_and_three_dimensions_answer_in_kind():
+    x, w, _ = operands()
+    for name, a, b in (("1d", x[..., 0], w[..., 0]), ("3d", x[:, :, None], w[:, :, None])):
+        forward, backward = getattr(upconv, f"conv_transpose{name}"), getattr(grad, f"conv_transpose{name}_backward")
+        y = forward(a, b)
+        made = [forward(Array(a), Array(b)), *backward(Array(y), Array(a), Array(b))]
+        assert [type(each) for each in made] == [Array] * 4
+        for each, expected in zip(made, (y, *backward(y, a, b)), strict=True):
+            np.testing.assert_array_equal(each.values, expected)
+
+
 def test_a_layer_answers_an_output_size_too():
     x, _, _ = operands()
     layer = upconv.ConvTranspose2d(4, 3, 3, stride=2, padding=1, rng=0)
