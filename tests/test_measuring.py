@@ -80,7 +80,7 @@ def test_work_is_counted_in_units_that_a_machine_has_rates_for(operation, dtype,
             work = algorithm.work(made.inner)
             assert set(work) <= set(AMOUNTS)
             assert all(amount >= 0 for amount in work.values())
-            assert work["calls"] == 1
+            assert 1 <= work["calls"] < 2
 
 
 @needs_kernels

@@ -60,6 +60,7 @@ def test_what_has_no_form_says_so():
     assert "one tap in each phase" in saved_products(layer(Axis(5, 4, 2), Axis(5, 1)))
 
 
-def test_the_command(capsys):
+def test_the_command(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     assert main(["explain", "6", "-k", "4", "-s", "2", "-p", "1", "--algorithm", "winograd"]) == 0
     assert capsys.readouterr().out == saved_products(layer(AXES[0], AXES[0]))

@@ -88,7 +88,7 @@ class Guard:
     """Rooms for everything that native code sees, reused from case to case."""
 
     def __init__(self):
-        self.rooms = {name: Room(4 << 20) for name in ("a", "b", "out", "weight", "bias", "scratch")}
+        self.rooms = {name: Room(16 << 20) for name in ("a", "b", "out", "weight", "bias", "scratch")}
         self.at_end = True
         self._run = program.run
         program.run = self.run

@@ -19,6 +19,8 @@ from upconv.problem import Problem
 from upconv.runtime.kernel import usable
 from upconv.schedule import panels
 from upconv.schedule.panels import Lines
+from upconv.schedule.streams import Streams
+from upconv.schedule.tap_rows import TapRows
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 CASES = (
@@ -130,6 +132,18 @@ def numbers_of(form, w):
     if isinstance(form, Lines):
         for t_h, t_w in np.ndindex(form.k_h, form.k_w):
             yield t_h * form.row + t_w * form.tap, filled(w[:, 0, t_h, t_w], form.width)
+        return
+    if isinstance(form, TapRows):
+        for block, t_h, t_w, c in np.ndindex(form.blocks, form.k_h, form.k_w, form.c_src):
+            at = block * form.block + t_h * form.row + t_w * form.tap + c * form.width * form.size
+            yield at, filled(w[block * form.width : (block + 1) * form.width, c, t_h, t_w], form.width)
+        return
+    if isinstance(form, Streams):
+        w = w.reshape(form.groups, -1, *w.shape[1:])
+        for group, (number, block) in itertools.product(range(form.groups), enumerate(form.blocks)):
+            part = w[group, :, block.first : block.first + block.columns]
+            for at, line in numbers_of(form.stream(number), part):
+                yield group * form.group + form.block(number) + at, line
         return
     # (groups, source channel, channel of the result, taps)
     w = w.reshape(form.groups, -1, *w.shape[1:])

@@ -8,6 +8,7 @@ tap.
 from ..geometry import ceil_div
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
+from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
@@ -30,7 +31,7 @@ def why_not(problem: Problem) -> list[str]:
         found.append("has one group only")
     if g.w.d > 1:
         found.append("the taps of a row must be neighbours (dilation 1)")
-    if problem.a_layout == "nhwc-sliced" and g.c_out > 1:
+    if problem.a_layout == CHANNELS_SLICED:
         found.append("the pixels of the gradient in the output must follow one another without a gap")
     return found
 
