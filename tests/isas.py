@@ -6,6 +6,7 @@ process remembers, runs in a process of its own (see `children`) under UPCONV_IS
 
 from contextlib import contextmanager
 
+from amount import some
 from fresh import fresh
 
 from upconv.codegen import llvm
@@ -13,6 +14,11 @@ from upconv.codegen.isa import runnable
 
 #: Their names, best first.
 RUNNABLE = [row.name for row in runnable(*llvm.host())]
+
+
+def tried() -> list[str]:
+    """Those that tests of each try: the best and the lowest, all under ``--full``; known when tests are collected."""
+    return some(list(dict.fromkeys((RUNNABLE[0], RUNNABLE[-1]))), RUNNABLE)
 
 
 @contextmanager

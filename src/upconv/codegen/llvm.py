@@ -6,6 +6,8 @@ option of LLVM is touched: another library in the process may be using it too.
 
 import ctypes
 import hashlib
+import mmap
+import sys
 from functools import lru_cache
 from itertools import count
 
@@ -14,6 +16,8 @@ from .isa import Isa
 # Kernels are unrolled and vectorised as they mean to be: all they need from the optimiser is their variables put into
 # registers. Other passes were tried (instruction combining, loop rotation, control flow) and left the same hot loops.
 OPTIONS = "sroa, opt=2, reloc=pic, codemodel=small"
+IS_LINUX = sys.platform == "linux"
+READ_AND_EXECUTE = 0x1 | 0x4
 
 
 @lru_cache(maxsize=1)
@@ -93,8 +97,18 @@ def key(text, isa: Isa) -> str:
 
 @lru_cache(maxsize=1)
 def _jit():
-    # Errors are raised; LLVM need not print them as well.
-    return binding().create_lljit_compiler(suppress_errors=True)
+    # The older of its two linkers puts code and constants anywhere, and aborts the process where they are 2 GiB apart,
+    # as it happens beside libraries that take much of the address space. Errors are raised; LLVM need not print them.
+    return binding().create_lljit_compiler(use_jit_link=IS_LINUX, suppress_errors=True)
+
+
+def _may_be_code():
+    """Whether the system lets memory become code, asked on a page of our own: the newer linker aborts where not."""
+    if not IS_LINUX:
+        return True
+    page = mmap.mmap(-1, mmap.PAGESIZE)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    return not ctypes.CDLL(None).mprotect(ctypes.c_void_p(start), ctypes.c_size_t(mmap.PAGESIZE), READ_AND_EXECUTE)
 
 
 _names = count()
@@ -112,6 +126,8 @@ class Linked:
     """
 
     def __init__(self, name, image: bytes):
+        if not _may_be_code():
+            raise CodeRefused(f"{name}: the system does not let memory become code")
         library = binding().JITLibraryBuilder().add_object_img(image).export_symbol(name)
         try:
             self.library = library.link(_jit(), f"{name}-{next(_names)}")
