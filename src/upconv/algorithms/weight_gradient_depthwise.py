@@ -20,7 +20,7 @@ from ..schedule.task import Task
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
 # Pixels of the input in a block: no sum in registers is longer.
-PIXELS = 256
+PIXELS = 128
 # Vectors of channels in a unit, where not all are in one.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
