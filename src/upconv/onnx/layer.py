@@ -13,11 +13,11 @@ import numpy as np
 
 from ..conventions import Onnx
 from ..errors import SettingError
+from ..dimensions import conv_transpose1d, conv_transpose3d
 from ..functional import conv_transpose2d
 from ..geometry import Axis, check_channels
-from ..prepared import PreparedWeight, prepare
+from ..prepared import PreparedVolume, PreparedWeight, prepare
 from ..settings import integer
-from .volume import conv_transpose1d, conv_transpose3d
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 COMPUTE = {1: conv_transpose1d, 2: conv_transpose2d, 3: conv_transpose3d}
@@ -104,13 +104,9 @@ class Layer:
         """Useful multiply-adds: those that reach an output that is kept."""
         return input_shape[0] * prod(weight_shape[:2]) * prod(axis.pairs for axis in self.axes(input_shape[2:]))
 
-    def prepared(self, weight: np.ndarray) -> PreparedWeight | np.ndarray:
-        """The weight packed for calls to come; itself in three dimensions."""
-        if self.dimensions == 3:
-            return weight
-        strides, dilations = ((1, *steps)[-2:] for steps in (self.strides, self.dilations))
-        flat = weight.reshape(*weight.shape[:2], *(1, *self.kernel)[-2:])
-        return prepare(flat, strides, groups=self.groups, dilation=dilations)
+    def prepared(self, weight: np.ndarray) -> PreparedWeight | PreparedVolume:
+        """The weight packed for calls to come."""
+        return prepare(weight, self.strides, groups=self.groups, dilation=self.dilations)
 
     def __call__(self, x: np.ndarray, weight: Any, bias: np.ndarray | None = None) -> np.ndarray:
         """Compute.
