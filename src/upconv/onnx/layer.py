@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..conventions import Onnx
-from ..errors import SettingError
 from ..dimensions import conv_transpose1d, conv_transpose3d
+from ..errors import SettingError
 from ..functional import conv_transpose2d
 from ..geometry import Axis, check_channels
 from ..prepared import PreparedVolume, PreparedWeight, prepare
