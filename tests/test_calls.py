@@ -190,6 +190,17 @@ def test_a_prepared_weight_is_let_go_with_its_calls():
     assert not any(isinstance(each, upconv.PreparedWeight) and each.calls for each in gc.get_objects())
 
 
+def test_what_is_forgotten_is_forgotten_with_prepared_weights_too(through):
+    x, w, b, settings = layer()
+    made = upconv.prepare(w, **settings)
+    for expected in (0, 1):
+        upconv.conv_transpose2d(x, made, b, **settings)
+        assert len(through) == expected
+    forget()
+    upconv.conv_transpose2d(x, made, b, **settings)
+    assert len(through) == 1
+
+
 def test_new_sizes_without_end_are_forgotten(monkeypatch):
     monkeypatch.setattr(calls, "MOST", 4)
     w = layer()[1]
