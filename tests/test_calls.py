@@ -190,14 +190,14 @@ def test_a_prepared_weight_is_let_go_with_its_calls():
     assert not any(isinstance(each, upconv.PreparedWeight) and each.calls for each in gc.get_objects())
 
 
-def test_what_is_forgotten_is_forgotten_with_prepared_weights_too(through):
-    x, w, b, settings = layer()
-    made = upconv.prepare(w, **settings)
+def test_what_is_forgotten_is_forgotten_with_a_layers_weight_too(through):
+    """A layer keeps its settings, so they alone do not tell what was remembered before."""
+    made, x = upconv.ConvTranspose2d(8, 6, 4, stride=2, padding=1, rng=0), layer()[0]
     for expected in (0, 1):
-        upconv.conv_transpose2d(x, made, b, **settings)
+        made(x)
         assert len(through) == expected
     forget()
-    upconv.conv_transpose2d(x, made, b, **settings)
+    made(x)
     assert len(through) == 1
 
 
