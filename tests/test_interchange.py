@@ -34,6 +34,13 @@ class Array:
         return self.device, 3
 
 
+class Shared(Array):
+    """An array that shows its memory by `__array__` too, as torch's do."""
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
 class Converted:
     """What has `__array__` alone."""
 
@@ -122,20 +129,45 @@ def test_a_library_without_from_dlpack_is_answered_by_numpy():
     assert type(conv_transpose2d(bare(x), w)) is np.ndarray
 
 
-def test_an_out_of_another_library_is_written_in_place():
+@pytest.mark.parametrize("locked", [False, True])
+def test_an_out_of_another_library_is_written_in_place(monkeypatch, locked):
     x, w, _ = operands()
     y = conv_transpose2d(x, w)
     memory = np.zeros_like(y)
-    out = Array(memory)
+    out = Shared(memory)
+    if locked:
+        monkeypatch.setattr(np, "from_dlpack", _locking(np.from_dlpack))
     assert conv_transpose2d(x, w, out=out) is out
     np.testing.assert_array_equal(memory, y)
     memory[...] = 0
     assert upconv.plan(x, w)(x, w, out=out) is out
     np.testing.assert_array_equal(memory, y)
     with pytest.raises(SettingError, match="overlaps"):
-        conv_transpose2d(x, np.ones((4, 4, 1, 1), np.float32), out=Array(x))
+        conv_transpose2d(x, np.ones((4, 4, 1, 1), np.float32), out=Shared(x))
     with pytest.raises(TypeError, match="out is Converted; it must be a NumPy array, or one that has __dlpack__"):
         conv_transpose2d(x, w, out=Converted(memory))
+
+
+def _locking(from_dlpack):
+    """NumPy's function as it was before 2.1: what it returns is read-only."""
+
+    def before(array):
+        view = from_dlpack(array)
+        view.flags.writeable = False
+        return view
+
+    return before
+
+
+@pytest.mark.parametrize("kind", [Array, Shared], ids=["DLPack alone", "a copy by __array__"])
+def test_an_out_that_is_only_read_is_refused(monkeypatch, kind):
+    x, w, _ = operands()
+    memory = np.zeros_like(conv_transpose2d(x, w))
+    monkeypatch.setattr(np, "from_dlpack", _locking(np.from_dlpack))
+    monkeypatch.setattr(Shared, "__array__", lambda self, dtype=None, copy=None: self.values.copy())
+    with pytest.raises(SettingError, match=rf"out is a \w+ {kind.__name__} that NumPy .* reads only; pass a NumPy"):
+        conv_transpose2d(x, w, out=kind(memory))
+    assert not memory.any()
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])

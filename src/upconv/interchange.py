@@ -85,9 +85,28 @@ def writable(out, name: str) -> np.ndarray:
     if str(out.dtype) == "torch.bfloat16":
         return viewed(out, name)
     try:
-        return np.from_dlpack(out)
+        view = np.from_dlpack(out)
     except Exception as error:
         raise SettingError(f"{name} is a {_kind(out)} that cannot be written into: {error}") from None
+    return view if view.flags.writeable else _without_lock(out, view, name)
+
+
+def _without_lock(out, locked, name):
+    """The memory of a read-only view as a writeable one, where the library hands it out so.
+
+    NumPy before 2.1 locks whatever comes by DLPack, which then had no word for what may be written.
+    """
+    try:
+        view = np.asarray(out)
+    except Exception:
+        view = None
+    same = isinstance(view, np.ndarray) and view.__array_interface__["data"][0] == locked.__array_interface__["data"][0]
+    if same and view.flags.writeable and view.dtype == locked.dtype and view.strides == locked.strides:
+        return view
+    raise SettingError(
+        f"{name} is a {_kind(out)} that NumPy {np.__version__} reads only; pass a NumPy array"
+        + ("" if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else ", or install NumPy 2.1 or later")
+    )
 
 
 def _check(value, name):
