@@ -86,4 +86,23 @@ def test_a_stated_limit_is_a_duel_with_the_machine():
 
 def test_comparisons_name_only_who_took_part():
     labels = [label for label, _ in score.comparisons([row(upconv_nchw=1.0, ncnn=2.0)])]
-    assert labels == ["upconv's better over ncnn", "upconv's better over the best of all"]
+    assert labels == ["upconv's better layout over ncnn", "upconv's better layout over the best of all"]
+
+
+def test_given_and_prepared_weights_are_held_against_the_best_apart():
+    r = row(**ALL, prepared_nchw=0.5, prepared_nhwc=0.75)
+    assert [score.against_best(r, ours) for ours in score.FORMS.values()] == [3.0, 6.0]
+    assert score.against_best(r) == 6.0
+    means = {label: value(r) for label, value in score.comparisons([r])}
+    assert means["upconv's better layout over the best of all"] == 3.0
+    assert means["prepared's better layout over the best of all"] == 6.0
+    assert means["prepared-nhwc over torch-nhwc"] == pytest.approx(4 / 0.75)
+
+
+def test_the_cost_of_a_new_size_is_that_of_the_weight_as_given():
+    r = row(**ALL)
+    assert score.new_size(r) is None
+    r["engines"]["upconv-nhwc"]["new_size"] = 2e-3
+    assert score.new_size(r) == 2.0
+    r["engines"]["upconv-nchw"]["new_size"] = 1e-3
+    assert score.new_size(r) == 1.0

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from bench.fakes import TINY, NumpyTruth, Paced, Right
 
-from upconv import reference
+from upconv import conv_transpose2d, reference
+from upconv.algorithms import ALGORITHMS
+from upconv.bench import adapters, engines
 from upconv.bench.crew import Crew, EngineError
-from upconv.bench.worker import TOLERANCE, compare
+from upconv.bench.score import OURS
+from upconv.bench.worker import TOLERANCE, EngineWorker, compare
+from upconv.prepared import PreparedWeight
 
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
 
@@ -52,6 +56,24 @@ def test_the_truth_is_the_definition(layer, tmp_path):
     for path, x in zip(files, layer.inputs(), strict=True):
         expected = reference.scatter(layer.geometry(), x, *layer.parameters())
         np.testing.assert_allclose(np.load(path), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("layer", TINY, ids=lambda layer: layer.name)
+def test_this_library_is_right_in_every_form(layer, name, tmp_path, monkeypatch):
+    seen = []
+
+    def spying(x, weight, *rest, **settings):
+        seen.append((x.strides[1] == x.itemsize, isinstance(weight, PreparedWeight)))
+        return conv_transpose2d(x, weight, *rest, **settings)
+
+    monkeypatch.setattr(adapters, "conv_transpose2d", spying)
+    worker = EngineWorker(engines.make(name, 1))
+    facts = worker.prepare(layer.as_dict())
+    assert worker.check(NumpyTruth().truth(layer.as_dict(), tmp_path)) < TOLERANCE
+    assert set(seen) == {(name.endswith("nhwc"), name.startswith("prepared"))}
+    assert facts["algorithm"] in ALGORITHMS
+    assert facts["new_size"] is not None
 
 
 def test_a_round_runs_on_every_buffer():

@@ -12,11 +12,18 @@ weights packed where the engine can keep them. Nothing derived from an input may
 
 import tempfile
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 
 from ..functional import conv_transpose2d
 from ..planning import plan
+from ..prepared import prepare
+
+# Where a call takes longer, what a new size costs beside it is lost in the noise of the machine.
+LONG = 0.02
+SIZES, REPEATS = 3, 3
 
 
 class Adapter:
@@ -30,26 +37,63 @@ class Adapter:
 
 
 class UpconvPlanes(Adapter):
-    """This library, NCHW."""
+    """This library, NCHW, its weight an array in every call."""
 
     channels_last = False
 
     def prepare(self, layer, inputs, weight, bias):
         if self.channels_last:
             inputs = [_channels_last(x) for x in inputs]
-        settings = layer.settings
+        weight, settings = self.owned(layer, weight), layer.settings
+        self.operands = inputs[0], weight
+        self.call = lambda x: conv_transpose2d(x, weight, bias, **settings)
         return lambda i: conv_transpose2d(inputs[i], weight, bias, **settings), lambda result: result
 
+    def owned(self, layer, weight):
+        """The weight in the form in which this user keeps it."""
+        return weight
+
     def facts(self, layer):
-        g = layer.geometry()
-        chosen = plan(g.input_shape, g.weight_shape, channels_last=self.channels_last, **layer.settings)
-        return {"algorithm": chosen.algorithm, "executed_macs": getattr(chosen, "executed_macs", None)}
+        chosen = plan(*self.operands, **layer.settings)
+        facts = {"algorithm": chosen.algorithm, "executed_macs": getattr(chosen, "executed_macs", None)}
+        return {**facts, "new_size": self.new_size(layer)}
+
+    def new_size(self, layer):
+        """Seconds that the first call of a size costs beyond the calls that follow; None where those take long."""
+        costs = []
+        for added in range(1, SIZES + 1):
+            n, c, h, w = layer.geometry().input_shape
+            x = np.ones((n, c, h, w + added), np.float32)
+            times = [_timed(self.call, _channels_last(x) if self.channels_last else x) for _ in range(1 + REPEATS)]
+            if median(times) > LONG:
+                return None
+            costs.append(times[0] - median(times[1:]))
+        return median(costs)
 
 
 class UpconvChannelsLast(UpconvPlanes):
     """This library, channels-last."""
 
     channels_last = True
+
+
+class PreparedPlanes(UpconvPlanes):
+    """This library, NCHW, its weight prepared once, as its layers and frozen models keep it."""
+
+    def owned(self, layer, weight):
+        return prepare(weight, **layer.settings)
+
+
+class PreparedChannelsLast(PreparedPlanes):
+    """This library, channels-last, its weight prepared once."""
+
+    channels_last = True
+
+
+def _timed(call, x):
+    start = perf_counter()
+    call(x)
+    return perf_counter() - start
 
 
 def _channels_last(x):

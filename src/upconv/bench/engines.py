@@ -11,6 +11,8 @@ from .adapters import (
     Ncnn,
     OnnxRuntime,
     OpenVino,
+    PreparedChannelsLast,
+    PreparedPlanes,
     TorchChannelsLast,
     TorchPlanes,
     UpconvChannelsLast,
@@ -20,6 +22,8 @@ from .adapters import (
 ENGINES = {
     "upconv-nchw": UpconvPlanes,
     "upconv-nhwc": UpconvChannelsLast,
+    "prepared-nchw": PreparedPlanes,
+    "prepared-nhwc": PreparedChannelsLast,
     "torch-nchw": TorchPlanes,
     "torch-nhwc": TorchChannelsLast,
     "onnxruntime": OnnxRuntime,

@@ -3,11 +3,13 @@
 from statistics import median
 
 from . import score
-from .score import OURS, PARTNERS
+from .score import FORMS, OURS, PARTNERS
 
 SHORT = {
     "upconv-nchw": "upconv",
     "upconv-nhwc": "upconv cl",
+    "prepared-nchw": "prep",
+    "prepared-nhwc": "prep cl",
     "torch-nchw": "torch",
     "torch-nhwc": "torch cl",
     "onnxruntime": "ort",
@@ -46,26 +48,28 @@ def heading(record):
 
 
 def table(rows):
-    """GFLOP/s on useful FLOPs, ratios (above 1.00 upconv is faster), F and B in ms, max(F, B) over time in per cent."""
+    """GFLOP/s on useful FLOPs, ratios (above 1.00 upconv is faster), F and B in ms, max(F, B) over the least time."""
     if not rows:
         return ""
     engines = _engines(rows)
-    ours = [name for name in OURS if name in engines]
+    forms = {form: ours for form, ours in FORMS.items() if not set(ours).isdisjoint(engines)}
     pairs = [(a, b) for a, b in PARTNERS.items() if a in engines and b in engines]
     head = ["row", *(SHORT.get(name, name) for name in engines), *(f"{SHORT[a]}/{SHORT[b]}" for a, b in pairs)]
-    head += ["/best", "F ms", "B ms", "bound", *(f"{SHORT[name]} %" for name in ours)]
+    head += [*(f"{form}/best" for form in forms), "F ms", "B ms", "bound", "%", "new ms"]
     lines = [head]
     for row in rows:
         f, b = score.limits(row)
         line = [row["name"] + ("*" if row.get("again") else "")]
         line += [_number(score.gflops(row, name), ".1f") for name in engines]
         line += [_number(score.ratio(row, *pair), ".2f") for pair in pairs]
-        line += [_number(score.against_best(row), ".2f"), _ms(f), _ms(b), score.bound(row) or "-"]
-        line += [_number(score.efficiency(row, name), ".1%") for name in ours]
+        line += [_number(score.against_best(row, ours), ".2f") for ours in forms.values()]
+        line += [_ms(f), _ms(b), score.bound(row) or "-", _number(score.efficiency(row, score.our_best(row)), ".0%")]
+        line.append(_number(score.new_size(row), ".2f"))
         lines.append(line)
     return (
-        "GFLOP/s on useful FLOPs; a/b: how many times as fast a is as b; %: max(F, B) over the time; "
-        "-: no time; *: a pair was timed again, alone\n" + _align(lines)
+        "GFLOP/s on useful FLOPs; prep: the weight prepared; cl: channels-last; a/b: how many times as fast a is as b\n"
+        "(above 1.00 upconv is faster); %: max(F, B) over the least time of ours; new ms: what a size never seen\n"
+        "costs beyond its repeat; -: no time; *: a pair was timed again, alone\n" + _align(lines)
     )
 
 
@@ -106,7 +110,10 @@ def worst(rows):
     measures = [
         (f"{SHORT[a]} against {SHORT[b]}", lambda row, p=(a, b): score.ratio(row, *p)) for a, b in PARTNERS.items()
     ]
-    measures.append(("against the best of all", score.against_best))
+    measures += [
+        (f"{form} against the best of all", lambda row, a=ours: score.against_best(row, a))
+        for form, ours in FORMS.items()
+    ]
     measures.append(("against max(F,B)", lambda row: score.efficiency(row, score.our_best(row))))
     for label, value in measures:
         found = sorted((ratio, row["name"]) for row in rows if (ratio := value(row)) is not None)
@@ -153,7 +160,7 @@ def _measures(both):
         found.append((f"{SHORT[ours]} speed", lambda row, a=ours: score.gflops(row, a)))
         found.append((f"{SHORT[ours]} %", lambda row, a=ours: score.efficiency(row, a)))
     found += [(f"{SHORT[a]}/{SHORT[b]}", lambda row, p=(a, b): score.ratio(row, *p)) for a, b in PARTNERS.items()]
-    found.append(("/best", score.against_best))
+    found += [(f"{form}/best", lambda row, a=ours: score.against_best(row, a)) for form, ours in FORMS.items()]
     return [(label, value) for label, value in found if any(_gain(value, a, b) is not None for a, b in both)]
 
 

@@ -7,12 +7,21 @@ whose clock wanders between rounds does not decide. Where two were timed again, 
 import math
 from statistics import median
 
-OURS = ("upconv-nchw", "upconv-nhwc")
+# This library, the weight an array in every call, or prepared once; and what it is called in a report.
+GIVEN = ("upconv-nchw", "upconv-nhwc")
+PREPARED = ("prepared-nchw", "prepared-nhwc")
+OURS = (*GIVEN, *PREPARED)
+FORMS = {"upconv": GIVEN, "prepared": PREPARED}
 PROBE = "probe"
 NEAR = 0.05
 
 # Which rival each of our layouts is held against.
-PARTNERS = {"upconv-nchw": "torch-nchw", "upconv-nhwc": "torch-nhwc"}
+PARTNERS = {
+    "upconv-nchw": "torch-nchw",
+    "upconv-nhwc": "torch-nhwc",
+    "prepared-nchw": "torch-nchw",
+    "prepared-nhwc": "torch-nhwc",
+}
 
 
 def rounds(row, engine):
@@ -57,12 +66,18 @@ def best(row, engines):
     return min(timed)[1] if timed else None
 
 
-def our_best(row):
-    return best(row, OURS)
+def our_best(row, ours=OURS):
+    return best(row, ours)
 
 
 def best_rival(row):
     return best(row, [name for name in row["engines"] if name not in OURS])
+
+
+def new_size(row):
+    """Milliseconds that a size never seen costs beyond its repeat, the weight as given; or None."""
+    found = [(row["engines"].get(name) or {}).get("new_size") for name in GIVEN]
+    return next((1e3 * cost for cost in found if cost is not None), None)
 
 
 def probed(row, key):
@@ -134,18 +149,20 @@ def comparisons(rows):
         if {ours, rival} <= present:
             found.append((f"{ours} over {rival}", lambda row, a=ours, b=rival: ratio(row, a, b)))
     rivals = sorted(present.difference(OURS))
-    if present.intersection(OURS):
+    for form, ours in FORMS.items():
+        if present.isdisjoint(ours) or not rivals:
+            continue
+        better = f"{form}'s better layout over"
         found += [
-            (f"upconv's better over {rival}", lambda row, b=rival: ratio(row, our_best(row), b)) for rival in rivals
+            (f"{better} {rival}", lambda row, b=rival, a=ours: ratio(row, our_best(row, a), b)) for rival in rivals
         ]
-        if rivals:
-            found.append(("upconv's better over the best of all", against_best))
+        found.append((f"{better} the best of all", lambda row, a=ours: against_best(row, a)))
     return found
 
 
-def against_best(row):
-    """Our better layout against the fastest rival of the row, whichever that is; or None."""
-    return ratio(row, our_best(row), best_rival(row))
+def against_best(row, ours=OURS):
+    """The fastest of ours (of all, or of some) against the fastest rival of the row, whichever that is; or None."""
+    return ratio(row, our_best(row, ours), best_rival(row))
 
 
 def duels(row, limit=None):
@@ -154,9 +171,10 @@ def duels(row, limit=None):
     The rival of a limit is the probe, the machine itself.
     """
     pairs = [(ours, rival) for ours, rival in PARTNERS.items() if _near(ratio(row, ours, rival), 1)]
-    champion = our_best(row), best_rival(row)
-    if champion not in pairs and _near(ratio(row, *champion), 1):
-        pairs.append(champion)
+    for ours in FORMS.values():
+        champion = our_best(row, ours), best_rival(row)
+        if champion not in pairs and _near(ratio(row, *champion), 1):
+            pairs.append(champion)
     if limit is not None:
         pairs += [(ours, PROBE) for ours in OURS if _near(_times_over(row, ours), limit)]
     return pairs
