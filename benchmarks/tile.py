@@ -11,7 +11,6 @@ from time import perf_counter
 
 import numpy as np
 
-from upconv.algorithms.gemm import TILES
 from upconv.bench.probe import fma_chains, fma_flops
 from upconv.kernels import gemm
 from upconv.runtime.kernel import isa, linked
@@ -23,7 +22,7 @@ PIXELS, CHANNELS, ROUNDS, CALLS = 960, 256, 31, 20
 def main():
     peak_call, peak_flops = peak()
     print(f"{isa().name}: GFLOP/s of each tile (pixels x vectors), and its share of the peak")
-    for vectors, pixels in TILES[isa().registers].items():
+    for vectors, pixels in gemm.heights(isa()).items():
         call, flops = tile(pixels, vectors)
         pairs = [(flops / seconds(call), peak_flops / seconds(peak_call)) for _ in range(ROUNDS)]
         rate, share = median(a for a, _ in pairs), median(a / b for a, b in pairs)

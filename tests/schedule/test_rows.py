@@ -8,6 +8,7 @@ import pytest
 
 from upconv.algorithms import direct_rows, gemm, gemm_fused_phases
 from upconv.geometry import Axis
+from upconv.kernels.gemm import heights
 from upconv.runtime import kernel
 from upconv.schedule import rows as lists
 
@@ -121,7 +122,7 @@ def test_blocks_are_all_channels_and_even(s, isa):
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 def test_blocks_of_fused_phases_are_whole_phases(lanes, isa):
-    most = max(gemm.TILES[kernel.isa().registers])
+    most = max(heights(kernel.isa()))
     for channels, phases in itertools.product(range(1, 80), range(1, 10)):
         found = gemm_fused_phases.blocks_of(channels, phases, lanes)
         if not found:
@@ -138,7 +139,7 @@ def test_blocks_of_fused_phases_are_whole_phases(lanes, isa):
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 def test_blocks_of_channels_are_even(lanes, isa):
-    most = max(gemm.TILES[kernel.isa().registers])
+    most = max(heights(kernel.isa()))
     for channels in range(1, 300):
         found = gemm.blocks_of(channels, lanes)
         wide = [block.width // lanes for block in found]

@@ -22,8 +22,6 @@ from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
 
-# Height of the tile for each number of vectors across, by the number of vector registers.
-TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 5, 1: 8}}
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
 CALLS = 1.2
 # Blocks of them are listed.
@@ -53,7 +51,7 @@ def widths(columns, lanes) -> list[tuple[int, int]]:
     10
     """
     vectors = ceil_div(columns, lanes)
-    count = ceil_div(vectors, max(TILES[isa().registers]))
+    count = ceil_div(vectors, max(gemm.heights(isa())))
     least, more = divmod(vectors, count)
     return [(wide, number) for wide, number in ((least + 1, more), (least, count - more)) if number]
 
@@ -79,7 +77,7 @@ def work(problem: Problem) -> dict[str, float]:
     count, pixels = ceil_div(g.n, some_n) * many_h * many_w, g.n * rows * cols
     amounts = dict.fromkeys(("places", "jobs", "tiles"), 0)
     for wide, number in widths(_columns(g), lanes):
-        mr = TILES[isa().registers][wide]
+        mr = gemm.heights(isa())[wide]
         tiles = number * ceil_div(pixels, mr)
         amounts["places"] += number * pixels
         amounts["jobs"] += number * count
@@ -125,7 +123,7 @@ def _columns(g):
 def _tile(block, lanes):
     """(pixels, vectors) of a block's tile."""
     wide = block.width // lanes
-    return TILES[isa().registers][wide], wide
+    return gemm.heights(isa())[wide], wide
 
 
 def _pitch(problem):

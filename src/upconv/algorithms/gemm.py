@@ -20,8 +20,6 @@ from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.segments import tally
 from ..schedule.task import Task
 
-# Height of the tile for each number of vectors across, by the number of vector registers.
-TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 5, 1: 8}}
 # Above half of a second-level cache of today.
 WEIGHTY_BYTES = 512 << 10
 SECONDS_PER_UNIT = 0.1
@@ -40,7 +38,7 @@ def fuses(problem: Problem) -> bool:
 
 def blocks_of(channels, lanes) -> list[Block]:
     """Blocks of whole vectors, as even as can be."""
-    return even_blocks(channels, lanes, max(TILES[isa().registers]))
+    return even_blocks(channels, lanes, max(kernel.heights(isa())))
 
 
 def weight_form(problem: Problem) -> Panels:
@@ -87,7 +85,7 @@ def program(task: Task, *, packs=True) -> Program:
 def _tile(block, lanes):
     """(pixels, vectors) of a block's tile."""
     wide = block.width // lanes
-    return TILES[isa().registers][wide], wide
+    return kernel.heights(isa())[wide], wide
 
 
 def kernel_of(task, panels):

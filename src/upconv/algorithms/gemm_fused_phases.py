@@ -18,9 +18,6 @@ from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
 
-# Height of the tile for each number of vectors across, by the number of vector registers.
-TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 5, 1: 8}}
-
 
 def why_not(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
@@ -48,7 +45,7 @@ def fuses(problem: Problem) -> bool:
 
 def blocks_of(channels, phases, lanes) -> list[Block]:
     """Blocks of whole phases of so many channels; none if they are too wide for a tile."""
-    most = max(TILES[isa().registers]) * lanes // channels
+    most = max(kernel.heights(isa())) * lanes // channels
     count = ceil_div(phases, most) if most else 0
     cuts = [channels * (phases * number // count) for number in range(count + 1)] if count else []
     return [Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in itertools.pairwise(cuts)]
@@ -93,7 +90,7 @@ def program(task: Task, *, packs=True) -> Program:
 def _tile(block, lanes):
     """(pixels, vectors) of a block's tile."""
     wide = block.width // lanes
-    return TILES[isa().registers][wide], wide
+    return kernel.heights(isa())[wide], wide
 
 
 def _nests(task, band, panels):

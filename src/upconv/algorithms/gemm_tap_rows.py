@@ -17,8 +17,6 @@ from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.tap_rows import TapRows
 from ..schedule.task import Task
 
-# Height of the tile for each number of vectors across, by the number of vector registers.
-TILES = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {2: 6, 1: 8}}
 # Half of a second-level cache of today: a packed weight up to this size is still there when it is used.
 NEAR_BYTES = 512 << 10
 
@@ -44,7 +42,7 @@ def fuses(problem: Problem) -> bool:
 def weight_form(problem: Problem) -> TapRows:
     g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
     vectors = ceil_div(c_dst, lanes)
-    across = ceil_div(vectors, ceil_div(vectors, max(TILES[isa().registers])))
+    across = ceil_div(vectors, ceil_div(vectors, max(kernel.heights(isa()))))
     return TapRows(problem.row.element, problem.itemsize, c_src, c_dst, g.h.k, g.w.k, across * lanes)
 
 
@@ -79,7 +77,7 @@ def program(task: Task, *, packs=True) -> Program:
 def _tile(form, size):
     """(pixels, vectors) of a tile."""
     wide = form.width // isa().lanes(size)
-    return TILES[isa().registers][wide], wide
+    return kernel.heights(isa())[wide], wide
 
 
 def _nests(task, band, form):

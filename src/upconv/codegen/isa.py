@@ -18,6 +18,7 @@ class Isa:
         features: switches beyond the level, in LLVM's spelling.
         needs: features, as LLVM names the host's, without which kernels cannot run.
         half: whether float16 converts in registers; elsewhere a conversion would be a call into a missing library.
+        fused: whether a product is added in one instruction; elsewhere it needs a register of its own.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Isa:
     features: str = ""
     needs: tuple[str, ...] = ()
     half: bool = False
+    fused: bool = True
 
     def lanes(self, elem_size):
         """Lanes of a vector whose elements have `elem_size` bytes."""
@@ -44,7 +46,7 @@ ROWS = {
         # LLVM prefers 256-bit vectors on some cores, where the tiles here want the whole register.
         Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4, half=True),
         Isa("avx2", "x86_64", 32, 16, "x86-64-v3", "", _V3, half=True),
-        Isa("x86-64", "x86_64", 16, 16, "x86-64"),
+        Isa("x86-64", "x86_64", 16, 16, "x86-64", fused=False),
         Isa("neon", "aarch64", 16, 32, "generic", "+neon", half=True),
     )
 }

@@ -16,9 +16,14 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
+# Pixels of the tile for each number of vectors across: its sums, a row of the panel and a pixel's value fill the
+# registers. Few products stand behind each load in a narrow tile, and what waits for them; so the widest is the best.
+HEIGHTS = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {3: 4, 2: 6, 1: 8}}
+UNFUSED = {2: 5, 1: 8}
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
 UNROLL = 4
+LINE = 64
 TILES_PER_BLOCK = 16
 FIELDS = tuple(
     (
@@ -27,6 +32,11 @@ FIELDS = tuple(
     ).split()
 )
 POINTERS = {"x", "y", "w", "bias", "places", "totals"}
+
+
+def heights(isa: Isa) -> dict[int, int]:
+    """Pixels of the tile for each number of vectors across, the widest first."""
+    return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
 def macs(task, lanes, elem, mr, nv, activation="none"):
@@ -100,6 +110,7 @@ class Walk:
 def _tile(k, job, vector, offsets, mr, nv, epilogue):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     x = [job["x"] + k.load(offsets + 16 * r, I64) for r in range(mr)]
+    _expect(k, job, [job["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     length, cut = k.variable(0, I64), k.variable(0, I64)
@@ -120,6 +131,13 @@ def _tile(k, job, vector, offsets, mr, nv, epilogue):
             variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
     y = [job["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)]
     _write(k, job, vector, sums, y, epilogue)
+
+
+def _expect(k, job, y, width):
+    """Ask for the lines of the result, which come while the products are made."""
+    for pointer in y:
+        for at in (*range(0, width, LINE), *([width - 1] if width % LINE else [])):
+            k.prefetch(pointer + at, write=True)
 
 
 def _products(k, vector, x, w, count, sums):

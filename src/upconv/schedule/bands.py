@@ -58,17 +58,24 @@ def largest(g: Geometry, forward, size, share=1, most=None):
         forward: True if the result is the output, False if it is the input (the gradient).
         size: bytes of one value.
         share: into how many bands, at least, the result should be cut for the sake of the threads.
-        most: bytes of source and result of a band, if it is not to be BAND_BYTES.
+        most: bytes of source and result of a band, if they are not to be BAND_BYTES, or twice that beside a weight
+            larger than a band: every band reads all of it again, from further away than the band comes.
     """
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
     step_h, step_w = (g.h.s, g.w.s) if forward else (1, 1)
     per_step = _values_of_rows(g, forward, step_h) * size
     per_image = per_step * ceil_div(height, step_h)
-    limit = min(BAND_BYTES if most is None else most, max(16 << 10, per_image * g.n // share))
+    most = _at_most(g, size) if most is None else most
+    limit = min(most, max(16 << 10, per_image * g.n // share))
     some_n = max(1, min(g.n, limit // max(1, per_image)))
     some_rows = min(height, max(1, limit // per_step) * step_h)
     some_cols = min(width, max(32, width * limit // per_step // step_w) * step_w) if per_step > limit else width
     return some_n, some_rows, some_cols
+
+
+def _at_most(g, size):
+    weight = g.c_in * g.c_out // g.groups * g.h.k * g.w.k * size
+    return 2 * BAND_BYTES if weight > BAND_BYTES else BAND_BYTES
 
 
 def beside_products(g: Geometry, size, pixel) -> int:
