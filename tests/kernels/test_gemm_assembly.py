@@ -15,7 +15,7 @@ TILES = [(name, tall, wide) for name in ("avx512", "avx2", "x86-64") for wide, t
 def test_the_sums_of_every_tile_stay_in_registers(name, tall, wide):
     isa = ROWS[name]
     lines = hot_loop(llvm.assembly(lower(gemm(isa, "f32", tall, wide), isa), isa), "vfmadd" if isa.fused else "mulps")
-    # SSE2 has no room for what LLVM loads ahead: one sum of ten goes by way of the stack, which is read in the addition.
+    # SSE2 has no room for what LLVM loads ahead: one sum of ten goes by way of the stack.
     assert len(spills(lines)) <= (0 if isa.fused else UNROLL)
     added = sum(line.startswith("vfmadd" if isa.fused else "addps") for line in lines)
     assert added == UNROLL * tall * wide
