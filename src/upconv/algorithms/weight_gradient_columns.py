@@ -28,6 +28,8 @@ TILES = {32: {4: 6, 3: 9, 2: 12, 1: 12}, 16: {2: 6, 1: 12}}
 # What the lines of all pixels may take together.
 MOST_BYTES = 64 << 20
 UNITS = 8
+# A second-level cache of today.
+NEAR_BYTES = 1 << 20
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -63,7 +65,7 @@ def work(problem: Problem) -> dict[str, float]:
     rows, nv = _tile(problem)
     pixels, across = g.n * g.h.n * g.w.n, _columns(g) // (isa().lanes(size) * nv)
     cycles = sum(many * tile_cycles(tall, nv) for _, many, tall in even_ranges(g.c_in, rows))
-    blocks = Cut(g, PIXELS).count
+    blocks, lines = Cut(g, PIXELS).count, pixels * _columns(g) * size
     turned = sum(
         math.prod(shape) * (layout.startswith("nhwc") == wanted)
         for shape, layout, wanted in zip(problem.map_shapes, problem.map_layouts, (False, True), strict=True)
@@ -73,12 +75,13 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_blocks_waits": pixels * across * (2 * cycles - nv * g.c_in),
         "weight_blocks_rows": g.n * g.h.n * across * ceil_div(g.c_in, rows),
         # Every tile of channels goes over all lines.
-        "columns": pixels * _columns(g) * size * ceil_div(g.c_in, rows),
+        "columns": lines * ceil_div(g.c_in, rows),
         "column_rows": pixels * g.c_out * g.h.k * ceil_div(g.w.k, isa().lanes(size)),
         "totals": (2 * blocks - 1) * math.prod(g.weight_shape) * size,
         "jobs": pixels,
         "transposed": turned * size,
-        "bytes": problem.bytes,
+        # Lines that do not stay in the cache are fetched before they are written, and written back.
+        "bytes": problem.bytes + (2 * lines if lines > NEAR_BYTES else 0),
         "calls": 1,
     }
 
