@@ -242,6 +242,27 @@ def torch():
 DTYPES = ["float16", "float32", "float64", "complex64", "int64", "bfloat16"]
 
 
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_tensor_of_torch_is_written_into(torch, dtype, locked, monkeypatch):
+    if dtype == "bfloat16" and not promised_or_there("ml_dtypes"):
+        pytest.skip("ml_dtypes is not installed")
+    x, w, _ = (torch.from_numpy(array).to(getattr(torch, dtype)) for array in operands())
+    y = conv_transpose2d(x, w)
+    out = torch.zeros_like(y)
+    if locked:
+        monkeypatch.setattr(np, "from_dlpack", _locking(np.from_dlpack))
+    assert conv_transpose2d(x, w, out=out) is out
+    assert torch.equal(out, y)
+    assert out.any()
+
+
+def test_a_result_without_values_may_lie_anywhere(monkeypatch):
+    monkeypatch.setattr(np, "from_dlpack", _locking(np.from_dlpack))
+    x, out = np.empty((0, 4, 5, 6), np.float32), Shared(np.empty((0, 3, 7, 7), np.float32))
+    assert conv_transpose2d(x, operands()[1], out=out) is out
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("last", [False, True])
 def test_tensors_of_torch_go_in_and_come_out(torch, dtype, last):

@@ -83,7 +83,7 @@ def writable(out, name: str) -> np.ndarray:
         raise TypeError(f"{name} is {type(out).__name__}; it must be a NumPy array, or one that has __dlpack__")
     _check(out, name)
     if str(out.dtype) == "torch.bfloat16":
-        return viewed(out, name)
+        return writable(out.view(_library(out).int16), name).view(parse(BFLOAT16))
     try:
         view = np.from_dlpack(out)
     except Exception as error:
@@ -100,13 +100,18 @@ def _without_lock(out, locked, name):
         view = np.asarray(out)
     except Exception:
         view = None
-    same = isinstance(view, np.ndarray) and view.__array_interface__["data"][0] == locked.__array_interface__["data"][0]
-    if same and view.flags.writeable and view.dtype == locked.dtype and view.strides == locked.strides:
+    if isinstance(view, np.ndarray) and view.flags.writeable and _memory(view) == _memory(locked):
         return view
     raise SettingError(
         f"{name} is a {_kind(out)} that NumPy {np.__version__} reads only; pass a NumPy array"
         + ("" if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else ", or install NumPy 2.1 or later")
     )
+
+
+def _memory(array):
+    """All that tells where an array's values lie, and how: of what holds none, it does not matter where."""
+    place = (array.__array_interface__["data"][0], array.strides) if array.size else None
+    return place, array.shape, array.dtype
 
 
 def _check(value, name):

@@ -102,6 +102,8 @@ def test_given_and_prepared_weights_are_held_against_the_best_apart():
 def test_the_cost_of_a_new_size_is_that_of_the_weight_as_given():
     r = row(**ALL)
     assert score.new_size(r) is None
+    r["engines"]["prepared-nchw"] = {"new_size": 3e-3}
+    assert score.new_size(r) == 3.0
     r["engines"]["upconv-nhwc"]["new_size"] = 2e-3
     assert score.new_size(r) == 2.0
     r["engines"]["upconv-nchw"]["new_size"] = 1e-3

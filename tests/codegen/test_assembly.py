@@ -7,7 +7,7 @@ from native import blocks, hot_loop, spills, undefined_symbols
 
 from upconv.algorithms import col2im_rows as col2im
 from upconv.codegen import llvm
-from upconv.codegen.isa import ROWS
+from upconv.codegen.isa import LINE, ROWS
 from upconv.codegen.lowering import lower
 from upconv.kernels import (
     col2im_channels,
@@ -24,8 +24,10 @@ from upconv.kernels.transpose import transpose
 from upconv.winograd_forms import form
 
 TILES = [
-    *[("avx512", elem, *tile) for elem in ("f32", "f64") for tile in ((6, 4), (8, 3), (12, 2), (14, 1))],
-    *[("avx2", elem, *tile) for elem in ("f32", "f64") for tile in ((5, 2), (8, 1))],
+    (name, elem, mr, nv)
+    for name in ("avx512", "avx2")
+    for elem in ("f32", "f64")
+    for nv, mr in gemm.heights(ROWS[name]).items()
 ]
 
 
@@ -46,6 +48,22 @@ def test_the_hot_loop_of_a_tile(isa, elem, mr, nv):
     loads = [line for line in loop if re.match(r"v(movup|broadcasts)", line)]
     # Everything else is at most a load of a panel or a pixel, and the moves of addresses.
     assert len(loads) <= gemm.UNROLL * (mr + nv)
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+def test_a_tile_has_no_more_than_the_registers(isa):
+    for nv, mr in gemm.heights(isa).items():
+        # The sums, a row of the panel, the value of a pixel, and a product that is not added where it is made.
+        assert mr * nv + nv + 1 + (not isa.fused) <= isa.registers
+
+
+@pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
+def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv):
+    isa = ROWS[isa]
+    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv), isa), isa)
+    width = nv * isa.vector_bytes
+    # Rows that are no whole lines may begin anywhere in one.
+    assert assembly.count("prefetch") == mr * (width // LINE if width % LINE == 0 else width // LINE + 2)
 
 
 STRIPS = [(name, *tile) for name in ("avx512", "avx2") for tile in col2im.TILES[ROWS[name].registers].items()]
@@ -81,7 +99,7 @@ def test_the_hot_loops_of_winograd_s_product(isa, elem, shorter):
     loads = [line for line in loop if re.match(r"v(movup|broadcasts|movddup)", line)]
     assert len(loads) <= winograd_product.UNROLL * (mr - shorter + nv)
     prefetches = [line for line in loop if line.startswith("prefetch")]
-    assert len(prefetches) == -(-winograd_product.UNROLL * nv * isa.vector_bytes // winograd_product.LINE)
+    assert len(prefetches) == -(-winograd_product.UNROLL * nv * isa.vector_bytes // LINE)
 
 
 @pytest.mark.parametrize(("name", "most"), [("avx512", 0), ("avx2", 6)])

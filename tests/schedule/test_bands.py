@@ -147,3 +147,14 @@ def test_tallies_count_the_segments():
         for forward in (True, False):
             counted = Counter((segment.count, len(segment.taps)) for segment in segments.segments(axis, forward))
             assert {(places, taps): number for places, taps, number in segments.tally(axis, forward)} == counted
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_bands_beside_a_weight_larger_than_they_are_have_twice_the_bytes(forward):
+    def rows(channels, most=None):
+        axis = Axis(1000, 2, 2)
+        return bands.largest(Geometry(1, channels, channels, 1, axis, Axis(8, 2, 2)), forward, 4, most=most)[1]
+
+    # 2 x 2 taps: the weight of 256 channels is 1 MiB, that of 128 is 256 KiB.
+    assert rows(128) == rows(128, bands.BAND_BYTES)
+    assert rows(256) == rows(256, 2 * bands.BAND_BYTES) > rows(256, bands.BAND_BYTES)

@@ -14,14 +14,14 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.segments import tally
 from ..schedule.task import Task
 
-# Above half of a second-level cache of today.
-WEIGHTY_BYTES = 512 << 10
+# Above half of a second-level cache.
+WEIGHTY_BYTES = NEAR_BYTES // 2
 SECONDS_PER_UNIT = 0.1
 
 

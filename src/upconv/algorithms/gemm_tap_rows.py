@@ -13,12 +13,12 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
 from ..schedule.tap_rows import TapRows
 from ..schedule.task import Task
 
-# Half of a second-level cache of today: a packed weight up to this size is still there when it is used.
-NEAR_BYTES = 512 << 10
+# Half of a second-level cache: a packed weight up to this size is still there when it is used.
+KEPT_BYTES = NEAR_BYTES // 2
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -51,7 +51,7 @@ def work(problem: Problem) -> dict[str, float]:
     counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
     mr, wide = _tile(form, problem.itemsize)
     amounts = moved(problem, channels_last=True, packs=True)
-    if form.nbytes > NEAR_BYTES:
+    if form.nbytes > KEPT_BYTES:
         # All of it is packed before any of it is used, so it comes back from far away.
         amounts["packed"] *= 2
     return amounts | {

@@ -14,6 +14,7 @@ from ..kernels import weight_gradient_blocks as product
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import FLAGS, LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
+from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import transpose_layout
 from ..schedule.pixel_panels import Cut
@@ -28,8 +29,6 @@ TILES = {32: {4: 6, 3: 9, 2: 12, 1: 12}, 16: {2: 6, 1: 12}}
 # What the lines of all pixels may take together.
 MOST_BYTES = 64 << 20
 UNITS = 8
-# A second-level cache of today.
-NEAR_BYTES = 1 << 20
 
 
 def why_not(problem: Problem) -> list[str]:

@@ -45,8 +45,7 @@ class UpconvPlanes(Adapter):
         if self.channels_last:
             inputs = [_channels_last(x) for x in inputs]
         weight, settings = self.owned(layer, weight), layer.settings
-        self.operands = inputs[0], weight
-        self.call = lambda x: conv_transpose2d(x, weight, bias, **settings)
+        self.kept = inputs[0], weight, bias
         return lambda i: conv_transpose2d(inputs[i], weight, bias, **settings), lambda result: result
 
     def owned(self, layer, weight):
@@ -54,17 +53,23 @@ class UpconvPlanes(Adapter):
         return weight
 
     def facts(self, layer):
-        chosen = plan(*self.operands, **layer.settings)
+        # Let go with it: the worker's layer may be dropped long before the next one comes.
+        (x, weight, bias), self.kept = self.kept, None
+        chosen = plan(x, weight, **layer.settings)
         facts = {"algorithm": chosen.algorithm, "executed_macs": getattr(chosen, "executed_macs", None)}
-        return {**facts, "new_size": self.new_size(layer)}
+        return {**facts, "new_size": self.new_size(layer, weight, bias)}
 
-    def new_size(self, layer):
+    def new_size(self, layer, weight, bias):
         """Seconds that the first call of a size costs beyond the calls that follow; None where those take long."""
+
+        def call(x):
+            return conv_transpose2d(x, weight, bias, **layer.settings)
+
         costs = []
         for added in range(1, SIZES + 1):
             n, c, h, w = layer.geometry().input_shape
             x = np.ones((n, c, h, w + added), np.float32)
-            times = [_timed(self.call, _channels_last(x) if self.channels_last else x) for _ in range(1 + REPEATS)]
+            times = [_timed(call, _channels_last(x) if self.channels_last else x) for _ in range(1 + REPEATS)]
             if median(times) > LONG:
                 return None
             costs.append(times[0] - median(times[1:]))

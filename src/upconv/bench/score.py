@@ -75,8 +75,8 @@ def best_rival(row):
 
 
 def new_size(row):
-    """Milliseconds that a size never seen costs beyond its repeat, the weight as given; or None."""
-    found = [(row["engines"].get(name) or {}).get("new_size") for name in GIVEN]
+    """Milliseconds that a size never seen costs beyond its repeat, the weight as given where that ran; or None."""
+    found = [(row["engines"].get(name) or {}).get("new_size") for name in OURS]
     return next((1e3 * cost for cost in found if cost is not None), None)
 
 

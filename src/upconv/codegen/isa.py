@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Bytes of a cache line, wherever kernels run.
+LINE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Isa:

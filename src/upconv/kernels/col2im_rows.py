@@ -11,7 +11,7 @@ are computed again). Kernels are made for the number of taps that a phase has al
 without one they are loops.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .depthwise_rows import interleaved, quotient
 from .epilogue import Epilogue, suffix
@@ -25,7 +25,6 @@ PHASE_FIELDS = "a n first".split()
 POINTERS = {"x", "y", "bias"}
 # A row of y is asked for while the one so many rows above it is written.
 AHEAD = 4
-LINE = 64
 
 
 def fields(s):

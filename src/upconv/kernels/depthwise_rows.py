@@ -14,7 +14,7 @@ number of taps, which are written out, their weights and masks found before the 
 are not cut, so there should be few taps.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
@@ -30,7 +30,6 @@ POINTERS = {"x", "y", "w", "bias"}
 ACROSS = {1: 4, 2: 2, 3: 2, 4: 2}
 # A row of y is written while the one so many rows above it is computed: fetching it first takes longer than that.
 AHEAD = 4
-CACHE_LINE = 64
 
 
 def fields(s):
@@ -203,7 +202,7 @@ class _Tile:
         out = self.y + j * (s * vector.scalar.size)
         if nv > 1:
             ahead = out + rows.job["y_row"] * AHEAD
-            for line in range(0, nv * s * vector.size, CACHE_LINE):
+            for line in range(0, nv * s * vector.size, LINE):
                 k.prefetch(ahead + line, write=True)
         for v in range(nv):
             for q, line in enumerate(interleaved(k, [rows.epilogue(row[v].get()) for row in sums])):

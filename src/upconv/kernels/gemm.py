@@ -12,7 +12,7 @@ ends of rows and images; the last tile repeats the last pixel, which computes eq
 LONGEST_SUM products: longer ones are cut, and the parts are added up separately.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
@@ -23,7 +23,6 @@ UNFUSED = {2: 5, 1: 8}
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
 UNROLL = 4
-LINE = 64
 TILES_PER_BLOCK = 16
 FIELDS = tuple(
     (

@@ -11,13 +11,12 @@ A task is n x lines lines. The last strip of a line is filled up with zeros, so 
 longer than LONGEST_SUM products, as in `gemm`.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .gemm import LONGEST_SUM, UNROLL, spill_partial_sums
 
 # The memory of x is asked for so many channels before it is read.
 AHEAD = 8
-LINE = 64
 FIELDS = tuple("entry x y w strip totals n lines cols c x_n x_line x_c y_n y_line y_r blocks w_b".split())
 POINTERS = {"x", "y", "w", "strip", "totals"}
 

@@ -12,7 +12,7 @@ at last the one at `ahead`, is asked for meanwhile. A tile has as many pixels as
 twice, and a single pixel takes no longer than its weight takes to arrive.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .gemm import Walk
 
@@ -21,7 +21,6 @@ POINTERS = {"x", "y", "w", "places", "ahead"}
 # Channels at a time: sums no longer than those of other kernels, and a panel that stays in the first-level cache.
 CHUNK = 64
 UNROLL = 4
-LINE = 64
 
 
 def macs(task, lanes, elem, mr, nv):

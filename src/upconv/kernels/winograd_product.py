@@ -13,13 +13,12 @@ while all tiles meet it; meanwhile the panel after it is asked for. No sum is lo
 chunks are added up in m.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 
 # Sums of this length have rounding errors that leave room for those of the transforms.
 CHUNK = 64
 UNROLL = 4
-LINE = 64
 # Tiles and vectors at once, by the number of vector registers.
 TILES = {32: (6, 4), 16: (6, 2)}
 FIELDS = tuple("entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds".split())

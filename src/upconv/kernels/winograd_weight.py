@@ -11,11 +11,10 @@
 All is written in whole cache lines, which is why a few vectors go together (`vectors_at_once`).
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, PTR, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
-LINE = 64
 FIELDS = tuple("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_pw u_pos u_panel".split())
 POINTERS = {"w", "u", "flag"}
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..codegen.isa import LINE
 from ..kernels.execute import (
     BASES,
     BIAS,
@@ -48,7 +49,6 @@ SECONDS_PER_PIECE = 0.05
 # Bands that a problem is cut into for each thread.
 PARTS_PER_THREAD = 8
 BRIEF = 50e-6
-LINE = 64
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8

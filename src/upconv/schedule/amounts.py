@@ -56,7 +56,7 @@ def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channel
     return PixelWork(tasks)
 
 
-# A weight up to this size stays in a second-level cache of today from task to task.
+# A second-level cache of today: what is no larger stays in it from task to task.
 NEAR_BYTES = 1 << 20
 
 
