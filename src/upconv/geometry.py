@@ -11,7 +11,7 @@ outputs there receive the bias only. Every framework's padding is a translation 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import gcd, isqrt
 
 from .errors import SettingError
@@ -36,7 +36,7 @@ def output_length(n: int, k: int, s: int = 1, d: int = 1, crop_lo: int = 0, crop
 class Axis:
     """One axis of a transposed convolution: n inputs, k taps, stride s, dilation d, two signed crops.
 
-    Output `o` receives input `i` through tap `t` exactly when ``o == i*s + t*d - crop_lo``; there are `out` of them.
+    Output `o` receives input `i` through tap `t` exactly when ``o == i*s + t*d - crop_lo``.
 
     Raises:
         SettingError: when n, k, s or d is below 1, or when nothing is left after the crops.
@@ -51,11 +51,8 @@ class Axis:
     d: int = 1
     crop_lo: int = 0
     crop_hi: int = 0
-    # A plan asks for it some hundred times.
-    out: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "out", output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi))
         for value, name in ((self.n, "input size"), (self.k, "kernel"), (self.s, "stride"), (self.d, "dilation")):
             if value < 1:
                 raise SettingError(f"{name} is {value}; it must be at least 1")
@@ -74,6 +71,11 @@ class Axis:
     def full(self) -> int:
         """Length of the canvas before the crops."""
         return output_length(self.n, self.k, self.s, self.d)
+
+    @property
+    def out(self) -> int:
+        """Number of outputs."""
+        return output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi)
 
     @property
     def g(self) -> int:
