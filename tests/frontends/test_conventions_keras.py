@@ -1,18 +1,19 @@
-"""Keras settings against the live layer, with its torch backend unless KERAS_BACKEND says otherwise."""
+"""Keras settings against the live layer, with a backend that is installed, or the one that KERAS_BACKEND names."""
 
-import os
 import random
 
 import numpy as np
 import pytest
-from require import require
+from require import choose_keras_backend, require
 
 from upconv import SettingError, reference
 from upconv.conventions import Keras, arguments, translate, weight_steps
 from upconv.geometry import Axis, Geometry
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
-require(os.environ["KERAS_BACKEND"])
+backend, why_not = choose_keras_backend()
+if why_not:
+    pytest.skip(why_not, allow_module_level=True)
+require(backend)
 keras = require("keras")
 
 if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15):

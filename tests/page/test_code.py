@@ -37,6 +37,10 @@ def test_it_runs_and_is_as_good_as_its_badge(shown, target):
     for name in NEEDED[target]:
         if not require.promised_or_there(name):
             pytest.skip(f"{name} is not installed")
+    if target == "keras":
+        _, why_not = require.choose_keras_backend()
+        if why_not:
+            pytest.skip(why_not)
     exact = 0
     for geometry, codes in shown:
         code = codes[target]
