@@ -11,6 +11,7 @@ import hashlib
 from contextlib import contextmanager
 
 import numpy as np
+import shared
 from cases import BY_NAME, Case
 
 from upconv import reference
@@ -129,14 +130,15 @@ def operands(operation, arrays):
 def expected(geometry, operation, a, b, bias=None):
     """(answer, bound) from the reference, in the widest type. Bilinear: nothing is conjugated.
 
-    The reference takes longer than what is compared with it, so answers to the same values are remembered.
+    The reference takes longer than what is compared with it, so answers to the same values are remembered,
+    by all the processes of a run (see `shared`).
     """
     key = geometry, operation, *(None if array is None else _digest(array) for array in (a, b, bias))
     if key not in _answers:
         # All that this process has asked for is small: tests in one file ask for the same answers again and again.
         if sum(answer.nbytes for answer, _ in _answers.values()) > REMEMBERED_BYTES:
             _answers.clear()
-        _answers[key] = _answer(geometry, operation, a, b, bias)
+        _answers[key] = shared.once(key, lambda: _answer(geometry, operation, a, b, bias))
         for array in _answers[key]:
             if array is not None:
                 array.flags.writeable = False

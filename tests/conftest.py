@@ -4,7 +4,9 @@ import os
 
 import amount
 import pytest
+import shared
 from compare import poison
+from fresh import share
 from hypothesis import settings
 from isas import making, tried
 
@@ -22,6 +24,9 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     amount.full = config.getoption("--full")
     settings.load_profile(amount.some("sample", "full"))
+    if not hasattr(config, "workerinput"):
+        config.add_cleanup(shared.begin())
+    share()
     # NumPy's products begin a thread for each processor in every process of `-n`; they spend their time on waiting.
     if config.getoption("numprocesses", None):
         for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):

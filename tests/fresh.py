@@ -1,7 +1,8 @@
 """Programs and kernels forgotten, so that a changed constant has its effect, and none afterwards.
 
 A kernel depends on its arguments and the instruction set alone, and to write it anew takes longer than most tests. So
-what is made while all else is forgotten is shared by the tests of a process, but for those that change kernels.
+what is made while all else is forgotten is shared by the tests of a process, and its text by all the processes of a run
+(see `shared`), but for those that change kernels.
 """
 
 import sys
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import pytest
+import shared
 
 from upconv.runtime import kernel
 
@@ -27,12 +29,29 @@ def forget():
 @cache
 def made_for(isa, make, *arguments):
     """A kernel that no test has changed, for the instruction set that kernels are made for."""
-    return make_kernel(make, *arguments)
+    key = isa, make.__module__, make.__qualname__, arguments
+    name, text = shared.once(key, lambda: in_llvm(make(isa, *arguments), isa))
+    code = kernel.link(name, text)
+    kernel._made[code.address] = kernel.Made(name, make, arguments)
+    return code
+
+
+def in_llvm(made, isa):
+    return made.name, kernel.lower(made, isa)
 
 
 def remembered(make, *arguments):
     """In place of `kernel.linked`."""
     return made_for(kernel.isa(), make, *arguments)
+
+
+def share():
+    """From now on each of the package's kernels is written once in all processes of a run: for whoever changes none."""
+    kernel.linked = cache(lambda make, *arguments: (remembered if _is_ours(make) else make_kernel)(make, *arguments))
+
+
+def _is_ours(make):
+    return make.__module__.startswith("upconv.kernels.")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from upconv.kernels.depthwise_rows import ACROSS, depthwise_rows, fields, interl
 from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
 
-HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
 PER_CELL = some(4, 60)
 PHASES = (1, 2, 3, 4)

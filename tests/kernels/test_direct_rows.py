@@ -20,7 +20,7 @@ from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.gemm import LONGEST_SUM
 
-HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
 PER_CELL = some(3, 24)
 # Channels, phases, vectors, and whether all channels of a pixel are written together.

@@ -9,12 +9,14 @@ LOWER = [name for name in tried() if name != RUNNABLE[0]]
 CORE = """
 import itertools, warnings
 from collections import Counter
+import fresh
 import numpy as np
 from cases import BY_NAME, LAYOUTS, Case
 from ways import AUTO, KERNELS, check, nonfinite, suite
 from upconv.problem import OPERATIONS
 from upconv.runtime import kernel
 warnings.simplefilter("ignore", RuntimeWarning)
+fresh.share()
 assert kernel.isa().name == {isa!r}, kernel.isa()
 names = "depthwise primes gcd2-k5s4d6-holes groups-2-several-outputs depthwise-multiplier-3 crops-of-both-signs"
 cases = [BY_NAME[name] for name in (*names.split(), "long-sums")]

@@ -16,6 +16,8 @@ from ways import KERNELS
 from upconv.problem import OPERATIONS
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+# For scripts that change no kernel.
+SHARED = f"{HERE}import fresh; fresh.share()\n"
 TILES = ("full", "edge")
 LEAST = 20
 CASES = max(LEAST, int(os.environ.get("UPCONV_TABLE", some(LEAST, 100))))
@@ -38,7 +40,7 @@ ALWAYS = (
 # By default the best instruction set and the lowest; the others have the other tests of kernels.
 @pytest.mark.parametrize("isa", tried())
 def test_every_cell_has_at_least_20_cases_that_agree(isa, capsys):
-    cells, kernels = json.loads(script(f"{HERE}import table; table.main({CASES})", timeout=3000, UPCONV_ISA=isa))
+    cells, kernels = json.loads(script(f"{SHARED}import table; table.main({CASES})", timeout=3000, UPCONV_ISA=isa))
     counts = {tuple(cell): count for *cell, count in cells}
     with capsys.disabled():
         print(f"\n{isa}: cases that agree, nchw/full nchw/edge nhwc/full nhwc/edge; {len(kernels)} kernels")

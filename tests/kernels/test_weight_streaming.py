@@ -19,7 +19,7 @@ from upconv.codegen.lowering import lower
 from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.weight_streaming import FIELDS, weight_streaming
 
-HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 
 
 class Setting:
