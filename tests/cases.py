@@ -12,6 +12,7 @@ import math
 import mmap
 import zlib
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ DTYPES = ("float64", "float32", "float16", "bfloat16", "complex64", "complex128"
 # For loops over dtypes in processes of their own, which cannot be skipped: those that this installation has.
 AVAILABLE = tuple(name for name in DTYPES if name != "bfloat16" or promised_or_there("ml_dtypes"))
 LAYOUTS = ("nchw", "nhwc")
+# Numbers in an array whose values are remembered.
+FEW = 1 << 13
 LAYERS_FILE = files("upconv").joinpath("assets/layers.tsv")
 
 
@@ -123,7 +126,18 @@ def values(shape, seed, dtype="float64", kind="rough"):
 
 
 def _bits(shape, seed):
-    """20 random bits each."""
+    """20 random bits each; those of small arrays are remembered, since tests ask for the same ones again and again."""
+    return (_few_bits if math.prod(shape) <= FEW else _any_bits)(shape, seed)
+
+
+@lru_cache(maxsize=1024)
+def _few_bits(shape, seed):
+    bits = _any_bits(shape, seed)
+    bits.flags.writeable = False
+    return bits
+
+
+def _any_bits(shape, seed):
     raw = np.random.PCG64(seed).random_raw(math.prod(shape))
     return (np.asarray(raw, np.uint64) >> np.uint64(44)).astype(np.int64).reshape(shape)
 
