@@ -1,6 +1,7 @@
 """Fixtures and settings that every test shares."""
 
 import os
+import zlib
 
 import amount
 import pytest
@@ -27,6 +28,7 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         config.add_cleanup(shared.begin())
     share()
+    config.addinivalue_line("markers", "isa_in_turn: each case on one of the instruction sets, on all under --full")
     # NumPy's products begin a thread for each processor in every process of `-n`; they spend their time on waiting.
     if config.getoption("numprocesses", None):
         for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -52,6 +54,20 @@ def pytest_generate_tests(metafunc):
     marks = metafunc.definition.iter_markers("parametrize")
     if "isa" in metafunc.fixturenames and not any("isa" in mark.args[0] for mark in marks):
         metafunc.parametrize("isa", tried(), indirect=True)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of a test that is marked `isa_in_turn`, each case is on one of the instruction sets; on all under ``--full``."""
+    left_out = [item for item in items if item.get_closest_marker("isa_in_turn") and not its_turn(item)]
+    if left_out and not amount.full:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def its_turn(item):
+    """Which turn it is follows from the name of the case, so that no value of a parameter is always on the same set."""
+    isa = item.callspec.params["isa"]
+    return isa == tried()[zlib.crc32(item.name.replace(isa, "").encode()) % len(tried())]
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from amount import some
 from cases import LAYOUTS, Case
 from compare import assert_close, assert_dtype
 from fresh import fresh
-from isas import RUNNABLE
 from strided import ACTIVATIONS, SLOPE
 from ways import AUTO, KERNELS, activation, result, truth, willing
 
@@ -233,14 +232,14 @@ def by_numpy(name, y):
         }[name]()
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "tanh", "sigmoid"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_activations_in_every_way(dtype, name, isa):
     """Against NumPy, the bias included; what kernels have is applied by them, the rest in a pass of its own."""
     ran = Counter()
-    # NumPy's ways have nothing of an instruction set; they are tried beside the best. The loops take their time, and
-    # are by default tried on a case of each kind, in turn.
-    others, turn = ("matmul", "loops") if isa == RUNNABLE[0] else (), len(dtype) + len(name)
+    # NumPy's loops take their time, and are by default tried on every fifth case.
+    others, turn = ("matmul", "loops"), len(dtype) + len(name)
     for number, (case, operation, layout) in enumerate(itertools.product(CASES, OPERATIONS[:2], LAYOUTS)):
         a, b, bias, want, bound = truth(case, operation, dtype, layout, "rough")
         problem = Problem(operation, case.geometry(), dtype, layout, activation=activation(name))

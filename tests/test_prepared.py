@@ -11,7 +11,6 @@ import pytest
 from amount import some
 from cases import AVAILABLE, LAYOUTS, Case
 from compare import assert_same_bits, operands, poison
-from isas import RUNNABLE
 from strided import ACTIVATIONS
 from ways import AUTO, KERNELS, check
 
@@ -51,6 +50,7 @@ def solved(problem, way, a, w, bias=None):
     return out
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("dtype", AVAILABLE)
 @pytest.mark.parametrize("operation", ["forward", "grad_input"])
 def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
@@ -64,10 +64,9 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
             made = prepared(case, w) if made is None else made
             problem = Problem(operation, larger.geometry(), dtype, layout)
             both = set(ways(problem)) & set(ways(replace(problem, prepared=True)))
-            # NumPy's ways have nothing of an instruction set; they are tried beside the best, and the loops, which take
-            # their time, by default on one of the sizes.
+            # The loops take their time, and are by default tried on one of the sizes.
             slow = {"loops"} if more != some(3, more) else set()
-            for way in both - slow if isa == RUNNABLE[0] else both - {"matmul", "loops"}:
+            for way in both - slow:
                 assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
                 ran[way] += 1
     none = {way for way in KERNELS if "weight_gradient" in way}
@@ -76,7 +75,7 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
     none |= {"depthwise_rows", "depthwise_channels"} if dtype.startswith("complex") else set()
     none |= {"depthwise_rows"} if operation == "grad_input" else set()
     assert set(KERNELS) - set(ran) <= none, ran
-    assert isa != RUNNABLE[0] or {"matmul", "loops"} <= set(ran)
+    assert {"matmul", "loops"} <= set(ran)
 
 
 @pytest.mark.parametrize("after", ACTIVATIONS)

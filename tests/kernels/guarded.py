@@ -123,17 +123,17 @@ class Guard:
         assert_same_nonfinite(out, answer)
 
 
-def large(dtypes=3):
+def large(dtypes=3, ends=2):
     """`main` with the cases of `LARGE`, as if they were."""
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
     weight_gradient_blocks.PIXELS, weight_gradient_blocks.PART_CYCLES = 8, 200
     print(len(LARGE))
-    main(LARGE, dtypes)
+    main(LARGE, dtypes, ends)
 
 
-def main(cases=CASES, dtypes=3):
-    """Every case in every operation and layout, by every way, at both ends, in so many dtypes.
+def main(cases=CASES, dtypes=3, ends=2):
+    """Every case in every operation and layout, by every way, in so many dtypes and at so many ends: one takes turns.
 
     Prints how many runs each way had, as JSON. The way that is chosen is one of them, and no other.
     """
@@ -144,7 +144,9 @@ def main(cases=CASES, dtypes=3):
         for operation, dtype in itertools.product(OPERATIONS, mine if case.n else ()):
             bias = bias_of(case, operation, dtype)
             want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)), bias)
-            for layout, guard.at_end in itertools.product(LAYOUTS, (True, False)):
+            turn = number + OPERATIONS.index(operation)
+            for place, end in itertools.product(range(len(LAYOUTS)), range(ends)):
+                layout, guard.at_end = LAYOUTS[place], (turn + place + end) % 2 == 0
                 where = "before" if guard.at_end else "after"
                 for way in willing(Problem(operation, case.geometry(), dtype, layout)):
                     print(f"{way} {case} {operation} {dtype} {layout}, right {where} a forbidden page", flush=True)

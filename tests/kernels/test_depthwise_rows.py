@@ -23,7 +23,7 @@ from upconv.kernels.execute import FIELDS_MOST
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
-PER_CELL = some(4, 60)
+PER_CELL = some(2, 60)
 PHASES = (1, 2, 3, 4)
 BACKS = (1, 1, 1, 2, 0, -1)
 # Every so many settings have a kernel for their numbers of taps.

@@ -22,7 +22,7 @@ from upconv.kernels.gemm import LONGEST_SUM
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
-PER_CELL = some(3, 24)
+PER_CELL = some(2, 24)
 # Channels, phases, vectors, and whether all channels of a pixel are written together.
 TILES = {
     32: ((6, 1, 4, False), (3, 2, 4, False), (2, 3, 4, False), (3, 4, 2, False), (6, 2, 2, True), (3, 4, 2, True)),

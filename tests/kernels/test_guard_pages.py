@@ -15,16 +15,16 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
 # For scripts that change no kernel.
 SHARED = f"{HERE}import fresh; fresh.share()\n"
-DTYPES, LAYOUTS, ENDS = 3, 2, 2
+DTYPES, LAYOUTS = 3, 2
 # Of every case; in turn. By default an instruction set has every other case, and the next one those between.
-SOME_DTYPES, STEP = some(1, DTYPES), some(2, 1)
+SOME_DTYPES, ENDS, STEP = some(1, DTYPES), some(1, 2), some(2, 1)
 
 
 @pytest.mark.parametrize("isa", tried())
 def test_nothing_beyond_an_operand_a_result_or_scratch_is_touched(isa):
     place = tried().index(isa)
     some_cases = f"guarded.CASES[{place % STEP} :: {STEP}]"
-    text = f"{SHARED}import guarded; guarded.main({some_cases}, {SOME_DTYPES})"
+    text = f"{SHARED}import guarded; guarded.main({some_cases}, {SOME_DTYPES}, {ENDS})"
     printed = script(text, timeout=900, UPCONV_ISA=isa).splitlines()
     cases = sum(case.n > 0 for case in CASES[place % STEP :: STEP])
     assert_all_ran(json.loads(printed[-1]), cases, SOME_DTYPES, may_lack={"weight_streaming"})
@@ -41,7 +41,7 @@ def assert_all_ran(counts, cases, dtypes, may_lack=frozenset()):
 @pytest.mark.parametrize("isa", tried())
 def test_nor_where_layers_are_large(isa):
     first, *_, last = script(
-        f"{SHARED}import guarded; guarded.large({SOME_DTYPES})", timeout=900, UPCONV_ISA=isa
+        f"{SHARED}import guarded; guarded.large({SOME_DTYPES}, {ENDS})", timeout=900, UPCONV_ISA=isa
     ).splitlines()
     assert_all_ran(json.loads(last), int(first), SOME_DTYPES)
 

@@ -90,6 +90,7 @@ def willing(problem, a, w):
     return [candidate.name for candidate in asked if candidate.name in KERNELS and candidate.seconds is not None]
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("operation", ["forward", "grad_input"])
@@ -164,6 +165,7 @@ def filled(line, width):
     return np.concatenate([line, np.zeros(width - len(line), line.dtype)])
 
 
+@pytest.mark.isa_in_turn
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize("operation", ["forward", "grad_input"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])

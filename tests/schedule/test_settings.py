@@ -21,7 +21,7 @@ from upconv.problem import Problem
 from upconv.runtime import kernel, memory
 
 pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
-SETTINGS = some(100, 250)
+SETTINGS = some(60, 250)
 NOT_FINITE = (np.nan, np.inf, -np.inf)
 
 
