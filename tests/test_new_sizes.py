@@ -1,0 +1,52 @@
+"""Sizes that were never seen, of layers with large strides or many taps: little is made for one, and nothing grows.
+
+What takes long is making kernels, and tables with a row for each phase or pixel; so these are counted, not seconds.
+"""
+
+import pytest
+from cases import LAYOUTS
+from fresh import fresh
+
+from upconv.algorithms import ALGORITHMS
+from upconv.geometry import Axis, Geometry
+from upconv.planning import choose
+from upconv.problem import OPERATIONS, Problem
+from upconv.runtime import kernel
+from upconv.schedule.task import Task
+
+pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
+ONE = Axis(1, 1)
+# Layers by their size, which is that of the longer axis.
+LAYERS = {
+    "FCN-32s": lambda n: Geometry(1, 21, 21, 1, Axis(n, 64, 32), Axis(16, 64, 32)),
+    "FCN-32s, wide": lambda n: Geometry(1, 21, 21, 1, Axis(16, 64, 32), Axis(n, 64, 32)),
+    "FCN-32s, depthwise": lambda n: Geometry(1, 21, 21, 21, Axis(n, 64, 32), Axis(16, 64, 32)),
+    "inverse STFT": lambda n: Geometry(1, 514, 1, 1, ONE, Axis(8 * n, 1024, 256)),
+    "a vocoder's": lambda n: Geometry(1, 64, 32, 1, ONE, Axis(8 * n, 16, 8, 1, 4, 4)),
+    "far taps": lambda n: Geometry(1, 4, 4, 1, ONE, Axis(8 * n, 31, 1, 40)),
+    "groups": lambda n: Geometry(1, 40, 40, 4, Axis(n, 16, 8), Axis(n, 16, 8)),
+}
+SIZES = range(12, 20)
+# A program is a table of at most so many bytes: one with a row for each phase of FCN-32s would be 1,024 rows long.
+MOST_BYTES, MOST_KERNELS = 64 << 10, 1
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_new_size_costs_little(layer, operation, monkeypatch):
+    with fresh():
+        made, linked = [], kernel.linked
+        monkeypatch.setattr(kernel, "linked", lambda *make: (made.append(make), linked(*make))[1])
+        for layout in LAYOUTS:
+            known, later = set(), 0
+            for number, size in enumerate(SIZES):
+                problem = Problem(operation, LAYERS[layer](size), "float32", layout)
+                plan = choose(problem)
+                del made[:]
+                program = ALGORITHMS[plan.algorithm]._make(Task.dense(plan.inner, 1, 0))
+                later += len(set(made) - known) if number else 0
+                known |= set(made)
+                assert program.nbytes <= MOST_BYTES
+            # Another height may end in another tile, once.
+            assert later <= MOST_KERNELS, later
+            assert known
