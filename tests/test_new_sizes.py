@@ -33,10 +33,11 @@ MOST_BYTES, MOST_KERNELS = 64 << 10, 1
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_new_size_costs_little(layer, operation, monkeypatch):
-    with fresh():
+def test_a_new_size_costs_little(layer, operation):
+    # The inner change is taken back before the outer one.
+    with fresh(), pytest.MonkeyPatch.context() as patch:
         made, linked = [], kernel.linked
-        monkeypatch.setattr(kernel, "linked", lambda *make: (made.append(make), linked(*make))[1])
+        patch.setattr(kernel, "linked", lambda *make: (made.append(make), linked(*make))[1])
         for layout in LAYOUTS:
             known, later = set(), 0
             for number, size in enumerate(SIZES):
