@@ -86,8 +86,8 @@ function buildLesson(body, step, dispatch) {
 
 function makeQuestion(text, onAnswer) {
   const name = `answer-${text.title}`;
-  return h("fieldset", { class: "question" }, h("legend", {}, ...prose(text.question)), text.options.map(([label], at) =>
-    h("label", { class: "check" }, h("input", { type: "radio", name, value: String(at), onchange: () => onAnswer(at) }), h("span", {}, ...prose(label)))));
+  return h("div", { class: "question" }, h("fieldset", {}, h("legend", {}, ...prose(text.question)), text.options.map(([label], at) =>
+    h("label", { class: "check" }, h("input", { type: "radio", name, value: String(at), onchange: () => onAnswer(at) }), h("span", {}, ...prose(label))))));
 }
 
 function drawOutcome(el, lesson, change) {
