@@ -215,6 +215,18 @@ module.exports = {
     }
   },
 
+  async the_most_is_the_lightest_on_any_paper({ open, close }) {
+    for (const dark of [false, true]) {
+      const page = await open("#learn/7", { dark });
+      const lightness = await page.evaluate(() => [1, 4].map((count) => {
+        const cell = [...document.querySelectorAll(".cell.light")].find((each) => each.textContent === String(count));
+        return Number(getComputedStyle(cell).backgroundColor.match(/[0-9.]+/g)[0]);
+      }));
+      assert.ok(lightness[1] > lightness[0], `dark ${dark}: ${lightness}`);
+      await close(page);
+    }
+  },
+
   async languages_are_equal({ open, close }) {
     const page = await open();
     const missing = await page.evaluate(() => {
