@@ -17,7 +17,13 @@ from upconv.reference import scatter
 
 LAYERS = 40
 BACKEND = os.environ.setdefault("KERAS_BACKEND", "torch")
-NEEDED = {"torch": ["torch"], "upconv": [], "onnx": ["onnx", "onnxruntime"], "keras": ["keras", BACKEND], "jax": ["jax"]}
+NEEDED = {
+    "torch": ["torch"],
+    "upconv": [],
+    "onnx": ["onnx", "onnxruntime"],
+    "keras": ["keras", BACKEND],
+    "jax": ["jax"],
+}
 
 
 @pytest.fixture(scope="module")
