@@ -1,4 +1,4 @@
-// node screenshots.js FOLDER: the twelve pictures that must look right, in both languages, to be looked at.
+// node screenshots.js FOLDER: the pictures that must look right, in both languages, to be looked at.
 // node screenshots.js --docs: the three of them that docs/page-checklist.md shows, anew.
 "use strict";
 const path = require("node:path");
@@ -32,6 +32,8 @@ const SHOTS = [
   ["11-port", "#port?n=4", {}, (page) => page.locator("[role=tab]:visible").nth(2).click()],
   ["12-checkerboard-deuteranopia", "#explore?n=6", { vision: "deuteranopia" }, tab(1)],
   ["12-checkerboard-forced-colours", "#explore?n=4&sel=o2.3", { forced: true, dark: true }, tab(1)],
+  ["13-large-map", "#explore?n=31&k=4&op=0&sel=o30.30", {}],
+  ["14-dilation", "#learn/6", { motion: true }, check(2)],
 ];
 
 const DOCS = [
