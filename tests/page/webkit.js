@@ -28,7 +28,7 @@ async function begin(binary) {
     await sleep(200);
     const session = await call("POST", "/session", { capabilities }).catch((error) => error);
     if (session.sessionId) return session;
-    if (tries > 20) throw session;
+    if (tries > 150) throw session;
   }
 }
 
@@ -38,7 +38,7 @@ function makeBrowser({ sessionId }) {
   const evaluate = (what, ...args) => run(`return (${what}).apply(null, arguments)`, ...args);
   const until = async (what, why, ...args) => {
     for (let tries = 0; !(await evaluate(what, ...args)); tries++) {
-      if (tries > 60) assert.fail(why);
+      if (tries > 300) assert.fail(why);
       await sleep(100);
     }
   };

@@ -21,10 +21,10 @@ function wiresPicture(lesson) {
   const nudge = h("span", { class: "box handle" }, h("span", { class: "tag", text: T("nudge") }),
     [[-1, "−"], [1, "+"]].map(([by, sign]) => h("button", { type: "button", class: "step", text: sign, "aria-label": T(by > 0 ? "increase" : "decrease", { name: T("nudge") }), onclick: () => change(by) })));
   const el = h("div", {}, h("div", { class: "scroll fits" }, read.el), paragraph(T("read_hint"), { class: "muted" }), paragraph(T("wires_caption")), h("div", { class: "scroll fits" }, grid), h("div", { class: "rowof" }, nudge, says));
-  new ResizeObserver(() => {
+  new ResizeObserver(() => requestAnimationFrame(() => {
     drawLines();
     light();
-  }).observe(grid);
+  })).observe(grid);
 
   function change(by) {
     const at = state.at?.kind === "output" ? state.at.at : 0;
