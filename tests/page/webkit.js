@@ -77,13 +77,14 @@ async function screens(browser, width, lang) {
       await browser.evaluate((which) => { document.querySelectorAll(".question input")[globalThis.upconv.LESSONS[which - 1].right].click(); }, step);
       await browser.until((row) => document.querySelector(".outcome").innerText.length > 20 && (!row || document.querySelector(".stage [data-values]").dataset.values === row), `${what}: answered`, ANSWERED[step] ?? null);
     }
+    // Cells that still slide to their places reach out for a moment.
+    await browser.until(() => ![...document.querySelectorAll(".fits")].some((box) => box.scrollWidth > box.clientWidth), `${what}: a canvas is cut off`);
     const seen = await browser.evaluate(() => ({
       lang: document.documentElement.lang, trouble, wider: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-      cut: [...document.querySelectorAll(".fits")].filter((box) => box.scrollWidth > box.clientWidth).length,
       painted: [...document.querySelectorAll("fieldset")].filter((each) => getComputedStyle(each).backgroundColor !== "rgba(0, 0, 0, 0)").length,
     }));
     if (process.env.UPCONV_SHOTS) await browser.shot(what);
-    assert.deepEqual(seen, { lang, trouble: [], wider: 0, cut: 0, painted: 0 }, what);
+    assert.deepEqual(seen, { lang, trouble: [], wider: 0, painted: 0 }, what);
   }
 }
 
