@@ -1,11 +1,11 @@
-"""The page in a headless Chromium; each file of checks in `browser/` is a test of its own."""
+"""The page in a headless Chromium, each file of checks in `browser/` a test of its own; its main states in WebKit."""
 
 import json
 
 import pytest
 from page.golden import golden
 from page.random_settings import random_settings
-from page.tools import HERE, chromium, run_node
+from page.tools import HERE, chromium, run_node, webkit
 
 CHECKS = sorted(path.stem for path in (HERE / "browser").glob("*.js") if path.stem not in ("harness", "screenshots"))
 
@@ -23,3 +23,10 @@ def data(tmp_path_factory):
 @pytest.mark.parametrize("name", CHECKS)
 def test_in_chromium(name, data):
     print(run_node("browser/harness.js", f"browser/{name}.js", UPCONV_CHROMIUM=chromium(), **data))
+
+
+def test_in_webkit(data):
+    screen = ("xvfb-run", "--auto-servernum", "--server-args=-screen 0 1400x1000x24")
+    # There is nothing to protect from a page of our own, and a container has no sandbox to give.
+    plain = {"WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS": "1", "WEBKIT_DISABLE_COMPOSITING_MODE": "1"}
+    print(run_node("webkit.js", webkit(), data["UPCONV_GOLDEN"], before=screen, **plain))

@@ -1,6 +1,7 @@
 """The code that the page shows runs in the frameworks that are installed, and computes what the page says."""
 
 import json
+import os
 import random
 
 import numpy as np
@@ -15,7 +16,14 @@ from upconv.geometry import Geometry
 from upconv.reference import scatter
 
 LAYERS = 40
-NEEDED = {"torch": ["torch"], "upconv": [], "onnx": ["onnx", "onnxruntime"], "keras": ["keras"], "jax": ["jax"]}
+BACKEND = os.environ.setdefault("KERAS_BACKEND", "torch")
+NEEDED = {
+    "torch": ["torch"],
+    "upconv": [],
+    "onnx": ["onnx", "onnxruntime"],
+    "keras": ["keras", BACKEND],
+    "jax": ["jax"],
+}
 
 
 @pytest.fixture(scope="module")

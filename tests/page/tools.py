@@ -11,6 +11,7 @@ import pytest
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "page.html"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+MINIBROWSERS = ("/usr/lib", "/usr/libexec")
 
 
 def promised(name):
@@ -32,18 +33,26 @@ def chromium():
     return _found("chromium", browser if driver and node() else None)
 
 
-def _found(name, path):
+@cache
+def webkit():
+    """The path of WebKitGTK's MiniBrowser; its driver and a screen without a monitor have to be there too."""
+    found = (path for root in MINIBROWSERS for path in Path(root).glob("**/webkit2gtk-4*/MiniBrowser"))
+    there = all(map(shutil.which, ("WebKitWebDriver", "xvfb-run"))) and node()
+    return _found("webkit", next(found, None) if there else None, "Debian's webkit2gtk-driver, xvfb and xauth")
+
+
+def _found(name, path, wanted="`npm install --prefix tests/page` and a Chromium"):
     if path:
         return path
     if promised(name):
         pytest.fail(f"UPCONV_REQUIRE promises {name}, which is not there", pytrace=False)
-    pytest.skip(f"{name} is not there; `npm install --prefix tests/page` and a Chromium make these tests run")
+    pytest.skip(f"{name} is not there; {wanted} make these tests run")
 
 
-def run_node(*arguments, timeout=600, **environment):
-    """Run a script of this folder and give its output; the test fails where it does."""
+def run_node(*arguments, before=(), timeout=600, **environment):
+    """Run a script of this folder, through the command `before`, and give its output; the test fails where it does."""
     done = subprocess.run(
-        [node(), *map(str, arguments)],
+        [*before, node(), *map(str, arguments)],
         cwd=HERE,
         env={**os.environ, **environment},
         capture_output=True,

@@ -102,7 +102,8 @@ class Artifacts:
         """The deviation in a sentence."""
         if not self.taps.all():
             empty = int((self.taps == 0).sum())
-            return f"holes: {empty} of {self.taps.size} phases have no taps and hold the bias alone"
+            have, hold = ("have", "hold") if empty > 1 else ("has", "holds")
+            return f"holes: {empty} of {self.taps.size} phases {have} no taps and {hold} the bias alone"
         if self.deviation < HARDLY:
             return "flat: a constant input stays constant, within what can be seen"
         strength = "a slight" if self.deviation < CLEARLY else "a visible"

@@ -52,7 +52,7 @@ def _phases(geometry):
         words = f"… and {live - LIMIT:,} more; hue for the row, shade for the column"
         yield (palette.PAPER, palette.PAPER), "", words
     if live < every:
-        words = f"{every - live:,} of {every:,} phases have no taps: bias alone"
+        words = f"{every - live:,} of {every:,} phases {'have' if every - live > 1 else 'has'} no taps: bias alone"
         yield (palette.PAPER, palette.MUTED), "0", words
 
 

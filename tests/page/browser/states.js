@@ -22,7 +22,8 @@ async function illegal({ open, close, text }, link, box, sentence, fixes, after)
 module.exports = {
   async first_visit({ open, close, text }) {
     const page = await open();
-    assert.equal(await visible(page, ".door"), 3);
+    assert.equal(await visible(page, ".door"), 4);
+    assert.deepEqual(await page.locator(".home .kernelline .chip").allInnerTexts(), ["1", "3", "2"]);
     assert.equal(await text(page, "h1"), "What a transposed convolution does");
     assert.match(await text(page, ".home .row.canvas"), /2\s+6\s+5\s+3\s+5\s+9\s+6/);
     await close(page);
@@ -82,6 +83,25 @@ module.exports = {
       const labels = await page.locator(".map.output .cell").evaluateAll((found) => found.map((cell) => cell.getAttribute("aria-label")));
       assert.ok(labels.some((label) => columns.test(label)), where);
     }
+    await close(page);
+  },
+
+  async what_a_link_chooses_is_in_sight({ open, close, text }) {
+    for (const [sel, map, cell] of [["o30.61", "output", "output row 30, column 61"], ["o20.3", "output", "output row 20, column 3"], ["i29.16", "input", "input row 29, column 16"]]) {
+      const page = await open(`#explore?n=31&k=4&op=0&sel=${sel}`);
+      assert.ok((await page.locator(`.map.${map} .chosen`).getAttribute("aria-label")).startsWith(cell), sel);
+      assert.ok(await page.locator(`.map.${map === "input" ? "output" : "input"} .partner`).count(), sel);
+      await close(page);
+    }
+  },
+
+  async the_wanted_size_is_twice_the_input_until_one_is_given({ open, close, text }) {
+    const page = await open("#fix?n=20");
+    assert.equal(await page.inputValue("#box-want"), "40");
+    await page.locator("#box-want").fill("41");
+    await page.locator(".field.n .step:visible").last().click();
+    assert.equal(await page.inputValue("#box-want"), "41");
+    assert.match(await text(page, ".least"), /21 already gives 41/);
     await close(page);
   },
 
@@ -191,6 +211,18 @@ module.exports = {
           await settle(page).catch((error) => assert.fail(`${link} ${lang} at ${width}: ${error.message}`));
         }
       }
+      await close(page);
+    }
+  },
+
+  async the_most_is_the_lightest_on_any_paper({ open, close }) {
+    for (const dark of [false, true]) {
+      const page = await open("#learn/7", { dark });
+      const lightness = await page.evaluate(() => [1, 4].map((count) => {
+        const cell = [...document.querySelectorAll(".cell.light")].find((each) => each.textContent === String(count));
+        return Number(getComputedStyle(cell).backgroundColor.match(/[0-9.]+/g)[0]);
+      }));
+      assert.ok(lightness[1] > lightness[0], `dark ${dark}: ${lightness}`);
       await close(page);
     }
   },

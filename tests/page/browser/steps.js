@@ -60,6 +60,44 @@ module.exports = {
     await close(page);
   },
 
+  async on_a_phone_the_whole_canvas_is_seen({ open, close }) {
+    for (const width of [320, 390]) {
+      for (const step of [1, 2, 3, 4, 5, 6]) {
+        const page = await open(`#learn/${step}?lang=ko`, { width, height: 844, touch: true });
+        const cutOff = () => page.locator(".stage .fits").evaluateAll((boxes) => boxes.map((box) => box.scrollWidth - box.clientWidth).filter((wider) => wider > 0));
+        assert.deepEqual(await cutOff(), [], `step ${step} at ${width}`);
+        await option(page, 0).check();
+        assert.deepEqual(await cutOff(), [], `step ${step} at ${width}, answered`);
+        await close(page);
+      }
+    }
+  },
+
+  async the_wires_follow_the_width({ open, close }) {
+    const page = await open("#learn/5", { width: 390, height: 844, touch: true });
+    const misses = () => page.evaluate(() => {
+      const left = document.querySelector(".wiring svg").getBoundingClientRect().left;
+      const cells = [...document.querySelectorAll(".wiring .output")].map((cell) => cell.getBoundingClientRect());
+      const ends = [...document.querySelectorAll(".wiring line")].map((line) => [line.o, left + Number(line.getAttribute("x1"))]);
+      return ends.filter(([o, x]) => Math.abs(x - (cells[o].left + cells[o].right) / 2) > 2);
+    });
+    assert.deepEqual(await misses(), []);
+    await page.setViewportSize({ width: 900, height: 844 });
+    await page.waitForTimeout(400);
+    assert.deepEqual(await misses(), []);
+    await close(page);
+  },
+
+  async the_kernel_stands_above_its_stamps({ open, close }) {
+    const page = await open("#learn/6");
+    const colours = () => page.locator(".kernelline .chip").evaluateAll((chips) => new Set(chips.map((chip) => getComputedStyle(chip).backgroundColor)).size);
+    assert.deepEqual(await page.locator(".kernelline .chip").allInnerTexts(), ["1", "3", "2"]);
+    assert.equal(await colours(), 3);
+    await option(page, 2).check();
+    assert.equal(await colours(), 1);
+    await close(page);
+  },
+
   async drag_of_a_blade({ open, close }) {
     const page = await open("#learn/4");
     const blade = await page.locator(".stage .blade.hi").boundingBox();

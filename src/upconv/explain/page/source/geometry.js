@@ -112,11 +112,12 @@ function kindAt(axis, position) {
 const WHOLE = 20;
 const SHOWN = 12;
 
-// The positions worth drawing: all, or as many as 12 outputs take, from the first, the middle or the last of them.
+// The positions worth drawing: all, or as many as 12 outputs take, from the first, the middle or the last of them, or
+// around one output.
 function windowOf(axis, where = "first") {
   const [first, last] = extentOf(axis);
   if (last - first <= WHOLE) return { start: first, stop: last, whole: true };
-  const start = { first: axis.lo - 2, middle: axis.lo + Math.floor((axis.out - SHOWN) / 2), last: axis.lo + axis.out - SHOWN }[where];
+  const start = { first: axis.lo - 2, middle: axis.lo + Math.floor((axis.out - SHOWN) / 2), last: axis.lo + axis.out - SHOWN }[where] ?? axis.lo + where - SHOWN / 2;
   const from = Math.max(first, Math.min(start, last - SHOWN));
   return { start: from, stop: Math.min(last, from + SHOWN + 2), whole: false };
 }

@@ -17,19 +17,39 @@ function begin() {
   const root = document.documentElement;
   const asked = navigator.languages?.some((language) => language.toLowerCase().startsWith("ko")) && !root.dataset.start;
   app.lang = root.lang === "ko" || asked ? "ko" : "en";
-  app.state = stateOf(location.hash.length > 1 ? location.hash : root.dataset.start, app.lang);
+  arrive(location.hash.length > 1 ? location.hash : root.dataset.start, app.lang);
   build();
   addEventListener("beforeprint", () => [...sight.waiting].forEach(drawWaiting));
   addEventListener("popstate", () => {
-    app.state = stateOf(location.hash, app.state.lang);
+    arrive(location.hash, app.state.lang);
     render();
   });
   addEventListener("hashchange", () => {
     if (location.hash === (app.link ?? "")) return;
-    app.state = stateOf(location.hash, app.state.lang);
+    arrive(location.hash, app.state.lang);
     render();
   });
   matchMedia("(min-width: 900px)").addEventListener("change", render);
+}
+
+// The state of a link; of a large map, the part in which its selection lies.
+function arrive(link, lang) {
+  app.state = stateOf(link, lang);
+  const { sel, layer } = app.state;
+  [sel?.row, sel?.column].forEach((at, axis) => {
+    const isFar = at !== undefined && sel.kind !== "tap" && !refusalsAt(layer).length;
+    windows[axis] = isFar ? partOf(axisAt(layer, axis), sel.kind, at) : "first";
+  });
+}
+
+// The first, the middle or the last part if one of them shows the place, else the part around it.
+function partOf(axis, kind, at) {
+  const o = kind === "input" ? outputOf(axis, at, 0) + Math.floor(axis.reach / 2) : at;
+  const shows = (where) => {
+    const { start, stop } = windowOf(axis, where);
+    return o + axis.lo >= start && o + axis.lo < stop;
+  };
+  return ["first", "middle", "last"].find(shows) ?? o;
 }
 
 function dispatch(action) {

@@ -28,8 +28,13 @@ function plainOf(door) {
 function initialState(lang = "en") {
   return {
     door: "home", step: 1, lang, square: true, layer: plainLayer(), view: "a", along: "columns", sel: null,
-    want: [32, 32], keep: [], notices: [],
+    want: null, keep: [], notices: [],
   };
+}
+
+// The size that is asked for: until one is given, twice the input's.
+function wantedOf(state, layer) {
+  return state.want ?? layer.n.map((n) => 2 * n);
 }
 
 // One axis of a layer as a plain setting, with `crops` where they stand in place of padding.
@@ -141,7 +146,7 @@ function linkOf(state) {
     if (layer.w) add("w", valuesOf(layer.w, layer.k[0], layer.k[1], KERNEL_PATTERN).flat());
     if (state.door === "explore") addView(state, add);
     if (state.door === "fix") {
-      if (String(state.want) !== "32,32") add("want", pairText(state.want));
+      if (state.want) add("want", pairText(state.want));
       if (state.keep.length) add("keep", state.keep);
     }
   }

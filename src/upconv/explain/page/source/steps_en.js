@@ -41,7 +41,7 @@ const STEPS_EN = {
     },
     {
       title: "output_padding",
-      look: ["`padding=1` has cut one cell from each end; hatched, they still lie on the canvas. `Conv1d` with the same numbers makes 3 both of 5 and of 6, so going back it has to be said which of the two is meant."],
+      look: ["`padding=1` has cut one cell from each end; hatched, they still lie on the canvas. `Conv1d` with the same numbers makes 3 both of 5 and of 6, so on the way back the layer must be told which of the two is meant."],
       question: "`output_padding` goes from 0 to 1, and one cell is added at the end. Which value does it hold?",
       options: [
         ["0", "Nothing is appended. The cell was on the canvas all the time."],
@@ -53,7 +53,7 @@ const STEPS_EN = {
       play: "Play: try `output_padding=2`. It must stay below `max(stride, dilation)`, because the next size already belongs to an input of 4.",
     },
     {
-      title: "The documentation's telling",
+      title: "The documentation's way",
       look: [
         "The documentation says the same the other way round: put zeros between and around the inputs, turn the kernel, and read with a step of 1. With `padding=1` and `output_padding=1` the row is 0 2 0 1 0 3 0 0, and the six sums are the same six numbers.",
       ],
@@ -84,7 +84,7 @@ const STEPS_EN = {
       question: "With `kernel_size=4` every inner output receives 4 products. Is the answer to a constant input flat then, whatever the trained weights?",
       options: [
         ["Always.", "Counts are equal, weights need not be: [1, 2, 3, 1] gives 9, 12 and 16."],
-        ["If the weights of every phase have one sum.", "Each phase has taps of its own; a constant input turns into their sum."],
+        ["If the weights of every phase have the same sum.", "Each phase has taps of its own; a constant input turns into their sum."],
         ["Never.", "[1, 3, 3, 1] is flat: 1 + 3 in both phases."],
       ],
       rule: "Flat means equal sums per phase; s dividing k only makes the tap counts equal.",

@@ -49,7 +49,8 @@ function buildLesson(body, step, dispatch) {
       ? h("button", { type: "button", class: "primary", text: `${words().steps[step].title} →`, onclick: () => dispatch({ type: "door", door: "learn", step: step + 1, push: true }) })
       : h("button", { type: "button", class: "primary", text: T("go_explore"), onclick: () => dispatch({ type: "door", door: "explore", push: true }) }));
   replace(body, h("p", { class: "muted", text: T("step_of", { step, steps: STEPS }) }), h("h1", { tabindex: "-1", text: text.title }), ...lead,
-    h("div", { class: "stage" }, picture.el, handles, trouble), question, h("div", { class: "rowof" }, skip), outcome, links);
+    h("div", { class: "bench" }, h("div", { class: "stage" }, picture.el, handles, trouble),
+      h("div", { class: "asked" }, question, h("div", { class: "rowof" }, skip), outcome)), links);
 
   function change(patch) {
     stopPlaying();
@@ -85,8 +86,8 @@ function buildLesson(body, step, dispatch) {
 
 function makeQuestion(text, onAnswer) {
   const name = `answer-${text.title}`;
-  return h("fieldset", { class: "question" }, h("legend", {}, ...prose(text.question)), text.options.map(([label], at) =>
-    h("label", { class: "check" }, h("input", { type: "radio", name, value: String(at), onchange: () => onAnswer(at) }), h("span", {}, ...prose(label)))));
+  return h("div", { class: "question" }, h("fieldset", {}, h("legend", {}, ...prose(text.question)), text.options.map(([label], at) =>
+    h("label", { class: "check" }, h("input", { type: "radio", name, value: String(at), onchange: () => onAnswer(at) }), h("span", {}, ...prose(label))))));
 }
 
 function drawOutcome(el, lesson, change) {
@@ -148,12 +149,15 @@ function stampsPicture(lesson, update) {
   const strip = makeStrip(T("strip_label"), {
     choose: (sel) => strip.mark(sel), type: playerKeys(lesson, update), drag: (side) => dragBlade(lesson, side, update),
   });
+  const kernel = makeKernelLine();
   const before = h("div", { class: "before", hidden: true });
   const arrows = h("div", { class: "arrows", hidden: !lesson.plan.arrows });
   const play = h("button", { type: "button", class: "quiet", text: T("play"), onclick: () => (calm() ? update() : playStamps(lesson, update)) });
-  const el = h("div", {}, before, h("div", { class: "scroll" }, strip.el), arrows, h("div", { class: "rowof" }, play, h("span", { class: "muted" }, ...prose(T("play_keys")))));
+  const el = h("div", {}, kernel.el, before, h("div", { class: "scroll fits" }, strip.el), arrows, h("div", { class: "rowof" }, play, h("span", { class: "muted keyed" }, ...prose(T("play_keys")))));
   const draw = () => {
-    strip.draw(lessonModel(lesson.values, lesson.stamps));
+    const model = lessonModel(lesson.values, lesson.stamps);
+    strip.draw(model);
+    kernel.draw(model);
     drawBefore(before, lesson);
     if (lesson.plan.arrows) replace(arrows, convArrows(lesson.values));
     attr(strip.el, "data-values", stampedRow(lessonAxis(lesson.values), lesson.values.x, LESSON_TAPS).join(" "));
@@ -174,7 +178,7 @@ function drawBefore(el, lesson) {
   if (!wanted || el.firstChild) return;
   const strip = makeStrip(T("before"), { choose: (sel) => strip.mark(sel) });
   strip.draw(lessonModel(lesson.before, LESSON_INPUT.length));
-  el.append(h("p", { class: "muted", text: T("before") }), h("div", { class: "scroll" }, strip.el), h("p", { class: "muted", text: T("after") }));
+  el.append(h("p", { class: "muted", text: T("before") }), h("div", { class: "scroll fits" }, strip.el), h("p", { class: "muted", text: T("after") }));
 }
 
 function dragBlade(lesson, side, update) {

@@ -20,7 +20,11 @@ function wiresPicture(lesson) {
   const says = h("p", { class: "muted" });
   const nudge = h("span", { class: "box handle" }, h("span", { class: "tag", text: T("nudge") }),
     [[-1, "−"], [1, "+"]].map(([by, sign]) => h("button", { type: "button", class: "step", text: sign, "aria-label": T(by > 0 ? "increase" : "decrease", { name: T("nudge") }), onclick: () => change(by) })));
-  const el = h("div", {}, h("div", { class: "scroll" }, read.el), paragraph(T("wires_caption")), h("div", { class: "scroll" }, grid), h("div", { class: "rowof" }, nudge, says));
+  const el = h("div", {}, h("div", { class: "scroll fits" }, read.el), paragraph(T("read_hint"), { class: "muted" }), paragraph(T("wires_caption")), h("div", { class: "scroll fits" }, grid), h("div", { class: "rowof" }, nudge, says));
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    drawLines();
+    light();
+  })).observe(grid);
 
   function change(by) {
     const at = state.at?.kind === "output" ? state.at.at : 0;
@@ -50,7 +54,7 @@ function wiresPicture(lesson) {
     light();
   }
   function drawLines() {
-    const unit = parseFloat(getComputedStyle(grid).getPropertyValue("--cell")) || 44;
+    const unit = cellWidth(grid);
     attr(svg, "width", unit * plain.out);
     const lines = range(0, plain.n).flatMap((i) => stampOf(plain, i).flatMap(([o, t]) => {
       const [x1, x2] = [(o + 0.5) * unit, (middle(i) + 0.5) * unit];

@@ -39,7 +39,7 @@ function phaseRow(axis, phase, choose) {
     type: "button", class: "link", text: `y${o}`, onclick: () => choose(onAxis("output", o), "pin"), onpointerenter: () => choose(onAxis("output", o), "look"),
   })));
   return h("tr", {},
-    h("th", { scope: "row" }, chip, " ", h("span", { class: "muted", text: T("remainder", { r: phase.residue, s: axis.s }) })),
+    h("th", { scope: "row", class: "nowrap" }, chip, " ", h("span", { class: "muted", text: T("remainder", { r: phase.residue, s: axis.s }) })),
     h("td", {}, phase.taps.length ? kernel : T("no_taps")),
     h("td", { class: "mono" }, buttons.flatMap((each, at) => (at ? [" ", each] : [each]))),
     h("td", { class: "mono nowrap", text: `y${middle} = ${sumInNames(axis, middle)}` }));

@@ -23,11 +23,12 @@ function brackets(axis, state, at, single, refusals, dispatch) {
   if (!setting) return paragraph(T("no_brackets"));
   const wanted = refusals.find((refusal) => refusal.why === "op_high" && refusal.axis === at);
   const beyond = wanted && torchAxis(axis.n, { ...setting, op: wanted.value }).out;
-  const groups = [axis.n - 1, axis.n, axis.n + 1].filter((n) => n >= 1).map((n) => {
+  const groups = [axis.n - 1, axis.n, axis.n + 1].filter((n) => n >= 1).flatMap((n) => {
     const sizes = sizesUndone(setting, n);
+    if (!sizes.length && n !== axis.n) return [];
     const boxes = sizes.map((size) => sizeBox(size, n, axis, setting, beyond, (op) => dispatch({ type: "set", patch: { op }, axis: single ? at : null })));
-    return h("div", { class: n === axis.n ? "bracket own" : "bracket" }, h("div", { class: "sizes" }, boxes),
-      h("div", { class: "arrow", "aria-hidden": "true", text: `↓ Conv2d` }), h("div", { class: "size small", text: `${n}` }));
+    return [h("div", { class: n === axis.n ? "bracket own" : "bracket" }, h("div", { class: "sizes" }, boxes),
+      h("div", { class: "arrow", "aria-hidden": "true", text: `↓ Conv2d` }), h("div", { class: "size small", text: `${n}` }))];
   });
   const label = T("brackets_label", { n: axis.n });
   return h("div", {}, h("div", { class: "brackets", role: "group", "aria-label": label }, groups),

@@ -8,7 +8,7 @@ function makeSolver(dispatch) {
     input.addEventListener("input", () => {
       if (!/^\d{1,4}$/.test(input.value)) return;
       const value = Number(input.value);
-      const want = app.state.square ? [value, value] : app.state.want.map((old, axis) => (axis === at ? value : old));
+      const want = app.state.square ? [value, value] : wantedOf(app.state, app.legal).map((old, axis) => (axis === at ? value : old));
       dispatch({ type: "patch", patch: { want } });
     });
     return input;
@@ -27,8 +27,9 @@ function makeSolver(dispatch) {
       h("fieldset", { class: "keeps" }, h("legend", { text: T("keep") }), keeps.map((keep) => keep.el))),
     nearestBox, list);
   const draw = (state, legal) => {
+    const want = wantedOf(state, legal);
     boxes.forEach((box, at) => {
-      if (document.activeElement !== box) box.value = state.want[at];
+      if (document.activeElement !== box) box.value = want[at];
       box.hidden = at === 1 && state.square;
     });
     for (const keep of keeps) keep.box.checked = state.keep.includes(keep.name);
@@ -38,7 +39,7 @@ function makeSolver(dispatch) {
 }
 
 function drawSolutions(nearestBox, list, state, legal, dispatch) {
-  const sizes = [0, 1].map((axis) => [legal.n[axis], state.want[axis]]);
+  const sizes = wantedOf(state, legal).map((want, axis) => [legal.n[axis], want]);
   const settings = [0, 1].map((axis) => settingOf(axisAt(legal, axis)));
   const key = JSON.stringify([sizes, legal, state.keep, state.lang]);
   if (list.key === key) return;

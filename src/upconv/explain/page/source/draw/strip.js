@@ -18,6 +18,20 @@ function makeStrip(label, hooks) {
   return strip;
 }
 
+// The kernel as it is, above its stamps: a tap has the colour of the cells that it reaches.
+function makeKernelLine() {
+  const taps = h("span", { class: "taps" });
+  const el = h("p", { class: "kernelline" }, h("span", { class: "head", text: T("row_kernel") }), taps);
+  const draw = ({ axis, taps: values }) => replace(taps, values.map((value, t) =>
+    h("span", { class: `chip tap ${phaseOnAxis(residueOfTap(axis, t), axis.s).colour}`, text: shown(value) })));
+  return { el, draw };
+}
+
+// How wide a cell is now: as many as there are share the room that there is.
+function cellWidth(el) {
+  return el.querySelector(".cell")?.getBoundingClientRect().width || 44;
+}
+
 function makeRow() {
   const row = h("div", { role: "row", class: "row" });
   row.append(h("div", { role: "rowheader", class: "head" }), h("div", { class: "lane", role: "presentation" }));
@@ -109,7 +123,7 @@ function placeBlades(strip, axis, start, stop) {
 
 // Stamps are pulled apart by any but the first, which is the stride; the blades pull padding and output_padding.
 function makeHandles(strip, drag) {
-  const width = () => parseFloat(getComputedStyle(strip.el).getPropertyValue("--cell")) || 44;
+  const width = () => cellWidth(strip.el);
   strip.blades.forEach((blade, side) => draggable(blade, width, () => drag(side ? "hi" : "lo")));
   draggable(strip.rows, width, (target) => {
     const stamp = target.closest(".row.stamp .cell")?.sel.input;
