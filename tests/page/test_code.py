@@ -1,7 +1,6 @@
 """The code that the page shows runs in the frameworks that are installed, and computes what the page says."""
 
 import json
-import os
 import random
 
 import numpy as np
@@ -16,12 +15,11 @@ from upconv.geometry import Geometry
 from upconv.reference import scatter
 
 LAYERS = 40
-BACKEND = os.environ.setdefault("KERAS_BACKEND", "torch")
 NEEDED = {
     "torch": ["torch"],
     "upconv": [],
     "onnx": ["onnx", "onnxruntime"],
-    "keras": ["keras", BACKEND],
+    "keras": ["keras"],
     "jax": ["jax"],
 }
 
