@@ -174,6 +174,16 @@ def test_compare_is_second_over_first():
     assert report.compare(old, results()) == "the two runs have no row in common"
 
 
+def test_compare_names_what_is_computed_by_another_algorithm():
+    old, new = (results(row("a", upconv_nchw=1.0, upconv_nhwc=1.0), row("b", upconv_nchw=1.0)) for _ in range(2))
+    for run, chosen in ((old, "gemm"), (new, "winograd")):
+        first, second = run["rows"]
+        first["engines"]["upconv-nchw"]["algorithm"] = chosen
+        first["engines"]["upconv-nhwc"]["algorithm"] = second["engines"]["upconv-nchw"]["algorithm"] = "gemm"
+    assert report.compare(old, new).splitlines()[-1] == "a, upconv-nchw: by winograd, in the first run by gemm"
+    assert "by gemm" not in report.compare(new, new)
+
+
 def test_pictures_without_a_point_are_left_out(tmp_path):
     unprobed = row("a", upconv_nchw=1.0, torch_nchw=2.0)
     unprobed["probe"] = {"reason": "no compiler"}

@@ -151,7 +151,20 @@ def compare(old, new) -> str:
     note = "second run over first, above 1.00 the second is better; !: by more than 5 %"
     if old["machine"]["cpu"] != new["machine"]["cpu"]:
         note += f"\nthe machines differ: {old['machine']['cpu']}, {new['machine']['cpu']}"
-    return f"{note}\n{_align(lines)}" if both else "the two runs have no row in common"
+    if not both:
+        return "the two runs have no row in common"
+    return "\n".join([note, _align(lines), *_chosen_otherwise(both)])
+
+
+def _chosen_otherwise(both):
+    """Sentences: which rows upconv computes by another algorithm in the second run."""
+    found = []
+    for old, new in both:
+        for engine in OURS:
+            before, after = ((row["engines"].get(engine) or {}).get("algorithm") for row in (old, new))
+            if before and after and before != after:
+                found.append(f"{old['name']}, {engine}: by {after}, in the first run by {before}")
+    return found
 
 
 def _measures(both):
