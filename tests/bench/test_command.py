@@ -10,7 +10,7 @@ from bench.fakes import TINY, Paced, Right, Wrong, crew_of, row
 from upconv import cli
 from upconv.bench import command, engines, record, report
 from upconv.bench.charts import write_charts
-from upconv.bench.layers import Layer, select, table
+from upconv.bench.layers import Layer, matching, table
 from upconv.bench.measure import Bench
 
 
@@ -28,8 +28,8 @@ def run(line, monkeypatch, workers=None, stop_at=None):
             return super()._row(crew, layer, folder)
 
     monkeypatch.setattr(command, "Bench", Inline)
-    monkeypatch.setattr(command, "select", lambda only: TINY)
-    monkeypatch.setattr(engines, "choose", lambda names: (list(workers), {"jax": "jax not installed"}))
+    monkeypatch.setattr(command, "matching", lambda only: TINY)
+    monkeypatch.setattr(engines, "resolve", lambda names: (list(workers), {"jax": "jax not installed"}))
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args(line.split()))
@@ -62,14 +62,14 @@ def test_layers_survive_json():
 
 def test_rows_and_engines_that_nobody_knows_are_refused():
     with pytest.raises(ValueError, match="'nowhere' matches no row"):
-        select("sam,nowhere")
+        matching("sam,nowhere")
     with pytest.raises(ValueError, match="'tensorflow' is unknown"):
-        engines.choose("upconv-nchw,tensorflow")
+        engines.resolve("upconv-nchw,tensorflow")
 
 
 def test_engines_that_are_not_installed_are_named(monkeypatch):
     monkeypatch.setattr(engines, "find_spec", lambda package: None if package == "ncnn" else package)
-    names, missing = engines.choose()
+    names, missing = engines.resolve()
     assert "ncnn" not in names
     assert "jax" not in names
     assert missing == {"ncnn": "ncnn not installed"}

@@ -7,7 +7,7 @@ import pytest
 from native import IDS, ISAS, RUNNABLE, interpreted, undefined_symbols
 
 from upconv.codegen import llvm
-from upconv.codegen.isa import ALIASES, ROWS, choose, runnable
+from upconv.codegen.isa import ALIASES, ROWS, resolve, runnable
 from upconv.codegen.lang import I64, PTR, Builder, Type
 from upconv.codegen.lowering import lower
 
@@ -38,24 +38,24 @@ def saxpy(isa, elem="f32"):
     ],
 )
 def test_the_best_row_that_the_features_allow(arch, features, name):
-    assert choose(arch, features).name == name
+    assert resolve(arch, features).name == name
 
 
 def test_a_lower_row_by_name():
     for name in ("avx2", "x86-64"):
-        assert choose("x86_64", EVERYTHING, name) is ROWS[name]
-    assert choose("x86_64", EVERYTHING, "sse2") is ROWS["x86-64"]
+        assert resolve("x86_64", EVERYTHING, name) is ROWS[name]
+    assert resolve("x86_64", EVERYTHING, "sse2") is ROWS["x86-64"]
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon", "avx1024"])
 def test_a_row_that_the_machine_cannot_run_is_refused_naming_those_it_can(name):
     with pytest.raises(ValueError, match=f"UPCONV_ISA is '{name}'.*can run avx2, x86-64$"):
-        choose("x86_64", EVERYTHING - {"avx512f"}, name)
+        resolve("x86_64", EVERYTHING - {"avx512f"}, name)
 
 
 def test_an_unknown_architecture_has_no_row():
     with pytest.raises(LookupError, match="riscv64"):
-        choose("riscv64", frozenset())
+        resolve("riscv64", frozenset())
 
 
 def test_names_are_names_of_rows():

@@ -61,7 +61,7 @@ def runnable(arch, features):
     return [row for row in ROWS.values() if row.arch == arch and features.issuperset(row.needs)]
 
 
-def choose(arch, features, forced=None):
+def resolve(arch, features, forced=None):
     """The best row for a machine, or the one that is asked for by name.
 
     Raises:
