@@ -17,11 +17,11 @@ EVERYTHING = frozenset(ROWS["avx512"].needs)
 def saxpy(isa, elem="f32"):
     """y += a x on n whole vectors and a rest."""
     k = Builder(f"saxpy_{isa.name}")
-    x, y, a, n = k.words(PTR, PTR, PTR, I64)
+    x, y, a, n = k.arguments(PTR, PTR, PTR, I64)
     type = Type(elem, isa.vector_bytes // Type(elem).size)
     factor = k.splat(k.load(a, Type(elem)), type)
     with k.loop(0, n, type.lanes) as place:
-        inside = k.first(n - place, type)
+        inside = k.lane_mask(n - place, type)
         here = place * type.scalar.size
         k.store(k.muladd(factor, k.load(x + here, type, inside), k.load(y + here, type, inside)), y + here, inside)
     return k
@@ -98,7 +98,7 @@ def test_neon_multiplies_by_a_lane():
     """A lane splatted by a shuffle becomes an operand of the multiplication: no instruction of its own is needed."""
     isa = ROWS["neon"]
     k = Builder("lane")
-    x, y = k.words(PTR, PTR)
+    x, y = k.arguments(PTR, PTR)
     type = Type("f32", 4)
     value = k.load(x, type)
     k.store(k.muladd(k.shuffle(value, value, [2] * 4), k.load(x + 16, type), k.load(y, type)), y)

@@ -57,7 +57,7 @@ def finished(started):
 def double(isa):
     """The first word of an array, doubled."""
     k = Builder(f"double_{isa.name}")
-    (place,) = k.words(PTR)
+    (place,) = k.arguments(PTR)
     k.store(k.load(place, I64) * 2, place)
     return k
 

@@ -23,7 +23,7 @@ PER_MS = 1_000_000
 def churn(isa):
     """A part (out, steps): out[0] += 1; out[1] is the end of a recurrence of so many steps."""
     k = Builder(f"test_churn_{isa.name}")
-    out, steps = k.words(PTR, I64)
+    out, steps = k.arguments(PTR, I64)
     value = k.variable(0.0, Type("f64"))
     with k.loop(0, steps) as step:
         value.set(k.muladd(value.get(), 0.5, 1.0))

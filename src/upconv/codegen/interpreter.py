@@ -75,20 +75,20 @@ class Place:
         for lane in np.flatnonzero(mask):
             self.offset(int(lane) * (value.itemsize if stride is None else stride)).write(value[lane])
 
-    def call(self, job):
+    def call(self, argument):
         """Run native code, as the language allows a kernel to do."""
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)(job.address)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)(argument.address)
 
 
-def interpret(kernel: Builder, job, *arrays):
-    """Run a kernel on a job (an array of int64 words) whose pointers point into `arrays`.
+def interpret(kernel: Builder, words, *arrays):
+    """Run a kernel on words (an array of int64) whose pointers point into `arrays`.
 
     Raises:
-        IndexError: when the kernel reads or writes outside the job and the arrays.
+        IndexError: when the kernel reads or writes outside the words and the arrays.
         ValueError: when it writes to an array that is read-only.
     """
-    memory = Memory(job, *arrays)
-    values = {kernel.job.number: Place(memory, job.ctypes.data)}
+    memory = Memory(words, *arrays)
+    values = {kernel.argument.number: Place(memory, words.ctypes.data)}
     with np.errstate(all="ignore"):
         _run(kernel.body, values, {})
 

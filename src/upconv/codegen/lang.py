@@ -121,7 +121,7 @@ class Builder:
         self.body = []
         self._count = 0
         self._block = self.body
-        self.job = self._value(PTR)
+        self.argument = self._value(PTR)
 
     def _next(self):
         self._count += 1
@@ -136,9 +136,13 @@ class Builder:
         self._block.append(Instruction(name, result, operands, attributes))
         return result
 
-    def words(self, *types):
-        """The first words of the job, each an i64 or a ptr."""
-        return [self.load(self.job + 8 * place, type) for place, type in enumerate(types)]
+    def arguments(self, *types):
+        """The first words that the argument points to, each an i64 or a ptr."""
+        return [self.load(self.argument + 8 * place, type) for place, type in enumerate(types)]
+
+    def fields(self, names, pointers):
+        """{name: value} of the task that the argument points to: a word for each name, those in `pointers` a ptr."""
+        return dict(zip(names, self.arguments(*(PTR if name in pointers else I64 for name in names)), strict=True))
 
     def variable(self, value, type=None):
         """A new variable, set to `value` here."""
@@ -208,15 +212,15 @@ class Builder:
         zero = 0 if type.elem in INTEGERS else 0.0
         return self.emit("splat", type, zero) if type.lanes else zero
 
-    def between(self, start, stop, type):
+    def lane_mask_between(self, start, stop, type):
         """The mask of the lanes from start to stop - 1."""
         # Comparing with the empty mask turns a mask round.
-        outside = self.emit("equal", type.mask, self.first(start, type), self.first(0, type))
-        return self.iand(self.first(stop, type), outside)
+        outside = self.emit("equal", type.mask, self.lane_mask(start, type), self.lane_mask(0, type))
+        return self.iand(self.lane_mask(stop, type), outside)
 
-    def first(self, n, type):
+    def lane_mask(self, n, type):
         """The mask of the first n lanes of a vector type; n may be below 0 or beyond the lanes."""
-        return self.emit("first", type.mask, self.imax(self.imin(n, type.lanes), 0))
+        return self.emit("lane_mask", type.mask, self.imax(self.imin(n, type.lanes), 0))
 
     def blend(self, mask, a, b):
         """The lanes of a where the mask is set, those of b elsewhere."""
@@ -288,9 +292,9 @@ class Builder:
     def equal(self, a, b):
         return self.emit("equal", I1, a, b)
 
-    def choose(self, condition, a, b):
-        return self.emit("choose", next((v.type for v in (a, b) if isinstance(v, Value)), I64), condition, a, b)
+    def select(self, condition, a, b):
+        return self.emit("select", next((v.type for v in (a, b) if isinstance(v, Value)), I64), condition, a, b)
 
-    def call(self, entry, job):
+    def call(self, entry, argument):
         """Run another kernel."""
-        self.emit("call", None, entry, job)
+        self.emit("call", None, entry, argument)

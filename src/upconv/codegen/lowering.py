@@ -88,7 +88,7 @@ class _Lowering:
         self.types = kernel.variables
         self.places = [f"%x{number} = alloca {spell(type)}" for number, type in enumerate(kernel.variables)]
         self.block(kernel.body)
-        head = f"define void @{kernel.name}(ptr noalias readonly %v{kernel.job.number}) nounwind {{"
+        head = f"define void @{kernel.name}(ptr noalias readonly %v{kernel.argument.number}) nounwind {{"
         first, last = self.arithmetic(kernel) if kernel.settles_arithmetic else ((), ())
         # LLVM turns places into registers only if they are made at the entry.
         return [head, "entry:", *self.places, *first, *self.lines, *last, "ret void", "}"]

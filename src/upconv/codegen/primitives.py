@@ -53,13 +53,13 @@ INTEGERS = (
     Primitive("divide", "{r} = sdiv i64 {0}, {1}", lambda a, b: abs(a) // abs(b) * (1 if a * b >= 0 else -1)),
     Primitive("less", "{r} = icmp slt i64 {0}, {1}", lambda a, b: a < b),
     Primitive("equal", "{r} = icmp eq {T0} {0}, {1}", lambda a, b: a == b),
-    Primitive("choose", "{r} = select i1 {0}, {T} {1}, {T} {2}", lambda c, a, b: a if c else b),
+    Primitive("select", "{r} = select i1 {0}, {T} {1}, {T} {2}", lambda c, a, b: a if c else b),
     Primitive("offset", "{r} = getelementptr i8, ptr {0}, i64 {1}", lambda p, b: p.offset(b)),
     # LLVM looks long for a cheaper way to address many pointers that move together, and finds the first way again. A
     # number that it knows nothing about ends the search: half the time of compiling a tile.
     Primitive("opaque", '{r} = call i64 asm "", "=r,0"(i64 {0})', lambda a: a),
-    # Another kernel, on a job of its own.
-    Primitive("call", "call void {0}(ptr {1})", lambda entry, job: entry.call(job)),
+    # Another kernel, on an argument of its own.
+    Primitive("call", "call void {0}(ptr {1})", lambda entry, argument: entry.call(argument)),
 )
 
 # Arithmetic of scalars and vectors; nothing may be reordered.
@@ -126,7 +126,7 @@ LANES = (
         lambda a, b, *, indices: np.concatenate((a, b))[list(indices)],
     ),
     Primitive(
-        "first",
+        "lane_mask",
         "{r}.n = trunc i64 {0} to i32\n"
         "{r}.0 = insertelement <{L} x i32> poison, i32 {r}.n, i64 0\n"
         "{r}.s = shufflevector <{L} x i32> {r}.0, <{L} x i32> poison, <{L} x i32> zeroinitializer\n"
