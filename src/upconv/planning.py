@@ -74,7 +74,7 @@ class Plan:
         after = []
         if self.inner.activation.name != "none" and not ALGORITHMS[self.algorithm].fuses(self.inner):
             after = [f"{self.inner.activation} in a pass of its own"]
-        return (*(step.words for step in self.steps), *after)
+        return (*(step.description for step in self.steps), *after)
 
     @property
     def macs(self):

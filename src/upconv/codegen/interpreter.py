@@ -44,19 +44,19 @@ def _extent(array):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Pointer:
     """A pointer: an address in a memory."""
 
     memory: Memory
     address: int
 
     def offset(self, size):
-        return Place(self.memory, self.address + size)
+        return Pointer(self.memory, self.address + size)
 
     def read(self, type: Type, mask=None, stride=None):
         """A scalar or a vector; the lanes are `stride` bytes apart, those outside a mask are zero and not read."""
         if type.elem == "ptr":
-            return Place(self.memory, int(self.read(Type("i64"))))
+            return Pointer(self.memory, int(self.read(Type("i64"))))
         if mask is not None:
             stride = type.scalar.size if stride is None else stride
             value = np.zeros(type.lanes, DTYPES[type.elem])
@@ -88,7 +88,7 @@ def interpret(kernel: Builder, words, *arrays):
         ValueError: when it writes to an array that is read-only.
     """
     memory = Memory(words, *arrays)
-    values = {kernel.argument.number: Place(memory, words.ctypes.data)}
+    values = {kernel.argument.number: Pointer(memory, words.ctypes.data)}
     with np.errstate(all="ignore"):
         _run(kernel.body, values, {})
 

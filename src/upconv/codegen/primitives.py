@@ -6,8 +6,8 @@ and {L0} numbers of lanes, {M} the type of a mask of the result, {a} and {a0} th
 the numbers 0, 1, 2 ... of as many lanes. Further braces are attributes of the instruction.
 
 In a meaning, integers are Python ints, floating-point scalars and vectors are NumPy values, masks are arrays of bool,
-pointers are `interpreter.Place`s. A bfloat16 is its 16 bits, as an unsigned integer. A meaning that is `typed` is also
-told the type of the result.
+pointers are `interpreter.Pointer`s. A bfloat16 is its 16 bits, as an unsigned integer. A meaning that is `typed` is
+also told the type of the result.
 """
 
 from collections.abc import Callable
