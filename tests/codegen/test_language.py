@@ -8,9 +8,7 @@ import pytest
 from native import IDS, ISAS, interpreted, link, native, words_of
 
 from upconv.codegen.interpreter import interpret
-from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import I64, PTR, Builder, Type
-from upconv.codegen.lowering import lower
 from upconv.codegen.primitives import TABLE
 
 every_isa = pytest.mark.parametrize("isa", ISAS, ids=IDS)
@@ -22,9 +20,9 @@ def f32(isa):
     return Type("f32", isa.lanes(4))
 
 
-def case(dtype="<f4", exact=True, half=False):
+def case(dtype="<f4", exact=True):
     def mark(function):
-        CASES[function.__name__] = (function, dtype, exact, half)
+        CASES[function.__name__] = (function, dtype, exact)
         return function
 
     return mark
@@ -57,7 +55,7 @@ for name, operation in {
     "select": lambda k, n, m: k.select(m > n, n, m + 1),
     "opaque": lambda k, n, m: k.opaque(n) + m,
 }.items():
-    CASES[name] = (integer(operation), "<i8", True, False)
+    CASES[name] = (integer(operation), "<i8", True)
 
 
 def vectors(k, isa, p, q):
@@ -117,34 +115,6 @@ def wrapping_mul(k, isa, p, q, out, n, m):
     k.store(k.muladd(a, b, a), out)
 
 
-@case("<f8", half=True)
-def extend(k, isa, p, q, out, n, m):
-    half = k.load(p, Type("f16", isa.lanes(8)))
-    single = k.load(p, Type("f32", isa.lanes(8)))
-    k.store(k.convert(half, Type("f64", half.type.lanes)), out)
-    k.store(k.convert(single, Type("f64", half.type.lanes)), out + 64)
-
-
-@case("<f2", half=True)
-def truncate(k, isa, p, q, out, n, m):
-    a, b = vectors(k, isa, p, q)
-    k.store(k.convert(a, Type("f16", a.type.lanes)), out)
-    k.store(k.convert(b, Type("f16", a.type.lanes)), out + 2 * a.type.lanes)
-
-
-@case()
-def bf16_to_f32(k, isa, p, q, out, n, m):
-    type = f32(isa)
-    k.store(k.convert(k.load(p, Type("bf16", type.lanes)), type), out)
-
-
-@case("<u2")
-def f32_to_bf16(k, isa, p, q, out, n, m):
-    a, b = vectors(k, isa, p, q)
-    k.store(k.convert(a, Type("bf16", a.type.lanes)), out)
-    k.store(k.convert(b, Type("bf16", a.type.lanes)), out + 2 * a.type.lanes)
-
-
 @case()
 def splat(k, isa, p, q, out, n, m):
     type = f32(isa)
@@ -197,18 +167,13 @@ def store(k, isa, p, q, out, n, m):
 @case()
 def load_masked(k, isa, p, q, out, n, m):
     k.store(k.load(p, f32(isa), k.lane_mask(n, f32(isa))), out)
-    half = Type("bf16", f32(isa).lanes)
-    k.store(k.load(p, half, k.lane_mask(m, half)), out + f32(isa).size)
+    double = Type("f64", isa.lanes(8))
+    k.store(k.load(p, double, k.lane_mask(m, double)), out + f32(isa).size)
 
 
 @case()
 def store_masked(k, isa, p, q, out, n, m):
     k.store(k.load(p, f32(isa)), out, k.lane_mask(n, f32(isa)))
-
-
-@case()
-def load_strided(k, isa, p, q, out, n, m):
-    k.store(k.load_strided(p, 12, f32(isa), k.lane_mask(m, f32(isa))), out)
 
 
 @case()
@@ -254,9 +219,7 @@ def test_every_instruction_has_a_case():
 @every_isa
 @pytest.mark.parametrize("name", CASES)
 def test_native_code_does_what_the_meaning_says(name, isa):
-    body, dtype, exact, half = CASES[name]
-    if half and not isa.half:
-        pytest.skip(f"{isa.name} does not convert float16")
+    body, dtype, exact = CASES[name]
     kernel = kernel_of(body, isa)
     code = link(kernel, isa)
     for p, q in operands():
@@ -279,8 +242,8 @@ def test_a_kernel_calls_another(isa):
     outer.call(entry, argument)
     outer.call(entry, argument)
     code, counter = link(inner, isa), np.array([3], np.int64)
-    inner_job = words_of([counter])
-    words = np.array([ctypes.cast(code, ctypes.c_void_p).value, inner_job.ctypes.data], np.int64)
+    inner_words = words_of([counter])
+    words = np.array([ctypes.cast(code, ctypes.c_void_p).value, inner_words.ctypes.data], np.int64)
     interpret(outer, words)
     assert counter[0] == 13
     link(outer, isa)(words.ctypes.data)
@@ -333,7 +296,7 @@ def test_loops_branches_and_variables(isa, n, m):
 
 
 @every_isa
-@pytest.mark.parametrize("elem", ["f32", "f64", "bf16", "i64"])
+@pytest.mark.parametrize("elem", ["f32", "f64", "i64"])
 def test_masked_access_next_to_memory_that_must_not_be_touched(isa, elem):
     """The first lanes of a vector, ending at a page that may not be read, and starting at one."""
     type = Type(elem, isa.lanes(8))
@@ -389,9 +352,3 @@ def test_the_interpreter_keeps_to_read_only_arrays():
     target.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         interpret(k, words_of([target]), target)
-
-
-def test_float16_is_refused_where_it_would_be_a_call():
-    kernel = kernel_of(CASES["truncate"][0], ROWS["x86-64"])
-    with pytest.raises(NotImplementedError, match="float16"):
-        lower(kernel, ROWS["x86-64"])

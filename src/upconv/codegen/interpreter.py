@@ -12,7 +12,7 @@ import numpy as np
 from .lang import Branch, Builder, Loop, Type, Value
 from .primitives import TABLE
 
-DTYPES = {"f16": "<f2", "bf16": "<u2", "f32": "<f4", "f64": "<f8", "i32": "<i4", "i64": "<i8"}
+DTYPES = {"f32": "<f4", "f64": "<f8", "i32": "<i4", "i64": "<i8"}
 
 
 class Memory:

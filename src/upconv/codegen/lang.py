@@ -8,13 +8,13 @@ that is made once. All offsets and strides are in bytes.
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-SIZES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
+SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
 
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A scalar (lanes 0) or a vector of `elem`, one of f16, bf16, f32, f64, i32, i64, i1, ptr."""
+    """A scalar (lanes 0) or a vector of `elem`, one of f32, f64, i32, i64, i1, ptr."""
 
     elem: str
     lanes: int = 0
@@ -187,10 +187,6 @@ class Builder:
         else:
             self.emit("store_masked", None, value, pointer, mask)
 
-    def load_strided(self, pointer, stride, type, mask):
-        """A vector whose lanes lie `stride` bytes apart, where the mask allows; the other lanes are zero."""
-        return self.emit("load_strided", type, pointer, stride, mask)
-
     def store_strided(self, value, pointer, stride, mask):
         """Store the lanes of a vector `stride` bytes apart, where the mask allows."""
         self.emit("store_strided", None, value, pointer, stride, mask, number=self._next())
@@ -254,16 +250,6 @@ class Builder:
     def maximum(self, a, b):
         """The larger of two floating-point numbers: b where a < b, otherwise a, so that a NaN in a stays."""
         return self.emit("maximum", a.type, a, b)
-
-    def convert(self, a, type):
-        """A floating-point vector in another type, rounded to nearest, ties to even."""
-        if type == a.type:
-            return a
-        if "bf16" in (a.type.elem, type.elem):
-            name = {("bf16", "f32"): "bf16_to_f32", ("f32", "bf16"): "f32_to_bf16"}[a.type.elem, type.elem]
-        else:
-            name = "extend" if a.type.scalar.size < type.scalar.size else "truncate"
-        return self.emit(name, type, a)
 
     def imin(self, a, b):
         """The smaller of two sizes; this and what follows is about sizes, counters and conditions."""

@@ -7,10 +7,7 @@ from .isa import Isa
 from .lang import I64, Branch, Builder, Loop, Type, Value
 from .primitives import TABLE
 
-# A bfloat16 is 16 bits to LLVM too: its own arithmetic on them would be calls into a library.
 ELEMENTS = {
-    "f16": "half",
-    "bf16": "i16",
     "f32": "float",
     "f64": "double",
     "i32": "i32",
@@ -18,7 +15,7 @@ ELEMENTS = {
     "i1": "i1",
     "ptr": "ptr",
 }
-FLOATS = {"f16": "e", "f32": "f", "f64": "d"}
+FLOATS = {"f32": "f", "f64": "d"}
 # How a thread is set to the default arithmetic and back, by architecture: declarations, first steps, last steps.
 ARITHMETIC = {
     "x86_64": (
@@ -48,8 +45,7 @@ def spell(type: Type):
 
 def mangle(type: Type):
     """A type as the names of intrinsics spell it."""
-    element = "i16" if type.elem == "bf16" else type.elem
-    return f"v{type.lanes}{element}" if type.lanes else element
+    return f"v{type.lanes}{type.elem}" if type.lanes else type.elem
 
 
 def number(value, elem):
@@ -184,8 +180,6 @@ class _Lowering:
         own = result.type.scalar if result else I64
         default = next((operand.type for operand in operands if isinstance(operand, Value)), own)
         types = tuple(operand.type if isinstance(operand, Value) else default for operand in operands)
-        if not self.isa.half and step.name in ("extend", "truncate") and "f16" in (types[0].elem, result.type.elem):
-            raise NotImplementedError(f"{self.isa.name} has no instructions that convert float16")
         attributes = tuple(pair for pair in step.attributes.items() if pair[0] != "number")
         text, declarations = _template(step.name, types, result and result.type, attributes)
         place = result.number if result else step.attributes.get("number")
