@@ -16,6 +16,7 @@ from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
 from .runtime.kernel import CodeRefused
 from .settings import Settings, sizes
+from .table import aligned, marked
 
 AUTO = "auto"
 
@@ -251,8 +252,9 @@ class Plan:
         return self.problem.geometry._repr_html_(repr(self))
 
     def __repr__(self):
-        lines = [*describe(self), "  candidate          predicted on one thread"]
-        return "\n".join(lines + [_line(candidate, self.algorithm) for candidate in self.candidates])
+        head = marked("candidate"), "predicted, 1 thread", ""
+        rows = [_cells(candidate, self.algorithm) for candidate in self.candidates]
+        return "\n".join([*describe(self), *aligned([head, *rows], indent="")])
 
 
 def describe(made):
@@ -406,10 +408,9 @@ def _layout_of_result(operation, shape, strides, size):
     return map_layout(shape, strides, size)
 
 
-def _line(candidate, chosen):
-    mark = "*" if candidate.name == chosen else " "
+def _cells(candidate, chosen):
     answer = "refuses" if candidate.seconds is None else f"{candidate.seconds * 1e3:.3g} ms"
-    return f"{mark} {candidate.name:<18} {answer:<12} {'; '.join(candidate.refusals or candidate.by_name)}".rstrip()
+    return marked(candidate.name, chosen), answer, "; ".join(candidate.refusals or candidate.by_name)
 
 
 def solve(problem, algorithm, a, b, bias, out):

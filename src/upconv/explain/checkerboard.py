@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import SettingError
 from ..geometry import Axis, check_channels
 from ..settings import integer, pair, positive
+from ..table import aligned
 from . import palette
 from .checkerboard_scene import scene
 from .overlap import even_alternatives
 from .svg import svg
-from .table import aligned
 
 # Deviations of the gains below the first are hardly seen in a picture, above the second at once.
 HARDLY, CLEARLY = 0.02, 0.10
