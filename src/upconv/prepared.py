@@ -1,7 +1,9 @@
 """Weights in the forms that kernels read, made once by whoever owns them: `upconv.prepare`."""
 
+from __future__ import annotations
+
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +14,9 @@ from .errors import SettingError
 from .rewrites import innermost_weight
 from .runtime.program import address
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .problem import Problem
 
 # What the forms depend on beside the weight.
 SETTINGS = ("stride", "dilation", "groups")
@@ -33,7 +38,7 @@ class PreparedWeight:
 
     __slots__ = ("_array", "_forms", "_inner", "_lock", "calls", "settings")
 
-    def __init__(self, array: np.ndarray, settings: Settings):
+    def __init__(self, array: np.ndarray, settings: Settings) -> None:
         self._array, self.settings = array, settings
         self._forms: dict[Any, np.ndarray] = {}
         self._inner: dict[Any, np.ndarray] = {}
@@ -67,7 +72,7 @@ class PreparedWeight:
         others = [*(array for array in self._inner.values() if array is not self._array), *self._forms.values()]
         return self._array.nbytes + sum(array.nbytes for array in others)
 
-    def check(self, settings: Settings):
+    def check(self, settings: Settings) -> None:
         """Refuse settings on which the forms depend, if they are others than the weight was prepared for.
 
         Args:
@@ -81,7 +86,7 @@ class PreparedWeight:
         """
         check_settings(self.settings, settings)
 
-    def panels(self, algorithm, problem):
+    def panels(self, algorithm: Any, problem: Problem) -> tuple[int | None, np.ndarray]:
         """What an algorithm reads for its problem; a form is made when it is first asked for.
 
         Args:
@@ -102,7 +107,7 @@ class PreparedWeight:
                     made = self._forms[form] = algorithm.pack(problem, weight)
         return address(made), weight
 
-    def innermost(self, problem):
+    def innermost(self, problem: Problem) -> np.ndarray:
         """The weight after the rewrites: of another dtype, or 2x2 matrices for complex numbers.
 
         Args:
@@ -144,7 +149,7 @@ class PreparedVolume:
 
     __slots__ = ("_array", "_lock", "_parts", "settings")
 
-    def __init__(self, array: np.ndarray, settings: Settings):
+    def __init__(self, array: np.ndarray, settings: Settings) -> None:
         self._array, self.settings = array, settings
         self._parts: dict[tuple[int, tuple[int, ...]], PreparedWeight] = {}
         self._lock = threading.RLock()
@@ -174,7 +179,7 @@ class PreparedVolume:
         """Bytes kept: the weight, and the forms made so far."""
         return self._array.nbytes + sum(part.nbytes for part in self._parts.values())
 
-    def check(self, settings: Settings):
+    def check(self, settings: Settings) -> None:
         """As `PreparedWeight.check`.
 
         Args:
