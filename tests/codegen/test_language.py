@@ -238,6 +238,7 @@ def load(k, isa, p, q, out, n, m):
 def store(k, isa, p, q, out, n, m):
     k.store(k.load(p, Type("f32")), out + 4)
     k.store(k.load(q, f32(isa)), out + 12)
+    k.store(7, out + 128)
 
 
 @case()

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native import undefined_symbols
 
+from upconv.codegen import llvm
+from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import I64, PTR, Builder, Type
 from upconv.runtime import pool, pool_code
 from upconv.runtime.kernel import entry
@@ -428,8 +431,8 @@ def test_an_abandoned_call_is_over():
     native = pool._state.native
     for turn in range(200):
         out, rows = table([1000] * 50)
-        call = pool.Descriptor(entry(churn), rows.ctypes.data, rows.strides[0], len(rows), 1)
-        native.call(call, 1000 * turn)
+        call = pool.Descriptor(entry(churn), rows.ctypes.data, rows.strides[0], len(rows), 1, 0, 0, 1000 * turn)
+        native.call(call)
         native.abandon(call)
         before = out.copy()
         run_once([1000] * 4)
@@ -469,9 +472,11 @@ def test_idle_workers_sleep():
 
 
 def test_the_generated_code_is_made_for_both_architectures():
-    assert "pause" in pool_code.text("x86_64")
-    assert "aarch64.hint" in pool_code.text("aarch64")
-    assert "$" not in pool_code.text("riscv64")
+    for name, hint in {"avx2": "x86.sse2.pause", "neon": "aarch64.hint"}.items():
+        text = pool_code.text(ROWS[name])
+        assert hint in text
+        assert "$" not in text
+        assert undefined_symbols(llvm.compile_object(text, ROWS[name])) == []
 
 
 class Lent:

@@ -4,7 +4,7 @@ import struct
 from functools import lru_cache
 
 from .isa import Isa
-from .lang import I64, Branch, Builder, Leave, Loop, Repeat, Type, Value
+from .lang import I64, PTR, Branch, Builder, Leave, Loop, Repeat, Type, Value
 from .primitives import TABLE
 
 # A bfloat16 is 16 bits to LLVM too: its own arithmetic on them would be calls into a library.
@@ -207,10 +207,11 @@ class _Lowering:
 
     def primitive(self, step):
         operands, result = step.operands, step.result
-        # A number has the type of the value beside it, or that of the lanes that are made of it; for C it is an i64.
+        # A number has the type of the value beside it, or that of the lanes that are made of it; beside an address and
+        # for C it is an i64.
         own = result.type.scalar if result else I64
-        default = next((operand.type for operand in operands if isinstance(operand, Value)), own)
-        default = I64 if step.name == "call_c" else default
+        beside = (operand.type for operand in operands if isinstance(operand, Value) and operand.type != PTR)
+        default = I64 if step.name == "call_c" else next(beside, own)
         types = tuple(operand.type if isinstance(operand, Value) else default for operand in operands)
         if not self.isa.half and step.name in ("extend", "truncate") and "f16" in (types[0].elem, result.type.elem):
             raise NotImplementedError(f"{self.isa.name} has no instructions that convert float16")
