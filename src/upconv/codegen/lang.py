@@ -10,6 +10,7 @@ LLVM mean them. The interpreter knows of one order only, in which all threads se
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SIZES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
@@ -22,8 +23,7 @@ ORDERS = RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE, SEQUENTIAL = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(NamedTuple):
     """A scalar (lanes 0) or a vector of `elem`, one of f16, bf16, f32, f64, i32, i64, i1, ptr."""
 
     elem: str

@@ -209,13 +209,14 @@ class _Lowering:
         operands, result = step.operands, step.result
         # A number has the type of the value beside it, or that of the lanes that are made of it; beside an address and
         # for C it is an i64.
-        own = result.type.scalar if result else I64
-        beside = (operand.type for operand in operands if isinstance(operand, Value) and operand.type != PTR)
-        default = I64 if step.name == "call_c" else next(beside, own)
-        types = tuple(operand.type if isinstance(operand, Value) else default for operand in operands)
+        types = tuple([operand.type if isinstance(operand, Value) else None for operand in operands])
+        if None in types:
+            own = result.type.scalar if result else I64
+            beside = I64 if step.name == "call_c" else next((type for type in types if type not in (None, PTR)), own)
+            types = tuple([type or beside for type in types])
         if not self.isa.half and step.name in ("extend", "truncate") and "f16" in (types[0].elem, result.type.elem):
             raise NotImplementedError(f"{self.isa.name} has no instructions that convert float16")
-        attributes = tuple(pair for pair in step.attributes.items() if pair[0] != "number")
+        attributes = tuple([pair for pair in step.attributes.items() if pair[0] != "number"])
         text, declarations = _template(step.name, types, result and result.type, attributes, self.isa.arch)
         place = result.number if result else step.attributes.get("number")
         self.lines += text.format(*map(self.text, operands, types), r=f"%v{place}").split("\n")

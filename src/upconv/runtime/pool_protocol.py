@@ -45,13 +45,13 @@ def attend(isa):
     pool = _read(k, "begun")
     with k.repeat() as leave:
         thread = k.call_c("PyEval_SaveThread", PTR)
-        _go_on(k, call)
+        _run(k, "call", call)
         k.call_c("PyEval_RestoreThread", None, thread)
         leave(k.equal(call.get(OUTCOME), DONE))
         error = k.negate(k.equal(k.call_c("PyErr_CheckSignals", I32), 0))
         with k.when(error):
             thread = k.call_c("PyEval_SaveThread", PTR)
-            _abandon(k, call)
+            _run(k, "abandon", call)
             k.call_c("PyEval_RestoreThread", None, thread)
             call.set(OUTCOME, ERROR)
         leave(error)
@@ -104,6 +104,11 @@ def prepare(isa):
 
 
 KERNELS = attend, call, abandon, worker, prepare
+
+
+def _run(k, kernel, call):
+    """Another kernel of these, on the same descriptor."""
+    k.call(k.symbol(kernel), call.address)
 
 
 def _go_on(k, call):
