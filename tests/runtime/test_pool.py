@@ -1,5 +1,6 @@
 """The threads, with kernels that count and churn: one test for each promise of `upconv.runtime.pool`."""
 
+import ast
 import ctypes
 import os
 import subprocess
@@ -16,7 +17,8 @@ from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import I64, PTR, Builder, Type
 from upconv.codegen.lowering import lower
-from upconv.runtime import pool, pool_code
+from upconv.runtime import kernel, pool, pool_code
+from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import entry
 from upconv.runtime.parts import take_parts
 
@@ -479,6 +481,36 @@ def test_the_generated_code_is_made_for_both_architectures():
         assert "$" not in text
         assert undefined_symbols(llvm.compile_object(text, ROWS[name])) == []
         assert undefined_symbols(llvm.compile_object(lower(take_parts(ROWS[name]), ROWS[name]), ROWS[name])) == []
+
+
+def test_the_key_of_the_pool_s_object_holds_all_that_its_text_is_made_from():
+    """Every module that a module of the kernels or of their lowering imports is one whose file is read."""
+    known = {Path(module.__file__) for module in pool_code.SOURCES}
+    for path in known:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = path.parents[node.level - 1].joinpath(*node.module.split("."))
+                assert base.with_suffix(".py") in known, f"{path.name} imports {node.module}"
+    assert all(path.read_text() in pool_code.source() for path in known)
+
+
+def test_the_pool_s_text_is_made_only_for_the_compiler(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernel, "cache", lambda: Cache(tmp_path))
+    pool.Native()
+    monkeypatch.setattr(pool_code, "text", None)
+    pool.Native()
+    monkeypatch.setattr(pool_code, "source", lambda: "another")
+    with pytest.raises(TypeError, match="not callable"):
+        pool.Native()
+
+
+def test_where_files_cannot_be_read_the_text_is_the_key(monkeypatch):
+    def source():
+        raise OSError("in an archive")
+
+    monkeypatch.setattr(pool_code, "source", source)
+    monkeypatch.setattr(pool, "_state", pool.State())
+    run_once([1, 2, 3])
 
 
 class Lent:
