@@ -8,7 +8,7 @@ import pytest
 from amount import some
 from interleavings import FORKS, RAISES, SLICE_NS, Calls, Scenario, Walk, Wrong
 
-from upconv.codegen.lang import ACQUIRE, I64, RELEASE, SEQUENTIAL, Builder
+from upconv.codegen.lang import ACQUIRE, I64, PTR, RELEASE, SEQUENTIAL, Builder
 from upconv.runtime import pool_protocol as protocol
 
 TWICE = (Calls(2, 1), Calls(2, 1, meets=2))
@@ -74,6 +74,19 @@ def nothing(k):
 
 
 right = {name: getattr(protocol, name) for name in ("run_parts", "_leave", "prepare")}
+
+
+def worker(isa):
+    """A worker that reads which call it is before it enters."""
+    k = Builder("worker")
+    with k.repeat():
+        with k.when(k.negate(protocol._is_open(protocol._gate(k, ACQUIRE)))):
+            protocol._sleep(k)
+        call = protocol.Call(k, k.load(k.symbol("current"), PTR))
+        with k.when(protocol._enter(k).get() > -1):
+            protocol.run_parts(k, call)
+            protocol._leave(k)
+    return k
 
 
 def leaves_before_it_runs(k, call, cut=None):
@@ -218,6 +231,11 @@ MUTANTS = {
     "a part is taken in two steps": (with_method("take", taken_in_two_steps), ONE, "ran twice"),
     "the gate is entered in two steps": (with_method("compare_and_swap", entered_in_two_steps), ONE, SHUT),
     "the pool is taken in two steps": (with_method("compare_and_swap", owned_in_two_steps), "two callers", UNDONE),
+    "a worker reads which call it is before it enters": (
+        [("KERNELS", (*protocol.KERNELS[:3], worker, protocol.prepare))],
+        ONE,
+        TOO_LATE,
+    ),
     "a worker leaves before it runs its parts": (
         [("run_parts", leaves_before_it_runs), ("_leave", nothing)],
         ONE,

@@ -93,8 +93,10 @@ def worker(isa):
 
 
 def prepare(isa):
-    """Start with no workers: at first, and in the child of a fork, which has a copy of all this but no thread to go
-    with it. Its job is nothing."""
+    """Start with no workers: at first, and in the child of a fork, which has a copy of all this but no thread.
+
+    Its job is nothing.
+    """
     k = Builder("prepare")
     k.call_c("make_locks", None)
     for name in ("gate", "sleepers", "waiting", "busy"):
