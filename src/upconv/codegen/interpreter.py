@@ -185,7 +185,9 @@ class Thread:
         elif step.name == "get":
             self.give(self.variables[step.attributes["variable"]])
         else:
-            self.give(_meaning(step, [self.of(operand) for operand in step.operands], self.names))
+            values = self.values
+            operands = [values[each.number] if isinstance(each, Value) else each for each in step.operands]
+            self.give(_meaning(step, operands, self.names))
 
     def give(self, result):
         """End the next instruction with a result."""
@@ -214,18 +216,21 @@ def interpret(kernel: Builder, job, *arrays, names=None):
     places = {name: Place(memory, array.ctypes.data) for name, array in symbols.items()}
     thread = Thread(flat(kernel), {kernel.job.number: Place(memory, job.ctypes.data)}, names | places)
     with np.errstate(all="ignore"):
-        while not thread.is_over:
+        end = len(thread.code)
+        while thread.place < end:
             thread.step()
 
 
 def _meaning(step, operands, names):
-    primitive = TABLE[step.name]
-    attributes = {name: value for name, value in step.attributes.items() if name != "number"}
+    primitive, attributes = TABLE[step.name], step.attributes
+    if attributes:
+        attributes = {name: value for name, value in attributes.items() if name != "number"}
+        if "name" in attributes:
+            attributes["name"] = names[attributes["name"]]
     if primitive.typed:
-        attributes["type"] = step.result.type
-    if "name" in attributes:
-        attributes["name"] = names[attributes["name"]]
-    result = primitive.meaning(*operands, **attributes)
+        result = primitive.meaning(*operands, **attributes, type=step.result.type)
+    else:
+        result = primitive.meaning(*operands, **attributes)
     if step.name == "splat":
         return result.astype(DTYPES[step.result.type.elem])
     return result
