@@ -1,5 +1,6 @@
 """The threads, with kernels that count and churn: one test for each promise of `upconv.runtime.pool`."""
 
+import ast
 import ctypes
 import os
 import subprocess
@@ -10,10 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from native import undefined_symbols
 
+from upconv.codegen import llvm
+from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import I64, PTR, Builder, Type
-from upconv.runtime import pool, pool_code
+from upconv.codegen.lowering import lower
+from upconv.runtime import kernel, pool, pool_code
+from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import entry
+from upconv.runtime.parts import take_parts
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX threads and processes")
 # A step is one fused multiply-add that waits for the one before: about a nanosecond.
@@ -428,8 +435,8 @@ def test_an_abandoned_call_is_over():
     native = pool._state.native
     for turn in range(200):
         out, rows = table([1000] * 50)
-        call = pool.Descriptor(entry(churn), rows.ctypes.data, rows.strides[0], len(rows), 1)
-        native.call(call, 1000 * turn)
+        call = pool.Descriptor(entry(churn), rows.ctypes.data, rows.strides[0], len(rows), 1, 0, 0, 1000 * turn)
+        native.call(call)
         native.abandon(call)
         before = out.copy()
         run_once([1000] * 4)
@@ -469,9 +476,41 @@ def test_idle_workers_sleep():
 
 
 def test_the_generated_code_is_made_for_both_architectures():
-    assert "pause" in pool_code.text("x86_64")
-    assert "aarch64.hint" in pool_code.text("aarch64")
-    assert "$" not in pool_code.text("riscv64")
+    for name in ("x86-64", "neon"):
+        text = pool_code.text(ROWS[name])
+        assert "$" not in text
+        assert undefined_symbols(llvm.compile_object(text, ROWS[name])) == []
+        assert undefined_symbols(llvm.compile_object(lower(take_parts(ROWS[name]), ROWS[name]), ROWS[name])) == []
+
+
+def test_the_key_of_the_pool_s_object_holds_all_that_its_text_is_made_from():
+    """Every module that a module of the kernels or of their lowering imports is one whose file is read."""
+    known = {Path(module.__file__) for module in pool_code.SOURCES}
+    for path in known:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = path.parents[node.level - 1].joinpath(*node.module.split("."))
+                assert base.with_suffix(".py") in known, f"{path.name} imports {node.module}"
+    assert all(path.read_text() in pool_code.source() for path in known)
+
+
+def test_the_pool_s_text_is_made_only_for_the_compiler(monkeypatch, tmp_path):
+    monkeypatch.setattr(kernel, "cache", lambda: Cache(tmp_path))
+    pool.Native()
+    monkeypatch.setattr(pool_code, "text", None)
+    pool.Native()
+    monkeypatch.setattr(pool_code, "source", lambda: "another")
+    with pytest.raises(TypeError, match="not callable"):
+        pool.Native()
+
+
+def test_where_files_cannot_be_read_the_text_is_the_key(monkeypatch):
+    def source():
+        raise OSError("in an archive")
+
+    monkeypatch.setattr(pool_code, "source", source)
+    monkeypatch.setattr(pool, "_state", pool.State())
+    run_once([1, 2, 3])
 
 
 class Executor:

@@ -1,19 +1,29 @@
 """The staged language: a `Builder` records what a kernel does, instruction by instruction.
 
-Python runs at generation time: a Python `for` unrolls. ``with k.loop(start, stop, step) as i`` and ``with k.when(...)``
-are loops and branches at run time. A `Variable` is the one thing that changes in a loop; everything else is a value
-that is made once. All offsets and strides are in bytes.
+Python runs at generation time: a Python `for` unrolls. ``with k.loop(start, stop, step) as i``, ``with k.repeat() as
+leave`` and ``with k.when(...)`` are loops and branches at run time. A `Variable` is the one thing that changes in a
+loop; everything else is a value that is made once. All offsets and strides are in bytes.
+
+What threads share is read and written by the atomic instructions, each with a memory order out of `ORDERS`, as C++ and
+LLVM mean them. The interpreter knows of one order only, in which all threads see all that happens.
 """
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
+ORDERS = RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE, SEQUENTIAL = (
+    "monotonic",
+    "acquire",
+    "release",
+    "acq_rel",
+    "seq_cst",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(NamedTuple):
     """A scalar (lanes 0) or a vector of `elem`, one of f32, f64, i32, i64, i1, ptr."""
 
     elem: str
@@ -33,7 +43,7 @@ class Type:
         return Type("i1", self.lanes)
 
 
-I64, I1, PTR = Type("i64"), Type("i1"), Type("ptr")
+I64, I32, I1, PTR = Type("i64"), Type("i32"), Type("i1"), Type("ptr")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +116,21 @@ class Branch:
     body: list
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Repeat:
+    """``while True`` at run time."""
+
+    body: list
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """``if condition: break`` at run time, out of a loop that it stands in, however deep."""
+
+    condition: Value
+    loop: Repeat
+
+
 class Builder:
     """Records one kernel, a function of a pointer to 64-bit words.
 
@@ -113,10 +138,12 @@ class Builder:
         name: of the kernel.
         settles_arithmetic: whether all that it calls runs under IEEE's default arithmetic (to nearest, subnormal
             numbers kept, no traps), whatever the thread that it runs on is set to; afterwards that is as it was.
+        shares_argument: whether what its argument points to is written to while it runs, by the kernel itself or by
+            other threads.
     """
 
-    def __init__(self, name, *, settles_arithmetic=False):
-        self.name, self.settles_arithmetic = name, settles_arithmetic
+    def __init__(self, name, *, settles_arithmetic=False, shares_argument=False):
+        self.name, self.settles_arithmetic, self.shares_argument = name, settles_arithmetic, shares_argument
         self.variables = []
         self.body = []
         self._count = 0
@@ -159,6 +186,13 @@ class Builder:
             yield loop.counter
 
     @contextmanager
+    def repeat(self):
+        """A loop at run time without an end of its own; yields ``leave(condition)``, which ends it where it stands."""
+        loop = Repeat([])
+        with self._inside(loop):
+            yield lambda condition: self._block.append(Leave(condition, loop))
+
+    @contextmanager
     def when(self, condition):
         """A branch at run time."""
         with self._inside(Branch(condition, [])):
@@ -193,7 +227,31 @@ class Builder:
 
     def take(self, pointer):
         """The number (i64) at an address, which is one larger afterwards; no two threads take the same."""
-        return self.emit("take", I64, pointer)
+        return self.fetch_add(pointer, 1, RELAXED)
+
+    def fetch_add(self, pointer, number, order):
+        """The i64 at an address, to which a number is added in the same step."""
+        return self.emit("fetch_add", I64, pointer, number, order=_known(order))
+
+    def fetch_and(self, pointer, bits, order):
+        """The i64 at an address, of which only some bits are left in the same step."""
+        return self.emit("fetch_and", I64, pointer, bits, order=_known(order))
+
+    def compare_and_swap(self, pointer, old, new, order):
+        """Write `new` at an address if `old` stands there, in one step; gives whether that was so."""
+        return self.emit("compare_and_swap", I1, pointer, old, new, order=_known(order))
+
+    def load_ordered(self, pointer, order):
+        """The i64 at an address that other threads write to: acquire or sequential, or relaxed."""
+        return self.emit("load_ordered", I64, pointer, order=_known(order, RELEASE, ACQUIRE_RELEASE))
+
+    def store_ordered(self, number, pointer, order):
+        """Write an i64 where other threads look: release or sequential, or relaxed."""
+        self.emit("store_ordered", None, number, pointer, order=_known(order, ACQUIRE, ACQUIRE_RELEASE))
+
+    def pause(self):
+        """Tell the processor that this loop waits for another thread."""
+        self.emit("pause", None)
 
     def prefetch(self, pointer, write=False, locality=3):
         """Ask for the memory at an address, which need not exist; locality 3 is the first-level cache, 2 the second."""
@@ -278,9 +336,29 @@ class Builder:
     def equal(self, a, b):
         return self.emit("equal", I1, a, b)
 
+    def negate(self, condition):
+        """Whether a condition does not hold."""
+        return self.equal(condition, 0)
+
     def select(self, condition, a, b):
         return self.emit("select", next((v.type for v in (a, b) if isinstance(v, Value)), I64), condition, a, b)
 
     def call(self, entry, argument):
         """Run another kernel."""
         self.emit("call", None, entry, argument)
+
+    def call_c(self, name, type, *operands):
+        """Call a C function that the module has under a name; `type` is what it gives, or None; numbers are i64."""
+        return self.emit("call_c", type, *operands, name=name)
+
+    def symbol(self, name):
+        """The address of memory that the module has under a name."""
+        return self.emit("symbol", PTR, name=name)
+
+
+def _known(order, *refused):
+    if order not in ORDERS or order in refused:
+        raise ValueError(
+            f"{order!r} is no memory order here; there is {', '.join(o for o in ORDERS if o not in refused)}"
+        )
+    return order

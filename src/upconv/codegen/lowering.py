@@ -4,7 +4,7 @@ import struct
 from functools import lru_cache
 
 from .isa import Isa
-from .lang import I64, Branch, Builder, Loop, Type, Value
+from .lang import I64, PTR, Branch, Builder, Leave, Loop, Repeat, Type, Value
 from .primitives import TABLE
 
 ELEMENTS = {
@@ -35,6 +35,8 @@ ARITHMETIC = {
         ("call void @llvm.aarch64.set.fpcr(i64 %theirs)",),
     ),
 }
+# The hint that a thread waits for another, by architecture.
+PAUSES = {"x86_64": "@llvm.x86.sse2.pause()", "aarch64": "@llvm.aarch64.hint(i32 1)"}
 
 
 def spell(type: Type):
@@ -64,9 +66,17 @@ def lower(kernel: Builder, isa: Isa) -> str:
     Raises:
         NotImplementedError: when the instruction set lacks what the kernel needs.
     """
-    lowering = _Lowering(isa)
-    lines = lowering.function(kernel)
-    return "\n".join([*sorted(lowering.declarations), *lines, ""])
+    return lower_together([kernel], isa)
+
+
+def lower_together(kernels, isa: Isa) -> str:
+    """Several kernels as the text of one module."""
+    declarations, lines = set(), []
+    for kernel in kernels:
+        lowering = _Lowering(isa)
+        lines += lowering.function(kernel)
+        declarations |= lowering.declarations
+    return "\n".join([*sorted(declarations), *lines, ""])
 
 
 class _Lowering:
@@ -76,7 +86,7 @@ class _Lowering:
         self.isa = isa
         self.lines, self.declarations = [], set()
         self.places, self.types = [], []
-        self.labels = 0
+        self.labels, self.ends = 0, {}
         # What variables hold since the last jump: loads and stores in between need not be written at all.
         self.known, self.unsaved, self.alias = {}, set(), {}
 
@@ -84,7 +94,8 @@ class _Lowering:
         self.types = kernel.variables
         self.places = [f"%x{number} = alloca {spell(type)}" for number, type in enumerate(kernel.variables)]
         self.block(kernel.body)
-        head = f"define void @{kernel.name}(ptr noalias readonly %v{kernel.argument.number}) nounwind {{"
+        alone = "" if kernel.shares_argument else "noalias readonly "
+        head = f"define void @{kernel.name}(ptr {alone}%v{kernel.argument.number}) nounwind {{"
         first, last = self.arithmetic(kernel) if kernel.settles_arithmetic else ((), ())
         # LLVM turns places into registers only if they are made at the entry.
         return [head, "entry:", *self.places, *first, *self.lines, *last, "ret void", "}"]
@@ -107,6 +118,10 @@ class _Lowering:
                 self.loop(step)
             elif isinstance(step, Branch):
                 self.branch(step)
+            elif isinstance(step, Repeat):
+                self.repeat(step)
+            elif isinstance(step, Leave):
+                self.leave(step)
             else:
                 self.instruction(step)
         self.save()
@@ -138,6 +153,18 @@ class _Lowering:
             f"br label %head{label}",
             f"done{label}:",
         ]
+
+    def repeat(self, step):
+        self.save()
+        label = self.ends[step] = self.label()
+        self.lines += [f"br label %head{label}", f"head{label}:"]
+        self.block(step.body)
+        self.lines += [f"br label %head{label}", f"done{label}:"]
+
+    def leave(self, step):
+        self.save()
+        label, end = self.label(), self.ends[step.loop]
+        self.lines += [f"br i1 {self.text(step.condition)}, label %done{end}, label %stay{label}", f"stay{label}:"]
 
     def branch(self, step):
         self.save()
@@ -176,31 +203,35 @@ class _Lowering:
 
     def primitive(self, step):
         operands, result = step.operands, step.result
-        # A number has the type of the value beside it, or that of the lanes that are made of it.
-        own = result.type.scalar if result else I64
-        default = next((operand.type for operand in operands if isinstance(operand, Value)), own)
-        types = tuple(operand.type if isinstance(operand, Value) else default for operand in operands)
-        attributes = tuple(pair for pair in step.attributes.items() if pair[0] != "number")
-        text, declarations = _template(step.name, types, result and result.type, attributes)
+        # A number has the type of the value beside it, or that of the lanes that are made of it; beside an address and
+        # for C it is an i64.
+        types = tuple([operand.type if isinstance(operand, Value) else None for operand in operands])
+        if None in types:
+            own = result.type.scalar if result else I64
+            beside = I64 if step.name == "call_c" else next((type for type in types if type not in (None, PTR)), own)
+            types = tuple([type or beside for type in types])
+        attributes = tuple([pair for pair in step.attributes.items() if pair[0] != "number"])
+        text, declarations = _template(step.name, types, result and result.type, attributes, self.isa.arch)
         place = result.number if result else step.attributes.get("number")
         self.lines += text.format(*map(self.text, operands, types), r=f"%v{place}").split("\n")
         self.declarations.update(declarations)
 
 
 @lru_cache(maxsize=4096)
-def _template(name, types, result, attributes):
+def _template(name, types, result, attributes, arch):
     """A lowering with everything but its operands and result filled in, and the declarations it wants."""
-    names = {}
+    names = {"T": "void", "to": "", "pause": PAUSES.get(arch, "@llvm.donothing()")}
+    names["arguments"] = ", ".join(f"{spell(type)} {{{place}}}" for place, type in enumerate(types))
     for place, type in enumerate(types):
         names |= {f"T{place}": spell(type), f"m{place}": mangle(type), f"a{place}": type.scalar.size}
         names |= {f"L{place}": type.lanes}
     if result is not None:
         names |= {"T": spell(result), "m": mangle(result), "E": ELEMENTS[result.elem], "M": spell(result.mask)}
-        names |= {"L": result.lanes, "a": result.scalar.size}
-    lanes = (types[0] if result is None else result).lanes
+        names |= {"L": result.lanes, "a": result.scalar.size, "to": "{r} = "}
+    lanes = (result or next(iter(types), I64)).lanes
     names |= {"iota": _vector(range(lanes)), "iota64": _vector(range(lanes), "i64")}
     for key, value in attributes:
-        names[key] = _vector(value) if isinstance(value, tuple) else int(value)
+        names[key] = value if isinstance(value, str) else _vector(value) if isinstance(value, tuple) else int(value)
     holes = [f"{{{place}}}" for place in range(len(types))]
     text = TABLE[name].lowering.format(*holes, r="{r}", **names)
     return text, [_declaration(line) for line in text.split("\n") if " @llvm." in line]
@@ -217,9 +248,9 @@ def _declaration(line):
 def _steps(block):
     """All instructions of a block, those of inner blocks included."""
     for step in block:
-        if isinstance(step, Loop | Branch):
+        if isinstance(step, Loop | Branch | Repeat):
             yield from _steps(step.body)
-        else:
+        elif not isinstance(step, Leave):
             yield step
 
 

@@ -3,7 +3,8 @@
 In a lowering, {r} is the result, {0} {1} ... the operands, {T} the type of the result, {T0} {T1} ... of the operands,
 {m} and {m0} the same types as the names of intrinsics spell them (v16f32), {E} the type of one lane of the result, {L}
 and {L0} numbers of lanes, {M} the type of a mask of the result, {a} and {a0} the bytes of one element in memory, {iota}
-the numbers 0, 1, 2 ... of as many lanes. Further braces are attributes of the instruction.
+the numbers 0, 1, 2 ... of as many lanes. {arguments} are all operands with their types, {to} is "{r} = " or nothing
+where there is no result, {pause} the hint of the architecture. Further braces are attributes of the instruction.
 
 In a meaning, integers are Python ints, floating-point scalars and vectors are NumPy values, masks are arrays of bool,
 pointers are `interpreter.Pointer`s. A meaning that is `typed` is
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from .lang import Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,22 @@ LANES = (
 )
 
 
-def _take(p, type):
-    number = p.read(type)
-    p.write(np.int64(number + 1))
-    return number
+def _fetch(change):
+    """The meaning of reading a number and writing another in its place, in one step."""
+
+    def meaning(p, operand, type, order):
+        number = p.read(type)
+        p.write(np.int64(change(number, operand)))
+        return number
+
+    return meaning
+
+
+def _compare_and_swap(p, old, new, order):
+    same = p.read(Type("i64")) == old
+    if same:
+        p.write(np.int64(new))
+    return same
 
 
 # Memory. A vector needs no more alignment than its elements.
@@ -129,8 +144,6 @@ MEMORY = (
         "call void @llvm.masked.scatter.{m0}.v{L0}p0({T0} {0}, <{L0} x ptr> {r}.p, i32 {a0}, {T3} {3})",
         lambda v, p, stride, mask: p.write(v, mask, stride),
     ),
-    # The number at an address, which is one larger afterwards; threads that take at the same time get different ones.
-    Primitive("take", "{r} = atomicrmw add ptr {0}, i64 1 monotonic", _take, typed=True),
     # A hint; it may point anywhere.
     Primitive(
         "prefetch",
@@ -139,4 +152,34 @@ MEMORY = (
     ),
 )
 
-TABLE = {primitive.name: primitive for primitive in (*INTEGERS, *ARITHMETIC, *LANES, *MEMORY)}
+# What threads share: words of 64 bits. Each is one step to the others; its meaning does not depend on the order, which
+# says what of the steps before and after it the others see with it.
+ATOMIC = (
+    Primitive("fetch_add", "{r} = atomicrmw add ptr {0}, i64 {1} {order}", _fetch(lambda a, b: a + b), typed=True),
+    Primitive("fetch_and", "{r} = atomicrmw and ptr {0}, i64 {1} {order}", _fetch(lambda a, b: a & b), typed=True),
+    Primitive(
+        "compare_and_swap",
+        "{r}.s = cmpxchg ptr {0}, i64 {1}, i64 {2} {order} monotonic\n{r} = extractvalue {{{{ i64, i1 }}}} {r}.s, 1",
+        _compare_and_swap,
+    ),
+    Primitive(
+        "load_ordered",
+        "{r} = load atomic i64, ptr {0} {order}, align 8",
+        lambda p, type, order: p.read(type),
+        typed=True,
+    ),
+    Primitive(
+        "store_ordered",
+        "store atomic i64 {0}, ptr {1} {order}, align 8",
+        lambda v, p, order: p.write(np.int64(v)),
+    ),
+    Primitive("pause", "call void {pause}", lambda: None),
+)
+
+# What the module around a kernel has: whoever lowers it adds the text, whoever interprets it says what the name means.
+OUTSIDE = (
+    Primitive("call_c", "{to}call {T} @{name}({arguments})", lambda *operands, name: name(*operands)),
+    Primitive("symbol", "{r} = getelementptr i8, ptr @{name}, i64 0", lambda *, name: name),
+)
+
+TABLE = {primitive.name: primitive for primitive in (*INTEGERS, *ARITHMETIC, *LANES, *MEMORY, *ATOMIC, *OUTSIDE)}

@@ -16,7 +16,7 @@ is the one declared: a newer one would be refused by older frameworks, and none 
 """
 
 from ..kernels.execute import BASES, WORDS
-from ..runtime.pool_code import DESCRIPTOR_WORDS
+from ..runtime.parts import DESCRIPTOR_WORDS
 from ..runtime.program import COUNTER
 
 NAME = "upconv_jax"
@@ -305,10 +305,12 @@ team:
   call void @put(i64 %parts, ptr %c, i64 3)
   call void @put(i64 %helpers, ptr %c, i64 4)
   call void @put(i64 1, ptr %c, i64 6)
+  call void @put(i64 4611686018427387904, ptr %c, i64 7)
   %pool = call ptr @pointer(ptr %state, i64 1)
   br label %enter
 enter:
-  %unfinished = call i64 %pool(ptr %c, i64 4611686018427387904)
+  call void %pool(ptr %c)
+  %unfinished = call i64 @word(ptr %c, i64 8)
   %cut = icmp ne i64 %unfinished, 0
   br i1 %cut, label %enter, label %end
 end:

@@ -81,15 +81,22 @@ def made(address) -> Made:
     return _made[address]
 
 
-def link(name, text):
+def link(name, text, source=None):
     """The linked code of LLVM's text, of which `name` is the entry: for what the language cannot say.
+
+    Args:
+        name: of the entry.
+        text: the text, or a function that makes it.
+        source: all that the text is made from, where that is quicker to have than the text: the object's key on disk.
 
     Raises:
         CodeRefused: when the system does not let code be run, from now on perhaps; then `usable` says so too.
         CompilationForbidden: when it would have to be compiled.
     """
     with _building:
-        image = _image(name, text)
+        if source is None:
+            source = text = text() if callable(text) else text
+        image = _image(name, text, source)
         try:
             return llvm.Linked(name, image)
         except CodeRefused:
@@ -97,14 +104,14 @@ def link(name, text):
             raise
 
 
-def _image(name, text):
+def _image(name, text, source):
     """A text's object: from the cache, or compiled and put there."""
-    key = llvm.key(text, isa())
+    key = llvm.key(source, isa())
     image = cache().read(key)
     if image is None:
         if config.no_compile():
             raise CompilationForbidden(f"{name} is not in the cache, and UPCONV_NO_COMPILE forbids compiling it")
-        image = llvm.compile_object(text, isa())
+        image = llvm.compile_object(text() if callable(text) else text, isa())
         cache().write(key, image)
     return image
 

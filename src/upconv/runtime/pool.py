@@ -3,8 +3,8 @@
     run(fn, rows)           fn(&rows[0]), fn(&rows[1]), ... in any order, on any thread; returns when all are done
     run_on(executor, work)  the same for all calls inside `work`, on a front-end's threads instead of these
 
-The threads are made by generated code (`pool_code`), hold no Python state and never touch the interpreter, so they need
-no GIL and may be asleep, spinning or in the middle of a part when the process ends. docs/runtime.md has the protocol.
+The threads run generated code (`pool_protocol`), hold no Python state and never touch the interpreter, so they need no
+GIL and may be asleep, spinning or in the middle of a part when the process ends. docs/runtime.md has the protocol.
 """
 
 import ctypes
@@ -21,6 +21,8 @@ from .. import config
 from ..errors import SettingError
 from . import pool_code
 from .kernel import CodeRefused, isa, link
+from .parts import DESCRIPTOR_WORDS, OUTCOME
+from .pool_protocol import DONE
 
 # The native code looks this often at the signals that wait in Python.
 SLICE_NS = 100_000_000
@@ -28,28 +30,28 @@ FOREVER_NS = 1 << 62
 # Each thread has its stack, and its scratch in a call; a machine with more processors may have a thread for each.
 MOST_THREADS = 1024
 
-Descriptor = ctypes.c_int64 * pool_code.DESCRIPTOR_WORDS
+Descriptor = ctypes.c_int64 * DESCRIPTOR_WORDS
 
 
 class Native:
     """The entries of the generated pool as Python callables; `brief` keeps the GIL, `attend` and `call` let it go."""
 
     def __init__(self):
-        address = link("upconv_pool", pool_code.text(isa().arch)).address
+        address = link("upconv_pool", lambda: pool_code.text(isa()), _source()).address
         table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
             table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
         attend, call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
-        arguments = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64
+        arguments = None, ctypes.c_void_p
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
         self.attend = ctypes.PYFUNCTYPE(*arguments)(attend)
         self.call = ctypes.CFUNCTYPE(*arguments)(call)
         self.brief = ctypes.PYFUNCTYPE(*arguments)(call)
-        self.abandon = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(abandon)
-        self.prepare = ctypes.CFUNCTYPE(None)(prepare)
+        self.abandon = ctypes.CFUNCTYPE(*arguments)(abandon)
+        self.prepare = ctypes.CFUNCTYPE(*arguments)(prepare)
         self.grow = ctypes.CFUNCTYPE(ctypes.c_int64)(grow)
-        self.prepare()
+        self.prepare(None)
 
 
 class State:
@@ -100,11 +102,12 @@ def run(fn, rows, *, brief=False):
     if helpers > state.workers:
         helpers = _hire(state, helpers)
     before = rows.copy() if helpers and not brief else None
-    call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, not brief)
+    call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, not brief, FOREVER_NS if brief else SLICE_NS)
     if brief:
-        native.brief(call, FOREVER_NS)
+        native.brief(call)
         return None
-    if native.attend(call, SLICE_NS):
+    native.attend(call)
+    if call[OUTCOME] != DONE:
         # A signal's handler has forked, and this is the child: the workers and their parts stayed behind.
         rows[...] = before
         return run(fn, rows)
@@ -140,7 +143,7 @@ def native(threads):
         threads: how many threads a call may use, the calling one included.
 
     Returns:
-        (address of ``int64_t call(descriptor, nanoseconds)``, see `pool_code`; helpers to ask for), or (0, 0) where a
+        (address of ``void call(descriptor)``, see `parts` and `pool_protocol`; helpers to ask for), or (0, 0) where a
         call has its own thread only.
     """
     if threads == 1 or (_state.native or _start(_state)) is None:
@@ -221,6 +224,14 @@ def _start(state):
     return state.native
 
 
+def _source():
+    """What the pool is made from, or None where the package's files cannot be read, as in an archive."""
+    try:
+        return pool_code.source()
+    except OSError:
+        return None
+
+
 def _hire(state, helpers):
     """Make workers until there are as many as that, or as the system allows; returns how many there are for a call."""
     with state.lock:
@@ -234,7 +245,7 @@ def _forget():
     global _state
     _state = State(_state.native)
     if _state.native is not None:
-        _state.native.prepare()
+        _state.native.prepare(None)
 
 
 def _one_by_one(fn, rows):

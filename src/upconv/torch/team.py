@@ -13,34 +13,8 @@ from pathlib import Path
 
 import torch
 
-from ..runtime.kernel import CodeRefused, link
-
-# A call's descriptor:  0 fn   1 rows   2 bytes from row to row   3 parts   16 next part, on a cache line of its own.
-WORDS = 24
-TEXT = """
-define void @upconv_team(ptr %c) nounwind {
-  %fn = load ptr, ptr %c
-  %rows.at = getelementptr i64, ptr %c, i64 1
-  %rows = load ptr, ptr %rows.at
-  %stride.at = getelementptr i64, ptr %c, i64 2
-  %stride = load i64, ptr %stride.at
-  %parts.at = getelementptr i64, ptr %c, i64 3
-  %parts = load i64, ptr %parts.at
-  %next = getelementptr i64, ptr %c, i64 16
-  br label %take
-take:
-  %part = atomicrmw add ptr %next, i64 1 monotonic
-  %there = icmp slt i64 %part, %parts
-  br i1 %there, label %run, label %none
-run:
-  %offset = mul i64 %part, %stride
-  %row = getelementptr i8, ptr %rows, i64 %offset
-  call void %fn(ptr %row)
-  br label %take
-none:
-  ret void
-}
-"""
+from ..runtime.kernel import CodeRefused, entry
+from ..runtime.parts import DESCRIPTOR_WORDS, take_parts
 
 _forked = False
 
@@ -66,13 +40,13 @@ def _team(threads, forked):
         return Team(threads, None)
     try:
         # Every thread of the team runs this function, which takes parts until none is left; none needs the GIL.
-        outlined = link("upconv_team", TEXT).address
+        outlined = entry(take_parts)
     except CodeRefused:
         return Team(threads, None)
 
     def run(fn, rows):
         parts, words = rows.shape
-        call = (ctypes.c_int64 * WORDS)(fn, rows.ctypes.data, 8 * words, parts)
+        call = (ctypes.c_int64 * DESCRIPTOR_WORDS)(fn, rows.ctypes.data, 8 * words, parts)
         # The whole team even for few parts: OpenMP ends the threads that a smaller one leaves out.
         parallel(outlined, ctypes.addressof(call), threads, 0)
 
