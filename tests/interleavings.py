@@ -48,7 +48,7 @@ SHARED = {
     "fetch_and": 0,
     "compare_and_swap": 0,
 }
-WAITS = {"pthread_cond_wait": "work", "wait_for_some_time": "done"}
+WAITS = "pthread_cond_wait", "wait_for_some_time"
 
 
 class Wrong(AssertionError):
