@@ -238,11 +238,11 @@ class Stub:
 def with_stub(monkeypatch):
     def add(refusals, seconds):
         monkeypatch.setitem(algorithms.ALGORITHMS, "stub", Stub(refusals, seconds))
-        planning.choose.cache_clear()
+        planning._chosen.cache_clear()
 
     yield add
     monkeypatch.undo()
-    planning.choose.cache_clear()
+    planning._chosen.cache_clear()
 
 
 def test_a_cheaper_algorithm_is_chosen(with_stub):
@@ -325,10 +325,17 @@ def test_a_refused_plan_names_both_problems_and_the_way_out():
 
 
 def test_the_cache_of_choices_forgets():
-    planning.choose.cache_clear()
+    planning._chosen.cache_clear()
     for width in range(1, 600):
         plan((1, 1, 1, width), (1, 1, 1, 1))
-    assert planning.choose.cache_info().currsize <= 512
+    assert planning._chosen.cache_info().currsize <= 512
+
+
+def test_a_choice_is_made_once_however_it_is_asked_for():
+    problem = plan(*SHAPES, **SETTINGS).problem
+    planning._chosen.cache_clear()
+    assert planning.choose(problem) is planning.choose(problem, "auto") is planning.choose(problem, algorithm="auto")
+    assert planning._chosen.cache_info().misses == 1
 
 
 def test_a_dtype_is_said_as_in_the_layer():

@@ -11,6 +11,7 @@ it should.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice, pairwise
@@ -175,6 +176,23 @@ def _check_number(number, axis):
         )
 
 
+def live_runs(axis: Axis) -> Iterator[tuple[int, int]]:
+    """(places, taps) of each of the `live_segments`, for those who only count.
+
+    Raises:
+        SettingError: when there are more than MOST_SEGMENTS.
+
+    >>> list(live_runs(Axis(n=4, k=3, s=2)))
+    [(1, 1), (3, 2), (1, 1), (4, 1)]
+    """
+    _check_number(live_segment_count(axis), axis)
+    for phase in live_phases(axis):
+        back = axis.d // axis.g
+        for lo, hi, a, b in _runs_of_phase(len(phase.taps), phase.source, back, axis.n, phase.count):
+            if a < b:
+                yield hi - lo, b - a
+
+
 def has_holes(axis: Axis) -> bool:
     """Whether some outputs have no taps, and so hold the bias alone."""
     if axis.d == 1 and axis.k >= axis.s:
@@ -193,11 +211,17 @@ def _segments(axis, start):
     if not taps:
         return (Segment(start, axis.s, count, taps, 0, 1, 0),)
     _check_number(_count_runs(axis, start), axis)
-    bounds = [(a * back - source, a * back - source + axis.n) for a in range(len(taps))]
     return tuple(
         Segment(start + lo * axis.s, axis.s, hi - lo, taps[a:b], source + lo - a * back, 1, -back)
-        for lo, hi, a, b in _runs(bounds, count)
+        for lo, hi, a, b in _runs_of_phase(len(taps), source, back, axis.n, count)
     )
+
+
+# Most phases of an axis are alike but for the places of their outputs, so few are ever cut.
+@lru_cache(maxsize=256)
+def _runs_of_phase(taps, source, back, n, count):
+    bounds = [(a * back - source, a * back - source + n) for a in range(taps)]
+    return tuple(_runs(bounds, count))
 
 
 def _walk(axis, start):

@@ -258,7 +258,7 @@ class Plan:
         except CodeRefused:
             # Since the plan was made, the system has ceased to let code be made: so much for all such plans.
             fitted.cache_clear()
-            choose.cache_clear()
+            _chosen.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
     def brief(
@@ -510,8 +510,6 @@ def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
     return choose(problem, algorithm)
 
 
-# Vocoders send a new width with every call, so the cache must forget.
-@lru_cache(maxsize=512)
 def choose(problem: Problem, algorithm: str | Plan = AUTO) -> Plan:
     """The plan of a problem: by the cheapest algorithm that does not refuse, or the one named.
 
@@ -519,6 +517,13 @@ def choose(problem: Problem, algorithm: str | Plan = AUTO) -> Plan:
         TypeError: for an unknown name.
         SettingError: when the algorithm named refuses, or a ready plan was made for another problem.
     """
+    return _chosen(problem, algorithm)
+
+
+# Vocoders send a new width with every call, so the cache must forget. Without a default, since an argument that is
+# left out and one that is given would be remembered as two.
+@lru_cache(maxsize=512)
+def _chosen(problem, algorithm):
     if isinstance(algorithm, Plan):
         if algorithm.problem != problem:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")

@@ -74,6 +74,7 @@ class Problem:
         a_layout, b_layout: how the operands lie; by default as the result does, and a weight as torch has it.
         prepared: whether the weight comes as a `PreparedWeight`.
         activation: what the result passes through at the end.
+        row: the row of the dtype.
 
     Raises:
         SettingError: for sizes that no memory can hold.
@@ -87,11 +88,14 @@ class Problem:
     b_layout: str | None = None
     prepared: bool = False
     activation: Activation = NO_ACTIVATION
+    row: Dtype = field(init=False, repr=False, compare=False)
+    _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         put = object.__setattr__
         put(self, "geometry", _computable(self.geometry))
+        put(self, "row", DTYPES[self.dtype])
         if math.prod(self.result_shape) * self.itemsize >= 2**63:
             raise SettingError(f"the result would be {self.result_shape}, which is more than can be addressed")
         wanted = self.layout if self.layout in RESULTS else CHANNELS_FIRST
@@ -113,10 +117,6 @@ class Problem:
         return self._hash
 
     @property
-    def row(self) -> Dtype:
-        return DTYPES[self.dtype]
-
-    @property
     def itemsize(self) -> int:
         """Bytes of one stored value."""
         return self.row.itemsize
@@ -129,7 +129,10 @@ class Problem:
     @property
     def bytes(self) -> int:
         """Least bytes that must move: both operands (live weights only) and the result, once each."""
-        return self.geometry.elements() * self.itemsize
+        # Every algorithm's estimate asks.
+        if self._bytes is None:
+            object.__setattr__(self, "_bytes", self.geometry.elements() * self.itemsize)
+        return self._bytes
 
     @property
     def operand_shape(self) -> tuple[int, int, int, int]:

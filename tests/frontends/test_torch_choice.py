@@ -1,5 +1,6 @@
 """Who computes, upconv or torch: by the rule, as it was measured, and what the report says of it before and after."""
 
+import copy
 import subprocess
 import sys
 import textwrap
@@ -71,7 +72,7 @@ def test_what_was_measured_decides_and_where_it_is_close_the_rule(torchs, rule, 
             layer(x[..., :9])
             assert bool(ran) == rule
     ut.accelerate(layer)
-    assert ut.instance.state_of(layer) is None
+    assert not ut.instance.state_of(layer).measured
     ut.contraction.call_of.cache_clear()
 
 
@@ -216,3 +217,70 @@ def test_negated_and_conjugated_tensors(view, dtype, ours):
             ut.accelerate(layer, **options)
             torch.testing.assert_close(layer(view(x)), plain, **tolerance)
     assert ours
+
+
+@pytest.fixture
+def small():
+    """A layer whose inputs of 8 x 8 are torch's by the rule, and one of torch's that is equal."""
+    theirs = nn.ConvTranspose2d(32, 32, 2, 2).eval()
+    ours = copy.deepcopy(theirs)
+    ut.accelerate(ours)
+    return ours, theirs
+
+
+@torch.no_grad()
+def test_a_call_that_was_torchs_is_torchs_at_once(small, monkeypatch):
+    ours, theirs = small
+    x = torch.randn(1, 32, 8, 8)
+    first = ours(x)
+    monkeypatch.setattr(ut.dispatch, "facts", None)
+    assert torch.equal(ours(x), first)
+    assert torch.equal(first, theirs(x))
+
+
+def changed_settings(layer):
+    layer.stride, layer.padding = (3, 1), (0, 1)
+
+
+def changed_weight(layer):
+    layer.weight = nn.Parameter(torch.randn(32, 16, 3, 3))
+    layer.bias = None
+
+
+def changed_dtype(layer):
+    layer.double()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", [changed_settings, changed_weight, changed_dtype])
+def test_what_was_left_to_torch_follows_the_layer(small, change):
+    ours, theirs = small
+    x = torch.randn(1, 32, 8, 8)
+    ours(x)
+    for layer in small:
+        torch.manual_seed(0)
+        change(layer)
+    x = x.to(theirs.weight.dtype)
+    assert torch.equal(ours(x), theirs(x))
+
+
+@torch.no_grad()
+def test_a_measurement_overrules_what_was_left_to_torch(small):
+    ours, theirs = small
+    x = torch.randn(1, 32, 8, 8)
+    ours(x)
+    state = ut.instance.state_of(ours)
+    call = ut.dispatch.facts(x, ours.weight, ours.bias, (2, 0, 0, 1, 1))
+    state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(2.0, 1.0, True)
+    assert not state.measured.is_left(x)
+    assert not ut.instance.is_left(state, x)
+    torch.testing.assert_close(ours(x), theirs(x))
+    assert not state.measured.is_left(x)
+
+
+@torch.no_grad()
+def test_what_is_remembered_as_torchs_is_bounded(small):
+    ours, _ = small
+    for width in range(1, ut.choice.MOST_LEFT + 40):
+        ours(torch.zeros(1, 32, 1, width))
+    assert len(ut.instance.state_of(ours).measured._left) <= ut.choice.MOST_LEFT

@@ -131,6 +131,30 @@ def test_a_far_larger_block_is_left_for_those_who_need_it():
 
 
 @posix
+def test_a_block_grows_into_its_room():
+    """Results of ever larger sizes, up to the next power of two: each touches memory for what is new alone."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    addresses = set()
+    for nbytes in range(34 * MIB, 64 * MIB, MIB):
+        array = big(1, nbytes)
+        addresses.add(array.ctypes.data)
+        del array
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert len(addresses) == 1
+    assert faults <= 64 * MIB // os.sysconf("SC_PAGE_SIZE") + 100
+    assert memory._results.idle() == (1, 64 * MIB)
+
+
+@posix
+def test_the_largest_block_with_room_grows():
+    small, large = big(nbytes=20 * MIB), big(nbytes=26 * MIB)
+    address = large.ctypes.data
+    del large, small
+    assert big(nbytes=30 * MIB).ctypes.data == address
+
+
+@posix
 def test_idle_blocks_are_bounded_in_number():
     arrays = [big() for _ in range(20)]
     arrays.clear()

@@ -4,7 +4,8 @@
     scratch(nbytes)         memory for one call, recycled in the calling thread
 
 Fresh memory costs more than many layers: a page fault for every 4 KiB, and the C library asks for fresh memory whenever
-an array is large. Idle blocks are kept up to a bound; `release` gives them all back.
+an array is large. Idle blocks are kept up to a bound; `release` gives them all back. A block has room to grow, so that
+a result somewhat larger than the last one touches fresh memory for the difference alone.
 """
 
 import ctypes
@@ -27,15 +28,16 @@ _poison = False
 class Block:
     """A private anonymous map; unmapped when nothing refers to it any more.
 
-    `address` is that of `size` bytes from a huge page's border on. In a fork's child it is a copy of its own.
+    `address` is that of `room` bytes from a huge page's border on, of which the first `size` have been handed out; the
+    others are addresses without memory behind them. In a fork's child it is a copy of its own.
     """
 
-    __slots__ = ("_keep", "_map", "address", "size")
+    __slots__ = ("_keep", "_map", "address", "room", "size")
 
-    def __init__(self, size):
+    def __init__(self, size, room):
         # One page more than asked for, since the kernel may start a map anywhere.
-        self.size = size
-        self._map = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.size, self.room = size, room
+        self._map = mmap.mmap(-1, room + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._keep = ctypes.c_char.from_buffer(self._map)
         start = ctypes.addressof(self._keep)
         self.address = -(-start // HUGE_PAGE) * HUGE_PAGE
@@ -60,16 +62,23 @@ class Store:
         self._idle = []
 
     def take(self, nbytes):
-        """A Block of at least that size: one that came back lately, if it is not far too large, or a new one."""
+        """A Block of at least that size: one that came back lately, if it is not far too large, or a new one.
+
+        Rather than a new one, the largest that is too small but has room grows.
+        """
         size = rounded(nbytes)
-        for block in self._idle[::-1]:
-            if size <= block.size <= 2 * size:
-                try:
-                    self._idle.remove(block)
-                except ValueError:
-                    continue
-                return block
-        return Block(size)
+        latest = self._idle[::-1]
+        fitting = [block for block in latest if size <= block.size <= 2 * size]
+        growing = [block for block in latest if block.size < size <= block.room]
+        for block in (*fitting, *sorted(growing, key=lambda block: -block.size)):
+            try:
+                self._idle.remove(block)
+            except ValueError:
+                continue
+            block.size = max(block.size, size)
+            return block
+        # What is too large to be kept need not grow.
+        return Block(size, _power_of_two(size) if size <= self.most_bytes // 2 else size)
 
     def give(self, block):
         """Take a block back."""
@@ -145,8 +154,12 @@ _has_maps = hasattr(mmap, "MAP_ANONYMOUS")
 
 def rounded(nbytes):
     """The size of the block for so many bytes: eight sizes between powers of two, whole huge pages."""
-    step = max(HUGE_PAGE, (1 << max(0, nbytes - 1).bit_length()) >> 4)
+    step = max(HUGE_PAGE, _power_of_two(nbytes) >> 4)
     return max(1, -(-nbytes // step)) * step
+
+
+def _power_of_two(nbytes):
+    return 1 << max(0, nbytes - 1).bit_length()
 
 
 def empty(shape, dtype):

@@ -1,11 +1,12 @@
 """Segments of an axis as rows of a nest: what each adds to the pointers, its taps and its places."""
 
 import itertools
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
-from ..phases import Segment, has_holes, input_segments, live_segments, phases
+from ..phases import Segment, has_holes, input_segments, live_runs, live_segments, phases
 
 # Of more phases, how many places have how many taps is not counted one by one.
 MANY_PHASES = 32
@@ -113,11 +114,8 @@ def tally(axis: Axis, forward) -> tuple[tuple[int, int, int], ...]:
     """(places, taps, how many segments) of the segments of an axis that have as many taps, and places, as others."""
     if forward and axis.s > MANY_PHASES:
         return _tally_of_many(axis)
-    counts: dict[tuple[int, int], int] = {}
-    for segment in segments(axis, forward):
-        key = segment.count, len(segment.taps)
-        counts[key] = counts.get(key, 0) + 1
-    return tuple((places, taps, number) for (places, taps), number in counts.items())
+    runs = live_runs(axis) if forward else ((run.count, len(run.taps)) for run in input_segments(axis))
+    return tuple((places, taps, number) for (places, taps), number in Counter(runs).items())
 
 
 def _tally_of_many(axis):

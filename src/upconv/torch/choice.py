@@ -27,6 +27,8 @@ FEW_CHANNELS, FEW_OF_A_GROUP = 3, 8
 # with more taps than half of that is read once, where it lies.
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D, ONE_READ = 16, 200, 64, 4
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
+# Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
+MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
 FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise")
 HALVES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
@@ -100,10 +102,40 @@ class Measured:
 
 
 class Measurements(dict):
-    """{(problem, threads): Measured} of one layer; hashable by identity, so that a compiler may hold it."""
+    """{(problem, threads): Measured} of one layer, and what it has left to torch, whether measured or by the rule.
+
+    Hashable by identity, so that a compiler may hold it.
+    """
 
     __hash__ = object.__hash__
-    __slots__ = ()
+    __slots__ = ("_left",)
+
+    def __init__(self):
+        super().__init__()
+        self._left = set()
+
+    def leave(self, input):
+        """Remember that a call on such an input is torch's."""
+        if len(self._left) >= MOST_LEFT:
+            self._left.clear()
+        self._left.add(_facts(input))
+
+    def is_left(self, input):
+        """Whether a call on such an input was torch's. It may be so no longer; torch's result is right all the same."""
+        return bool(self._left) and _facts(input) in self._left
+
+    def __setitem__(self, key, found):
+        self._left.clear()
+        super().__setitem__(key, found)
+
+    def pop(self, key):
+        self._left.clear()
+        return super().pop(key)
+
+
+def _facts(input):
+    """All of a call on one layer that its Decision depends on, and that costs next to nothing to ask."""
+    return input.shape, input.stride(), input.dtype, torch.is_grad_enabled(), torch.get_num_threads()
 
 
 def decide(problem, measured=None):

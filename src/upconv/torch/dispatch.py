@@ -30,7 +30,9 @@ def transpose(
         result = None if torch.compiler.is_exporting() else compiled.transpose(input, weight, bias, *settings, measured)
         return activated(THEIRS(input, weight, bias, *settings) if result is None else result, activation)
     if is_covered(input, weight, bias):
-        return run(input, weight, bias, settings, measured, activation=activation)
+        return run(
+            input, weight, bias, settings, measured, _left(measured, THEIRS, input, weight, bias, *settings), activation
+        )
     return activated(THEIRS(input, weight, bias, *settings), activation)
 
 
@@ -46,10 +48,7 @@ def transpose1d(
     if not is_covered(input, weight, bias) or weight.ndim != 3:
         return activated(THEIRS_1D(input, weight, bias, *settings), activation)
 
-    def theirs():
-        return THEIRS_1D(input, weight, bias, *given)
-
-    given = settings
+    theirs = _left(measured, THEIRS_1D, input, weight, bias, *settings)
     stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
     settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
     result = run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured, theirs, activation)
@@ -62,13 +61,21 @@ def transpose3d(
 ):
     """`torch.nn.functional.conv_transpose3d` by upconv, or by torch where that is better, and while it compiles."""
     settings = stride, padding, output_padding, groups, dilation
-
-    def theirs():
-        return THEIRS_3D(input, weight, bias, *settings)
-
     if torch.compiler.is_compiling() or not is_covered(input, weight, bias) or weight.ndim != 5:
-        return activated(theirs(), activation)
+        return activated(THEIRS_3D(input, weight, bias, *settings), activation)
+    theirs = _left(measured, THEIRS_3D, input, weight, bias, *settings)
     return run(input, weight, bias, settings, measured, theirs, activation)
+
+
+def _left(measured, operator, input, *rest):
+    """A call of torch's operator, as it was asked for, that the layer remembers to have left to torch."""
+
+    def call():
+        if measured is not None:
+            measured.leave(input)
+        return operator(input, *rest)
+
+    return call
 
 
 def _single(value):
@@ -88,7 +95,7 @@ def is_covered(input, weight, bias):
     )
 
 
-def run(input, weight, bias, settings, measured=None, theirs=None, activation=NO_ACTIVATION):
+def run(input, weight, bias, settings, measured, theirs, activation):
     """One transposed convolution of covered tensors, by whom the layer's measurements prefer, or else the rule.
 
     Args:
@@ -97,7 +104,7 @@ def run(input, weight, bias, settings, measured=None, theirs=None, activation=NO
         bias: (c_out,) or None.
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
         measured: `choice.Measurements` of the layer, or None.
-        theirs: calls torch's operator on what a front door was given, where that is not its 2-D one.
+        theirs: calls torch's operator on what a front door was given.
         activation: what the result passes through, one of `contraction.IN_PLACE`.
 
     Returns:
@@ -112,7 +119,6 @@ def run(input, weight, bias, settings, measured=None, theirs=None, activation=NO
         # Torch's own operator has the axes of what it was given.
         return y.squeeze(0) if y.ndim == input.ndim + 1 else y
     given = input, weight, bias
-    theirs = theirs or (lambda: THEIRS(*given, *settings))
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         input, weight, bias = (lowered(tensor, dtype) for tensor in given)

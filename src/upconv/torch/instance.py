@@ -6,7 +6,8 @@ so a layer must go on being what it was. A function on the instance, bound to it
 needs no upconv where it is loaded. What it cannot follow is `copy.copy` of a layer, whose copy goes on computing with
 the layer that it was copied from.
 
-Beside it a layer has at most one attribute, `STATE`: what was measured on it, and its frozen operands.
+Beside it a layer has one attribute, `STATE`: what was measured on it, what it has left to torch, and its frozen
+operands.
 """
 
 from types import MethodType
@@ -146,13 +147,26 @@ FUNCTIONS = {forward1d, forward2d, forward3d}
 
 def apply(layer, dimensions, input, output_size=None):
     """One call of a layer that upconv's forward was put on."""
+    state = state_of(layer)
+    if output_size is None and is_left(state, input):
+        return type(layer).forward(layer, input)
     if is_replaced(layer, dimensions):
         return type(layer).forward(layer, input, output_size)
-    state = state_of(layer)
     measured = None if state is None else state.measured
     if state is None or state.frozen is None or is_traced(input):
         return compute(layer, dimensions, input, output_size, layer.weight, layer.bias, measured)
     return compute(layer, dimensions, input, output_size, *state.frozen.checked(layer, input), measured)
+
+
+def is_left(state, input):
+    """Whether such a call was torch's before, so that a small layer need not wait until all is looked at once more."""
+    return (
+        state is not None
+        and state.frozen is None
+        and type(input) is Tensor
+        and not torch.compiler.is_compiling()
+        and state.measured.is_left(input)
+    )
 
 
 def is_replaced(layer, dimensions):
@@ -169,6 +183,7 @@ def is_replaced(layer, dimensions):
 def put_on(layer):
     """Give a layer upconv's forward, bound to it."""
     vars(layer)["forward"] = MethodType(INSTALLED[DIMENSIONS[kind_of(layer)]], layer)
+    make_state(layer)
 
 
 def take_off(module):
