@@ -19,7 +19,7 @@ import numpy as np
 
 from upconv import set_num_threads
 from upconv.algorithms import ALGORITHMS
-from upconv.bench.layers import select
+from upconv.bench.layers import matching
 from upconv.files import write_atomically
 from upconv.machine import AMOUNTS, Machine, row
 from upconv.measuring import random_operands
@@ -77,7 +77,7 @@ def measure(name, problem, seconds):
 
 def counted_anew(rows):
     """Rows that were measured earlier, with the amounts that the ways count today; those that refuse today left out."""
-    problems = {name: problem for layer in select() for name, problem in cases(layer)}
+    problems = {name: problem for layer in matching() for name, problem in cases(layer)}
     found = []
     for each in rows:
         inner, way = choose(problems[each["case"]]).inner, ALGORITHMS[each["way"]]
@@ -173,7 +173,7 @@ def main():
     if not options.source:
         kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
         before = {(each["case"], each["way"]): each for each in kept}
-        for layer in select(options.only):
+        for layer in matching(options.only):
             for name, problem in cases(layer):
                 rows += measure(name, problem, options.seconds)
             print(f"\r{layer.name:<50}", end="", flush=True)

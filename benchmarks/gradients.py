@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import upconv
-from upconv.bench.layers import select
+from upconv.bench.layers import matching
 from upconv.files import write_atomically
 from upconv.planning import choose
 from upconv.problem import Problem
@@ -100,7 +100,7 @@ def main():
     ]
     print(*lines, sep="\n")
     found = {(layout, gradient): [] for layout in layouts for gradient in gradients}
-    for layer in select(options.only)[:: options.every]:
+    for layer in matching(options.only)[:: options.every]:
         for layout in layouts:
             cells = []
             for gradient in gradients:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from upconv.bench.layers import select
+from upconv.bench.layers import matching
 from upconv.jax import conv_transpose2d
 
 MOST_ROUNDS, SLOW = 30, 20
@@ -136,7 +136,7 @@ def main():
     parser.add_argument("--forward", action="store_true", help="the forward pass alone: XLA's gradients take minutes")
     parser.add_argument("--nhwc", action="store_true", help="channels-last")
     options = parser.parse_args()
-    layers = select(options.only)[options.first :: options.every][: options.count]
+    layers = matching(options.only)[options.first :: options.every][: options.count]
     table(layers, "NHWC" if options.nhwc else "NCHW", options.budget, not options.forward)
 
 

@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 
 import upconv
-from upconv.bench.layers import select
+from upconv.bench.layers import matching
 from upconv.bench.probe import Probe
 
 LEAST_SECONDS = 1e-3
@@ -30,7 +30,7 @@ def main():
     probes = {n: Probe(n) for n in (1, options.threads)}
     shares = {}
     print(f"{'row':<34} {'layout':<6} {'ms':>8} {'gain':>6} {'peak':>6} {'copy':>6} {'share':>6}")
-    for layer in select(options.only):
+    for layer in matching(options.only):
         for layout in ("nchw", "nhwc"):
             found = measure(layer, layout, probes, options.rounds)
             if found is None:

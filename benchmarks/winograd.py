@@ -126,7 +126,7 @@ class Runner:
         self.table.run(self.addresses(x, y))
 
     def only(self, kernel):
-        """A call like `run` of the jobs of one kernel (its FIELDS) alone."""
+        """A call like `run` of the tasks of one kernel (its FIELDS) alone."""
         table = Table([row for row in self.rows if row["fields"] is kernel])
         return lambda x, y: table.run(self.addresses(x, y))
 

@@ -111,7 +111,7 @@ class Code:
         self.starts = {p for p, s in enumerate(self.steps) if not isinstance(s, Jump) and id(s.result) in added}
 
     def begin(self, job):
-        return Thread(self.steps, {self.kernel.job.number: job}, self.names)
+        return Thread(self.steps, {self.kernel.argument.number: job}, self.names)
 
 
 def _live(steps):

@@ -15,11 +15,11 @@ FOLDER = Path(__file__).parent / "data" / "ir"
 def scale(isa):
     """Vectors of n numbers times a number, the last one under a mask."""
     k = Builder("scale")
-    x, a, n = k.words(PTR, PTR, I64)
+    x, a, n = k.arguments(PTR, PTR, I64)
     vector = Type("f32", isa.lanes(4))
     factor = k.splat(k.load(a, Type("f32")), vector)
     with k.loop(0, n, vector.lanes) as place:
-        inside = k.first(n - place, vector)
+        inside = k.lane_mask(n - place, vector)
         k.store(k.mul(factor, k.load(x + place * 4, vector, inside)), x + place * 4, inside)
     return k
 
@@ -27,7 +27,7 @@ def scale(isa):
 def total(isa):
     """A variable in a loop: set twice between two jumps, saved once; and a branch."""
     k = Builder("total")
-    x, n = k.words(PTR, I64)
+    x, n = k.arguments(PTR, I64)
     sum = k.variable(0.0, Type("f64"))
     with k.loop(0, n, 2) as place:
         for step in range(2):
@@ -38,18 +38,16 @@ def total(isa):
     return k
 
 
-def relu_bf16(isa):
-    """bfloat16 to float32 and back, with everything negative made zero."""
-    k = Builder("relu_bf16")
-    (x,) = k.words(PTR)
-    single = Type("f32", isa.lanes(4))
-    half = Type("bf16", single.lanes)
-    value = k.convert(k.load(x, half), single)
-    k.store(k.convert(k.maximum(value, k.zero(single)), half), x)
+def relu(isa):
+    """A vector with everything negative made zero, its lanes written apart."""
+    k = Builder("relu")
+    x, y, apart = k.arguments(PTR, PTR, I64)
+    vector = Type("f64", isa.lanes(8))
+    k.store_strided(k.maximum(k.load(x, vector), k.zero(vector)), y, apart, k.lane_mask(vector.lanes, vector))
     return k
 
 
-KERNELS = {"scale": (scale, "avx2"), "total": (total, "x86-64"), "relu_bf16": (relu_bf16, "neon")}
+KERNELS = {"scale": (scale, "avx2"), "total": (total, "x86-64"), "relu": (relu, "neon")}
 
 
 def text(name):

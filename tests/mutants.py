@@ -46,8 +46,8 @@ def masks(module, method, wrong):
     return [(module, "Builder", made)]
 
 
-def short_first(self, first, count, vector):
-    return first(self, count - 1, vector)
+def short_mask(self, lane_mask, count, vector):
+    return lane_mask(self, count - 1, vector)
 
 
 def short_between(self, between, start, end, vector):
@@ -348,10 +348,10 @@ MUTANTS = {
     **{
         f"{name}, {what} a lane short": partial(masks, module, method, wrong)
         for name, module in ROW_KERNELS.items()
-        for what, method, wrong in (("mask", "first", short_first), ("border", "between", short_between))
+        for what, method, wrong in (("mask", "lane_mask", short_mask), ("border", "lane_mask_between", short_between))
     },
     **{
-        f"{name}, mask a lane short": partial(masks, module, "first", short_first)
+        f"{name}, mask a lane short": partial(masks, module, "lane_mask", short_mask)
         for name, module in {
             "depthwise_channels": depthwise_channels,
             "weight_gradient": weight_gradient,
@@ -363,8 +363,8 @@ MUTANTS = {
             "copy": copy,
         }.items()
     },
-    "col2im_channels, mask a lane short": lambda: masks(col2im_channels, "between", short_between),
-    "gemm, mask a lane short": lambda: masks(gemm, "between", short_between),
+    "col2im_channels, mask a lane short": lambda: masks(col2im_channels, "lane_mask_between", short_between),
+    "gemm, mask a lane short": lambda: masks(gemm, "lane_mask_between", short_between),
     "weight_gradient, totals lost": lambda: masks(weight_gradient, "add", keep_left),
     "gemm, totals lost when a sum is cut": lambda: [(gemm, "spill_partial_sums", totals_lost)],
     "direct_rows, totals lost when a sum is cut": lambda: [(direct_rows, "spill_partial_sums", totals_lost)],
@@ -492,7 +492,7 @@ MUTANTS = {
     "weight_gradient_depthwise, sums lost": lambda: masks(weight_gradient_depthwise, "add", keep_left),
     "weight_gradient_depthwise, last pixel not summed": lambda: table(weight_gradient_depthwise, one_less("cols")),
     "weight_gradient_depthwise, last tap of a row lost": lambda: last_row_lost(1, weight_gradient_depthwise),
-    "pixel_columns, border a lane short": lambda: masks(pixel_columns, "between", short_between),
+    "pixel_columns, border a lane short": lambda: masks(pixel_columns, "lane_mask_between", short_between),
     "pixel_columns, last row of taps lost": lambda: table(pixel_columns, one_less("hi_h")),
     "pixel_columns, last channel lost": lambda: table(pixel_columns, one_less("count")),
     "pixel_columns, last pixel of a row lost": lambda: last_row_lost(2, pixel_columns),

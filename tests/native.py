@@ -22,23 +22,23 @@ def link(kernel, isa):
     return llvm.Linked(kernel.name, llvm.compile_object(lower(kernel, isa), isa)).function()
 
 
-def job_of(arrays, numbers=()):
-    """The words of a job: the addresses of the arrays, then the numbers."""
+def words_of(arrays, numbers=()):
+    """The words of an argument: the addresses of the arrays, then the numbers."""
     return np.array([*(array.ctypes.data for array in arrays), *numbers], np.int64)
 
 
 def interpreted(kernel, arrays, numbers=()):
     """Copies of the arrays after the kernel has been interpreted on them."""
     arrays = [array.copy() for array in arrays]
-    interpret(kernel, job_of(arrays, numbers), *arrays)
+    interpret(kernel, words_of(arrays, numbers), *arrays)
     return arrays
 
 
 def native(code, arrays, numbers=()):
     """Copies of the arrays after a linked kernel has run on them."""
     arrays = [array.copy() for array in arrays]
-    job = job_of(arrays, numbers)
-    code(job.ctypes.data)
+    words = words_of(arrays, numbers)
+    code(words.ctypes.data)
     return arrays
 
 

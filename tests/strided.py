@@ -1,4 +1,4 @@
-"""Arrays of a kernel's random jobs: views of flat memory on any strides, and what may stand in it."""
+"""Arrays of a kernel's random tasks: views of flat memory on any strides, and what may stand in it."""
 
 from dataclasses import dataclass
 

@@ -115,7 +115,7 @@ def tasks_that_ran(way, problem):
         seen.append((called, dict(zip(fields, values.tolist(), strict=True))))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("upconv.codegen.interpreter.Place.call", call)
+        patch.setattr("upconv.codegen.interpreter.Pointer.call", call)
         interpret(program.execute(kernel.isa()), job, made.table, scratch)
     return made, seen
 

@@ -50,10 +50,10 @@ def test_what_would_take_too_long_is_not_run(monkeypatch):
 def test_the_table_marks_the_choice_and_shows_refusals():
     rows = [Measured("a", 0.001, 0.0025), Measured("b", None, None, "it is Monday"), Measured("c", 3.0, 2.0)]
     assert table(rows, "a", 2).splitlines() == [
-        "  candidate          predicted, 1 thread   measured, threads: 2",
-        "* a                  1 ms                  2.5 ms",
-        "  b                  refuses               it is Monday",
-        "  c                  3 s                   2 s",
+        "  candidate  predicted, 1 thread  measured, threads: 2",
+        "* a          1 ms                 2.5 ms",
+        "  b          refuses              it is Monday",
+        "  c          3 s                  2 s",
     ]
 
 

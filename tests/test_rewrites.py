@@ -82,7 +82,7 @@ def test_holes_hold_the_bias():
 
 
 def words(problem):
-    return [step.words for step in rewrites.steps(problem)]
+    return [step.description for step in rewrites.steps(problem)]
 
 
 def test_what_kernels_read_needs_no_step():
@@ -105,7 +105,7 @@ def test_what_has_no_layout_is_copied_and_nothing_else(operation, what):
     assert all(getattr(step.after, name) == getattr(problem, name) for name in unchanged)
     names = {"a_layout": ("the input", "the gradient in the output"), "layout": ("the result",)}
     names["b_layout"] = ("the weight", "the gradient in the output")
-    assert step.words.split(": ")[1] in names[what]
+    assert step.description.split(": ")[1] in names[what]
     assert step.nbytes >= 2 * 4
 
 
@@ -124,7 +124,7 @@ def test_halves_and_complex_numbers_are_rewritten_once(dtype, operation):
     assert step.after.dtype == {"float16": "float32", "complex64": "float32", "complex128": "float64"}[dtype]
     factor = 2 if dtype.startswith("complex") else 1
     assert step.after.geometry.c_in == factor * SMALL.c_in
-    assert step.words in str(planning.choose(problem))
+    assert step.description in str(planning.choose(problem))
     assert check(SMALL, operation, dtype)[AUTO] == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 from require import require
 
 import upconv
-from upconv import borders, config, conventions, errors, geometry, inverse, phases
+from upconv import borders, config, conventions, errors, geometry, inverse, phases, weights
 
 SOURCES = Path(upconv.__file__).parents[1]
 # Lines that are right say so by `assert_type`; those that are wrong end in what mypy's message must have.
@@ -40,6 +40,17 @@ assert_type(layer.load_state_dict(layer.state_dict()).missing_keys, list[str])
 assert_type(upconv.get_num_threads(), int)
 assert_type(inverse.settings(17, 32, k=3)[0].arguments(), str)
 assert_type(conventions.Torch(1).axis(4, 3, s=2), Axis)
+plan = upconv.plan(x, w, stride=2, activation=("leaky_relu", 0.1))
+assert_type(plan, upconv.Plan)
+assert_type(plan(x, w, b), NDArray[np.float32])
+assert_type(plan.macs + plan.executed_macs + plan.workspace_bytes, int)
+assert_type(plan.kernels, tuple[str, ...])
+assert_type(upconv.plan((1, 2, 4, 4), (2, 3, 3, 3), dtype="float64", algorithm=plan).fallback, str | None)
+plan.settings  # error: "settings"
+assert_type(upconv.init.bilinear((2, 2, 4, 4), stride=2), NDArray[np.float32])
+filled: NDArray[np.float64] = np.empty((2, 2, 4, 4))
+assert_type(upconv.init.icnr(filled, 2, rng=0), NDArray[np.float64])
+assert_type(upconv.explain.artifacts(w, stride=2).score, float)
 assert_type(upconv.reference.scatter(inverse.Setting(3).axis(4), x, w), NDArray[Any])  # error: "scatter"
 upconv.conv_transpose2d(x, w, stride="2")  # error: "stride" to "conv_transpose2d"
 upconv.conv_transpose2d(x, w, padding="smae")  # error: "padding" to "conv_transpose2d"
@@ -51,6 +62,10 @@ layer.load_state_dict([1])  # error: "load_state_dict"
 layer.in_chanels  # error: "in_chanels"
 upconv.set_num_threads("two")  # error: "set_num_threads"
 inverse.settings(17, "32")  # error: "settings"
+upconv.plan(x, w, activation="gelu")  # error: "activation" to "plan"
+plan(x, w, bias=b)  # error: "__call__"
+upconv.init.bilinear((2, 2, 4, 4), stride="2")  # error: "bilinear"
+upconv.explain.explain(kernel_size=3, language="de")  # error: "language" to "explain"
 conventions.translate(4, Axis(4, 3), Axis(4, 3))  # error: "translate"
 """
 
@@ -88,12 +103,21 @@ def functions_of(thing, name):
             yield from functions_of(value, f"{name}.{key}")
 
 
-MODULES = (upconv.grad, upconv.reference, borders, config, conventions, errors, geometry, inverse, phases)
+def listed(module, name):
+    """(name, function) of what a module lists as its own in `__all__`."""
+    for key in module.__all__:
+        thing = getattr(module, key)
+        if inspect.isfunction(thing):
+            yield f"{name}{key}", thing
+        elif inspect.isclass(thing):
+            for owner in thing.__mro__:
+                if owner.__module__.startswith("upconv"):
+                    yield from functions_of(owner, f"{name}{key}")
+
+
+MODULES = (upconv.grad, upconv.init, upconv.reference, borders, config, conventions, errors, geometry, inverse, phases)
 PUBLIC = [row for module in MODULES for row in functions_of(module, module.__name__.removeprefix("upconv."))]
-# `plan` and what it is made of get theirs from those who write it anew.
-NAMES = [name for name in upconv.__all__ if name != "plan"]
-PUBLIC += [(name, getattr(upconv, name)) for name in NAMES if inspect.isfunction(getattr(upconv, name))]
-PUBLIC += functions_of(upconv.ConvTranspose2d, "ConvTranspose2d")
+PUBLIC += [*listed(upconv, ""), *listed(upconv.explain, "explain."), *functions_of(weights, "weights")]
 
 
 @pytest.mark.parametrize(("name", "function"), PUBLIC, ids=[name for name, _ in PUBLIC])

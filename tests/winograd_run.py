@@ -1,4 +1,4 @@
-"""Whole layers by Winograd's jobs, in memory that the tests know, beside the definition."""
+"""Whole layers by Winograd's tasks, in memory that the tests know, beside the definition."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def geometry(name):
 
 
 def run_rows(rows, memory):
-    """Run jobs one after another; `memory` has arrays by the names of `Bases`."""
+    """Run tasks one after another; `memory` has arrays by the names of `Bases`."""
     program = Program([Stage([Grid(nests_of(rows))])], {}, 0.0)
     scratch, counter = np.zeros(program.sizes[ROW] // 8, np.int64), np.zeros(1, np.int64)
     addresses = [address(memory[name]) if name in memory else 0 for name in NAMES]
@@ -47,7 +47,7 @@ def run_rows(rows, memory):
 
 
 def nests_of(rows):
-    """Each job as a nest of its own."""
+    """Each task as a nest of its own."""
     return [Nest(row["fields"], {name: row[name] for name in row["fields"] if name in row}) for row in rows]
 
 
@@ -82,8 +82,8 @@ class Run:
     def rows(self):
         layer = self.layer
         if self.by_channels:
-            return [*layer.spread_jobs(), *(job for unit in layer.columns() for job in unit)]
-        return [job for units in (layer.weight_jobs(), layer.units()) for unit in units for job in unit]
+            return [*layer.spread_tasks(), *(task for unit in layer.columns() for task in unit)]
+        return [task for units in (layer.weight_tasks(), layer.units()) for unit in units for task in unit]
 
     def compute(self):
         run_rows(self.rows(), self.memory)

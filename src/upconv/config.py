@@ -33,7 +33,7 @@ def num_threads() -> int | None:
 
 
 def isa() -> str | None:
-    """The name in UPCONV_ISA, or None; whether the machine can run it is for `codegen.isa.choose` to say."""
+    """The name in UPCONV_ISA, or None; whether the machine can run it is for `codegen.isa.resolve` to say."""
     text = _text("UPCONV_ISA")
     return text and text.lower()
 

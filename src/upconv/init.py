@@ -3,7 +3,10 @@
 Both take a shape and return an array, or take an array or a tensor of PyTorch and fill it in place.
 """
 
+from __future__ import annotations
+
 from math import sqrt
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -11,8 +14,28 @@ from .errors import SettingError
 from .geometry import AXES, check_channels
 from .settings import integer, pair, positive
 
+if TYPE_CHECKING:
+    from typing import Any, Protocol, SupportsIndex, TypeVar
 
-def bilinear(weight, stride=2, *, groups=1):
+    from numpy.typing import NDArray
+
+    from .typing import Pair, Shape
+
+    class Filled(Protocol):
+        """An array or a tensor: what knows its shape."""
+
+        @property
+        def shape(self) -> tuple[int, ...]: ...
+
+    Weight = TypeVar("Weight", bound=Filled)
+    Seed = int | np.random.Generator | None
+
+
+@overload
+def bilinear(weight: Shape, stride: Pair = 2, *, groups: SupportsIndex = 1) -> NDArray[np.float32]: ...
+@overload
+def bilinear(weight: Weight, stride: Pair = 2, *, groups: SupportsIndex = 1) -> Weight: ...
+def bilinear(weight: Any, stride: Pair = 2, *, groups: SupportsIndex = 1) -> Any:
     """Weights of bilinear interpolation: the layer starts as a smooth enlargement of its input.
 
     Every output channel interpolates one input channel: within a group, output o takes input o modulo the number of
@@ -45,7 +68,11 @@ def bilinear(weight, stride=2, *, groups=1):
     return _fill(weight, values)
 
 
-def icnr(weight, stride=2, *, groups=1, rng=None):
+@overload
+def icnr(weight: Shape, stride: Pair = 2, *, groups: SupportsIndex = 1, rng: Seed = None) -> NDArray[np.float32]: ...
+@overload
+def icnr(weight: Weight, stride: Pair = 2, *, groups: SupportsIndex = 1, rng: Seed = None) -> Weight: ...
+def icnr(weight: Any, stride: Pair = 2, *, groups: SupportsIndex = 1, rng: Seed = None) -> Any:
     """Random weights, the same for every phase: the layer starts as a convolution, enlarged by nearest neighbours.
 
     After "Checkerboard artifact free sub-pixel convolution" (Aitken and others, 2017), for transposed convolutions: the

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 # What is counted, and in which unit. An algorithm's `work` names amounts of these.
 AMOUNTS = {
     "calls": "calls from Python",
-    "jobs": "tasks: what it takes to make one and to begin it",
+    "tasks": "tasks of kernels: what it takes to make one and to begin it",
     "places": "pixels, or vectors of a row, whose offsets are noted",
     "bytes": "bytes of operands and result, read or written once",
     "transposed": "bytes of maps transposed from channels-first to channels-last or back",
@@ -107,7 +107,7 @@ ROWS = {
             "weight_blocks_rows": 1.2e08,
             "packed_pixels": 8e09,
             "calls": 1.63e04,
-            "jobs": 3.84e06,
+            "tasks": 3.84e06,
             "places": 1.86e08,
             "tap_runs": 2.5e08,
             "tiles": 1.23e08,
@@ -156,7 +156,7 @@ ROWS = {
             "weight_blocks_rows": 2.1e08,
             "packed_pixels": 1.13e10,
             "calls": 2.06e04,
-            "jobs": 2.29e07,
+            "tasks": 2.29e07,
             "places": 2.49e08,
             "tap_runs": 1.34e08,
             "tiles": 1.65e08,

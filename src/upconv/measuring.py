@@ -11,6 +11,7 @@ from .dtypes import parse
 from .layouts import WEIGHT_CHANNELS_LAST
 from .planning import choose
 from .prepared import prepare
+from .table import aligned, marked
 
 CALLS, SECONDS = 5, 0.2
 # Nobody waits longer than this for the definition in loops.
@@ -85,14 +86,14 @@ def _seconds(plan, a, b):
 
 def table(rows, chosen, threads):
     """The rows as lines of text, the chosen algorithm marked."""
-    head = f"  {'candidate':<18} {'predicted, 1 thread':<21} measured, threads: {threads}"
-    return "\n".join([head, *(_line(row, chosen) for row in rows)])
+    head = marked("candidate"), "predicted, 1 thread", f"measured, threads: {threads}"
+    return "\n".join(aligned([head, *(_cells(row, chosen) for row in rows)], indent=""))
 
 
-def _line(row, chosen):
+def _cells(row, chosen):
     predicted = "refuses" if row.predicted is None else _time(row.predicted)
     measured = row.reason if row.seconds is None else _time(row.seconds)
-    return f"{'*' if row.name == chosen else ' '} {row.name:<18} {predicted:<21} {measured}".rstrip()
+    return marked(row.name, chosen), predicted, measured
 
 
 def _time(seconds):

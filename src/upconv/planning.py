@@ -1,7 +1,10 @@
 """Choosing an algorithm: rewrite the problem, ask every way why not and at what cost, keep the answers as a `Plan`."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, overload
 
 from . import rewrites
 from .activations import activate
@@ -16,6 +19,15 @@ from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
 from .runtime.kernel import CodeRefused
 from .settings import Settings, sizes
+from .table import aligned, marked
+
+if TYPE_CHECKING:
+    from typing import Any, SupportsIndex
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from . import typing
+    from .typing import Padding, Pair, Shape, Value
 
 AUTO = "auto"
 
@@ -59,35 +71,35 @@ class Plan:
     steps: tuple[rewrites.Rewrite, ...] = field(default=(), compare=False, repr=False)
 
     @property
-    def inner(self):
+    def inner(self) -> Problem:
         """The problem that the algorithm computes, after all rewrites."""
         return self.steps[-1].after if self.steps else self.problem
 
     @property
-    def copies_result(self):
+    def copies_result(self) -> bool:
         """Whether the first thing that is done to the problem is to copy its result, to wherever it is to be."""
         return bool(self.steps) and self.steps[0].before.layout != self.steps[0].after.layout
 
     @property
-    def copies(self):
+    def copies(self) -> tuple[str, ...]:
         """What is done to operands or result beside the algorithm, in words: each is a pass over memory."""
         after = []
         if self.inner.activation.name != "none" and not ALGORITHMS[self.algorithm].fuses(self.inner):
             after = [f"{self.inner.activation} in a pass of its own"]
-        return (*(step.words for step in self.steps), *after)
+        return (*(step.description for step in self.steps), *after)
 
     @property
-    def macs(self):
+    def macs(self) -> int:
         """Useful multiply-adds (those that reach a kept output); twice this is the number of FLOPs."""
         return self.problem.macs
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         """Least bytes that must move: operands (live weights only) and result, once each."""
         return self.problem.bytes
 
     @property
-    def workspace_bytes(self):
+    def workspace_bytes(self) -> int:
         """Upper bound of the scratch memory beside the result."""
         most = max(ALGORITHMS[name].workspace_bytes(self.inner) for name in (self.algorithm, self.fallback) if name)
         return most + sum(step.nbytes for step in self.steps)
@@ -109,31 +121,53 @@ class Plan:
         return replace(details, executed_macs=details.executed_macs // 4) if fourth else details
 
     @property
-    def executed_macs(self):
+    def executed_macs(self) -> int:
         """Multiply-adds executed, those included that no kept output needs; fewer than the useful by `winograd`."""
         return self.details.executed_macs
 
     @property
-    def kernels(self):
+    def kernels(self) -> tuple[str, ...]:
         """Names of what runs, in the order of their first use."""
         return self.details.kernels
 
     @property
-    def isa(self):
+    def isa(self) -> str:
         """The instruction set that the kernels are made for."""
         return self.details.isa
 
     @property
-    def threads(self):
+    def threads(self) -> int:
         """How many threads the kernels may use now; 0 where that is not upconv's to say."""
         return self.details.threads
 
     @property
-    def packed_bytes(self):
+    def packed_bytes(self) -> int:
         """Size of the weight in the order in which it is read."""
         return self.details.packed_bytes
 
-    def __call__(self, x, w, b=None, out=None):
+    @overload
+    def __call__(
+        self,
+        x: NDArray[Value],
+        w: NDArray[Value] | PreparedWeight,
+        b: NDArray[Value] | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Value]: ...
+    @overload
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike | PreparedWeight,
+        b: ArrayLike | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]: ...
+    def __call__(
+        self,
+        x: ArrayLike,
+        w: ArrayLike | PreparedWeight,
+        b: ArrayLike | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
         """Run the plan on operands of the planned shapes and dtype; strides are free.
 
         Args:
@@ -159,7 +193,13 @@ class Plan:
         self.run(x, w, b, check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b)))
         return out
 
-    def run(self, a, b, bias, out):
+    def run(
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any] | PreparedWeight,
+        bias: NDArray[Any] | None,
+        out: NDArray[Any],
+    ) -> None:
         """Compute without any check: for callers that have checked everything.
 
         Operands that lie otherwise than the plan says are copied first, since a plan is what runs.
@@ -194,7 +234,13 @@ class Plan:
         if target is not out:
             out[...] = target
 
-    def execute(self, a, b, bias, out):
+    def execute(
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any] | PreparedWeight,
+        bias: NDArray[Any] | None,
+        out: NDArray[Any],
+    ) -> None:
         """Compute on native operands that lie as the problem says, which is not checked at all.
 
         Args:
@@ -215,7 +261,13 @@ class Plan:
             _chosen.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
-    def brief(self, a, b, bias, out):
+    def brief(
+        self,
+        a: NDArray[Any],
+        b: NDArray[Any] | PreparedWeight,
+        bias: NDArray[Any] | None,
+        out: NDArray[Any],
+    ) -> tuple[Any, Any]:
         """A function of Python's own for a small problem: no Python runs between it and the program.
 
         Args:
@@ -251,8 +303,9 @@ class Plan:
         return self.problem.geometry._repr_html_(repr(self))
 
     def __repr__(self):
-        lines = [*describe(self), "  candidate          predicted on one thread"]
-        return "\n".join(lines + [_line(candidate, self.algorithm) for candidate in self.candidates])
+        head = marked("candidate"), "predicted, 1 thread", ""
+        rows = [_cells(candidate, self.algorithm) for candidate in self.candidates]
+        return "\n".join([*describe(self), *aligned([head, *rows], indent="")])
 
 
 def describe(made):
@@ -285,20 +338,20 @@ def _phases(axis):
 
 
 def plan(
-    input,
-    weight,
-    bias=None,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
+    input: NDArray[Any] | Shape,
+    weight: NDArray[Any] | PreparedWeight | Shape,
+    bias: ArrayLike | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
     *,
-    dtype=None,
-    channels_last=False,
-    activation=None,
-    algorithm=AUTO,
-):
+    dtype: DTypeLike | None = None,
+    channels_last: bool = False,
+    activation: typing.Activation | None = None,
+    algorithm: str | Plan = AUTO,
+) -> Plan:
     """Plan a `conv_transpose2d` without running it.
 
     Args:
@@ -342,7 +395,7 @@ def plan(
     return choose(problem, algorithm)
 
 
-def activation_of(value, dtype):
+def activation_of(value: typing.Activation | Activation | None, dtype: str) -> Activation:
     """The Activation that a user names: one of its names, or (name, slope)."""
     if value is None:
         return NO_ACTIVATION
@@ -406,10 +459,9 @@ def _layout_of_result(operation, shape, strides, size):
     return map_layout(shape, strides, size)
 
 
-def _line(candidate, chosen):
-    mark = "*" if candidate.name == chosen else " "
+def _cells(candidate, chosen):
     answer = "refuses" if candidate.seconds is None else f"{candidate.seconds * 1e3:.3g} ms"
-    return f"{mark} {candidate.name:<18} {answer:<12} {'; '.join(candidate.refusals or candidate.by_name)}".rstrip()
+    return marked(candidate.name, chosen), answer, "; ".join(candidate.refusals or candidate.by_name)
 
 
 def solve(problem, algorithm, a, b, bias, out):
@@ -458,7 +510,7 @@ def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
     return choose(problem, algorithm)
 
 
-def choose(problem: Problem, algorithm=AUTO) -> Plan:
+def choose(problem: Problem, algorithm: str | Plan = AUTO) -> Plan:
     """The plan of a problem: by the cheapest algorithm that does not refuse, or the one named.
 
     Raises:
@@ -493,7 +545,7 @@ def _chosen(problem, algorithm):
     return Plan(problem, algorithm, candidates, steps)
 
 
-def check_algorithm(algorithm):
+def check_algorithm(algorithm: str | Plan) -> None:
     """Refuse what is neither a word nor a plan; `choose`, which is remembered, could only say that it has no hash."""
     if not isinstance(algorithm, str | Plan):
         _refuse_algorithm(algorithm)

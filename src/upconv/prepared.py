@@ -1,7 +1,9 @@
 """Weights in the forms that kernels read, made once by whoever owns them: `upconv.prepare`."""
 
+from __future__ import annotations
+
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,43 +15,31 @@ from .rewrites import innermost_weight
 from .runtime.program import address
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from .problem import Problem
+
 # What the forms depend on beside the weight.
 SETTINGS = ("stride", "dilation", "groups")
 
 
-class PreparedWeight:
-    """A weight that does not change, with the packed forms that its layers ask for; taken wherever a weight is.
+class _Prepared:
+    """What prepared weights have in common: a private, read-only copy of the array, and the settings that it is for."""
 
-    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms do
-    not depend on the size of the input; each is made when a plan first asks for it, and kept. Pickling and copying
-    leave the forms behind, to be made again.
+    __slots__ = ("_array", "_lock", "settings")
 
-    >>> made = prepare(np.ones((8, 4, 3, 3), np.float32), stride=2)
-    >>> made.shape, made.nbytes
-    ((8, 4, 3, 3), 1152)
-    >>> made
-    PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
-    """
-
-    __slots__ = ("_array", "_forms", "_inner", "_lock", "calls", "settings")
-
-    def __init__(self, array: np.ndarray, settings: Settings):
+    def __init__(self, array: np.ndarray, settings: Settings) -> None:
         self._array, self.settings = array, settings
-        self._forms: dict[Any, np.ndarray] = {}
-        self._inner: dict[Any, np.ndarray] = {}
         self._lock = threading.RLock()
-        # The brief calls that have been made with it: see `calls`.
-        self.calls: dict[Any, Any] = {}
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(c_in, c_out // groups, k_h, k_w)."""
+        """(c_in, c_out // groups, k_h, k_w), or (c_in, c_out // groups, k_d, k_h, k_w)."""
         return self._array.shape
 
     @property
     def ndim(self) -> int:
-        """4."""
-        return 4
+        """4, or 5 in three dimensions."""
+        return self._array.ndim
 
     @property
     def dtype(self) -> np.dtype:
@@ -61,13 +51,7 @@ class PreparedWeight:
         """The weight as it was given, read-only."""
         return self._array
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes kept: the weight, and the forms made so far."""
-        others = [*(array for array in self._inner.values() if array is not self._array), *self._forms.values()]
-        return self._array.nbytes + sum(array.nbytes for array in others)
-
-    def check(self, settings: Settings):
+    def check(self, settings: Settings) -> None:
         """Refuse settings on which the forms depend, if they are others than the weight was prepared for.
 
         Args:
@@ -81,7 +65,46 @@ class PreparedWeight:
         """
         check_settings(self.settings, settings)
 
-    def panels(self, algorithm, problem):
+    def __reduce__(self):
+        return _restored, (self._array, self.settings)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class PreparedWeight(_Prepared):
+    """A weight that does not change, with the packed forms that its layers ask for; taken wherever a weight is.
+
+    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms do
+    not depend on the size of the input; each is made when a plan first asks for it, and kept. Pickling and copying
+    leave the forms behind, to be made again.
+
+    >>> made = prepare(np.ones((8, 4, 3, 3), np.float32), stride=2)
+    >>> made.shape, made.nbytes
+    ((8, 4, 3, 3), 1152)
+    >>> made
+    PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
+    """
+
+    __slots__ = ("_forms", "_inner", "calls")
+
+    def __init__(self, array: np.ndarray, settings: Settings) -> None:
+        super().__init__(array, settings)
+        self._forms: dict[Any, np.ndarray] = {}
+        self._inner: dict[Any, np.ndarray] = {}
+        # The brief calls that have been made with it: see `calls`.
+        self.calls: dict[Any, Any] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept: the weight, and the forms made so far."""
+        others = [*(array for array in self._inner.values() if array is not self._array), *self._forms.values()]
+        return self._array.nbytes + sum(array.nbytes for array in others)
+
+    def panels(self, algorithm: Any, problem: Problem) -> tuple[int | None, np.ndarray]:
         """What an algorithm reads for its problem; a form is made when it is first asked for.
 
         Args:
@@ -102,7 +125,7 @@ class PreparedWeight:
                     made = self._forms[form] = algorithm.pack(problem, weight)
         return address(made), weight
 
-    def innermost(self, problem):
+    def innermost(self, problem: Problem) -> np.ndarray:
         """The weight after the rewrites: of another dtype, or 2x2 matrices for complex numbers.
 
         Args:
@@ -119,21 +142,12 @@ class PreparedWeight:
             made = self._inner.setdefault(key, made)
         return made
 
-    def __reduce__(self):
-        return _restored, (self._array, self.settings)
-
-    def __copy__(self):
-        return self
-
-    def __deepcopy__(self, memo):
-        return self
-
     def __repr__(self):
         forms = ", ".join(f"{form} ({made.nbytes:,} bytes)" for form, made in self._forms.items()) or "none yet"
         return f"PreparedWeight({self.shape}, {self.dtype.name}, {self.nbytes:,} bytes, forms: {forms})"
 
 
-class PreparedVolume:
+class PreparedVolume(_Prepared):
     """The weight of a 3-D layer that does not change: its depth taps as 2-D weights, prepared when first asked for.
 
     Made by `upconv.prepare`; taken by `upconv.conv_transpose3d`. What `PreparedWeight` says holds here too.
@@ -142,51 +156,16 @@ class PreparedVolume:
     PreparedVolume((8, 4, 2, 2, 2), float32, 1,024 bytes, forms: none yet)
     """
 
-    __slots__ = ("_array", "_lock", "_parts", "settings")
+    __slots__ = ("_parts",)
 
-    def __init__(self, array: np.ndarray, settings: Settings):
-        self._array, self.settings = array, settings
+    def __init__(self, array: np.ndarray, settings: Settings) -> None:
+        super().__init__(array, settings)
         self._parts: dict[tuple[int, tuple[int, ...]], PreparedWeight] = {}
-        self._lock = threading.RLock()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(c_in, c_out // groups, k_d, k_h, k_w)."""
-        return self._array.shape
-
-    @property
-    def ndim(self) -> int:
-        """5."""
-        return 5
-
-    @property
-    def dtype(self) -> np.dtype:
-        """NumPy dtype of the weight."""
-        return self._array.dtype
-
-    @property
-    def array(self) -> np.ndarray:
-        """The weight as it was given, read-only."""
-        return self._array
 
     @property
     def nbytes(self) -> int:
         """Bytes kept: the weight, and the forms made so far."""
         return self._array.nbytes + sum(part.nbytes for part in self._parts.values())
-
-    def check(self, settings: Settings):
-        """As `PreparedWeight.check`.
-
-        Args:
-            settings: those of a call.
-
-        Returns:
-            None.
-
-        Raises:
-            SettingError: the message names what differs.
-        """
-        check_settings(self.settings, settings)
 
     def part(self, taps: tuple[int, ...], groups: int) -> PreparedWeight:
         """The weight of the 2-D layer that has some depth taps stacked along its input channels.
@@ -208,15 +187,6 @@ class PreparedVolume:
     def made(weight: np.ndarray, groups: int, taps: tuple[int, ...]) -> PreparedWeight:
         """The same of a weight that nobody keeps."""
         return PreparedWeight(stacked_taps(weight, taps, groups), Settings.of(groups=groups))
-
-    def __reduce__(self):
-        return _restored, (self._array, self.settings)
-
-    def __copy__(self):
-        return self
-
-    def __deepcopy__(self, memo):
-        return self
 
     def __repr__(self):
         forms = ", ".join(f"depth taps {taps}" for _, taps in self._parts) or "none yet"

@@ -33,13 +33,13 @@ Solve = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """One step: what is done, in words; the problem that it leads to; bytes copied on the way.
+    """One step: what is done, in a sentence; the problem that it leads to; bytes copied on the way.
 
     `run(solve, step, a, b, bias, out)` computes the problem before the step by ``solve(a, b, bias, out)``, which
     computes the one after it.
     """
 
-    words: str
+    description: str
     before: Problem
     after: Problem
     run: Callable[..., None]
@@ -50,7 +50,7 @@ class Rewrite:
 def steps(problem: Problem) -> tuple[Rewrite, ...]:
     """The steps from a problem to the one that an algorithm is chosen for; most have none."""
     found = []
-    while (step := next((step for way in WAYS if (step := way(problem)) is not None), None)) is not None:
+    while (step := next((step for rewrite in REWRITES if (step := rewrite(problem)) is not None), None)) is not None:
         found.append(step)
         problem = step.after
     return tuple(found)
@@ -294,4 +294,4 @@ def _size(shape):
     return int(np.prod(shape, dtype=object))
 
 
-WAYS = (_copied, _activated, _widened, _as_real, _exchanged)
+REWRITES = (_copied, _activated, _widened, _as_real, _exchanged)

@@ -66,7 +66,7 @@ class StreamingConvTranspose1d:
     True
     """
 
-    def __init__(self, layer: Any):
+    def __init__(self, layer: Any) -> None:
         names = ("weight", "stride", "padding", "output_padding", "groups", "dilation")
         if not all(hasattr(layer, name) for name in names):
             raise TypeError(f"layer is of type {type(layer).__name__}; it must be a ConvTranspose1d")

@@ -10,7 +10,7 @@ from bench.fakes import TINY, Paced, Right, Wrong, crew_of, row
 from upconv import cli
 from upconv.bench import command, engines, record, report
 from upconv.bench.charts import write_charts
-from upconv.bench.layers import Layer, select, table
+from upconv.bench.layers import Layer, matching, table
 from upconv.bench.measure import Bench
 
 
@@ -28,8 +28,8 @@ def run(line, monkeypatch, workers=None, stop_at=None):
             return super()._row(crew, layer, folder)
 
     monkeypatch.setattr(command, "Bench", Inline)
-    monkeypatch.setattr(command, "select", lambda only: TINY)
-    monkeypatch.setattr(engines, "choose", lambda names: (list(workers), {"jax": "jax not installed"}))
+    monkeypatch.setattr(command, "matching", lambda only: TINY)
+    monkeypatch.setattr(engines, "resolve", lambda names: (list(workers), {"jax": "jax not installed"}))
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args(line.split()))
@@ -62,14 +62,14 @@ def test_layers_survive_json():
 
 def test_rows_and_engines_that_nobody_knows_are_refused():
     with pytest.raises(ValueError, match="'nowhere' matches no row"):
-        select("sam,nowhere")
+        matching("sam,nowhere")
     with pytest.raises(ValueError, match="'tensorflow' is unknown"):
-        engines.choose("upconv-nchw,tensorflow")
+        engines.resolve("upconv-nchw,tensorflow")
 
 
 def test_engines_that_are_not_installed_are_named(monkeypatch):
     monkeypatch.setattr(engines, "find_spec", lambda package: None if package == "ncnn" else package)
-    names, missing = engines.choose()
+    names, missing = engines.resolve()
     assert "ncnn" not in names
     assert "jax" not in names
     assert missing == {"ncnn": "ncnn not installed"}
@@ -172,6 +172,16 @@ def test_compare_is_second_over_first():
     assert re.search(r"^a +2\.00! +2\.00! +2\.00! +2\.00!$", text, re.MULTILINE)
     assert "gone" not in text
     assert report.compare(old, results()) == "the two runs have no row in common"
+
+
+def test_compare_names_what_is_computed_by_another_algorithm():
+    old, new = (results(row("a", upconv_nchw=1.0, upconv_nhwc=1.0), row("b", upconv_nchw=1.0)) for _ in range(2))
+    for run, chosen in ((old, "gemm"), (new, "winograd")):
+        first, second = run["rows"]
+        first["engines"]["upconv-nchw"]["algorithm"] = chosen
+        first["engines"]["upconv-nhwc"]["algorithm"] = second["engines"]["upconv-nchw"]["algorithm"] = "gemm"
+    assert report.compare(old, new).splitlines()[-1] == "a, upconv-nchw: by winograd, in the first run by gemm"
+    assert "by gemm" not in report.compare(new, new)
 
 
 def test_pictures_without_a_point_are_left_out(tmp_path):

@@ -3,12 +3,12 @@
 import pytest
 from bench.fakes import TINY, Keeper, Paced, Refuser, Right, Wrong, crew_of
 
-from upconv.bench.measure import Bench, GateError, Plan, progress_bar
+from upconv.bench.measure import Bench, GateError, Options, progress_bar
 
 
 def bench(workers, log=None, **options):
     options = {"rounds": 3, "seconds": 0.5, **options}
-    return Bench(Plan(TINY, [name for name in workers if name != "probe"], **options), crew=crew_of(workers, log))
+    return Bench(Options(TINY, [name for name in workers if name != "probe"], **options), crew=crew_of(workers, log))
 
 
 def test_a_run_times_everybody_on_every_row():

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from native import IDS, ISAS, interpreted, job_of, link, native
+from native import IDS, ISAS, interpreted, link, native, words_of
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
@@ -35,7 +35,7 @@ define internal void @upconv_write(i64 %a, ptr %b) nounwind {
 @pytest.mark.parametrize(("n", "m"), [(3, 5), (5, -5), (0, 0)])
 def test_a_kernel_calls_c_functions_and_knows_symbols(isa, n, m):
     k = Builder(f"around_{isa.name}")
-    out, number, limit = k.words(PTR, I64, I64)
+    out, number, limit = k.arguments(PTR, I64, I64)
     k.call_c("upconv_write", None, 7, out + 8)
     k.store(limit, out)
     sign = k.call_c("upconv_sign", I32, number, out)
@@ -49,14 +49,14 @@ def test_a_kernel_calls_c_functions_and_knows_symbols(isa, n, m):
     names = {"upconv_word": np.array([5]), "upconv_write": lambda a, b: b.write(np.int64(a))}
     names["upconv_sign"] = lambda a, b: -1 if a < b.read(I64) else 1
     expected = np.zeros(2, np.int64)
-    interpret(k, job_of([expected], [n, m]), expected, names=names)
+    interpret(k, words_of([expected], [n, m]), expected, names=names)
     assert received.tolist() == expected.tolist() == [m, n + 1 if n < m else 7]
 
 
 def counted_twice(isa):
     """Add 1 so often at two addresses: in one step, and by compare-and-swap until it succeeds."""
     k = Builder(f"counted_twice_{isa.name}")
-    out, times = k.words(PTR, I64)
+    out, times = k.arguments(PTR, I64)
     with k.loop(0, times):
         k.fetch_add(out, 1, RELAXED)
         with k.repeat() as leave:
@@ -68,7 +68,7 @@ def counted_twice(isa):
 
 def test_nothing_is_lost_between_threads():
     code, out, times = link(counted_twice(ISAS[0]), ISAS[0]), np.zeros(16, np.int64), 100_000
-    job = job_of([out], [times])
+    job = words_of([out], [times])
     threads = [threading.Thread(target=code, args=(job.ctypes.data,)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -80,7 +80,7 @@ def test_nothing_is_lost_between_threads():
 @pytest.mark.parametrize("method", ["fetch_add", "load_ordered", "store_ordered"])
 def test_an_order_that_is_none_is_refused(method):
     k = Builder("order")
-    operands = {"fetch_add": (k.job, 1), "load_ordered": (k.job,), "store_ordered": (1, k.job)}[method]
+    operands = {"fetch_add": (k.argument, 1), "load_ordered": (k.argument,), "store_ordered": (1, k.argument)}[method]
     wrong = {"fetch_add": "sequential", "load_ordered": RELEASE, "store_ordered": ACQUIRE}[method]
     with pytest.raises(ValueError, match=f"'{wrong}' is no memory order here; there is monotonic, "):
         getattr(k, method)(*operands, wrong)
@@ -89,7 +89,7 @@ def test_an_order_that_is_none_is_refused(method):
 def repeated():
     """Loops that are left at the top, in the middle, from an inner one, and never but by an outer one's condition."""
     k = Builder("repeated")
-    out, n, m = k.words(PTR, I64, I64)
+    out, n, m = k.arguments(PTR, I64, I64)
     total, turns = k.variable(0, I64), k.variable(0, I64)
     with k.repeat() as leave:
         leave(n < turns.get() + 1)
@@ -147,5 +147,5 @@ def test_the_hint_that_a_thread_waits(name):
 
 
 def test_a_job_that_others_write_to_is_not_promised_to_be_constant():
-    texts = [lower(Builder("shared", shares_job=shares), ROWS["avx2"]) for shares in (False, True)]
+    texts = [lower(Builder("shared", shares_argument=shares), ROWS["avx2"]) for shares in (False, True)]
     assert ["noalias readonly" in text for text in texts] == [True, False]

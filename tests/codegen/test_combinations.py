@@ -21,7 +21,7 @@ MATRICES = {
 def kernel(rows, isa):
     """Reads a vector for each column, writes one for each row."""
     k = Builder(f"combine_{isa.name}")
-    x, y = k.words(PTR, PTR)
+    x, y = k.arguments(PTR, PTR)
     vector = Type("f32", isa.lanes(4))
     values = [k.load(x + place * vector.size, vector) for place in range(len(rows[0]))]
     for place, value in enumerate(combine(k, rows, values)):
@@ -57,7 +57,7 @@ def test_what_is_shared_is_made_once():
 
 def test_a_row_of_zeros_is_nothing():
     k = Builder("nothing")
-    value = k.load(k.job, Type("f32", 4))
+    value = k.load(k.argument, Type("f32", 4))
     assert combine(k, ((0,), (1,)), [value]) == [None, value]
 
 

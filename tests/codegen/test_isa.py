@@ -7,7 +7,7 @@ import pytest
 from native import IDS, ISAS, RUNNABLE, interpreted, undefined_symbols
 
 from upconv.codegen import llvm
-from upconv.codegen.isa import ALIASES, ROWS, choose, runnable
+from upconv.codegen.isa import ALIASES, ROWS, resolve, runnable
 from upconv.codegen.lang import I64, PTR, Builder, Type
 from upconv.codegen.lowering import lower
 
@@ -17,11 +17,11 @@ EVERYTHING = frozenset(ROWS["avx512"].needs)
 def saxpy(isa, elem="f32"):
     """y += a x on n whole vectors and a rest."""
     k = Builder(f"saxpy_{isa.name}")
-    x, y, a, n = k.words(PTR, PTR, PTR, I64)
+    x, y, a, n = k.arguments(PTR, PTR, PTR, I64)
     type = Type(elem, isa.vector_bytes // Type(elem).size)
     factor = k.splat(k.load(a, Type(elem)), type)
     with k.loop(0, n, type.lanes) as place:
-        inside = k.first(n - place, type)
+        inside = k.lane_mask(n - place, type)
         here = place * type.scalar.size
         k.store(k.muladd(factor, k.load(x + here, type, inside), k.load(y + here, type, inside)), y + here, inside)
     return k
@@ -38,24 +38,24 @@ def saxpy(isa, elem="f32"):
     ],
 )
 def test_the_best_row_that_the_features_allow(arch, features, name):
-    assert choose(arch, features).name == name
+    assert resolve(arch, features).name == name
 
 
 def test_a_lower_row_by_name():
     for name in ("avx2", "x86-64"):
-        assert choose("x86_64", EVERYTHING, name) is ROWS[name]
-    assert choose("x86_64", EVERYTHING, "sse2") is ROWS["x86-64"]
+        assert resolve("x86_64", EVERYTHING, name) is ROWS[name]
+    assert resolve("x86_64", EVERYTHING, "sse2") is ROWS["x86-64"]
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon", "avx1024"])
 def test_a_row_that_the_machine_cannot_run_is_refused_naming_those_it_can(name):
     with pytest.raises(ValueError, match=f"UPCONV_ISA is '{name}'.*can run avx2, x86-64$"):
-        choose("x86_64", EVERYTHING - {"avx512f"}, name)
+        resolve("x86_64", EVERYTHING - {"avx512f"}, name)
 
 
 def test_an_unknown_architecture_has_no_row():
     with pytest.raises(LookupError, match="riscv64"):
-        choose("riscv64", frozenset())
+        resolve("riscv64", frozenset())
 
 
 def test_names_are_names_of_rows():
@@ -98,7 +98,7 @@ def test_neon_multiplies_by_a_lane():
     """A lane splatted by a shuffle becomes an operand of the multiplication: no instruction of its own is needed."""
     isa = ROWS["neon"]
     k = Builder("lane")
-    x, y = k.words(PTR, PTR)
+    x, y = k.arguments(PTR, PTR)
     type = Type("f32", 4)
     value = k.load(x, type)
     k.store(k.muladd(k.shuffle(value, value, [2] * 4), k.load(x + 16, type), k.load(y, type)), y)

@@ -5,10 +5,9 @@ import mmap
 
 import numpy as np
 import pytest
-from native import IDS, ISAS, interpreted, job_of, link, native
+from native import IDS, ISAS, interpreted, link, native, words_of
 
 from upconv.codegen.interpreter import interpret
-from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import (
     ACQUIRE,
     I64,
@@ -20,7 +19,6 @@ from upconv.codegen.lang import (
     Builder,
     Type,
 )
-from upconv.codegen.lowering import lower
 from upconv.codegen.primitives import TABLE
 
 every_isa = pytest.mark.parametrize("isa", ISAS, ids=IDS)
@@ -32,9 +30,9 @@ def f32(isa):
     return Type("f32", isa.lanes(4))
 
 
-def case(dtype="<f4", exact=True, half=False):
+def case(dtype="<f4", exact=True):
     def mark(function):
-        CASES[function.__name__] = (function, dtype, exact, half)
+        CASES[function.__name__] = (function, dtype, exact)
         return function
 
     return mark
@@ -48,7 +46,7 @@ def integer(operation):
 
     def function(k, isa, p, q, out, n, m):
         result = operation(k, n, m)
-        k.store(k.choose(result, 1, 0) if result.type.elem == "i1" else result, out)
+        k.store(k.select(result, 1, 0) if result.type.elem == "i1" else result, out)
 
     return function
 
@@ -61,13 +59,13 @@ for name, operation in {
     "imax": lambda k, n, m: k.imax(n, m),
     "iand": lambda k, n, m: k.iand(n, m),
     "shift_right": lambda k, n, m: k.shift_right(n, 3),
-    "divide": lambda k, n, m: k.divide(n, k.choose(k.equal(m, 0), -7, m)),
+    "divide": lambda k, n, m: k.divide(n, k.select(k.equal(m, 0), -7, m)),
     "less": lambda k, n, m: n < m,
     "equal": lambda k, n, m: k.equal(n, m),
-    "choose": lambda k, n, m: k.choose(m > n, n, m + 1),
+    "select": lambda k, n, m: k.select(m > n, n, m + 1),
     "opaque": lambda k, n, m: k.opaque(n) + m,
 }.items():
-    CASES[name] = (integer(operation), "<i8", True, False)
+    CASES[name] = (integer(operation), "<i8", True)
 
 
 def vectors(k, isa, p, q):
@@ -88,7 +86,7 @@ def sub(k, isa, p, q, out, n, m):
 def any_nan(k, isa, p, q, out, n, m):
     a, b = vectors(k, isa, p, q)
     for place, value in enumerate((a, b, k.load(p, Type("f64", isa.lanes(8))), k.zero(a.type))):
-        k.store(k.choose(k.any_nan(value), 1, 0), out + 8 * place)
+        k.store(k.select(k.any_nan(value), 1, 0), out + 8 * place)
 
 
 @case()
@@ -127,34 +125,6 @@ def wrapping_mul(k, isa, p, q, out, n, m):
     k.store(k.muladd(a, b, a), out)
 
 
-@case("<f8", half=True)
-def extend(k, isa, p, q, out, n, m):
-    half = k.load(p, Type("f16", isa.lanes(8)))
-    single = k.load(p, Type("f32", isa.lanes(8)))
-    k.store(k.convert(half, Type("f64", half.type.lanes)), out)
-    k.store(k.convert(single, Type("f64", half.type.lanes)), out + 64)
-
-
-@case("<f2", half=True)
-def truncate(k, isa, p, q, out, n, m):
-    a, b = vectors(k, isa, p, q)
-    k.store(k.convert(a, Type("f16", a.type.lanes)), out)
-    k.store(k.convert(b, Type("f16", a.type.lanes)), out + 2 * a.type.lanes)
-
-
-@case()
-def bf16_to_f32(k, isa, p, q, out, n, m):
-    type = f32(isa)
-    k.store(k.convert(k.load(p, Type("bf16", type.lanes)), type), out)
-
-
-@case("<u2")
-def f32_to_bf16(k, isa, p, q, out, n, m):
-    a, b = vectors(k, isa, p, q)
-    k.store(k.convert(a, Type("bf16", a.type.lanes)), out)
-    k.store(k.convert(b, Type("bf16", a.type.lanes)), out + 2 * a.type.lanes)
-
-
 @case()
 def splat(k, isa, p, q, out, n, m):
     type = f32(isa)
@@ -172,17 +142,17 @@ def shuffle(k, isa, p, q, out, n, m):
 
 
 @case()
-def first(k, isa, p, q, out, n, m):
+def lane_mask(k, isa, p, q, out, n, m):
     a, b = vectors(k, isa, p, q)
-    k.store(a, out, k.first(n, a.type))
-    k.store(b, out + a.type.size, k.first(m, a.type))
+    k.store(a, out, k.lane_mask(n, a.type))
+    k.store(b, out + a.type.size, k.lane_mask(m, a.type))
 
 
 @case()
 def blend(k, isa, p, q, out, n, m):
     a, b = vectors(k, isa, p, q)
-    k.store(k.blend(k.first(n, a.type), a, b), out)
-    k.store(k.blend(k.between(m, n, a.type), b, k.zero(a.type)), out + a.type.size)
+    k.store(k.blend(k.lane_mask(n, a.type), a, b), out)
+    k.store(k.blend(k.lane_mask_between(m, n, a.type), b, k.zero(a.type)), out + a.type.size)
 
 
 @case("<i8")
@@ -205,7 +175,7 @@ def fetch_and(k, isa, p, q, out, n, m):
 def compare_and_swap(k, isa, p, q, out, n, m):
     k.store(n, out)
     for place, order in enumerate(ORDERS, start=1):
-        k.store(k.choose(k.compare_and_swap(out, n, m + place, order), 1, 0), out + 8 * place)
+        k.store(k.select(k.compare_and_swap(out, n, m + place, order), 1, 0), out + 8 * place)
 
 
 @case("<i8")
@@ -243,25 +213,20 @@ def store(k, isa, p, q, out, n, m):
 
 @case()
 def load_masked(k, isa, p, q, out, n, m):
-    k.store(k.load(p, f32(isa), k.first(n, f32(isa))), out)
-    half = Type("bf16", f32(isa).lanes)
-    k.store(k.load(p, half, k.first(m, half)), out + f32(isa).size)
+    k.store(k.load(p, f32(isa), k.lane_mask(n, f32(isa))), out)
+    double = Type("f64", isa.lanes(8))
+    k.store(k.load(p, double, k.lane_mask(m, double)), out + f32(isa).size)
 
 
 @case()
 def store_masked(k, isa, p, q, out, n, m):
-    k.store(k.load(p, f32(isa)), out, k.first(n, f32(isa)))
-
-
-@case()
-def load_strided(k, isa, p, q, out, n, m):
-    k.store(k.load_strided(p, 12, f32(isa), k.first(m, f32(isa))), out)
+    k.store(k.load(p, f32(isa)), out, k.lane_mask(n, f32(isa)))
 
 
 @case()
 def store_strided(k, isa, p, q, out, n, m):
-    k.store_strided(k.load(p, f32(isa)), out, 12, k.first(m, f32(isa)))
-    k.store_strided(k.load(q, f32(isa)), out + 4, 12, k.first(m, f32(isa)))
+    k.store_strided(k.load(p, f32(isa)), out, 12, k.lane_mask(m, f32(isa)))
+    k.store_strided(k.load(q, f32(isa)), out + 4, 12, k.lane_mask(m, f32(isa)))
 
 
 @case()
@@ -279,7 +244,7 @@ def prefetch(k, isa, p, q, out, n, m):
 
 def kernel_of(body, isa):
     k = Builder(f"tested_{isa.name}")
-    body(k, isa, *k.words(PTR, PTR, PTR, I64, I64))
+    body(k, isa, *k.arguments(PTR, PTR, PTR, I64, I64))
     return k
 
 
@@ -301,9 +266,7 @@ def test_every_instruction_has_a_case():
 @every_isa
 @pytest.mark.parametrize("name", CASES)
 def test_native_code_does_what_the_meaning_says(name, isa):
-    body, dtype, exact, half = CASES[name]
-    if half and not isa.half:
-        pytest.skip(f"{isa.name} does not convert float16")
+    body, dtype, exact = CASES[name]
     kernel = kernel_of(body, isa)
     code = link(kernel, isa)
     for p, q in operands():
@@ -320,14 +283,14 @@ def test_native_code_does_what_the_meaning_says(name, isa):
 @every_isa
 def test_a_kernel_calls_another(isa):
     inner, outer = Builder(f"inner_{isa.name}"), Builder(f"outer_{isa.name}")
-    (place,) = inner.words(PTR)
+    (place,) = inner.arguments(PTR)
     inner.store(inner.load(place, I64) + 5, place)
-    entry, job = outer.words(PTR, PTR)
-    outer.call(entry, job)
-    outer.call(entry, job)
+    entry, argument = outer.arguments(PTR, PTR)
+    outer.call(entry, argument)
+    outer.call(entry, argument)
     code, counter = link(inner, isa), np.array([3], np.int64)
-    inner_job = job_of([counter])
-    words = np.array([ctypes.cast(code, ctypes.c_void_p).value, inner_job.ctypes.data], np.int64)
+    inner_words = words_of([counter])
+    words = np.array([ctypes.cast(code, ctypes.c_void_p).value, inner_words.ctypes.data], np.int64)
     interpret(outer, words)
     assert counter[0] == 13
     link(outer, isa)(words.ctypes.data)
@@ -337,7 +300,7 @@ def test_a_kernel_calls_another(isa):
 def control():
     """Loops in loops, branches, and variables of both kinds that are set in them and read before, within and after."""
     k = Builder("control")
-    out, n, m = k.words(PTR, I64, I64)
+    out, n, m = k.arguments(PTR, I64, I64)
     total, last, scale = k.variable(7, I64), k.variable(-1, I64), k.variable(0.5, Type("f64"))
     with k.loop(0, n) as i:
         with k.loop(i, m, 3) as j:
@@ -380,13 +343,13 @@ def test_loops_branches_and_variables(isa, n, m):
 
 
 @every_isa
-@pytest.mark.parametrize("elem", ["f32", "f64", "bf16", "i64"])
+@pytest.mark.parametrize("elem", ["f32", "f64", "i64"])
 def test_masked_access_next_to_memory_that_must_not_be_touched(isa, elem):
     """The first lanes of a vector, ending at a page that may not be read, and starting at one."""
     type = Type(elem, isa.lanes(8))
     k = Builder(f"guarded_{isa.name}")
-    source, target, n = k.words(PTR, PTR, I64)
-    k.store(k.load(source, type, k.first(n, type)), target, k.first(n, type))
+    source, target, n = k.arguments(PTR, PTR, I64)
+    k.store(k.load(source, type, k.lane_mask(n, type)), target, k.lane_mask(n, type))
     code, (start, end) = link(k, isa), guarded()
     ctypes.memset(start, 0x11, end - start)
     for n in range(type.lanes):
@@ -416,7 +379,7 @@ KEPT = []
 @pytest.mark.parametrize("writes", [False, True])
 def test_the_interpreter_finds_access_beyond_an_array(writes, beyond):
     k = Builder("beyond")
-    source, target = k.words(PTR, PTR)
+    source, target = k.arguments(PTR, PTR)
     type = Type("f32", 4)
     value = k.load(source + (0 if writes else beyond), type)
     k.store(value, target + (beyond if writes else 0))
@@ -430,15 +393,9 @@ def test_the_interpreter_finds_access_beyond_an_array(writes, beyond):
 
 def test_the_interpreter_keeps_to_read_only_arrays():
     k = Builder("read_only")
-    (target,) = k.words(PTR)
+    (target,) = k.arguments(PTR)
     k.store(1, target)
     target = np.zeros(1, np.int64)
     target.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
-        interpret(k, job_of([target]), target)
-
-
-def test_float16_is_refused_where_it_would_be_a_call():
-    kernel = kernel_of(CASES["truncate"][0], ROWS["x86-64"])
-    with pytest.raises(NotImplementedError, match="float16"):
-        lower(kernel, ROWS["x86-64"])
+        interpret(k, words_of([target]), target)

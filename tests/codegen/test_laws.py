@@ -1,6 +1,7 @@
 """Who may import what around the generator."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import upconv
+from upconv.codegen.lang import Builder
+from upconv.codegen.primitives import TABLE
 
 ROOT = Path(upconv.__file__).parent
 
@@ -35,6 +38,16 @@ def test_the_generator_imports_nothing_of_the_package(path):
     for level, module in imports(path):
         assert level < 2
         assert module.split(".")[0] != "upconv"
+
+
+def test_every_instruction_has_a_kernel_that_wants_it():
+    """What no kernel says is not in the language: it would be kept right for nobody."""
+    said = "\n".join(path.read_text() for path in ROOT.rglob("*.py") if path.name not in ("lang.py", "primitives.py"))
+    recorded = (ROOT / "codegen" / "lang.py").read_text()
+    methods = [name for name in vars(Builder) if not name.startswith("_") and name != "emit"]
+    unsaid = [name for name in methods if not re.search(rf"\bk\.{name}\b", said)]
+    assert [name for name in unsaid if f"self.{name}(" not in recorded] == []
+    assert [name for name in TABLE if f'"{name}"' not in recorded] == []
 
 
 def test_the_environment_is_read_with_the_standard_library():

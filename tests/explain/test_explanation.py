@@ -10,8 +10,8 @@ import upconv
 from upconv import cli
 from upconv.explain import korean
 from upconv.explain.explanation import LANGUAGES
-from upconv.explain.table import columns
 from upconv.geometry import Geometry
+from upconv.table import columns
 
 explain = upconv.explain.explain
 

@@ -119,7 +119,7 @@ def test_the_numpy_door_keeps_its_own_number_of_threads(threads):
     threads(before + 1)
     ut.conv_transpose2d(*operands(), None, 2)
     assert pool.get_num_threads() == before
-    assert pool.lend(ut.team.team(), pool.get_num_threads) == before + 1
+    assert pool.run_on(ut.team.team(), pool.get_num_threads) == before + 1
 
 
 def test_a_team_runs_every_part_once(threads):

@@ -3,16 +3,15 @@
 `main` prints the case that it is about to run, so that the last line of a crash names it.
 """
 
-import ctypes
 import itertools
 import json
-import mmap
 import warnings
 from collections import Counter
 
 import numpy as np
 from cases import CASES, LAYOUTS, Case
 from compare import assert_close, assert_same_nonfinite, expected, operands
+from rooms import Room
 from ways import bias_of, willing
 
 from upconv import planning
@@ -35,41 +34,6 @@ LARGE = (
     Case("fused-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
     Case("block-by-block", 1, 40, 3, 2, 150, (3, 3), (2, 2), (1, 1), groups=2),
 )
-PAGE = mmap.PAGESIZE
-PROT_NONE = 0
-mprotect = ctypes.CDLL(None, use_errno=True).mprotect
-mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-
-
-class Room:
-    """Memory between two forbidden pages; arrays lie at its very end, or at its very beginning."""
-
-    def __init__(self, nbytes):
-        self.size = -(-nbytes // PAGE) * PAGE
-        self._map = mmap.mmap(-1, self.size + 2 * PAGE)
-        self.bytes = np.frombuffer(self._map, np.uint8)[PAGE : PAGE + self.size]
-        start = self.bytes.ctypes.data
-        for page in (start - PAGE, start + self.size):
-            if mprotect(page, PAGE, PROT_NONE):
-                raise OSError(ctypes.get_errno(), "mprotect")
-
-    def put(self, shape, dtype, order, at_end):
-        """An array without values, full of 0xFF; `order` is that of the axes in memory."""
-        dtype = np.dtype(dtype)
-        nbytes = int(np.prod(shape)) * dtype.itemsize
-        assert nbytes <= self.size, (shape, dtype)
-        first = self.size - nbytes if at_end else 0
-        memory = self.bytes[first : first + nbytes]
-        memory[:] = 0xFF
-        stored = memory.view(dtype).reshape([shape[axis] for axis in order])
-        return stored.transpose(np.argsort(order))
-
-    def copy(self, array, at_end):
-        """A copy that lies like the array, which must be dense in some order of its axes."""
-        order = sorted(range(array.ndim), key=lambda axis: (-array.strides[axis], axis))
-        twin = self.put(array.shape, array.dtype, order, at_end)
-        twin[...] = array
-        return twin
 
 
 class Lease:

@@ -200,7 +200,7 @@ def test_a_weight_reaches_only_the_columns_that_have_its_tap(columns, isa):
 @pytest.mark.parametrize("s", PHASES)
 def test_lines_are_interleaved(s, lanes):
     k = Builder("interleave")
-    src, dst = k.words(PTR, PTR)
+    src, dst = k.arguments(PTR, PTR)
     vector = Type("f64", lanes)
     for q, line in enumerate(interleaved(k, [k.load(src + q * vector.size, vector) for q in range(s)])):
         k.store(line, dst + q * vector.size)

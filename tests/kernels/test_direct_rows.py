@@ -97,7 +97,7 @@ class Setting:
         """The fields of the task for arrays that lie anywhere."""
         xv, yv, wv = self.x.view(x), self.y.view(y), self.w.view(w)
         a, count, firsts = self.shared
-        job = {
+        task = {
             "entry": 0,
             "x": xv[:, :, :, self.first_row :].ctypes.data,
             **{"y": yv.ctypes.data, "w": wv.ctypes.data, "bias": bias.ctypes.data},
@@ -116,9 +116,9 @@ class Setting:
             "slope": 0 if self.elem == "i64" else slope_field(self.elem, SLOPE),
         }
         for p, (a, count, first) in enumerate(self.own):
-            job |= {f"shared_{p}": firsts[p] * wv.strides[5], f"a_{p}": a, f"n_{p}": count}
-            job[f"first_{p}"] = first * wv.strides[5]
-        return np.array([job[name] for name in NAMES[self.s]], np.int64)
+            task |= {f"shared_{p}": firsts[p] * wv.strides[5], f"a_{p}": a, f"n_{p}": count}
+            task[f"first_{p}"] = first * wv.strides[5]
+        return np.array([task[name] for name in NAMES[self.s]], np.int64)
 
     def want(self):
         """The arrays afterwards, by the definition: a product that does not exist is not computed."""

@@ -64,8 +64,8 @@ def test_a_mask_that_is_a_lane_too_long_is_a_crash(tmp_path):
             f"""{HERE}
 import guarded
 from upconv.codegen.lang import Builder
-first = Builder.first
-Builder.first = lambda self, count, vector: first(self, count + 1, vector)
+lane_mask = Builder.lane_mask
+Builder.lane_mask = lambda self, count, vector: lane_mask(self, count + 1, vector)
 guarded.main()
 """,
             UPCONV_CACHE_DIR=str(tmp_path),

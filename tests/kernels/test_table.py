@@ -75,8 +75,8 @@ def test_the_table_sees_a_wrong_kernel(tmp_path):
             f"""{HERE}
 import table
 from upconv.codegen.lang import Builder
-first = Builder.first
-Builder.first = lambda self, count, vector: first(self, count - 1, vector)
+lane_mask = Builder.lane_mask
+Builder.lane_mask = lambda self, count, vector: lane_mask(self, count - 1, vector)
 table.main({LEAST})
 """,
             UPCONV_CACHE_DIR=str(tmp_path),

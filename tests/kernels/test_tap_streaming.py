@@ -51,11 +51,11 @@ class Setting:
     def numbers(self, x, w, y, places):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
-        job = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
-        job |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")} | {"places": places.ctypes.data}
+        task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
+        task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")} | {"places": places.ctypes.data}
         for name, view in (("x", xv), ("y", yv)):
-            job |= zip((f"{name}_n", f"{name}_row", f"{name}_col"), view.strides, strict=False)
-        return np.array([job[name] for name in FIELDS], np.int64)
+            task |= zip((f"{name}_n", f"{name}_row", f"{name}_col"), view.strides, strict=False)
+        return np.array([task[name] for name in FIELDS], np.int64)
 
     def check(self, got):
         """What was there, and the products; gaps are untouched."""

@@ -53,11 +53,11 @@ class Setting:
     def numbers(self, x, w, y):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
-        job = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data}
-        job |= {name: getattr(self, name) for name in ("c", "pixels", "pieces", "count")}
-        job |= {"x_p": xv.strides[0], "w_c": wv.strides[0], "w_piece": wv.strides[1]}
-        job |= {"y_p": yv.strides[1], "y_piece": yv.strides[0]}
-        return np.array([job[name] for name in FIELDS], np.int64)
+        task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data}
+        task |= {name: getattr(self, name) for name in ("c", "pixels", "pieces", "count")}
+        task |= {"x_p": xv.strides[0], "w_c": wv.strides[0], "w_piece": wv.strides[1]}
+        task |= {"y_p": yv.strides[1], "y_piece": yv.strides[0]}
+        return np.array([task[name] for name in FIELDS], np.int64)
 
     def check(self, got):
         """The sums of every column that exists; the rest of its last vector may be anything, gaps are untouched."""

@@ -1,4 +1,4 @@
-"""Winograd's kernels job by job: what they do natively is what they mean, on every instruction set."""
+"""Winograd's kernels task by task: what they do natively is what they mean, on every instruction set."""
 
 from itertools import product
 
@@ -40,14 +40,14 @@ class Interpreted:
         return len(self.kernels) - 1
 
     def run(self, rows, memory):
-        """Run jobs one after another, each on its own memory alone."""
+        """Run tasks one after another, each on its own memory alone."""
         for row in rows:
-            job = resolved(row, memory)
-            interpret(self.kernels[job[0]], job, *(array for array in memory.values() if array.size))
+            task = resolved(row, memory)
+            interpret(self.kernels[task[0]], task, *(array for array in memory.values() if array.size))
 
 
 def resolved(row, memory):
-    """The words of a job on arrays by name."""
+    """The words of a task on arrays by name."""
     values = [row.get(name, 0) for name in row["fields"]]
     return np.array([v[1] + address(memory[NAMES[v[0] - 1]]) if type(v) is tuple else v for v in values], np.int64)
 
@@ -67,7 +67,7 @@ def test_the_meaning_of_the_kernels(name, isa, monkeypatch):
 @pytest.mark.parametrize("isa", ISAS, ids=IDS)
 @pytest.mark.parametrize("name", SMALL)
 def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
-    """After each job all memory is the same, scratch included."""
+    """After each task all memory is the same, scratch included."""
     g, setting = geometry(name), LAYERS[name][-1]
     monkeypatch.setattr(kernel, "isa", lambda: isa)
     monkeypatch.setattr(winograd, "isa", lambda: isa)
@@ -80,8 +80,8 @@ def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
     twin = {name: array.copy(order="K") for name, array in run.memory.items()}
     for row in run.rows():
         made = kernel.made(row["entry"])
-        job = resolved(row, twin)
-        interpret(made.make(isa, *made.arguments), job, *(array for array in twin.values() if array.size))
+        task = resolved(row, twin)
+        interpret(made.make(isa, *made.arguments), task, *(array for array in twin.values() if array.size))
         run_rows([row], run.memory)
         for memory, array in run.memory.items():
             np.testing.assert_array_equal(array, twin[memory], err_msg=f"{memory} after {made.name}")
@@ -89,7 +89,7 @@ def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
 
 
 def test_jobs_are_sums_of_short_lists():
-    """A layer of many blocks has as many entries as its axes have blocks, not as many as it has jobs."""
+    """A layer of many blocks has as many entries as its axes have blocks, not as many as it has tasks."""
     name = "k4s2"
     g, setting = geometry(name), LAYERS[name][-1]
     x, w, bias, y = whole_numbers(g)

@@ -284,10 +284,10 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
     right = winograd.total
 
     def wrong(*entries):
-        job = right(*entries)
-        if job["fields"] is kernel.FIELDS:
-            change(job, word)
-        return job
+        task = right(*entries)
+        if task["fields"] is kernel.FIELDS:
+            change(task, word)
+        return task
 
     monkeypatch.setattr("upconv.schedule.winograd_layer.total", wrong)
     found = False
@@ -299,23 +299,23 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
     assert found
 
 
-def change(job, word):
-    value = job[word]
+def change(task, word):
+    value = task[word]
     if isinstance(value, tuple):
-        job[word] = value[0], value[1] + 4
+        task[word] = value[0], value[1] + 4
     elif word == "vectors":
         # One fewer would be written all the same where several go together.
-        job[word] = max(0, value - winograd_weight.LINE // isa().vector_bytes)
+        task[word] = max(0, value - winograd_weight.LINE // isa().vector_bytes)
     elif word.startswith(("row", "col")) and word != "columns":
-        job[word] = value + 1
+        task[word] = value + 1
     elif abs(value) >= 8:
-        job[word] = value - 4 if value > 0 else value + 4
+        task[word] = value - 4 if value > 0 else value + 4
     else:
-        job[word] = max(0, value - 1) if value else 1
+        task[word] = max(0, value - 1) if value else 1
 
 
 def check_in_room(name, by_channels):
-    """`check` with much room around everything, so that a wrong job cannot reach foreign memory."""
+    """`check` with much room around everything, so that a wrong task cannot reach foreign memory."""
     g, setting = geometry(name), LAYERS[name][-1]
     x, w, bias, y = operands(g, True)
     x, w, bias, y = map(roomy, (x, w, bias, y))

@@ -173,7 +173,7 @@ def test_a_kernel_that_computes_cannot_settle_the_arithmetic():
     """LLVM would move its arithmetic to where the state is another."""
     isa = kernel.isa()
     k = Builder("computes", settles_arithmetic=True)
-    (place,) = k.words(PTR)
+    (place,) = k.arguments(PTR)
     value = k.load(place, Type("f32"))
     k.store(value + value, place)
     with pytest.raises(NotImplementedError, match="computes by itself"):

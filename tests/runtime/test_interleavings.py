@@ -117,7 +117,7 @@ def is_back_without_looking(k, call):
 def keeps_the_pool(k, call):
     protocol._shut(k)
     protocol._wait(k)
-    return k.choose(k.equal(protocol._gate(k, ACQUIRE), 0), protocol.DONE, protocol.CUT)
+    return k.select(k.equal(protocol._gate(k, ACQUIRE), 0), protocol.DONE, protocol.CUT)
 
 
 def opens_then_says_for_what(k, call, wanted):

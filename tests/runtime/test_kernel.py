@@ -57,7 +57,7 @@ def finished(started):
 def double(isa):
     """The first word of an array, doubled."""
     k = Builder(f"double_{isa.name}")
-    (place,) = k.words(PTR)
+    (place,) = k.arguments(PTR)
     k.store(k.load(place, I64) * 2, place)
     return k
 
@@ -138,7 +138,7 @@ def test_a_damaged_object_is_never_run(fresh, monkeypatch):
 
 
 def test_a_lower_instruction_set_by_name(fresh, monkeypatch):
-    lowest = kernel.choose(*llvm.host(), None).arch
+    lowest = kernel.resolve(*llvm.host(), None).arch
     name = {"x86_64": "x86-64", "aarch64": "neon"}[lowest]
     monkeypatch.setenv("UPCONV_ISA", name)
     kernel.isa.cache_clear()

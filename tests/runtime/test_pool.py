@@ -30,7 +30,7 @@ PER_MS = 1_000_000
 def churn(isa):
     """A part (out, steps): out[0] += 1; out[1] is the end of a recurrence of so many steps."""
     k = Builder(f"test_churn_{isa.name}")
-    out, steps = k.words(PTR, I64)
+    out, steps = k.arguments(PTR, I64)
     value = k.variable(0.0, Type("f64"))
     with k.loop(0, steps) as step:
         value.set(k.muladd(value.get(), 0.5, 1.0))
@@ -513,7 +513,7 @@ def test_where_files_cannot_be_read_the_text_is_the_key(monkeypatch):
     run_once([1, 2, 3])
 
 
-class Lent:
+class Executor:
     """A team that runs its rows backwards on the calling thread, and remembers how many there were."""
 
     threads = 3
@@ -529,8 +529,8 @@ class Lent:
 
 
 @posix
-def test_a_team_that_is_lent_runs_the_rows_of_this_thread_alone():
-    lent, before = Lent(), pool.get_num_threads()
+def test_an_executor_runs_the_rows_of_this_thread_alone():
+    executor, before = Executor(), pool.get_num_threads()
     want = run_once([5, 6, 7, 8])
     elsewhere = []
 
@@ -541,24 +541,24 @@ def test_a_team_that_is_lent_runs_the_rows_of_this_thread_alone():
         thread.join()
         return run_once([5, 6, 7, 8])
 
-    assert pool.lend(lent, work) == want
-    assert (lent.calls, elsewhere) == ([4], [before])
+    assert pool.run_on(executor, work) == want
+    assert (executor.calls, elsewhere) == ([4], [before])
     assert pool.get_num_threads() == before
 
 
 @posix
 def test_what_is_one_part_or_brief_stays_on_the_thread_that_calls():
-    lent = Lent()
-    pool.lend(lent, run_once, [5])
-    pool.lend(lent, lambda: run_once([5, 6], brief=True))
-    lent.threads = 1
-    pool.lend(lent, run_once, [5, 6, 7])
-    assert lent.calls == []
+    executor = Executor()
+    pool.run_on(executor, run_once, [5])
+    pool.run_on(executor, lambda: run_once([5, 6], brief=True))
+    executor.threads = 1
+    pool.run_on(executor, run_once, [5, 6, 7])
+    assert executor.calls == []
 
 
 @posix
-def test_a_lent_team_is_given_back_after_an_error():
+def test_the_executor_is_taken_off_after_an_error():
     before = pool.get_num_threads()
     with pytest.raises(ZeroDivisionError):
-        pool.lend(Lent(), lambda: 1 / 0)
+        pool.run_on(Executor(), lambda: 1 / 0)
     assert pool.get_num_threads() == before

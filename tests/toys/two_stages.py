@@ -23,11 +23,11 @@ def checked_copy(isa, elem):
     """Copies a line of `count` values; the flags are a vector that is zero if all of them are finite."""
     k = Builder(f"checked_copy_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    _, src, dst, flags, count = k.words(I64, PTR, PTR, PTR, I64)
+    _, src, dst, flags, count = k.arguments(I64, PTR, PTR, PTR, I64)
     zero = k.splat(k.zero(vector.scalar), vector)
     seen = k.variable(zero)
     with k.loop(0, count, vector.lanes) as i:
-        mask, place = k.first(count - i, vector), i * vector.scalar.size
+        mask, place = k.lane_mask(count - i, vector), i * vector.scalar.size
         value = k.load(src + place, vector, mask)
         nothing = k.mul(value, zero)
         k.store(k.add(value, nothing), dst + place, mask)

@@ -75,19 +75,19 @@ def work(problem: Problem) -> dict[str, float]:
     some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
     (many_h, rows), (many_w, cols) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count, pixels = ceil_div(g.n, some_n) * many_h * many_w, g.n * rows * cols
-    amounts = dict.fromkeys(("places", "jobs", "tiles"), 0)
+    amounts = dict.fromkeys(("places", "tasks", "tiles"), 0)
     for wide, number in widths(_columns(g), lanes):
         mr = gemm.heights(isa())[wide]
         tiles = number * ceil_div(pixels, mr)
         amounts["places"] += number * pixels
-        amounts["jobs"] += number * count
+        amounts["tasks"] += number * count
         amounts["tiles"] += tiles
         amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
     down, fused = segments.tally(g.h, True), _fused(problem)
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     vectors = sum(ceil_div(columns, lanes) for _, columns in _pieces(fused * g.c_out, lanes))
     (places_h, taps_h, number_h), (places_w, taps_w, number_w) = _sums(down), _sums(across)
-    amounts["jobs"] += count * number_h * number_w
+    amounts["tasks"] += count * number_h * number_w
     amounts["folded"] = g.n * vectors * (taps_h * taps_w + places_h * places_w)
     return amounts | moved(problem, channels_last=True, packs=True) | {"calls": CALLS}
 

@@ -87,7 +87,7 @@ def work(problem: Problem) -> dict[str, float]:
         "strip_tiles": tiles,
         "copied_strips": strips * nv * lanes * g.c_in * problem.itemsize,
         "folded": vectors * sum(number * places * (each * taps + g.w.s) for places, each, number in tall),
-        "jobs": count * (1 + sum(number for _, _, number in tall)),
+        "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
     return amounts | moved(problem, channels_last=False, packs=True) | {"calls": CALLS}
 

@@ -39,7 +39,7 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "depthwise_channels": counted.products(mr) * vectors,
         "depthwise_channels_vectors": counted.places * vectors,
-        "jobs": counted.jobs,
+        "tasks": counted.tasks,
     } | moved(problem, channels_last=True, packs=True)
 
 

@@ -51,12 +51,12 @@ def work(problem: Problem) -> dict[str, float]:
     (row,) = rows_of(g.w, forward)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
     each = g.groups * g.n * ceil_div(ceil_div(row.columns, s), lanes)
-    amounts = dict.fromkeys(("depthwise_rows", "depthwise_rows_vectors", "depthwise_rows_rows", "jobs"), 0)
+    amounts = dict.fromkeys(("depthwise_rows", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0)
     for rows, taps_h, number in segments.tally(g.h, forward):
         amounts["depthwise_rows"] += number * rows * each * taps_h * taps_w
         amounts["depthwise_rows_vectors"] += number * rows * each * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
-        amounts["jobs"] += number
+        amounts["tasks"] += number
     return amounts | moved(problem, channels_last=False, packs=False)
 
 

@@ -52,10 +52,10 @@ def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     counted = pixel_work(problem, tally(g.w, forward), c_src)
-    amounts = {"places": counted.places * g.groups, "jobs": 0, "tiles": 0}
+    amounts = {"places": counted.places * g.groups, "tasks": 0, "tiles": 0}
     for block in (blocks := blocks_of(c_dst, lanes)):
         mr, wide = _tile(block, lanes)
-        amounts["jobs"] += counted.jobs
+        amounts["tasks"] += counted.tasks
         amounts["tiles"] += g.groups * counted.tiles(mr)
         name = f"gemm{wide}"
         amounts[name] = amounts.get(name, 0) + g.groups * counted.products(mr) * wide

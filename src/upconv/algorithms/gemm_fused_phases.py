@@ -60,10 +60,10 @@ def weight_form(problem: Problem) -> Panels:
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.fused_tally(g.w), g.c_in)
-    amounts = {"places": counted.places, "jobs": 0, "tiles": 0}
+    amounts = {"places": counted.places, "tasks": 0, "tiles": 0}
     for block in blocks_of(g.c_out, g.w.s, lanes):
         mr, wide = _tile(block, lanes)
-        amounts["jobs"] += counted.jobs
+        amounts["tasks"] += counted.tasks
         amounts["tiles"] += counted.tiles(mr)
         name = f"gemm{wide}"
         amounts[name] = amounts.get(name, 0) + counted.products(mr) * wide

@@ -57,7 +57,7 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts | {
         f"gemm{wide}": counted.products(mr) * form.blocks * wide,
         "places": counted.places,
-        "jobs": counted.jobs * form.blocks,
+        "tasks": counted.tasks * form.blocks,
         "tiles": counted.tiles(mr) * form.blocks,
         "panels": read_again(problem, counted, problem.channels[1]),
         "tap_runs": counted.products(mr) / (mr * form.c_src * g.w.k) * form.blocks,

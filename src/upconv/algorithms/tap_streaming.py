@@ -66,7 +66,7 @@ def work(problem: Problem) -> dict[str, float]:
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
         "places": pixels * blocks,
-        "jobs": len(rows) * len(cols) * blocks,
+        "tasks": len(rows) * len(cols) * blocks,
         **moved(problem, channels_last=True, packs=True),
     }
 

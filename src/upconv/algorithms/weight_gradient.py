@@ -41,7 +41,7 @@ def work(problem: Problem) -> dict[str, float]:
     ]
     return {
         "weight_gradient": tiles * mr * nv * pixels,
-        "jobs": taps,
+        "tasks": taps,
         "places": g.groups * pixels,
         "transposed": sum(maps) * problem.itemsize,
         # Read, added to and written for every list of pixels; cleared first, and transposed to the weight at the end.

@@ -53,7 +53,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_blocks": pairs * products,
         "weight_blocks_waits": pairs * (2 * made.cycles - products),
         "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
-        "jobs": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
+        "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
         "transposed": made.turns_a * a + made.turns_b * b,
         "totals": (2 * cut.count + sums.parts + 2) * sums.nbytes,

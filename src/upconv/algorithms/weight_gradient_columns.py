@@ -77,7 +77,7 @@ def work(problem: Problem) -> dict[str, float]:
         "columns": lines * ceil_div(g.c_in, rows),
         "column_rows": pixels * g.c_out * g.h.k * ceil_div(g.w.k, isa().lanes(size)),
         "totals": (2 * blocks - 1) * math.prod(g.weight_shape) * size,
-        "jobs": pixels,
+        "tasks": pixels,
         "transposed": turned * size,
         # Lines that do not stay in the cache are fetched before they are written, and written back.
         "bytes": problem.bytes + (2 * lines if lines > NEAR_BYTES else 0),

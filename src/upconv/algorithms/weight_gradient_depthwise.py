@@ -51,7 +51,7 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = ceil_div(g.groups, isa().lanes(size))
     return {
         "weight_depthwise": g.n * g.h.pairs * g.w.pairs * vectors,
-        "jobs": cut.count * g.h.k * len(_columns(g.w, *_chunks(g.w.k, vectors))),
+        "tasks": cut.count * g.h.k * len(_columns(g.w, *_chunks(g.w.k, vectors))),
         "transposed": turned * size,
         "bytes": problem.bytes,
         "calls": 1,

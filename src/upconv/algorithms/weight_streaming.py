@@ -70,7 +70,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_streaming": sums * g.c_in,
         "weight_streaming_sums": sums,
         "streamed": math.prod(g.weight_shape) * problem.itemsize,
-        "jobs": len(live_segments(g.h)) * len(live_segments(g.w)),
+        "tasks": len(live_segments(g.h)) * len(live_segments(g.w)),
         **moved(problem, channels_last=True, packs=False),
     }
 

@@ -169,7 +169,7 @@ class Transformed:
 
     def packing(self, task: Task) -> Stage:
         """The stage that transforms the weight, a unit for some channels of the source and a block of the result."""
-        return Stage([Grid(tuple(map(nest, jobs))) for jobs in _layer(task).weight_jobs()])
+        return Stage([Grid(tuple(map(nest, tasks))) for tasks in _layer(task).weight_tasks()])
 
     def scratch(self, task: Task) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
@@ -202,7 +202,7 @@ def work(problem: Problem) -> dict[str, float]:
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": through * problem.itemsize,
         "winograd_weight": 0 if problem.prepared else u_bytes,
-        "jobs": sum(prod(map(len, tile_lists(each))) * (2 * len(each.blocks) + len(each.sources)) for each in made),
+        "tasks": sum(prod(map(len, tile_lists(each))) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
 
@@ -298,14 +298,14 @@ def _grids(task, layer) -> Iterator[Grid]:
         yield Grid(nests, (counts[0], h.count, w.count), steps)
 
 
-def nest(job) -> Nest:
-    """A job of `schedule.winograd` as a nest of one task."""
-    return Nest(job["fields"], {name: job[name] for name in job["fields"] if name in job})
+def nest(task) -> Nest:
+    """A task of `schedule.winograd` as a nest of one task."""
+    return Nest(task["fields"], {name: task[name] for name in task["fields"] if name in task})
 
 
-def _indexed(job) -> Nest:
-    """A job as a nest whose indices of rows and columns move with its unit."""
-    made = nest(job)
+def _indexed(task) -> Nest:
+    """A task as a nest whose indices of rows and columns move with its unit."""
+    made = nest(task)
     bases = {winograd_spread.FIELDS: (ROW_X, COL_X), winograd_gather.FIELDS: (ROW_Y, COL_Y)}.get(made.fields)
     if bases is None:
         return made

@@ -7,8 +7,8 @@ from ..files import check_output
 from . import engines, record
 from .charts import write_charts
 from .crew import EngineError
-from .layers import select
-from .measure import Bench, GateError, Plan, progress_bar
+from .layers import matching
+from .measure import Bench, GateError, Options, progress_bar
 from .report import compare, report
 
 INTERRUPTED = 130
@@ -50,12 +50,12 @@ def run(options) -> int:
         return 0
     if options.source:
         return _tell(record.read(options.source), options)
-    plan, missing = _plan(options)
+    chosen, missing = _chosen(options)
     if options.json:
         check_output(options.json)
-    bench, status = Bench(plan), 0
+    bench, status = Bench(chosen), 0
     try:
-        with progress_bar(plan.steps, sys.stderr) as bench.progress:
+        with progress_bar(chosen.steps, sys.stderr) as bench.progress:
             bench.run()
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -63,7 +63,7 @@ def run(options) -> int:
         print(f"upconv bench: {error}", file=sys.stderr)
         return WRONG
     if bench.rows or not status:
-        _tell(record.make(bench.rows, _options(plan), complete=not status, missing=missing), options)
+        _tell(record.make(bench.rows, _options(chosen), complete=not status, missing=missing), options)
     return status
 
 
@@ -75,8 +75,8 @@ def _compared(*paths):
         raise ValueError(f"{' and '.join(paths)} hold other rows than upconv bench writes ({error!r})") from None
 
 
-def _plan(options):
-    """(Plan, {engine: why it cannot take part})."""
+def _chosen(options):
+    """(Options, {engine: why it cannot take part})."""
     rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if options.quick else (ROUNDS, SECONDS)
     rounds = rounds if options.rounds is None else options.rounds
     seconds = seconds if options.seconds is None else options.seconds
@@ -85,21 +85,21 @@ def _plan(options):
             raise ValueError(f"{name} is {value}; it must be at least 1")
     if not seconds > 0:
         raise ValueError(f"--seconds is {seconds}; it must be above 0")
-    names, missing = engines.choose(options.engines)
-    layers = select(options.only)
-    return Plan(layers, names, rounds, seconds, options.threads, options.isa, options.limit), missing
+    names, missing = engines.resolve(options.engines)
+    layers = matching(options.only)
+    return Options(layers, names, rounds, seconds, options.threads, options.isa, options.limit), missing
 
 
-def _options(plan):
-    """A plan as plain values."""
+def _options(chosen):
+    """What was chosen, as plain values."""
     return {
-        "rows": [layer.name for layer in plan.layers],
-        "engines": plan.engines,
-        "rounds": plan.rounds,
-        "seconds": plan.seconds,
-        "threads": plan.threads,
-        "isa": plan.isa,
-        "limit": plan.limit,
+        "rows": [layer.name for layer in chosen.layers],
+        "engines": chosen.engines,
+        "rounds": chosen.rounds,
+        "seconds": chosen.seconds,
+        "threads": chosen.threads,
+        "isa": chosen.isa,
+        "limit": chosen.limit,
     }
 
 

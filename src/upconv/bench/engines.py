@@ -48,7 +48,7 @@ def missing(name):
     return [package for package in NEEDS.get(name, ()) if find_spec(package) is None]
 
 
-def choose(names=None):
+def resolve(names=None):
     """(engines to run, {engine: why it cannot}) from a comma-separated list, "all", or nothing for the default.
 
     Raises:

@@ -116,13 +116,13 @@ def _parse(row):
     return Layer(name, **{size: number[size] for size in SIZES}, **pairs)
 
 
-def select(patterns=None):
+def matching(patterns=None):
     """The layers whose names match any of the comma-separated patterns: part of a name, or with * and ? all of it.
 
     Raises:
         ValueError: when a pattern matches no row.
 
-    >>> [layer.name for layer in select("dcgan-?,sam")]
+    >>> [layer.name for layer in matching("dcgan-?,sam")]
     ['dcgan-2', 'dcgan-4', 'dcgan-5', 'sam-dec2']
     """
     if not patterns:

@@ -16,7 +16,7 @@ class GateError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Options:
     """What to run: layers and engines, the rounds of each row and the seconds of each engine's turn.
 
     `isa` forces an instruction set on this library and the probe; `limit` is a stated ratio of time over the yardstick
@@ -45,8 +45,8 @@ class Plan:
 class Bench:
     """One run. `rows` grows as rows are finished, so an interrupted run still has those."""
 
-    def __init__(self, plan: Plan, progress=None, crew=Crew):
-        self.plan, self.crew = plan, crew
+    def __init__(self, options: Options, progress=None, crew=Crew):
+        self.options, self.crew = options, crew
         self.progress = progress or _silent
         self.rows = []
 
@@ -56,21 +56,21 @@ class Bench:
         Raises:
             GateError: before anything is timed, when this library is wrong on any row, scaled down or whole.
         """
-        plan = self.plan
-        forced = {"UPCONV_ISA": plan.isa} if plan.isa else {}
+        options = self.options
+        forced = {"UPCONV_ISA": options.isa} if options.isa else {}
         environments = dict.fromkeys([*OURS, PROBE], forced)
-        names = [*plan.engines, PROBE, TRUTH]
-        with self.crew(names, plan.threads, environments, plan.patience) as crew, TemporaryDirectory() as folder:
-            for layer in plan.layers:
+        names = [*options.engines, PROBE, TRUTH]
+        with self.crew(names, options.threads, environments, options.patience) as crew, TemporaryDirectory() as folder:
+            for layer in options.layers:
                 self.progress(f"gate: {layer.name}")
                 self._gate(crew, layer.small(), folder)
-            for layer in plan.layers:
+            for layer in options.layers:
                 self.rows.append(self._row(crew, layer, folder))
         return self.rows
 
     def _gate(self, crew, layer, folder):
         files = crew[TRUTH].ask("truth", layer=layer.as_dict(), folder=folder)
-        for name in self.plan.ours:
+        for name in self.options.ours:
             try:
                 crew[name].ask("prepare", layer=layer.as_dict())
                 crew[name].ask("check", truth=files)
@@ -80,15 +80,15 @@ class Bench:
     def _row(self, crew, layer, folder):
         row = {"name": layer.name, "layer": layer.as_dict(), "macs": layer.macs, "bytes": layer.bytes, "engines": {}}
         files = crew[TRUTH].ask("truth", layer=layer.as_dict(), folder=folder)
-        for name in self.plan.engines:
+        for name in self.options.engines:
             row["engines"][name] = self._admit(crew[name], layer, files)
         row["probe"] = self._probe_ready(crew[PROBE], layer)
-        for number in range(self.plan.rounds):
+        for number in range(self.options.rounds):
             self.progress(layer.name)
             self._round(crew, row, number)
-        again = (self._duel(crew, layer.name, pair) for pair in duels(row, self.plan.limit))
+        again = (self._duel(crew, layer.name, pair) for pair in duels(row, self.options.limit))
         row["again"] = [duel for duel in again if duel]
-        for name in [*self.plan.engines, PROBE]:
+        for name in [*self.options.engines, PROBE]:
             _let_go(crew[name])
         return row
 
@@ -116,7 +116,7 @@ class Bench:
         turn = number % max(1, len(able))
         for name in able[turn:] + able[:turn]:
             try:
-                entries[name]["rounds"].append(crew[name].ask("round", seconds=self.plan.seconds))
+                entries[name]["rounds"].append(crew[name].ask("round", seconds=self.options.seconds))
             except EngineError as error:
                 entries[name].clear()
                 entries[name]["reason"] = str(error)
@@ -125,10 +125,10 @@ class Bench:
         """Time two alone, five times as long; None if one of them fails."""
         self.progress(f"{name}: {pair[0]} and {pair[1]} again", steps=0)
         times = {engine: [] for engine in pair}
-        for number in range(self.plan.rounds):
+        for number in range(self.options.rounds):
             for engine in pair if number % 2 else pair[::-1]:
                 try:
-                    times[engine].append(crew[engine].ask("round", seconds=LONGER * self.plan.seconds))
+                    times[engine].append(crew[engine].ask("round", seconds=LONGER * self.options.seconds))
                 except EngineError:
                     return None
         return {"pair": list(pair), "ours": times[pair[0]], "rival": times[pair[1]]}

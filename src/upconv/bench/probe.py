@@ -33,7 +33,7 @@ ALIGNMENT = 64
 def fma_chains(isa: Isa):
     """Peak: as many independent chains as registers allow, each ``v = v*a + b``; job (count, operands, results)."""
     k = Builder(f"bench_fma_{isa.name}")
-    count, operands, results = k.words(I64, PTR, PTR)
+    count, operands, results = k.arguments(I64, PTR, PTR)
     vector = Type(F32, isa.lanes(SIZES[F32]))
     a, b = (k.splat(k.load(operands + place * vector.scalar.size, vector.scalar), vector) for place in (0, 1))
     chains = [k.variable(k.load(results + place * vector.size, vector)) for place in range(chain_count(isa))]
@@ -57,7 +57,7 @@ def fma_flops(isa: Isa):
 def dependent_adds(isa: Isa):
     """Clock: `CHAIN` links ``v = (v + a) & m`` a turn, which no compiler can shorten; job (count, a, m, result)."""
     k = Builder(f"bench_clock_{isa.name}")
-    count, a, m, result = k.words(I64, I64, I64, PTR)
+    count, a, m, result = k.arguments(I64, I64, I64, PTR)
     value = k.variable(k.load(result, I64))
     with k.loop(0, count):
         link = value.get()
@@ -71,7 +71,7 @@ def dependent_adds(isa: Isa):
 def copies(isa: Isa):
     """Copy: job (turns, bytes, destination, sources...); bytes is a multiple of `COPY_VECTORS` vectors."""
     k = Builder(f"bench_copy_{isa.name}")
-    turns, size, destination, *sources = k.words(I64, I64, *[PTR] * (1 + BUFFERS))
+    turns, size, destination, *sources = k.arguments(I64, I64, *[PTR] * (1 + BUFFERS))
     vector = Type(F32, isa.lanes(SIZES[F32]))
     with k.loop(0, turns):
         for source in sources:

@@ -2,6 +2,7 @@
 
 from statistics import median
 
+from ..table import aligned
 from . import score
 from .score import FORMS, OURS, PARTNERS
 
@@ -69,7 +70,7 @@ def table(rows):
     return (
         "GFLOP/s on useful FLOPs; prep: the weight prepared; cl: channels-last; a/b: how many times as fast a is as b\n"
         "(above 1.00 upconv is faster); %: max(F, B) over the least time of ours; new ms: what a size never seen\n"
-        "costs beyond its repeat; -: no time; *: a pair was timed again, alone\n" + _align(lines)
+        "costs beyond its repeat; -: no time; *: a pair was timed again, alone\n" + _lines(lines)
     )
 
 
@@ -80,7 +81,7 @@ def means(rows):
         ratios = [ratio for ratio in map(value, rows) if ratio is not None]
         mean = _number(score.geometric_mean(ratios), ".3f")
         lines.append([label, mean, str(len(ratios)), str(sum(ratio < 1 for ratio in ratios))])
-    blocks = [_align(lines)] if len(lines) > 1 else []
+    blocks = [_lines(lines)] if len(lines) > 1 else []
     limits = _limit_means(rows)
     return "\n\n".join(blocks + ([limits] if limits else []))
 
@@ -96,7 +97,7 @@ def _limit_means(rows):
             line.append(_inverse(there))
         executed = [score.executed_rate(row, name) for row in rows if score.bound(row) == "F"]
         lines.append([*line, _number(score.geometric_mean(executed) if name in OURS else None, ".1%")])
-    return _align(lines) if any(score.floor(row) for row in rows) else ""
+    return _lines(lines) if any(score.floor(row) for row in rows) else ""
 
 
 def _inverse(shares):
@@ -151,7 +152,20 @@ def compare(old, new) -> str:
     note = "second run over first, above 1.00 the second is better; !: by more than 5 %"
     if old["machine"]["cpu"] != new["machine"]["cpu"]:
         note += f"\nthe machines differ: {old['machine']['cpu']}, {new['machine']['cpu']}"
-    return f"{note}\n{_align(lines)}" if both else "the two runs have no row in common"
+    if not both:
+        return "the two runs have no row in common"
+    return "\n".join([note, _lines(lines), *_chosen_otherwise(both)])
+
+
+def _chosen_otherwise(both):
+    """Sentences: which rows upconv computes by another algorithm in the second run."""
+    found = []
+    for old, new in both:
+        for engine in OURS:
+            before, after = ((row["engines"].get(engine) or {}).get("algorithm") for row in (old, new))
+            if before and after and before != after:
+                found.append(f"{old['name']}, {engine}: by {after}, in the first run by {before}")
+    return found
 
 
 def _measures(both):
@@ -182,14 +196,6 @@ def _ms(seconds):
     return "-" if seconds is None else f"{seconds * 1e3:.3g}" if seconds < 0.1 else f"{seconds * 1e3:.0f}"
 
 
-def _align(lines):
-    """Columns: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        [
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    )
-    return "\n".join("  ".join(cells).rstrip() for cells in padded)
+def _lines(rows):
+    """A table: the first column begins, the others end, at one place."""
+    return "\n".join(aligned(rows, right=range(1, len(rows[0])), indent=""))

@@ -15,7 +15,7 @@ import numpy as np
 from .lang import I1, I64, Branch, Builder, Instruction, Leave, Loop, Repeat, Type, Value
 from .primitives import TABLE
 
-DTYPES = {"f16": "<f2", "bf16": "<u2", "f32": "<f4", "f64": "<f8", "i32": "<i4", "i64": "<i8"}
+DTYPES = {"f32": "<f4", "f64": "<f8", "i32": "<i4", "i64": "<i8"}
 
 
 class Memory:
@@ -47,19 +47,19 @@ def _extent(array):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Pointer:
     """A pointer: an address in a memory."""
 
     memory: Memory
     address: int
 
     def offset(self, size):
-        return Place(self.memory, self.address + size)
+        return Pointer(self.memory, self.address + size)
 
     def read(self, type: Type, mask=None, stride=None):
         """A scalar or a vector; the lanes are `stride` bytes apart, those outside a mask are zero and not read."""
         if type.elem == "ptr":
-            return Place(self.memory, int(self.read(Type("i64"))))
+            return Pointer(self.memory, int(self.read(Type("i64"))))
         if mask is not None:
             stride = type.scalar.size if stride is None else stride
             value = np.zeros(type.lanes, DTYPES[type.elem])
@@ -78,9 +78,9 @@ class Place:
         for lane in np.flatnonzero(mask):
             self.offset(int(lane) * (value.itemsize if stride is None else stride)).write(value[lane])
 
-    def call(self, job):
+    def call(self, argument):
         """Run native code, as the language allows a kernel to do."""
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)(job.address)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)(argument.address)
 
 
 @dataclass(slots=True)
@@ -155,8 +155,8 @@ class Thread:
 
     Args:
         code: as `flat` makes it.
-        values: by number; that of the job at first.
-        names: what the code finds around it: a function for each that it calls, a Place for each symbol.
+        values: by number; that of the argument at first.
+        names: what the code finds around it: a function for each that it calls, a Pointer for each symbol.
     """
 
     __slots__ = ("code", "names", "place", "values", "variables")
@@ -197,24 +197,24 @@ class Thread:
         self.place += 1
 
 
-def interpret(kernel: Builder, job, *arrays, names=None):
-    """Run a kernel on a job (an array of int64 words) whose pointers point into `arrays`.
+def interpret(kernel: Builder, words, *arrays, names=None):
+    """Run a kernel on words (an array of int64) whose pointers point into `arrays`.
 
     Args:
         kernel: what to run.
-        job: the array of words.
+        words: what the argument points to, an array of int64.
         arrays: all other memory.
         names: the Python function for each C function that the kernel calls, the array for each symbol.
 
     Raises:
-        IndexError: when the kernel reads or writes outside the job and the arrays.
+        IndexError: when the kernel reads or writes outside the words and the arrays.
         ValueError: when it writes to an array that is read-only.
     """
     names = names or {}
     symbols = {name: array for name, array in names.items() if isinstance(array, np.ndarray)}
-    memory = Memory(job, *arrays, *symbols.values())
-    places = {name: Place(memory, array.ctypes.data) for name, array in symbols.items()}
-    thread = Thread(flat(kernel), {kernel.job.number: Place(memory, job.ctypes.data)}, names | places)
+    memory = Memory(words, *arrays, *symbols.values())
+    places = {name: Pointer(memory, array.ctypes.data) for name, array in symbols.items()}
+    thread = Thread(flat(kernel), {kernel.argument.number: Pointer(memory, words.ctypes.data)}, names | places)
     with np.errstate(all="ignore"):
         end = len(thread.code)
         while thread.place < end:

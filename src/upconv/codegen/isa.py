@@ -20,7 +20,6 @@ class Isa:
             znver4 and znver5 give the same code), and so what the tests read in the assembly holds everywhere.
         features: switches beyond the level, in LLVM's spelling.
         needs: features, as LLVM names the host's, without which kernels cannot run.
-        half: whether float16 converts in registers; elsewhere a conversion would be a call into a missing library.
         fused: whether a product is added in one instruction; elsewhere it needs a register of its own.
     """
 
@@ -31,7 +30,6 @@ class Isa:
     cpu: str
     features: str = ""
     needs: tuple[str, ...] = ()
-    half: bool = False
     fused: bool = True
 
     def lanes(self, elem_size):
@@ -47,10 +45,10 @@ ROWS = {
     row.name: row
     for row in (
         # LLVM prefers 256-bit vectors on some cores, where the tiles here want the whole register.
-        Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4, half=True),
-        Isa("avx2", "x86_64", 32, 16, "x86-64-v3", "", _V3, half=True),
+        Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4),
+        Isa("avx2", "x86_64", 32, 16, "x86-64-v3", "", _V3),
         Isa("x86-64", "x86_64", 16, 16, "x86-64", fused=False),
-        Isa("neon", "aarch64", 16, 32, "generic", "+neon", half=True),
+        Isa("neon", "aarch64", 16, 32, "generic", "+neon"),
     )
 }
 ALIASES = {"sse2": "x86-64"}
@@ -61,7 +59,7 @@ def runnable(arch, features):
     return [row for row in ROWS.values() if row.arch == arch and features.issuperset(row.needs)]
 
 
-def choose(arch, features, forced=None):
+def resolve(arch, features, forced=None):
     """The best row for a machine, or the one that is asked for by name.
 
     Raises:

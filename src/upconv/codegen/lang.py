@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SIZES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
+SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
 ORDERS = RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE, SEQUENTIAL = (
     "monotonic",
@@ -24,7 +24,7 @@ ORDERS = RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE, SEQUENTIAL = (
 
 
 class Type(NamedTuple):
-    """A scalar (lanes 0) or a vector of `elem`, one of f16, bf16, f32, f64, i32, i64, i1, ptr."""
+    """A scalar (lanes 0) or a vector of `elem`, one of f32, f64, i32, i64, i1, ptr."""
 
     elem: str
     lanes: int = 0
@@ -138,16 +138,17 @@ class Builder:
         name: of the kernel.
         settles_arithmetic: whether all that it calls runs under IEEE's default arithmetic (to nearest, subnormal
             numbers kept, no traps), whatever the thread that it runs on is set to; afterwards that is as it was.
-        shares_job: whether the job is written to, by the kernel itself or by other threads while it runs.
+        shares_argument: whether what its argument points to is written to while it runs, by the kernel itself or by
+            other threads.
     """
 
-    def __init__(self, name, *, settles_arithmetic=False, shares_job=False):
-        self.name, self.settles_arithmetic, self.shares_job = name, settles_arithmetic, shares_job
+    def __init__(self, name, *, settles_arithmetic=False, shares_argument=False):
+        self.name, self.settles_arithmetic, self.shares_argument = name, settles_arithmetic, shares_argument
         self.variables = []
         self.body = []
         self._count = 0
         self._block = self.body
-        self.job = self._value(PTR)
+        self.argument = self._value(PTR)
 
     def _next(self):
         self._count += 1
@@ -162,9 +163,13 @@ class Builder:
         self._block.append(Instruction(name, result, operands, attributes))
         return result
 
-    def words(self, *types):
-        """The first words of the job, each an i64 or a ptr."""
-        return [self.load(self.job + 8 * place, type) for place, type in enumerate(types)]
+    def arguments(self, *types):
+        """The first words that the argument points to, each an i64 or a ptr."""
+        return [self.load(self.argument + 8 * place, type) for place, type in enumerate(types)]
+
+    def fields(self, names, pointers):
+        """{name: value} of the task that the argument points to: a word for each name, those in `pointers` a ptr."""
+        return dict(zip(names, self.arguments(*(PTR if name in pointers else I64 for name in names)), strict=True))
 
     def variable(self, value, type=None):
         """A new variable, set to `value` here."""
@@ -216,10 +221,6 @@ class Builder:
         else:
             self.emit("store_masked", None, value, pointer, mask)
 
-    def load_strided(self, pointer, stride, type, mask):
-        """A vector whose lanes lie `stride` bytes apart, where the mask allows; the other lanes are zero."""
-        return self.emit("load_strided", type, pointer, stride, mask)
-
     def store_strided(self, value, pointer, stride, mask):
         """Store the lanes of a vector `stride` bytes apart, where the mask allows."""
         self.emit("store_strided", None, value, pointer, stride, mask, number=self._next())
@@ -265,15 +266,15 @@ class Builder:
         zero = 0 if type.elem in INTEGERS else 0.0
         return self.emit("splat", type, zero) if type.lanes else zero
 
-    def between(self, start, stop, type):
+    def lane_mask_between(self, start, stop, type):
         """The mask of the lanes from start to stop - 1."""
         # Comparing with the empty mask turns a mask round.
-        outside = self.emit("equal", type.mask, self.first(start, type), self.first(0, type))
-        return self.iand(self.first(stop, type), outside)
+        outside = self.emit("equal", type.mask, self.lane_mask(start, type), self.lane_mask(0, type))
+        return self.iand(self.lane_mask(stop, type), outside)
 
-    def first(self, n, type):
+    def lane_mask(self, n, type):
         """The mask of the first n lanes of a vector type; n may be below 0 or beyond the lanes."""
-        return self.emit("first", type.mask, self.imax(self.imin(n, type.lanes), 0))
+        return self.emit("lane_mask", type.mask, self.imax(self.imin(n, type.lanes), 0))
 
     def blend(self, mask, a, b):
         """The lanes of a where the mask is set, those of b elsewhere."""
@@ -308,16 +309,6 @@ class Builder:
         """The larger of two floating-point numbers: b where a < b, otherwise a, so that a NaN in a stays."""
         return self.emit("maximum", a.type, a, b)
 
-    def convert(self, a, type):
-        """A floating-point vector in another type, rounded to nearest, ties to even."""
-        if type == a.type:
-            return a
-        if "bf16" in (a.type.elem, type.elem):
-            name = {("bf16", "f32"): "bf16_to_f32", ("f32", "bf16"): "f32_to_bf16"}[a.type.elem, type.elem]
-        else:
-            name = "extend" if a.type.scalar.size < type.scalar.size else "truncate"
-        return self.emit(name, type, a)
-
     def imin(self, a, b):
         """The smaller of two sizes; this and what follows is about sizes, counters and conditions."""
         return self.emit("imin", I64, a, b)
@@ -349,12 +340,12 @@ class Builder:
         """Whether a condition does not hold."""
         return self.equal(condition, 0)
 
-    def choose(self, condition, a, b):
-        return self.emit("choose", next((v.type for v in (a, b) if isinstance(v, Value)), I64), condition, a, b)
+    def select(self, condition, a, b):
+        return self.emit("select", next((v.type for v in (a, b) if isinstance(v, Value)), I64), condition, a, b)
 
-    def call(self, entry, job):
+    def call(self, entry, argument):
         """Run another kernel."""
-        self.emit("call", None, entry, job)
+        self.emit("call", None, entry, argument)
 
     def call_c(self, name, type, *operands):
         """Call a C function that the module has under a name; `type` is what it gives, or None; numbers are i64."""

@@ -7,10 +7,7 @@ from .isa import Isa
 from .lang import I64, PTR, Branch, Builder, Leave, Loop, Repeat, Type, Value
 from .primitives import TABLE
 
-# A bfloat16 is 16 bits to LLVM too: its own arithmetic on them would be calls into a library.
 ELEMENTS = {
-    "f16": "half",
-    "bf16": "i16",
     "f32": "float",
     "f64": "double",
     "i32": "i32",
@@ -18,7 +15,7 @@ ELEMENTS = {
     "i1": "i1",
     "ptr": "ptr",
 }
-FLOATS = {"f16": "e", "f32": "f", "f64": "d"}
+FLOATS = {"f32": "f", "f64": "d"}
 # How a thread is set to the default arithmetic and back, by architecture: declarations, first steps, last steps.
 ARITHMETIC = {
     "x86_64": (
@@ -50,8 +47,7 @@ def spell(type: Type):
 
 def mangle(type: Type):
     """A type as the names of intrinsics spell it."""
-    element = "i16" if type.elem == "bf16" else type.elem
-    return f"v{type.lanes}{element}" if type.lanes else element
+    return f"v{type.lanes}{type.elem}" if type.lanes else type.elem
 
 
 def number(value, elem):
@@ -98,8 +94,8 @@ class _Lowering:
         self.types = kernel.variables
         self.places = [f"%x{number} = alloca {spell(type)}" for number, type in enumerate(kernel.variables)]
         self.block(kernel.body)
-        alone = "" if kernel.shares_job else "noalias readonly "
-        head = f"define void @{kernel.name}(ptr {alone}%v{kernel.job.number}) nounwind {{"
+        alone = "" if kernel.shares_argument else "noalias readonly "
+        head = f"define void @{kernel.name}(ptr {alone}%v{kernel.argument.number}) nounwind {{"
         first, last = self.arithmetic(kernel) if kernel.settles_arithmetic else ((), ())
         # LLVM turns places into registers only if they are made at the entry.
         return [head, "entry:", *self.places, *first, *self.lines, *last, "ret void", "}"]
@@ -214,8 +210,6 @@ class _Lowering:
             own = result.type.scalar if result else I64
             beside = I64 if step.name == "call_c" else next((type for type in types if type not in (None, PTR)), own)
             types = tuple([type or beside for type in types])
-        if not self.isa.half and step.name in ("extend", "truncate") and "f16" in (types[0].elem, result.type.elem):
-            raise NotImplementedError(f"{self.isa.name} has no instructions that convert float16")
         attributes = tuple([pair for pair in step.attributes.items() if pair[0] != "number"])
         text, declarations = _template(step.name, types, result and result.type, attributes, self.isa.arch)
         place = result.number if result else step.attributes.get("number")

@@ -7,8 +7,8 @@ the numbers 0, 1, 2 ... of as many lanes. {arguments} are all operands with thei
 where there is no result, {pause} the hint of the architecture. Further braces are attributes of the instruction.
 
 In a meaning, integers are Python ints, floating-point scalars and vectors are NumPy values, masks are arrays of bool,
-pointers are `interpreter.Place`s. A bfloat16 is its 16 bits, as an unsigned integer. A meaning that is `typed` is also
-told the type of the result.
+pointers are `interpreter.Pointer`s. A meaning that is `typed` is
+also told the type of the result.
 """
 
 from collections.abc import Callable
@@ -29,21 +29,6 @@ class Primitive:
     typed: bool = False
 
 
-def _cast(a, type):
-    return a.astype(f"f{type.scalar.size}")
-
-
-def _bf16_to_f32(a, type):
-    return (a.astype(np.uint32) << 16).view(np.float32)
-
-
-def _f32_to_bf16(a, type):
-    """Round to nearest, ties to even; NaN stays NaN (rounding alone could carry it into infinity)."""
-    bits = a.view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return np.where(np.isnan(a), (bits >> 16) | 0x40, rounded).astype(np.uint16)
-
-
 # 64-bit integers: sizes, strides, counters, and the pointers they move.
 INTEGERS = (
     Primitive("iadd", "{r} = add nsw i64 {0}, {1}", lambda a, b: a + b),
@@ -56,13 +41,13 @@ INTEGERS = (
     Primitive("divide", "{r} = sdiv i64 {0}, {1}", lambda a, b: abs(a) // abs(b) * (1 if a * b >= 0 else -1)),
     Primitive("less", "{r} = icmp slt i64 {0}, {1}", lambda a, b: a < b),
     Primitive("equal", "{r} = icmp eq {T0} {0}, {1}", lambda a, b: a == b),
-    Primitive("choose", "{r} = select i1 {0}, {T} {1}, {T} {2}", lambda c, a, b: a if c else b),
+    Primitive("select", "{r} = select i1 {0}, {T} {1}, {T} {2}", lambda c, a, b: a if c else b),
     Primitive("offset", "{r} = getelementptr i8, ptr {0}, i64 {1}", lambda p, b: p.offset(b)),
     # LLVM looks long for a cheaper way to address many pointers that move together, and finds the first way again. A
     # number that it knows nothing about ends the search: half the time of compiling a tile.
     Primitive("opaque", '{r} = call i64 asm "", "=r,0"(i64 {0})', lambda a: a),
-    # Another kernel, on a job of its own.
-    Primitive("call", "call void {0}(ptr {1})", lambda entry, job: entry.call(job)),
+    # Another kernel, on an argument of its own.
+    Primitive("call", "call void {0}(ptr {1})", lambda entry, argument: entry.call(argument)),
 )
 
 # Arithmetic of scalars and vectors; nothing may be reordered.
@@ -87,31 +72,6 @@ ARITHMETIC = (
     # Data that are integers wrap around, as NumPy's do.
     Primitive("wrapping_add", "{r} = add {T} {0}, {1}", lambda a, b: a + b),
     Primitive("wrapping_mul", "{r} = mul {T} {0}, {1}", lambda a, b: a * b),
-    Primitive("extend", "{r} = fpext {T0} {0} to {T}", _cast, typed=True),
-    Primitive("truncate", "{r} = fptrunc {T0} {0} to {T}", _cast, typed=True),
-    Primitive(
-        "bf16_to_f32",
-        "{r}.w = zext {T0} {0} to <{L} x i32>\n"
-        "{r}.s = shl <{L} x i32> {r}.w, splat (i32 16)\n"
-        "{r} = bitcast <{L} x i32> {r}.s to {T}",
-        _bf16_to_f32,
-        typed=True,
-    ),
-    Primitive(
-        "f32_to_bf16",
-        "{r}.b = bitcast {T0} {0} to <{L} x i32>\n"
-        "{r}.h = lshr <{L} x i32> {r}.b, splat (i32 16)\n"
-        "{r}.o = and <{L} x i32> {r}.h, splat (i32 1)\n"
-        "{r}.p = add <{L} x i32> {r}.b, splat (i32 32767)\n"
-        "{r}.q = add <{L} x i32> {r}.p, {r}.o\n"
-        "{r}.t = lshr <{L} x i32> {r}.q, splat (i32 16)\n"
-        "{r}.n = or <{L} x i32> {r}.h, splat (i32 64)\n"
-        "{r}.u = fcmp uno {T0} {0}, {0}\n"
-        "{r}.v = select <{L} x i1> {r}.u, <{L} x i32> {r}.n, <{L} x i32> {r}.t\n"
-        "{r} = trunc <{L} x i32> {r}.v to {T}",
-        _f32_to_bf16,
-        typed=True,
-    ),
 )
 
 # Lanes.
@@ -129,7 +89,7 @@ LANES = (
         lambda a, b, *, indices: np.concatenate((a, b))[list(indices)],
     ),
     Primitive(
-        "first",
+        "lane_mask",
         "{r}.n = trunc i64 {0} to i32\n"
         "{r}.0 = insertelement <{L} x i32> poison, i32 {r}.n, i64 0\n"
         "{r}.s = shufflevector <{L} x i32> {r}.0, <{L} x i32> poison, <{L} x i32> zeroinitializer\n"
@@ -140,22 +100,6 @@ LANES = (
     # Lane by lane.
     Primitive("blend", "{r} = select {T0} {0}, {T} {1}, {T} {2}", lambda mask, a, b: np.where(mask, a, b)),
 )
-
-# Addresses of lanes that are a stride apart, from the base in {base}, the stride in {stride}.
-_APART = (
-    "{r}.0 = insertelement <{lanes} x i64> poison, i64 {stride}, i64 0\n"
-    "{r}.s = shufflevector <{lanes} x i64> {r}.0, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer\n"
-    "{r}.o = mul nsw <{lanes} x i64> {r}.s, {iota64}\n"
-    "{r}.p = getelementptr i8, ptr {base}, <{lanes} x i64> {r}.o\n"
-)
-
-
-def _apart(**places):
-    """`_APART` with some braces filled by others."""
-    text = _APART
-    for name, place in places.items():
-        text = text.replace("{" + name + "}", place)
-    return text
 
 
 def _fetch(change):
@@ -192,16 +136,12 @@ MEMORY = (
         lambda v, p, mask: p.write(v, mask),
     ),
     Primitive(
-        "load_strided",
-        _apart(base="{0}", stride="{1}", lanes="{L}")
-        + "{r} = call {T} @llvm.masked.gather.{m}.v{L}p0(<{L} x ptr> {r}.p, i32 {a}, {T2} {2}, {T} zeroinitializer)",
-        lambda p, stride, mask, type: p.read(type, mask, stride),
-        typed=True,
-    ),
-    Primitive(
         "store_strided",
-        _apart(base="{1}", stride="{2}", lanes="{L0}")
-        + "call void @llvm.masked.scatter.{m0}.v{L0}p0({T0} {0}, <{L0} x ptr> {r}.p, i32 {a0}, {T3} {3})",
+        "{r}.0 = insertelement <{L0} x i64> poison, i64 {2}, i64 0\n"
+        "{r}.s = shufflevector <{L0} x i64> {r}.0, <{L0} x i64> poison, <{L0} x i32> zeroinitializer\n"
+        "{r}.o = mul nsw <{L0} x i64> {r}.s, {iota64}\n"
+        "{r}.p = getelementptr i8, ptr {1}, <{L0} x i64> {r}.o\n"
+        "call void @llvm.masked.scatter.{m0}.v{L0}p0({T0} {0}, <{L0} x ptr> {r}.p, i32 {a0}, {T3} {3})",
         lambda v, p, stride, mask: p.write(v, mask, stride),
     ),
     # A hint; it may point anywhere.

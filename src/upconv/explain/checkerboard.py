@@ -5,20 +5,29 @@ of its taps: its gain. Where the gains differ, the output has a pattern with the
 picture shows. Away from DC the same is said by spectra: the energy that a phase passes of white noise.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import SettingError
 from ..geometry import Axis, check_channels
 from ..settings import integer, pair, positive
+from ..table import aligned
 from . import palette
 from .checkerboard_scene import scene
 from .overlap import even_alternatives
 from .svg import svg
-from .table import aligned
+
+if TYPE_CHECKING:
+    from typing import Any, SupportsIndex
+
+    from ..typing import Pair
+    from .scene import Scene
 
 # Deviations of the gains below the first are hardly seen in a picture, above the second at once.
 HARDLY, CLEARLY = 0.02, 0.10
@@ -48,19 +57,19 @@ class Artifacts:
     name: str = ""
 
     @cached_property
-    def gains(self):
+    def gains(self) -> np.ndarray:
         """(c_out, s_h, s_w): what a constant input gives, by output channel and phase (canvas position modulo s)."""
         response = np.einsum("gi,giokl->gokl", self._grouped_mean, self._grouped)
         return self._by_phase(response).reshape(-1, *self.stride)
 
     @cached_property
-    def noise(self):
+    def noise(self) -> np.ndarray:
         """(s_h, s_w): the gain of each phase for white noise, the root of its weights' energy per output channel."""
         energy = (np.abs(self._grouped) ** 2).sum(axis=(0, 1, 2))
         return np.sqrt(self._by_phase(energy) / len(self.gains))
 
     @cached_property
-    def spectrum(self):
+    def spectrum(self) -> np.ndarray:
         """(s_h, s_w): shares of the constant's energy at output frequencies (f_h / s_h, f_w / s_w); they add up to 1.
 
         [0, 0] is the constant itself; every other entry is a pattern, for a stride of 2 columns (0, 1/2), rows (1/2, 0)
@@ -72,33 +81,33 @@ class Artifacts:
         return energy / energy.sum()
 
     @property
-    def score(self):
+    def score(self) -> float:
         """Share of what a constant input brings out that is pattern: 0 is flat, 1 is nothing but pattern."""
         return float(_share(self.gains.reshape(1, -1, self.gains[0].size))[0])
 
     @property
-    def deviation(self):
+    def deviation(self) -> float:
         """Root mean square of the gains' deviations over that of their means; 0.1 is ten per cent."""
         return _deviation(self.score)
 
     @property
-    def channels(self):
+    def channels(self) -> np.ndarray:
         """(c_out,): the score of each output channel alone."""
         return _share(self.gains.reshape(len(self.gains), 1, -1))
 
     @property
-    def worst(self):
+    def worst(self) -> list[int]:
         """The output channels by falling energy of their pattern."""
         spread = self.gains - self.gains.mean(axis=(1, 2), keepdims=True)
         return np.argsort(-(np.abs(spread) ** 2).sum(axis=(1, 2)), kind="stable").tolist()
 
     @property
-    def taps(self):
+    def taps(self) -> np.ndarray:
         """(s_h, s_w): how many taps each phase has."""
         return self._by_phase(np.ones(self.weight.shape[2:])).astype(int)
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """The deviation in a sentence."""
         if not self.taps.all():
             empty = int((self.taps == 0).sum())
@@ -110,7 +119,7 @@ class Artifacts:
         return f"{strength} pattern with the period of the stride on a constant input"
 
     @property
-    def fixes(self):
+    def fixes(self) -> list[str]:
         """What can be done about it, best first; empty where nothing need be."""
         if self.taps.all() and self.deviation < HARDLY:
             return []
@@ -127,7 +136,7 @@ class Artifacts:
         found.append(f"after the layer: a mean over {box} outputs removes the pattern exactly, and blurs")
         return found
 
-    def corrected(self):
+    def corrected(self) -> np.ndarray:
         """The nearest weight (least squares) whose phases have equal gains for every pair of channels.
 
         Every tap of a phase moves by the same amount, so that no phase's detail changes. Phases without taps cannot be
@@ -146,7 +155,7 @@ class Artifacts:
         rows, columns = (self._residues(number) for number in (0, 1))
         return self.weight + shift[..., rows[:, None], columns]
 
-    def scene(self):
+    def scene(self) -> Scene:
         """The picture, as data for any renderer (`upconv.explain.svg.svg` and `.raster.png` take it)."""
         return scene(self)
 
@@ -156,7 +165,7 @@ class Artifacts:
     def __repr__(self):
         return "\n".join(self.lines())
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """The report as lines of text."""
         shape = "(" + ", ".join(map(str, self.weight.shape)) + ")"
         title = f"{self.name}: " * bool(self.name) + f"weight {shape}, stride {self.stride[0]} × {self.stride[1]}"
@@ -175,7 +184,7 @@ class Artifacts:
         lines.append(f"  output channels with the strongest pattern, and their scores: {listed}")
         return [*lines, *(f"  fix: {fix}" for fix in self.fixes)]
 
-    def patterns(self):
+    def patterns(self) -> list[str]:
         """The strongest frequencies beside the constant, in words."""
         shares = {}
         for at, share in np.ndenumerate(self.spectrum):
@@ -230,7 +239,15 @@ class Artifacts:
         return np.einsum("...kl,ka,lb->...ab", values, rows, columns)
 
 
-def artifacts(weight, stride=1, *, groups=1, dilation=1, mean=None, name="") -> Artifacts:
+def artifacts(
+    weight: Any,
+    stride: Pair = 1,
+    *,
+    groups: SupportsIndex = 1,
+    dilation: Pair = 1,
+    mean: Any = None,
+    name: str = "",
+) -> Artifacts:
     """What a transposed convolution's weight does to a constant input: gains of the phases, a score, a picture, fixes.
 
     Args:

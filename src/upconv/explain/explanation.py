@@ -1,7 +1,10 @@
 """The one function that explains a layer, and what it gives."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from ..errors import SettingError
 from ..geometry import Geometry
@@ -11,6 +14,11 @@ from . import korean, text
 from .layer import layer_scene
 from .svg import svg
 from .text import COLUMNS
+
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from ..typing import Padding, Pair
 
 KINDS = {1: Line, 2: Geometry, 3: Volume}
 LANGUAGES = {"en": text, "ko": korean}
@@ -59,20 +67,20 @@ class Explanation:
 
 
 def explain(
-    layer=None,
-    input_size=8,
+    layer: Any = None,
+    input_size: Pair = 8,
     *,
-    kernel_size=None,
-    stride=1,
-    padding=0,
-    output_padding=0,
-    groups=1,
-    dilation=1,
-    in_channels=None,
-    out_channels=None,
-    batch=1,
-    language="en",
-    dimensions=2,
+    kernel_size: Pair | None = None,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+    in_channels: int | None = None,
+    out_channels: int | None = None,
+    batch: int = 1,
+    language: Literal["en", "ko"] = "en",
+    dimensions: Literal[1, 2, 3] = 2,
 ) -> Explanation:
     """Explain a transposed convolution: a layer object, or the settings of one.
 

@@ -6,6 +6,7 @@ from math import prod
 from ..geometry import Geometry, ceil_div
 from ..inverse import Setting, nearest, reachable, setting_of, sizes_undone
 from ..settings import WEIGHTS
+from ..table import aligned
 from .layer import alike, describe
 from .overlap import (
     EVEN,
@@ -22,7 +23,6 @@ from .overlap import (
     worst,
 )
 from .sizes import written
-from .table import aligned
 from .text import (
     COLUMNS,
     MOST_TERMS,

@@ -5,8 +5,8 @@ from math import prod
 
 from ..geometry import Geometry
 from ..phases import phases
+from ..table import aligned
 from ..winograd_forms import form, outputs_of
-from .table import aligned
 from .text import COLUMNS, axes, laid_out
 
 # Values and taps of the example: small, and none alike.

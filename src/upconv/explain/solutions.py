@@ -11,9 +11,9 @@ from ..inverse import (
     sizes_undone,
     useful_taps,
 )
+from ..table import aligned
 from .overlap import worst
 from .sizes import listed
-from .table import aligned
 
 SHOWN = 12
 FOOTNOTES = """

@@ -7,10 +7,10 @@ from math import prod
 from ..geometry import Axis, Geometry, ceil_div
 from ..inverse import setting_of
 from ..settings import WEIGHTS
+from ..table import INDENT, aligned, columns
 from .layer import alike, describe, heading, verdict_sentences
 from .overlap import EVEN, HOLES, UNEVEN, counts, pairs, phases_with_outputs, taps_of, verdict, worst
 from .sizes import ambiguity, documented, written
-from .table import INDENT, aligned, columns
 
 COLUMNS = 100
 ROWS = 8

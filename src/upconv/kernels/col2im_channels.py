@@ -12,7 +12,7 @@ behind the columns of a tap is read and not used.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
 # Sums at once, of pixels and vectors together.
@@ -33,31 +33,31 @@ def col2im_channels(isa: Isa, elem, nv, activation="none"):
     """The kernel for pixels of nv vectors."""
     k = Builder(f"col2im_channels_{elem}_{nv}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if name in POINTERS else I64 for name in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    bias = [k.load(job["bias"] + v * vector.size, vector) for v in range(nv)]
+    bias = [k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]
     starts = [v * vector.lanes for v in range(nv)]
-    masks = [k.between(job["first_column"] - start, job["columns"] - start, vector) for start in starts]
-    many, x = SUMS // nv, job["x"] + job["w"]
-    with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
-        source = x + k.opaque(n * job["x_n"] + row * job["x_row"])
-        result = job["y"] + k.opaque(n * job["y_n"] + row * job["y_row"])
-        with k.loop(0, job["cols"], many) as col:
-            places = [k.imin(col + number, job["cols"] - 1) for number in range(many)]
-            sums = _added(k, job, vector, bias, [source + place * job["x_col"] for place in places])
+    masks = [k.lane_mask_between(task["first_column"] - start, task["columns"] - start, vector) for start in starts]
+    many, x = SUMS // nv, task["x"] + task["w"]
+    with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+        source = x + k.opaque(n * task["x_n"] + row * task["x_row"])
+        result = task["y"] + k.opaque(n * task["y_n"] + row * task["y_row"])
+        with k.loop(0, task["cols"], many) as col:
+            places = [k.imin(col + number, task["cols"] - 1) for number in range(many)]
+            sums = _added(k, task, vector, bias, [source + place * task["x_col"] for place in places])
             for place, line in zip(places, sums, strict=True):
-                k.prefetch(result + (place * job["y_col"] + job["y_row"] * AHEAD), write=True)
+                k.prefetch(result + (place * task["y_col"] + task["y_row"] * AHEAD), write=True)
                 for v, variable in enumerate(line):
                     value = epilogue(variable.get())
-                    k.store(value, result + (place * job["y_col"] + v * vector.size), masks[v])
+                    k.store(value, result + (place * task["y_col"] + v * vector.size), masks[v])
     return k
 
 
-def _added(k, job, vector, bias, pixels):
+def _added(k, task, vector, bias, pixels):
     """The sums of some pixels, that begin with the bias."""
     sums = [[k.variable(part) for part in bias] for _ in pixels]
-    with k.loop(0, job["n_h"]) as t_h, k.loop(0, job["n_w"]) as t_w:
-        tap = k.opaque(t_h * (job["x_h"] + job["w_h"]) + t_w * (job["x_w"] + job["w_w"]))
+    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
+        tap = k.opaque(t_h * (task["x_h"] + task["w_h"]) + t_w * (task["x_w"] + task["w_w"]))
         for pixel, line in zip(pixels, sums, strict=True):
             for v, variable in enumerate(line):
                 variable.set(k.add(variable.get(), k.load(pixel + (tap + v * vector.size), vector)))

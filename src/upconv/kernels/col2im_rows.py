@@ -12,7 +12,7 @@ without one they are loops.
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 from .depthwise_rows import interleaved, quotient
 from .epilogue import Epilogue, suffix
 
@@ -45,13 +45,13 @@ def col2im_rows(isa: Isa, elem, s, counts=None, activation="none"):
     taps = "" if counts is None else "_" + "x".join(map(str, counts))
     k = Builder(f"col2im_rows_{elem}_{s}{taps}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(NAMES[s], k.words(*(PTR if name in POINTERS else I64 for name in NAMES[s])), strict=True))
-    tile = _Tile(k, job, vector, s, counts, Epilogue(k, vector, activation, FIELDS.index("slope")))
-    with k.loop(0, job["groups"]) as group:
-        bias = k.splat(k.load(job["bias"] + group * job["bias_g"], vector.scalar), vector)
-        x, y = job["x"] + job["w"] + group * job["x_g"], job["y"] + group * job["y_g"]
-        with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
-            here, there = n * job["x_n"] + row * job["x_row"], n * job["y_n"] + row * job["y_row"]
+    task = k.fields(NAMES[s], POINTERS)
+    tile = _Tile(k, task, vector, s, counts, Epilogue(k, vector, activation, FIELDS.index("slope")))
+    with k.loop(0, task["groups"]) as group:
+        bias = k.splat(k.load(task["bias"] + group * task["bias_g"], vector.scalar), vector)
+        x, y = task["x"] + task["w"] + group * task["x_g"], task["y"] + group * task["y_g"]
+        with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+            here, there = n * task["x_n"] + row * task["x_row"], n * task["y_n"] + row * task["y_row"]
             tile.row(x + k.opaque(here), y + k.opaque(there), bias)
     return k
 
@@ -59,25 +59,25 @@ def col2im_rows(isa: Isa, elem, s, counts=None, activation="none"):
 class _Tile:
     """One vector of columns of every phase; the columns of a row are 0 to end - 1, the last vector begins at `last`."""
 
-    def __init__(self, k, job, vector, s, counts, epilogue):
-        self.k, self.job, self.vector, self.s, self.counts, self.epilogue = k, job, vector, s, counts, epilogue
-        self.end = quotient(k, job["out_cols"] + (s - 1), s)
+    def __init__(self, k, task, vector, s, counts, epilogue):
+        self.k, self.task, self.vector, self.s, self.counts, self.epilogue = k, task, vector, s, counts, epilogue
+        self.end = quotient(k, task["out_cols"] + (s - 1), s)
         self.last = k.imax(self.end - vector.lanes, 0)
         low = high = 0
         for p in range(s):
-            first, count = job[f"a_{p}"], job[f"n_{p}"]
-            last, some = first - (count - 1) * job["back"], k.less(0, count)
-            low = k.choose(some, k.imin(low, k.imin(first, last)), low)
-            high = k.choose(some, k.imax(high, k.imax(first, last)), high)
+            first, count = task[f"a_{p}"], task[f"n_{p}"]
+            last, some = first - (count - 1) * task["back"], k.less(0, count)
+            low = k.select(some, k.imin(low, k.imin(first, last)), low)
+            high = k.select(some, k.imax(high, k.imax(first, last)), high)
         self.low, self.high = low, high
 
     def row(self, x, y, bias):
         """All vectors of a row: without masks those that are inside with all that they read."""
-        k, job, lanes = self.k, self.job, self.vector.lanes
+        k, task, lanes = self.k, self.task, self.vector.lanes
         with k.loop(0, self.end, lanes) as place:
             j = k.imin(place, self.last)
-            reads = k.iand(k.less(-1, j + self.low), j + self.high < job["in_cols"] - (lanes - 1))
-            inside = k.iand(reads, (j + lanes) * self.s < job["out_cols"] + 1)
+            reads = k.iand(k.less(-1, j + self.low), j + self.high < task["in_cols"] - (lanes - 1))
+            inside = k.iand(reads, (j + lanes) * self.s < task["out_cols"] + 1)
             with k.when(inside):
                 self.run(x, y, bias, j, masked=False)
             with k.when(k.equal(inside, 0)):
@@ -85,33 +85,33 @@ class _Tile:
 
     def run(self, x, y, bias, j, masked):
         """The sums of the vectors that begin at column j."""
-        k, job, vector, s = self.k, self.job, self.vector, self.s
+        k, task, vector, s = self.k, self.task, self.vector, self.s
         sums = [k.variable(bias) for _ in range(s)]
         here = x + j * vector.scalar.size
-        with k.loop(0, job["n_h"]) as t_h:
-            row = here + k.opaque(t_h * (job["x_h"] + job["w_h"]))
+        with k.loop(0, task["n_h"]) as t_h:
+            row = here + k.opaque(t_h * (task["x_h"] + task["w_h"]))
             for p, variable in enumerate(sums):
                 self.taps(row, p, j, variable, masked)
-        there, left = y + j * (s * vector.scalar.size), job["out_cols"] - j * s
+        there, left = y + j * (s * vector.scalar.size), task["out_cols"] - j * s
         for at in range(0, s * vector.size, LINE):
-            k.prefetch(there + (job["y_row"] * AHEAD + at), write=True)
+            k.prefetch(there + (task["y_row"] * AHEAD + at), write=True)
         lines = interleaved(k, [self.epilogue(variable.get()) for variable in sums])
         for q, line in enumerate(lines):
-            mask = k.first(left - q * vector.lanes, vector) if masked else None
+            mask = k.lane_mask(left - q * vector.lanes, vector) if masked else None
             k.store(line, there + q * vector.size, mask)
 
     def taps(self, row, p, j, variable, masked):
         """Add what the taps of phase p have in one row."""
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
 
         def add(m):
-            column = job[f"a_{p}"] - job["back"] * m
+            column = task[f"a_{p}"] - task["back"] * m
             mask = self.inside(j + column) if masked else None
-            there = row + (job[f"first_{p}"] + job["w_w"] * m + column * vector.scalar.size)
+            there = row + (task[f"first_{p}"] + task["w_w"] * m + column * vector.scalar.size)
             variable.set(k.add(variable.get(), k.load(there, vector, mask)))
 
         if self.counts is None:
-            with k.loop(0, job[f"n_{p}"]) as m:
+            with k.loop(0, task[f"n_{p}"]) as m:
                 add(m)
         else:
             for m in range(self.counts[p]):
@@ -119,4 +119,4 @@ class _Tile:
 
     def inside(self, first):
         """The lanes whose source, counted from `first` on, exists."""
-        return self.k.between(self.k.imin(first, 0) * -1, self.job["in_cols"] - first, self.vector)
+        return self.k.lane_mask_between(self.k.imin(first, 0) * -1, self.task["in_cols"] - first, self.vector)

@@ -11,7 +11,7 @@ computed again), and shorter rows go pixel by pixel.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
 FIELDS = tuple(
@@ -33,26 +33,26 @@ def depthwise_channels(isa: Isa, elem, mr, activation="none"):
     """The kernel for mr pixels at a time."""
     k = Builder(f"depthwise_channels_{elem}_{mr}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     across = ACROSS[isa.registers] * vector.lanes
-    whole = k.shift_right(job["columns"], across.bit_length() - 1) * across
-    cols = job["cols"]
+    whole = k.shift_right(task["columns"], across.bit_length() - 1) * across
+    cols = task["cols"]
     wide = k.less(mr - 1, cols)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
-        x = job["x"] + n * job["x_n"] + row * job["x_row"]
-        y = job["y"] + n * job["y_n"] + row * job["y_row"]
-        tile = _Tile(k, job, vector, x, y, epilogue)
+    with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+        x = task["x"] + n * task["x_n"] + row * task["x_row"]
+        y = task["y"] + n * task["y_n"] + row * task["y_row"]
+        tile = _Tile(k, task, vector, x, y, epilogue)
         with k.loop(0, whole, across) as column:
-            with k.loop(0, k.choose(wide, cols, 0), mr) as col:
+            with k.loop(0, k.select(wide, cols, 0), mr) as col:
                 tile.run(k.imin(col, cols - mr), column, mr, ACROSS[isa.registers])
-            with k.loop(0, k.choose(wide, 0, cols)) as col:
+            with k.loop(0, k.select(wide, 0, cols)) as col:
                 tile.run(col, column, 1, ACROSS[isa.registers])
-        with k.loop(whole, job["columns"], vector.lanes) as column:
-            mask = k.first(job["columns"] - column, vector)
-            with k.loop(0, k.choose(wide, cols, 0), mr) as col:
+        with k.loop(whole, task["columns"], vector.lanes) as column:
+            mask = k.lane_mask(task["columns"] - column, vector)
+            with k.loop(0, k.select(wide, cols, 0), mr) as col:
                 tile.run(k.imin(col, cols - mr), column, mr, 1, mask)
-            with k.loop(0, k.choose(wide, 0, cols)) as col:
+            with k.loop(0, k.select(wide, 0, cols)) as col:
                 tile.run(col, column, 1, 1, mask)
     return k
 
@@ -60,24 +60,24 @@ def depthwise_channels(isa: Isa, elem, mr, activation="none"):
 class _Tile:
     """Some pixels of a row by some vectors of channels."""
 
-    def __init__(self, k, job, vector, x, y, epilogue):
-        self.k, self.job, self.vector, self.x, self.y, self.epilogue = k, job, vector, x, y, epilogue
+    def __init__(self, k, task, vector, x, y, epilogue):
+        self.k, self.task, self.vector, self.x, self.y, self.epilogue = k, task, vector, x, y, epilogue
 
     def run(self, first, column, mr, nv, mask=None):
         """mr pixels from `first` on, and nv vectors of channels, the last of which may be cut by a mask."""
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         here = column * vector.scalar.size
         parts = [v * vector.size for v in range(nv)]
-        x, y = self.x + first * job["x_col"] + here, self.y + first * job["y_col"] + here
-        sums = [[k.variable(k.load(job["bias"] + here + part, vector)) for part in parts] for _ in range(mr)]
-        with k.loop(0, job["n_h"]) as t_h, k.loop(0, job["n_w"]) as t_w:
-            x_tap = x + t_h * job["x_h"] + t_w * job["x_w"]
-            w_tap = job["w"] + t_h * job["w_h"] + t_w * job["w_w"] + here
+        x, y = self.x + first * task["x_col"] + here, self.y + first * task["y_col"] + here
+        sums = [[k.variable(k.load(task["bias"] + here + part, vector)) for part in parts] for _ in range(mr)]
+        with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
+            x_tap = x + t_h * task["x_h"] + t_w * task["x_w"]
+            w_tap = task["w"] + t_h * task["w_h"] + t_w * task["w_w"] + here
             weights = [k.load(w_tap + part, vector) for part in parts]
             for r, row in enumerate(sums):
                 for variable, weight, part in zip(row, weights, parts, strict=True):
-                    pixel = k.load(x_tap + job["x_col"] * r + part, vector, mask)
+                    pixel = k.load(x_tap + task["x_col"] * r + part, vector, mask)
                     variable.set(k.muladd(pixel, weight, variable.get()))
         for r, row in enumerate(sums):
             for variable, part in zip(row, parts, strict=True):
-                k.store(self.epilogue(variable.get()), y + job["y_col"] * r + part, mask)
+                k.store(self.epilogue(variable.get()), y + task["y_col"] * r + part, mask)

@@ -15,7 +15,7 @@ are not cut, so there should be few taps.
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
 FIELDS = tuple(
@@ -58,18 +58,18 @@ def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, activation="none"):
     k = Builder(f"depthwise_rows_{elem}_{s}{taps}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     names = fields(s)
-    job = dict(zip(names, k.words(*(PTR if name in POINTERS else I64 for name in names)), strict=True))
-    row_of = _Rows(k, job, vector, s, Epilogue(k, vector, activation, FIELDS.index("slope")))
-    taps = _Loops(k, job, vector, s) if counts is None else _Written(k, job, vector, s, n_h, counts)
+    task = k.fields(names, POINTERS)
+    row_of = _Rows(k, task, vector, s, Epilogue(k, vector, activation, FIELDS.index("slope")))
+    taps = _Loops(k, task, vector, s) if counts is None else _Written(k, task, vector, s, n_h, counts)
     taps.before_groups(row_of)
-    with k.loop(0, job["groups"]) as group:
-        mine = {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
+    with k.loop(0, task["groups"]) as group:
+        mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
         taps.before_rows(mine["w"], isa.registers)
         bias = k.splat(k.load(mine["bias"], vector.scalar), vector)
-        with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
+        with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
             # LLVM would move a pointer for every tap from row to row, more than there are registers.
-            x = mine["x"] + k.opaque(n * job["x_n"] + row * job["x_row"])
-            y = mine["y"] + k.opaque(n * job["y_n"] + row * job["y_row"])
+            x = mine["x"] + k.opaque(n * task["x_n"] + row * task["x_row"])
+            y = mine["y"] + k.opaque(n * task["y_n"] + row * task["y_row"])
             row_of.run(x, y, bias, taps)
     return k
 
@@ -81,24 +81,24 @@ class _Rows:
     tap can lie beyond the row.
     """
 
-    def __init__(self, k, job, vector, s, epilogue):
-        self.k, self.job, self.vector, self.s, self.epilogue = k, job, vector, s, epilogue
+    def __init__(self, k, task, vector, s, epilogue):
+        self.k, self.task, self.vector, self.s, self.epilogue = k, task, vector, s, epilogue
         lanes = vector.lanes
-        self.end = quotient(k, job["out_cols"] + (s - 1), s)
+        self.end = quotient(k, task["out_cols"] + (s - 1), s)
         self.last = k.imax(self.end - lanes, 0)
         low = high = 0
         for p in range(s):
-            a, count = job[f"a_{p}"], job[f"n_{p}"]
-            reach = (count - 1) * job["back"]
+            a, count = task[f"a_{p}"], task[f"n_{p}"]
+            reach = (count - 1) * task["back"]
             some = k.less(0, count)
-            low = k.choose(some, k.imin(low, a - k.imax(reach, 0)), low)
-            high = k.choose(some, k.imax(high, a - k.imin(reach, 0)), high)
+            low = k.select(some, k.imin(low, a - k.imax(reach, 0)), low)
+            high = k.select(some, k.imax(high, a - k.imin(reach, 0)), high)
         beyond = self.last + (lanes - 1) + high
-        self.clear = k.iand(k.less(-lanes - 1, low), k.less(beyond, job["in_cols"] + 1))
+        self.clear = k.iand(k.less(-lanes - 1, low), k.less(beyond, task["in_cols"] + 1))
 
     def inside(self, first):
         """The lanes whose source, counted from `first` on, exists."""
-        return self.k.between(self.k.imin(first, 0) * -1, self.job["in_cols"] - first, self.vector)
+        return self.k.lane_mask_between(self.k.imin(first, 0) * -1, self.task["in_cols"] - first, self.vector)
 
     def run(self, x, y, bias, taps):
         """One row: its first vector, those between, several at a time, and its last."""
@@ -107,7 +107,7 @@ class _Rows:
         with k.when(k.less(0, last)):
             tile.run(0, 1, taps.first or self.inside)
             self.middle(tile)
-        tile.run(last, 1, taps.last or self.inside, self.job["out_cols"] - last * self.s)
+        tile.run(last, 1, taps.last or self.inside, self.task["out_cols"] - last * self.s)
 
     def middle(self, tile):
         """What lies between the first vector and the last."""
@@ -115,11 +115,11 @@ class _Rows:
         wide, middle = ACROSS[self.s] * lanes, last - lanes
         in_wide = k.iand(self.clear, k.less(wide - 1, middle))
         in_one = k.iand(self.clear, k.iand(k.less(lanes - 1, middle), k.less(middle, wide)))
-        with k.loop(lanes, k.choose(in_wide, last, lanes), wide) as j:
+        with k.loop(lanes, k.select(in_wide, last, lanes), wide) as j:
             tile.run(k.opaque(k.imin(j, last - wide)), ACROSS[self.s], None)
-        with k.loop(lanes, k.choose(in_one, last, lanes), lanes) as j:
+        with k.loop(lanes, k.select(in_one, last, lanes), lanes) as j:
             tile.run(k.opaque(k.imin(j, last - lanes)), 1, None)
-        neither = k.choose(k.equal(in_wide, 0), k.choose(k.equal(in_one, 0), last, 0), 0)
+        neither = k.select(k.equal(in_wide, 0), k.select(k.equal(in_one, 0), last, 0), 0)
         with k.loop(lanes, neither, lanes) as j:
             tile.run(k.opaque(j), 1, self.inside)
 
@@ -129,8 +129,8 @@ class _Taps:
 
     first = last = None
 
-    def __init__(self, k, job, vector, s):
-        self.k, self.job, self.vector, self.s = k, job, vector, s
+    def __init__(self, k, task, vector, s):
+        self.k, self.task, self.vector, self.s = k, task, vector, s
 
     def before_groups(self, rows):
         """What all groups have in common."""
@@ -140,12 +140,12 @@ class _Taps:
         self.w = w
 
     def offset(self, p, m):
-        return self.job[f"a_{p}"] - self.job["back"] * m
+        return self.task[f"a_{p}"] - self.task["back"] * m
 
     def weight(self, p, m, t_h):
         """A weight spread over a vector."""
-        job = self.job
-        there = self.w + job[f"first_{p}"] + job["w_w"] * m + job["w_h"] * t_h
+        task = self.task
+        there = self.w + task[f"first_{p}"] + task["w_w"] * m + task["w_h"] * t_h
         return self.k.splat(self.k.load(there, self.vector.scalar), self.vector)
 
 
@@ -154,7 +154,7 @@ class _Loops(_Taps):
 
     def each(self, p, do):
         k = self.k
-        with k.loop(0, self.job[f"n_{p}"]) as m, k.loop(0, self.job["n_h"]) as t_h:
+        with k.loop(0, self.task[f"n_{p}"]) as m, k.loop(0, self.task["n_h"]) as t_h:
             m, t_h = k.opaque(m), k.opaque(t_h)
             do(m, t_h, self.offset(p, m), self.weight(p, m, t_h))
 
@@ -162,8 +162,8 @@ class _Loops(_Taps):
 class _Written(_Taps):
     """So many taps, written out. Their weights stay in registers if these do."""
 
-    def __init__(self, k, job, vector, s, n_h, counts):
-        super().__init__(k, job, vector, s)
+    def __init__(self, k, task, vector, s, n_h, counts):
+        super().__init__(k, task, vector, s)
         self.n_h, self.counts = n_h, counts
         self.kept = {}
 
@@ -201,12 +201,12 @@ class _Tile:
             self.products(here, j, p, row, inside)
         out = self.y + j * (s * vector.scalar.size)
         if nv > 1:
-            ahead = out + rows.job["y_row"] * AHEAD
+            ahead = out + rows.task["y_row"] * AHEAD
             for line in range(0, nv * s * vector.size, LINE):
                 k.prefetch(ahead + line, write=True)
         for v in range(nv):
             for q, line in enumerate(interleaved(k, [rows.epilogue(row[v].get()) for row in sums])):
-                mask = None if left is None else k.first(left - q * vector.lanes, vector)
+                mask = None if left is None else k.lane_mask(left - q * vector.lanes, vector)
                 k.store(line, out + (v * s + q) * vector.size, mask)
 
     def products(self, here, j, p, row, inside):
@@ -217,7 +217,7 @@ class _Tile:
             mask = None
             if inside is not None:
                 mask = inside[p, m] if isinstance(inside, dict) else inside(j + offset)
-            x = here + offset * vector.scalar.size + self.rows.job["x_h"] * t_h
+            x = here + offset * vector.scalar.size + self.rows.task["x_h"] * t_h
             for v, variable in enumerate(row):
                 old = variable.get()
                 new = k.muladd(weight, k.load(x + v * vector.size, vector, mask), old)

@@ -15,7 +15,7 @@ is shifted back to end with it (equal values are computed again). Taps that all 
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 from .depthwise_rows import interleaved, quotient
 from .epilogue import Epilogue, suffix
 from .gemm import LONGEST_SUM, spill_partial_sums
@@ -64,82 +64,82 @@ def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, activation="none"):
     """The kernel for a tile of mr channels by s phases by nv vectors of columns."""
     k = Builder(f"direct_rows_{elem}_{mr}x{s}x{nv}{'_joined' if joined else ''}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(NAMES[s], k.words(*(PTR if name in POINTERS else I64 for name in NAMES[s])), strict=True))
-    low, high = _reach(k, job, s)
+    task = k.fields(NAMES[s], POINTERS)
+    low, high = _reach(k, task, s)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    with k.loop(0, job["groups"]) as group, k.loop(0, job["blocks"]) as block:
-        steps = {"x": 0, "y": job["y_c"] * mr, "w": job["w_b"], "bias": mr * vector.scalar.size}
-        mine = {name: job[name] + group * job[f"{name}_g"] + block * step for name, step in steps.items()}
+    with k.loop(0, task["groups"]) as group, k.loop(0, task["blocks"]) as block:
+        steps = {"x": 0, "y": task["y_c"] * mr, "w": task["w_b"], "bias": mr * vector.scalar.size}
+        mine = {name: task[name] + group * task[f"{name}_g"] + block * step for name, step in steps.items()}
         _block(
-            k, _List(k, job | mine, vector, s, low, high), _Tile(k, job | mine, vector, (mr, s, nv, joined), epilogue)
+            k, _List(k, task | mine, vector, s, low, high), _Tile(k, task | mine, vector, (mr, s, nv, joined), epilogue)
         )
     return k
 
 
-def _reach(k, job, s):
+def _reach(k, task, s):
     """(least, largest) place in x of a tap, counted from its column."""
     low = high = 0
-    lists = [(job["shared_a"], job["shared_count"])] + [(job[f"a_{p}"], job[f"n_{p}"]) for p in range(s)]
+    lists = [(task["shared_a"], task["shared_count"])] + [(task[f"a_{p}"], task[f"n_{p}"]) for p in range(s)]
     for a, count in lists:
-        last = a - (count - 1) * job["back"]
+        last = a - (count - 1) * task["back"]
         some = k.less(0, count)
-        low = k.choose(some, k.imin(low, k.imin(a, last)), low)
-        high = k.choose(some, k.imax(high, k.imax(a, last)), high)
+        low = k.select(some, k.imin(low, k.imin(a, last)), low)
+        high = k.select(some, k.imax(high, k.imax(a, last)), high)
     return low, high
 
 
 def _block(k, places, tile):
     """All vectors of one block of channels, some at a time: list them, then multiply."""
-    job, nv = tile.job, tile.nv
+    task, nv = tile.task, tile.nv
     block = VECTORS_PER_BLOCK // nv * nv
     with k.loop(0, places.total, block) as start:
         left = places.total - start
         with k.loop(0, k.imin(left + (nv - 1), block)) as place:
             places.note(place, more=place + 1 < left)
         with k.loop(0, k.imin(left, block), nv) as first:
-            tile.run(job["places"] + first * PLACE)
+            tile.run(task["places"] + first * PLACE)
 
 
 class _List:
     """The vectors of columns one after another: offsets in x and in y, the first column, and whether all is inside."""
 
-    def __init__(self, k, job, vector, s, low, high):
-        self.k, self.job, self.vector, self.s, self.low, self.high = k, job, vector, s, low, high
+    def __init__(self, k, task, vector, s, low, high):
+        self.k, self.task, self.vector, self.s, self.low, self.high = k, task, vector, s, low, high
         lanes = vector.lanes
         # Columns: places of the output, over s. A row is cut into ceil(columns / lanes) vectors.
-        self.columns = quotient(k, job["out_cols"] + (s - 1), s)
+        self.columns = quotient(k, task["out_cols"] + (s - 1), s)
         self.last = k.imax(self.columns - lanes, 0)
         per_row = k.shift_right(self.columns + (lanes - 1), lanes.bit_length() - 1)
-        self.total = job["n"] * job["rows"] * per_row
+        self.total = task["n"] * task["rows"] * per_row
         self.n, self.row, self.col = (k.variable(0, I64) for _ in range(3))
 
     def note(self, place, more):
         """Write the current vector and, if there are more, go to the next."""
-        k, job, size, lanes = self.k, self.job, self.vector.scalar.size, self.vector.lanes
+        k, task, size, lanes = self.k, self.task, self.vector.scalar.size, self.vector.lanes
         n, row, col = self.n.get(), self.row.get(), self.col.get()
         j = k.imin(col, self.last)
-        there = job["places"] + place * PLACE
-        k.store(n * job["x_n"] + row * job["x_row"] + j * size, there)
-        k.store(n * job["y_n"] + row * job["y_row"] + j * (job["y_col"] * self.s), there + 8)
+        there = task["places"] + place * PLACE
+        k.store(n * task["x_n"] + row * task["x_row"] + j * size, there)
+        k.store(n * task["y_n"] + row * task["y_row"] + j * (task["y_col"] * self.s), there + 8)
         k.store(j, there + 16)
-        reads = k.iand(k.less(-1, j + self.low), j + self.high < job["in_cols"] - (lanes - 1))
-        inside = k.iand(reads, (j + lanes) * self.s < job["out_cols"] + 1)
-        k.store(k.choose(inside, 0, 1), there + 24)
+        reads = k.iand(k.less(-1, j + self.low), j + self.high < task["in_cols"] - (lanes - 1))
+        inside = k.iand(reads, (j + lanes) * self.s < task["out_cols"] + 1)
+        k.store(k.select(inside, 0, 1), there + 24)
         with k.when(more):
             beyond = col + lanes
             in_row = beyond < self.columns
-            next_row = k.choose(in_row, row, row + 1)
-            end_of_image = k.equal(next_row, job["rows"])
-            self.col.set(k.choose(in_row, beyond, 0))
-            self.row.set(k.choose(end_of_image, 0, next_row))
-            self.n.set(k.choose(end_of_image, n + 1, n))
+            next_row = k.select(in_row, row, row + 1)
+            end_of_image = k.equal(next_row, task["rows"])
+            self.col.set(k.select(in_row, beyond, 0))
+            self.row.set(k.select(end_of_image, 0, next_row))
+            self.n.set(k.select(end_of_image, n + 1, n))
 
 
 class _Tile:
     """mr channels by s phases by nv vectors: the sums live in registers from the first tap to the last."""
 
-    def __init__(self, k, job, vector, shape, epilogue):
-        self.k, self.job, self.vector, self.epilogue = k, job, vector, epilogue
+    def __init__(self, k, task, vector, shape, epilogue):
+        self.k, self.task, self.vector, self.epilogue = k, task, vector, epilogue
         self.mr, self.s, self.nv, self.joined = shape
 
     def run(self, places):
@@ -155,9 +155,9 @@ class _Tile:
 
     def compute(self, places, columns):
         """Sums, bias, store; `columns` are the vectors' first ones if there may be a border."""
-        k, job, vector = self.k, self.job, self.vector
-        x = [job["x"] + k.load(places + PLACE * v, I64) for v in range(self.nv)]
-        y = [job["y"] + k.load(places + (PLACE * v + 8), I64) for v in range(self.nv)]
+        k, task, vector = self.k, self.task, self.vector
+        x = [task["x"] + k.load(places + PLACE * v, I64) for v in range(self.nv)]
+        y = [task["y"] + k.load(places + (PLACE * v + 8), I64) for v in range(self.nv)]
         # Lines of y that are not in the cache are on their way while the products are made.
         for pointer in y:
             for line in range(self.mr * self.s):
@@ -166,48 +166,50 @@ class _Tile:
         # sums[p][r][v]
         sums = [[[k.variable(zero) for _ in range(self.nv)] for _ in range(self.mr)] for _ in range(self.s)]
         length, cut = k.variable(0, I64), k.variable(0, I64)
-        taps = [(range(self.s), job["shared_a"], job["shared_count"], [job[f"shared_{p}"] for p in range(self.s)])]
+        taps = [(range(self.s), task["shared_a"], task["shared_count"], [task[f"shared_{p}"] for p in range(self.s)])]
         if self.s > 1:
-            taps += [([p], job[f"a_{p}"], job[f"n_{p}"], [job[f"first_{p}"]]) for p in range(self.s)]
+            taps += [([p], task[f"a_{p}"], task[f"n_{p}"], [task[f"first_{p}"]]) for p in range(self.s)]
         # Some channels at a time, so that what one tap has read is still in the cache for the next one.
-        with k.loop(0, job["c"], CHANNELS_AT_ONCE) as start:
-            part = k.imin(job["c"] - start, CHANNELS_AT_ONCE)
-            with k.loop(0, job["n_h"]) as t_h:
+        with k.loop(0, task["c"], CHANNELS_AT_ONCE) as start:
+            part = k.imin(task["c"] - start, CHANNELS_AT_ONCE)
+            with k.loop(0, task["n_h"]) as t_h:
                 for phases, a, count, first in taps:
                     with k.loop(0, count) as m:
                         with k.when(length.get() + part > LONGEST_SUM):
-                            spill_partial_sums(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
+                            spill_partial_sums(
+                                k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut
+                            )
                             length.set(0)
                         length.set(length.get() + part)
-                        column = a - m * job["back"]
-                        step = t_h * job["x_h"] + start * job["x_c"] + column * vector.scalar.size
-                        w = job["w"] + t_h * job["w_h"] + start * job["w_c"] + m * job["w_w"]
+                        column = a - m * task["back"]
+                        step = t_h * task["x_h"] + start * task["x_c"] + column * vector.scalar.size
+                        w = task["w"] + t_h * task["w_h"] + start * task["w_c"] + m * task["w_w"]
                         masks = columns and [self.inside(j + column) for j in columns]
                         mine = [sums[p] for p in phases]
                         self.channels([pointer + step for pointer in x], [w + at for at in first], part, masks, mine)
         with k.when(cut.get() > 0):
             for place, variable in _flat(sums):
-                variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
+                variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
         self.write(y, columns, sums)
 
     def inside(self, first):
         """The lanes whose source, counted from `first` on, exists."""
-        return self.k.between(self.k.imin(first, 0) * -1, self.job["in_cols"] - first, self.vector)
+        return self.k.lane_mask_between(self.k.imin(first, 0) * -1, self.task["in_cols"] - first, self.vector)
 
     def channels(self, x, w, count, masks, sums):
         """Add the products of `count` channels, through one tap of some phases."""
-        k, job = self.k, self.job
+        k, task = self.k, self.task
         with k.loop(0, count) as c:
-            self.products([p + c * job["x_c"] for p in x], [p + c * job["w_c"] for p in w], masks, sums)
+            self.products([p + c * task["x_c"] for p in x], [p + c * task["w_c"] for p in w], masks, sums)
 
     def products(self, x, w, masks, sums):
         """Add one product to every sum of some phases."""
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         masks = masks or [None] * self.nv
         panel = [k.load(pointer, vector, mask) for pointer, mask in zip(x, masks, strict=True)]
         for rows, weights in zip(sums, w, strict=True):
             for r, row in enumerate(rows):
-                value = k.splat(k.load(weights + job["w_r"] * r, vector.scalar), vector)
+                value = k.splat(k.load(weights + task["w_r"] * r, vector.scalar), vector)
                 for variable, pixels, mask in zip(row, panel, masks, strict=True):
                     old = variable.get()
                     new = k.muladd(value, pixels, old)
@@ -217,33 +219,33 @@ class _Tile:
         """Where line `number` of a vector of columns is written: by channels, or all channels of a pixel together."""
         if self.joined:
             return pointer + number * self.vector.size
-        return pointer + self.job["y_c"] * (number // self.s) + number % self.s * self.vector.size
+        return pointer + self.task["y_c"] * (number // self.s) + number % self.s * self.vector.size
 
     def write(self, y, columns, sums):
         """Add the bias, bring the phases together, and write."""
-        k, job, vector, s, mr = self.k, self.job, self.vector, self.s, self.mr
-        bias = [k.splat(k.load(job["bias"] + r * vector.scalar.size, vector.scalar), vector) for r in range(mr)]
+        k, task, vector, s, mr = self.k, self.task, self.vector, self.s, self.mr
+        bias = [k.splat(k.load(task["bias"] + r * vector.scalar.size, vector.scalar), vector) for r in range(mr)]
         # Lines that are interleaved: those of a channel, or all.
         together = [[(p, r) for p in range(s)] for r in range(mr)]
         together = [[(p, r) for p in range(s) for r in range(mr)]] if self.joined else together
         for v, pointer in enumerate(y):
-            left = None if columns is None else (job["out_cols"] - columns[v] * s) * (mr if self.joined else 1)
+            left = None if columns is None else (task["out_cols"] - columns[v] * s) * (mr if self.joined else 1)
             for number, places in enumerate(together):
                 lines = interleaved(k, [self.epilogue(k.add(sums[p][r][v].get(), bias[r])) for p, r in places])
                 for q, line in enumerate(lines):
-                    mask = None if left is None else k.first(left - q * vector.lanes, vector)
+                    mask = None if left is None else k.lane_mask(left - q * vector.lanes, vector)
                     self.put(line, self.line(pointer, number * len(places) + q), mask)
 
     def put(self, line, pointer, mask):
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         if self.s > 1 or self.joined:
             k.store(line, pointer, mask)
             return
-        dense = k.equal(job["y_col"], vector.scalar.size)
+        dense = k.equal(task["y_col"], vector.scalar.size)
         with k.when(dense):
             k.store(line, pointer, mask)
         with k.when(k.equal(dense, 0)):
-            k.store_strided(line, pointer, job["y_col"], k.first(vector.lanes, vector) if mask is None else mask)
+            k.store_strided(line, pointer, task["y_col"], k.lane_mask(vector.lanes, vector) if mask is None else mask)
 
 
 def _flat(sums):

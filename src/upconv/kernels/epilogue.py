@@ -25,7 +25,7 @@ def _zero(k, vector, slope):
 
 
 def _slope(k, vector, slope):
-    return k.splat(k.load(k.job + 8 * slope, vector.scalar), vector)
+    return k.splat(k.load(k.argument + 8 * slope, vector.scalar), vector)
 
 
 # Those that are one or two instructions; the others take a pass of their own over the result.

@@ -44,8 +44,8 @@ WORDS = 7
 def execute(isa: Isa):
     """The kernel; its job is (entry, table, end of the grids, end of the units, counter, scratch, unused, base...)."""
     k = Builder(f"execute_{isa.name}", settles_arithmetic=True)
-    _, table, grids_end, end, counter, scratch, _ = k.words(I64, PTR, I64, I64, PTR, PTR, I64)
-    base = k.job + 8 * WORDS
+    _, table, grids_end, end, counter, scratch, _ = k.arguments(I64, PTR, I64, I64, PTR, PTR, I64)
+    base = k.argument + 8 * WORDS
     grid, unit = k.variable(0, I64), k.variable(k.take(counter))
     # As often as there may be units left; whoever finds none takes no more.
     with k.loop(unit.get(), end), k.when(unit.get() < end):

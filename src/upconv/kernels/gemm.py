@@ -13,7 +13,7 @@ LONGEST_SUM products: longer ones are cut, and the parts are added up separately
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 
 # Pixels of the tile for each number of vectors across: its sums, a row of the panel and a pixel's value fill the
@@ -53,25 +53,25 @@ def gemm(isa: Isa, elem, mr, nv, activation="none"):
     """The kernel for a tile of mr pixels by nv vectors."""
     k = Builder(f"gemm_{elem}_{mr}x{nv}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    with k.loop(0, job["groups"]) as group:
-        mine = {name: job[name] + group * job[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, job | mine, vector, mr, nv, epilogue)
+    with k.loop(0, task["groups"]) as group:
+        mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
+        _group(k, task | mine, vector, mr, nv, epilogue)
     return k
 
 
-def _group(k, job, vector, mr, nv, epilogue):
+def _group(k, task, vector, mr, nv, epilogue):
     """All pixels of one group, block by block: list them, then multiply."""
-    walk = Walk(k, job)
-    pixels = job["n"] * job["rows"] * job["cols"]
+    walk = Walk(k, task)
+    pixels = task["n"] * task["rows"] * task["cols"]
     block = mr * TILES_PER_BLOCK
     with k.loop(0, pixels, block) as start:
         left = pixels - start
         with k.loop(0, k.imin(left + (mr - 1), block)) as place:
             walk.note(place, more=place + 1 < left)
         with k.loop(0, k.imin(left, block), mr) as first:
-            _tile(k, job, vector, job["places"] + first * 16, mr, nv, epilogue)
+            _tile(k, task, vector, task["places"] + first * 16, mr, nv, epilogue)
 
 
 class Walk:
@@ -80,59 +80,59 @@ class Walk:
     Layers of few channels spend as long on finding a pixel as on computing it, so a step only adds and selects.
     """
 
-    def __init__(self, k, job):
-        self.k, self.job = k, job
+    def __init__(self, k, task):
+        self.k, self.task = k, task
         self.x, self.y = k.variable(0, I64), k.variable(0, I64)
-        self.cols_left, self.rows_left = k.variable(job["cols"], I64), k.variable(job["rows"], I64)
-        self.steps = [self._steps(job[f"{name}_n"], job[f"{name}_row"], job[f"{name}_col"]) for name in "xy"]
+        self.cols_left, self.rows_left = k.variable(task["cols"], I64), k.variable(task["rows"], I64)
+        self.steps = [self._steps(task[f"{name}_n"], task[f"{name}_row"], task[f"{name}_col"]) for name in "xy"]
 
     def _steps(self, n, row, col):
         """From pixel to pixel, from the last of a row to the next row, from the last of an image to the next image."""
-        across, down = (self.job["cols"] - 1) * col, (self.job["rows"] - 1) * row
+        across, down = (self.task["cols"] - 1) * col, (self.task["rows"] - 1) * row
         return col, row - across, n - down - across
 
     def note(self, place, more):
         """Write the offsets of the current pixel and, if there are more, go to the next."""
-        k, job = self.k, self.job
-        offsets = job["places"] + place * 16
+        k, task = self.k, self.task
+        offsets = task["places"] + place * 16
         in_row, in_image = self.cols_left.get() > 1, self.rows_left.get() > 1
         for number, (variable, (pixel, row, image)) in enumerate(zip((self.x, self.y), self.steps, strict=True)):
             here = variable.get()
             k.store(here, offsets + 8 * number)
-            step = k.choose(in_row, pixel, k.choose(in_image, row, image))
-            variable.set(k.choose(more, here + step, here))
-        rows_left = k.choose(in_image, self.rows_left.get() - 1, job["rows"])
-        self.rows_left.set(k.choose(in_row, self.rows_left.get(), rows_left))
-        self.cols_left.set(k.choose(in_row, self.cols_left.get() - 1, job["cols"]))
+            step = k.select(in_row, pixel, k.select(in_image, row, image))
+            variable.set(k.select(more, here + step, here))
+        rows_left = k.select(in_image, self.rows_left.get() - 1, task["rows"])
+        self.rows_left.set(k.select(in_row, self.rows_left.get(), rows_left))
+        self.cols_left.set(k.select(in_row, self.cols_left.get() - 1, task["cols"]))
 
 
-def _tile(k, job, vector, offsets, mr, nv, epilogue):
+def _tile(k, task, vector, offsets, mr, nv, epilogue):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
-    x = [job["x"] + k.load(offsets + 16 * r, I64) for r in range(mr)]
-    _expect(k, job, [job["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)], nv * vector.size)
+    x = [task["x"] + k.load(offsets + 16 * r, I64) for r in range(mr)]
+    _expect(k, task, [task["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     length, cut = k.variable(0, I64), k.variable(0, I64)
     width = nv * vector.size
-    with k.loop(0, job["n_h"]) as t_h, k.loop(0, job["n_w"]) as t_w:
-        x_tap = t_h * job["x_h"] + t_w * job["x_w"]
-        w_tap = t_h * job["w_h"] + t_w * job["w_w"]
-        with k.loop(0, job["c"], LONGEST_SUM) as start:
-            part = k.imin(job["c"] - start, LONGEST_SUM)
+    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
+        x_tap = t_h * task["x_h"] + t_w * task["x_w"]
+        w_tap = t_h * task["w_h"] + t_w * task["w_w"]
+        with k.loop(0, task["c"], LONGEST_SUM) as start:
+            part = k.imin(task["c"] - start, LONGEST_SUM)
             with k.when(length.get() + part > LONGEST_SUM):
-                spill_partial_sums(k, job["totals"], vector, [variable for _, variable in _flat(sums)], cut)
+                spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
             here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
-            _products(k, vector, here, job["w"] + w_tap + start * width, part, sums)
+            _products(k, vector, here, task["w"] + w_tap + start * width, part, sums)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
-            variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
-    y = [job["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)]
-    _write(k, job, vector, sums, y, epilogue)
+            variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
+    y = [task["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)]
+    _write(k, task, vector, sums, y, epilogue)
 
 
-def _expect(k, job, y, width):
+def _expect(k, task, y, width):
     """Ask for the lines of the result, which come while the products are made."""
     for pointer in y:
         for at in (*range(0, width, LINE), *([width - 1] if width % LINE else [])):
@@ -171,18 +171,20 @@ def spill_partial_sums(k, totals, vector, sums, cut):
         variable.set(k.zero(vector))
 
 
-def _write(k, job, vector, sums, y, epilogue):
+def _write(k, task, vector, sums, y, epilogue):
     """Add the bias, apply the activation and write the channels that exist."""
     nv = len(sums[0])
-    bias = [k.load(job["bias"] + v * vector.size, vector) for v in range(nv)]
-    full = k.iand(k.equal(job["columns"], nv * vector.lanes), k.equal(job["first_column"], 0))
+    bias = [k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]
+    full = k.iand(k.equal(task["columns"], nv * vector.lanes), k.equal(task["first_column"], 0))
     with k.when(full):
         for row, pointer in zip(sums, y, strict=True):
             for v, variable in enumerate(row):
                 k.store(epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
-            mask = k.between(job["first_column"] - v * vector.lanes, job["columns"] - v * vector.lanes, vector)
+            mask = k.lane_mask_between(
+                task["first_column"] - v * vector.lanes, task["columns"] - v * vector.lanes, vector
+            )
             for row, pointer in zip(sums, y, strict=True):
                 k.store(epilogue(k.add(row[v].get(), bias[v])), pointer + v * vector.size, mask)
 

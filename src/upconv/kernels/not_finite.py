@@ -6,7 +6,7 @@ src   rows `src_row` apart, the numbers of a row consecutive
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 FIELDS = tuple("entry src flag rows src_row count".split())
 POINTERS = {"src", "flag"}
@@ -16,14 +16,14 @@ def not_finite(isa: Isa, elem):
     """The kernel for elements of one type."""
     k = Builder(f"not_finite_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     zero = k.zero(vector)
     # A finite number times zero is zero.
     found = k.variable(zero)
-    with k.loop(0, job["rows"]) as row, k.loop(0, job["count"], vector.lanes) as at:
-        place = job["src"] + (row * job["src_row"] + at * vector.scalar.size)
-        value = k.load(place, vector, k.first(job["count"] - at, vector))
+    with k.loop(0, task["rows"]) as row, k.loop(0, task["count"], vector.lanes) as at:
+        place = task["src"] + (row * task["src_row"] + at * vector.scalar.size)
+        value = k.load(place, vector, k.lane_mask(task["count"] - at, vector))
         found.set(k.muladd(value, zero, found.get()))
     with k.when(k.any_nan(found.get())):
-        k.store(k.imax(1, 1), job["flag"])
+        k.store(k.imax(1, 1), task["flag"])
     return k

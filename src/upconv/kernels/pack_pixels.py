@@ -10,7 +10,7 @@ pixel is overwritten by the next one, and a panel needs a vector of room behind 
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 FIELDS = tuple(
     (
@@ -26,24 +26,24 @@ def pack_pixels(isa: Isa, elem, vectors):
     k = Builder(f"pack_pixels_{elem}_{vectors}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     size = vector.scalar.size
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     # Tiles that may be read in whole vectors without leaving the pixel.
-    spare = job["count"] - vectors * vector.lanes
-    whole = k.choose(k.less(spare, 0), 0, k.imin(job["tiles"], k.divide(spare, job["tile_channels"]) + 1))
-    step = job["tile_channels"] * size
-    with k.loop(0, job["groups"]) as group, k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
-        src_row = job["src"] + (group * job["src_g"] + n * job["src_n"] + row * job["src_row"])
-        dst_row = job["dst"] + (group * job["dst_g"] + n * job["dst_n"] + row * job["dst_row"])
-        with k.loop(0, job["cols"]) as col:
-            src, dst = src_row + col * job["src_col"], dst_row + col * job["dst_col"]
+    spare = task["count"] - vectors * vector.lanes
+    whole = k.select(k.less(spare, 0), 0, k.imin(task["tiles"], k.divide(spare, task["tile_channels"]) + 1))
+    step = task["tile_channels"] * size
+    with k.loop(0, task["groups"]) as group, k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+        src_row = task["src"] + (group * task["src_g"] + n * task["src_n"] + row * task["src_row"])
+        dst_row = task["dst"] + (group * task["dst_g"] + n * task["dst_n"] + row * task["dst_row"])
+        with k.loop(0, task["cols"]) as col:
+            src, dst = src_row + col * task["src_col"], dst_row + col * task["dst_col"]
             with k.loop(0, whole) as tile:
-                here, there = src + tile * step, dst + tile * job["tile_dst"]
+                here, there = src + tile * step, dst + tile * task["tile_dst"]
                 for v in range(vectors):
                     k.store(k.load(here + v * vector.size, vector), there + v * vector.size)
-            with k.loop(whole, job["tiles"]) as tile:
-                here, there = src + tile * step, dst + tile * job["tile_dst"]
-                left = job["count"] - tile * job["tile_channels"]
+            with k.loop(whole, task["tiles"]) as tile:
+                here, there = src + tile * step, dst + tile * task["tile_dst"]
+                left = task["count"] - tile * task["tile_channels"]
                 for v in range(vectors):
-                    mask = k.first(left - v * vector.lanes, vector)
+                    mask = k.lane_mask(left - v * vector.lanes, vector)
                     k.store(k.load(here + v * vector.size, vector, mask), there + v * vector.size)
     return k

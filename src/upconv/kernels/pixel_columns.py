@@ -8,7 +8,7 @@ dst   written in order, whole vectors at a time: what is too much of a row of ta
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 FIELDS = tuple("entry y dst count k_h k_w y_c y_h lo_h hi_h lo_w hi_w".split())
 POINTERS = {"y", "dst"}
@@ -19,13 +19,13 @@ def pixel_columns(isa: Isa, elem):
     k = Builder(f"pixel_columns_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     size = vector.scalar.size
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
-    row = job["k_w"] * size
-    with k.loop(0, job["count"]) as v, k.loop(0, job["k_h"]) as t_h:
-        y, dst = job["y"] + (v * job["y_c"] + t_h * job["y_h"]), job["dst"] + (v * job["k_h"] + t_h) * row
-        exists = k.iand(k.less(job["lo_h"] - 1, t_h), k.less(t_h, job["hi_h"]))
-        end = k.choose(exists, job["hi_w"], 0)
-        with k.loop(0, job["k_w"], vector.lanes) as t_w:
-            there = k.between(job["lo_w"] - t_w, end - t_w, vector)
+    task = k.fields(FIELDS, POINTERS)
+    row = task["k_w"] * size
+    with k.loop(0, task["count"]) as v, k.loop(0, task["k_h"]) as t_h:
+        y, dst = task["y"] + (v * task["y_c"] + t_h * task["y_h"]), task["dst"] + (v * task["k_h"] + t_h) * row
+        exists = k.iand(k.less(task["lo_h"] - 1, t_h), k.less(t_h, task["hi_h"]))
+        end = k.select(exists, task["hi_w"], 0)
+        with k.loop(0, task["k_w"], vector.lanes) as t_w:
+            there = k.lane_mask_between(task["lo_w"] - t_w, end - t_w, vector)
             k.store(k.load(y + t_w * size, vector, there), dst + t_w * size)
     return k

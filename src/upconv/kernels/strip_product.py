@@ -12,7 +12,7 @@ longer than LONGEST_SUM products, as in `gemm`.
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import LONGEST_SUM, UNROLL, spill_partial_sums
 
 # The memory of x is asked for so many channels before it is read.
@@ -36,60 +36,60 @@ def strip_product(isa: Isa, elem, mr, nv):
     """The kernel for mr rows by nv vectors of pixels."""
     k = Builder(f"strip_product_{elem}_{mr}x{nv}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if name in POINTERS else I64 for name in FIELDS)), strict=True))
-    with k.loop(0, job["n"]) as n, k.loop(0, job["lines"]) as line:
-        x = job["x"] + (n * job["x_n"] + line * job["x_line"])
-        y = job["y"] + (n * job["y_n"] + line * job["y_line"])
-        with k.loop(0, job["cols"], nv * vector.lanes) as start:
+    task = k.fields(FIELDS, POINTERS)
+    with k.loop(0, task["n"]) as n, k.loop(0, task["lines"]) as line:
+        x = task["x"] + (n * task["x_n"] + line * task["x_line"])
+        y = task["y"] + (n * task["y_n"] + line * task["y_line"])
+        with k.loop(0, task["cols"], nv * vector.lanes) as start:
             place = start * vector.scalar.size
-            _strip(k, job, vector, nv, x + place, job["cols"] - start)
-            with k.loop(0, job["blocks"]) as block:
-                there = y + (place + block * (job["y_r"] * mr))
-                _tile(k, job, vector, (mr, nv), job["w"] + block * job["w_b"], there)
+            _strip(k, task, vector, nv, x + place, task["cols"] - start)
+            with k.loop(0, task["blocks"]) as block:
+                there = y + (place + block * (task["y_r"] * mr))
+                _tile(k, task, vector, (mr, nv), task["w"] + block * task["w_b"], there)
     return k
 
 
-def _strip(k, job, vector, nv, x, left):
+def _strip(k, task, vector, nv, x, left):
     """Copy nv vectors of every channel, those that there are."""
     whole = k.less(nv * vector.lanes - 1, left)
-    masks = [k.first(left - v * vector.lanes, vector) for v in range(nv)]
+    masks = [k.lane_mask(left - v * vector.lanes, vector) for v in range(nv)]
     for condition, some in ((whole, [None] * nv), (k.equal(whole, 0), masks)):
-        with k.when(condition), k.loop(0, job["c"]) as c:
-            src, dst = x + k.opaque(c * job["x_c"]), job["strip"] + k.opaque(c * (nv * vector.size))
+        with k.when(condition), k.loop(0, task["c"]) as c:
+            src, dst = x + k.opaque(c * task["x_c"]), task["strip"] + k.opaque(c * (nv * vector.size))
             for at in range(0, nv * vector.size, LINE):
-                k.prefetch(src + (job["x_c"] * AHEAD + at))
+                k.prefetch(src + (task["x_c"] * AHEAD + at))
             for v, mask in enumerate(some):
                 k.store(k.load(src + v * vector.size, vector, mask), dst + v * vector.size)
 
 
-def _tile(k, job, vector, shape, w, y):
+def _tile(k, task, vector, shape, w, y):
     """mr rows by nv vectors: the sums live in registers from the first channel to the last."""
     mr, nv = shape
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     flat, cut = [variable for row in sums for variable in row], k.variable(0, I64)
-    with k.loop(0, job["c"], LONGEST_SUM) as start:
+    with k.loop(0, task["c"], LONGEST_SUM) as start:
         with k.when(k.less(0, start)):
-            spill_partial_sums(k, job["totals"], vector, flat, cut)
-        part = k.imin(job["c"] - start, LONGEST_SUM)
+            spill_partial_sums(k, task["totals"], vector, flat, cut)
+        part = k.imin(task["c"] - start, LONGEST_SUM)
         whole = part - k.iand(part, UNROLL - 1)
         with k.loop(start, start + whole, UNROLL) as c:
-            _channels(k, job, vector, w, c, sums, UNROLL)
+            _channels(k, task, vector, w, c, sums, UNROLL)
         with k.loop(start + whole, start + part) as c:
-            _channels(k, job, vector, w, c, sums, 1)
+            _channels(k, task, vector, w, c, sums, 1)
     with k.when(cut.get() > 0):
         for place, variable in enumerate(flat):
-            variable.set(k.add(variable.get(), k.load(job["totals"] + place * vector.size, vector)))
+            variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
     for r, row in enumerate(sums):
-        line = y + job["y_r"] * r
+        line = y + task["y_r"] * r
         for v, variable in enumerate(row):
             k.store(variable.get(), line + v * vector.size)
 
 
-def _channels(k, job, vector, w, c, sums, count):
+def _channels(k, task, vector, w, c, sums, count):
     """Add the products of some channels from c on."""
     mr, nv, size = len(sums), len(sums[0]), vector.scalar.size
-    panel, weights = job["strip"] + k.opaque(c * (nv * vector.size)), w + k.opaque(c * (mr * size))
+    panel, weights = task["strip"] + k.opaque(c * (nv * vector.size)), w + k.opaque(c * (mr * size))
     for u in range(count):
         pixels = [k.load(panel + (u * nv + v) * vector.size, vector) for v in range(nv)]
         for r, row in enumerate(sums):

@@ -13,7 +13,7 @@ twice, and a single pixel takes no longer than its weight takes to arrive.
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import Walk
 
 FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places ahead".split())
@@ -37,18 +37,18 @@ def tap_streaming(isa: Isa, elem, mr, nv):
     """The kernel for tiles of at most mr pixels by nv vectors."""
     k = Builder(f"tap_streaming_{elem}_{mr}x{nv}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
-    pixels = job["n"] * job["rows"] * job["cols"]
-    walk = Walk(k, job)
+    task = k.fields(FIELDS, POINTERS)
+    pixels = task["n"] * task["rows"] * task["cols"]
+    walk = Walk(k, task)
     with k.loop(0, pixels) as place:
         walk.note(place, more=place + 1 < pixels)
-    with k.loop(0, job["c"], CHUNK) as start:
-        x, w = job["x"] + start * vector.scalar.size, job["w"] + start * (nv * vector.size)
-        part, done = k.imin(job["c"] - start, CHUNK), k.variable(0, I64)
-        ahead = k.choose(start + CHUNK < job["c"], w + CHUNK * nv * vector.size, job["ahead"])
+    with k.loop(0, task["c"], CHUNK) as start:
+        x, w = task["x"] + start * vector.scalar.size, task["w"] + start * (nv * vector.size)
+        part, done = k.imin(task["c"] - start, CHUNK), k.variable(0, I64)
+        ahead = k.select(start + CHUNK < task["c"], w + CHUNK * nv * vector.size, task["ahead"])
         for height in heights(mr):
             with k.loop(done.get(), pixels - (height - 1), height) as first:
-                _tile(k, job["places"] + first * 16, vector, x, w, ahead, job["y"], part, height, nv)
+                _tile(k, task["places"] + first * 16, vector, x, w, ahead, task["y"], part, height, nv)
                 done.set(first + height)
     return k
 

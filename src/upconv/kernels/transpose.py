@@ -10,7 +10,7 @@ same code runs under masks, so nothing beyond a matrix is read or written.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
 POINTERS = {"src", "dst"}
@@ -20,44 +20,44 @@ def transpose(isa: Isa, elem):
     """The kernel for elements of one type."""
     k = Builder(f"transpose_{elem}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
-    with k.loop(0, job["n"]) as i, k.loop(0, job["m"]) as j:
-        src = job["src"] + i * job["src_n"] + j * job["src_m"]
-        dst = job["dst"] + i * job["dst_n"] + j * job["dst_m"]
-        with k.loop(0, job["cols"], vector.lanes) as col, k.loop(0, job["pad"], vector.lanes) as row:
-            _block(k, job, vector, src, dst, row, col)
+    task = k.fields(FIELDS, POINTERS)
+    with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
+        src = task["src"] + i * task["src_n"] + j * task["src_m"]
+        dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]
+        with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
+            _block(k, task, vector, src, dst, row, col)
     return k
 
 
-def _block(k, job, vector, src, dst, row, col):
+def _block(k, task, vector, src, dst, row, col):
     size, lanes = vector.scalar.size, vector.lanes
-    rows_left, cols_left, pad_left = job["rows"] - row, job["cols"] - col, job["pad"] - row
-    corner = src + row * job["src_row"] + col * size
-    out = dst + col * job["dst_col"] + row * size
+    rows_left, cols_left, pad_left = task["rows"] - row, task["cols"] - col, task["pad"] - row
+    corner = src + row * task["src_row"] + col * size
+    out = dst + col * task["dst_col"] + row * size
     whole = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
     with k.when(whole):
-        lines = [k.load(corner + r * job["src_row"], vector) for r in range(lanes)]
+        lines = [k.load(corner + r * task["src_row"], vector) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
-            k.store(line, out + c * job["dst_col"])
+            k.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
-        inside = k.first(cols_left, vector)
-        lines = [k.load(corner + r * job["src_row"], vector, inside) for r in range(lanes)]
+        inside = k.lane_mask(cols_left, vector)
+        lines = [k.load(corner + r * task["src_row"], vector, inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
-                k.store(line, out + c * job["dst_col"])
+                k.store(line, out + c * task["dst_col"])
     with k.when(k.less(rows_left, lanes)):
-        inside = k.first(cols_left, vector)
-        nothing = k.first(0, vector)
+        inside = k.lane_mask(cols_left, vector)
+        nothing = k.lane_mask(0, vector)
         lines = [
-            k.load(corner + r * job["src_row"], vector, k.choose(k.less(r, rows_left), inside, nothing))
+            k.load(corner + r * task["src_row"], vector, k.select(k.less(r, rows_left), inside, nothing))
             for r in range(lanes)
         ]
-        below = k.first(pad_left, vector)
+        below = k.lane_mask(pad_left, vector)
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
-                k.store(line, out + c * job["dst_col"], below)
+                k.store(line, out + c * task["dst_col"], below)
 
 
 def transposed(k, lines):

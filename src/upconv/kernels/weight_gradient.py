@@ -10,7 +10,7 @@ before the next. Beyond the last row or channel nothing is read; the vectors of 
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 
 PLACE = 16
 # The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`.
@@ -39,43 +39,43 @@ def weight_gradient(isa: Isa, elem, mr, nv):
     """The kernel for a tile of mr channels of a by nv vectors of channels of b."""
     k = Builder(f"weight_gradient_{elem}_{mr}x{nv}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
-    with k.loop(0, job["groups"]) as group:
-        mine = job | {name: job[name] + group * job[f"{name}_g"] for name in ("a", "b", "total")}
+    task = k.fields(FIELDS, POINTERS)
+    with k.loop(0, task["groups"]) as group:
+        mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("a", "b", "total")}
         position = [k.variable(0, I64) for _ in range(3)]
-        with k.loop(0, job["n"] * job["rows"] * job["cols"], PIXELS_LISTED) as start:
-            count = k.imin(job["n"] * job["rows"] * job["cols"] - start, PIXELS_LISTED)
+        with k.loop(0, task["n"] * task["rows"] * task["cols"], PIXELS_LISTED) as start:
+            count = k.imin(task["n"] * task["rows"] * task["cols"] - start, PIXELS_LISTED)
             with k.loop(0, count) as place:
                 _note(k, mine, position, place)
-            with k.loop(0, job["a_count"], mr) as row, k.loop(0, job["b_count"], nv * vector.lanes) as col:
+            with k.loop(0, task["a_count"], mr) as row, k.loop(0, task["b_count"], nv * vector.lanes) as col:
                 _tile(k, mine, vector, row, col, count, mr, nv)
     return k
 
 
-def _note(k, job, position, place):
+def _note(k, task, position, place):
     """Write the offsets of the current pixel in a and b, and go to the next."""
     n, row, col = (variable.get() for variable in position)
-    offsets = job["places"] + place * PLACE
-    k.store(n * job["a_n"] + row * job["a_row"] + col * job["a_col"], offsets)
-    k.store(n * job["b_n"] + row * job["b_row"] + col * job["b_col"], offsets + 8)
-    in_row = col + 1 < job["cols"]
-    next_row = k.choose(in_row, row, row + 1)
-    end_of_image = k.equal(next_row, job["rows"])
-    position[2].set(k.choose(in_row, col + 1, 0))
-    position[1].set(k.choose(end_of_image, 0, next_row))
-    position[0].set(k.choose(end_of_image, n + 1, n))
+    offsets = task["places"] + place * PLACE
+    k.store(n * task["a_n"] + row * task["a_row"] + col * task["a_col"], offsets)
+    k.store(n * task["b_n"] + row * task["b_row"] + col * task["b_col"], offsets + 8)
+    in_row = col + 1 < task["cols"]
+    next_row = k.select(in_row, row, row + 1)
+    end_of_image = k.equal(next_row, task["rows"])
+    position[2].set(k.select(in_row, col + 1, 0))
+    position[1].set(k.select(end_of_image, 0, next_row))
+    position[0].set(k.select(end_of_image, n + 1, n))
 
 
-def _tile(k, job, vector, row, col, count, mr, nv):
+def _tile(k, task, vector, row, col, count, mr, nv):
     """One tile of sums over the pixels listed, added to the totals."""
     size = vector.scalar.size
     # A row that does not exist reads the last one that does, and is dropped at the end.
-    a = [job["a"] + k.imin(row + r, job["a_count"] - 1) * size for r in range(mr)]
-    b = [job["b"] + (col + v * vector.lanes) * size for v in range(nv)]
-    masks = [k.first(job["b_count"] - col - v * vector.lanes, vector) for v in range(nv)]
+    a = [task["a"] + k.imin(row + r, task["a_count"] - 1) * size for r in range(mr)]
+    b = [task["b"] + (col + v * vector.lanes) * size for v in range(nv)]
+    masks = [k.lane_mask(task["b_count"] - col - v * vector.lanes, vector) for v in range(nv)]
     sums = [[k.variable(k.zero(vector)) for _ in range(nv)] for _ in range(mr)]
     with k.loop(0, count) as place:
-        offsets = job["places"] + place * PLACE
+        offsets = task["places"] + place * PLACE
         at_a, at_b = k.load(offsets, I64), k.load(offsets + 8, I64)
         panel = [k.load(pointer + at_b, vector, mask) for pointer, mask in zip(b, masks, strict=True)]
         for pointer, line in zip(a, sums, strict=True):
@@ -83,9 +83,9 @@ def _tile(k, job, vector, row, col, count, mr, nv):
             for variable, part in zip(line, panel, strict=True):
                 variable.set(k.muladd(value, part, variable.get()))
     for r, line in enumerate(sums):
-        with k.when(row + r < job["a_count"]):
+        with k.when(row + r < task["a_count"]):
             for v, variable in enumerate(line):
                 # The last tile may be wider than the totals.
-                with k.when(col + v * vector.lanes < job["b_count"]):
-                    there = job["total"] + (row + r) * job["total_row"] + (col + v * vector.lanes) * size
+                with k.when(col + v * vector.lanes < task["b_count"]):
+                    there = task["total"] + (row + r) * task["total_row"] + (col + v * vector.lanes) * size
                     k.store(k.add(variable.get(), k.load(there, vector)), there)

@@ -11,7 +11,7 @@ factor is. No sum in registers is longer than a block; a block without pixels wr
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 UNROLL = 4
 FIELDS = tuple(
@@ -30,26 +30,26 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False):
     """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`."""
     k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{'_a_outer' * a_outer}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     outer, inner = ("a", "b") if a_outer else ("b", "a")
-    with k.loop(0, job[f"{outer}_tiles"]) as outside, k.loop(0, job[f"{inner}_tiles"]) as inside:
+    with k.loop(0, task[f"{outer}_tiles"]) as outside, k.loop(0, task[f"{inner}_tiles"]) as inside:
         a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
-        a, b = job["a"] + a_tile * job["a_tile"], job["b"] + b_tile * job["b_tile"]
+        a, b = task["a"] + a_tile * task["a_tile"], task["b"] + b_tile * task["b_tile"]
         zero = k.zero(vector)
         sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-        with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
-            first = a + (n * job["a_n"] + row * job["a_row"])
-            b_row = b + (n * job["b_n"] + row * job["b_row"])
-            _row(k, job, vector, first, b_row, sums)
-        here = job["total"] + (a_tile * job["total_row"] * mr + b_tile * (nv * vector.size))
-        _put(k, job, vector, here, sums)
+        with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+            first = a + (n * task["a_n"] + row * task["a_row"])
+            b_row = b + (n * task["b_n"] + row * task["b_row"])
+            _row(k, task, vector, first, b_row, sums)
+        here = task["total"] + (a_tile * task["total_row"] * mr + b_tile * (nv * vector.size))
+        _put(k, task, vector, here, sums)
     return k
 
 
-def _row(k, job, vector, a, b, sums):
+def _row(k, task, vector, a, b, sums):
     """A row of pixels."""
     size = vector.scalar.size
-    cols, step_a, step_b = job["cols"], job["a_col"], job["b_col"]
+    cols, step_a, step_b = task["cols"], task["a_col"], task["b_col"]
     whole = cols - k.iand(cols, UNROLL - 1)
 
     def pixel(at_a, at_b):
@@ -69,13 +69,13 @@ def _row(k, job, vector, a, b, sums):
         pixel(k.opaque(col * step_a), k.opaque(col * step_b))
 
 
-def _put(k, job, vector, total, sums):
+def _put(k, task, vector, total, sums):
     places = [
-        (job["total_row"] * r + v * vector.size, each) for r, line in enumerate(sums) for v, each in enumerate(line)
+        (task["total_row"] * r + v * vector.size, each) for r, line in enumerate(sums) for v, each in enumerate(line)
     ]
-    with k.when(k.equal(job["add"], 0)):
+    with k.when(k.equal(task["add"], 0)):
         for place, variable in places:
             k.store(variable.get(), total + place)
-    with k.when(job["add"] > 0):
+    with k.when(task["add"] > 0):
         for place, variable in places:
             k.store(k.add(variable.get(), k.load(total + place, vector)), total + place)

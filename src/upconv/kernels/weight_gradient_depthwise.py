@@ -11,7 +11,7 @@ pixels of the task.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 FIELDS = tuple("entry x y total n rows cols x_n x_row x_col y_n y_row y_col y_tap total_tap columns".split())
 POINTERS = {"x", "y", "total"}
@@ -27,33 +27,33 @@ def weight_gradient_depthwise(isa: Isa, elem, taps, nv):
     """The kernel for so many taps at a time, and nv vectors of channels."""
     k = Builder(f"weight_gradient_depthwise_{elem}_{taps}x{nv}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     across = nv * vector.lanes
-    rest = job["columns"] - k.iand(job["columns"], across - 1)
+    rest = task["columns"] - k.iand(task["columns"], across - 1)
     with k.loop(0, rest, across) as column:
-        _sum(k, job, vector, column, taps, nv)
-    with k.loop(rest, job["columns"], vector.lanes) as column:
-        _sum(k, job, vector, column, taps, 1, k.first(job["columns"] - column, vector))
+        _sum(k, task, vector, column, taps, nv)
+    with k.loop(rest, task["columns"], vector.lanes) as column:
+        _sum(k, task, vector, column, taps, 1, k.lane_mask(task["columns"] - column, vector))
     return k
 
 
-def _sum(k, job, vector, column, taps, nv, mask=None):
+def _sum(k, task, vector, column, taps, nv, mask=None):
     """All pixels of nv vectors of channels, the last of which may be cut by a mask."""
     here = column * vector.scalar.size
     parts = [v * vector.size for v in range(nv)]
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in parts] for _ in range(taps)]
-    with k.loop(0, job["n"]) as n, k.loop(0, job["rows"]) as row:
-        x = job["x"] + (here + n * job["x_n"] + row * job["x_row"])
-        y = job["y"] + (here + n * job["y_n"] + row * job["y_row"])
-        with k.loop(0, job["cols"]) as col:
-            x_pixel, y_pixel = x + k.opaque(col * job["x_col"]), y + k.opaque(col * job["y_col"])
+    with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+        x = task["x"] + (here + n * task["x_n"] + row * task["x_row"])
+        y = task["y"] + (here + n * task["y_n"] + row * task["y_row"])
+        with k.loop(0, task["cols"]) as col:
+            x_pixel, y_pixel = x + k.opaque(col * task["x_col"]), y + k.opaque(col * task["y_col"])
             values = [k.load(x_pixel + part, vector, mask) for part in parts]
             for line in sums:
                 for variable, value, part in zip(line, values, parts, strict=True):
                     variable.set(k.muladd(value, k.load(y_pixel + part, vector, mask), variable.get()))
-                y_pixel = y_pixel + job["y_tap"]
+                y_pixel = y_pixel + task["y_tap"]
     for t, line in enumerate(sums):
         for variable, part in zip(line, parts, strict=True):
-            place = job["total"] + (here + job["total_tap"] * t + part)
+            place = task["total"] + (here + task["total_tap"] * t + part)
             k.store(k.add(variable.get(), k.load(place, vector)), place)

@@ -11,7 +11,7 @@ of those few are made in registers and added to y, which stays in the cache. So 
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 
 FIELDS = tuple("entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split())
 POINTERS = {"x", "w", "y"}
@@ -26,15 +26,19 @@ def weight_streaming(isa: Isa, elem, mr, nc):
     """The kernel for mr pixels by nc rows of the weight at a time."""
     k = Builder(f"weight_streaming_{elem}_{mr}x{nc}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     zero = k.zero(vector)
-    with k.loop(0, job["pixels"]) as p, k.loop(0, job["pieces"]) as piece, k.loop(0, job["count"], vector.lanes) as v:
-        k.store(zero, job["y"] + p * job["y_p"] + piece * job["y_piece"] + v * vector.scalar.size)
-    block = _Block(k, job, vector)
-    whole = _floor(k, job["c"], nc)
+    with (
+        k.loop(0, task["pixels"]) as p,
+        k.loop(0, task["pieces"]) as piece,
+        k.loop(0, task["count"], vector.lanes) as v,
+    ):
+        k.store(zero, task["y"] + p * task["y_p"] + piece * task["y_piece"] + v * vector.scalar.size)
+    block = _Block(k, task, vector)
+    whole = _floor(k, task["c"], nc)
     with k.loop(0, whole, nc) as c:
         block.pixels(c, mr, nc)
-    with k.loop(whole, job["c"]) as c:
+    with k.loop(whole, task["c"]) as c:
         block.pixels(c, mr, 1)
     return k
 
@@ -50,12 +54,12 @@ def _floor(k, a, step):
 class _Block:
     """A few rows of the weight with all pixels."""
 
-    def __init__(self, k, job, vector):
-        self.k, self.job, self.vector = k, job, vector
+    def __init__(self, k, task, vector):
+        self.k, self.task, self.vector = k, task, vector
 
     def pixels(self, c, mr, nc):
         """Rows c to c + nc - 1 with all pixels, mr at a time while there are as many."""
-        k, pixels = self.k, self.job["pixels"]
+        k, pixels = self.k, self.task["pixels"]
         whole = _floor(k, pixels, mr) if mr > 1 else pixels
         with k.loop(0, whole, mr) as first:
             self.tile(c, first, mr, nc)
@@ -64,31 +68,31 @@ class _Block:
                 self.tile(c, first, 1, nc)
 
     def tile(self, c, first, mr, nc):
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         size = vector.scalar.size
-        x = [job["x"] + (first + p) * job["x_p"] + c * size for p in range(mr)]
+        x = [task["x"] + (first + p) * task["x_p"] + c * size for p in range(mr)]
         factors = [[k.splat(k.load(pointer + u * size, vector.scalar), vector) for u in range(nc)] for pointer in x]
-        w, y = job["w"] + c * job["w_c"], job["y"] + first * job["y_p"]
-        rest = k.iand(job["count"], vector.lanes - 1)
-        with k.loop(0, job["pieces"]) as piece:
-            rows, sums = w + piece * job["w_piece"], y + piece * job["y_piece"]
-            with k.loop(0, job["count"] - rest, vector.lanes) as v:
+        w, y = task["w"] + c * task["w_c"], task["y"] + first * task["y_p"]
+        rest = k.iand(task["count"], vector.lanes - 1)
+        with k.loop(0, task["pieces"]) as piece:
+            rows, sums = w + piece * task["w_piece"], y + piece * task["y_piece"]
+            with k.loop(0, task["count"] - rest, vector.lanes) as v:
                 self.products(rows + v * size, sums + v * size, factors, None)
             with k.when(k.less(0, rest)):
-                at = (job["count"] - rest) * size
-                self.products(rows + at, sums + at, factors, k.first(rest, vector))
+                at = (task["count"] - rest) * size
+                self.products(rows + at, sums + at, factors, k.lane_mask(rest, vector))
 
     def products(self, w, y, factors, mask):
         """Add nc products to the sums of mr pixels in one vector of columns."""
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         nc = len(factors[0])
-        panel = [k.load(w + job["w_c"] * u, vector, mask) for u in range(nc)]
+        panel = [k.load(w + task["w_c"] * u, vector, mask) for u in range(nc)]
         for u in range(nc):
             # The rows that come next, each in the place of one of these.
-            k.prefetch(w + job["w_c"] * (u + nc))
+            k.prefetch(w + task["w_c"] * (u + nc))
         for p, row in enumerate(factors):
             total = k.mul(row[0], panel[0])
             for value, part in zip(row[1:], panel[1:], strict=True):
                 total = k.muladd(value, part, total)
-            there = y + job["y_p"] * p
+            there = y + task["y_p"] * p
             k.store(k.add(total, k.load(there, vector)), there)

@@ -20,7 +20,7 @@ a tile `row_step`, the phases 1; likewise on the other axis.
 from itertools import product
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 from .winograd_tile import Finite, Grid, both_sides, named
 
@@ -37,40 +37,40 @@ def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="no
     """The kernel for two matrices, one for each axis, the positions of the bias on each, and an activation."""
     k = Builder(named(f"gather{suffix(activation)}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
-    whole = job["c"] - k.iand(job["c"], vector.lanes - 1)
-    source, finite = k.variable(job["m"]), Finite(k, vector)
+    task = k.fields(FIELDS, POINTERS)
+    whole = task["c"] - k.iand(task["c"], vector.lanes - 1)
+    source, finite = k.variable(task["m"]), Finite(k, vector)
     biased = frozenset(product(at_rows, at_cols))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    tile = _Tile(k, isa, job, vector, rows, cols, biased, finite, epilogue)
-    with k.loop(0, job["n"]) as n, k.loop(0, job["tiles_h"]) as t_h:
-        y_row = job["y"] + n * job["y_n"] + t_h * job["y_row"]
-        row = job["row"] + t_h * job["row_tile"]
-        with k.loop(0, job["tiles_w"]) as t_w:
-            tile.run(y_row + t_w * job["y_col"], source.get(), row, job["col"] + t_w * job["col_tile"], whole)
-            source.set(source.get() + job["m_tile"])
-    finite.note(job["flag"])
+    tile = _Tile(k, isa, task, vector, rows, cols, biased, finite, epilogue)
+    with k.loop(0, task["n"]) as n, k.loop(0, task["tiles_h"]) as t_h:
+        y_row = task["y"] + n * task["y_n"] + t_h * task["y_row"]
+        row = task["row"] + t_h * task["row_tile"]
+        with k.loop(0, task["tiles_w"]) as t_w:
+            tile.run(y_row + t_w * task["y_col"], source.get(), row, task["col"] + t_w * task["col_tile"], whole)
+            source.set(source.get() + task["m_tile"])
+    finite.note(task["flag"])
     return k
 
 
 class _Tile:
     """All phases of one tile."""
 
-    def __init__(self, k, isa, job, vector, rows, cols, biased, finite, epilogue):
-        self.k, self.isa, self.job, self.vector, self.rows, self.cols = k, isa, job, vector, rows, cols
+    def __init__(self, k, isa, task, vector, rows, cols, biased, finite, epilogue):
+        self.k, self.isa, self.task, self.vector, self.rows, self.cols = k, isa, task, vector, rows, cols
         self.biased, self.finite, self.epilogue = biased, finite, epilogue
 
     def run(self, y, m, row, col, whole):
         """`row` and `col` are the indices of the tile's first output in the first phase."""
-        k, job = self.k, self.job
+        k, task = self.k, self.task
         inside = k.iand(
-            self.inside(row, len(self.rows), job["row_step"], job["phases_h"], job["height"]),
-            self.inside(col, len(self.cols), job["col_step"], job["phases_w"], job["width"]),
+            self.inside(row, len(self.rows), task["row_step"], task["phases_h"], task["height"]),
+            self.inside(col, len(self.cols), task["col_step"], task["phases_w"], task["width"]),
         )
-        fast = k.iand(inside, k.equal(whole, job["c"]))
-        with k.loop(0, job["phases_h"]) as p_h, k.loop(0, job["phases_w"]) as p_w:
-            there = y + p_h * job["y_ph"] + p_w * job["y_pw"]
-            here = m + (p_h * job["phases_w"] + p_w) * job["m_phase"]
+        fast = k.iand(inside, k.equal(whole, task["c"]))
+        with k.loop(0, task["phases_h"]) as p_h, k.loop(0, task["phases_w"]) as p_w:
+            there = y + p_h * task["y_ph"] + p_w * task["y_pw"]
+            here = m + (p_h * task["phases_w"] + p_w) * task["m_phase"]
             with k.when(fast):
                 self.phase(there, here, whole)
             with k.when(k.equal(fast, 0)):
@@ -81,30 +81,30 @@ class _Tile:
         return k.iand(k.less(-1, first), k.less(first + step * (count - 1) + (phases - 1), end))
 
     def phase(self, y, m, whole):
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
-            grid = Grid(k, y + at, job["y_h"], job["y_w"], len(self.rows), len(self.cols))
-            self.transform(m + at, job["bias"] + at, lambda value, i, j: k.store(value, grid[i, j]))
+            grid = Grid(k, y + at, task["y_h"], task["y_w"], len(self.rows), len(self.cols))
+            self.transform(m + at, task["bias"] + at, lambda value, i, j: k.store(value, grid[i, j]))
 
     def safe_phase(self, y, m, row, col, whole):
-        k, job, vector = self.k, self.job, self.vector
+        k, task, vector = self.k, self.task, self.vector
         places = self.places(y, row, col)
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
-            self.transform(m + at, job["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at))
-        with k.when(k.less(whole, job["c"])):
-            at, rest = whole * vector.scalar.size, k.first(job["c"] - whole, vector)
-            self.transform(m + at, job["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at, rest), rest)
+            self.transform(m + at, task["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at))
+        with k.when(k.less(whole, task["c"])):
+            at, rest = whole * vector.scalar.size, k.lane_mask(task["c"] - whole, vector)
+            self.transform(m + at, task["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at, rest), rest)
 
     def places(self, y, row, col):
         """Pointers to the outputs, to the sink where there are none."""
-        k, job = self.k, self.job
-        rows = [self.exists(row + job["row_step"] * i, job["height"]) for i in range(len(self.rows))]
-        cols = [self.exists(col + job["col_step"] * j, job["width"]) for j in range(len(self.cols))]
+        k, task = self.k, self.task
+        rows = [self.exists(row + task["row_step"] * i, task["height"]) for i in range(len(self.rows))]
+        cols = [self.exists(col + task["col_step"] * j, task["width"]) for j in range(len(self.cols))]
         return [
             [
-                k.choose(k.iand(in_rows, in_cols), y + (job["y_h"] * i + job["y_w"] * j), job["sink"])
+                k.select(k.iand(in_rows, in_cols), y + (task["y_h"] * i + task["y_w"] * j), task["sink"])
                 for j, in_cols in enumerate(cols)
             ]
             for i, in_rows in enumerate(rows)
@@ -115,8 +115,8 @@ class _Tile:
 
     def transform(self, m, bias, store, rest=None):
         """One vector of channels; of those outside the mask `rest` nothing is known, and nothing may be concluded."""
-        k, job, vector = self.k, self.job, self.vector
-        grid = Grid(k, m, job["m_pos"] * len(self.cols[0]), job["m_pos"], len(self.rows[0]), len(self.cols[0]))
+        k, task, vector = self.k, self.task, self.vector
+        grid = Grid(k, m, task["m_pos"] * len(self.cols[0]), task["m_pos"], len(self.rows[0]), len(self.cols[0]))
 
         def load(p, q):
             value = k.load(grid[p, q], vector, rest)

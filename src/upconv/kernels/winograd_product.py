@@ -14,7 +14,7 @@ chunks are added up in m.
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 # Sums of this length have rounding errors that leave room for those of the transforms.
 CHUNK = 64
@@ -51,23 +51,23 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK):
     """The kernel for mr tiles by nv vectors at once, and sums of a chunk."""
     k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     width = nv * vector.size
-    tall, short = _cut(k, job["n"] * job["tiles_h"] * job["tiles_w"], mr)
-    with k.loop(0, job["positions"]) as position, k.loop(0, job["c"], chunk) as start:
-        v = job["v"] + position * job["v_pos"] + start * vector.scalar.size
-        u = job["u"] + position * job["u_pos"] + start * width * job["panels"]
-        m = job["m"] + position * job["m_pos"]
-        part = k.imin(job["c"] - start, chunk)
-        adds = k.less(0, job["adds"] + start)
-        with k.loop(0, job["panels"]) as panel:
-            block = _Block(k, job, vector, nv, u + panel * (part * width), part, adds, chunk * width)
+    tall, short = _cut(k, task["n"] * task["tiles_h"] * task["tiles_w"], mr)
+    with k.loop(0, task["positions"]) as position, k.loop(0, task["c"], chunk) as start:
+        v = task["v"] + position * task["v_pos"] + start * vector.scalar.size
+        u = task["u"] + position * task["u_pos"] + start * width * task["panels"]
+        m = task["m"] + position * task["m_pos"]
+        part = k.imin(task["c"] - start, chunk)
+        adds = k.less(0, task["adds"] + start)
+        with k.loop(0, task["panels"]) as panel:
+            block = _Block(k, task, vector, nv, u + panel * (part * width), part, adds, chunk * width)
             here, there = k.variable(v), k.variable(m + panel * width)
             for height, times in ((mr, tall), (mr - 1, short)):
                 with k.loop(0, times):
                     block.run(here.get(), there.get(), height)
-                    here.set(here.get() + job["v_tile"] * height)
-                    there.set(there.get() + job["m_tile"] * height)
+                    here.set(here.get() + task["v_tile"] * height)
+                    there.set(there.get() + task["m_tile"] * height)
     return k
 
 
@@ -81,8 +81,8 @@ def _cut(k, tiles, mr):
 class _Block:
     """One panel of one chunk, with some tiles at a time."""
 
-    def __init__(self, k, job, vector, nv, u, part, adds, ahead):
-        self.k, self.job, self.vector, self.nv = k, job, vector, nv
+    def __init__(self, k, task, vector, nv, u, part, adds, ahead):
+        self.k, self.task, self.vector, self.nv = k, task, vector, nv
         self.u, self.part, self.adds, self.ahead = u, part, adds, ahead
 
     def run(self, v, m, height):
@@ -90,13 +90,13 @@ class _Block:
         k, nv, vector = self.k, self.nv, self.vector
         zero = k.zero(vector)
         sums = [[k.variable(zero) for _ in range(nv)] for _ in range(height)]
-        rows = [v + self.job["v_tile"] * r for r in range(height)]
+        rows = [v + self.task["v_tile"] * r for r in range(height)]
         whole = self.part - k.iand(self.part, UNROLL - 1)
         with k.loop(0, whole, UNROLL) as c:
             self.channels(rows, sums, c, UNROLL)
         with k.loop(whole, self.part) as c:
             self.channels(rows, sums, c, 1)
-        there = [m + self.job["m_tile"] * r for r in range(height)]
+        there = [m + self.task["m_tile"] * r for r in range(height)]
         with k.when(self.adds):
             self.write(there, sums, lambda value, place: k.add(value, k.load(place, vector)))
         with k.when(k.equal(self.adds, 0)):

@@ -71,4 +71,4 @@ class Finite:
         k = self.k
         found = k.any_nan(self.sum.get())
         with k.when(found):
-            k.store(k.choose(found, 1, 0), flag)
+            k.store(k.select(found, 1, 0), flag)

@@ -12,7 +12,7 @@ All is written in whole cache lines, which is why a few vectors go together (`ve
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, PTR, SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
 FIELDS = tuple("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_pw u_pos u_panel".split())
@@ -20,7 +20,7 @@ POINTERS = {"w", "u", "flag"}
 
 
 def vectors_at_once(isa: Isa, nv):
-    """Vectors that are written one beside another, so that whole cache lines are; it divides `vectors` of a job."""
+    """Vectors that are written one beside another, so that whole cache lines are; it divides `vectors` of a task."""
     return min(nv, LINE // isa.vector_bytes)
 
 
@@ -28,48 +28,48 @@ def winograd_weight(isa: Isa, elem, rows, cols, nv):
     """The kernel for two matrices and panels of nv vectors."""
     k = Builder(named(f"weight_{nv}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    job = dict(zip(FIELDS, k.words(*(PTR if word in POINTERS else I64 for word in FIELDS)), strict=True))
+    task = k.fields(FIELDS, POINTERS)
     at_once, finite = vectors_at_once(isa, nv), Finite(k, vector)
     # The panel and the place in it of the next vectors.
-    panel, within = k.variable(job["u"]), k.variable(0, I64)
-    with k.loop(0, job["phases_h"]) as p_h, k.loop(0, job["phases_w"]) as p_w:
-        w_phase = job["w"] + p_h * job["w_ph"] + p_w * job["w_pw"]
-        with k.loop(0, job["vectors"], at_once) as number:
+    panel, within = k.variable(task["u"]), k.variable(0, I64)
+    with k.loop(0, task["phases_h"]) as p_h, k.loop(0, task["phases_w"]) as p_w:
+        w_phase = task["w"] + p_h * task["w_ph"] + p_w * task["w_pw"]
+        with k.loop(0, task["vectors"], at_once) as number:
             place = number * vector.lanes
             w, u = w_phase + place * vector.scalar.size, panel.get() + within.get()
-            left = job["columns"] - place
+            left = task["columns"] - place
             full = k.less(at_once * vector.lanes - 1, left)
-            lines = _Lines(k, isa, job, vector, rows, cols, finite)
+            lines = _Lines(k, isa, task, vector, rows, cols, finite)
             with k.when(full):
                 lines.run(w, u, nv, [None] * at_once)
             with k.when(k.equal(full, 0)):
-                lines.run(w, u, nv, [k.first(left - i * vector.lanes, vector) for i in range(at_once)])
+                lines.run(w, u, nv, [k.lane_mask(left - i * vector.lanes, vector) for i in range(at_once)])
             after = within.get() + at_once * vector.size
             is_over = k.equal(after, nv * vector.size)
-            panel.set(k.choose(is_over, panel.get() + job["u_panel"], panel.get()))
-            within.set(k.choose(is_over, 0, after))
-    finite.note(job["flag"])
+            panel.set(k.select(is_over, panel.get() + task["u_panel"], panel.get()))
+            within.set(k.select(is_over, 0, after))
+    finite.note(task["flag"])
     return k
 
 
 class _Lines:
     """The lines of all c for some vectors of one phase."""
 
-    def __init__(self, k, isa, job, vector, rows, cols, finite):
-        self.k, self.isa, self.job, self.vector = k, isa, job, vector
+    def __init__(self, k, isa, task, vector, rows, cols, finite):
+        self.k, self.isa, self.task, self.vector = k, isa, task, vector
         self.rows, self.cols, self.finite = rows, cols, finite
 
     def run(self, w, u, nv, masks):
-        k, job, vector = self.k, self.job, self.vector
-        with k.loop(0, job["c"]) as c:
-            here, there = w + k.opaque(c) * job["w_c"], u + k.opaque(c) * (nv * vector.size)
+        k, task, vector = self.k, self.task, self.vector
+        with k.loop(0, task["c"]) as c:
+            here, there = w + k.opaque(c) * task["w_c"], u + k.opaque(c) * (nv * vector.size)
             for i, mask in enumerate(masks):
                 self.transform(here + i * vector.size, there + i * vector.size, mask)
 
     def transform(self, w, u, mask):
-        k, job, rows, cols = self.k, self.job, self.rows, self.cols
-        taps = Grid(k, w, job["w_h"], job["w_w"], len(rows[0]), len(cols[0]))
-        positions = Grid(k, u, job["u_pos"] * len(cols), job["u_pos"], len(rows), len(cols))
+        k, task, rows, cols = self.k, self.task, self.rows, self.cols
+        taps = Grid(k, w, task["w_h"], task["w_w"], len(rows[0]), len(cols[0]))
+        positions = Grid(k, u, task["u_pos"] * len(cols), task["u_pos"], len(rows), len(cols))
 
         def finish(value, i, j):
             self.finite.see(value)

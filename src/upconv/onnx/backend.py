@@ -1,5 +1,9 @@
 """The ONNX backend: models and single nodes, with upconv's ConvTranspose."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import onnx
 from onnx.backend.base import Backend as Base
@@ -7,11 +11,17 @@ from onnx.backend.base import BackendRep, namedtupledict
 
 from .operator import ConvTranspose, Evaluator
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, TypeAlias
+
+    Inputs: TypeAlias = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
+
 
 class Prepared(BackendRep):
     """A model that is ready to run, as `prepare` returns it; weights of ConvTranspose nodes are packed once."""
 
-    def __init__(self, model):
+    def __init__(self, model: onnx.ModelProto):
         self._evaluator = Evaluator(model)
         known = self._evaluator.rt_inits_
         self._inputs = [name for name in self._evaluator.input_names if name not in known]
@@ -19,7 +29,7 @@ class Prepared(BackendRep):
             if isinstance(node, ConvTranspose) and node.input[1] in known:
                 node.keep(known[node.input[1]])
 
-    def run(self, inputs, **options):
+    def run(self, inputs: Inputs, **options: Any) -> tuple[Any, ...]:
         """Run the model.
 
         Args:
@@ -57,7 +67,7 @@ class Backend(Base):
         return device.split(":")[0] == "CPU"
 
     @classmethod
-    def prepare(cls, model, device="CPU", **options) -> Prepared:
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **options: Any) -> Prepared:
         """A model that is ready to run.
 
         Args:
@@ -77,7 +87,9 @@ class Backend(Base):
         return Prepared(model)
 
     @classmethod
-    def run_node(cls, node, inputs, device="CPU", outputs_info=None, **options):
+    def run_node(
+        cls, node: onnx.NodeProto, inputs: Inputs, device: str = "CPU", outputs_info: Any = None, **options: Any
+    ) -> tuple[Any, ...]:
         """Run one node.
 
         Args:
@@ -111,7 +123,7 @@ def _feeds(names, inputs):
     return dict(zip(names, inputs, strict=True))
 
 
-def run_model(model: onnx.ModelProto, inputs, device="CPU", **options):
+def run_model(model: onnx.ModelProto, inputs: Inputs, device: str = "CPU", **options: Any) -> tuple[Any, ...]:
     """`Backend.run_model`: prepare a model, and run it once."""
     return Backend.run_model(model, inputs, device, **options)
 

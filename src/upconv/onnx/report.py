@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import SettingError
 from ..explain.checkerboard import HARDLY, artifacts
 from ..explain.overlap import EVEN, verdict
-from ..explain.table import aligned
 from ..geometry import Axis, Geometry
 from ..planning import Plan, choose
 from ..problem import Problem
+from ..table import aligned
 from .graph import Node, read
 from .layer import AXES, Layer
 from .timing import Times, times

@@ -10,7 +10,7 @@ from threading import RLock
 
 from .. import config
 from ..codegen import llvm
-from ..codegen.isa import choose
+from ..codegen.isa import resolve
 from ..codegen.lang import Builder
 from ..codegen.llvm import CodeRefused
 from ..codegen.lowering import lower
@@ -46,7 +46,7 @@ def isa():
         LookupError: on a processor that there is no row for.
         ValueError: when UPCONV_ISA names what this machine cannot run.
     """
-    return choose(*llvm.host(), config.isa())
+    return resolve(*llvm.host(), config.isa())
 
 
 @lru_cache(maxsize=1)

@@ -47,13 +47,13 @@ def run_parts(k, call, cut=None):
         leave(k.negate(part < parts))
         k.call(fn, rows + part * step)
         if cut is not None:
-            was_cut.set(k.choose(cut(), 1, 0))
+            was_cut.set(k.select(cut(), 1, 0))
             leave(was_cut.get() > 0)
     return was_cut
 
 
 def take_parts(isa):
-    """The kernel of a thread that is not the pool's; its job is the descriptor."""
-    k = Builder(f"take_parts_{isa.name}", shares_job=True)
-    run_parts(k, Call(k, k.job))
+    """The kernel of a thread that is not the pool's; its argument is the descriptor."""
+    k = Builder(f"take_parts_{isa.name}", shares_argument=True)
+    run_parts(k, Call(k, k.argument))
     return k

@@ -1,7 +1,7 @@
 """The threads: `run` spreads the rows of a table over native threads that know nothing of Python.
 
-    run(fn, rows)       fn(&rows[0]), fn(&rows[1]), ... in any order, on any thread; returns when all are done
-    lend(team, work)    the same for all calls inside `work`, on a front-end's threads instead of these
+    run(fn, rows)           fn(&rows[0]), fn(&rows[1]), ... in any order, on any thread; returns when all are done
+    run_on(executor, work)  the same for all calls inside `work`, on a front-end's threads instead of these
 
 The threads run generated code (`pool_protocol`), hold no Python state and never touch the interpreter, so they need no
 GIL and may be asleep, spinning or in the middle of a part when the process ends. docs/runtime.md has the protocol.
@@ -66,7 +66,7 @@ class State:
 
 _state = State()
 _wanted = None
-_team = ContextVar("team", default=None)
+_executor = ContextVar("executor", default=None)
 
 
 def run(fn, rows, *, brief=False):
@@ -94,10 +94,10 @@ def run(fn, rows, *, brief=False):
     if native is None:
         return _one_by_one(fn, rows)
     helpers = min(get_num_threads(), parts) - 1
-    team = _team.get()
-    if team is not None and team.run is not None:
+    executor = _executor.get()
+    if executor is not None and executor.run is not None:
         if helpers > 0 and not brief:
-            return team.run(fn, rows)
+            return executor.run(fn, rows)
         helpers = 0
     if helpers > state.workers:
         helpers = _hire(state, helpers)
@@ -114,26 +114,26 @@ def run(fn, rows, *, brief=False):
     return None
 
 
-def lend(team, work, *operands):
-    """``work(*operands)``, during which the calls of this thread run on a team that is not the pool's.
+def run_on(executor, work, *operands):
+    """``work(*operands)``, during which the calls of this thread run on threads that are not the pool's.
 
-    Two libraries with a team each in one process wait for each other's threads to stop spinning, so a front-end lends
-    the team of its framework.
+    Two libraries with threads of their own in one process wait for each other's to stop spinning, so a front-end hands
+    in the threads of its framework.
 
     Args:
-        team: has `threads`, how many a call may use, and `run`, which is ``run(fn, rows)`` as above without `brief`, or
-            None to take as many threads of the pool.
+        executor: has `threads`, how many a call may use, and `run`: ``run(fn, rows)`` as above without `brief`, or None
+            to take as many threads of the pool.
         work: what is called.
         operands: what it is called with.
 
     Returns:
         What `work` returns.
     """
-    token = _team.set(team)
+    token = _executor.set(executor)
     try:
         return work(*operands)
     finally:
-        _team.reset(token)
+        _executor.reset(token)
 
 
 def native(threads):
@@ -183,9 +183,9 @@ def get_num_threads() -> int:
     True
     """
     global _wanted
-    team = _team.get()
-    if team is not None:
-        return team.threads
+    executor = _executor.get()
+    if executor is not None:
+        return executor.threads
     if _wanted is None:
         said = config.num_threads()
         _wanted = _cpus() if said is None else _number(said, "UPCONV_NUM_THREADS")

@@ -40,8 +40,8 @@ def attend(isa):
     Python code that cleaned up might be interrupted in turn, under a debugger on any line, and leave the call in the
     hands of workers while its memory goes.
     """
-    k = Builder("attend", shares_job=True)
-    call = Call(k, k.job)
+    k = Builder("attend", shares_argument=True)
+    call = Call(k, k.argument)
     pool = _read(k, "begun")
     with k.repeat() as leave:
         thread = k.call_c("PyEval_SaveThread", PTR)
@@ -64,20 +64,20 @@ def attend(isa):
 
 def call(isa):
     """Run a call, or go on with it; the outcome is DONE or CUT."""
-    k = Builder("call", shares_job=True)
-    _go_on(k, Call(k, k.job))
+    k = Builder("call", shares_argument=True)
+    _go_on(k, Call(k, k.argument))
     return k
 
 
 def abandon(isa):
     """Hand out no more parts and wait for those that run: afterwards nobody knows of the call."""
-    k = Builder("abandon", shares_job=True)
-    _abandon(k, Call(k, k.job))
+    k = Builder("abandon", shares_argument=True)
+    _abandon(k, Call(k, k.argument))
     return k
 
 
 def worker(isa):
-    """A worker's life: look at the gate for a while, sleep, enter, take parts, leave. Its job is nothing."""
+    """A worker's life: look at the gate for a while, sleep, enter, take parts, leave. It has no argument."""
     k = Builder("worker")
     with k.repeat():
         seen = _spin(k, lambda: _is_open(_gate(k, ACQUIRE)))
@@ -95,7 +95,7 @@ def worker(isa):
 def prepare(isa):
     """Start with no workers: at first, and in the child of a fork, which has a copy of all this but no thread.
 
-    Its job is nothing.
+    It has no argument.
     """
     k = Builder("prepare")
     k.call_c("make_locks", None)
@@ -170,7 +170,7 @@ def _finish(k, call):
     with k.when(empty):
         call.set(STATE, OVER)
         k.store_ordered(0, k.symbol("busy"), RELEASE)
-    return k.choose(empty, DONE, CUT)
+    return k.select(empty, DONE, CUT)
 
 
 def _shut(k):
@@ -249,7 +249,7 @@ def _spin(k, seen):
     found = k.variable(0, I64)
     until = _now(k) + SPIN_NS
     with k.repeat() as leave:
-        found.set(k.choose(seen(), 1, 0))
+        found.set(k.select(seen(), 1, 0))
         leave(found.get() > 0)
         k.pause()
         leave(until < _now(k))

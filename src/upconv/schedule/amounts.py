@@ -16,28 +16,28 @@ from .segments import tally
 class PixelWork(NamedTuple):
     """The tasks of all bands, counted as if the bands were alike: (how many, pixels of one, products of a pixel)."""
 
-    tasks: list[tuple[int, int, int]]
+    kinds: list[tuple[int, int, int]]
 
     @property
-    def jobs(self):
-        return sum(count for count, _, _ in self.tasks)
+    def tasks(self):
+        return sum(count for count, _, _ in self.kinds)
 
     @property
     def places(self):
         """Pixels that are listed."""
-        return sum(count * pixels for count, pixels, _ in self.tasks)
+        return sum(count * pixels for count, pixels, _ in self.kinds)
 
     def products(self, mr):
         """Products of a column for tiles of mr pixels, the rest of the last tile included."""
-        return sum(count * ceil_div(pixels, mr) * mr * products for count, pixels, products in self.tasks)
+        return sum(count * ceil_div(pixels, mr) * mr * products for count, pixels, products in self.kinds)
 
     @property
     def panel_rows(self):
         """Rows of a panel, of one source channel each, that all tasks read."""
-        return sum(count * products for count, _, products in self.tasks)
+        return sum(count * products for count, _, products in self.kinds)
 
     def tiles(self, mr):
-        return sum(count * ceil_div(pixels, mr) for count, pixels, _ in self.tasks)
+        return sum(count * ceil_div(pixels, mr) for count, pixels, _ in self.kinds)
 
 
 def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channels) -> PixelWork:

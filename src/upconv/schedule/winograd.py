@@ -1,7 +1,7 @@
-"""Winograd's jobs for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
+"""Winograd's tasks for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
 
-Every field of a task is a sum: what all jobs of a kernel have in common, and an entry of each list that the kernel goes
-by (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
+Every field of a task is a sum: what all tasks of a kernel have in common, and an entry of each list that it goes by
+(images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
 and no list of products is ever made. `total` adds entries up.
 
 The columns of the product are the phases times the channels of the result, cut into blocks: all phases of some
@@ -204,7 +204,7 @@ def tile_lists(sizes):
 
 
 def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
-    """(common, sources, images, rows, columns) of the jobs that spread a source.
+    """(common, sources, images, rows, columns) of the tasks that spread a source.
 
     Args:
         sizes: the Sizes.
@@ -286,7 +286,7 @@ def product_lists(sizes, v, u, m):
 
 
 def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION):
-    """(common, images, rows, columns, blocks) of the jobs that gather the results.
+    """(common, images, rows, columns, blocks) of the tasks that gather the results.
 
     Args:
         activation: the problem's, one that kernels apply.
@@ -357,7 +357,7 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activa
 
 
 def weight_lists(sizes, w, at, u, flag):
-    """(common, channels, blocks) of the jobs that transform a weight into what the products read.
+    """(common, channels, blocks) of the tasks that transform a weight into what the products read.
 
     `channels` has pairs: (first channel of the source, how many, 0 for those that only fill up) and the entry.
 

@@ -1,4 +1,4 @@
-"""A whole layer by Winograd's kernels: its jobs in order, for operands in pixels or in planes.
+"""A whole layer by Winograd's kernels: its tasks in order, for operands in pixels or in planes.
 
 Two orders of loops, for two sizes of weights:
 
@@ -8,7 +8,7 @@ Two orders of loops, for two sizes of weights:
   channels at a time, and meets all tiles while it is in the cache. For weights in a call that are large beside the map.
 
 Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
-where; a job is a dictionary of its kernel's fields, with their names in order as `fields`.
+where; a task is a dictionary of its kernel's fields, with their names in order as `fields`.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class Map:
 
 
 class Layer:
-    """The jobs of one operation.
+    """The tasks of one operation.
 
     Args:
         g: the Geometry, of one group and without dilation.
@@ -163,8 +163,8 @@ class Layer:
         line = self.sizes[0].phase_channels * self.size
         return self.g.h.k * self.g.w.k * line, self.g.w.k * line, line
 
-    def weight_jobs(self):
-        """The jobs that transform the whole weight, in pieces that depend on no others."""
+    def weight_tasks(self):
+        """The tasks that transform the whole weight, in pieces that depend on no others."""
         start = 0
         for sizes in self.sizes:
             common, channels, blocks = self._weight_lists(sizes, (self.bases.u, start))
@@ -178,7 +178,7 @@ class Layer:
         return winograd.weight_lists(sizes, (b.taps, 0), self._taps_at, u, (b.aux, 0))
 
     def _turn(self, sizes, number, first, count):
-        """The job that turns some channels of the source and a block of channels of the result; none for none."""
+        """The task that turns some channels of the source and a block of channels of the result; none for none."""
         if not count:
             return
         start, channels = sizes.blocks[number]
@@ -199,8 +199,8 @@ class Layer:
     def _u_chunk(self, sizes):
         return sizes.positions * (sizes.chunk * sizes.u_line + LINE)
 
-    def spread_jobs(self):
-        """`by_channels`: the jobs that spread everything; they depend on no others."""
+    def spread_tasks(self):
+        """`by_channels`: the tasks that spread everything; they depend on no others."""
         place = 0, 0, 0
         if not self.x.pixels:
             yield self.bands.turn_in(place)
@@ -210,9 +210,9 @@ class Layer:
                 yield total(common, source, *_entries(axes, place), *self.bands.x_moves(place))
 
     def columns(self):
-        """`by_channels`: the jobs of each block of columns, as a list for each, after those of `spread_jobs`."""
+        """`by_channels`: the tasks of each block of columns, as a list for each, after those of `spread_tasks`."""
         for number, _ in enumerate(self.sizes[0].blocks):
-            rows = [job for part in range(len(self.sizes)) for job in self._columns(part, number)]
+            rows = [task for part in range(len(self.sizes)) for task in self._columns(part, number)]
             yield rows if self.y.pixels else [*rows, self.bands.turn_out((0, 0, 0), number)]
 
     def _columns(self, part, number):
@@ -239,7 +239,7 @@ class Layer:
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
     def units(self):
-        """The jobs of each block of tiles, as a list for each."""
+        """The tasks of each block of tiles, as a list for each."""
         for place in product(*(range(len(blocks)) for blocks in self.blocks)):
             yield list(self._unit(place))
 
@@ -266,15 +266,15 @@ class Layer:
 
 
 def transposing(*arguments, **settings):
-    """A job of `moves.transposing`; likewise `copying`."""
-    return _job(moves.transposing(*arguments, **settings))
+    """A task of `moves.transposing`; likewise `copying`."""
+    return _task(moves.transposing(*arguments, **settings))
 
 
 def copying(*arguments, **settings):
-    return _job(moves.copying(*arguments, **settings))
+    return _task(moves.copying(*arguments, **settings))
 
 
-def _job(nest):
+def _task(nest):
     return {"fields": nest.fields, **nest.common}
 
 
@@ -283,7 +283,7 @@ def _entries(axes, place):
 
 
 class _Bands:
-    """Where blocks of tiles read and write, and the jobs that turn what lies in planes."""
+    """Where blocks of tiles read and write, and the tasks that turn what lies in planes."""
 
     def __init__(self, layer):
         self.layer = layer
@@ -328,7 +328,7 @@ class _Bands:
         return (n, top, left), (images, bottom - top, right - left)
 
     def x_moves(self, place):
-        """Entries that make a job read from the band."""
+        """Entries that make a task read from the band."""
         if self.layer.x.pixels:
             return []
         corner, _ = self._place(self.src, place)

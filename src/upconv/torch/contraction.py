@@ -102,7 +102,7 @@ class Call:
         # A prepared weight is packed for the forward pass alone.
         second = operand(b) if operation == "forward" else array(b)
         operands = array(a), second, None if bias is None else array(bias), out
-        pool.lend(team(), solve, problem, AUTO, *operands)
+        pool.run_on(team(), solve, problem, AUTO, *operands)
         return tensor(out, self.dtype)
 
     def entry(self, operation):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 
 from ..planning import Plan
+from ..table import aligned
 from .choice import Decision
 
 HEAD = ("layer", "input", "computed by", "predicted", "torch", "now", "gain")
@@ -184,10 +185,7 @@ class Report:
         rows = [(layer, timing) for layer in self.layers for timing in layer.timings]
         if not rows:
             return []
-        cells = [HEAD, *(_row(layer, timing) for layer, timing in rows)]
-        widths = [max(len(row[place]) for row in cells) for place in range(len(HEAD))]
-        lines = ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-        return [line.rstrip() for line in lines]
+        return aligned([HEAD, *(_row(layer, timing) for layer, timing in rows)])
 
     def _layers(self):
         for layer in self.layers:

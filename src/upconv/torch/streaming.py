@@ -69,7 +69,7 @@ class StreamingConvTranspose1d:
             raise SettingError("chunk must be a plain dense tensor on the CPU, of a dtype of upconv's")
         if chunk.requires_grad and torch.is_grad_enabled():
             raise SettingError("a stream has no gradients: call it under torch.no_grad(), or with chunk.detach()")
-        return tensor(pool.lend(team(), self._stream.push, array(chunk)), self._dtype)
+        return tensor(pool.run_on(team(), self._stream.push, array(chunk)), self._dtype)
 
     def flush(self) -> Tensor:
         """End the signal; see `upconv.StreamingConvTranspose1d.flush`.
@@ -80,7 +80,7 @@ class StreamingConvTranspose1d:
         Raises:
             SettingError: if the signal is too short to have an output.
         """
-        return tensor(pool.lend(team(), self._stream.flush), self._dtype)
+        return tensor(pool.run_on(team(), self._stream.flush), self._dtype)
 
 
 class _Layer:

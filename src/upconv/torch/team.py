@@ -20,7 +20,7 @@ _forked = False
 
 
 class Team:
-    """So many threads of torch's, as `upconv.runtime.pool.lend` wants them."""
+    """So many threads of torch's, as `upconv.runtime.pool.run_on` wants them."""
 
     __slots__ = ("run", "threads")
 

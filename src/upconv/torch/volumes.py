@@ -34,7 +34,7 @@ class VolumeCall(Call):
         """One operation on plain tensors, computed by upconv."""
         shape = self.shapes[SLOTS[operation][2]]
         out = empty(shape, self.numpy_dtype, LAYOUTS[self.is_last(operation)])
-        pool.lend(team(), self._run, operation, a, b, bias, activation, out)
+        pool.run_on(team(), self._run, operation, a, b, bias, activation, out)
         return tensor(out, self.dtype)
 
     def _run(self, operation, a, b, bias, activation, out):

@@ -21,6 +21,15 @@ def _cells(row, widths, right):
         yield space + cell if place in right else cell + space
 
 
+def marked(name: str, chosen: str | None = None) -> str:
+    """A name with a star before it where it is the chosen one, and room for the star elsewhere.
+
+    >>> marked("gemm", "gemm"), marked("gemm", "loops")
+    ('* gemm', '  gemm')
+    """
+    return f"{'*' if name == chosen else ' '} {name}"
+
+
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes: letters of some scripts take two.
 

@@ -1,0 +1,83 @@
+"""What is chosen for the layers of the table is what was frozen: a choice that changes is meant, and is read."""
+
+import dataclasses
+import re
+
+import make_choices
+import pytest
+from amount import some
+from make_choices import COLUMNS, ISAS, choices, frozen, planning_for
+
+from upconv import machine, set_num_threads
+from upconv.algorithms import ALGORITHMS
+from upconv.bench.layers import table
+from upconv.kernels import copy
+from upconv.planning import choose
+from upconv.problem import Problem
+from upconv.runtime.kernel import entry, usable
+from upconv.runtime.pool import get_num_threads
+
+HOW = "if that is meant, write them anew by: PYTHONPATH=src python tests/make_choices.py"
+
+
+def changes(isa, layers):
+    """Sentences, one for each choice that is not the frozen one."""
+    now, before = choices(isa, layers), frozen()[isa]
+    return [
+        f"{isa}, {layer}, {column}: {now[layer][column]}, where {before[layer][column]} is frozen"
+        for layer in now
+        for column in COLUMNS
+        if now[layer][column] != before[layer][column]
+    ]
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_what_is_chosen_is_what_was_frozen(isa):
+    found = changes(isa, table()[ISAS.index(isa) :: some(4, 1)])
+    assert not found, "\n".join(
+        [f"{len(found)} choices are others than those of {make_choices.FILE.name};", HOW, *found]
+    )
+
+
+def test_the_file_has_every_layer_on_every_instruction_set():
+    known = frozen()
+    assert list(known) == list(ISAS)
+    for isa, layers in known.items():
+        assert list(layers) == [layer.name for layer in table()], f"{isa}: {HOW}"
+        for chosen in layers.values():
+            assert list(chosen) == COLUMNS
+            assert set(chosen.values()) <= set(ALGORITHMS)
+
+
+def test_a_changed_rate_is_seen_and_named(monkeypatch):
+    """Ways that multiply matrices become slow: another one must be chosen, and the sentence says where."""
+    row = machine.ROWS["avx512"]
+    slow = {name: rate / 100 for name, rate in row.rates.items() if name.startswith("gemm")}
+    monkeypatch.setitem(machine.ROWS, "avx512", dataclasses.replace(row, rates=row.rates | slow))
+    found = changes("avx512", table()[:4])
+    assert found
+    assert all(re.fullmatch(r"avx512, [\w-]+, [\w ]+: \w+, where \w+ is frozen", sentence) for sentence in found)
+
+
+@pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")
+def test_they_are_those_of_a_process_that_can_run_them(isa):
+    layers = table()[5::11]
+    chosen = [choose(Problem("forward", layer.geometry(), "float32", "nhwc")).algorithm for layer in layers]
+    assert chosen == [row["forward nhwc"] for row in choices(isa, layers).values()]
+
+
+def test_a_choice_depends_on_no_number_of_threads_and_no_order():
+    layers, before = table()[::11], get_num_threads()
+    try:
+        set_num_threads(1)
+        want = choices("avx2", layers)
+        set_num_threads(7)
+        assert choices("avx2", layers[::-1]) == want
+    finally:
+        set_num_threads(before)
+
+
+def test_no_kernel_is_made_for_a_choice():
+    """The guard that stands over all choices here does stop what makes one."""
+    with planning_for("avx512"), pytest.raises(AssertionError, match="without making a kernel"):
+        entry(copy.copy, "f32")
