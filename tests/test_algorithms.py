@@ -53,8 +53,12 @@ CORE = tuple(
 
 def sampled(cases, step=5):
     """Every algorithm on every case under ``--full``; by default on every fifth, and every case by some of them."""
-    for number, algorithm in enumerate(FAST):
-        yield from ((algorithm, case) for place, case in enumerate(cases) if (place + number) % some(step, 1) == 0)
+    return [
+        (algorithm, case)
+        for number, algorithm in enumerate(FAST)
+        for place, case in enumerate(cases)
+        if (place + number) % some(step, 1) == 0
+    ]
 
 
 @pytest.mark.parametrize(("algorithm", "case"), sampled(CASES), ids=str)

@@ -11,7 +11,7 @@ from upconv import generated
 from upconv.algorithms import matmul
 from upconv.errors import SettingError
 from upconv.geometry import Axis, Geometry
-from upconv.planning import choose
+from upconv.planning import AUTO, _chosen
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime.kernel import usable
 
@@ -47,7 +47,7 @@ def test_a_readable_algorithm_is_never_chosen(capsys):
     counts, fallen = Counter(), []
     for seed in range(HOW_MANY):
         asked = problem(random.Random(seed))
-        chosen = choose.__wrapped__(asked).algorithm
+        chosen = _chosen.__wrapped__(asked, AUTO).algorithm
         counts[asked.operation, asked.dtype, chosen] += 1
         if chosen in READABLE:
             fallen.append((chosen, seed, asked))
@@ -65,4 +65,4 @@ def test_a_refusal_would_be_seen(monkeypatch):
     """Without kernels the plan does fall back, so the count above is not zero for want of an alternative."""
     monkeypatch.setattr(generated, "usable", lambda: ["is not wanted"])
     monkeypatch.setattr(matmul, "usable", lambda: ["is not wanted"])
-    assert choose.__wrapped__(problem(random.Random(0))).algorithm in READABLE
+    assert _chosen.__wrapped__(problem(random.Random(0)), AUTO).algorithm in READABLE
