@@ -5,6 +5,7 @@ LLVM's words. They leave them to each other in a directory that lives as long as
 date; what is tried with them each process still does for itself.
 """
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -50,6 +51,8 @@ def once(key, make):
     if time.perf_counter() - start > LEAST_SECONDS and path.parent.is_dir():
         # Whole from the first moment that another can see it.
         unfinished = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        unfinished.write_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
-        unfinished.replace(path)
+        # On a full disk each works it out for itself.
+        with contextlib.suppress(OSError):
+            unfinished.write_bytes(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+            unfinished.replace(path)
     return value

@@ -28,7 +28,10 @@ LAYERS = {
 }
 SIZES = range(12, 20)
 # A program is a table of at most so many bytes: one with a row for each phase of FCN-32s would be 1,024 rows long.
-MOST_BYTES, MOST_KERNELS = 64 << 10, 1
+# Where a multiply-add is two instructions it is computed in smaller bands, of which several kinds are listed.
+MOST_BYTES = 64 << 10 if kernel.usable() or kernel.isa().fused else 320 << 10
+# As many as the algorithm has that is chosen from some size on; there are more sizes.
+MOST_KERNELS = 4
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -48,6 +51,5 @@ def test_a_new_size_costs_little(layer, operation):
                 later += len(set(made) - known) if number else 0
                 known |= set(made)
                 assert program.nbytes <= MOST_BYTES
-            # Another height may end in another tile, once.
             assert later <= MOST_KERNELS, later
             assert known

@@ -1,6 +1,10 @@
 """Plans: what is chosen, what is counted, what is printed, and that a plan runs only what it was made for."""
 
+import copy
 import dataclasses
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -329,6 +333,20 @@ def test_the_cache_of_choices_forgets():
     for width in range(1, 600):
         plan((1, 1, 1, width), (1, 1, 1, 1))
     assert planning._chosen.cache_info().currsize <= 512
+
+
+def test_a_problem_is_the_same_in_another_process():
+    """Hashes of words differ from process to process, so what was pickled in one is made anew in the other."""
+    problem = plan(*SHAPES, **SETTINGS).problem
+    script = """
+import pickle, sys
+problem = pickle.load(sys.stdin.buffer)
+again = type(problem)(*(getattr(problem, name) for name in sys.argv[1:]))
+assert problem == again and hash(problem) == hash(again) and problem.row is again.row and problem.bytes == again.bytes
+"""
+    names = [each.name for each in dataclasses.fields(problem) if each.init]
+    subprocess.run([sys.executable, "-c", script, *names], input=pickle.dumps(problem), check=True, timeout=60)
+    assert copy.deepcopy(problem) == problem
 
 
 def test_a_choice_is_made_once_however_it_is_asked_for():

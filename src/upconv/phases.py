@@ -218,7 +218,7 @@ def _segments(axis, start):
 
 
 # Most phases of an axis are alike but for the places of their outputs, so few are ever cut.
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _runs_of_phase(taps, source, back, n, count):
     bounds = [(a * back - source, a * back - source + n) for a in range(taps)]
     return tuple(_runs(bounds, count))

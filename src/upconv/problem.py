@@ -1,7 +1,7 @@
 """A problem: what is asked for, before anybody has chosen how to compute it."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from .activations import ACTIVATIONS
 from .dtypes import DTYPES, Dtype
@@ -115,6 +115,10 @@ class Problem:
 
     def __hash__(self):
         return self._hash
+
+    def __reduce__(self):
+        # Made anew where it is read: hashes of words differ from process to process.
+        return Problem, tuple(getattr(self, each.name) for each in fields(self) if each.init)
 
     @property
     def itemsize(self) -> int:

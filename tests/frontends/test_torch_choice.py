@@ -272,10 +272,46 @@ def test_a_measurement_overrules_what_was_left_to_torch(small):
     state = ut.instance.state_of(ours)
     call = ut.dispatch.facts(x, ours.weight, ours.bias, (2, 0, 0, 1, 1))
     state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(2.0, 1.0, True)
-    assert not state.measured.is_left(x)
-    assert not ut.instance.is_left(state, x)
+    assert not ut.instance.is_left(ours, state, x)
     torch.testing.assert_close(ours(x), theirs(x))
-    assert not state.measured.is_left(x)
+    assert not ut.instance.is_left(ours, state, x)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", [changed_settings, changed_weight, changed_dtype])
+def test_what_was_left_holds_no_more_when_the_layer_changes(small, change):
+    """Who computes is asked anew: a layer that has become large is not torch's for good."""
+    ours, _ = small
+    x = torch.randn(1, 32, 8, 8)
+    ours(x)
+    assert ut.instance.is_left(ours, ut.instance.state_of(ours), x)
+    change(ours)
+    assert not ut.instance.is_left(ours, ut.instance.state_of(ours), x)
+
+
+@torch.no_grad()
+def test_what_autocast_left_to_torch_is_not_left_outside_of_it(small):
+    ours, _ = small
+    x, state = torch.randn(1, 32, 8, 8), ut.instance.state_of(ours)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours(x)
+    assert not ut.instance.is_left(ours, state, x)
+    ours(x)
+    assert ut.instance.is_left(ours, state, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not ut.instance.is_left(ours, state, x)
+
+
+@torch.no_grad()
+def test_inputs_that_torch_refuses_are_refused_in_its_words(small):
+    ours, theirs = small
+    ours(torch.randn(1, 32, 8, 8))
+    nested = torch.nested.nested_tensor([torch.randn(32, 8, 8), torch.randn(32, 8, 8)])
+    with pytest.raises(Exception) as wanted:  # noqa: PT011
+        theirs(nested)
+    with pytest.raises(type(wanted.value)) as caught:
+        ours(nested)
+    assert str(caught.value) == str(wanted.value)
 
 
 @torch.no_grad()

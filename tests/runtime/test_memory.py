@@ -155,6 +155,23 @@ def test_the_largest_block_with_room_grows():
 
 
 @posix
+def test_without_addresses_for_its_room_a_block_has_none(monkeypatch):
+    """Where addresses are counted like memory: what fits is still a block that is used again."""
+    tried, block = [], memory.Block
+
+    def made(size, room):
+        tried.append(room)
+        if room > size:
+            raise OSError("no addresses left")
+        return block(size, room)
+
+    monkeypatch.setattr(memory, "Block", made)
+    address = big(nbytes=34 * MIB).ctypes.data
+    assert tried == [64 * MIB, memory.rounded(34 * MIB)]
+    assert big(nbytes=34 * MIB).ctypes.data == address
+
+
+@posix
 def test_idle_blocks_are_bounded_in_number():
     arrays = [big() for _ in range(20)]
     arrays.clear()

@@ -2,11 +2,13 @@
 
 import ast
 import ctypes
+import importlib.machinery
 import os
 import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -494,6 +496,13 @@ def test_the_key_of_the_pool_s_object_holds_all_that_its_text_is_made_from():
     assert all(path.read_text() in pool_code.source() for path in known)
 
 
+def test_files_that_change_while_the_process_lives_are_not_what_it_compiles(monkeypatch):
+    """An upgrade under a running process: what is kept under a key is what was imported."""
+    before = pool_code.source()
+    monkeypatch.setattr(importlib.machinery.SourceFileLoader, "get_source", lambda *which: "changed")
+    assert pool_code.source() == before
+
+
 def test_the_pool_s_text_is_made_only_for_the_compiler(monkeypatch, tmp_path):
     monkeypatch.setattr(kernel, "cache", lambda: Cache(tmp_path))
     pool.Native()
@@ -504,11 +513,20 @@ def test_the_pool_s_text_is_made_only_for_the_compiler(monkeypatch, tmp_path):
         pool.Native()
 
 
-def test_where_files_cannot_be_read_the_text_is_the_key(monkeypatch):
-    def source():
-        raise OSError("in an archive")
+@pytest.mark.parametrize("answer", [None, OSError("in an archive"), UnicodeDecodeError("utf-8", b"", 0, 1, "compiled")])
+def test_where_files_cannot_be_read_the_text_is_the_key(monkeypatch, tmp_path, answer):
+    def get_source(name):
+        if answer is None:
+            return None
+        raise answer
 
-    monkeypatch.setattr(pool_code, "source", source)
+    module = types.SimpleNamespace(__name__="some", __spec__=types.SimpleNamespace(loader=types.SimpleNamespace()))
+    module.__spec__.loader.get_source = get_source
+    monkeypatch.setattr(pool_code, "SOURCES", (module,))
+    assert pool_code._sources() is None
+    monkeypatch.setattr(pool_code, "SOURCE", None)
+    assert pool_code.source() is None
+    monkeypatch.setattr(kernel, "cache", lambda: Cache(tmp_path))
     monkeypatch.setattr(pool, "_state", pool.State())
     run_once([1, 2, 3])
 

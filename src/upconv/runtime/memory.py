@@ -78,7 +78,11 @@ class Store:
             block.size = max(block.size, size)
             return block
         # What is too large to be kept need not grow.
-        return Block(size, _power_of_two(size) if size <= self.most_bytes // 2 else size)
+        if size <= self.most_bytes // 2:
+            # Where addresses are counted like memory, there may be too few of them for the room.
+            with suppress(OSError):
+                return Block(size, _power_of_two(size))
+        return Block(size, size)
 
     def give(self, block):
         """Take a block back."""

@@ -37,7 +37,7 @@ class Native:
     """The entries of the generated pool as Python callables; `brief` keeps the GIL, `attend` and `call` let it go."""
 
     def __init__(self):
-        address = link("upconv_pool", lambda: pool_code.text(isa()), _source()).address
+        address = link("upconv_pool", lambda: pool_code.text(isa()), pool_code.source()).address
         table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
@@ -222,14 +222,6 @@ def _start(state):
                 native = Native()
                 state.native = state.native or native
     return state.native
-
-
-def _source():
-    """What the pool is made from, or None where the package's files cannot be read, as in an archive."""
-    try:
-        return pool_code.source()
-    except OSError:
-        return None
 
 
 def _hire(state, helpers):

@@ -114,15 +114,23 @@ class Measurements(dict):
         super().__init__()
         self._left = set()
 
-    def leave(self, input):
-        """Remember that a call on such an input is torch's."""
-        if len(self._left) >= MOST_LEFT:
-            self._left.clear()
-        self._left.add(_facts(input))
+    def __reduce__(self):
+        # Another process, or machine, has other speeds.
+        return Measurements, ()
 
-    def is_left(self, input):
-        """Whether a call on such an input was torch's. It may be so no longer; torch's result is right all the same."""
-        return bool(self._left) and _facts(input) in self._left
+    def leave(self, input, weight, settings):
+        """Remember that a call with these is torch's; the settings are `settings_of` its layer."""
+        facts = _facts(input, weight, settings)
+        if facts is not None:
+            if len(self._left) >= MOST_LEFT:
+                self._left.clear()
+            self._left.add(facts)
+
+    def is_left(self, layer, input):
+        """Whether such a call of the layer was torch's before."""
+        # A parametrized weight is not among the parameters.
+        weight = layer._parameters.get("weight") if self._left else None
+        return weight is not None and _facts(input, weight, settings_of(layer)) in self._left
 
     def __setitem__(self, key, found):
         self._left.clear()
@@ -133,9 +141,24 @@ class Measurements(dict):
         return super().pop(key)
 
 
-def _facts(input):
-    """All of a call on one layer that its Decision depends on, and that costs next to nothing to ask."""
-    return input.shape, input.stride(), input.dtype, torch.is_grad_enabled(), torch.get_num_threads()
+def settings_of(layer):
+    """(stride, padding, output_padding, groups, dilation) of a layer."""
+    return layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
+
+
+def _facts(input, weight, settings):
+    """What the Decision of a call depends on, at next to no cost; None where that is not so easily told."""
+    if (
+        input.layout is not torch.strided
+        or input.is_nested
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._are_functorch_transforms_active()
+        or list in map(type, settings)
+    ):
+        return None
+    tensors = input.shape, input.stride(), input.dtype, weight.shape, weight.stride(), weight.dtype
+    grad = torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad)
+    return tensors, settings, grad, torch.get_num_threads()
 
 
 def decide(problem, measured=None):

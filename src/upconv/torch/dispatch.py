@@ -30,9 +30,8 @@ def transpose(
         result = None if torch.compiler.is_exporting() else compiled.transpose(input, weight, bias, *settings, measured)
         return activated(THEIRS(input, weight, bias, *settings) if result is None else result, activation)
     if is_covered(input, weight, bias):
-        return run(
-            input, weight, bias, settings, measured, _left(measured, THEIRS, input, weight, bias, *settings), activation
-        )
+        theirs = _left(measured, THEIRS, input, weight, bias, *settings)
+        return run(input, weight, bias, settings, measured, theirs, activation)
     return activated(THEIRS(input, weight, bias, *settings), activation)
 
 
@@ -67,13 +66,13 @@ def transpose3d(
     return run(input, weight, bias, settings, measured, theirs, activation)
 
 
-def _left(measured, operator, input, *rest):
+def _left(measured, operator, input, weight, bias, *settings):
     """A call of torch's operator, as it was asked for, that the layer remembers to have left to torch."""
 
     def call():
         if measured is not None:
-            measured.leave(input)
-        return operator(input, *rest)
+            measured.leave(input, weight, settings)
+        return operator(input, weight, bias, *settings)
 
     return call
 

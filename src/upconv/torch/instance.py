@@ -148,7 +148,7 @@ FUNCTIONS = {forward1d, forward2d, forward3d}
 def apply(layer, dimensions, input, output_size=None):
     """One call of a layer that upconv's forward was put on."""
     state = state_of(layer)
-    if output_size is None and is_left(state, input):
+    if output_size is None and is_left(layer, state, input):
         return type(layer).forward(layer, input)
     if is_replaced(layer, dimensions):
         return type(layer).forward(layer, input, output_size)
@@ -158,14 +158,14 @@ def apply(layer, dimensions, input, output_size=None):
     return compute(layer, dimensions, input, output_size, *state.frozen.checked(layer, input), measured)
 
 
-def is_left(state, input):
+def is_left(layer, state, input):
     """Whether such a call was torch's before, so that a small layer need not wait until all is looked at once more."""
     return (
         state is not None
         and state.frozen is None
         and type(input) is Tensor
         and not torch.compiler.is_compiling()
-        and state.measured.is_left(input)
+        and state.measured.is_left(layer, input)
     )
 
 
