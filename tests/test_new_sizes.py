@@ -28,8 +28,7 @@ LAYERS = {
 }
 SIZES = range(12, 20)
 # A program is a table of at most so many bytes: one with a row for each phase of FCN-32s would be 1,024 rows long.
-# Where a multiply-add is two instructions it is computed in smaller bands, of which several kinds are listed.
-MOST_BYTES = 64 << 10 if kernel.usable() or kernel.isa().fused else 320 << 10
+MOST_BYTES = 64 << 10
 # As many as the algorithm has that is chosen from some size on; there are more sizes.
 MOST_KERNELS = 4
 

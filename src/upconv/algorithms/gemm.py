@@ -23,6 +23,8 @@ from ..schedule.task import Task
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
 SECONDS_PER_UNIT = 0.1
+# Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
+MOST_LISTED = 512
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -119,6 +121,9 @@ def _is_weighty(task, panels):
     units = len(panels.blocks) * task.g.groups
     # A unit cannot be interrupted, nor shared out.
     if units == 1 or task.seconds > units * SECONDS_PER_UNIT:
+        return False
+    steps = task.g.h.s + task.g.w.s if task.forward else 2
+    if bands.count(task.g, task.forward, task.size) * steps > MOST_LISTED:
         return False
     n, c, h, w = task.problem.operand_shape
     return panels.nbytes > WEIGHTY_BYTES and n * c * h * w * task.size * len(panels.blocks) <= 3 * panels.nbytes
