@@ -298,8 +298,6 @@ def test_what_autocast_left_to_torch_is_not_left_outside_of_it(small):
     assert not ut.instance.is_left(ours, state, x)
     ours(x)
     assert ut.instance.is_left(ours, state, x)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not ut.instance.is_left(ours, state, x)
 
 
 @torch.no_grad()

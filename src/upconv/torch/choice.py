@@ -119,18 +119,27 @@ class Measurements(dict):
         return Measurements, ()
 
     def leave(self, input, weight, settings):
-        """Remember that a call with these is torch's; the settings are `settings_of` its layer."""
-        facts = _facts(input, weight, settings)
-        if facts is not None:
+        """Remember that a call with these is torch's; the settings are `settings_of` its layer.
+
+        What autocast or a transform leaves to torch says nothing of other calls, and lists cannot be looked up.
+        """
+        if torch.is_autocast_enabled("cpu") or torch._C._are_functorch_transforms_active():
+            return
+        if not input.is_nested and list not in map(type, settings):
             if len(self._left) >= MOST_LEFT:
                 self._left.clear()
-            self._left.add(facts)
+            self._left.add(_facts(input, weight, settings))
 
     def is_left(self, layer, input):
         """Whether such a call of the layer was torch's before."""
         # A parametrized weight is not among the parameters.
         weight = layer._parameters.get("weight") if self._left else None
-        return weight is not None and _facts(input, weight, settings_of(layer)) in self._left
+        if weight is None or input.is_nested:
+            return False
+        try:
+            return _facts(input, weight, settings_of(layer)) in self._left
+        except TypeError:
+            return False
 
     def __setitem__(self, key, found):
         self._left.clear()
@@ -147,18 +156,13 @@ def settings_of(layer):
 
 
 def _facts(input, weight, settings):
-    """What the Decision of a call depends on, at next to no cost; None where that is not so easily told."""
-    if (
-        input.layout is not torch.strided
-        or input.is_nested
-        or torch.is_autocast_enabled("cpu")
-        or torch._C._are_functorch_transforms_active()
-        or list in map(type, settings)
-    ):
-        return None
-    tensors = input.shape, input.stride(), input.dtype, weight.shape, weight.stride(), weight.dtype
+    """What the Decision of a call depends on, at next to no cost.
+
+    The weight is told by its place; another one that comes to lie there would be torch's for longer than need be.
+    """
     grad = torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad)
-    return tensors, settings, grad, torch.get_num_threads()
+    threads = torch.get_num_threads()
+    return id(weight), weight.dtype, input.shape, input.stride(), input.dtype, settings, grad, threads
 
 
 def decide(problem, measured=None):
