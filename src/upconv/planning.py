@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from . import typing
     from .typing import Padding, Pair, Shape, Value
 
+    Array = NDArray[Any]
+
 AUTO = "auto"
 
 
@@ -193,13 +195,7 @@ class Plan:
         self.run(x, w, b, check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b)))
         return out
 
-    def run(
-        self,
-        a: NDArray[Any],
-        b: NDArray[Any] | PreparedWeight,
-        bias: NDArray[Any] | None,
-        out: NDArray[Any],
-    ) -> None:
+    def run(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> None:
         """Compute without any check: for callers that have checked everything.
 
         Operands that lie otherwise than the plan says are copied first, since a plan is what runs.
@@ -234,13 +230,7 @@ class Plan:
         if target is not out:
             out[...] = target
 
-    def execute(
-        self,
-        a: NDArray[Any],
-        b: NDArray[Any] | PreparedWeight,
-        bias: NDArray[Any] | None,
-        out: NDArray[Any],
-    ) -> None:
+    def execute(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> None:
         """Compute on native operands that lie as the problem says, which is not checked at all.
 
         Args:
@@ -261,13 +251,7 @@ class Plan:
             _chosen.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
-    def brief(
-        self,
-        a: NDArray[Any],
-        b: NDArray[Any] | PreparedWeight,
-        bias: NDArray[Any] | None,
-        out: NDArray[Any],
-    ) -> tuple[Any, Any]:
+    def brief(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any]:
         """A function of Python's own for a small problem: no Python runs between it and the program.
 
         Args:
