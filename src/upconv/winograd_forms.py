@@ -47,6 +47,10 @@ class Form:
     weight: tuple
     source: tuple
 
+    def __hash__(self):
+        # Forms are parts of keys, and the hash of a Fraction takes a power modulo a prime.
+        return hash((self.m, self.r))
+
     @property
     def size(self):
         return len(self.source)

@@ -46,7 +46,7 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.task import Task
-from ..schedule.winograd import Sizes, tile_lists
+from ..schedule.winograd import Sizes
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
 from ..winograd_forms import outputs_of, parts
 
@@ -202,7 +202,7 @@ def work(problem: Problem) -> dict[str, float]:
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": through * problem.itemsize,
         "winograd_weight": 0 if problem.prepared else u_bytes,
-        "tasks": sum(prod(map(len, tile_lists(each))) * (2 * len(each.blocks) + len(each.sources)) for each in made),
+        "tasks": sum(prod(map(len, each.tile_lists)) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
 
@@ -226,6 +226,8 @@ def program(task: Task, *, packs=True) -> Program:
     return Program(stages, scratch, task.seconds)
 
 
+# The form of the weight and the program ask for the same one.
+@lru_cache(maxsize=8)
 def _layer(task):
     x, y = (_map(operand) for operand in (task.x, task.y))
     elem, forward = task.elem, task.forward
@@ -251,7 +253,7 @@ class _Run:
 def _runs(layer, axis) -> Iterator[_Run]:
     """The runs of rows (0) or columns (1) of blocks."""
     blocks = layer.blocks[axis + 1]
-    counts = [tile_lists(each)[axis + 1] for each in layer.sizes]
+    counts = [each.tile_lists[axis + 1] for each in layer.sizes]
     src, dst = layer.bands.src[axis], layer.bands.dst[axis]
 
     def shape(number):

@@ -89,25 +89,25 @@ class Sizes:
     channels: int
     chunk: int = CHUNK
 
-    @property
+    @cached_property
     def size(self):
         return SIZES[self.elem]
 
-    @property
+    @cached_property
     def tile(self):
         """(mr, nv) of the product."""
         return TILES[isa().registers]
 
-    @property
+    @cached_property
     def width(self):
         """Columns of a panel."""
         return self.tile[1] * isa().lanes(self.size)
 
-    @property
+    @cached_property
     def positions(self):
         return self.h.form.size * self.w.form.size
 
-    @property
+    @cached_property
     def phases(self):
         return self.h.phases * self.w.phases
 
@@ -116,11 +116,17 @@ class Sizes:
         """Pairs (number on h, number on w) of the sources that are added up."""
         return list(product(range(len(self.h.sources)), range(len(self.w.sources))))
 
-    @property
+    @cached_property
     def source_channels(self):
         """What is summed over: the channels of all sources, each rounded up to whole vectors."""
         lanes = isa().lanes(self.size)
         return self.c_src if len(self.sources) == 1 else len(self.sources) * -(-self.c_src // lanes) * lanes
+
+    @cached_property
+    def tile_lists(self):
+        """The blocks of tiles of images, rows and columns: (first, how many) of each."""
+        counts = self.n, self.h.tiles, self.w.tiles
+        return [pieces(count, size) for count, size in zip(counts, self.tiles, strict=True)]
 
     @cached_property
     def block_tiles(self):
@@ -131,12 +137,12 @@ class Sizes:
         cuts = (cut(tiles, mr) for tiles in range(max(1, most - mr), most + 1))
         return max(tall * mr + short * (mr - 1) for tall, short in cuts)
 
-    @property
+    @cached_property
     def v_tile(self):
         lanes = isa().lanes(self.size)
         return odd_lines(-(-self.source_channels // lanes) * lanes * self.size)
 
-    @property
+    @cached_property
     def v_pos(self):
         return odd_lines(self.block_tiles * self.v_tile)
 
@@ -144,27 +150,27 @@ class Sizes:
     def v_bytes(self):
         return self.positions * self.v_pos
 
-    @property
+    @cached_property
     def blocks(self):
         """(first channel, how many) of each block of columns; all but the last are alike."""
         return pieces(self.c_dst, self.phase_channels)
 
-    @property
+    @cached_property
     def phase_channels(self):
         """Columns of one phase in a block: whole cache lines."""
         line = LINE // self.size
         return -(-min(self.channels, self.c_dst) // line) * line
 
-    @property
+    @cached_property
     def panels(self):
         """Panels of a block."""
         return -(-self.phases * self.phase_channels // self.width)
 
-    @property
+    @cached_property
     def m_tile(self):
         return odd_lines(self.panels * self.width * self.size)
 
-    @property
+    @cached_property
     def m_pos(self):
         return odd_lines(self.block_tiles * self.m_tile)
 
@@ -172,17 +178,17 @@ class Sizes:
     def m_bytes(self):
         return self.positions * self.m_pos
 
-    @property
+    @cached_property
     def u_line(self):
         """Bytes of the weight for one channel of the source, one position and a block of columns."""
         return self.panels * self.width * self.size
 
-    @property
+    @cached_property
     def u_pos(self):
         # Positions are written side by side: not at the same place of a page.
         return self.source_channels * self.u_line + LINE
 
-    @property
+    @cached_property
     def u_block(self):
         return self.positions * self.u_pos
 
@@ -195,12 +201,6 @@ class Sizes:
         """Products that are made, those beyond the last tile of a block not counted."""
         columns = len(self.blocks) * self.panels * self.width
         return self.n * self.h.tiles * self.w.tiles * self.positions * self.source_channels * columns
-
-
-def tile_lists(sizes):
-    """The blocks of tiles of images, rows and columns: (first, how many) of each."""
-    counts = sizes.n, sizes.h.tiles, sizes.w.tiles
-    return [pieces(count, size) for count, size in zip(counts, sizes.tiles, strict=True)]
 
 
 def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
@@ -243,7 +243,7 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
         }
         for number, (i, j) in enumerate(sizes.sources)
     ]
-    images, rows, cols = tile_lists(sizes)
+    images, rows, cols = sizes.tile_lists
     return (
         common,
         sources,
@@ -279,7 +279,7 @@ def product_lists(sizes, v, u, m):
     }
     counts = [
         [{name: count} for _, count in pieces_]
-        for name, pieces_ in zip(("n", "tiles_h", "tiles_w"), tile_lists(sizes), strict=True)
+        for name, pieces_ in zip(("n", "tiles_h", "tiles_w"), sizes.tile_lists, strict=True)
     ]
     blocks = [{"u": number * sizes.u_block} for number in range(len(sizes.blocks))]
     return common, *counts, blocks
@@ -327,7 +327,7 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activa
         "m_tile": sizes.m_tile,
         "m_phase": sizes.phase_channels * sizes.size,
     }
-    images, rows, cols = tile_lists(sizes)
+    images, rows, cols = sizes.tile_lists
     return (
         common,
         [

@@ -12,6 +12,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 from ..geometry import Geometry
@@ -19,7 +20,7 @@ from ..problem import NO_ACTIVATION
 from ..runtime.program import LINE
 from ..winograd_forms import parts
 from . import moves, winograd
-from .winograd import Sizes, even, tile_lists, total
+from .winograd import Sizes, even, pieces, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Layer:
             Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk) for h, w in product(*axes)
         ]
         self.size = self.sizes[0].size
-        self.blocks = list(map(winograd.pieces, counts, tiles))
+        self.blocks = list(map(pieces, counts, tiles))
         self.flags = len(self.blocks[0]) * len(self.blocks[1]) * len(self.blocks[2])
         self.zeros = 64 + -(-8 * self.flags // 64) * 64
         self.sink = max(sizes.m_bytes for sizes in self.sizes)
@@ -248,7 +249,7 @@ class Layer:
             yield self.bands.turn_in(place)
         by_columns = self.bands.by_columns
         for sizes, (spread, multiply, gather) in zip(self.sizes, self.lists, strict=True):
-            if any(number >= len(blocks) for number, blocks in zip(place, tile_lists(sizes), strict=True)):
+            if any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
                 continue
             common, sources, *axes = spread
             here = _entries(axes, place)
@@ -289,7 +290,7 @@ class _Bands:
         self.layer = layer
         sizes = layer.sizes
         self.images = layer.blocks[0]
-        self.src, self.dst = ([list(self._spans(axis, limits)) for axis in (0, 1)] for limits in (_read, _written))
+        self.src, self.dst = ([self._spans(axis, limits) for axis in (0, 1)] for limits in (_read, _written))
         most = max(count for _, count in self.images)
         rows, cols = (max(stop - start for start, stop in spans) for spans in self.src)
         self.x_map = Map.dense(sizes[0].c_src, rows, cols, layer.size)
@@ -314,11 +315,8 @@ class _Bands:
 
     def _spans(self, axis, limits):
         """(first, end) of the indices that each block of tiles of an axis reads or writes, in all parts."""
-        found = [(getattr(sizes, "hw"[axis]), tile_lists(sizes)[axis + 1]) for sizes in self.layer.sizes]
-        for number in range(len(self.layer.blocks[axis + 1])):
-            there = [(part, *tiles[number]) for part, tiles in found if number < len(tiles)]
-            spans = [(start, end) for each in there for start, end in limits(*each) if start < end]
-            yield (min(start for start, _ in spans), max(end for _, end in spans)) if spans else (0, 1)
+        there = tuple(dict.fromkeys(getattr(sizes, "hw"[axis]) for sizes in self.layer.sizes))
+        return _spans(there, self.layer.sizes[0].tiles[axis + 1], limits)
 
     def _place(self, spans, place):
         """(first image, first row, first column) and how many of each."""
@@ -365,6 +363,25 @@ class _Bands:
             layer.elem, (layer.bases.y_band, 0), dst, (cols, band.w), (channels, layer.y.c),
             n=(images, band.n, layer.y.n), m=lines,
         )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _spans(there, tiles, limits):
+    """(first, end) of what each block of so many tiles reads or writes on an axis of these parts.
+
+    Kept, since a new width leaves the height as it was.
+    """
+    blocks = [(part, pieces(part.tiles, tiles)) for part in there]
+    return tuple(
+        _joined(span for part, found in blocks if number < len(found) for span in limits(part, *found[number]))
+        for number in range(max(len(found) for _, found in blocks))
+    )
+
+
+def _joined(spans):
+    """From the first to the last index of some spans, of which the empty ones say nothing."""
+    spans = [(start, end) for start, end in spans if start < end]
+    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else (0, 1)
 
 
 def _read(part, first, count):
