@@ -11,7 +11,7 @@ outputs there receive the bias only. Every framework's padding is a translation 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import gcd, isqrt
 
 from .errors import SettingError
@@ -38,6 +38,9 @@ class Axis:
 
     Output `o` receives input `i` through tap `t` exactly when ``o == i*s + t*d - crop_lo``.
 
+    Attributes:
+        out: number of outputs; kept, since every count of a plan begins with it.
+
     Raises:
         SettingError: when n, k, s or d is below 1, or when nothing is left after the crops.
 
@@ -51,12 +54,15 @@ class Axis:
     d: int = 1
     crop_lo: int = 0
     crop_hi: int = 0
+    out: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for value, name in ((self.n, "input size"), (self.k, "kernel"), (self.s, "stride"), (self.d, "dilation")):
             if value < 1:
                 raise SettingError(f"{name} is {value}; it must be at least 1")
-        if self.out < 1:
+        made = output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi)
+        object.__setattr__(self, "out", made)
+        if made < 1:
             raise SettingError(
                 f"the output size would be {self.out}: the canvas has a size of {self.full}, of which padding cuts "
                 f"({self.crop_lo}, {self.crop_hi}); it may cut at most {self.full - 1} in all"
@@ -71,11 +77,6 @@ class Axis:
     def full(self) -> int:
         """Length of the canvas before the crops."""
         return output_length(self.n, self.k, self.s, self.d)
-
-    @property
-    def out(self) -> int:
-        """Number of outputs."""
-        return output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi)
 
     @property
     def g(self) -> int:
