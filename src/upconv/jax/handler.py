@@ -12,7 +12,7 @@ import ctypes
 import hashlib
 import json
 import threading
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import jax
@@ -58,7 +58,9 @@ class Spec:
 
     @property
     def text(self):
-        return json.dumps(astuple(self))
+        g = self.geometry
+        geometry = g.n, g.c_in, g.c_out, g.groups, _values(g.h), _values(g.w)
+        return json.dumps((self.operation, geometry, self.dtype, self.last, self.threads, self.isa))
 
     @classmethod
     def of(cls, text):
@@ -69,6 +71,11 @@ class Spec:
     def key(self):
         """A number for it, never 0."""
         return int.from_bytes(hashlib.sha256(self.text.encode()).digest()[:8], "little", signed=True) or 1
+
+
+def _values(axis: Axis):
+    """What an axis is made from."""
+    return axis.n, axis.k, axis.s, axis.d, axis.crop_lo, axis.crop_hi
 
 
 def planned(operation, geometry, dtype, last) -> Plan:
