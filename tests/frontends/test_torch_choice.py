@@ -72,7 +72,7 @@ def test_what_was_measured_decides_and_where_it_is_close_the_rule(torchs, rule, 
             layer(x[..., :9])
             assert bool(ran) == rule
     ut.accelerate(layer)
-    assert not ut.instance.state_of(layer).measured
+    assert not ut.state.state_of(layer).measured
     ut.contraction.call_of.cache_clear()
 
 
@@ -86,11 +86,11 @@ def test_the_compiled_graph_holds_what_was_measured(is_ours, layer, x):
 
     call = ut.dispatch.facts(x, layer.weight, layer.bias, (2, 1, 0, 1, 1))
     ut.accelerate(layer)
-    state = ut.instance.make_state(layer)
+    state = ut.state.make_state(layer)
     state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(1.0, 2.0, is_ours)
     want = ut.restore(nn.Sequential(layer)) and layer(x)
     ut.accelerate(layer)
-    ut.instance.make_state(layer).measured.update(state.measured)
+    ut.state.make_state(layer).measured.update(state.measured)
     torch.compiler.reset()
     with torch.no_grad():
         compiled = torch.compile(layer, backend=backend, fullgraph=True, dynamic=False)
@@ -219,12 +219,17 @@ def test_negated_and_conjugated_tensors(view, dtype, ours):
     assert ours
 
 
-@pytest.fixture
-def small():
+@pytest.fixture(params=["accelerated", "of upconv's class"])
+def small(request):
     """A layer whose inputs of 8 x 8 are torch's by the rule, and one of torch's that is equal."""
     theirs = nn.ConvTranspose2d(32, 32, 2, 2).eval()
-    ours = copy.deepcopy(theirs)
-    ut.accelerate(ours)
+    if request.param == "accelerated":
+        ours = copy.deepcopy(theirs)
+        ut.accelerate(ours)
+    else:
+        ours = ut.ConvTranspose2d(32, 32, 2, 2).eval()
+        ours.load_state_dict(theirs.state_dict())
+        ut.state.make_state(ours)
     return ours, theirs
 
 
@@ -251,20 +256,52 @@ def changed_dtype(layer):
     layer.double()
 
 
+def changed_weight_of_a_norm(layer):
+    torch.nn.utils.parametrizations.weight_norm(layer)
+    layer.parametrizations.weight.original0.mul_(2)
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("change", [changed_settings, changed_weight, changed_dtype])
+@pytest.mark.parametrize("change", [changed_settings, changed_weight, changed_dtype, changed_weight_of_a_norm])
 def test_what_was_left_to_torch_follows_the_layer(small, change):
     """The result is that of the layer as it is, and who computes it is asked anew, since it may have become large."""
     ours, theirs = small
-    x, state = torch.randn(1, 32, 8, 8), ut.instance.state_of(ours)
+    x, state = torch.randn(1, 32, 8, 8), ut.state.state_of(ours)
     ours(x)
-    assert ut.instance.is_left(ours, state, x)
+    assert ut.state.is_left(ours, state, x)
     for layer in small:
         torch.manual_seed(0)
         change(layer)
-    assert not ut.instance.is_left(ours, state, x)
+    assert not ut.state.is_left(ours, state, x)
     x = x.to(theirs.weight.dtype)
     assert torch.equal(ours(x), theirs(x))
+
+
+class Doubled(nn.Module):
+    def forward(self, bias):
+        return 2 * bias
+
+
+@torch.no_grad()
+def test_a_parametrized_bias_is_not_forgotten(small):
+    x = torch.randn(1, 32, 8, 8)
+    small[0](x)
+    for layer in small:
+        torch.nn.utils.parametrize.register_parametrization(layer, "bias", Doubled())
+    ours, theirs = small
+    assert torch.equal(ours(x), theirs(x))
+    assert torch.equal(ours(x), theirs(x))
+
+
+@torch.no_grad()
+def test_another_padding_mode_is_not_what_was_left_to_torch():
+    layer = ut.ConvTranspose2d(4, 4, 3, padding=1).eval()
+    x = torch.randn(1, 4, 8, 8)
+    zeros = layer(x)
+    layer.padding_mode = "circular"
+    want = ut.conv_transpose2d(x, layer.weight, layer.bias, padding=1, padding_mode="circular")
+    assert torch.equal(layer(x), want)
+    assert not torch.equal(want, zeros)
 
 
 @torch.no_grad()
@@ -272,23 +309,23 @@ def test_a_measurement_overrules_what_was_left_to_torch(small):
     ours, theirs = small
     x = torch.randn(1, 32, 8, 8)
     ours(x)
-    state = ut.instance.state_of(ours)
+    state = ut.state.state_of(ours)
     call = ut.dispatch.facts(x, ours.weight, ours.bias, (2, 0, 0, 1, 1))
     state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(2.0, 1.0, True)
-    assert not ut.instance.is_left(ours, state, x)
+    assert not ut.state.is_left(ours, state, x)
     torch.testing.assert_close(ours(x), theirs(x))
-    assert not ut.instance.is_left(ours, state, x)
+    assert not ut.state.is_left(ours, state, x)
 
 
 @torch.no_grad()
 def test_what_autocast_left_to_torch_is_not_left_outside_of_it(small):
     ours, _ = small
-    x, state = torch.randn(1, 32, 8, 8), ut.instance.state_of(ours)
+    x, state = torch.randn(1, 32, 8, 8), ut.state.state_of(ours)
     with torch.autocast("cpu", torch.bfloat16):
         ours(x)
-    assert not ut.instance.is_left(ours, state, x)
+    assert not ut.state.is_left(ours, state, x)
     ours(x)
-    assert ut.instance.is_left(ours, state, x)
+    assert ut.state.is_left(ours, state, x)
 
 
 @torch.no_grad()
@@ -310,5 +347,5 @@ def test_what_is_remembered_as_torchs_is_bounded(small, monkeypatch):
     for width in range(1, 30):
         x = torch.zeros(1, 32, 1, width)
         ours(x)
-        assert ut.instance.is_left(ours, ut.instance.state_of(ours), x)
-    assert len(ut.instance.state_of(ours).measured._left) <= 8
+        assert ut.state.is_left(ours, ut.state.state_of(ours), x)
+    assert len(ut.state.state_of(ours).measured._left) <= 8

@@ -18,10 +18,11 @@ from torch.utils._pytree import tree_map_only
 
 from . import choice, dispatch
 from .frozen import evaluating, kind_of_hook, makers
-from .instance import DIMENSIONS, FORWARDS, apply, kind_of, make_state
+from .instance import DIMENSIONS, FORWARDS, apply, kind_of
 from .operands import NAMES
 from .report import Times, Timing
 from .seal import version
+from .state import make_state
 from .swap import torchs_own
 
 ROUNDS, LAYER_SECONDS, MODEL_SECONDS = 25, 0.15, 2.0

@@ -11,7 +11,7 @@ import torch
 from . import sequences, traced
 from .examine import unchanged
 from .fusion import Run, has_hooks, watched
-from .instance import make_state
+from .state import make_state
 
 # Of the greatest value of what the members give: two orders of summation, and a scale folded before the sum.
 TOLERANCES = {torch.float64: 1e-11, torch.complex128: 1e-11, torch.float32: 1e-4, torch.complex64: 1e-4}

@@ -17,10 +17,11 @@ from ..kernels.epilogue import is_in_registers
 from ..problem import NO_ACTIVATION, Activation
 from .dispatch import is_covered
 from .frozen import evaluating, makers, sources
-from .instance import DIMENSIONS, OURS, is_foreign, is_put_on, is_replaced, kind_of, state_of
+from .instance import DIMENSIONS, OURS, is_foreign, is_put_on, is_replaced, kind_of
 from .module import compute
 from .operands import own
 from .seal import Seal
+from .state import state_of
 
 NORMS = {1: torch.nn.BatchNorm1d, 2: torch.nn.BatchNorm2d, 3: torch.nn.BatchNorm3d}
 STATISTICS = ("running_mean", "running_var")

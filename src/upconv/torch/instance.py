@@ -6,8 +6,7 @@ so a layer must go on being what it was. A function on the instance, bound to it
 needs no upconv where it is loaded. What it cannot follow is `copy.copy` of a layer, whose copy goes on computing with
 the layer that it was copied from.
 
-Beside it a layer has one attribute, `STATE`: what was measured on it, what it has left to torch, and its frozen
-operands.
+Beside it a layer has one attribute, a `state.State`.
 """
 
 from types import MethodType
@@ -17,10 +16,9 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from . import dispatch
-from .choice import Measurements
 from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d, compute
+from .state import STATE, is_left, make_state, state_of
 
-STATE = "_upconv"
 # As torch has them, taken before anybody can put something else in their places.
 FORWARDS = {
     1: torch.nn.ConvTranspose1d.forward,
@@ -45,42 +43,6 @@ TAKEN = {
     2: ("conv_transpose2d", dispatch.THEIRS),
     3: ("conv_transpose3d", dispatch.THEIRS_3D),
 }
-
-
-class State:
-    """What is remembered of a layer.
-
-    Attributes:
-        measured: `choice.Measurements`.
-        frozen: `frozen.Frozen`, or None.
-        split: whether the layer is not to be fused, since that differed on the example.
-    """
-
-    def __init__(self):
-        self.measured, self.frozen, self.split = Measurements(), None, False
-
-    def __deepcopy__(self, memo):
-        made = State()
-        made.measured.update(self.measured)
-        made.split = self.split
-        made.frozen = None if self.frozen is None else self.frozen.anew()
-        return made
-
-    def __reduce__(self):
-        return type(None), ()
-
-
-def state_of(layer):
-    """The State of a layer, or None: also in a layer from a file, which has forgotten it."""
-    return vars(layer).get(STATE)
-
-
-def make_state(layer):
-    """The State of a layer, made if it has none."""
-    state = state_of(layer)
-    if state is None:
-        state = vars(layer)[STATE] = State()
-    return state
 
 
 def kind_of(module):
@@ -156,17 +118,6 @@ def apply(layer, dimensions, input, output_size=None):
     if state is None or state.frozen is None or is_traced(input):
         return compute(layer, dimensions, input, output_size, layer.weight, layer.bias, measured)
     return compute(layer, dimensions, input, output_size, *state.frozen.checked(layer, input), measured)
-
-
-def is_left(layer, state, input):
-    """Whether such a call was torch's before, so that a small layer need not wait until all is looked at once more."""
-    return (
-        state is not None
-        and state.frozen is None
-        and type(input) is Tensor
-        and not torch.compiler.is_compiling()
-        and state.measured.is_left(layer, input)
-    )
 
 
 def is_replaced(layer, dimensions):

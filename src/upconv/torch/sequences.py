@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .fusion import Folds, has_hooks, run_at, step
-from .instance import FUNCTIONS, STATE, is_foreign, is_traced
+from .instance import FUNCTIONS, is_foreign, is_traced
+from .state import STATE
 
 FORWARD = torch.nn.Sequential.forward
 CALL = torch.nn.Module.__call__

@@ -12,8 +12,9 @@ from torch.nn.utils import parametrize
 from . import instance
 from .beyond import is_beyond
 from .frozen import Frozen, makers, wake
-from .instance import DIMENSIONS, OURS, STATE, kind_of, make_state
+from .instance import DIMENSIONS, OURS, kind_of
 from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d
+from .state import STATE, make_state
 
 THEIRS = {
     ConvTranspose1d: torch.nn.ConvTranspose1d,

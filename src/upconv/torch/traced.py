@@ -13,7 +13,8 @@ from types import FunctionType, MethodType, ModuleType
 import torch
 
 from .fusion import Folds, run_at, step
-from .instance import FUNCTIONS, STATE, is_foreign, is_traced
+from .instance import FUNCTIONS, is_foreign, is_traced
+from .state import STATE
 
 relu, leaky, tanh, sigmoid = torch.nn.ReLU, torch.nn.LeakyReLU, torch.nn.Tanh, torch.nn.Sigmoid
 F = torch.nn.functional

@@ -1,0 +1,55 @@
+"""What a layer remembers beside its parameters, in one attribute of its own: `STATE`."""
+
+import torch
+from torch import Tensor
+
+from .choice import Measurements
+
+STATE = "_upconv"
+
+
+class State:
+    """What is remembered of a layer.
+
+    Attributes:
+        measured: `choice.Measurements`.
+        frozen: `frozen.Frozen`, or None.
+        split: whether the layer is not to be fused, since that differed on the example.
+    """
+
+    def __init__(self):
+        self.measured, self.frozen, self.split = Measurements(), None, False
+
+    def __deepcopy__(self, memo):
+        made = State()
+        made.measured.update(self.measured)
+        made.split = self.split
+        made.frozen = None if self.frozen is None else self.frozen.anew()
+        return made
+
+    def __reduce__(self):
+        return type(None), ()
+
+
+def state_of(layer):
+    """The State of a layer, or None: also in a layer from a file, which has forgotten it."""
+    return vars(layer).get(STATE)
+
+
+def make_state(layer):
+    """The State of a layer, made if it has none."""
+    state = state_of(layer)
+    if state is None:
+        state = vars(layer)[STATE] = State()
+    return state
+
+
+def is_left(layer, state, input):
+    """Whether such a call was torch's before, so that a small layer need not wait until all is looked at once more."""
+    return (
+        state is not None
+        and state.frozen is None
+        and type(input) is Tensor
+        and not torch.compiler.is_compiling()
+        and state.measured.is_left(layer, input)
+    )
