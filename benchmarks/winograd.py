@@ -102,10 +102,10 @@ class Runner:
         self.memory = {name: aligned(nbytes + 64) for name, nbytes in self.layer.bytes.items()}
         self.memory["bias"] = aligned((dst[0] + 64) * size).view(self.dtype)
         self.src, self.dst = ((g.n, *s) if planes else (g.n, *s[1:], s[0]) for s in (src, dst))
-        every = [[*self.layer.spread_jobs()], *self.layer.columns()] if by_channels else list(self.layer.units())
+        every = [[*self.layer.spread_tasks()], *self.layer.columns()] if by_channels else list(self.layer.units())
         self.rows = [row for unit in every for row in unit]
         self.table = Table(self.rows)
-        self.weight_table = None if by_channels else Table([row for unit in self.layer.weight_jobs() for row in unit])
+        self.weight_table = None if by_channels else Table([row for unit in self.layer.weight_tasks() for row in unit])
         self.weight = None
 
     def set(self, weight, bias):

@@ -19,7 +19,14 @@ HEAVY = {1: 1, 2: 4, 3: 4}
 LAYERS = {
     "k4s2": (1, 20, 35, (7, 4, 2, 1, 1), (8, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 2, 2), 32)),
     "k4s2-uneven": (2, 5, 3, (3, 4, 2, -2, 3), (4, 4, 2, 2, -3), Setting((LIGHT, LIGHT), (2, 1, 9), 16)),
-    "k4s2-own-tiles": (3, 70, 17, (4, 4, 2, 1, 1), (4, 4, 2, 1, 1), Setting((EVEN, EVEN), (2, 9, 9), 32, apart=True)),
+    "k4s2-own-tiles": (
+        3,
+        70,
+        17,
+        (4, 4, 2, 1, 1),
+        (4, 4, 2, 1, 1),
+        Setting((EVEN, EVEN), (2, 9, 9), 32, apart=(True, True)),
+    ),
     "k3s1": (1, 16, 33, (6, 3, 1, 1, 1), (9, 3, 1, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 2), 32, chunk=32)),
     "k3s1-mixed": (1, 67, 9, (5, 3, 1, 0, 2), (6, 3, 1, 1, 0), Setting((LIGHT, HEAVY), (1, 1, 2), 16, chunk=32)),
     "k5s2": (1, 9, 18, (5, 5, 2, 2, 1), (6, 5, 2, 2, 1), Setting((EVEN, EVEN), (1, 2, 1), 16)),

@@ -15,7 +15,7 @@ from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, TILES, cut
+from ..kernels.winograd_product import CHUNK, TILES, cut, pace
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
@@ -77,6 +77,7 @@ class Sizes:
         tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block, at most; a multiple of those of a cache line.
         chunk: products of the longest sum.
+        turned: channels of the source whose weight is transformed at once, at most.
     """
 
     h: Part
@@ -88,6 +89,7 @@ class Sizes:
     tiles: tuple
     channels: int
     chunk: int = CHUNK
+    turned: int = CHUNK
 
     @cached_property
     def size(self):
@@ -97,6 +99,11 @@ class Sizes:
     def tile(self):
         """(mr, nv) of the product."""
         return TILES[isa().registers]
+
+    @property
+    def pace(self):
+        """Lines that the product asks for."""
+        return pace(isa(), self.size, *self.tile, self.block_tiles)
 
     @cached_property
     def width(self):
@@ -263,7 +270,7 @@ def product_lists(sizes, v, u, m):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
     common = {
         "fields": winograd_product.FIELDS,
-        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk),
+        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, sizes.pace),
         "v": v,
         "u": u,
         "m": m,
@@ -410,6 +417,7 @@ def weight_lists(sizes, w, at, u, flag):
 def _runs(sizes, begin, each):
     """(first, how many, whether they exist) of the channels of one source, cut where chunks and channels end."""
     end = begin + sizes.c_src
-    cuts = {begin, end, begin + each, *range(begin // sizes.chunk * sizes.chunk, begin + each, sizes.chunk)}
+    chunks = range(begin // sizes.chunk * sizes.chunk, begin + each, sizes.chunk)
+    cuts = {begin, end, begin + each, *(start + at for start in chunks for at in range(0, sizes.chunk, sizes.turned))}
     cuts = sorted(cut_ for cut_ in cuts if begin <= cut_ <= begin + each)
     return [(first, stop - first, first < end) for first, stop in pairwise(cuts)]
