@@ -18,7 +18,7 @@ ENGLISH = {
     "none": "no form for kernel {k}, stride {s}, dilation {d}: winograd refuses this layer",
     "one tap": "one tap in each phase: there is nothing to save",
     "filter": "kernel {k} over stride {s}: each of {s} phases is a filter of {r} taps; here phase {phase}, taps {taps}",
-    "uneven": "kernel {k} over stride {s}: the phases are filters of {r} or {fewer} taps; here phase {phase}, taps {taps}",
+    "uneven": "kernel {k} over stride {s}: phases are filters of {r} or {fewer} taps; here phase {phase}, taps {taps}",
     "one filter": "kernel {k} over stride 1: one filter of {r} taps, {taps}",
     "plain": "{m} outputs of {r} taps are {plain} products; F({m}, {r}) makes them with {size}",
     "example": "with the inputs {d} and the taps {g}:",

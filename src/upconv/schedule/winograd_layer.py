@@ -172,7 +172,7 @@ class Layer:
         return self.g.h.k * self.g.w.k * line, self.g.w.k * line, line
 
     def weight_tasks(self):
-        """The tasks that transform the whole weight, in pieces that depend on no others: some channels for all parts."""
+        """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
         starts = accumulate((sizes.u_bytes for sizes in self.sizes), initial=0)
         made = [self._weight_lists(sizes, (self.bases.u, at)) for sizes, at in zip(self.sizes, starts, strict=False)]
         _, channels, blocks = made[0]
