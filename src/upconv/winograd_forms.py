@@ -146,7 +146,7 @@ def ways_alone(axis: Axis, forward=True) -> list[Way]:
             # Without the step more that phases have together: for maps that would leave much of it unused.
             made += [Way({2: m}, apart=True) for m in (2, 3)]
         return made
-    counts = {1: (3, 2), 2: (2,)}.get(least, ()) if forward and axis.s <= MOST_APART else ()
+    counts = {1: (3, 2), 2: (2,)}.get(least, ()) if axis.s <= MOST_APART else ()
     return [Way({least + 1: m, least: m}, apart=True) for m in counts]
 
 
@@ -231,7 +231,7 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     Args:
         axis: one without dilation.
         outputs: m by the number of taps r.
-        forward: False for the gradient in the input, of an axis whose stride divides the kernel.
+        forward: False for the gradient in the input: a part for the phases of each number of taps, to be added up.
         apart: each phase has tiles of its own, even if they could be shared.
 
     Raises:
@@ -243,12 +243,11 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     """
     if axis.d != 1:
         raise ValueError(f"dilation is {axis.d}; the forms are for 1")
-    even = axis.k % axis.s == 0
     if not forward:
-        if not even:
-            raise ValueError(f"stride {axis.s} does not divide the kernel of {axis.k}")
-        return (_gradient(axis, outputs),)
-    if even and not apart:
+        least, more = divmod(axis.k, axis.s)
+        groups = (least + 1, range(more)), (least, range(more, axis.s))
+        return tuple(_gradient(axis, outputs, r, residues) for r, residues in groups if r and residues)
+    if axis.k % axis.s == 0 and not apart:
         return (_shared(axis, outputs),)
     return tuple(_own(axis, phase, outputs) for phase in phases(axis) if phase.taps)
 
@@ -272,12 +271,12 @@ def _own(axis, phase, outputs):
     return Part(chosen, tiles, (source,), phase.start, axis.s, 1, axis.out, phase.taps[-1], -axis.s)
 
 
-def _gradient(axis, outputs):
-    r = axis.k // axis.s
+def _gradient(axis, outputs, r, residues):
+    """What the phases of some residues, of r taps each, add to the gradient."""
     chosen = form(outputs[r], r)
     sources = []
-    for q in range(axis.s):
+    for q in residues:
         start = (q - axis.crop_lo) % axis.s
         count = max(0, ceil_div(axis.out - start, axis.s))
         sources.append(Source(start, axis.s, count, (q - axis.crop_lo - start) // axis.s))
-    return Part(chosen, ceil_div(axis.n, chosen.m), tuple(sources), 0, 1, 1, axis.n, 0, axis.s)
+    return Part(chosen, ceil_div(axis.n, chosen.m), tuple(sources), 0, 1, 1, axis.n, residues[0], axis.s)

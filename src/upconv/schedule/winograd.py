@@ -292,17 +292,20 @@ def product_lists(sizes, v, u, m):
     return common, *counts, blocks
 
 
-def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION):
+def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION, adds=False):
     """(common, images, rows, columns, blocks) of the tasks that gather the results.
 
     Args:
         activation: the problem's, one that kernels apply.
+        adds: to what another pair of parts has written.
         y: (base, offset) of index 0 of the result, `at` its strides (n, h, w); channels are consecutive.
         bias, sink, flag: addresses; there is one flag for every block of tiles, `flag_steps` apart.
     """
     h, w = sizes.h, sizes.w
     arguments = sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
-    if activation.name != "none":
+    if adds:
+        arguments = *arguments, activation.name, True
+    elif activation.name != "none":
         arguments = *arguments, activation.name
     common = {
         "fields": winograd_gather.FIELDS,

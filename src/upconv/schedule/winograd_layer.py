@@ -51,8 +51,9 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles (shared in `by_channels`), m their products and a sink behind them, `taps` some of the
-    weight with the channels of the result together, and the bands of maps in planes.
+    thread: v the spread tiles of a pair of parts (shared, and those of all, in `by_channels`), m their products and a
+    sink behind them, `taps` some of the weight with the channels of the result together, and the bands of maps in
+    planes.
     """
 
     x: int
@@ -154,12 +155,15 @@ class Layer:
         v_at = u_at = 0
         counts = [len(blocks) for blocks in self.blocks]
         flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
-        for sizes in self.sizes:
+        for number, sizes in enumerate(self.sizes):
+            # Parts of a gradient are added up, and only the last sum is a result.
+            adds, is_result = not self.forward and number > 0, self.forward or number == len(self.sizes) - 1
+            activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, v_at), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
             places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
-            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, self.activation)
+            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
             v_at += sizes.v_bytes if self.by_channels else 0
             u_at += sizes.u_bytes
 
