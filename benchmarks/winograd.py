@@ -51,7 +51,8 @@ LAYERS = {
     "k5s2-128x64x64-64": (1, 128, 64, 64, 64, (5, 5), (2, 2), (2, 2), (1, 1)),
     "k3s2-128x64x64-64": (1, 128, 64, 64, 64, (3, 3), (2, 2), (1, 1), (1, 1)),
 }
-# Beside the setting that the algorithm chooses, by the beginning of a layer's name: m on each axis, tiles of a block, channels of a block, longest sum.
+# Beside the setting that the algorithm chooses, by the beginning of a layer's name: m on each axis, rows of tiles,
+# channels of a block, longest sum.
 CHOICES = {
     "k4s2": [(3, 3, rows, channels, 64) for rows in (1, 3, 6) for channels in (32, 64)],
     "k3s1": [(2, 2, 2, 64, 64), (2, 4, 3, 64, 32), (4, 4, 4, 128, 32)],

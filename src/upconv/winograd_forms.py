@@ -243,6 +243,13 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     """
     if axis.d != 1:
         raise ValueError(f"dilation is {axis.d}; the forms are for 1")
+    return _parts(axis, tuple(outputs.items()), forward, apart)
+
+
+# A new width leaves the height as it was, and ways are compared before one is taken.
+@lru_cache(maxsize=256)
+def _parts(axis, outputs, forward, apart):
+    outputs = dict(outputs)
     if not forward:
         least, more = divmod(axis.k, axis.s)
         groups = (least + 1, range(more)), (least, range(more, axis.s))

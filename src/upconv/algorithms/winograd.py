@@ -46,7 +46,7 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.task import Task
-from ..schedule.winograd import Sizes
+from ..schedule.winograd import Sizes, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
 from ..winograd_forms import parts, ways, ways_alone
 
@@ -111,14 +111,14 @@ def fuses(problem: Problem) -> bool:
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
     g = problem.geometry
-    made = [_setting(problem, *pair) for pair in ways(g.h, g.w, problem.operation == "forward")]
-    return min(made, key=lambda chosen: _price(problem, chosen)) if len(made) > 1 else made[0]
+    found = ways(g.h, g.w, problem.operation == "forward")
+    return _setting(problem, *(min(found, key=lambda pair: _price(problem, pair)) if len(found) > 1 else found[0]))
 
 
 def _setting(problem, *both):
     """The setting for a way of each axis."""
-    g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
-    made = [parts(axis, way.outputs, forward, way.apart) for axis, way in zip((g.h, g.w), both, strict=True)]
+    g, (c_src, c_dst) = problem.geometry, problem.channels
+    made = [_parts(problem, axis, way) for axis, way in zip((g.h, g.w), both, strict=True)]
     phases = prod(each[0].phases for each in made)
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
@@ -140,11 +140,23 @@ def _setting(problem, *both):
     )
 
 
-def _price(problem, chosen):
+def _price(problem, pair):
     """What decides between ways: products, and values that are spread, gathered or transformed, in products."""
-    made = _sizes(problem, chosen)
-    values = sum(_through(each) + each.u_bytes // each.size for each in made)
-    return sum(each.multiplications for each in made) + MOVED * values
+    g, (c_src, c_dst) = problem.geometry, problem.channels
+    made = [_parts(problem, axis, way) for axis, way in zip((g.h, g.w), pair, strict=True)]
+    phases, width = prod(each[0].phases for each in made), panel_width(problem.itemsize)
+    columns = ceil_div(phases * c_dst, width) * width
+    # Over all parts of an axis: positions of all tiles, for each source and once, and of the weight.
+    read, written, kept = (
+        prod(sum(count(part) * part.form.size for part in each) for each in made)
+        for count in (lambda p: p.tiles * len(p.sources), lambda p: p.tiles, lambda p: len(p.sources))
+    )
+    values = g.n * (read * c_src + written * phases * c_dst) + kept * c_src * columns
+    return g.n * read * c_src * columns + MOVED * values
+
+
+def _parts(problem, axis, way):
+    return parts(axis, way.outputs, problem.operation == "forward", way.apart)
 
 
 def _through(each):
@@ -156,17 +168,13 @@ def _through(each):
 def _tiles(problem):
     g = problem.geometry
     pairs = zip((g.h, g.w), ways(g.h, g.w, problem.operation == "forward")[0], strict=True)
-    return g.n * prod(parts(axis, way.outputs, problem.operation == "forward")[0].tiles for axis, way in pairs)
+    return g.n * prod(_parts(problem, *pair)[0].tiles for pair in pairs)
 
 
 @lru_cache(maxsize=512)
 def sizes(problem: Problem) -> tuple[Sizes, ...]:
     """The sizes of everything between source and result, for each pair of parts."""
-    return _sizes(problem, setting(problem))
-
-
-def _sizes(problem, chosen):
-    g, forward = problem.geometry, problem.operation == "forward"
+    g, chosen, forward = problem.geometry, setting(problem), problem.operation == "forward"
     both = zip((g.h, g.w), chosen.outputs, chosen.apart, strict=True)
     h, w = (parts(axis, outputs, forward, apart) for axis, outputs, apart in both)
     c_src, c_dst = problem.channels

@@ -66,6 +66,11 @@ def odd_lines(nbytes):
     return (-(-nbytes // LINE) | 1) * LINE
 
 
+def panel_width(size):
+    """Columns of a panel of the product, for elements of so many bytes."""
+    return TILES[isa().registers][1] * isa().lanes(size)
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How a pair of parts is computed: the sizes of everything between source and result, in bytes where not said.
@@ -108,7 +113,7 @@ class Sizes:
     @cached_property
     def width(self):
         """Columns of a panel."""
-        return self.tile[1] * isa().lanes(self.size)
+        return panel_width(self.size)
 
     @cached_property
     def positions(self):
