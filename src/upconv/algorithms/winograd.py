@@ -223,13 +223,15 @@ def weight_form(problem: Problem) -> Transformed:
 
 def work(problem: Problem) -> dict[str, float]:
     made, lanes = sizes(problem), isa().lanes(problem.itemsize)
+    # All parts of a gradient but the first read the result to add to it.
+    added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
     if problem.prepared and u_bytes > NEAR_BYTES:
         # A transformed weight is larger than the weight, and comes from far away.
         amounts["bytes"] += u_bytes
     return amounts | {
         "winograd": sum(each.multiplications for each in made) / lanes,
-        "winograd_moved": sum(map(_through, made)) * problem.itemsize,
+        "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
         "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
         "tasks": sum(prod(map(len, each.tile_lists)) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
