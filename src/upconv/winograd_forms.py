@@ -118,11 +118,11 @@ def ways(h: Axis, w: Axis, forward=True) -> list[tuple[Way, Way]]:
     >>> [tuple(way.outputs) for way in ways(Axis(8, 4, 2), Axis(8, 3, 1))[0]], ways(Axis(8, 3, 1, 2), Axis(8, 3))
     ([(2,), (3,)], [])
     """
-    found = [ways_alone(axis, forward) for axis in (h, w)]
+    found = ways_alone(h, forward), ways_alone(w, forward)
     if [each[:1] for each in found] == [[Way({3: 3})]] * 2:
         # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
         return [(Way({3: 2}), Way({3: 4}))]
-    return list(product(*found))
+    return list(product(found[0], found[1]))
 
 
 def ways_alone(axis: Axis, forward=True) -> list[Way]:
