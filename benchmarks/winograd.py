@@ -14,11 +14,13 @@ from time import perf_counter
 import numpy as np
 
 import upconv
+from upconv.algorithms import winograd
 from upconv.bench.probe import fma_chains, fma_flops
 from upconv.conventions import Torch
 from upconv.geometry import Geometry
 from upconv.kernels import winograd_gather, winograd_product, winograd_spread
 from upconv.kernels.execute import execute
+from upconv.problem import Problem
 from upconv.runtime.kernel import function, isa, linked
 from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
 from upconv.schedule.winograd import SIZES
@@ -41,6 +43,7 @@ LAYERS = {
     "k4s2-256x32x32-128": (1, 256, 32, 32, 128, (4, 4), (2, 2), (1, 1), (0, 0)),
     "k4s2-128x64x64-64": (1, 128, 64, 64, 64, (4, 4), (2, 2), (1, 1), (0, 0)),
     "k4s2-512x16x16-256": (1, 512, 16, 16, 256, (4, 4), (2, 2), (1, 1), (0, 0)),
+    "small-16x512x4x4-256": (16, 512, 4, 4, 256, (4, 4), (2, 2), (1, 1), (0, 0)),
     "k4s2-64x64x64-32": (1, 64, 64, 64, 32, (4, 4), (2, 2), (1, 1), (0, 0)),
     "k3s1-256x64x64-256": (1, 256, 64, 64, 256, (3, 3), (1, 1), (1, 1), (0, 0)),
     "k3s1-64x56x56-64": (1, 64, 56, 56, 64, (3, 3), (1, 1), (1, 1), (0, 0)),
@@ -48,7 +51,8 @@ LAYERS = {
     "k5s2-128x64x64-64": (1, 128, 64, 64, 64, (5, 5), (2, 2), (2, 2), (1, 1)),
     "k3s2-128x64x64-64": (1, 128, 64, 64, 64, (3, 3), (2, 2), (1, 1), (1, 1)),
 }
-# By the beginning of a layer's name: m on each axis, tiles of a block, channels of a block, longest sum.
+# Beside the setting that the algorithm chooses, by the beginning of a layer's name: m on each axis, rows of tiles,
+# channels of a block, longest sum.
 CHOICES = {
     "k4s2": [(3, 3, rows, channels, 64) for rows in (1, 3, 6) for channels in (32, 64)],
     "k3s1": [(2, 2, 2, 64, 64), (2, 4, 3, 64, 32), (4, 4, 4, 128, 32)],
@@ -102,10 +106,10 @@ class Runner:
         self.memory = {name: aligned(nbytes + 64) for name, nbytes in self.layer.bytes.items()}
         self.memory["bias"] = aligned((dst[0] + 64) * size).view(self.dtype)
         self.src, self.dst = ((g.n, *s) if planes else (g.n, *s[1:], s[0]) for s in (src, dst))
-        every = [[*self.layer.spread_jobs()], *self.layer.columns()] if by_channels else list(self.layer.units())
+        every = [[*self.layer.spread_tasks()], *self.layer.columns()] if by_channels else list(self.layer.units())
         self.rows = [row for unit in every for row in unit]
         self.table = Table(self.rows)
-        self.weight_table = None if by_channels else Table([row for unit in self.layer.weight_jobs() for row in unit])
+        self.weight_table = None if by_channels else Table([row for unit in self.layer.weight_tasks() for row in unit])
         self.weight = None
 
     def set(self, weight, bias):
@@ -173,13 +177,19 @@ def ways(g, name, x, weight):
     """(name, calls of the whole and of each kernel alone) of every setting and way."""
     pixels = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
     kernels = winograd_spread.FIELDS, winograd_product.FIELDS, winograd_gather.FIELDS
-    for m_h, m_w, rows, channels, chunk in CHOICES[name.split("-")[0]]:
-        setting = Setting((same(m_h), same(m_w)), (1, rows, 66), channels, chunk)
+    chosen = winograd.setting(Problem("forward", g, "float32"))
+    settings = {f"as chosen, {chosen.outputs}{' apart' * any(chosen.apart)}, tiles {chosen.tiles}": chosen} | {
+        f"m {m_h}x{m_w}, rows {rows}, channels {channels}": Setting(
+            (same(m_h), same(m_w)), (1, rows, 66), channels, chunk
+        )
+        for m_h, m_w, rows, channels, chunk in CHOICES.get(name.split("-")[0], ())
+    }
+    for shown, setting in settings.items():
         for planes, how in ((False, "prepared"), (True, "prepared"), (False, "in the call"), (False, "by channels")):
             runner = Runner(g, setting, planes=planes, by_channels=how == "by channels")
             runner.set(weight, np.zeros(g.c_out))
             source, y = (x if planes else pixels), np.empty(runner.dst, np.float32)
-            label = f"m {m_h}x{m_w}, rows {rows}, channels {channels}, {'planes' if planes else 'pixels'}, {how}"
+            label = f"{shown}, {'planes' if planes else 'pixels'}, {how}"
             whole = runner.run
             if how == "in the call":
                 whole = lambda x, y, runner=runner: (runner.prepare(), runner.run(x, y))  # noqa: E731
@@ -188,6 +198,7 @@ def ways(g, name, x, weight):
 
 
 def main(patterns):
+    upconv.set_num_threads(1)
     for name, layer in LAYERS.items():
         if patterns and not any(pattern in name for pattern in patterns):
             continue

@@ -278,6 +278,8 @@ SPECIAL = {
     "winograd": (
         Case("winograd-k4s2", 1, 64, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
         Case("winograd-k3s1", 2, 64, 7, 9, 19, (3, 3), (1, 1), (1, 1)),
+        Case("winograd-k4s2-small", 5, 64, 4, 4, 9, (4, 4), (2, 2), (1, 1)),
+        Case("winograd-k5s2", 1, 64, 7, 6, 19, (5, 5), (2, 2), ((2, 1), (2, 1))),
     ),
 }
 FEWEST = 6

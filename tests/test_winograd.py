@@ -10,7 +10,7 @@ from compare import assert_same_bits, check_nonfinite, poison
 from fresh import fresh
 
 import upconv
-from upconv.algorithms import ALGORITHMS, matmul
+from upconv.algorithms import ALGORITHMS, matmul, winograd
 from upconv.arrays import empty
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
@@ -27,8 +27,18 @@ CASES = (
     Case("k6s2", 1, 128, 13, 11, 20, (6, 6), (2, 2), (2, 2)),
     Case("row", 2, 70, 1, 150, 20, (1, 4), (1, 2), (0, 1)),
     Case("row-s8", 1, 64, 1, 40, 9, (1, 16), (1, 8), (0, 4)),
+    # Each phase with tiles of its own; the last block of images is smaller.
+    Case("k4s2-apart", 19, 64, 4, 4, 24, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-apart-rows", 2, 64, 6, 33, 18, (4, 4), (2, 2), (1, 1)),
+    Case("k5s2", 1, 64, 21, 40, 40, (5, 5), (2, 2), ((2, 1), (2, 1))),
+    Case("k3s2", 2, 64, 17, 30, 70, (3, 3), (2, 2), ((1, 0), (0, 1))),
+    Case("row-k5", 1, 64, 1, 90, 20, (1, 5), (1, 2), ((0, 0), (2, 1))),
 )
 OPERATIONS = ("forward", "grad_input")
+KERNELS = (
+    *(((4, 4), (2, 2)), ((3, 3), (1, 1)), ((1, 4), (1, 2)), ((4, 3), (2, 1)), ((2, 2), (1, 1))),
+    *(((5, 5), (2, 2)), ((3, 3), (2, 2)), ((3, 5), (1, 2)), ((4, 3), (2, 2)), ((5, 6), (3, 3))),
+)
 # Errors are measured by the largest sum of absolute values nearby, since the outputs of a tile share their products.
 TOLERANCE = 40
 
@@ -109,7 +119,7 @@ def test_a_prepared_weight_gives_the_same_bits(case):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("case", some([CASES[0], *CASES[2:4]], CASES[:4]), ids=str)
+@pytest.mark.parametrize("case", some([CASES[0], *CASES[2:4], CASES[8]], [*CASES[:4], *CASES[7:]]), ids=str)
 def test_a_value_that_is_not_finite_reaches_exactly_what_it_should(case, value):
     for layout in LAYOUTS:
         assert check_nonfinite("winograd", case, "forward", value, layout)
@@ -137,6 +147,17 @@ def test_strided_operands_are_read_in_place_and_activations_follow():
     )
     want = np.maximum(upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd"), 0)
     np.testing.assert_array_equal(got, want)
+
+
+def test_small_maps_take_the_way_with_the_fewest_products():
+    """On maps of 4 x 4, tiles for the canvas that all phases share would be of no use to a half of their products."""
+    for size, apart, useful in ((4, True, 1.36), (8, False, 1.56), (12, True, 2.07)):
+        problem = Problem(
+            "forward", Case("square", 16, 256, size, size, 64, (4, 4), (2, 2), (1, 1)).geometry(), "float32"
+        )
+        made = choose(problem, "winograd")
+        assert winograd.setting(problem).apart == (apart, apart)
+        assert made.macs / made.executed_macs == pytest.approx(useful, rel=0.05)
 
 
 def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
@@ -209,13 +230,13 @@ def test_what_is_finite_is_never_computed_again():
     """Random layers: a flag that finite numbers raise would heal, and hide, whatever read the wrong memory."""
     draw, computed = random.Random(0), 0
     for number in range(some(20, 400)):
-        k, s = draw.choice((((4, 4), (2, 2)), ((3, 3), (1, 1)), ((1, 4), (1, 2)), ((4, 3), (2, 1)), ((2, 2), (1, 1))))
+        k, s = draw.choice(KERNELS)
         sizes = draw.choice((1, 2, 5, 13, 26, 47)) if k[0] > 1 else 1, draw.choice((3, 8, 26, 31, 65, 100))
         crops = tuple((draw.randrange(0, size), draw.randrange(0, size)) for size in k)
         inside, outside = draw.choice((64, 65, 70)), draw.choice((3, 17, 33))
         operation, layout = draw.choice(OPERATIONS), draw.choice(LAYOUTS)
         channels = (inside, outside) if operation == "forward" else (outside, inside)
-        case = Case(f"{number}", draw.choice((1, 1, 2)), channels[0], *sizes, channels[1], k, s, crops)
+        case = Case(f"{number}", draw.choice((1, 1, 2, 9)), channels[0], *sizes, channels[1], k, s, crops)
         if min(n * step + size - step - sum(cut) for n, step, size, cut in zip(sizes, s, k, crops, strict=True)) < 1:
             continue
         if not willing(case, operation):

@@ -13,6 +13,8 @@ In two dimensions the same on each axis. A transposed convolution of stride s is
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
 
 from .geometry import Axis, ceil_div
 from .phases import phases
@@ -99,21 +101,53 @@ def form(m, r, points=None) -> Form:
     )
 
 
-def outputs_of(h: Axis, w: Axis) -> list[dict[int, int] | None]:
-    """For each axis the number of outputs m of a tile by the number of taps r of a phase; None without a form.
+class Way(NamedTuple):
+    """How an axis is cut: the outputs m of a tile by the taps r of a phase; `apart`, each phase has its own tiles."""
 
-    >>> outputs_of(Axis(8, 4, 2), Axis(8, 4, 2)), outputs_of(Axis(8, 3), Axis(8, 3, 2))
-    ([{2: 3}, {2: 3}], [{3: 3}, None])
+    outputs: dict[int, int]
+    apart: bool = False
+
+
+# Phases with tiles of their own are as many parts on an axis; of more than these, a layer would have too many.
+MOST_APART = 3
+
+
+def ways(h: Axis, w: Axis, forward=True) -> list[tuple[Way, Way]]:
+    """The ways to cut both axes whose errors are small enough, the usual one first; none without a form.
+
+    >>> [tuple(way.outputs) for way in ways(Axis(8, 4, 2), Axis(8, 3, 1))[0]], ways(Axis(8, 3, 1, 2), Axis(8, 3))
+    ([(2,), (3,)], [])
     """
-    outputs = [_outputs_alone(axis) for axis in (h, w)]
-    # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
-    return [{3: 2}, {3: 4}] if outputs == [{3: 3}, {3: 3}] else outputs
+    found = ways_alone(h, forward), ways_alone(w, forward)
+    if [each[:1] for each in found] == [[Way({3: 3})]] * 2:
+        # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
+        return [(Way({3: 2}), Way({3: 4}))]
+    return list(product(found[0], found[1]))
 
 
-def _outputs_alone(axis):
-    if axis.d != 1 or axis.k % axis.s:
-        return None
-    return {1: {1: 1}, 2: {2: 3}, 3: {3: 3}}.get(axis.k // axis.s) if axis.k > axis.s or axis.k == 1 else None
+def ways_alone(axis: Axis, forward=True) -> list[Way]:
+    """Those of one axis.
+
+    >>> ways_alone(Axis(64, 4, 2))
+    [Way(outputs={2: 3}, apart=False), Way(outputs={2: 2}, apart=True), Way(outputs={2: 3}, apart=True)]
+    >>> ways_alone(Axis(64, 5, 2)), ways_alone(Axis(64, 2, 2))
+    ([Way(outputs={3: 2, 2: 2}, apart=True)], [])
+    """
+    least, rest = divmod(axis.k, axis.s)
+    if axis.d != 1 or (not rest and least == 1 < axis.k):
+        return []
+    if not rest:
+        usual = {1: 1, 2: 3, 3: 3}.get(least)
+        made = [] if usual is None else [Way({least: usual})]
+        if least == 2 and not forward:
+            # The phases are summed over, whatever the tiles of the result.
+            made.append(Way({2: 2}))
+        elif least == 2 and 1 < axis.s <= MOST_APART:
+            # Without the step more that phases have together: for maps that would leave much of it unused.
+            made += [Way({2: m}, apart=True) for m in (2, 3)]
+        return made
+    counts = {1: (3, 2), 2: (2,)}.get(least, ()) if axis.s <= MOST_APART else ()
+    return [Way({least + 1: m, least: m}, apart=True) for m in counts]
 
 
 def _powers(points, count):
@@ -197,7 +231,7 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     Args:
         axis: one without dilation.
         outputs: m by the number of taps r.
-        forward: False for the gradient in the input, of an axis whose stride divides the kernel.
+        forward: False for the gradient in the input: a part for the phases of each number of taps, to be added up.
         apart: each phase has tiles of its own, even if they could be shared.
 
     Raises:
@@ -209,12 +243,18 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     """
     if axis.d != 1:
         raise ValueError(f"dilation is {axis.d}; the forms are for 1")
-    even = axis.k % axis.s == 0
+    return _parts(axis, tuple(outputs.items()), forward, apart)
+
+
+# A new width leaves the height as it was, and ways are compared before one is taken.
+@lru_cache(maxsize=256)
+def _parts(axis, outputs, forward, apart):
+    outputs = dict(outputs)
     if not forward:
-        if not even:
-            raise ValueError(f"stride {axis.s} does not divide the kernel of {axis.k}")
-        return (_gradient(axis, outputs),)
-    if even and not apart:
+        least, more = divmod(axis.k, axis.s)
+        groups = (least + 1, range(more)), (least, range(more, axis.s))
+        return tuple(_gradient(axis, outputs, r, residues) for r, residues in groups if r and residues)
+    if axis.k % axis.s == 0 and not apart:
         return (_shared(axis, outputs),)
     return tuple(_own(axis, phase, outputs) for phase in phases(axis) if phase.taps)
 
@@ -238,12 +278,12 @@ def _own(axis, phase, outputs):
     return Part(chosen, tiles, (source,), phase.start, axis.s, 1, axis.out, phase.taps[-1], -axis.s)
 
 
-def _gradient(axis, outputs):
-    r = axis.k // axis.s
+def _gradient(axis, outputs, r, residues):
+    """What the phases of some residues, of r taps each, add to the gradient."""
     chosen = form(outputs[r], r)
     sources = []
-    for q in range(axis.s):
+    for q in residues:
         start = (q - axis.crop_lo) % axis.s
         count = max(0, ceil_div(axis.out - start, axis.s))
         sources.append(Source(start, axis.s, count, (q - axis.crop_lo - start) // axis.s))
-    return Part(chosen, ceil_div(axis.n, chosen.m), tuple(sources), 0, 1, 1, axis.n, 0, axis.s)
+    return Part(chosen, ceil_div(axis.n, chosen.m), tuple(sources), 0, 1, 1, axis.n, residues[0], axis.s)

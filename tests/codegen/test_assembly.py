@@ -8,6 +8,7 @@ from native import blocks, hot_loop, spills, undefined_symbols
 from upconv.algorithms import col2im_rows as col2im
 from upconv.codegen import llvm
 from upconv.codegen.isa import LINE, ROWS
+from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
 from upconv.kernels import (
     col2im_channels,
@@ -90,7 +91,8 @@ def test_the_hot_loops_of_winograd_s_product(isa, elem, shorter):
     """One for mr tiles at a time, one for mr - 1."""
     isa = ROWS[isa]
     mr, nv = winograd_product.TILES[isa.registers]
-    assembly = llvm.assembly(lower(winograd_product.winograd_product(isa, elem, mr, nv), isa), isa)
+    lines = winograd_product.pace(isa, SIZES[elem], mr, nv, tiles=30)
+    assembly = llvm.assembly(lower(winograd_product.winograd_product(isa, elem, mr, nv, 64, lines), isa), isa)
     count = (mr - shorter) * nv * winograd_product.UNROLL
     loops = [lines for label, lines in blocks(assembly) if lines and lines[-1].endswith(label)]
     (loop,) = [lines for lines in loops if sum(line.startswith("vfmadd") for line in lines) == count]
@@ -99,7 +101,19 @@ def test_the_hot_loops_of_winograd_s_product(isa, elem, shorter):
     loads = [line for line in loop if re.match(r"v(movup|broadcasts|movddup)", line)]
     assert len(loads) <= winograd_product.UNROLL * (mr - shorter + nv)
     prefetches = [line for line in loop if line.startswith("prefetch")]
-    assert len(prefetches) == -(-winograd_product.UNROLL * nv * isa.vector_bytes // LINE)
+    assert len(prefetches) == lines
+
+
+def test_all_tiles_together_ask_for_a_panel():
+    """For all of the next one, and for less than twice as much where one line at a time would not do."""
+    for name in ("avx512", "avx2", "x86-64"):
+        isa = ROWS[name]
+        mr, nv = winograd_product.TILES[isa.registers]
+        panel = -(-winograd_product.UNROLL * nv * isa.vector_bytes // LINE)
+        for tiles in range(1, 70):
+            lines, times = winograd_product.pace(isa, 4, mr, nv, tiles), sum(winograd_product.cut(tiles, mr))
+            assert lines * times >= panel
+            assert lines == 1 or lines * times < 2 * panel + times
 
 
 @pytest.mark.parametrize(("name", "most"), [("avx512", 0), ("avx2", 6)])

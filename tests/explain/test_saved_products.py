@@ -9,7 +9,7 @@ from upconv.cli import main
 from upconv.explain.saved_products import saved_products
 from upconv.geometry import Axis, Geometry
 
-AXES = (Axis(6, 4, 2, 1, 1, 1), Axis(5, 3), Axis(4, 6, 2), Axis(3, 2), Axis(9, 16, 8))
+AXES = (Axis(6, 4, 2, 1, 1, 1), Axis(5, 3), Axis(4, 6, 2), Axis(3, 2), Axis(9, 16, 8), Axis(6, 5, 2), Axis(6, 3, 2))
 
 
 def layer(h, w):
@@ -47,14 +47,16 @@ def value(text, numbers):
 
 def test_both_axes_save_together():
     assert "16 products for 36, 2.25 times fewer" in saved_products(layer(AXES[0], AXES[0]))
+    # All four phases, of (4 + 3) x (4 + 3) products for 2 x 2 outputs of (3 + 2) x (3 + 2) taps.
+    assert "49 products for 100, 2.04 times fewer" in saved_products(layer(AXES[5], AXES[5]))
     # As the algorithm cuts them: F(2, 3) with F(4, 3).
     assert "24 products for 72, 3 times fewer" in saved_products(layer(AXES[1], AXES[1]))
     assert "곱셈 36번이 16번으로, 2.25배" in saved_products(layer(AXES[0], AXES[0]), "ko")
 
 
 def test_what_has_no_form_says_so():
-    text = saved_products(layer(Axis(5, 3, 2), Axis(5, 3, 1, 2)))
-    assert "no form for kernel 3, stride 2, dilation 1" in text
+    text = saved_products(layer(Axis(5, 7, 2), Axis(5, 3, 1, 2)))
+    assert "no form for kernel 7, stride 2, dilation 1" in text
     assert "no form for kernel 3, stride 1, dilation 2" in text
     assert "fewer" not in text
     assert "one tap in each phase" in saved_products(layer(Axis(5, 4, 2), Axis(5, 1)))

@@ -13,17 +13,19 @@ from upconv.runtime import kernel
 from upconv.runtime.program import address
 from upconv.schedule import moves, winograd
 
-SMALL = ("one-pixel", "k4s2-uneven", "row-s8")
+# Layers, and whether it is the forward; in the gradient of k3 s2 three parts are added to what the first has made.
+SMALL = (("one-pixel", True), ("k4s2-uneven", True), ("row-s8", True), ("k3s2-small", False))
 
 
-def whole_numbers(g, pixels=True):
+def whole_numbers(g, forward=True, pixels=True):
     """Operands of small whole numbers: what is made of them is exact in every order, fused or not."""
     rng = np.random.default_rng(5)
-    x, y = lying(g.input_shape, np.float32, pixels), lying(g.output_shape, np.float32, pixels)
+    shapes = (g.input_shape, g.output_shape) if forward else (g.output_shape, g.input_shape)
+    x, y = (lying(shape, np.float32, pixels) for shape in shapes)
     x[...] = rng.integers(-4, 5, x.shape)
     # The forms halve them twice on each axis at most.
     w = rng.integers(-4, 5, g.weight_shape).astype(np.float32) * 16
-    return x, w, rng.integers(-9, 10, g.c_out).astype(np.float32), y
+    return x, w, rng.integers(-9, 10, shapes[1][1]).astype(np.float32), y
 
 
 class Interpreted:
@@ -53,20 +55,20 @@ def resolved(row, memory):
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
-@pytest.mark.parametrize("name", SMALL)
-def test_the_meaning_of_the_kernels(name, isa, monkeypatch):
+@pytest.mark.parametrize(("name", "forward"), SMALL)
+def test_the_meaning_of_the_kernels(name, forward, isa, monkeypatch):
     """Interpreted, also those for instruction sets that this machine lacks, and nothing beyond memory is touched."""
     g, setting = geometry(name), LAYERS[name][-1]
-    x, w, bias, y = whole_numbers(g)
+    x, w, bias, y = whole_numbers(g, forward)
     interpreter = Interpreted(isa, monkeypatch)
-    run = Run(g, setting, x, w, bias, y)
+    run = Run(g, setting, x, w, bias, y, forward)
     interpreter.run(run.rows(), run.memory)
-    np.testing.assert_array_equal(y, truth(g, True, x, w, bias)[0])
+    np.testing.assert_array_equal(y, truth(g, forward, x, w, bias)[0])
 
 
 @pytest.mark.parametrize("isa", ISAS, ids=IDS)
-@pytest.mark.parametrize("name", SMALL)
-def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
+@pytest.mark.parametrize(("name", "forward"), SMALL)
+def test_every_job_does_natively_what_it_means(name, forward, isa, monkeypatch):
     """After each task all memory is the same, scratch included."""
     g, setting = geometry(name), LAYERS[name][-1]
     monkeypatch.setattr(kernel, "isa", lambda: isa)
@@ -74,9 +76,9 @@ def test_every_job_does_natively_what_it_means(name, isa, monkeypatch):
     for module in (winograd, moves):
         monkeypatch.setattr(module, "entry", kernel.entry)
     kernel.linked.cache_clear()
-    x, w, bias, y = whole_numbers(g)
+    x, w, bias, y = whole_numbers(g, forward)
     zeros = lambda nbytes: np.zeros(-(-nbytes // 8) * 8, np.uint8)  # noqa: E731
-    run = Run(g, setting, x, w, bias, y, allocate=zeros)
+    run = Run(g, setting, x, w, bias, y, forward, allocate=zeros)
     twin = {name: array.copy(order="K") for name, array in run.memory.items()}
     for row in run.rows():
         made = kernel.made(row["entry"])

@@ -46,9 +46,9 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.task import Task
-from ..schedule.winograd import Sizes
+from ..schedule.winograd import Sizes, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
-from ..winograd_forms import outputs_of, parts
+from ..winograd_forms import parts, ways, ways_alone
 
 FALLBACK = "gemm"
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
@@ -56,10 +56,14 @@ BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK
 LEAST_CHANNELS = 64
 LEAST_TILES = 9
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
-BLOCK_BYTES, MOST_TILES = 1 << 20, 66
+BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels.
 COLUMNS = 256
 LONG_SUM, SHORT_SUM, MANY_CHANNELS = 64, 32, 128
+# How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
+FAR_APART = 2
+# Products in the time that it takes to move a value through a transform.
+MOVED = 8
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -70,13 +74,13 @@ def why_not(problem: Problem) -> list[str]:
         refusals.append("its transforms have fractions, which integers have not")
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
-    outputs = outputs_of(g.h, g.w)
-    for name, axis, found in zip(("height", "width"), (g.h, g.w), outputs, strict=True):
-        if found is None:
+    forward = problem.operation == "forward"
+    for name, axis in zip(("height", "width"), (g.h, g.w), strict=True):
+        if not ways_alone(axis, forward):
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
         elif _has_bare(axis, problem.operation):
             refusals.append(f"would leave rounding errors where no tap reaches along the {name}")
-    if not refusals and all(r == 1 for found in outputs for r in found):
+    if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
     # Errors of three taps in several phases are larger, and long sums make up for it.
     needed = MANY_CHANNELS if any(axis.k == 3 * axis.s > 3 for axis in (g.h, g.w)) else LEAST_CHANNELS
@@ -106,44 +110,73 @@ def fuses(problem: Problem) -> bool:
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
+    g = problem.geometry
+    found = ways(g.h, g.w, problem.operation == "forward")
+    return _setting(problem, *(min(found, key=lambda pair: _price(problem, pair)) if len(found) > 1 else found[0]))
+
+
+def _setting(problem, *both):
+    """The setting for a way of each axis."""
     g, (c_src, c_dst) = problem.geometry, problem.channels
-    outputs = outputs_of(g.h, g.w)
-    phases = g.h.s * g.w.s if problem.operation == "forward" else 1
-    sources = 1 if problem.operation == "forward" else g.h.s * g.w.s
+    made = [_parts(problem, axis, way) for axis, way in zip((g.h, g.w), both, strict=True)]
+    phases = prod(each[0].phases for each in made)
+    sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
     channels = max(line, min(ceil_div(c_dst, line) * line, COLUMNS // phases // line * line))
-    long = c_src * sources >= MANY_CHANNELS and {3: 4} not in outputs
-    positions = prod(_form_size(found) for found in outputs)
+    long = c_src * sources >= MANY_CHANNELS and all(way.outputs.get(3, 0) < 4 for way in both)
+    positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, BLOCK_BYTES // per_tile))
-    high, wide = (
-        parts(axis, found, problem.operation == "forward")[0].tiles
-        for axis, found in zip((g.h, g.w), outputs, strict=True)
-    )
+    high, wide = (max(part.tiles for part in each) for each in made)
     rows = min(high, max(1, most // wide))
-    # Images together where one has few tiles, so that the weight is read less often; all blocks alike.
-    images = max((d for d in range(1, min(g.n, most) + 1) if g.n % d == 0 and d * high * wide <= most), default=1)
-    tiles = (images, rows, min(wide, most))
-    return Setting((outputs[0], outputs[1]), tiles, channels, LONG_SUM if long else SHORT_SUM)
+    # Images together where one has few tiles, so that the weight is read less often.
+    tiles = (max(1, min(g.n, most // (high * wide))), rows, min(wide, most))
+    return Setting(
+        tuple(way.outputs for way in both),
+        tiles,
+        channels,
+        LONG_SUM if long else SHORT_SUM,
+        tuple(way.apart for way in both),
+    )
 
 
-def _form_size(outputs):
-    ((taps, made),) = outputs.items()
-    return taps + made - 1
+def _price(problem, pair):
+    """What decides between ways: products, and values that are spread, gathered or transformed, in products."""
+    g, (c_src, c_dst) = problem.geometry, problem.channels
+    made = [_parts(problem, axis, way) for axis, way in zip((g.h, g.w), pair, strict=True)]
+    phases, width = prod(each[0].phases for each in made), panel_width(problem.itemsize)
+    columns = ceil_div(phases * c_dst, width) * width
+    # Over all parts of an axis: positions of all tiles, for each source and once, and of the weight.
+    read, written, kept = (
+        prod(sum(count(part) * part.form.size for part in each) for each in made)
+        for count in (lambda p: p.tiles * len(p.sources), lambda p: p.tiles, lambda p: len(p.sources))
+    )
+    values = g.n * (read * c_src + written * phases * c_dst) + kept * c_src * columns
+    return g.n * read * c_src * columns + MOVED * values
+
+
+def _parts(problem, axis, way):
+    return parts(axis, way.outputs, problem.operation == "forward", way.apart)
+
+
+def _through(each):
+    """Values that go through the transforms."""
+    tiles = each.n * each.h.tiles * each.w.tiles
+    return tiles * each.positions * (each.source_channels + each.phases * each.c_dst)
 
 
 def _tiles(problem):
     g = problem.geometry
-    pairs = zip((g.h, g.w), outputs_of(g.h, g.w), strict=True)
-    return g.n * prod(parts(axis, found, problem.operation == "forward")[0].tiles for axis, found in pairs)
+    pairs = zip((g.h, g.w), ways(g.h, g.w, problem.operation == "forward")[0], strict=True)
+    return g.n * prod(_parts(problem, *pair)[0].tiles for pair in pairs)
 
 
 @lru_cache(maxsize=512)
 def sizes(problem: Problem) -> tuple[Sizes, ...]:
     """The sizes of everything between source and result, for each pair of parts."""
     g, chosen, forward = problem.geometry, setting(problem), problem.operation == "forward"
-    pairs = zip((g.h, g.w), chosen.outputs, strict=True)
-    h, w = (parts(axis, outputs, forward) for axis, outputs in pairs)
+    both = zip((g.h, g.w), chosen.outputs, chosen.apart, strict=True)
+    h, w = (parts(axis, outputs, forward, apart) for axis, outputs, apart in both)
     c_src, c_dst = problem.channels
     elem = problem.row.element
     return tuple(
@@ -190,18 +223,16 @@ def weight_form(problem: Problem) -> Transformed:
 
 def work(problem: Problem) -> dict[str, float]:
     made, lanes = sizes(problem), isa().lanes(problem.itemsize)
-    through = sum(
-        each.n * each.h.tiles * each.w.tiles * each.positions * (each.source_channels + each.phases * each.c_dst)
-        for each in made
-    )
+    # All parts of a gradient but the first read the result to add to it.
+    added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
     if problem.prepared and u_bytes > NEAR_BYTES:
         # A transformed weight is larger than the weight, and comes from far away.
         amounts["bytes"] += u_bytes
     return amounts | {
         "winograd": sum(each.multiplications for each in made) / lanes,
-        "winograd_moved": through * problem.itemsize,
-        "winograd_weight": 0 if problem.prepared else u_bytes,
+        "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
+        "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
         "tasks": sum(prod(map(len, each.tile_lists)) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
@@ -281,13 +312,20 @@ def _runs(layer, axis) -> Iterator[_Run]:
         first = end
 
 
+def _image_runs(layer):
+    """Runs of blocks of images: all but the last have as many."""
+    blocks = layer.blocks[0]
+    whole = sum(count == blocks[0][1] for _, count in blocks)
+    return [_Run(0, whole), *([_Run(whole, 1)] if whole < len(blocks) else [])]
+
+
 def _grids(task, layer) -> Iterator[Grid]:
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
-    for h, w in product(list(_runs(layer, 0)), list(_runs(layer, 1))):
-        nests = tuple(map(_indexed, layer._unit((0, h.first, w.first))))
+    for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
+        nests = tuple(map(_indexed, layer._unit((n.first, h.first, w.first))))
         steps = {
             X: (images * task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
             Y: (images * task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
@@ -297,7 +335,7 @@ def _grids(task, layer) -> Iterator[Grid]:
             ROW_Y: (0, h.tiles * result[0], 0),
             COL_Y: (0, 0, w.tiles * result[1]),
         }
-        yield Grid(nests, (counts[0], h.count, w.count), steps)
+        yield Grid(nests, (n.count, h.count, w.count), steps)
 
 
 def nest(task) -> Nest:

@@ -6,7 +6,7 @@ from math import prod
 from ..geometry import Geometry
 from ..phases import phases
 from ..table import aligned
-from ..winograd_forms import form, outputs_of
+from ..winograd_forms import form, ways, ways_alone
 from .text import COLUMNS, axes, laid_out
 
 # Values and taps of the example: small, and none alike.
@@ -18,6 +18,7 @@ ENGLISH = {
     "none": "no form for kernel {k}, stride {s}, dilation {d}: winograd refuses this layer",
     "one tap": "one tap in each phase: there is nothing to save",
     "filter": "kernel {k} over stride {s}: each of {s} phases is a filter of {r} taps; here phase {phase}, taps {taps}",
+    "uneven": "kernel {k} over stride {s}: phases are filters of {r} or {fewer} taps; here phase {phase}, taps {taps}",
     "one filter": "kernel {k} over stride 1: one filter of {r} taps, {taps}",
     "plain": "{m} outputs of {r} taps are {plain} products; F({m}, {r}) makes them with {size}",
     "example": "with the inputs {d} and the taps {g}:",
@@ -25,6 +26,7 @@ ENGLISH = {
     "outputs": "outputs are sums of the products:",
     "same": "the same as multiplying every tap: {plain}",
     "cost": "the taps become what they become once; the inputs do for all phases ({s}) and every output channel",
+    "cost apart": "the taps become what they become once; the inputs do for each phase ({s}) and every output channel",
     "both": "on both axes: {fewer} products for {plain}, {ratio} times fewer",
     "title2": "What is saved",
     "name": "m",
@@ -35,6 +37,7 @@ KOREAN = {
     "none": "커널 {k}, stride {s}, dilation {d}에는 쓸 수 있는 꼴이 없어, winograd는 이 레이어를 계산하지 않습니다.",
     "one tap": "phase마다 탭이 하나뿐이라 줄일 곱이 없습니다.",
     "filter": "커널 {k}, stride {s}: phase {s}개가 저마다 탭 {r}개짜리 필터입니다. 여기서는 phase {phase}, 탭 {taps}",
+    "uneven": "커널 {k}, stride {s}: phase마다 탭 {r}개나 {fewer}개짜리 필터입니다. 여기서는 phase {phase}, 탭 {taps}",
     "one filter": "커널 {k}, stride 1: 탭 {r}개짜리 필터 하나입니다. 탭 {taps}",
     "plain": "탭 {r}개로 출력 {m}개를 그대로 구하면 곱셈 {plain}번, F({m}, {r})로는 {size}번",
     "example": "입력이 {d}, 탭이 {g}일 때:",
@@ -42,6 +45,7 @@ KOREAN = {
     "outputs": "출력은 이 곱들의 합입니다.",
     "same": "탭마다 곱해서 더한 값과 같습니다: {plain}",
     "cost": "탭의 변환은 한 번이면 되고, 입력의 변환은 모든 phase({s}개)와 모든 출력 채널이 함께 씁니다.",
+    "cost apart": "탭의 변환은 한 번이면 되고, 입력의 변환은 phase({s}개)마다 하되 모든 출력 채널이 함께 씁니다.",
     "both": "두 축에 함께 쓰면 곱셈 {plain}번이 {fewer}번으로, {ratio}배 줄어듭니다.",
     "title2": "줄어드는 곱셈",
     "name": "m",
@@ -58,29 +62,36 @@ def saved_products(geometry: Geometry, language: str = "en", width: int = COLUMN
       3 outputs of 2 taps are 6 products; F(3, 2) makes them with 4
     """
     words = WORDS[language]
-    forms = dict(zip(("height", "width"), _forms(geometry), strict=True))
+    found = dict(zip(("height", "width"), _ways(geometry), strict=True))
     parts = []
     for name, axis in axes(geometry):
         title = words["title"].format(axis=words["axes"].get(name, name))
-        parts.append((title, _axis(axis, forms.get(name, forms["height"]), words)))
-    both = tuple(forms.values())
-    if all(both) and any(made.r > 1 for made in both):
-        plain, fewer = prod(made.m * made.r for made in both), prod(made.size for made in both)
+        parts.append((title, _axis(axis, found.get(name, found["height"]), words)))
+    both = list(zip((geometry.h, geometry.w), found.values(), strict=True))
+    if all(found.values()) and any(max(way.outputs) > 1 for way in found.values()):
+        plain, fewer = (prod(counts) for counts in zip(*(_counts(*each) for each in both), strict=True))
         ratio = words["both"].format(plain=plain, fewer=fewer, ratio=f"{plain / fewer:.3g}")
-        parts.append((words["title2"], [words["cost"].format(s=geometry.h.s * geometry.w.s), ratio]))
+        cost = "cost apart" if any(way.apart for way in found.values()) else "cost"
+        parts.append((words["title2"], [words[cost].format(s=geometry.h.s * geometry.w.s), ratio]))
     return "\n\n".join(laid_out(parts, width)) + "\n"
 
 
-def _forms(geometry):
-    """The Form of each axis, as the algorithm takes them; None where there is none."""
-    return [
-        None if outputs is None else form(*reversed(*outputs.items())) for outputs in outputs_of(geometry.h, geometry.w)
-    ]
+def _ways(geometry):
+    """The Way of each axis, as the algorithm usually cuts it; None where there is none."""
+    pairs = ways(geometry.h, geometry.w)
+    return pairs[0] if pairs else [next(iter(ways_alone(axis)), None) for axis in (geometry.h, geometry.w)]
 
 
-def _axis(axis, made, words):
-    if made is None:
+def _counts(axis, way):
+    """(products of the definition, products of the form) for a tile: of one phase if all are alike, else of all."""
+    counts = [len(phase.taps) for phase in phases(axis)] if len(way.outputs) > 1 else list(way.outputs)
+    return sum(way.outputs[r] * r for r in counts), sum(form(way.outputs[r], r).size for r in counts)
+
+
+def _axis(axis, way, words):
+    if way is None:
         return [words["none"].format(k=axis.k, s=axis.s, d=axis.d)]
+    made = form(way.outputs[max(way.outputs)], max(way.outputs))
     if made.r == 1:
         return [words["one tap"]]
     first = phases(axis)[0]
@@ -99,8 +110,9 @@ def _axis(axis, made, words):
     outputs = [(f"y{i}", f"= {_sum(row, names)}", f"= {found[i]}") for i, row in enumerate(made.output)]
     plain = [sum(d[i + b] * g[b] for b in range(made.r)) for i in range(made.m)]
     facts = {"k": axis.k, "s": axis.s, "m": made.m, "r": made.r, "size": made.size, "plain": made.m * made.r}
+    kind = "uneven" if len(way.outputs) > 1 else "filter" if axis.s > 1 else "one filter"
     return [
-        words["filter" if axis.s > 1 else "one filter"].format(**facts, phase=first.residue, taps=", ".join(taps)),
+        words[kind].format(**facts, fewer=min(way.outputs), phase=first.residue, taps=", ".join(taps)),
         words["plain"].format(**facts),
         words["example"].format(d=_listed("x", d), g=", ".join(f"{t} = {v}" for t, v in zip(taps, g, strict=True))),
         *aligned(rows, indent=""),

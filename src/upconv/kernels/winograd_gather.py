@@ -7,9 +7,9 @@ where the bias is added at the positions of which every output has the product o
 
     m      position after position `m_pos` apart, in each a line for each tile, `m_tile` apart: phase after phase of
            whole vectors, `m_phase` apart
-    y      written, never read; the channels of an output consecutive, `c` of them; `y_h` and `y_w` from one output of
-           a tile to the next, `y_ph` and `y_pw` from phase to phase, n x tiles_h x tiles_w tiles `y_n`, `y_row` and
-           `y_col` apart
+    y      written, or added to by a kernel that `adds`, which has no bias; the channels of an output consecutive, `c`
+           of them; `y_h` and `y_w` from one output of a tile to the next, `y_ph` and `y_pw` from phase to phase,
+           n x tiles_h x tiles_w tiles `y_n`, `y_row` and `y_col` apart
     sink   room for `c` channels, where outputs beyond the map go
     flag   a word that becomes 1 if an output is not finite; those that go to the sink may count as well
 
@@ -33,16 +33,20 @@ FIELDS = tuple(
 POINTERS = {"y", "m", "bias", "sink", "flag"}
 
 
-def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="none"):
-    """The kernel for two matrices, one for each axis, the positions of the bias on each, and an activation."""
-    k = Builder(named(f"gather{suffix(activation)}", elem, isa, rows, cols))
+def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="none", adds=False):
+    """The kernel for two matrices, one for each axis, the positions of the bias on each, and an activation.
+
+    Args:
+        adds: what y was is added before the activation.
+    """
+    k = Builder(named(f"gather{'_adds' if adds else ''}{suffix(activation)}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     whole = task["c"] - k.iand(task["c"], vector.lanes - 1)
     source, finite = k.variable(task["m"]), Finite(k, vector)
-    biased = frozenset(product(at_rows, at_cols))
+    biased = frozenset() if adds else frozenset(product(at_rows, at_cols))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    tile = _Tile(k, isa, task, vector, rows, cols, biased, finite, epilogue)
+    tile = _Tile(k, isa, task, vector, rows, cols, biased, finite, epilogue, adds)
     with k.loop(0, task["n"]) as n, k.loop(0, task["tiles_h"]) as t_h:
         y_row = task["y"] + n * task["y_n"] + t_h * task["y_row"]
         row = task["row"] + t_h * task["row_tile"]
@@ -56,9 +60,9 @@ def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="no
 class _Tile:
     """All phases of one tile."""
 
-    def __init__(self, k, isa, task, vector, rows, cols, biased, finite, epilogue):
+    def __init__(self, k, isa, task, vector, rows, cols, biased, finite, epilogue, adds):
         self.k, self.isa, self.task, self.vector, self.rows, self.cols = k, isa, task, vector, rows, cols
-        self.biased, self.finite, self.epilogue = biased, finite, epilogue
+        self.biased, self.finite, self.epilogue, self.adds = biased, finite, epilogue, adds
 
     def run(self, y, m, row, col, whole):
         """`row` and `col` are the indices of the tile's first output in the first phase."""
@@ -85,17 +89,17 @@ class _Tile:
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
             grid = Grid(k, y + at, task["y_h"], task["y_w"], len(self.rows), len(self.cols))
-            self.transform(m + at, task["bias"] + at, lambda value, i, j: k.store(value, grid[i, j]))
+            self.transform(m + at, task["bias"] + at, lambda i, j: grid[i, j])
 
     def safe_phase(self, y, m, row, col, whole):
         k, task, vector = self.k, self.task, self.vector
         places = self.places(y, row, col)
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
-            self.transform(m + at, task["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at))
+            self.transform(m + at, task["bias"] + at, lambda i, j: places[i][j] + at)
         with k.when(k.less(whole, task["c"])):
             at, rest = whole * vector.scalar.size, k.lane_mask(task["c"] - whole, vector)
-            self.transform(m + at, task["bias"] + at, lambda value, i, j: k.store(value, places[i][j] + at, rest), rest)
+            self.transform(m + at, task["bias"] + at, lambda i, j: places[i][j] + at, rest)
 
     def places(self, y, row, col):
         """Pointers to the outputs, to the sink where there are none."""
@@ -113,8 +117,11 @@ class _Tile:
     def exists(self, place, end):
         return self.k.iand(self.k.less(-1, place), self.k.less(place, end))
 
-    def transform(self, m, bias, store, rest=None):
-        """One vector of channels; of those outside the mask `rest` nothing is known, and nothing may be concluded."""
+    def transform(self, m, bias, place, rest=None):
+        """One vector of channels, to ``place(i, j)``.
+
+        Of those outside the mask `rest` nothing is known, and nothing may be concluded.
+        """
         k, task, vector = self.k, self.task, self.vector
         grid = Grid(k, m, task["m_pos"] * len(self.cols[0]), task["m_pos"], len(self.rows[0]), len(self.cols[0]))
 
@@ -123,8 +130,11 @@ class _Tile:
             return k.add(value, k.load(bias, vector, rest)) if (p, q) in self.biased else value
 
         def finish(value, i, j):
+            there = place(i, j)
+            if self.adds:
+                value = k.add(value, k.load(there, vector, rest))
             # Seen before the activation, which may hide an infinity.
             self.finite.see(value)
-            store(self.epilogue(value), i, j)
+            k.store(self.epilogue(value), there, rest)
 
         both_sides(k, self.isa, self.rows, self.cols, load, finish)

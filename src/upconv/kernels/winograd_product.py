@@ -9,8 +9,9 @@
 
 There are n x tiles_h x tiles_w tiles. They are taken mr or mr - 1 at a time, so that nearly every number of them is
 cut without a rest (`cut`); where there is one, v and m must have room for it. A panel stays in the first-level cache
-while all tiles meet it; meanwhile the panel after it is asked for. No sum is longer than CHUNK products: the sums of
-chunks are added up in m.
+while all tiles meet it; meanwhile the panel after it is asked for, into the second-level cache and evenly (`pace`):
+what is asked for all at once waits in line, and so does what is read. No sum is longer than CHUNK products: the sums
+of chunks are added up in m.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -40,16 +41,31 @@ def cut(tiles, mr):
     return count - short, short
 
 
-def macs(task, lanes, elem, mr, nv, chunk=CHUNK):
+def pace(isa: Isa, size, mr, nv, tiles):
+    """Cache lines to ask for in UNROLL channels, so that so many tiles ask for about a panel; a power of two.
+
+    >>> from upconv.codegen.isa import ROWS
+    >>> pace(ROWS["avx512"], 4, 6, 4, tiles=60), pace(ROWS["avx512"], 4, 6, 4, tiles=24)
+    (2, 4)
+    """
+    tall, short = cut(tiles, mr)
+    lines = -(-UNROLL * nv * isa.lanes(size) * size // LINE)
+    if isa.name == "neon":
+        # One before every channel keeps the compiler from loading more ahead than there are registers.
+        return lines
+    return min(lines, 1 << (-(-lines // max(1, tall + short)) - 1).bit_length())
+
+
+def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1):
     """Multiply-adds of a task, those of tiles and columns beyond the last included."""
     tall, short = cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr)
     tiles = tall * mr + short * (mr - 1)
     return tiles * task["positions"] * task["panels"] * nv * lanes * task["c"]
 
 
-def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK):
-    """The kernel for mr tiles by nv vectors at once, and sums of a chunk."""
-    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{isa.name}")
+def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL):
+    """The kernel for mr tiles by nv vectors at once, and sums of a chunk; it asks for `lines` in UNROLL channels."""
+    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{lines}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     width = nv * vector.size
@@ -61,7 +77,7 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK):
         part = k.imin(task["c"] - start, chunk)
         adds = k.less(0, task["adds"] + start)
         with k.loop(0, task["panels"]) as panel:
-            block = _Block(k, task, vector, nv, u + panel * (part * width), part, adds, chunk * width)
+            block = _Block(k, task, vector, nv, u + panel * (part * width), part, adds, lines)
             here, there = k.variable(v), k.variable(m + panel * width)
             for height, times in ((mr, tall), (mr - 1, short)):
                 with k.loop(0, times):
@@ -81,9 +97,10 @@ def _cut(k, tiles, mr):
 class _Block:
     """One panel of one chunk, with some tiles at a time."""
 
-    def __init__(self, k, task, vector, nv, u, part, adds, ahead):
+    def __init__(self, k, task, vector, nv, u, part, adds, lines):
         self.k, self.task, self.vector, self.nv = k, task, vector, nv
-        self.u, self.part, self.adds, self.ahead = u, part, adds, ahead
+        self.u, self.part, self.adds, self.lines = u, part, adds, lines
+        self.ahead = k.variable(u + part * (nv * vector.size))
 
     def run(self, v, m, height):
         """The sums of some tiles, in registers from the first channel to the last."""
@@ -93,7 +110,9 @@ class _Block:
         rows = [v + self.task["v_tile"] * r for r in range(height)]
         whole = self.part - k.iand(self.part, UNROLL - 1)
         with k.loop(0, whole, UNROLL) as c:
-            self.channels(rows, sums, c, UNROLL)
+            ahead = self.ahead.get()
+            self.channels(rows, sums, c, UNROLL, ahead)
+            self.ahead.set(ahead + self.lines * LINE)
         with k.loop(whole, self.part) as c:
             self.channels(rows, sums, c, 1)
         there = [m + self.task["m_tile"] * r for r in range(height)]
@@ -102,15 +121,16 @@ class _Block:
         with k.when(k.equal(self.adds, 0)):
             self.write(there, sums, lambda value, place: value)
 
-    def channels(self, rows, sums, c, count):
-        """Add the products of some channels from c on."""
+    def channels(self, rows, sums, c, count, ahead=None):
+        """Add the products of some channels from c on; the lines at `ahead` are asked for among them."""
         k, vector, width = self.k, self.vector, self.nv * self.vector.size
         size = vector.scalar.size
         at, u = k.opaque(c * size), self.u + k.opaque(c * width)
         for n in range(count):
             panel = [k.load(u + (n * width + i * vector.size), vector) for i in range(self.nv)]
-            for line in range(-n * width % LINE, width, LINE):
-                k.prefetch(u + (self.ahead + n * width + line))
+            if ahead is not None:
+                for line in range(self.lines * n // count, self.lines * (n + 1) // count):
+                    k.prefetch(ahead + line * LINE, locality=2)
             for row, line in zip(rows, sums, strict=True):
                 value = k.splat(k.load(row + at + n * size, vector.scalar), vector)
                 for variable, part in zip(line, panel, strict=True):

@@ -15,7 +15,7 @@ from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, TILES, cut
+from ..kernels.winograd_product import CHUNK, TILES, cut, pace
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
@@ -66,6 +66,11 @@ def odd_lines(nbytes):
     return (-(-nbytes // LINE) | 1) * LINE
 
 
+def panel_width(size):
+    """Columns of a panel of the product, for elements of so many bytes."""
+    return TILES[isa().registers][1] * isa().lanes(size)
+
+
 @dataclass(frozen=True)
 class Sizes:
     """How a pair of parts is computed: the sizes of everything between source and result, in bytes where not said.
@@ -77,6 +82,7 @@ class Sizes:
         tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block, at most; a multiple of those of a cache line.
         chunk: products of the longest sum.
+        turned: channels of the source whose weight is transformed at once, at most.
     """
 
     h: Part
@@ -88,6 +94,7 @@ class Sizes:
     tiles: tuple
     channels: int
     chunk: int = CHUNK
+    turned: int = CHUNK
 
     @cached_property
     def size(self):
@@ -98,10 +105,15 @@ class Sizes:
         """(mr, nv) of the product."""
         return TILES[isa().registers]
 
+    @property
+    def pace(self):
+        """Lines that the product asks for."""
+        return pace(isa(), self.size, *self.tile, self.block_tiles)
+
     @cached_property
     def width(self):
         """Columns of a panel."""
-        return self.tile[1] * isa().lanes(self.size)
+        return panel_width(self.size)
 
     @cached_property
     def positions(self):
@@ -263,7 +275,7 @@ def product_lists(sizes, v, u, m):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
     common = {
         "fields": winograd_product.FIELDS,
-        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk),
+        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, sizes.pace),
         "v": v,
         "u": u,
         "m": m,
@@ -285,17 +297,20 @@ def product_lists(sizes, v, u, m):
     return common, *counts, blocks
 
 
-def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION):
+def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION, adds=False):
     """(common, images, rows, columns, blocks) of the tasks that gather the results.
 
     Args:
         activation: the problem's, one that kernels apply.
+        adds: to what another pair of parts has written.
         y: (base, offset) of index 0 of the result, `at` its strides (n, h, w); channels are consecutive.
         bias, sink, flag: addresses; there is one flag for every block of tiles, `flag_steps` apart.
     """
     h, w = sizes.h, sizes.w
     arguments = sizes.elem, h.form.output, w.form.output, h.form.bias, w.form.bias
-    if activation.name != "none":
+    if adds:
+        arguments = *arguments, activation.name, True
+    elif activation.name != "none":
         arguments = *arguments, activation.name
     common = {
         "fields": winograd_gather.FIELDS,
@@ -410,6 +425,7 @@ def weight_lists(sizes, w, at, u, flag):
 def _runs(sizes, begin, each):
     """(first, how many, whether they exist) of the channels of one source, cut where chunks and channels end."""
     end = begin + sizes.c_src
-    cuts = {begin, end, begin + each, *range(begin // sizes.chunk * sizes.chunk, begin + each, sizes.chunk)}
+    chunks = range(begin // sizes.chunk * sizes.chunk, begin + each, sizes.chunk)
+    cuts = {begin, end, begin + each, *(start + at for start in chunks for at in range(0, sizes.chunk, sizes.turned))}
     cuts = sorted(cut_ for cut_ in cuts if begin <= cut_ <= begin + each)
     return [(first, stop - first, first < end) for first, stop in pairwise(cuts)]

@@ -13,7 +13,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import accumulate, product
 
 from ..geometry import Geometry
 from ..problem import NO_ACTIVATION
@@ -21,6 +21,9 @@ from ..runtime.program import LINE
 from ..winograd_forms import parts
 from . import moves, winograd
 from .winograd import Sizes, even, pieces, total
+
+# Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once.
+TURNED_BYTES, LEAST_TURNED = 1 << 18, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,14 @@ class Setting:
         tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block of columns, at most; a multiple of those of a cache line.
         chunk: products of the longest sum.
-        apart: each phase has tiles of its own, even if they could be shared.
+        apart: for each axis, whether each phase has tiles of its own even if they could be shared.
     """
 
     outputs: tuple[dict, dict]
     tiles: tuple[int, int, int]
     channels: int
     chunk: int = 64
-    apart: bool = False
+    apart: tuple[bool, bool] = (False, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,9 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles (shared in `by_channels`), m their products and a sink behind them, `taps` some of the
-    weight with the channels of the result together, and the bands of maps in planes.
+    thread: v the spread tiles of a pair of parts (shared, and those of all, in `by_channels`), m their products and a
+    sink behind them, `taps` some of the weight with the channels of the result together, and the bands of maps in
+    planes.
     """
 
     x: int
@@ -108,18 +112,21 @@ class Layer:
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
         self.by_channels, self.activation = by_channels, activation
         c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
-        both = zip((g.h, g.w), setting.outputs, strict=True)
-        axes = [parts(axis, outputs, forward, setting.apart) for axis, outputs in both]
+        both = zip((g.h, g.w), setting.outputs, setting.apart, strict=True)
+        axes = [parts(axis, outputs, forward, apart) for axis, outputs, apart in both]
         if any(len({part.form.m for part in axis}) > 1 for axis in axes):
             raise ValueError(f"the phases of an axis must have one m, not those of {setting.outputs}")
         # The source channel's stride first, whichever side that is.
         self.w = w if forward else (w[1], w[0], *w[2:])
         counts = g.n, *(max(part.tiles for part in axis) for axis in axes)
         tiles = counts if by_channels else tuple(map(even, counts, setting.tiles))
+        self.size = winograd.SIZES[elem]
+        taps = g.h.k * g.w.k * min(setting.channels, c_dst) * self.size
+        turned = max(LEAST_TURNED, min(setting.chunk, TURNED_BYTES // taps // LEAST_TURNED * LEAST_TURNED))
         self.sizes = [
-            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk) for h, w in product(*axes)
+            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk, turned)
+            for h, w in product(*axes)
         ]
-        self.size = self.sizes[0].size
         self.blocks = list(map(pieces, counts, tiles))
         self.flags = len(self.blocks[0]) * len(self.blocks[1]) * len(self.blocks[2])
         self.zeros = 64 + -(-8 * self.flags // 64) * 64
@@ -127,10 +134,11 @@ class Layer:
         self.bands = _Bands(self)
         self.bytes = {
             "u": max(self._u_chunk(s) for s in self.sizes) if by_channels else sum(s.u_bytes for s in self.sizes),
-            "v": sum(sizes.v_bytes for sizes in self.sizes),
+            # One pair of parts after another is spread, or all at first.
+            "v": (sum if by_channels else max)(sizes.v_bytes for sizes in self.sizes),
             "m": self.sink + self.sizes[0].phase_channels * self.size,
             "aux": self.zeros + c_src * self.size,
-            "taps": self.sizes[0].chunk * self._taps_at[0],
+            "taps": self.sizes[0].turned * self._taps_at[0],
             "x_band": 0 if x.pixels else self.bands.x_bytes,
             "y_band": 0 if y.pixels else self.bands.y_bytes,
         }
@@ -147,13 +155,16 @@ class Layer:
         v_at = u_at = 0
         counts = [len(blocks) for blocks in self.blocks]
         flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
-        for sizes in self.sizes:
+        for number, sizes in enumerate(self.sizes):
+            # Parts of a gradient are added up, and only the last sum is a result.
+            adds, is_result = not self.forward and number > 0, self.forward or number == len(self.sizes) - 1
+            activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, v_at), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
             places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
-            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, self.activation)
-            v_at += sizes.v_bytes
+            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
+            v_at += sizes.v_bytes if self.by_channels else 0
             u_at += sizes.u_bytes
 
     # The weight ------------------------------------------------------------------------------------------------------
@@ -165,14 +176,13 @@ class Layer:
         return self.g.h.k * self.g.w.k * line, self.g.w.k * line, line
 
     def weight_tasks(self):
-        """The tasks that transform the whole weight, in pieces that depend on no others."""
-        start = 0
-        for sizes in self.sizes:
-            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, start))
-            for number, block in enumerate(blocks):
-                for (first, count), part in channels:
-                    yield [*self._turn(sizes, number, first, count), total(common, part, block)]
-            start += sizes.u_bytes
+        """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
+        starts = accumulate((sizes.u_bytes for sizes in self.sizes), initial=0)
+        made = [self._weight_lists(sizes, (self.bases.u, at)) for sizes, at in zip(self.sizes, starts, strict=False)]
+        _, channels, blocks = made[0]
+        for number, place in product(range(len(blocks)), range(len(channels))):
+            parts_ = [total(common, some[place][1], all_[number]) for common, some, all_ in made]
+            yield [*self._turn(self.sizes[0], number, *channels[place][0]), *parts_]
 
     def _weight_lists(self, sizes, u):
         b = self.bases
