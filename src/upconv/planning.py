@@ -516,7 +516,7 @@ def _chosen(problem, algorithm):
         _refuse_algorithm(algorithm)
     steps = rewrites.steps(problem)
     inner = steps[-1].after if steps else problem
-    extra = sum(step.nbytes for step in steps) / row("").rates["copied"]
+    extra = sum(step.nbytes / row("").rates[step.amount] for step in steps)
     candidates = tuple(_ask(name, inner, extra) for name in ALGORITHMS)
     if algorithm == AUTO:
         willing = [candidate for candidate in candidates if candidate.seconds is not None]
