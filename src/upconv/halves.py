@@ -9,15 +9,14 @@ from functools import lru_cache
 import numpy as np
 
 from .dtypes import quiet
-from .kernels.convert import FIELDS, convert
+from .kernels.convert import FIELDS, STORAGES, convert
 from .machine import row
 from .runtime import pool, program
 from .runtime.kernel import entry, isa, usable
 from .runtime.program import Grid, Nest, Program, Stage, X, Y
 
-# Halves by the names of dtypes, as the staged language calls them; the bytes of a half, and of both sides.
-STORAGES = {"float16": "f16", "bfloat16": "bf16"}
-SIZE, BOTH = 2, 6
+# Bytes of a half and of the float32 that it becomes.
+BOTH = 6
 # What a program costs is made up for by so many numbers; bytes of a unit that one thread takes.
 FEW, UNIT_BYTES = 1 << 12, 192 << 10
 ONE = (1, 0, 0)

@@ -16,7 +16,7 @@ from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import Builder
 from upconv.codegen.lowering import lower
 from upconv.kernels import convert as module
-from upconv.kernels.convert import FIELDS, STORAGES, convert
+from upconv.kernels.convert import FIELDS, convert
 from upconv.kernels.execute import FIELDS_MOST
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -56,7 +56,7 @@ def assert_same_numbers(got, want, dtype):
 
 
 @pytest.mark.parametrize("isa", ISAS, ids=IDS)
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", DTYPES)
 def test_every_half_and_awkward_floats(storage, isa):
     code = link(convert(isa, storage, False), isa)
     wide = converted(code, EVERY_HALF, np.empty(EVERY_HALF.size, np.float32))
@@ -118,7 +118,7 @@ class Setting:
 def run_between_pages(isa, count=40):
     """Settings natively, arrays at both ends of rooms between forbidden pages."""
     row, rooms = ROWS[isa], [Room(1 << 14), Room(1 << 14)]
-    for storage in STORAGES:
+    for storage in DTYPES:
         for narrows in (False, True):
             code = link(convert(row, storage, narrows), row)
             for number in range(count):
@@ -137,7 +137,7 @@ def test_natively_between_guard_pages(isa):
 
 
 def by_the_interpreter(isa, numbers=range(6)):
-    for storage in STORAGES:
+    for storage in DTYPES:
         for narrows in (False, True):
             kernel = module.convert(isa, storage, narrows)
             for number in numbers:
@@ -186,7 +186,7 @@ def test_wrong_kernels_are_caught(mutant, monkeypatch):
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
-    for storage in STORAGES:
+    for storage in DTYPES:
         for narrows in (False, True):
             kernel = convert(isa, storage, narrows)
             assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

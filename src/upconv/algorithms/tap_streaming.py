@@ -22,6 +22,8 @@ from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
 from ..schedule.task import Task
 
+# Whether its kernels take the weight in halves.
+READS_HALVES = True
 # Pixels and vectors of the tile, and pixels of what is finished, by the number of vector registers.
 TILES = {32: (6, 4), 16: (4, 3)}
 FINISHED = {32: 5, 16: 4}
@@ -84,8 +86,10 @@ def program(task: Task, *, packs=True) -> Program:
         for number, many in form.runs():
             block = _Block(task, form, group, number, x.move(channel=group * task.c_src))
             steps = {Y: (0, 0, block.columns * task.y.c), BIAS: (0, 0, block.columns * task.size)}
-            steps |= {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, block.stream.nbytes)}
-            products = [block.fill(), block.products(0)] if packs else [block.products(block.panel)]
+            steps |= (
+                {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, task.stored(block.stream.nbytes))}
+            )
+            products = [block.fill(), block.products(0)] if packs else [block.products(task.stored(block.panel))]
             nests = (block.clear(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
@@ -129,7 +133,7 @@ class _Block:
         task, g, x, sums, stream = self.task, self.task.g, self.x, self.sums, self.stream
         tile = TILES[isa().registers][0], self.width // task.lanes
         fields = {
-            "entry": entry(kernel.tap_streaming, task.elem, *tile),
+            "entry": entry(kernel.tap_streaming, task.elem, *tile, *task.storage),
             "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),
@@ -146,10 +150,11 @@ class _Block:
         }
         rows, cols = tap_places(g.h), tap_places(g.w)
         # Behind the last tap of a row comes the first of the next.
-        at = [place.tap * stream.tap for place in cols]
+        row, tap = task.stored(stream.row), task.stored(stream.tap)
+        at = [place.tap * tap for place in cols]
         lists = (
-            _taps("rows", rows, x.at.h, sums.at.h, stream.row, [place.tap * stream.row for place in rows]),
-            _taps("cols", cols, x.at.w, sums.at.w, stream.tap, [*at[1:], *(stream.row + first for first in at[:1])]),
+            _taps("rows", rows, x.at.h, sums.at.h, row, [place.tap * row for place in rows]),
+            _taps("cols", cols, x.at.w, sums.at.w, tap, [*at[1:], *(row + first for first in at[:1])]),
         )
         return Nest(kernel.FIELDS, fields, lists)
 

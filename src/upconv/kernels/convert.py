@@ -12,12 +12,12 @@ from ..codegen.lang import Builder, Type
 
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m count".split())
 POINTERS = {"src", "dst"}
-# Names of halves in the staged language.
-STORAGES = ("f16", "bf16")
+# Halves by the names of dtypes, as the staged language calls them.
+STORAGES = {"float16": "f16", "bfloat16": "bf16"}
 
 
 def convert(isa: Isa, storage, narrows):
-    """The kernel for halves of one of STORAGES; `narrows` is the way from float32."""
+    """The kernel for halves, f16 or bf16; `narrows` is the way from float32."""
     k = Builder(f"{'narrow' if narrows else 'widen'}_{storage}_{isa.name}")
     task, lanes = k.fields(FIELDS, POINTERS), isa.lanes(4)
     change = k.narrow if narrows else k.widen
