@@ -48,19 +48,21 @@ class Setting:
         self.y.view(y)[...] = whole_numbers(rng, self.y.view(y).size, self.dtype, False).reshape(self.y.view(y).shape)
         self.weight = w
         self.arrays = [x, kept(w, self.storage), y, np.zeros(2 * self.n * self.rows * self.cols, np.int64)]
+        self.arrays.append(np.zeros(CHUNK * self.width, self.dtype))
 
-    def numbers(self, x, w, y, places):
+    def numbers(self, x, w, y, places, wide):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
         task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
-        task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")} | {"places": places.ctypes.data}
+        task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")}
+        task |= {"places": places.ctypes.data, "wide": wide.ctypes.data}
         for name, view in (("x", xv), ("y", yv)):
             task |= zip((f"{name}_n", f"{name}_row", f"{name}_col"), view.strides, strict=False)
         return np.array([task[name] for name in FIELDS], np.int64)
 
     def check(self, got):
         """What was there, and the products; gaps are untouched."""
-        x, w, y, _ = self.arrays
+        x, w, y, *_ = self.arrays
         want = y.copy()
         with np.errstate(all="ignore"):
             self.y.view(want)[...] += (self.x.view(x)[..., None] * self.w.view(self.weight)).sum(3)
@@ -75,7 +77,7 @@ def run_between_pages(isa, per_cell=30):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from guarded import Room
 
-    rooms = [Room(1 << 18) for _ in range(4)]
+    rooms = [Room(1 << 18) for _ in range(5)]
     row, count = ROWS[isa], 0
     mr, most = TILES[row.registers]
     for elem, storage in KINDS:

@@ -13,7 +13,7 @@ from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, PLACES, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
+from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed, copying, transpose_layout
@@ -67,6 +67,7 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
+        "widened": g.live_weights if problem.storage else 0,
         "places": pixels * blocks,
         "tasks": len(rows) * len(cols) * blocks,
         **moved(problem, channels_last=True, packs=True),
@@ -95,6 +96,8 @@ def program(task: Task, *, packs=True) -> Program:
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
     width = max(block.width for block in form.blocks)
     scratch |= {PLACES: 16 * pixels, M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
+    if task.storage:
+        scratch[TOTALS] = kernel.CHUNK * width * task.size
     if packs:
         scratch[PANELS] = max(form.stream(number).nbytes for number, _ in form.runs())
     return Program([*before, Stage(units)], scratch, task.seconds, shared=(X_BAND,))
@@ -146,6 +149,7 @@ class _Block:
             "y_row": g.h.s * sums.at.h,
             "y_col": g.w.s * sums.at.w,
             "places": (PLACES, 0),
+            "wide": (TOTALS, 0),
             "ahead": (PANELS, panel),
         }
         rows, cols = tap_places(g.h), tap_places(g.w)

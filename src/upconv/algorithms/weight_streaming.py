@@ -72,6 +72,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_streaming": sums * g.c_in,
         "weight_streaming_sums": sums,
         "streamed": math.prod(g.weight_shape) * problem.weight_itemsize,
+        "widened": math.prod(g.weight_shape) if problem.storage else 0,
         "tasks": len(live_segments(g.h)) * len(live_segments(g.w)),
         **moved(problem, channels_last=True, packs=False),
     }
