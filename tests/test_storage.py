@@ -254,7 +254,6 @@ def test_the_prediction_knows_both():
     assert narrow.bytes == plain.bytes - 2 * g.live_weights
     seconds = [{c.name: c.seconds for c in planning.choose(each).candidates} for each in (plain, narrow)]
     assert seconds[1]["tap_streaming"] < seconds[0]["tap_streaming"]
-    assert seconds[1]["weight_streaming"] < seconds[0]["weight_streaming"]
     assert seconds[1]["gemm"] > seconds[0]["gemm"]
     assert random_operands(narrow)[1].storage == "bfloat16"
     for problem in (plain, narrow):
