@@ -16,6 +16,7 @@ from upconv.codegen.lang import Builder
 from upconv.kernels import (
     col2im_channels,
     col2im_rows,
+    convert,
     copy,
     depthwise_channels,
     depthwise_rows,
@@ -363,6 +364,7 @@ MUTANTS = {
             "copy": copy,
         }.items()
     },
+    "convert, last number of a line left": lambda: table(convert, one_less("count")),
     "col2im_channels, mask a lane short": lambda: masks(col2im_channels, "lane_mask_between", short_between),
     "gemm, mask a lane short": lambda: masks(gemm, "lane_mask_between", short_between),
     "weight_gradient, totals lost": lambda: masks(weight_gradient, "add", keep_left),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64}
+# Types of the products, and halves in which a weight may be kept.
+KINDS = (*((elem, "") for elem in DTYPES), ("f32", "f16"), ("f32", "bf16"))
 NOT_FINITE = (np.nan, np.inf, -np.inf)
 UNTOUCHED = 77
 # What kernels apply in registers, and the slope of the tests; a slope that is exact in every type.
@@ -46,6 +48,15 @@ def whole_numbers(rng, size, dtype, odd):
     if odd and dtype is not np.int64:
         array[rng.integers(size, size=1 + size // 50)] = rng.choice(NOT_FINITE)
     return array
+
+
+def kept(values, storage):
+    """Small whole numbers as a kernel finds them: themselves, or the bits of the halves that are the same numbers."""
+    if not storage:
+        return values
+    return (
+        values.astype(np.float16).view(np.uint16) if storage == "f16" else (values.view(np.uint32) >> 16).astype("u2")
+    )
 
 
 def activations_of(elem):

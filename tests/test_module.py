@@ -40,10 +40,10 @@ REPRS = [
 def test_the_order_of_the_constructor_is_that_of_torch():
     parameters = inspect.signature(ConvTranspose2d).parameters
     names = "in_channels out_channels kernel_size stride padding output_padding groups bias dilation padding_mode"
-    assert list(parameters) == [*names.split(), "device", "dtype", "rng"]
+    assert list(parameters) == [*names.split(), "device", "dtype", "rng", "storage"]
     assert parameters["rng"].kind is inspect.Parameter.KEYWORD_ONLY
     defaults = [parameter.default for parameter in parameters.values()][3:]
-    assert defaults == [1, 0, 0, 1, True, 1, "zeros", None, None, None]
+    assert defaults == [1, 0, 0, 1, True, 1, "zeros", None, None, None, None]
 
 
 def test_every_attribute_holds_what_was_given():

@@ -75,7 +75,7 @@ def _find(settings, x, weight, bias, activation):
         return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation), weight
     if type(weight) is PreparedWeight:
         key = _of_arrays.generation, id(settings), x.shape, x.strides, x.dtype, b, activation
-        return weight.calls, key, weight.array
+        return weight.calls, key, weight.kept
     return None
 
 

@@ -147,7 +147,7 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     agree(input=x, weight=w, bias=b)
     y = _result(out, shape, problem, (x, w_array, b), is_batched)
     if border is not None:
-        _fold(problem, border, algorithm, x, w_array, b, y)
+        _fold(problem, border, algorithm, x, w.array if w is not w_array else w, b, y)
     else:
         plan = solve(problem, algorithm, x, w, b, y)
         if is_usual and plan is not None and is_batched:
@@ -162,7 +162,7 @@ def _weight(value, settings):
     """(the weight, its array), which are two things where it was prepared."""
     if isinstance(value, PreparedWeight):
         value.check(settings)
-        return value, value.array
+        return value, value.kept
     if isinstance(value, PreparedVolume):
         check_weight_shape(value.shape)
     array = check_weight(as_array(value, "weight"))

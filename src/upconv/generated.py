@@ -9,18 +9,27 @@ A way of computing is a module in `algorithms/` with
     program(task, packs)   the `runtime.program.Program`; without packing where the weight comes prepared
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
+    READS_HALVES           optional: whether its kernels take a prepared weight that is kept in halves; for the others
+                           the form, or the weight as it lies, is widened before
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
 
+import ctypes
+import math
 import threading
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
 
+from .arrays import empty
+from .dtypes import quiet
+from .halves import BOTH, narrow, widen
+from .layouts import weight_strides
 from .machine import Machine, row
 from .problem import Details, Problem
 from .runtime import memory, pool, program
@@ -99,47 +108,59 @@ class Generated:
     def __init__(self, name: str, module: ModuleType):
         self.name, self.module = name, module
         self.fallback: str | None = getattr(module, "FALLBACK", None)
+        self.reads_halves: bool = getattr(module, "READS_HALVES", False)
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
         refusals = usable()
         if not refusals and not problem.row.element:
             refusals = [f"has no kernels for {problem.dtype}"]
-        return refusals or self.module.why_not(problem)
+        return refusals or self.module.why_not(self._asked(problem))
 
     def why_not_automatic(self, problem: Problem) -> list[str]:
         """Why it is not chosen on its own."""
         ask = getattr(self.module, "why_not_automatic", None)
-        return [] if ask is None else ask(problem)
+        return [] if ask is None else ask(self._asked(problem))
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)
 
     def work(self, problem: Problem) -> dict[str, float]:
-        return self.module.work(problem)
+        if not self._widens(problem):
+            return self.module.work(problem)
+        plain = self._asked(problem)
+        return self.module.work(plain) | {"converted": BOTH * self._kept_bytes(plain) // plain.itemsize}
 
     def cost(self, problem: Problem) -> float:
         """The work counted, over the rates of this machine's row, on one thread."""
         return _cost(self, problem)
 
     def weight_form(self, problem: Problem):
-        return self.module.weight_form(problem)
+        """The form of a weight; None for the weight as it lies.
+
+        A form whose numbers are not those of the weight is not kept in halves: it would not be that of the weight.
+        """
+        form = self.module.weight_form(problem)
+        return None if problem.storage and getattr(form, "is_computed", False) else form
 
     def workspace_bytes(self, problem: Problem) -> int:
         """The program's own scratch, its table, and the bias filled up."""
-        kept = self._dense(problem, 1)
-        return kept.program.scratch_bytes() + 2 * kept.nbytes + 16384
+        plain = self._asked(problem)
+        kept = self._dense(plain, 1)
+        widened = self._kept_bytes(plain) + program.LINE if self._widens(problem) else 0
+        return kept.program.scratch_bytes() + 2 * kept.nbytes + 16384 + widened
 
     def details(self, problem: Problem) -> Details:
         """What the program for dense operands executes; makes it, and its kernels."""
-        kept = self._dense(problem, pool.get_num_threads())
+        kept = self._dense(self._asked(problem), pool.get_num_threads())
         macs, names = account(kept.program, problem.itemsize)
-        form = self.module.weight_form(problem)
-        packed = 0 if form is None else form.nbytes
+        form = self.weight_form(problem)
+        packed = 0 if form is None else form.nbytes * problem.weight_itemsize // problem.itemsize
         return Details(macs, names, isa().name, pool.get_num_threads(), packed)
 
     def kernels(self, problem: Problem, *strides) -> tuple[str, ...]:
         """Names of the kernels that run on operands with these strides (x, weight, result), on dense ones without."""
+        problem = self._asked(problem)
         kept = self._made(problem, *strides, 1) if strides else self._dense(problem, 1)
         return kernels(kept.program)
 
@@ -156,6 +177,8 @@ class Generated:
         panels = None
         if problem.prepared:
             panels, b = b.panels(self, problem)
+            if self._widens(problem):
+                return self._run_widened(problem, a, panels, b, bias, out)
         kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
         return program.run(kept.program, a, out, b, kept.bias(bias), panels)
 
@@ -165,6 +188,8 @@ class Generated:
         It is for operands that lie like these; (None, None) where there is none: the program takes long, or flags what
         another algorithm must compute again.
         """
+        if self._widens(problem):
+            return None, None
         panels, array = b.panels(self, problem) if problem.prepared else (None, b)
         kept = self._made(problem, a.strides, array.strides, out.strides, pool.get_num_threads())
         if kept.program.seconds >= program.BRIEF or program.FLAGS in kept.program.sizes:
@@ -178,14 +203,51 @@ class Generated:
         return self._made(problem, x, w, y, threads)
 
     def pack(self, problem: Problem, weight) -> np.ndarray:
-        """The weight in the form that this algorithm reads for a problem, as bytes that begin at a cache line."""
+        """The weight in the form that this algorithm reads for a problem, as bytes that begin at a cache line.
+
+        For a problem with a `storage` the weight is one of float32 that halves can say, and the form is one of halves.
+        """
+        storage, problem = problem.storage, replace(problem, storage="")
         form = self.module.weight_form(problem)
         task = Task.dense(problem)
         packed = memory.aligned(form.nbytes + program.LINE)
         made = program.Program([form.packing(task)], form.scratch(task), self._seconds(problem))
         program.run(made, None, None, weight, None, program.address(packed))
+        if storage:
+            wide, packed = packed[: form.nbytes].view(np.float32), memory.aligned(form.nbytes // 2 + program.LINE)
+            with quiet():
+                narrow(wide, packed[: form.nbytes // 2].view(np.uint16), storage)
         packed.flags.writeable = False
         return packed
+
+    def _widens(self, problem):
+        """Whether the weight is kept in halves, which the kernels do not take."""
+        return bool(problem.storage) and not self.reads_halves
+
+    def _asked(self, problem):
+        """The problem that the module computes: where it does not take halves, on a form, or a weight, of float32."""
+        return _wide(problem, self.module) if self._widens(problem) else problem
+
+    def _kept_bytes(self, plain):
+        """Bytes of what is widened for a problem: the form, or the weight as it lies."""
+        form = self.module.weight_form(plain) if plain.prepared else None
+        return math.prod(plain.geometry.weight_shape) * plain.itemsize if form is None else form.nbytes
+
+    def _run_widened(self, problem, a, panels, b, bias, out):
+        """`run` on a form, or a weight, that is made float32 before."""
+        plain = self._asked(problem)
+        if panels is None:
+            wide = empty(b.shape, np.float32, "nchw")
+            widen(b, wide, problem.storage)
+            return self.run(replace(plain, prepared=False), a, wide, bias, out)
+        nbytes = self.module.weight_form(plain).nbytes
+        # Not the scratch of this thread, which the program takes and gives back.
+        wide = memory.aligned(nbytes + program.LINE)
+        halves = np.frombuffer((ctypes.c_uint16 * (nbytes // 4)).from_address(panels), np.uint16)
+        widen(halves, wide[:nbytes].view(np.float32), problem.storage)
+        w = weight_strides(plain.geometry.weight_shape, plain.b_layout, plain.itemsize)
+        kept = self.kept(plain, a.strides, w, out.strides, pool.get_num_threads())
+        return program.run(kept.program, a, out, None, kept.bias(bias), program.address(wide))
 
     def _made(self, problem, x, w, y, threads):
         key = self.name, problem, x, w, y, threads
@@ -205,6 +267,15 @@ class Generated:
             return Kept(made, 0, 1, problem.dtype, 0)
         form = self.module.weight_form(problem)
         return Kept(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
+
+
+@lru_cache(maxsize=512)
+def _wide(problem, module):
+    """A problem without its storage; one whose form is not kept in halves has its weight as given."""
+    plain = replace(problem, storage="")
+    ours = problem.operation != "grad_weight" and not module.why_not(plain)
+    computed = ours and getattr(module.weight_form(plain), "is_computed", False)
+    return replace(plain, prepared=False) if computed else plain
 
 
 @lru_cache(maxsize=4096)

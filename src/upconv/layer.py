@@ -16,6 +16,7 @@ from .functional import transpose
 from .geometry import check_channels
 from .prepared import PreparedVolume, PreparedWeight, prepared_of
 from .settings import Settings, integer, numbers, positive
+from .storage import check
 
 if TYPE_CHECKING:
     from typing import Any, Literal, SupportsIndex
@@ -59,6 +60,7 @@ class Layer:
         dtype: DTypeLike | None = None,
         *,
         rng: np.random.Generator | int | None = None,
+        storage: Literal["float16", "bfloat16"] | None = None,
     ) -> None:
         # Parsed first: torch complains about padding_mode and groups before anything else.
         ends = groups, dilation, padding_mode, self.dimensions
@@ -72,6 +74,7 @@ class Layer:
         self._dtype = parse(dtype)
         if not lookup(self._dtype, "the layer").differentiable:
             raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
+        self._storage = check(storage, self._dtype.name)
         self._weight, self._bias = self._initial(np.random.default_rng(rng), bias)
         self._prepared: PreparedWeight | PreparedVolume | None = None
 
@@ -118,9 +121,17 @@ class Layer:
     def prepared(self) -> PreparedWeight | PreparedVolume:
         """The weight in the forms that the layer's plans have asked for, made at first use, dropped on assignment."""
         if self._prepared is None:
-            # The array is private already, and never written to.
-            self._prepared = prepared_of(self._weight, self._settings)
+            self._prepared = self._prepare(self._weight)
         return self._prepared
+
+    def _prepare(self, weight):
+        # The array is private already, and never written to.
+        return prepared_of(weight, self._settings, self._storage)
+
+    @property
+    def storage(self) -> str:
+        """The dtype of halves in which the layer reads its weight, "" for its own; see `upconv.prepare`."""
+        return self._storage
 
     @property
     def weight(self) -> NDArray[Any]:
@@ -129,8 +140,12 @@ class Layer:
 
     @weight.setter
     def weight(self, value: ArrayLike) -> None:
-        self._weight = self._accept("weight", value, self._weight.shape)
-        self._prepared = None
+        self._take(self._accept("weight", value, self._weight.shape))
+
+    def _take(self, weight):
+        """Another weight; one that the storage cannot hold is refused before anything has changed."""
+        self._prepared = self._prepare(weight) if self._storage else None
+        self._weight = weight
 
     @property
     def bias(self) -> NDArray[Any] | None:
@@ -180,8 +195,7 @@ class Layer:
                 + _folding(state_dict, self.dimensions)
             )
         loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}
-        self._weight = loaded.get("weight", self._weight)
-        self._prepared = None
+        self._take(loaded.get("weight", self._weight))
         self._bias = loaded.get("bias", self._bias)
         return IncompatibleKeys(missing, unexpected)
 
@@ -191,7 +205,7 @@ class Layer:
 
     def __setstate__(self, state):
         # A pickle or a deep copy forgets that an array was read-only.
-        self.__dict__.update(state)
+        self.__dict__.update({"_storage": ""} | state)
         self._weight = _private(self._weight)
         self._bias = None if self._bias is None else _private(self._bias)
 
@@ -206,6 +220,7 @@ class Layer:
             "groups": (self.groups, 1),
             "bias": (self._bias is not None, True),
             "padding_mode": (self.padding_mode, MODES[0]),
+            "storage": (self._storage, ""),
         }
         return text + "".join(f", {name}={value}" for name, (value, default) in shown.items() if value != default)
 

@@ -66,7 +66,9 @@ def random_operands(problem):
         made.append(array)
     if problem.prepared:
         g = problem.geometry
-        made[1] = prepare(made[1], (g.h.s, g.w.s), groups=g.groups, dilation=(g.h.d, g.w.d))
+        made[1] = prepare(
+            made[1], (g.h.s, g.w.s), groups=g.groups, dilation=(g.h.d, g.w.d), storage=problem.storage or None
+        )
     return made
 
 

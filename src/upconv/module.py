@@ -19,6 +19,7 @@ class ConvTranspose2d(Layer):
         device: None or "cpu".
         dtype: of the parameters, float32 by default.
         rng: a `numpy.random.Generator` or a seed for the initial values.
+        storage: "float16" or "bfloat16": the weight is read in these halves, see `upconv.prepare`; its array stays.
 
     The parameters are copied when assigned and handed out as read-only views, so nothing changes behind a layer's back:
     change a copy and assign it. So the weight is packed once, when it is first used, for inputs of every size. Initial

@@ -221,6 +221,11 @@ class Plan:
             b = _lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
         elif not problem.prepared:
             b = rewrites.dense(b.array, problem.b_layout)
+        elif b.storage != problem.storage:
+            raise SettingError(
+                f"the plan was made for a weight that is kept in {problem.storage or problem.dtype}, and this one is "
+                f"kept in {b.storage or b.dtype.name}; plan with it"
+            )
         target = native(out)
         # Where the result is copied in the end, it may lie anyhow.
         wanted = STRIDED if self.copies_result else problem.layout
@@ -301,6 +306,8 @@ def describe(made):
     threads = details.threads or "as NumPy has them"
     problem = made.problem
     weight = "prepared" if problem.prepared else "as given"
+    if problem.storage:
+        weight += f", kept in {problem.storage}"
     return [
         f"Plan: {problem.operation} by {made.algorithm} ({problem.dtype}, {problem.layout})",
         f"  input {g.input_shape}  weight {g.weight_shape}  output {g.output_shape}  groups {g.groups}",
@@ -371,6 +378,7 @@ def plan(
         layout,
         prepared=isinstance(w, PreparedWeight),
         activation=activation_of(activation, name),
+        storage=w.storage if isinstance(w, PreparedWeight) else "",
     )
     if x is not None:
         problem = replace(problem, a_layout=map_layout(x.shape, x.strides, x.itemsize))
@@ -403,7 +411,7 @@ def _array_or_shape(value, name):
 
 
 def _array(weight):
-    return weight.array if isinstance(weight, PreparedWeight) else weight
+    return weight.kept if isinstance(weight, PreparedWeight) else weight
 
 
 def _operands(problem, x, w):
@@ -470,7 +478,10 @@ def solve(problem, algorithm, a, b, bias, out):
         return None
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
     prepared = isinstance(b, PreparedWeight)
-    b = b if prepared else native(b)
+    if not prepared:
+        b = native(b)
+    elif b.storage:
+        problem = replace(problem, storage=b.storage)
     aligned = a.flags.aligned, prepared or b.flags.aligned, target.flags.aligned
     made = fitted(problem, algorithm, a.strides, None if prepared else b.strides, target.strides, aligned)
     made.execute(a, b, bias, target)
@@ -516,7 +527,7 @@ def _chosen(problem, algorithm):
         _refuse_algorithm(algorithm)
     steps = rewrites.steps(problem)
     inner = steps[-1].after if steps else problem
-    extra = sum(step.nbytes for step in steps) / row("").rates["copied"]
+    extra = sum(step.nbytes / row("").rates[step.amount] for step in steps)
     candidates = tuple(_ask(name, inner, extra) for name in ALGORITHMS)
     if algorithm == AUTO:
         willing = [candidate for candidate in candidates if candidate.seconds is not None]

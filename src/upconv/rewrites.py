@@ -17,8 +17,10 @@ from functools import lru_cache
 import numpy as np
 
 from .activations import activate
+from .arrays import empty
 from .dtypes import DTYPES
 from .geometry import Axis, Geometry
+from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
 from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 from .phases import input_segments, live_segment_count
@@ -36,7 +38,7 @@ class Rewrite:
     """One step: what is done, in a sentence; the problem that it leads to; bytes copied on the way.
 
     `run(solve, step, a, b, bias, out)` computes the problem before the step by ``solve(a, b, bias, out)``, which
-    computes the one after it.
+    computes the one after it. `amount` is what the bytes are counted as, one of `machine.AMOUNTS`.
     """
 
     description: str
@@ -44,6 +46,7 @@ class Rewrite:
     after: Problem
     run: Callable[..., None]
     nbytes: int
+    amount: str = "copied"
 
 
 @lru_cache(maxsize=512)
@@ -70,7 +73,11 @@ def innermost_weight(weight, operation):
     row = DTYPES[weight.dtype.name]
     if row.kind == "c":
         return _matrices(weight, operation, row.wider)
-    return np.ascontiguousarray(weight, row.wider or row.name)
+    if row.wider:
+        wide = np.empty(weight.shape, row.wider)
+        widen(weight, wide)
+        return wide
+    return np.ascontiguousarray(weight, row.name)
 
 
 def is_array(weight) -> bool:
@@ -156,12 +163,29 @@ def _by_activation(solve, step, a, b, bias, out):
 def _widened(problem):
     if not _is_widened(problem):
         return None
-    # What is converted is fresh memory, so it lies as the result is to lie.
-    wanted = "nhwc" if problem.layout.startswith("nhwc") else "nchw"
-    after = replace(problem, dtype=problem.row.wider, layout=wanted, a_layout=None, b_layout=None)
-    nbytes = problem.geometry.elements() * (problem.itemsize + after.itemsize)
+    has_weight, g = problem.operation != "grad_weight", problem.geometry
+    # What is converted keeps its order, but lies densely; so it is read as it is written.
+    a_shape, b_shape = problem.operand_shapes
+    plain = dense_weight_layout(g.weight_shape) if has_weight else _without_gaps(problem.b_layout, b_shape)
+    changes = {
+        "a_layout": _without_gaps(problem.a_layout, a_shape),
+        "b_layout": problem.b_layout if problem.b_layout == _own_weight_layout(problem) else plain,
+        "layout": _without_gaps(problem.layout, problem.result_shape) if has_weight else "nchw",
+    }
+    after = replace(problem, dtype=problem.row.wider, **changes)
+    moved = g.elements() - problem.prepared * g.live_weights
     words = f"computed in {after.dtype}, rounded to {problem.dtype} once"
-    return Rewrite(words, problem, after, _by_widening, nbytes)
+    return Rewrite(words, problem, after, _by_widening, moved * (problem.itemsize + after.itemsize), "converted")
+
+
+def _without_gaps(layout, shape):
+    """The layout of a fresh map in the order of one that lies in a layout."""
+    return dense_layout(shape, "nhwc" if layout.startswith("nhwc") else "nchw")
+
+
+def _own_weight_layout(problem):
+    """The layout that a weight may have beside torch's, in which kernels read it."""
+    return WEIGHT_CHANNELS_LAST if problem.operation == "forward" else None
 
 
 def _is_widened(problem):
@@ -169,19 +193,24 @@ def _is_widened(problem):
 
 
 def _by_widening(solve, step, a, b, bias, out):
-    wide = step.after.dtype
-    a = _converted(a, wide, step.after.a_layout)
+    after = step.after
+    a = _converted(a, after.dtype, after.a_layout)
     if is_array(b):
-        b = _converted(b, wide, step.after.b_layout)
-    result = dense_empty(out.shape, wide, step.after.layout)
-    solve(a, b, None if bias is None else bias.astype(wide), result)
-    out[...] = result
+        b = _converted(b, after.dtype, after.b_layout)
+    result = _fresh(out.shape, after.dtype, after.layout)
+    solve(a, b, None if bias is None else bias.astype(after.dtype), result)
+    narrow(result, out)
 
 
 def _converted(array, dtype, layout):
-    result = dense_empty(array.shape, dtype, layout)
-    result[...] = array
+    result = _fresh(array.shape, dtype, layout)
+    widen(array, result)
     return result
+
+
+def _fresh(shape, dtype, layout):
+    """Memory in a layout, which is used again: to touch fresh memory takes longer than to convert."""
+    return empty(shape, np.dtype(dtype), "nhwc" if layout in ("nhwc", WEIGHT_CHANNELS_LAST) else "nchw")
 
 
 def dense_empty(shape, dtype, layout):
@@ -294,4 +323,4 @@ def _size(shape):
     return int(np.prod(shape, dtype=object))
 
 
-REWRITES = (_copied, _activated, _widened, _as_real, _exchanged)
+REWRITES = (_widened, _copied, _activated, _as_real, _exchanged)

@@ -31,6 +31,7 @@ from upconv.codegen.lang import Builder
 from upconv.kernels import (
     col2im_channels,
     col2im_rows,
+    convert,
     copy,
     depthwise_channels,
     depthwise_rows,
@@ -217,6 +218,7 @@ def test_without_a_mutant_everything_passes(setting):
     ways = {(made(entry).make, *made(entry).arguments[1:]) for nest in every for entry in entries(nest)}
     assert {way[0] for way in ways} == {
         *(col2im_channels.col2im_channels, col2im_rows.col2im_rows, strip_product.strip_product),
+        convert.convert,
         *(copy.copy, depthwise_channels.depthwise_channels, depthwise_rows.depthwise_rows, direct_rows.direct_rows),
         tap_streaming.tap_streaming,
         *(gemm.gemm, transpose.transpose, weight_gradient.weight_gradient, weight_streaming.weight_streaming),

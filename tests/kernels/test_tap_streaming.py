@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from children import script
 from native import IDS, blocks, link, spills, undefined_symbols
-from strided import DTYPES, UNTOUCHED, Strided, whole_numbers
+from strided import DTYPES, KINDS, UNTOUCHED, Strided, kept, whole_numbers
 
 from upconv.algorithms.tap_streaming import TILES
 from upconv.codegen import llvm
@@ -25,10 +25,10 @@ HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import 
 class Setting:
     """One random task: its arrays, and what they should become."""
 
-    def __init__(self, number, isa, elem, nv):
+    def __init__(self, number, isa, elem, nv, storage=""):
         draw = random.Random(f"{number} {isa.name} {elem} {nv}")
         mr = TILES[isa.registers][0]
-        self.dtype, self.width = DTYPES[elem], nv * isa.lanes(SIZES[elem])
+        self.dtype, self.width, self.storage = DTYPES[elem], nv * isa.lanes(SIZES[elem]), storage
         self.n, self.rows = draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 3))
         self.cols = draw.choice((1, 2, 3, mr - 1, mr, mr + 1, 2 * mr + 1))
         self.c = draw.choice((1, 2, UNROLL, UNROLL + 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3))
@@ -46,43 +46,46 @@ class Setting:
         x, w = (whole_numbers(rng, size, self.dtype, odd) for size in (self.x.size, self.w.size))
         y = np.full(self.y.size, UNTOUCHED, self.dtype)
         self.y.view(y)[...] = whole_numbers(rng, self.y.view(y).size, self.dtype, False).reshape(self.y.view(y).shape)
-        self.arrays = [x, w, y, np.zeros(2 * self.n * self.rows * self.cols, np.int64)]
+        self.weight = w
+        self.arrays = [x, kept(w, self.storage), y, np.zeros(2 * self.n * self.rows * self.cols, np.int64)]
+        self.arrays.append(np.zeros(CHUNK * self.width, self.dtype))
 
-    def numbers(self, x, w, y, places):
+    def numbers(self, x, w, y, places, wide):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
         task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
-        task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")} | {"places": places.ctypes.data}
+        task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")}
+        task |= {"places": places.ctypes.data, "wide": wide.ctypes.data}
         for name, view in (("x", xv), ("y", yv)):
             task |= zip((f"{name}_n", f"{name}_row", f"{name}_col"), view.strides, strict=False)
         return np.array([task[name] for name in FIELDS], np.int64)
 
     def check(self, got):
         """What was there, and the products; gaps are untouched."""
-        x, w, y, _ = self.arrays
+        x, w, y, *_ = self.arrays
         want = y.copy()
         with np.errstate(all="ignore"):
-            self.y.view(want)[...] += (self.x.view(x)[..., None] * self.w.view(w)).sum(3)
+            self.y.view(want)[...] += (self.x.view(x)[..., None] * self.w.view(self.weight)).sum(3)
         for name, one, other in zip("xwy", got, [x, w, want], strict=False):
             np.testing.assert_array_equal(one, other, err_msg=f"{name} of {self!r}")
 
     def __repr__(self):
-        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
+        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key not in ("arrays", "weight"))
 
 
 def run_between_pages(isa, per_cell=30):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from guarded import Room
 
-    rooms = [Room(1 << 18) for _ in range(4)]
+    rooms = [Room(1 << 18) for _ in range(5)]
     row, count = ROWS[isa], 0
     mr, most = TILES[row.registers]
-    for elem in DTYPES:
+    for elem, storage in KINDS:
         for nv in range(1, most + 1):
-            code = link(tap_streaming(row, elem, mr, nv), row)
+            code = link(tap_streaming(row, elem, mr, nv, storage), row)
             for number in range(per_cell):
-                setting = Setting(number, row, elem, nv)
-                print(f"{isa} {elem} {nv} {number}", flush=True)
+                setting = Setting(number, row, elem, nv, storage)
+                print(f"{isa} {elem} {storage} {nv} {number}", flush=True)
                 for at_end in (True, False):
                     arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
                     code(setting.numbers(*arrays).ctypes.data)
@@ -95,17 +98,17 @@ def run_between_pages(isa, per_cell=30):
 def test_natively_between_guard_pages(isa):
     text = f"{HERE}import test_tap_streaming; print(test_tap_streaming.run_between_pages({isa!r}))"
     printed = script(text).splitlines()
-    assert int(printed[-1]) == len(DTYPES) * TILES[ROWS[isa].registers][1] * 30 * 2
+    assert int(printed[-1]) == len(KINDS) * TILES[ROWS[isa].registers][1] * 30 * 2
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
-@pytest.mark.parametrize("elem", DTYPES)
-def test_by_the_interpreter(elem, isa):
+@pytest.mark.parametrize(("elem", "storage"), KINDS)
+def test_by_the_interpreter(elem, storage, isa):
     """Which also sees every access outside the arrays."""
     mr, nv = TILES[isa.registers]
-    kernel = tap_streaming(isa, elem, mr, nv)
+    kernel = tap_streaming(isa, elem, mr, nv, storage)
     for number in range(200, 203):
-        setting = Setting(number, isa, elem, nv)
+        setting = Setting(number, isa, elem, nv, storage)
         arrays = [array.copy() for array in setting.arrays]
         interpret(kernel, setting.numbers(*arrays), *arrays)
         setting.check(arrays)
@@ -145,6 +148,6 @@ def counted(lines, register):
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
-    for elem in DTYPES:
-        kernel = tap_streaming(isa, elem, *TILES[isa.registers])
+    for elem, storage in KINDS:
+        kernel = tap_streaming(isa, elem, *TILES[isa.registers], storage)
         assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

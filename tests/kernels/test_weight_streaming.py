@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from children import script
 from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
-from strided import DTYPES, UNTOUCHED, Strided, whole_numbers
+from strided import DTYPES, KINDS, UNTOUCHED, Strided, kept, whole_numbers
 
 from upconv.algorithms.weight_streaming import TILES
 from upconv.codegen import llvm
@@ -25,10 +25,10 @@ HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import 
 class Setting:
     """One random task: its arrays, and what they should become."""
 
-    def __init__(self, number, isa, elem):
+    def __init__(self, number, isa, elem, storage=""):
         draw = random.Random(f"{number} {isa.name} {elem}")
         mr, nc = TILES[isa.registers]
-        self.lanes, self.dtype = isa.lanes(SIZES[elem]), DTYPES[elem]
+        self.lanes, self.dtype, self.storage = isa.lanes(SIZES[elem]), DTYPES[elem], storage
         self.pixels = draw.choice((1, mr - 1, mr, mr + 1, 2 * mr + 1, 3 * mr))
         self.c = draw.choice((1, nc - 1, nc, nc + 1, 2 * nc, 3 * nc + 2))
         self.pieces = draw.choice((1, 1, 2, 5))
@@ -48,7 +48,8 @@ class Setting:
 
     def _values(self, rng, odd):
         x, w = (whole_numbers(rng, size, self.dtype, odd) for size in (self.x.size, self.w.size))
-        self.arrays = [x, w, np.full(self.y.size, UNTOUCHED, self.dtype)]
+        self.arrays = [x, kept(w, self.storage), np.full(self.y.size, UNTOUCHED, self.dtype)]
+        self.weight = w
 
     def numbers(self, x, w, y):
         """The fields of the task for arrays that lie anywhere."""
@@ -64,7 +65,7 @@ class Setting:
         x, w, y = self.arrays
         want = y.copy()
         with np.errstate(all="ignore"):
-            products = self.x.view(x)[None, :, :, None] * self.w.view(w).transpose(1, 0, 2)[:, None]
+            products = self.x.view(x)[None, :, :, None] * self.w.view(self.weight).transpose(1, 0, 2)[:, None]
             self.y.view(want)[..., : self.count] = products.sum(2)
         mine = got[2].copy()
         self.y.view(mine)[..., self.count :] = UNTOUCHED
@@ -72,7 +73,7 @@ class Setting:
             np.testing.assert_array_equal(one, other, err_msg=f"{name} of {self!r}")
 
     def __repr__(self):
-        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
+        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key not in ("arrays", "weight"))
 
 
 def run_between_pages(isa, per_cell=100):
@@ -81,11 +82,11 @@ def run_between_pages(isa, per_cell=100):
 
     rooms = [Room(1 << 18) for _ in range(3)]
     row, count = ROWS[isa], 0
-    for elem in DTYPES:
-        code = link(weight_streaming(row, elem, *TILES[row.registers]), row)
+    for kind in KINDS:
+        code = link(weight_streaming(row, kind[0], *TILES[row.registers], *kind[1:]), row)
         for number in range(per_cell):
-            setting = Setting(number, row, elem)
-            print(f"{isa} {elem} {number}", flush=True)
+            setting = Setting(number, row, *kind)
+            print(f"{isa} {kind} {number}", flush=True)
             for at_end in (True, False):
                 arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
                 code(setting.numbers(*arrays).ctypes.data)
@@ -99,16 +100,16 @@ def test_natively_between_guard_pages(isa):
     printed = script(
         f"{HERE}import test_weight_streaming; print(test_weight_streaming.run_between_pages({isa!r}))"
     ).splitlines()
-    assert int(printed[-1]) == len(DTYPES) * 100 * 2
+    assert int(printed[-1]) == len(KINDS) * 100 * 2
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
-@pytest.mark.parametrize("elem", DTYPES)
-def test_by_the_interpreter(elem, isa):
+@pytest.mark.parametrize(("elem", "storage"), KINDS)
+def test_by_the_interpreter(elem, storage, isa):
     """Which also sees every access outside the arrays."""
-    kernel = weight_streaming(isa, elem, *TILES[isa.registers])
+    kernel = weight_streaming(isa, elem, *TILES[isa.registers], storage)
     for number in range(200, 208):
-        setting = Setting(number, isa, elem)
+        setting = Setting(number, isa, elem, storage)
         arrays = [array.copy() for array in setting.arrays]
         interpret(kernel, setting.numbers(*arrays), *arrays)
         setting.check(arrays)
@@ -138,6 +139,6 @@ def test_the_hot_loop(isa):
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
-    for elem in DTYPES:
-        kernel = weight_streaming(isa, elem, *TILES[isa.registers])
+    for elem, storage in KINDS:
+        kernel = weight_streaming(isa, elem, *TILES[isa.registers], storage)
         assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

@@ -13,7 +13,7 @@ from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, PLACES, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
+from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed, copying, transpose_layout
@@ -22,6 +22,8 @@ from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
 from ..schedule.task import Task
 
+# Whether its kernels take the weight in halves.
+READS_HALVES = True
 # Pixels and vectors of the tile, and pixels of what is finished, by the number of vector registers.
 TILES = {32: (6, 4), 16: (4, 3)}
 FINISHED = {32: 5, 16: 4}
@@ -65,6 +67,7 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
+        "widened": g.live_weights if problem.storage else 0,
         "places": pixels * blocks,
         "tasks": len(rows) * len(cols) * blocks,
         **moved(problem, channels_last=True, packs=True),
@@ -84,13 +87,17 @@ def program(task: Task, *, packs=True) -> Program:
         for number, many in form.runs():
             block = _Block(task, form, group, number, x.move(channel=group * task.c_src))
             steps = {Y: (0, 0, block.columns * task.y.c), BIAS: (0, 0, block.columns * task.size)}
-            steps |= {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, block.stream.nbytes)}
-            products = [block.fill(), block.products(0)] if packs else [block.products(block.panel)]
+            steps |= (
+                {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, task.stored(block.stream.nbytes))}
+            )
+            products = [block.fill(), block.products(0)] if packs else [block.products(task.stored(block.panel))]
             nests = (block.clear(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
     width = max(block.width for block in form.blocks)
     scratch |= {PLACES: 16 * pixels, M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
+    if task.storage:
+        scratch[TOTALS] = kernel.CHUNK * width * task.size
     if packs:
         scratch[PANELS] = max(form.stream(number).nbytes for number, _ in form.runs())
     return Program([*before, Stage(units)], scratch, task.seconds, shared=(X_BAND,))
@@ -129,7 +136,7 @@ class _Block:
         task, g, x, sums, stream = self.task, self.task.g, self.x, self.sums, self.stream
         tile = TILES[isa().registers][0], self.width // task.lanes
         fields = {
-            "entry": entry(kernel.tap_streaming, task.elem, *tile),
+            "entry": entry(kernel.tap_streaming, task.elem, *tile, *task.storage),
             "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),
@@ -142,14 +149,16 @@ class _Block:
             "y_row": g.h.s * sums.at.h,
             "y_col": g.w.s * sums.at.w,
             "places": (PLACES, 0),
+            "wide": (TOTALS, 0),
             "ahead": (PANELS, panel),
         }
         rows, cols = tap_places(g.h), tap_places(g.w)
         # Behind the last tap of a row comes the first of the next.
-        at = [place.tap * stream.tap for place in cols]
+        row, tap = task.stored(stream.row), task.stored(stream.tap)
+        at = [place.tap * tap for place in cols]
         lists = (
-            _taps("rows", rows, x.at.h, sums.at.h, stream.row, [place.tap * stream.row for place in rows]),
-            _taps("cols", cols, x.at.w, sums.at.w, stream.tap, [*at[1:], *(stream.row + first for first in at[:1])]),
+            _taps("rows", rows, x.at.h, sums.at.h, row, [place.tap * row for place in rows]),
+            _taps("cols", cols, x.at.w, sums.at.w, tap, [*at[1:], *(row + first for first in at[:1])]),
         )
         return Nest(kernel.FIELDS, fields, lists)
 

@@ -21,6 +21,8 @@ from ..schedule.amounts import moved
 from ..schedule.moves import Placed, copying, transpose_layout, transposing
 from ..schedule.task import Task
 
+# Whether its kernels take the weight in halves.
+READS_HALVES = True
 # Pixels and rows of the weight at a time, and pixels of what is added up, by the number of vector registers.
 TILES = {32: (4, 6), 16: (2, 5)}
 ADDED = {32: 5, 16: 4}
@@ -69,7 +71,8 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "weight_streaming": sums * g.c_in,
         "weight_streaming_sums": sums,
-        "streamed": math.prod(g.weight_shape) * problem.itemsize,
+        "streamed": math.prod(g.weight_shape) * problem.weight_itemsize,
+        "widened": math.prod(g.weight_shape) if problem.storage else 0,
         "tasks": len(live_segments(g.h)) * len(live_segments(g.w)),
         **moved(problem, channels_last=True, packs=False),
     }
@@ -147,7 +150,7 @@ def _by_taps(task, x, first, count):
 def _product(task, x, first, pieces, step, count, line):
     g = task.g
     fields = {
-        "entry": entry(kernel.weight_streaming, task.elem, *TILES[isa().registers]),
+        "entry": entry(kernel.weight_streaming, task.elem, *TILES[isa().registers], *task.storage),
         "x": (x.base, x.offset),
         "w": (W, first * task.w_dst),
         "y": (X_BAND, 0),

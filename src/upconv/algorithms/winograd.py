@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import ClassVar
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
@@ -196,6 +197,8 @@ class Transformed:
     block: int
     axes: tuple
     nbytes: int
+    # Its numbers are not those of the weight.
+    is_computed: ClassVar[bool] = True
 
     def __str__(self):
         return "transformed for Winograd's tiles"

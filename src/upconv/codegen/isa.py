@@ -21,6 +21,7 @@ class Isa:
         features: switches beyond the level, in LLVM's spelling.
         needs: features, as LLVM names the host's, without which kernels cannot run.
         fused: whether a product is added in one instruction; elsewhere it needs a register of its own.
+        halves: whether float16 is converted to float32 and back by instructions.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Isa:
     features: str = ""
     needs: tuple[str, ...] = ()
     fused: bool = True
+    halves: bool = True
 
     def lanes(self, elem_size):
         """Lanes of a vector whose elements have `elem_size` bytes."""
@@ -47,7 +49,7 @@ ROWS = {
         # LLVM prefers 256-bit vectors on some cores, where the tiles here want the whole register.
         Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4),
         Isa("avx2", "x86_64", 32, 16, "x86-64-v3", "", _V3),
-        Isa("x86-64", "x86_64", 16, 16, "x86-64", fused=False),
+        Isa("x86-64", "x86_64", 16, 16, "x86-64", fused=False, halves=False),
         Isa("neon", "aarch64", 16, 32, "generic", "+neon"),
     )
 }

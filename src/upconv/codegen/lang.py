@@ -12,8 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
+SIZES = {"f32": 4, "f64": 8, "i16": 2, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
+# The instruction for a kind of halves, and whether the instruction set has one for it.
+WIDEN = {("f16", True): "widen_f16", ("f16", False): "widen_f16_by_bits"}
+WIDEN |= dict.fromkeys((("bf16", True), ("bf16", False)), "widen_bf16")
+NARROW = {("f16", True): "narrow_f16", ("f16", False): "narrow_f16_by_bits"}
+NARROW |= dict.fromkeys((("bf16", True), ("bf16", False)), "narrow_bf16")
 ORDERS = RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE, SEQUENTIAL = (
     "monotonic",
     "acquire",
@@ -24,7 +29,7 @@ ORDERS = RELAXED, ACQUIRE, RELEASE, ACQUIRE_RELEASE, SEQUENTIAL = (
 
 
 class Type(NamedTuple):
-    """A scalar (lanes 0) or a vector of `elem`, one of f32, f64, i32, i64, i1, ptr."""
+    """A scalar (lanes 0) or a vector of `elem`, one of f32, f64, i16, i32, i64, i1, ptr; an i16 is a half."""
 
     elem: str
     lanes: int = 0
@@ -308,6 +313,17 @@ class Builder:
     def maximum(self, a, b):
         """The larger of two floating-point numbers: b where a < b, otherwise a, so that a NaN in a stays."""
         return self.emit("maximum", a.type, a, b)
+
+    def widen(self, halves, storage, native):
+        """A vector of i16, which are halves of `storage` (f16 or bf16), as the f32 that they stand for.
+
+        `native`: whether the instruction set converts f16 itself; the bits are the same either way.
+        """
+        return self.emit(WIDEN[storage, native], Type("f32", halves.type.lanes), halves)
+
+    def narrow(self, a, storage, native):
+        """The halves nearest to a vector of f32, ties to even; a NaN stays one."""
+        return self.emit(NARROW[storage, native], Type("i16", a.type.lanes), a)
 
     def imin(self, a, b):
         """The smaller of two sizes; this and what follows is about sizes, counters and conditions."""

@@ -10,6 +10,7 @@ from .primitives import TABLE
 ELEMENTS = {
     "f32": "float",
     "f64": "double",
+    "i16": "i16",
     "i32": "i32",
     "i64": "i64",
     "i1": "i1",
@@ -230,6 +231,7 @@ def _template(name, types, result, attributes, arch):
         names |= {"L": result.lanes, "a": result.scalar.size, "to": "{r} = "}
     lanes = (result or next(iter(types), I64)).lanes
     names |= {"iota": _vector(range(lanes)), "iota64": _vector(range(lanes), "i64")}
+    names |= {key: _vector([value] * lanes) for key, value in TABLE[name].constants}
     for key, value in attributes:
         names[key] = value if isinstance(value, str) else _vector(value) if isinstance(value, tuple) else int(value)
     holes = [f"{{{place}}}" for place in range(len(types))]

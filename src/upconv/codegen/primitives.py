@@ -4,7 +4,8 @@ In a lowering, {r} is the result, {0} {1} ... the operands, {T} the type of the 
 {m} and {m0} the same types as the names of intrinsics spell them (v16f32), {E} the type of one lane of the result, {L}
 and {L0} numbers of lanes, {M} the type of a mask of the result, {a} and {a0} the bytes of one element in memory, {iota}
 the numbers 0, 1, 2 ... of as many lanes. {arguments} are all operands with their types, {to} is "{r} = " or nothing
-where there is no result, {pause} the hint of the architecture. Further braces are attributes of the instruction.
+where there is no result, {pause} the hint of the architecture. Further braces are attributes of the instruction, or
+`constants` of the primitive: a vector of i32 each, with as many lanes.
 
 In a meaning, integers are Python ints, floating-point scalars and vectors are NumPy values, masks are arrays of bool,
 pointers are `interpreter.Pointer`s. A meaning that is `typed` is
@@ -27,6 +28,7 @@ class Primitive:
     lowering: str
     meaning: Callable
     typed: bool = False
+    constants: tuple[tuple[str, int], ...] = ()
 
 
 # 64-bit integers: sizes, strides, counters, and the pointers they move.
@@ -72,6 +74,136 @@ ARITHMETIC = (
     # Data that are integers wrap around, as NumPy's do.
     Primitive("wrapping_add", "{r} = add {T} {0}, {1}", lambda a, b: a + b),
     Primitive("wrapping_mul", "{r} = mul {T} {0}, {1}", lambda a, b: a * b),
+)
+
+
+def _signed(bits):
+    return bits - (1 << 32) if bits >> 31 else bits
+
+
+def _narrowed_bf16(a):
+    bits = a.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(a), bits >> 16 | 0x40, rounded).astype(np.uint16)
+
+
+# Halves, which lie in memory as i16, and the f32 in which they are computed with. Only f16 has instructions, and not
+# everywhere: without them LLVM would call a library. By bits, the exponent is moved to where it belongs; what is
+# subnormal as a half goes through a sum with a power of two whose last place is theirs, which rounds it as well.
+HALVES = (
+    Primitive(
+        "widen_f16",
+        "{r}.h = bitcast {T0} {0} to <{L} x half>\n{r} = fpext <{L} x half> {r}.h to {T}",
+        lambda a: a.view(np.float16).astype(np.float32),
+    ),
+    Primitive(
+        "narrow_f16",
+        "{r}.h = fptrunc {T0} {0} to <{L} x half>\n{r} = bitcast <{L} x half> {r}.h to {T}",
+        lambda a: a.astype(np.float16).view(np.uint16),
+    ),
+    Primitive(
+        "widen_f16_by_bits",
+        "{r}.w = zext {T0} {0} to <{L} x i32>\n"
+        "{r}.a = and <{L} x i32> {r}.w, {magnitude}\n"
+        "{r}.b = shl <{L} x i32> {r}.a, {thirteen}\n"
+        "{r}.e = and <{L} x i32> {r}.b, {exponent}\n"
+        "{r}.n = add <{L} x i32> {r}.b, {bias}\n"
+        "{r}.x = add <{L} x i32> {r}.n, {bias}\n"
+        "{r}.y = add <{L} x i32> {r}.n, {step}\n"
+        "{r}.f = bitcast <{L} x i32> {r}.y to {T}\n"
+        "{r}.t = bitcast <{L} x i32> {least} to {T}\n"
+        "{r}.d = fsub {T} {r}.f, {r}.t\n"
+        "{r}.z = bitcast {T} {r}.d to <{L} x i32>\n"
+        "{r}.p = icmp eq <{L} x i32> {r}.e, {exponent}\n"
+        "{r}.q = icmp eq <{L} x i32> {r}.e, zeroinitializer\n"
+        "{r}.u = select {M} {r}.p, <{L} x i32> {r}.x, <{L} x i32> {r}.n\n"
+        "{r}.v = select {M} {r}.q, <{L} x i32> {r}.z, <{L} x i32> {r}.u\n"
+        "{r}.s = and <{L} x i32> {r}.w, {sign}\n"
+        "{r}.g = shl <{L} x i32> {r}.s, {sixteen}\n"
+        "{r}.o = or <{L} x i32> {r}.v, {r}.g\n"
+        "{r} = bitcast <{L} x i32> {r}.o to {T}",
+        lambda a: a.view(np.float16).astype(np.float32),
+        constants=(
+            ("magnitude", 0x7FFF),
+            ("sign", 0x8000),
+            ("thirteen", 13),
+            ("sixteen", 16),
+            ("exponent", 0x1F << 23),
+            ("bias", (127 - 15) << 23),
+            ("step", 1 << 23),
+            ("least", (127 - 14) << 23),
+        ),
+    ),
+    Primitive(
+        "narrow_f16_by_bits",
+        "{r}.f = bitcast {T0} {0} to <{L} x i32>\n"
+        "{r}.s = and <{L} x i32> {r}.f, {sign}\n"
+        "{r}.a = xor <{L} x i32> {r}.f, {r}.s\n"
+        "{r}.m = bitcast <{L} x i32> {r}.a to {T0}\n"
+        "{r}.t = bitcast <{L} x i32> {half} to {T0}\n"
+        "{r}.d = fadd {T0} {r}.m, {r}.t\n"
+        "{r}.e = bitcast {T0} {r}.d to <{L} x i32>\n"
+        "{r}.y = sub <{L} x i32> {r}.e, {half}\n"
+        "{r}.b = lshr <{L} x i32> {r}.a, {thirteen}\n"
+        "{r}.o = and <{L} x i32> {r}.b, {one}\n"
+        "{r}.c = add <{L} x i32> {r}.a, {rounding}\n"
+        "{r}.g = add <{L} x i32> {r}.c, {r}.o\n"
+        "{r}.n = lshr <{L} x i32> {r}.g, {thirteen}\n"
+        "{r}.p = icmp slt <{L} x i32> {r}.a, {least}\n"
+        "{r}.q = icmp sgt <{L} x i32> {r}.a, {most}\n"
+        "{r}.i = icmp sgt <{L} x i32> {r}.a, {infinity}\n"
+        "{r}.j = select <{L} x i1> {r}.i, <{L} x i32> {nan}, <{L} x i32> {infinite}\n"
+        "{r}.k = select <{L} x i1> {r}.p, <{L} x i32> {r}.y, <{L} x i32> {r}.n\n"
+        "{r}.l = select <{L} x i1> {r}.q, <{L} x i32> {r}.j, <{L} x i32> {r}.k\n"
+        "{r}.h = lshr <{L} x i32> {r}.s, {sixteen}\n"
+        "{r}.w = or <{L} x i32> {r}.l, {r}.h\n"
+        "{r} = trunc <{L} x i32> {r}.w to {T}",
+        lambda a: a.astype(np.float16).view(np.uint16),
+        constants=(
+            ("sign", _signed(1 << 31)),
+            ("half", (127 - 1) << 23),
+            ("thirteen", 13),
+            ("sixteen", 16),
+            ("one", 1),
+            ("rounding", _signed(((15 - 127) << 23) + 0xFFF & 0xFFFFFFFF)),
+            ("least", (127 - 14) << 23),
+            ("most", ((127 + 16) << 23) - 1),
+            ("infinity", 255 << 23),
+            ("infinite", 0x7C00),
+            ("nan", 0x7E00),
+        ),
+    ),
+    Primitive(
+        "widen_bf16",
+        "{r}.w = zext {T0} {0} to <{L} x i32>\n"
+        "{r}.s = shl <{L} x i32> {r}.w, {sixteen}\n"
+        "{r} = bitcast <{L} x i32> {r}.s to {T}",
+        lambda a: (a.astype(np.uint32) << 16).view(np.float32),
+        constants=(("sixteen", 16),),
+    ),
+    Primitive(
+        "narrow_bf16",
+        "{r}.f = bitcast {T0} {0} to <{L} x i32>\n"
+        "{r}.a = and <{L} x i32> {r}.f, {magnitude}\n"
+        "{r}.h = lshr <{L} x i32> {r}.f, {sixteen}\n"
+        "{r}.o = and <{L} x i32> {r}.h, {one}\n"
+        "{r}.c = add <{L} x i32> {r}.f, {rounding}\n"
+        "{r}.g = add <{L} x i32> {r}.c, {r}.o\n"
+        "{r}.n = lshr <{L} x i32> {r}.g, {sixteen}\n"
+        "{r}.q = or <{L} x i32> {r}.h, {quiet}\n"
+        "{r}.i = icmp sgt <{L} x i32> {r}.a, {infinity}\n"
+        "{r}.w = select <{L} x i1> {r}.i, <{L} x i32> {r}.q, <{L} x i32> {r}.n\n"
+        "{r} = trunc <{L} x i32> {r}.w to {T}",
+        _narrowed_bf16,
+        constants=(
+            ("magnitude", (1 << 31) - 1),
+            ("sixteen", 16),
+            ("one", 1),
+            ("rounding", 0x7FFF),
+            ("quiet", 0x40),
+            ("infinity", 255 << 23),
+        ),
+    ),
 )
 
 # Lanes.
@@ -182,4 +314,6 @@ OUTSIDE = (
     Primitive("symbol", "{r} = getelementptr i8, ptr @{name}, i64 0", lambda *, name: name),
 )
 
-TABLE = {primitive.name: primitive for primitive in (*INTEGERS, *ARITHMETIC, *LANES, *MEMORY, *ATOMIC, *OUTSIDE)}
+TABLE = {
+    primitive.name: primitive for primitive in (*INTEGERS, *ARITHMETIC, *HALVES, *LANES, *MEMORY, *ATOMIC, *OUTSIDE)
+}

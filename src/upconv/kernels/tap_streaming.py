@@ -9,21 +9,23 @@
 A task is one tap and the images x rows x cols pixels that it sends somewhere, on any strides. The rows of the panel are
 taken CHUNK at a time with all pixels, so that each number of it comes from memory once, in order; the chunk behind it,
 at last the one at `ahead`, is asked for meanwhile. A tile has as many pixels as there are left: nothing is computed
-twice, and a single pixel takes no longer than its weight takes to arrive.
+twice, and a single pixel takes no longer than its weight takes to arrive. Halves become float32 on
+their way into a register where there is one tile of pixels, and in `wide`, a chunk at a time, where there are more.
 """
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import Walk
+from .stored import Weight, suffix
 
-FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places ahead".split())
-POINTERS = {"x", "y", "w", "places", "ahead"}
+FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places ahead wide".split())
+POINTERS = {"x", "y", "w", "places", "ahead", "wide"}
 # Channels at a time: sums no longer than those of other kernels, and a panel that stays in the first-level cache.
 CHUNK = 64
 UNROLL = 4
 
 
-def macs(task, lanes, elem, mr, nv):
+def macs(task, lanes, elem, mr, nv, storage=""):
     """Multiply-adds of a task."""
     return task["n"] * task["rows"] * task["cols"] * nv * lanes * task["c"]
 
@@ -33,49 +35,81 @@ def heights(mr):
     return [mr, *(1 << bit for bit in reversed(range((mr - 1).bit_length())))]
 
 
-def tap_streaming(isa: Isa, elem, mr, nv):
-    """The kernel for tiles of at most mr pixels by nv vectors."""
-    k = Builder(f"tap_streaming_{elem}_{mr}x{nv}_{isa.name}")
+def tap_streaming(isa: Isa, elem, mr, nv, storage=""):
+    """The kernel for tiles of at most mr pixels by nv vectors; the panel may be one of halves (f16, bf16)."""
+    k = Builder(f"tap_streaming_{elem}_{mr}x{nv}{suffix(storage)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
+    weight = Weight(k, isa, vector, storage)
+    row = nv * vector.lanes * weight.size
     pixels = task["n"] * task["rows"] * task["cols"]
     walk = Walk(k, task)
     with k.loop(0, pixels) as place:
         walk.note(place, more=place + 1 < pixels)
     with k.loop(0, task["c"], CHUNK) as start:
-        x, w = task["x"] + start * vector.scalar.size, task["w"] + start * (nv * vector.size)
-        part, done = k.imin(task["c"] - start, CHUNK), k.variable(0, I64)
-        ahead = k.select(start + CHUNK < task["c"], w + CHUNK * nv * vector.size, task["ahead"])
-        for height in heights(mr):
-            with k.loop(done.get(), pixels - (height - 1), height) as first:
-                _tile(k, task["places"] + first * 16, vector, x, w, ahead, task["y"], part, height, nv)
-                done.set(first + height)
+        x, w = task["x"] + start * vector.scalar.size, task["w"] + start * row
+        part = k.imin(task["c"] - start, CHUNK)
+        ahead = k.select(start + CHUNK < task["c"], w + CHUNK * row, task["ahead"])
+        chunk = _Chunk(k, task["places"], x, task["y"], part, pixels, nv)
+        if storage:
+            with k.when(pixels > mr):
+                _widen(k, weight, w, ahead, part * nv, task["wide"])
+                chunk.tiles(Weight(k, isa, vector, ""), task["wide"], None, heights(mr))
+            with k.when(k.less(pixels, mr + 1)):
+                chunk.tiles(weight, w, ahead, heights(mr))
+        else:
+            chunk.tiles(weight, w, ahead, heights(mr))
     return k
 
 
-def _tile(k, offsets, vector, x, w, ahead, y, count, height, nv):
-    """`height` pixels by nv vectors: sums of a chunk in registers, added to those in memory."""
-    x = [x + k.load(offsets + 16 * r, I64) for r in range(height)]
-    zero = k.zero(vector)
-    sums = [[k.variable(zero) for _ in range(nv)] for _ in range(height)]
-    _products(k, vector, x, w, ahead, count, sums)
-    for r, row in enumerate(sums):
-        there = y + k.load(offsets + (16 * r + 8), I64)
-        for v, variable in enumerate(row):
-            place = there + v * vector.size
-            k.store(k.add(variable.get(), k.load(place, vector)), place)
+def _widen(k, weight, w, ahead, count, wide):
+    """Some vectors of a chunk as float32, in a first-level cache; the chunk that comes next is asked for."""
+    with k.loop(0, count) as v:
+        place = v * weight.stored.size
+        k.store(weight.load(w + place), wide + v * weight.vector.size)
+        k.prefetch(ahead + place, locality=2)
 
 
-def _products(k, vector, x, w, ahead, count, sums):
-    """Add `count` products to every sum, and ask for the chunk that comes next."""
-    size, nv = vector.scalar.size, len(sums[0])
-    width = nv * vector.size
+class _Chunk:
+    """Some channels of the source with all pixels."""
+
+    def __init__(self, k, places, x, y, count, pixels, nv):
+        self.k, self.places, self.x, self.y = k, places, x, y
+        self.count, self.pixels, self.nv = count, pixels, nv
+
+    def tiles(self, weight, w, ahead, heights):
+        """All pixels, each tile as high as there are pixels left."""
+        k, done = self.k, self.k.variable(0, I64)
+        for height in heights:
+            with k.loop(done.get(), self.pixels - (height - 1), height) as first:
+                self._tile(self.places + first * 16, weight, w, ahead, height)
+                done.set(first + height)
+
+    def _tile(self, offsets, weight, w, ahead, height):
+        """`height` pixels by nv vectors: sums of a chunk in registers, added to those in memory."""
+        k, vector = self.k, weight.vector
+        x = [self.x + k.load(offsets + 16 * r, I64) for r in range(height)]
+        zero = k.zero(vector)
+        sums = [[k.variable(zero) for _ in range(self.nv)] for _ in range(height)]
+        _products(k, weight, x, w, ahead, self.count, sums)
+        for r, row in enumerate(sums):
+            there = self.y + k.load(offsets + (16 * r + 8), I64)
+            for v, variable in enumerate(row):
+                place = there + v * vector.size
+                k.store(k.add(variable.get(), k.load(place, vector)), place)
+
+
+def _products(k, weight, x, w, ahead, count, sums):
+    """Add `count` products to every sum, and ask for the chunk that comes next, if that is still to be done."""
+    vector, nv = weight.vector, len(sums[0])
+    size, across = vector.scalar.size, vector.lanes * weight.size
+    width = nv * across
     whole = count - k.iand(count, UNROLL - 1)
 
     def step(at_x, at_w, u):
         here = w + at_w
-        panel = [k.load(here + (u * width + v * vector.size), vector) for v in range(nv)]
-        for line in range(-u * width % LINE, width, LINE):
+        panel = [weight.load(here + (u * width + v * across)) for v in range(nv)]
+        for line in range(-u * width % LINE, 0 if ahead is None else width, LINE):
             k.prefetch(ahead + at_w + (u * width + line), locality=2)
         for pointer, row in zip(x, sums, strict=True):
             value = k.splat(k.load(pointer + at_x + u * size, vector.scalar), vector)

@@ -7,24 +7,26 @@
     y   for each pixel the same runs, each filled up to whole vectors
 
 The rows are taken a few at a time, so that a layer of many channels reads memory in long runs and at its pace; the sums
-of those few are made in registers and added to y, which stays in the cache. So no long sum is ever made at once.
+of those few are made in registers and added to y, which stays in the cache. So no long sum is ever made at once. A
+weight of halves becomes float32 on its way into a register.
 """
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
+from .stored import Weight, suffix
 
 FIELDS = tuple("entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split())
 POINTERS = {"x", "w", "y"}
 
 
-def macs(task, lanes, elem, mr, nc):
+def macs(task, lanes, elem, mr, nc, storage=""):
     """Multiply-adds of a task, those included that no output needs."""
     return task["pixels"] * task["pieces"] * -(-task["count"] // lanes) * lanes * task["c"]
 
 
-def weight_streaming(isa: Isa, elem, mr, nc):
-    """The kernel for mr pixels by nc rows of the weight at a time."""
-    k = Builder(f"weight_streaming_{elem}_{mr}x{nc}_{isa.name}")
+def weight_streaming(isa: Isa, elem, mr, nc, storage=""):
+    """The kernel for mr pixels by nc rows of the weight at a time, which may be halves (f16, bf16)."""
+    k = Builder(f"weight_streaming_{elem}_{mr}x{nc}{suffix(storage)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     zero = k.zero(vector)
@@ -34,7 +36,7 @@ def weight_streaming(isa: Isa, elem, mr, nc):
         k.loop(0, task["count"], vector.lanes) as v,
     ):
         k.store(zero, task["y"] + p * task["y_p"] + piece * task["y_piece"] + v * vector.scalar.size)
-    block = _Block(k, task, vector)
+    block = _Block(k, task, vector, Weight(k, isa, vector, storage))
     whole = _floor(k, task["c"], nc)
     with k.loop(0, whole, nc) as c:
         block.pixels(c, mr, nc)
@@ -54,8 +56,8 @@ def _floor(k, a, step):
 class _Block:
     """A few rows of the weight with all pixels."""
 
-    def __init__(self, k, task, vector):
-        self.k, self.task, self.vector = k, task, vector
+    def __init__(self, k, task, vector, weight):
+        self.k, self.task, self.vector, self.weight = k, task, vector, weight
 
     def pixels(self, c, mr, nc):
         """Rows c to c + nc - 1 with all pixels, mr at a time while there are as many."""
@@ -77,16 +79,17 @@ class _Block:
         with k.loop(0, task["pieces"]) as piece:
             rows, sums = w + piece * task["w_piece"], y + piece * task["y_piece"]
             with k.loop(0, task["count"] - rest, vector.lanes) as v:
-                self.products(rows + v * size, sums + v * size, factors, None)
+                self.products(rows + v * self.weight.size, sums + v * size, factors, None)
             with k.when(k.less(0, rest)):
-                at = (task["count"] - rest) * size
-                self.products(rows + at, sums + at, factors, k.lane_mask(rest, vector))
+                at = task["count"] - rest
+                mask = k.lane_mask(rest, vector)
+                self.products(rows + at * self.weight.size, sums + at * size, factors, mask)
 
     def products(self, w, y, factors, mask):
         """Add nc products to the sums of mr pixels in one vector of columns."""
         k, task, vector = self.k, self.task, self.vector
         nc = len(factors[0])
-        panel = [k.load(w + task["w_c"] * u, vector, mask) for u in range(nc)]
+        panel = [self.weight.load(w + task["w_c"] * u, mask) for u in range(nc)]
         for u in range(nc):
             # The rows that come next, each in the place of one of these.
             k.prefetch(w + task["w_c"] * (u + nc))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..kernels.convert import STORAGES
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
@@ -42,7 +43,7 @@ class Task:
         """Of a problem on dense operands of its layouts."""
         size = problem.itemsize
         x, y = (map_strides(*each, size) for each in zip(problem.map_shapes, problem.map_layouts, strict=True))
-        w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, size)
+        w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, problem.weight_itemsize)
         return cls.of(problem, x, y, w, threads, seconds)
 
     @property
@@ -91,6 +92,15 @@ class Task:
     @property
     def w_group(self):
         return self.w[0] * (self.g.c_in // self.g.groups)
+
+    @property
+    def storage(self) -> tuple[str, ...]:
+        """What kernels that take halves are told of the weight's: nothing where there are none."""
+        return (STORAGES[self.problem.storage],) if self.problem.storage else ()
+
+    def stored(self, nbytes) -> int:
+        """A distance within a packed weight as it is in the one that is kept, which may be one of halves."""
+        return nbytes * self.problem.weight_itemsize // self.size
 
     @property
     def taps_consecutive(self):
