@@ -39,9 +39,8 @@ def tap_streaming(isa: Isa, elem, mr, nv):
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     pixels = task["n"] * task["rows"] * task["cols"]
-    walk = Walk(k, task)
-    with k.loop(0, pixels) as place:
-        walk.note(place, more=place + 1 < pixels)
+    with k.when(k.less(0, pixels)):
+        Walk(k, task).note(pixels, pixels)
     with k.loop(0, task["c"], CHUNK) as start:
         x, w = task["x"] + start * vector.scalar.size, task["w"] + start * (nv * vector.size)
         part, done = k.imin(task["c"] - start, CHUNK), k.variable(0, I64)
