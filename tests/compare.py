@@ -265,6 +265,11 @@ DEPTHWISE = (
 )
 SPECIAL = {
     "gemm_fused_phases": (BY_NAME["1-d-k16s8"], Case("fused-k4s2", 2, 9, 6, 7, 20, (4, 4), (2, 2), (1, 1))),
+    "gemm_phase_blocks": (
+        Case("blocks-k3s2", 2, 9, 6, 7, 20, (3, 3), (2, 2), (1, 1), (1, 1)),
+        Case("blocks-k2s3", 1, 9, 4, 5, 17, (2, 2), (3, 3), (0, 1)),
+        Case("blocks-k8x1s4", 1, 7, 5, 9, 16, (8, 1), (4, 1)),
+    ),
     "depthwise_rows": DEPTHWISE,
     "depthwise_channels": DEPTHWISE,
     "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),

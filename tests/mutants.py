@@ -24,6 +24,7 @@ from upconv.kernels import (
     gemm,
     not_finite,
     pack_pixels,
+    phase_blocks,
     pixel_columns,
     strip_product,
     sum_parts,
@@ -99,6 +100,16 @@ def altered_list(rows, change):
 def is_of(nest, module):
     """Whether a nest is for a kernel; those of whole rows have more fields for more phases."""
     return nest.fields in (module.NAMES.values() if hasattr(module, "NAMES") else [module.FIELDS])
+
+
+def minus_one_to(name, value):
+    """What is counted from 0, or -1 for none, is there where it is not."""
+
+    def change(said):
+        if said.get(name) == -1:
+            said[name] = value
+
+    return change
 
 
 def one_less(name):
@@ -342,7 +353,9 @@ def prepared_form_of_another_way():
 
 ROW_KERNELS = {"direct_rows": direct_rows, "depthwise_rows": depthwise_rows, "col2im_rows": col2im_rows}
 COL2IM = {"col2im_channels": col2im_channels, "col2im_rows": col2im_rows}
-EPILOGUES = ROW_KERNELS | COL2IM | {"gemm": gemm, "depthwise_channels": depthwise_channels}
+EPILOGUES = (
+    ROW_KERNELS | COL2IM | {"gemm": gemm, "phase_blocks": phase_blocks, "depthwise_channels": depthwise_channels}
+)
 LISTS = {"rows of segments": 0, "columns of segments": 1, "blocks": 2}
 BASES = {"x": X, "y": Y, "weight": W, "bias": BIAS, "panels": PANELS}
 MUTANTS = {
@@ -384,6 +397,30 @@ MUTANTS = {
     "direct_rows, taps read elsewhere": shared_taps_are_own,
     "depthwise_rows, last phase reads elsewhere": lambda: table(depthwise_rows, zero("a_1")),
     "depthwise_channels, last tap dropped": lambda: table(depthwise_channels, one_less("n_w")),
+    **{
+        f"phase_blocks, {what}": partial(table, phase_blocks, change)
+        for what, change in {
+            "last channel dropped": one_less("c"),
+            "last row of taps dropped": one_less("n_h"),
+            "last tap dropped": one_less("n_w"),
+            "last block of a row not written": one_less("cols"),
+            "last row of blocks not written": one_less("rows"),
+            "last image not written": one_less("n"),
+            "weight of the first row of phases for all": zero("tap_h"),
+            "weight of the first phase of a row for all": zero("tap_w"),
+            "the first row of taps for some phases alone": minus_one_to("part_h", 0),
+            "the first tap for some phases alone": minus_one_to("part_w", 0),
+            "last row of phases not written": one_less("end_h"),
+            "last phase of a row not written": one_less("end_w"),
+            "weight of the first group for all": zero("w_g"),
+            "bias of the first group for all": zero("bias_g"),
+        }.items()
+    },
+    "phase_blocks, sums not added up": lambda: masks(phase_blocks, "add", keep_left),
+    **{
+        f"phase_blocks, last row of {name} lost": partial(last_row_lost, number, phase_blocks)
+        for name, number in LISTS.items()
+    },
     "gemm, last channel dropped": lambda: table(gemm, one_less("c")),
     "gemm, last pixel not written": lambda: table(gemm, one_less("cols")),
     "direct_rows, last row not written": lambda: table(direct_rows, one_less("rows")),

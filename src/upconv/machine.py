@@ -26,6 +26,8 @@ AMOUNTS = {
     "gemm2": "likewise two across",
     "gemm3": "likewise three",
     "gemm4": "likewise four",
+    "phase_blocks": "multiply-adds of vectors in tiles of all phases, and as many as there is time for while they wait",
+    "phase_blocks_bytes": "bytes of panels that do not stay in the first-level cache, for each tile",
     "direct_rows": "multiply-adds of vectors in tiles of rows",
     "direct_rows_loads": "vectors of pixels that they read, at any address",
     "direct_rows_tiles": "tiles of rows",
@@ -58,7 +60,7 @@ AMOUNTS = {
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }
 # These take longer for integers, of which no machine multiplies 64-bit vectors quickly.
-MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips", "tap_streaming")
+MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips", "tap_streaming", "phase_blocks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ ROWS = {
             "gemm2": 3.72e09,
             "gemm3": 4.01e09,
             "gemm4": 4.26e09,
+            "phase_blocks": 3.8e09,
+            "phase_blocks_bytes": 5e11,
             "direct_rows": 4.35e09,
             "depthwise_rows": 2.6e09,
             "depthwise_channels": 7.05e09,
@@ -145,6 +149,8 @@ ROWS = {
             "gemm2": 4.61e09,
             "gemm3": 4.91e09,
             "gemm4": 6.8e09,
+            "phase_blocks": 4.6e09,
+            "phase_blocks_bytes": 3e11,
             "direct_rows": 5.62e09,
             "depthwise_rows": 2.46e09,
             "depthwise_channels": 5e09,

@@ -14,6 +14,7 @@ from upconv.kernels import (
     col2im_channels,
     col2im_rows,
     gemm,
+    phase_blocks,
     strip_product,
     winograd_gather,
     winograd_product,
@@ -65,6 +66,27 @@ def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv):
     width = nv * isa.vector_bytes
     # Rows that are no whole lines may begin anywhere in one.
     assert assembly.count("prefetch") == mr * (width // LINE if width % LINE == 0 else width // LINE + 2)
+
+
+# (vectors, phases), (phases that the last tap reaches) of layers whose results have few channels.
+BLOCKS = [
+    (name, elem, nv, phases, some)
+    for name, elem in (("avx512", "f32"), ("avx2", "f32"), ("avx512", "f64"))
+    for nv, phases, some in ((1, (2, 2), (1, 1)), (2, (1, 2), (0, 1)), (1, (4, 1), (0, 0)), (1, (2, 2), (0, 0)))
+]
+
+
+@pytest.mark.parametrize(("isa", "elem", "nv", "phases", "some"), BLOCKS)
+def test_the_hot_loop_of_a_tile_of_all_phases(isa, elem, nv, phases, some):
+    isa = ROWS[isa]
+    mr = phase_blocks.height(isa, nv, phases)
+    assembly = llvm.assembly(lower(phase_blocks.phase_blocks(isa, elem, mr, nv, phases, some), isa), isa)
+    loop, panels = hot_loop(assembly, "vfmadd"), phases[0] * phases[1]
+    assert len([line for line in loop if re.match(r"vfmadd\d+p[sd]", line)]) == mr * nv * panels * gemm.UNROLL
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
+    loads = [line for line in loop if re.match(r"v(movup|broadcasts|movddup)", line)]
+    assert len(loads) <= gemm.UNROLL * (mr + nv * panels)
 
 
 STRIPS = [(name, *tile) for name in ("avx512", "avx2") for tile in col2im.TILES[ROWS[name].registers].items()]

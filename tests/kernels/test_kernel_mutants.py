@@ -39,6 +39,7 @@ from upconv.kernels import (
     gemm,
     not_finite,
     pack_pixels,
+    phase_blocks,
     pixel_columns,
     strip_product,
     sum_parts,
@@ -220,7 +221,7 @@ def test_without_a_mutant_everything_passes(setting):
         *(col2im_channels.col2im_channels, col2im_rows.col2im_rows, strip_product.strip_product),
         convert.convert,
         *(copy.copy, depthwise_channels.depthwise_channels, depthwise_rows.depthwise_rows, direct_rows.direct_rows),
-        tap_streaming.tap_streaming,
+        *(tap_streaming.tap_streaming, phase_blocks.phase_blocks),
         *(gemm.gemm, transpose.transpose, weight_gradient.weight_gradient, weight_streaming.weight_streaming),
         *(pack_pixels.pack_pixels, sum_parts.sum_parts, weight_gradient_blocks.weight_gradient_blocks),
         *(weight_gradient_depthwise.weight_gradient_depthwise, pixel_columns.pixel_columns, not_finite.not_finite),
@@ -235,6 +236,14 @@ def test_without_a_mutant_everything_passes(setting):
     whole = [rest for make, *rest in ways if make is depthwise_rows.depthwise_rows]
     assert {s for s, *_ in whole} == {1, 2, 3, 4}
     assert {counts is None for _, _, counts, _ in whole} == {True, False}
+    blocks = [rest for make, *rest in ways if make is phase_blocks.phase_blocks]
+    # All phases of a place, of a row or of a column; with a tap for some of them alone, down and across.
+    assert {(down > 1, across > 1) for _, _, (down, across), _, _ in blocks} >= {
+        (True, True),
+        (False, True),
+        (True, False),
+    }
+    assert {(down > 0, across > 0) for _, _, _, (down, across), _ in blocks} >= {(False, False), (True, True)}
     assert {rest[1] for make, *rest in ways if make is col2im_rows.col2im_rows} >= {None, (2, 1)}
     for module in EPILOGUES.values():
         make = getattr(module, module.__name__.split(".")[-1])

@@ -25,7 +25,7 @@ FAMILIES = (
     *("col2im_channels", "col2im_rows", "copy", "depthwise_channels", "depthwise_rows", "direct_rows", "gemm"),
     *("not_finite", "pack_pixels", "pixel_columns", "strip_product", "sum_parts", "transpose", "weight_gradient"),
     *("weight_gradient_blocks", "weight_gradient_depthwise", "weight_streaming"),
-    "tap_streaming",
+    *("tap_streaming", "phase_blocks"),
 )
 # Ways that take every case of some operations.
 ALWAYS = (

@@ -123,22 +123,27 @@ def test_places_without_taps_are_said_to_exist():
         assert not segments.has_empty_places(h, w, False)
 
 
-def test_fused_segments_are_every_product_once():
-    """A place is a block of s outputs, those of the phases that are kept; a tap is one of each phase."""
+def test_blocks_of_phases_are_every_product_and_every_output_once():
+    """A place is a block of s outputs, those of the phases that are kept; a tap is one of each phase that has it."""
     cut = 0
     for axis in axes(11, 4000):
-        if axis.d != 1 or axis.k % axis.s:
+        if axis.d != 1:
             continue
-        found = Counter()
-        for segment, (low, high) in segments.fused_segments(axis):
+        found, outputs = Counter(), Counter()
+        for segment, (low, high) in segments.phase_blocks(axis):
+            starts = (segment.start + place * segment.step for place in range(segment.count))
+            outputs.update(start + phase for start in starts for phase in range(low, high))
             cut += (low, high) != (0, axis.s)
             for place, (number, tap) in itertools.product(range(segment.count), enumerate(segment.taps)):
                 source = segment.source + place * segment.source_step + number * segment.tap_step
                 for phase in range(low, high):
                     output = segment.start + place * segment.step + phase
                     assert 0 <= output < axis.out
-                    found[output, source, tap * axis.s + phase] += 1
+                    if tap * axis.s + phase < axis.k:
+                        found[output, source, tap * axis.s + phase] += 1
         assert found == Counter(triples(axis)), axis
+        assert outputs == Counter(range(axis.out)), axis
+        assert segments.fused_segments(axis) == tuple(each for each in segments.phase_blocks(axis) if each[0].taps)
     assert cut > 100
 
 

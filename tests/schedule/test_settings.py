@@ -71,7 +71,7 @@ def weighty(draw):
 KINDS = {
     "few channels": (few_channels, ("gemm", "direct_rows", "col2im_channels", "col2im_rows")),
     "depthwise": (depthwise, ("depthwise_rows", "depthwise_channels")),
-    "fused": (fused, ("gemm", "gemm_fused_phases", "col2im_channels")),
+    "fused": (fused, ("gemm", "gemm_fused_phases", "gemm_phase_blocks", "col2im_channels")),
     "weighty": (weighty, ("gemm", "tap_streaming", "weight_streaming")),
 }
 

@@ -27,6 +27,7 @@ from . import (
     direct_rows,
     gemm,
     gemm_fused_phases,
+    gemm_phase_blocks,
     gemm_tap_rows,
     loops,
     matmul,
@@ -42,6 +43,7 @@ from . import (
 ALGORITHMS = {
     "gemm": Generated("gemm", gemm),
     "gemm_fused_phases": Generated("gemm_fused_phases", gemm_fused_phases),
+    "gemm_phase_blocks": Generated("gemm_phase_blocks", gemm_phase_blocks),
     "gemm_tap_rows": Generated("gemm_tap_rows", gemm_tap_rows),
     "col2im_channels": Generated("col2im_channels", col2im_channels),
     "col2im_rows": Generated("col2im_rows", col2im_rows),

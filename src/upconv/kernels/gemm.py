@@ -24,6 +24,8 @@ UNFUSED = {2: 5, 1: 8}
 LONGEST_SUM = 128
 UNROLL = 4
 TILES_PER_BLOCK = 16
+# Bytes of the offsets of a pixel.
+PLACE = 16
 FIELDS = tuple(
     (
         "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns "
@@ -46,7 +48,7 @@ def macs(task, lanes, elem, mr, nv, activation="none"):
 
 def scratch(vector_bytes, mr, nv):
     """Bytes of the listed pixels and of the partial sums."""
-    return {"places": 16 * mr * TILES_PER_BLOCK, "totals": mr * nv * vector_bytes}
+    return {"places": PLACE * mr * TILES_PER_BLOCK, "totals": mr * nv * vector_bytes}
 
 
 def gemm(isa: Isa, elem, mr, nv, activation="none"):
@@ -68,16 +70,16 @@ def _group(k, task, vector, mr, nv, epilogue):
     block = mr * TILES_PER_BLOCK
     with k.loop(0, pixels, block) as start:
         left = pixels - start
-        with k.loop(0, k.imin(left + (mr - 1), block)) as place:
-            walk.note(place, more=place + 1 < left)
+        walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
         with k.loop(0, k.imin(left, block), mr) as first:
-            _tile(k, task, vector, task["places"] + first * 16, mr, nv, epilogue)
+            _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
 
 
 class Walk:
     """The pixels of a task one after another, as offsets in x and in y.
 
-    Layers of few channels spend as long on finding a pixel as on computing it, so a step only adds and selects.
+    Layers of few channels spend as long on finding a pixel as on computing it, so a row is gone along in a loop of its
+    own, which only adds.
     """
 
     def __init__(self, k, task):
@@ -87,29 +89,47 @@ class Walk:
         self.steps = [self._steps(task[f"{name}_n"], task[f"{name}_row"], task[f"{name}_col"]) for name in "xy"]
 
     def _steps(self, n, row, col):
-        """From pixel to pixel, from the last of a row to the next row, from the last of an image to the next image."""
-        across, down = (self.task["cols"] - 1) * col, (self.task["rows"] - 1) * row
+        """From pixel to pixel, from behind a row to the next row, from behind an image to the next image."""
+        across, down = self.task["cols"] * col, (self.task["rows"] - 1) * row
         return col, row - across, n - down - across
 
-    def note(self, place, more):
-        """Write the offsets of the current pixel and, if there are more, go to the next."""
-        k, task = self.k, self.task
-        offsets = task["places"] + place * 16
-        in_row, in_image = self.cols_left.get() > 1, self.rows_left.get() > 1
-        for number, (variable, (pixel, row, image)) in enumerate(zip((self.x, self.y), self.steps, strict=True)):
+    def note(self, count, padded):
+        """Write the offsets of the next `count` pixels, at least one, and those of the last again up to `padded`."""
+        k, offsets, done = self.k, self.task["places"], self.k.variable(0, I64)
+        with k.repeat() as leave:
+            run = k.imin(self.cols_left.get(), count - done.get())
+            self._run(offsets + done.get() * PLACE, run)
+            done.set(done.get() + run)
+            leave(k.negate(done.get() < count))
+        last = [k.load(offsets + (count * PLACE + (8 * number - PLACE)), I64) for number in range(2)]
+        with k.loop(count, padded) as place:
+            for number, offset in enumerate(last):
+                k.store(offset, offsets + (place * PLACE + 8 * number))
+
+    def _run(self, line, run):
+        """The next pixels of a row, and on to the next row if that was the end of it."""
+        k = self.k
+        for number, (variable, (pixel, _, _)) in enumerate(zip(self._places(), self.steps, strict=True)):
             here = variable.get()
-            k.store(here, offsets + 8 * number)
-            step = k.select(in_row, pixel, k.select(in_image, row, image))
-            variable.set(k.select(more, here + step, here))
-        rows_left = k.select(in_image, self.rows_left.get() - 1, task["rows"])
-        self.rows_left.set(k.select(in_row, self.rows_left.get(), rows_left))
-        self.cols_left.set(k.select(in_row, self.cols_left.get() - 1, task["cols"]))
+            with k.loop(0, run) as place:
+                k.store(here + place * pixel, line + (place * PLACE + 8 * number))
+        left = self.cols_left.get() - run
+        is_last, in_image = k.equal(left, 0), self.rows_left.get() > 1
+        for variable, (pixel, row, image) in zip(self._places(), self.steps, strict=True):
+            step = k.select(is_last, k.select(in_image, row, image), 0)
+            variable.set(variable.get() + run * pixel + step)
+        rows_left = k.select(in_image, self.rows_left.get() - 1, self.task["rows"])
+        self.rows_left.set(k.select(is_last, rows_left, self.rows_left.get()))
+        self.cols_left.set(k.select(is_last, self.task["cols"], left))
+
+    def _places(self):
+        return self.x, self.y
 
 
 def _tile(k, task, vector, offsets, mr, nv, epilogue):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
-    x = [task["x"] + k.load(offsets + 16 * r, I64) for r in range(mr)]
-    _expect(k, task, [task["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)], nv * vector.size)
+    x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
+    expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     length, cut = k.variable(0, I64), k.variable(0, I64)
@@ -128,11 +148,11 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue):
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
-    y = [task["y"] + k.load(offsets + (16 * r + 8), I64) for r in range(mr)]
+    y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue)
 
 
-def _expect(k, task, y, width):
+def expect(k, y, width):
     """Ask for the lines of the result, which come while the products are made."""
     for pointer in y:
         for at in (*range(0, width, LINE), *([width - 1] if width % LINE else [])):

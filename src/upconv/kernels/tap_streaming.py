@@ -43,9 +43,8 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage=""):
     weight = Weight(k, isa, vector, storage)
     row = nv * vector.lanes * weight.size
     pixels = task["n"] * task["rows"] * task["cols"]
-    walk = Walk(k, task)
-    with k.loop(0, pixels) as place:
-        walk.note(place, more=place + 1 < pixels)
+    with k.when(k.less(0, pixels)):
+        Walk(k, task).note(pixels, pixels)
     with k.loop(0, task["c"], CHUNK) as start:
         x, w = task["x"] + start * vector.scalar.size, task["w"] + start * row
         part = k.imin(task["c"] - start, CHUNK)

@@ -74,20 +74,23 @@ def everywhere(size) -> Segment:
 
 
 @lru_cache(maxsize=512)
-def fused_segments(axis: Axis) -> tuple[tuple[Segment, tuple[int, int]], ...]:
-    """Segments of an axis whose s phases are computed together, for k a multiple of s and d = 1.
+def phase_blocks(axis: Axis) -> tuple[tuple[Segment, tuple[int, int]], ...]:
+    """Segments of an axis whose s phases are computed together, for d = 1.
 
-    A place is a block of s canvas positions; all its phases read the same inputs, through k/s taps each. Gives a
-    Segment of blocks and the range of phases inside the output: all of them, but for the first and the last block.
-    Its taps are those of one phase, numbered from 0; places without any are left out.
+    A place is a block of s canvas positions; its phases read the same inputs, through ``ceil(k / s)`` taps each, the
+    last of which only the first k mod s phases have unless s divides k. Gives a Segment of blocks and the range of
+    phases inside the output: all of them, but for the first and the last block. Its taps are numbered from 0 for all
+    phases.
+
+    >>> [(each.start, each.count, list(each.taps), kept) for each, kept in phase_blocks(Axis(5, 3, 2, 1, 1, 0))]
+    [(-1, 1, [0], (1, 2)), (1, 4, [0, 1], (0, 2)), (9, 1, [1], (0, 1))]
     """
     first, end = axis.crop_lo // axis.s, ceil_div(axis.crop_lo + axis.out, axis.s)
-    blocks = Axis(axis.n, axis.k // axis.s, 1, 1, first, axis.n + axis.k // axis.s - 1 - end)
+    taps = ceil_div(axis.k, axis.s)
+    blocks = Axis(axis.n, taps, 1, 1, first, axis.n + taps - 1 - end)
     found = []
     for segment in phases(blocks)[0].segments:
         for start, stop in _runs_alike(segment.start, segment.start + segment.count, end - first):
-            if not segment.taps:
-                continue
             low = max(0, axis.crop_lo - (first + start) * axis.s)
             high = min(axis.s, axis.crop_lo + axis.out - (first + stop - 1) * axis.s)
             moved = Segment(
@@ -95,12 +98,18 @@ def fused_segments(axis: Axis) -> tuple[tuple[Segment, tuple[int, int]], ...]:
                 axis.s,
                 stop - start,
                 segment.taps,
-                segment.source + start - segment.start,
+                segment.source + start - segment.start if segment.taps else 0,
                 segment.source_step,
                 segment.tap_step,
             )
             found.append((moved, (low, high)))
     return tuple(found)
+
+
+@lru_cache(maxsize=512)
+def fused_segments(axis: Axis) -> tuple[tuple[Segment, tuple[int, int]], ...]:
+    """Those of the `phase_blocks` that have taps, for k a multiple of s: then all phases have the same ones."""
+    return tuple((segment, kept) for segment, kept in phase_blocks(axis) if segment.taps)
 
 
 def _runs_alike(start, stop, blocks):

@@ -1,0 +1,216 @@
+"""The product of `gemm` for all phases of a place at once: a pixel is loaded once for all that it reaches.
+
+    y[block, (p_h, p_w), v]  =  bias[v]  +  sum over taps and c of  x[block + tap, c] * w[tap, (p_h, p_w), c, v]
+
+    x   read in place, one channel at a time, the channels of a pixel consecutive
+    w   the panels of `gemm`: for each tap of the kernel, c rows of `nv` whole vectors
+    y   written, never read; the channels of a pixel consecutive, phases `y_ph` and `y_pw` apart
+
+A task is images x rows x cols blocks on any strides. A block is the outputs that lie between two stamps: `phases` of
+each axis that have taps, and behind them those that have none, which hold the bias. Tap a of a block reads one pixel of
+x for all phases; where the stride does not divide the kernel, the last one, `part`, reaches the first `some` of them
+alone. Only the phases from `first` to `end` are written. Sums are cut as in `gemm`.
+"""
+
+import itertools
+
+from ..codegen.isa import Isa
+from ..codegen.lang import I64, SIZES, Builder, Type
+from .epilogue import Epilogue, suffix
+from .gemm import LONGEST_SUM, PLACE, TILES_PER_BLOCK, UNROLL, Walk, expect, spill_partial_sums
+
+FIELDS = tuple(
+    (
+        "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns places totals "
+        "groups x_g y_g w_g bias_g tap_h tap_w y_ph y_pw first_h end_h first_w end_w part_h part_w slope"
+    ).split()
+)
+POINTERS = {"x", "y", "w", "bias", "places", "totals"}
+
+
+# Addresses of pixels and of panels that the integer registers hold beside the rest.
+MOST_ADDRESSES = 10
+
+
+def height(isa: Isa, nv, phases) -> int:
+    """Pixels of a tile: its sums, and what they are multiplied from, fill the registers; 0 where it is too wide."""
+    panels = phases[0] * phases[1]
+    vectors, free = nv * panels, isa.registers - (1 if isa.fused else 2) - (isa.registers > 16) + 1
+    fits = [mr for mr in range(1, MOST_ADDRESSES + 1 - panels) if mr * vectors + min(mr, vectors) < free]
+    return max(fits, default=0)
+
+
+def macs(task, lanes, elem, mr, nv, phases, some, activation="none"):
+    """Multiply-adds of a task, those included that no output needs."""
+    pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
+    down, across = (
+        task[f"n_{axis}"] * every - (every - part if 0 <= task[f"part_{axis}"] < task[f"n_{axis}"] else 0)
+        for axis, every, part in zip("hw", phases, some, strict=True)
+    )
+    return task["groups"] * pixels * nv * lanes * down * across * task["c"]
+
+
+def scratch(vector_bytes, mr, nv, phases):
+    """Bytes of the listed blocks and of the partial sums."""
+    return {"places": PLACE * mr * TILES_PER_BLOCK, "totals": mr * nv * phases[0] * phases[1] * vector_bytes}
+
+
+def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
+    """The kernel for a tile of mr blocks by (phases down, across) by nv vectors."""
+    shape = "x".join(map(str, (mr, *phases, nv)))
+    k = Builder(f"phase_blocks_{elem}_{shape}_{some[0]}_{some[1]}{suffix(activation)}_{isa.name}")
+    vector = Type(elem, isa.lanes(SIZES[elem]))
+    task = k.fields(FIELDS, POINTERS)
+    tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
+    with k.loop(0, task["groups"]) as group:
+        mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
+        walk = Walk(k, mine)
+        pixels, block = task["n"] * task["rows"] * task["cols"], mr * TILES_PER_BLOCK
+        with k.loop(0, pixels, block) as start:
+            left = pixels - start
+            walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
+            with k.loop(0, k.imin(left, block), mr) as first:
+                tile.run(mine, task["places"] + first * PLACE)
+    return k
+
+
+class _Tile:
+    """mr blocks: the sums of all their phases live in registers from the first tap to the last."""
+
+    def __init__(self, k, vector, mr, nv, phases, some, epilogue):
+        self.k, self.vector, self.mr, self.nv = k, vector, mr, nv
+        self.phases, self.some, self.epilogue = phases, some, epilogue
+        self.places = list(itertools.product(*map(range, phases)))
+
+    def run(self, task, offsets):
+        k, vector = self.k, self.vector
+        x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(self.mr)]
+        y = self._result(task, offsets)
+        for p_h, p_w in self.places:
+            expect(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
+        zero = k.zero(vector)
+        sums = {place: [[k.variable(zero) for _ in range(self.nv)] for _ in x] for place in self.places}
+        flat = [variable for tile in sums.values() for row in tile for variable in row]
+        length, cut = k.variable(0, I64), k.variable(0, I64)
+        with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
+            x_tap = t_h * task["x_h"] + t_w * task["x_w"]
+            w_tap = t_h * task["w_h"] + t_w * task["w_w"]
+            with k.loop(0, task["c"], LONGEST_SUM) as start:
+                part = k.imin(task["c"] - start, LONGEST_SUM)
+                with k.when(length.get() + part > LONGEST_SUM):
+                    spill_partial_sums(k, task["totals"], vector, flat, cut)
+                    length.set(0)
+                length.set(length.get() + part)
+                here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
+                panel = task["w"] + w_tap + start * (self.nv * vector.size)
+                for condition, reached in self._reached(task, t_h, t_w):
+                    with k.when(condition):
+                        self._products(task, here, panel, part, {place: sums[place] for place in reached})
+        with k.when(cut.get() > 0):
+            for place, variable in enumerate(flat):
+                variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
+        self._write(task, offsets, sums)
+
+    def _result(self, task, offsets):
+        """Where the blocks lie in y."""
+        return [task["y"] + self.k.load(offsets + (PLACE * r + 8), I64) for r in range(self.mr)]
+
+    def _at(self, task, p_h, p_w):
+        """Bytes of y from a block to one of its phases."""
+        return p_h * task["y_ph"] + p_w * task["y_pw"]
+
+    def _reached(self, task, t_h, t_w):
+        """(condition, phases that a tap reaches then) of each kind of tap."""
+        k, kinds = self.k, []
+        for tap, part, some, every in zip((t_h, t_w), ("part_h", "part_w"), self.some, self.phases, strict=True):
+            is_part = k.equal(tap, task[part])
+            kinds.append([(k.negate(is_part), every), (is_part, some)] if some else [(k.less(tap, tap + 1), every)])
+        for (is_down, down), (is_across, across) in itertools.product(*kinds):
+            yield k.iand(is_down, is_across), list(itertools.product(range(down), range(across)))
+
+    def _products(self, task, x, panel, count, sums):
+        """Add `count` products to some sums: {phase: its rows of vectors}."""
+        k, vector, width = self.k, self.vector, self.nv * self.vector.size
+        panels = [panel + (p_h * task["tap_h"] + p_w * task["tap_w"]) for p_h, p_w in sums]
+        whole = count - k.iand(count, UNROLL - 1)
+
+        def channels(c, many):
+            near, wide = k.opaque(c * vector.scalar.size), k.opaque(c * width)
+            pixels, rows_of_w = [pointer + near for pointer in x], [pointer + wide for pointer in panels]
+            for u in range(many):
+                self._channel([p + u * vector.scalar.size for p in pixels], [p + u * width for p in rows_of_w], sums)
+
+        with k.loop(0, whole, UNROLL) as c:
+            channels(c, UNROLL)
+        with k.loop(whole, count) as c:
+            channels(c, 1)
+
+    def _channel(self, x, panels, sums):
+        """The products of one channel; the fewer ones are held in registers, while the others come one at a time."""
+        k, vector = self.k, self.vector
+
+        def pixel(r):
+            return k.splat(k.load(x[r], vector.scalar), vector)
+
+        if len(sums) * self.nv <= self.mr:
+            held = [[k.load(w + v * vector.size, vector) for v in range(self.nv)] for w in panels]
+            for r in range(self.mr):
+                value = pixel(r)
+                for rows, parts in zip(sums.values(), held, strict=True):
+                    for variable, part in zip(rows[r], parts, strict=True):
+                        variable.set(k.muladd(value, part, variable.get()))
+            return
+        held = [pixel(r) for r in range(self.mr)]
+        for rows, w in zip(sums.values(), panels, strict=True):
+            for v in range(self.nv):
+                part = k.load(w + v * vector.size, vector)
+                for row, value in zip(rows, held, strict=True):
+                    row[v].set(k.muladd(value, part, row[v].get()))
+
+    def _write(self, task, offsets, sums):
+        """Add the bias, apply the activation and write what exists: channels and phases."""
+        k, vector, nv = self.k, self.vector, self.nv
+        bias = [k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]
+        whole = k.equal(task["columns"], nv * vector.lanes)
+        y = self._result(task, offsets)
+        for (p_h, p_w), rows in sums.items():
+            kept = k.iand(
+                k.iand(k.less(task["first_h"], p_h + 1), k.less(p_h, task["end_h"])),
+                k.iand(k.less(task["first_w"], p_w + 1), k.less(p_w, task["end_w"])),
+            )
+            there = [pointer + self._at(task, p_h, p_w) for pointer in y]
+            self._store(task, k.iand(kept, whole), k.iand(kept, k.negate(whole)), there, rows, bias)
+        self._holes(task, offsets, whole, bias)
+
+    def _store(self, task, whole, partly, y, rows, bias):
+        k, vector = self.k, self.vector
+        with k.when(whole):
+            for pointer, row in zip(y, rows, strict=True):
+                for v, variable in enumerate(row):
+                    k.store(self.epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
+        with k.when(partly):
+            for v, part in enumerate(bias):
+                mask = k.lane_mask(task["columns"] - v * vector.lanes, vector)
+                for pointer, row in zip(y, rows, strict=True):
+                    k.store(self.epilogue(k.add(row[v].get(), part)), pointer + v * vector.size, mask)
+
+    def _holes(self, task, offsets, whole, bias):
+        """Phases without taps hold the bias alone."""
+        k, vector, (down, across) = self.k, self.vector, self.phases
+        zero = k.zero(vector)
+
+        def write(p_h, first):
+            with k.loop(first, task["end_w"]) as p_w, k.loop(0, self.mr) as r:
+                pointer = task["y"] + (k.load(offsets + (r * PLACE + 8), I64) + self._at(task, p_h, p_w))
+                rows = [[_Constant(zero) for _ in bias]]
+                self._store(task, whole, k.negate(whole), [pointer], rows, bias)
+
+        with k.loop(task["first_h"], k.imin(task["end_h"], down)) as p_h:
+            write(p_h, k.imax(task["first_w"], across))
+        with k.loop(k.imax(task["first_h"], down), task["end_h"]) as p_h:
+            write(p_h, task["first_w"])
+
+
+class _Constant:
+    def __init__(self, value):
+        self.get = lambda: value
