@@ -40,7 +40,8 @@ def planning_for(isa):
     def no_kernel(*_):
         raise AssertionError("a choice is made without making a kernel")
 
-    with pytest.MonkeyPatch.context() as patch, fresh():
+    # In this order: what `fresh` remembers must not be what is patched.
+    with fresh(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPCONV_ISA", isa)
         patch.setattr(llvm, "host", lambda: (ROWS[isa].arch, frozenset(ROWS[isa].needs)))
         patch.setattr(kernel, "_refusals", tuple)
