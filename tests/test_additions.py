@@ -233,7 +233,7 @@ def test_an_activation_is_a_function_and_a_line(activations, activation, dtype):
         np.testing.assert_array_equal(*plain(activation, dtype, algorithm=algorithm))
     printed = str(plan((2, 5, 7, 6), (5, 9, 3, 3), activation=activation, dtype=dtype))
     shown = "scaled(0.25)" if isinstance(activation, tuple) else activation
-    assert f"first: {shown} in a pass of its own" in printed
+    assert f"also: {shown} in a pass of its own" in printed
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -201,6 +201,13 @@ def test_plan_prints_the_plan(capsys):
     assert "matmul" in output(capsys, "plan 8 -k 3 -s 2 -p 1 --in-channels 4")
 
 
+def test_plan_of_a_prepared_weight(capsys):
+    line = "plan 8 -k 3 -s 2 --in-channels 4 --out-channels 8"
+    assert "weight as given" in output(capsys, line)
+    assert "weight prepared" in output(capsys, line + " --prepared")
+    assert "by matmul" in output(capsys, line + " --prepared --algorithm matmul")
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import webbrowser
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
@@ -30,7 +31,7 @@ from .explain.weights import kernels
 from .files import write_atomically
 from .geometry import Geometry, check_channels
 from .measuring import measure, table
-from .planning import describe, plan
+from .planning import choose, describe, plan
 from .runtime.pool import get_num_threads, set_num_threads
 from .settings import Settings
 from .weight_files import arrays
@@ -399,6 +400,7 @@ def _add_plan(parser):
     add_layer(parser)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--channels-last", action="store_true", help="plan for NHWC data")
+    parser.add_argument("--prepared", action="store_true", help="plan for a prepared weight, as a layer has it")
     parser.add_argument("--algorithm", default="auto", help="plan this one, by its name")
     parser.add_argument("--threads", type=int, metavar="N", help="plan for N threads; default: all")
     parser.add_argument("--measure", action="store_true", help="time every algorithm on random data too")
@@ -419,8 +421,10 @@ def _plan(options):
         options.dilation,
         dtype=options.dtype,
         channels_last=options.channels_last,
-        algorithm=options.algorithm,
+        algorithm="auto" if options.prepared else options.algorithm,
     )
+    if options.prepared:
+        made = choose(replace(made.problem, prepared=True), options.algorithm)
     before = get_num_threads()
     if options.threads is not None:
         set_num_threads(options.threads)

@@ -313,7 +313,7 @@ def describe(made):
         f"  input {g.input_shape}  weight {g.weight_shape}  output {g.output_shape}  groups {g.groups}",
         f"  layouts {problem.a_layout}, {problem.b_layout} to {problem.layout}  weight {weight}  "
         f"activation {problem.activation}",
-        *(f"  first: {words}" for words in made.copies),
+        *(f"  also: {words}" for words in made.copies),
         *([f"  what its kernels flag is computed again by {made.fallback}"] if made.fallback else []),
         f"  phases {_phases(g.h)} x {_phases(g.w)}  multiply-adds {made.macs:,} useful, "
         f"{details.executed_macs:,} executed ({useful})",

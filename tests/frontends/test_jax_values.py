@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from amount import some
+from fresh import fresh
 from jax_layers import arrays, assert_near, by_lax, random_layer, run, x64
 from require import require
 
 import upconv
+from upconv.algorithms import ALGORITHMS
 
 jax = require("jax")
 contraction = require("upconv.jax.contraction")
@@ -67,6 +69,18 @@ def test_where_there_are_no_kernels_it_is_xlas_convolution(seed, monkeypatch):
     given = arrays(case, "float64", layout)
     assert "custom-call" not in jax.jit(layer(case, layout)).lower(*given[:3]).compile().as_text()
     assert_near(everything(layer(case, layout), given), everything(by_lax(case, layout), given), 1e-11)
+
+
+def test_a_way_that_works_on_arrays_is_not_the_handlers(monkeypatch):
+    """It cannot run here, however cheap it is."""
+    monkeypatch.setattr(ALGORITHMS["matmul"], "cost", lambda problem: 0.0)
+    monkeypatch.setattr(ALGORITHMS["matmul"], "why_not_automatic", lambda problem: [])
+    case, layout = random_layer(0), "NCHW"
+    given = arrays(case, "float64", layout)
+    with fresh():
+        plan = contraction.planned("forward", case.geometry(), "float64", False)
+        assert plan.algorithm == "matmul"
+        assert_near(everything(layer(case, layout), given), everything(by_lax(case, layout), given), 1e-11)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

@@ -60,3 +60,8 @@ ALGORITHMS = {
     "matmul": matmul,
     "loops": loops,
 }
+
+
+def is_programmed(name: str) -> bool:
+    """Whether an algorithm makes programs of generated kernels; the others work on arrays."""
+    return isinstance(ALGORITHMS[name], Generated)

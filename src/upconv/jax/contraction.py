@@ -20,6 +20,7 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
+from ..algorithms import is_programmed
 from ..bilinear import SLOTS, batched, enlarged, fill
 from ..dtypes import DTYPES
 from ..errors import SettingError
@@ -120,7 +121,7 @@ def ours(a, b, bias=None, *, operation, call):
         wider = (None if array is None else array.astype(wide) for array in (a, b, bias))
         return ours(*wider, operation=operation, call=call).astype(dtype)
     plan = None if usable() else planned(operation, g, dtype.name, call.last)
-    if plan is None or any(step.after.geometry == g for step in plan.steps):
+    if plan is None or not is_programmed(plan.algorithm) or any(step.after.geometry == g for step in plan.steps):
         return theirs(a, b, bias, operation=operation, call=call)
     if plan.steps:
         return _exchanged(a, b, bias, operation, plan.steps[0].after.geometry)

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
-from ..algorithms import ALGORITHMS
+from ..algorithms import is_programmed
 from ..layouts import CHANNELS_LAST
 from ..phases import input_segments, live_segments
 from ..planning import Plan, choose
 from ..problem import Problem
 from ..volume import Volume
 
-KERNELS = frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "weight_form"))
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
 # Output channels, and channels of a group, whose tiles do not keep the multipliers of the gradient in the weight busy.
@@ -215,7 +214,7 @@ def slower_volume(problem):
 
 def cannot(plan):
     """Why upconv may not compute what is planned, as sentences."""
-    return ("upconv has no kernels here",) if plan.algorithm not in KERNELS else ()
+    return () if is_programmed(plan.algorithm) else ("upconv has no kernels here",)
 
 
 def small_map(problem):
