@@ -15,7 +15,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W, X, Y
 from ..schedule.bands import Scratch
-from ..schedule.moves import transpose_layout, transposing
+from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
 from ..schedule.task import Task
 from ..schedule.weight_tiles import PIXELS, arrangement
@@ -277,25 +277,22 @@ class _Way:
 
     def _turn(self, group, tile=None, rows=None):
         """Transpose the sums of some channels to the weight (c_in, c_out / groups, taps)."""
-        made, sums, g = self.made, self.sums, self.task.g
+        made, sums = self.made, self.sums
         per_b, per_a = self._steps()
         first = 0 if tile is None else tile * made.width
         count = made.b_count if tile is None else min(made.width, made.b_count - first)
         src = sums.base, group * sums.group + (tile or 0) * sums.tile
         dst = W, group * self._per_group() + first * per_b
         lines = made.a_count if rows is None else rows, sums.row, per_a
-        return transposing(self.task.elem, src, dst, (g.h.k * g.w.k, sums.tap), (count, per_b), m=lines)
+        return to_weight(self.task, src, dst, sums.tap, lines, (count, per_b))
 
     def _steps(self):
         """Bytes of the weight from channel to channel of b and of a."""
-        g, size = self.task.g, self.task.size
-        per_out = g.h.k * g.w.k * size
-        per_in = g.c_out // g.groups * per_out
+        per_in, per_out = self.task.w[:2]
         return (per_in, per_out) if self.made.swapped else (per_out, per_in)
 
     def _per_group(self):
-        g = self.task.g
-        return g.c_in // g.groups * (g.c_out // g.groups) * g.h.k * g.w.k * self.task.size
+        return self.task.w_group
 
 
 def _divisor(count, most=8):
