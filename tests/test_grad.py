@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from cases import LAYOUTS, channels_last
 from require import require
+from ways import KERNELS
 
 from upconv import SettingError, conv2d, conv_transpose2d, grad, reference
 from upconv.geometry import Axis, Geometry
+from upconv.planning import choose
+from upconv.problem import Problem
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 NAMES = ("stride", "padding", "output_padding", "groups", "dilation")
@@ -226,6 +230,23 @@ def test_the_gradient_in_the_bias_is_summed_wide():
     gb = backward(gy, np.ones((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32))[2]
     assert gb.dtype == np.float32
     assert gb.item() == 1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_longest_sums_of_a_gradient_in_the_weight_are_rounded_as_few_times_as_those_of_short_ones(layout):
+    """64 maps of 128 x 128 into one weight; positive numbers, of which a sum in one chain would lose 5 bits."""
+    rng = np.random.default_rng(0)
+    x, gy = (rng.random((64, c, 128, 128), np.float32) for c in (4, 3))
+    want = np.tensordot(x.astype(np.float64), gy.astype(np.float64), ((0, 2, 3), (0, 2, 3)))
+    if layout == "nhwc":
+        x, gy = channels_last(x), channels_last(gy)
+    problem = Problem("grad_weight", Geometry(64, 4, 3, 1, Axis(128, 1), Axis(128, 1)), "float32", layout)
+    made = choose(problem)
+    ways = [each.name for each in made.candidates if each.seconds and not each.by_name and each.name in KERNELS]
+    assert made.algorithm in ways
+    for way in ways:
+        got = choose(problem, way)(x, gy)[:, :, 0, 0]
+        assert np.abs(got / want - 1).max() < 4 * 2**-24, way
 
 
 @pytest.mark.parametrize(

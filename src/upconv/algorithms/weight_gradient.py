@@ -12,10 +12,19 @@ from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.task import Task
 
 TILES = {32: (6, 4), 16: (5, 2)}
+# Lists of pixels that are added one after another.
+MOST_LISTS = 128
 
 
 def why_not(problem: Problem) -> list[str]:
     return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
+
+
+def why_not_automatic(problem: Problem) -> list[str]:
+    g = problem.geometry
+    if g.n * g.h.n * g.w.n > MOST_LISTS * kernel.PIXELS_LISTED:
+        return ["adds its lists of pixels in one chain, which rounds too often for so many"]
+    return []
 
 
 def fuses(problem: Problem) -> bool:

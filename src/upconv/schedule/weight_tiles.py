@@ -83,7 +83,7 @@ def _arranged(problem, swapped):
     a_shape, b_shape = (problem.map_shapes[i] for i in order)
     a_last, b_last = (problem.map_layouts[i].startswith("nhwc") for i in order)
     a_step, b_step = ((1, g.w.s)[i] for i in order)
-    rows, nv, cycles = _tile(a_count, ceil_div(b_count, lanes))
+    rows, nv, cycles = tile_of(a_count, ceil_div(b_count, lanes))
     width = nv * lanes
     packs_b = not b_last or b_count % width > 0 or b_step * b_shape[1] > width
     tiles = ceil_div(b_count, width)
@@ -103,7 +103,7 @@ def _elements(shape):
 
 
 @lru_cache(maxsize=512)
-def _tile(a_count, vectors):
+def tile_of(a_count, vectors):
     """(rows, vectors, cycles of a pixel): two multiply-adds and two loads a cycle, and at least eight in flight."""
     found = []
     for nv in range(1, min(MOST_ACROSS, vectors) + 1):
