@@ -44,6 +44,7 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "weight_blocks": pairs * products,
         "weight_blocks_waits": pairs * (2 * made.cycles - products),
+        "weight_blocks_vectors": pairs * made.tiles * made.nv,
         "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
