@@ -515,6 +515,9 @@ MUTANTS = {
     "weight_gradient_tap_rows, input of all columns read at the first": lambda: in_list(
         1, "b", 0, weight_gradient_blocks
     ),
+    "weight_gradient_blocks, mask of the last vector a lane short": lambda: masks(
+        weight_gradient_blocks, "lane_mask", short_mask
+    ),
     "weight_gradient_tap_rows, sums not cleared": lambda: table(copy, zero("pad"), clears),
     "gemm_tap_rows, last number of a run lost": lambda: table(gemm, one_less("c"), has_runs),
     "gemm_tap_rows, rows of taps packed one upon another": lambda: [(tap_rows.TapRows, "row", TapRowsTap)],

@@ -183,6 +183,7 @@ class _Way:
             "b_tile": b.tile,
             "total_row": sums.row,
             "add": int(adds),
+            "b_count": made.b_count,
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
@@ -218,7 +219,7 @@ class _Way:
             for g in range(self.task.g.groups) if group is None else (group,):
                 before = 0
                 for first, tiles, rows in made.ranges:
-                    address = entry(kernel.weight_gradient_blocks, self.task.elem, rows, made.nv)
+                    address = entry(kernel.weight_gradient_blocks, self.task.elem, rows, made.nv, False, made.cuts_b)
                     at = before * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * sums.group + first * sums.row

@@ -55,8 +55,8 @@ def weight_form(problem: Problem) -> None:
 class _Shape:
     """Tiles, and where the sums lie, in each part: (rows of taps, taps of a row and output channels, input channels).
 
-    `rows`, `nv` are the tallest tile; `row`, `tap`, `nbytes` are bytes from row to row, from a row of taps to the next,
-    and of all.
+    `rows`, `nv` are the tallest tile; `cuts_x`: the last vector of the one tile is cut, where the input lies; `row`,
+    `tap`, `nbytes` are bytes from row to row, from a row of taps to the next, and of all.
     """
 
     def __init__(self, problem):
@@ -66,7 +66,8 @@ class _Shape:
         self.width = self.nv * lanes
         self.tiles = ceil_div(g.c_in, self.width)
         x_last = problem.a_layout.startswith("nhwc")
-        self.packs_x = not x_last or g.c_in != self.width
+        self.packs_x = not x_last or self.tiles > 1
+        self.cuts_x = not self.packs_x and g.c_in < self.width
         self.turns_x, self.turns_y = not x_last, problem.b_layout == "nchw" and g.c_out > 1
         self.row = self.tiles * self.width * size
         # Rows of taps are not the same places of the cache apart.
@@ -154,7 +155,7 @@ def _block(task, made, scratch, block, offset, lists):
         **{"a": (y.base, y.offset), "b": (x.base, x.offset), "total": (PANELS, offset), "n": block.images},
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
         **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
-        **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1},
+        **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
     }
     yield Nest(kernel.FIELDS, fields, lists[key])
 
@@ -186,7 +187,7 @@ def _segment_list(task, made, axis, x, y):
     for segment in segments(axis, False):
         at, start = segment.source * y.at.w, segment.taps.start * task.g.c_out
         for first, tiles, rows in made.ranges(len(segment.taps), task.g.c_out):
-            address = entry(kernel.weight_gradient_blocks, task.elem, rows, made.nv)
+            address = entry(kernel.weight_gradient_blocks, task.elem, rows, made.nv, False, made.cuts_x)
             total = (start + first) * made.row
             here = segment.start * x.col, total, segment.count, tiles, rows * task.size
             values.append((address, at + first * task.size, *here))

@@ -29,6 +29,7 @@ class Arrangement:
         b_tiles, width: how many tiles b has, and channels of one, whole vectors.
         packs_a, packs_b: whether each goes into panels first.
         turns_a, turns_b: whether each lies in planes.
+        cuts_b: whether the last vector of the one tile of b is cut, where b lies.
         cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
     """
 
@@ -43,6 +44,7 @@ class Arrangement:
     packs_b: bool
     turns_a: bool
     turns_b: bool
+    cuts_b: bool
     cycles: float
 
     @property
@@ -85,11 +87,12 @@ def _arranged(problem, swapped):
     a_step, b_step = ((1, g.w.s)[i] for i in order)
     rows, nv, cycles = tile_of(a_count, ceil_div(b_count, lanes))
     width = nv * lanes
-    packs_b = not b_last or b_count % width > 0 or b_step * b_shape[1] > width
     tiles = ceil_div(b_count, width)
+    packs_b = not b_last or (b_count % width > 0 and tiles > 1) or b_step * b_shape[1] > width
+    cuts_b = not packs_b and b_count % width > 0
     packs_a = a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
     made = Arrangement(
-        swapped, a_count, b_count, rows, nv, tiles, width, packs_a, packs_b, not a_last, not b_last, cycles
+        swapped, a_count, b_count, rows, nv, tiles, width, packs_a, packs_b, not a_last, not b_last, cuts_b, cycles
     )
     a = _elements(a_shape) * (PACKED * packs_a + TRANSPOSED * (not a_last))
     b = _elements(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
