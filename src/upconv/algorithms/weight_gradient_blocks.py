@@ -44,12 +44,13 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "weight_blocks": pairs * products,
         "weight_blocks_waits": pairs * (2 * made.cycles - products),
-        "weight_blocks_vectors": pairs * made.tiles * made.nv,
+        "weight_blocks_vectors": pairs * made.tiles * (made.nv + made.a_lines),
         "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
         "transposed": made.turns_a * a + made.turns_b * b,
-        "totals": (2 * cut.count + sums.parts + 2) * sums.nbytes,
+        # Of one block every tile becomes weight at once: written, read, and put where it belongs.
+        "totals": sums.nbytes * (3 * g.groups * made.b_tiles if sums.is_brief else 2 * cut.count + sums.parts + 2),
         "bytes": problem.bytes,
         "calls": 1,
     }

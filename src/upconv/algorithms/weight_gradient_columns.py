@@ -78,7 +78,6 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "weight_blocks": pixels * across * nv * g.c_in,
         "weight_blocks_waits": pixels * across * (2 * cycles - nv * g.c_in),
-        "weight_blocks_vectors": pixels * across * nv * ceil_div(g.c_in, rows),
         "weight_blocks_rows": g.n * g.h.n * across * ceil_div(g.c_in, rows),
         # Every tile of channels goes over all lines.
         "columns": lines * ceil_div(g.c_in, rows),

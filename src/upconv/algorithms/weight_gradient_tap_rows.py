@@ -96,16 +96,14 @@ def work(problem: Problem) -> dict[str, float]:
     products = g.n * g.h.pairs * g.w.pairs * g.c_out * made.tiles * made.nv
     cut, found = made.cut, tally(g.w, False)
     tiles = sum(number * ceil_div(taps * g.c_out, made.rows) for _, taps, number in found) * made.tiles
-    vectors = (
-        made.tiles
-        * made.nv
-        * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
-    )
+    visits = made.tiles * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
+    # Lines of grad_y that are new to a tile at each pixel.
+    lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)
     return {
         "weight_blocks": products,
         "weight_blocks_waits": 2 * made.cycles(g) - products,
-        "weight_blocks_vectors": g.n * g.h.pairs * vectors,
+        "weight_blocks_vectors": g.n * g.h.pairs * visits * (made.nv + lines),
         "weight_blocks_rows": rows * tiles,
         "tasks": cut.count * g.h.k * sum(number * len(made.ranges(taps, g.c_out)) for _, taps, number in found),
         "packed_pixels": (made.packs_x and not made.turns_x) * x,

@@ -6,6 +6,7 @@ from functools import lru_cache
 from ..geometry import ceil_div
 from ..problem import Problem
 from ..runtime.kernel import isa
+from ..runtime.program import LINE
 
 # Vectors across, and rows of a tile.
 MOST_ACROSS, MOST_ROWS = 4, 12
@@ -30,6 +31,7 @@ class Arrangement:
         packs_a, packs_b: whether each goes into panels first.
         turns_a, turns_b: whether each lies in planes.
         cuts_b: whether the last vector of the one tile of b is cut, where b lies.
+        a_lines: cache lines of a that are new to a tile at each pixel.
         cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
     """
 
@@ -45,6 +47,7 @@ class Arrangement:
     turns_a: bool
     turns_b: bool
     cuts_b: bool
+    a_lines: float
     cycles: float
 
     @property
@@ -91,8 +94,22 @@ def _arranged(problem, swapped):
     packs_b = not b_last or (b_count % width > 0 and tiles > 1) or b_step * b_shape[1] > width
     cuts_b = not packs_b and b_count % width > 0
     packs_a = a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
+    a_lines = min(1, (rows if packs_a else a_step * a_shape[1]) * size / LINE)
     made = Arrangement(
-        swapped, a_count, b_count, rows, nv, tiles, width, packs_a, packs_b, not a_last, not b_last, cuts_b, cycles
+        swapped,
+        a_count,
+        b_count,
+        rows,
+        nv,
+        tiles,
+        width,
+        packs_a,
+        packs_b,
+        not a_last,
+        not b_last,
+        cuts_b,
+        a_lines,
+        cycles,
     )
     a = _elements(a_shape) * (PACKED * packs_a + TRANSPOSED * (not a_last))
     b = _elements(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
