@@ -280,6 +280,10 @@ SPECIAL = {
         Case("columns-k5s3", 1, 13, 4, 3, 64, (3, 5), (2, 3), ((0, 2), (1, 0))),
     ),
     "weight_gradient_depthwise": DEPTHWISE,
+    "weight_gradient_tap_rows": (
+        Case("tap-rows-k4s2", 2, 20, 6, 7, 3, (4, 4), (2, 2), (1, 1)),
+        Case("tap-rows-k5s3", 1, 9, 4, 5, 1, (3, 5), (2, 3), ((0, 2), (1, 0))),
+    ),
     "winograd": (
         Case("winograd-k4s2", 1, 64, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
         Case("winograd-k3s1", 2, 64, 7, 9, 19, (3, 3), (1, 1), (1, 1)),

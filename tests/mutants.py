@@ -37,7 +37,7 @@ from upconv.kernels import (
 )
 from upconv.runtime import program
 from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Rows, Stage, W, X, Y, address
-from upconv.schedule import bands, panels, streams
+from upconv.schedule import bands, panels, streams, tap_rows
 from upconv.schedule.moves import copying
 
 
@@ -127,6 +127,25 @@ def zero(name):
             said[name] = (said[name][0], 0) if isinstance(said[name], tuple) else 0
 
     return change
+
+
+def clears(nest):
+    """Whether a nest writes zeros alone."""
+    return nest.common["count"] == 0
+
+
+def has_runs(nest):
+    """Whether a nest of gemm has rows of taps as one run."""
+    return any("c" in rows.fields for rows in nest.lists)
+
+
+TapRowsTap = property(lambda form: form.tap)
+
+
+def runs_at_the_first_tap(nest):
+    if not is_of(nest, gemm) or not has_runs(nest):
+        return nest
+    return nest._replace(lists=tuple(altered_list(rows, zero("w")) for rows in nest.lists))
 
 
 def in_list(number, name, factor, module=gemm):
@@ -528,6 +547,20 @@ MUTANTS = {
     "weight_gradient_blocks, every block begins anew": lambda: table(weight_gradient_blocks, zero("add")),
     "weight_gradient_blocks, last row of taps lost": lambda: last_row_lost(0, weight_gradient_blocks),
     "weight_gradient_blocks, last tap of a row lost": lambda: last_row_lost(1, weight_gradient_blocks),
+    "weight_gradient_tap_rows, all columns read at the first": lambda: in_list(1, "a", 0, weight_gradient_blocks),
+    "weight_gradient_tap_rows, sums of all columns at the first tap": lambda: in_list(
+        1, "total", 0, weight_gradient_blocks
+    ),
+    "weight_gradient_tap_rows, input of all columns read at the first": lambda: in_list(
+        1, "b", 0, weight_gradient_blocks
+    ),
+    "weight_gradient_blocks, mask of the last vector a lane short": lambda: masks(
+        weight_gradient_blocks, "lane_mask", short_mask
+    ),
+    "weight_gradient_tap_rows, sums not cleared": lambda: table(copy, zero("pad"), clears),
+    "gemm_tap_rows, last number of a run lost": lambda: table(gemm, one_less("c"), has_runs),
+    "gemm_tap_rows, rows of taps packed one upon another": lambda: [(tap_rows.TapRows, "row", TapRowsTap)],
+    "gemm_tap_rows, every run begins at the first tap": lambda: nests(runs_at_the_first_tap),
     "weight_gradient_depthwise, sums lost": lambda: masks(weight_gradient_depthwise, "add", keep_left),
     "weight_gradient_depthwise, last pixel not summed": lambda: table(weight_gradient_depthwise, one_less("cols")),
     "weight_gradient_depthwise, last tap of a row lost": lambda: last_row_lost(1, weight_gradient_depthwise),

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from cases import LAYOUTS, channels_last
 from require import require
+from ways import KERNELS, willing
 
 from upconv import SettingError, conv2d, conv_transpose2d, grad, reference
 from upconv.geometry import Axis, Geometry
+from upconv.planning import choose, solve
+from upconv.problem import Problem
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 NAMES = ("stride", "padding", "output_padding", "groups", "dilation")
@@ -226,6 +230,44 @@ def test_the_gradient_in_the_bias_is_summed_wide():
     gb = backward(gy, np.ones((1, 1, 1, 3), np.float32), np.ones((1, 1, 1, 1), np.float32))[2]
     assert gb.dtype == np.float32
     assert gb.item() == 1
+
+
+@pytest.mark.parametrize("lies", LAYOUTS)
+@pytest.mark.parametrize("channels", [(5, 7), (7, 5), (24, 16), (16, 24), (6, 1), (1, 16)], ids=str)
+@pytest.mark.parametrize("k", [1, 3, 4])
+def test_a_gradient_in_the_weight_is_written_in_either_layout_without_a_copy(k, channels, lies):
+    g = Geometry(2, *channels, 1, Axis(4, k, 2), Axis(5, k, 2))
+    rng = np.random.default_rng(0)
+    x, gy = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (g.input_shape, g.output_shape))
+    want = reference.grad_weight(g, x, gy)
+    if lies == "nhwc":
+        x, gy = channels_last(x), channels_last(gy)
+    for layout in LAYOUTS:
+        out = np.empty(g.weight_shape, np.float32)
+        out = channels_last(out) if layout == "nhwc" else out
+        problem = Problem("grad_weight", g, "float32", lies)
+        for way in willing(problem):
+            out[...] = np.nan
+            made = solve(problem, way, x, gy, None, out)
+            assert not made.steps, made.copies
+            np.testing.assert_array_equal(out, want, err_msg=way)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_longest_sums_of_a_gradient_in_the_weight_are_rounded_as_few_times_as_those_of_short_ones(layout):
+    """64 maps of 128 x 128 into one weight; positive numbers, of which a sum in one chain would lose 5 bits."""
+    rng = np.random.default_rng(0)
+    x, gy = (rng.random((64, c, 128, 128), np.float32) for c in (4, 3))
+    want = np.tensordot(x.astype(np.float64), gy.astype(np.float64), ((0, 2, 3), (0, 2, 3)))
+    if layout == "nhwc":
+        x, gy = channels_last(x), channels_last(gy)
+    problem = Problem("grad_weight", Geometry(64, 4, 3, 1, Axis(128, 1), Axis(128, 1)), "float32", layout)
+    made = choose(problem)
+    ways = [each.name for each in made.candidates if each.seconds and not each.by_name and each.name in KERNELS]
+    assert made.algorithm in ways
+    for way in ways:
+        got = choose(problem, way)(x, gy)[:, :, 0, 0]
+        assert np.abs(got / want - 1).max() < 4 * 2**-24, way
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,16 @@ from .arrays import agree, as_array, check_out, check_shape, empty, native, nati
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
 from .interchange import like
-from .layouts import STRIDED, is_contiguous, map_layout, suits, weight_layout
+from .layouts import (
+    CHANNELS_FIRST,
+    CHANNELS_LAST,
+    STRIDED,
+    WEIGHT_CHANNELS_LAST,
+    is_contiguous,
+    map_layout,
+    suits,
+    weight_layout,
+)
 from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
@@ -229,7 +238,7 @@ class Plan:
         target = native(out)
         # Where the result is copied in the end, it may lie anyhow.
         wanted = STRIDED if self.copies_result else problem.layout
-        if not suits(_result_layout(problem.operation, target), wanted):
+        if not suits(_result_layout(problem, target), wanted):
             target = rewrites.dense_empty(out.shape, target.dtype, problem.layout)
         self.execute(a, b, bias, target)
         if target is not out:
@@ -439,15 +448,22 @@ def _lying(array, layout, *, is_weight=False):
     return array if suits(lies, layout) else rewrites.dense(array, layout)
 
 
-def _result_layout(operation, array):
+def _result_layout(problem, array):
     if not array.flags.aligned:
         return STRIDED
-    return _layout_of_result(operation, array.shape, array.strides, array.itemsize)
+    found = _layout_of_result(problem.operation, array.shape, array.strides, array.itemsize)
+    _, c, k_h, k_w = array.shape
+    if problem.operation == "grad_weight" and found == CHANNELS_FIRST and 1 in (c, k_h * k_w):
+        # Both layouts are the same memory.
+        return problem.layout
+    return found
 
 
 def _layout_of_result(operation, shape, strides, size):
     if operation == "grad_weight":
-        return "nchw" if is_contiguous(shape, strides, size) else STRIDED
+        if is_contiguous(shape, strides, size):
+            return CHANNELS_FIRST
+        return CHANNELS_LAST if weight_layout(shape, strides, size) == WEIGHT_CHANNELS_LAST else STRIDED
     return map_layout(shape, strides, size)
 
 

@@ -7,7 +7,7 @@ from .activations import ACTIVATIONS
 from .dtypes import DTYPES, Dtype
 from .errors import SettingError
 from .geometry import AXES, Axis, Geometry
-from .layouts import CHANNELS_FIRST, RESULTS, dense_layout, dense_weight_layout
+from .layouts import CHANNELS_FIRST, CHANNELS_LAST, RESULTS, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 
 OPERATIONS = ("forward", "grad_input", "grad_weight")
 
@@ -102,7 +102,7 @@ class Problem:
             raise SettingError(f"the result would be {self.result_shape}, which is more than can be addressed")
         wanted = self.layout if self.layout in RESULTS else CHANNELS_FIRST
         if self.operation == "grad_weight":
-            # A gradient in the weight is made as torch has the weight; its layout is that of the maps.
+            # The layout of a gradient in the weight is that of the maps, unless they are said to lie otherwise.
             maps = self.geometry.input_shape, self.geometry.output_shape
             a, b = (dense_layout(shape, wanted) for shape in maps)
         else:
@@ -176,8 +176,11 @@ class Problem:
     @property
     def weight_layout(self):
         """How the weight lies, or is to lie."""
-        g = self.geometry
-        return dense_weight_layout(g.weight_shape) if self.operation == "grad_weight" else self.b_layout
+        if self.operation != "grad_weight":
+            return self.b_layout
+        shape = self.geometry.weight_shape
+        # One output channel lies as it does in torch, either way.
+        return WEIGHT_CHANNELS_LAST if self.layout == CHANNELS_LAST and shape[1] > 1 else dense_weight_layout(shape)
 
     @property
     def channels(self):

@@ -102,8 +102,7 @@ def _copied(problem):
             words.append("the weight" if has_weight else "the gradient in the output")
             changes["b_layout"] = plain
             nbytes += 2 * _size(b_shape)
-    if problem.layout == STRIDED or (not has_weight and problem.layout != "nchw"):
-        # A gradient in the weight is written as torch lays a weight.
+    if problem.layout == STRIDED:
         words.append("the result")
         changes["layout"] = dense_layout(problem.result_shape, "nchw") if has_weight else "nchw"
         nbytes += 2 * _size(problem.result_shape)

@@ -262,6 +262,11 @@ def store_strided(k, isa, p, q, out, n, m):
     k.store_strided(k.load(q, f32(isa)), out + 4, 12, k.lane_mask(m, f32(isa)))
 
 
+@case("<f8")
+def widen(k, isa, p, q, out, n, m):
+    k.store(k.widen(k.load(p, Type("f32", isa.lanes(8))), Type("f64", isa.lanes(8))), out)
+
+
 @case()
 def offset(k, isa, p, q, out, n, m):
     k.store(k.load(p + 8 + 4, Type("f32")), out + k.iand(n, 15) * 4)

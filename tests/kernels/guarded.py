@@ -15,9 +15,17 @@ from rooms import Room
 from ways import bias_of, willing
 
 from upconv import planning
-from upconv.algorithms import direct_rows, gemm, weight_gradient_blocks, weight_gradient_depthwise, weight_streaming
+from upconv.algorithms import (
+    direct_rows,
+    gemm,
+    weight_gradient_blocks,
+    weight_gradient_depthwise,
+    weight_gradient_tap_rows,
+    weight_streaming,
+)
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import memory, program
+from upconv.schedule import pixel_parts
 
 DTYPES = ("float32", "float64", "int64")
 # What is for large layers, to be met with constants that let small ones begin with it.
@@ -91,7 +99,8 @@ def large(dtypes=3, ends=2):
     """`main` with the cases of `LARGE`, as if they were."""
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
-    weight_gradient_blocks.PIXELS, weight_gradient_blocks.PART_CYCLES = 8, 200
+    weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
+    pixel_parts.PART_CYCLES = 200
     print(len(LARGE))
     main(LARGE, dtypes, ends)
 

@@ -16,11 +16,13 @@ from upconv.algorithms import (
     weight_gradient_blocks,
     weight_gradient_columns,
     weight_gradient_depthwise,
+    weight_gradient_tap_rows,
     weight_streaming,
 )
 from upconv.planning import AUTO
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
+from upconv.schedule import pixel_parts
 
 TILES = ("full", "edge")
 #: Bytes of a lane: what a dtype is computed in, a complex number being two lanes.
@@ -127,7 +129,8 @@ def main(per_cell=20):
         weight_streaming.LEAST_CHANNELS = 2
         weight_gradient_columns.PIXELS = 8
         weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
-        weight_gradient_blocks.PIXELS, weight_gradient_blocks.PART_CYCLES = 8, 200
+        weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
+        pixel_parts.PART_CYCLES = 200
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
             for way, layout in check(case, operation, dtype):

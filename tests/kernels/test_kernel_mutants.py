@@ -26,6 +26,7 @@ from upconv.algorithms import gemm as gemm_tasks
 from upconv.algorithms import weight_gradient_blocks as block_tasks
 from upconv.algorithms import weight_gradient_columns as column_tasks
 from upconv.algorithms import weight_gradient_depthwise as depthwise_tasks
+from upconv.algorithms import weight_gradient_tap_rows as tap_row_tasks
 from upconv.algorithms import weight_streaming as streaming_tasks
 from upconv.codegen.lang import Builder
 from upconv.kernels import (
@@ -56,7 +57,7 @@ from upconv.runtime import kernel, program
 from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import made
 from upconv.runtime.program import BIAS, PANELS, X_BAND, W, X, Y
-from upconv.schedule import bands
+from upconv.schedule import bands, pixel_parts
 
 # What the small suite lacks: many channels, sums that are cut, several bands, depthwise, fused phases.
 MORE = (
@@ -167,9 +168,9 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(row_tasks, "CROWDING", 256)
     monkeypatch.setattr(gemm_tasks, "WEIGHTY_BYTES", 1 << 15)
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
-    for tasks in (block_tasks, column_tasks, depthwise_tasks):
+    for tasks in (block_tasks, column_tasks, depthwise_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)
-    monkeypatch.setattr(block_tasks, "PART_CYCLES", 1000)
+    monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)
     empty = ways.empty
 
     def roomy(shape, dtype, layout):

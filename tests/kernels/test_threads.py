@@ -11,11 +11,17 @@ from fresh import fresh
 from ways import KERNELS, result, truth, willing
 
 from upconv import planning
-from upconv.algorithms import gemm, weight_gradient_blocks, weight_gradient_columns, weight_gradient_depthwise
+from upconv.algorithms import (
+    gemm,
+    weight_gradient_blocks,
+    weight_gradient_columns,
+    weight_gradient_depthwise,
+    weight_gradient_tap_rows,
+)
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
-from upconv.schedule import bands, task
+from upconv.schedule import bands, pixel_parts, task
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -39,12 +45,17 @@ def cut(monkeypatch):
     for module in (program, task):
         monkeypatch.setattr(module, "BRIEF", 0)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
-    for module in (weight_gradient_blocks, weight_gradient_columns, weight_gradient_depthwise):
+    for module in (
+        weight_gradient_blocks,
+        weight_gradient_columns,
+        weight_gradient_depthwise,
+        weight_gradient_tap_rows,
+    ):
         monkeypatch.setattr(module, "PIXELS", 8)
     monkeypatch.setattr(weight_gradient_depthwise, "UNIT_VECTORS", 1)
     monkeypatch.setattr(weight_gradient_depthwise, "PIECE_PRODUCTS", 100)
-    monkeypatch.setattr(weight_gradient_blocks, "PART_CYCLES", 1000)
-    monkeypatch.setattr(weight_gradient_blocks, "PIECE_CYCLES", 2000)
+    monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)
+    monkeypatch.setattr(pixel_parts, "PIECE_CYCLES", 2000)
     monkeypatch.setattr(pool, "_wanted", 1)
     with fresh(), poisoned():
         yield

@@ -36,6 +36,7 @@ from . import (
     weight_gradient_blocks,
     weight_gradient_columns,
     weight_gradient_depthwise,
+    weight_gradient_tap_rows,
     weight_streaming,
     winograd,
 )
@@ -56,6 +57,7 @@ ALGORITHMS = {
     "weight_gradient_blocks": Generated("weight_gradient_blocks", weight_gradient_blocks),
     "weight_gradient_columns": Generated("weight_gradient_columns", weight_gradient_columns),
     "weight_gradient_depthwise": Generated("weight_gradient_depthwise", weight_gradient_depthwise),
+    "weight_gradient_tap_rows": Generated("weight_gradient_tap_rows", weight_gradient_tap_rows),
     "weight_gradient": Generated("weight_gradient", weight_gradient),
     "matmul": matmul,
     "loops": loops,

@@ -8,14 +8,23 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PLACES, SECONDS_PER_PIECE, SUMS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
 from ..schedule import bands
-from ..schedule.moves import transpose_layout, transposing
+from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.task import Task
 
 TILES = {32: (6, 4), 16: (5, 2)}
+# Lists of pixels that are added one after another.
+MOST_LISTS = 128
 
 
 def why_not(problem: Problem) -> list[str]:
     return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
+
+
+def why_not_automatic(problem: Problem) -> list[str]:
+    g = problem.geometry
+    if g.n * g.h.n * g.w.n > MOST_LISTS * kernel.PIXELS_LISTED:
+        return ["adds its lists of pixels in one chain, which rounds too often for so many"]
+    return []
 
 
 def fuses(problem: Problem) -> bool:
@@ -83,13 +92,11 @@ class _Sums:
 
     def to_weight(self) -> Nest:
         """Transpose the sums to the weight (c_in, c_out / groups, taps)."""
-        g, size = self.task.g, self.task.size
-        taps = g.h.k * g.w.k
-        per_out, per_in = taps * size, self.counts[1] * taps * size
+        per_in, per_out = self.task.w[:2]
         wide, narrow = (per_in, per_out) if self.swapped else (per_out, per_in)
-        rows, cols = (taps, self.tap), (self.wide, wide)
-        groups, lines = (g.groups, self.group, self.counts[0] * per_in), (self.narrow, self.row, narrow)
-        return transposing(self.task.elem, (SUMS, 0), (W, 0), rows, cols, n=groups, m=lines)
+        groups = [(group * self.group, group * self.task.w_group) for group in range(self.task.g.groups)]
+        lines = self.narrow, self.row, narrow
+        return to_weight(self.task, (SUMS, 0), (W, 0), self.tap, lines, (self.wide, wide), groups)
 
 
 def _by_taps(task, sums, scratch):

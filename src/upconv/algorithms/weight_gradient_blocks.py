@@ -5,27 +5,19 @@ caches while all taps go over them, and the blocks into parts with sums of their
 tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block.
 """
 
-import itertools
 import math
 
 from ..geometry import ceil_div
-from ..kernels import sum_parts
 from ..kernels import weight_gradient_blocks as kernel
 from ..problem import Problem
 from ..runtime.kernel import entry
-from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W, X, Y
+from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
 from ..schedule.bands import Scratch
-from ..schedule.moves import transpose_layout, transposing
+from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
+from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
 from ..schedule.task import Task
 from ..schedule.weight_tiles import PIXELS, arrangement
-
-# What the sums of all parts may take together, and how many parts there are at most.
-PARTS_BYTES, MOST_PARTS = 4 << 20, 16
-# Cycles of multiply-adds below which a part is not worth beginning.
-PART_CYCLES = 200_000
-# A unit cannot be interrupted, so a part that takes longer is computed in pieces.
-PIECE_CYCLES = 100_000_000
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -52,11 +44,13 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "weight_blocks": pairs * products,
         "weight_blocks_waits": pairs * (2 * made.cycles - products),
+        "weight_blocks_vectors": pairs * made.tiles * (made.nv + made.a_lines),
         "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
         "transposed": made.turns_a * a + made.turns_b * b,
-        "totals": (2 * cut.count + sums.parts + 2) * sums.nbytes,
+        # Of one block every tile becomes weight at once: written, read, and put where it belongs.
+        "totals": sums.nbytes * (3 * g.groups * made.b_tiles if sums.is_brief else 2 * cut.count + sums.parts + 2),
         "bytes": problem.bytes,
         "calls": 1,
     }
@@ -82,11 +76,8 @@ class _Sums:
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
         blocks = Cut(g, PIXELS).count
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
-        most = min(MOST_PARTS, blocks, PARTS_BYTES // nbytes, cycles // PART_CYCLES)
-        self.parts = 1 << (int(most).bit_length() - 1) if most >= 1 else 0
-        if self.parts <= 1:
-            self.parts = int(cycles < 4 * PART_CYCLES)
-        self.pieces = int(min(blocks, 1 + cycles // max(1, self.parts) // PIECE_CYCLES))
+        cut = Parts.of(blocks, cycles, nbytes)
+        self.parts, self.pieces = cut.count, cut.pieces
         self.is_brief = not self.parts and blocks == 1
         self.base = TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
@@ -109,7 +100,7 @@ class _Way:
     def by_parts(self):
         """Parts with all tiles of their pixels, then their sum, then the weight."""
         sums, stages = self.sums, []
-        parts = list(self._parts())
+        parts = list(part_runs(self.task, self.cut, sums.parts, sums.nbytes))
         for piece in range(sums.pieces):
             grids = []
             for blocks, many, steps, offset in parts:
@@ -117,29 +108,8 @@ class _Way:
                 grids.append(Grid(tuple(self._part(blocks, first, end, offset)), (many, 1, 1), steps))
             stages.append(Stage(grids))
         if sums.parts > 1:
-            stages.append(Stage([self._add_up()]))
+            stages.append(Stage([sum_of_parts(self.task, sums.parts, sums.nbytes)]))
         return [*stages, Stage([self._to_weight()])]
-
-    def _parts(self):
-        """(blocks, how many such parts, steps from one to the next, where the sums of the first are)."""
-        g, parts, each = self.task.g, self.sums.parts, self.cut.images
-        images = ceil_div(g.n, each)
-        if images < parts:
-            blocks = list(self.cut.blocks(0, g.n))
-            for part in range(parts):
-                some = blocks[len(blocks) * part // parts : len(blocks) * (part + 1) // parts]
-                yield some, 1, {}, part * self.sums.nbytes
-            return
-        # Parts of whole images differ in their place alone, but for the last one, which has what is left.
-        cuts = [images * part // parts * each for part in range(parts)] + [g.n]
-        sizes = [end - start for start, end in itertools.pairwise(cuts)]
-        first = 0
-        for size, alike in itertools.groupby(sizes):
-            many = len(list(alike))
-            steps = {X: size * self.task.x.n, Y: size * self.task.y.n, PANELS: self.sums.nbytes}
-            blocks = list(self.cut.blocks(cuts[first], cuts[first] + size))
-            yield blocks, many, {base: (by, 0, 0) for base, by in steps.items()}, first * self.sums.nbytes
-            first += many
 
     def by_tiles(self):
         """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
@@ -214,6 +184,7 @@ class _Way:
             "b_tile": b.tile,
             "total_row": sums.row,
             "add": int(adds),
+            "b_count": made.b_count,
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
@@ -249,7 +220,7 @@ class _Way:
             for g in range(self.task.g.groups) if group is None else (group,):
                 before = 0
                 for first, tiles, rows in made.ranges:
-                    address = entry(kernel.weight_gradient_blocks, self.task.elem, rows, made.nv)
+                    address = entry(kernel.weight_gradient_blocks, self.task.elem, rows, made.nv, False, made.cuts_b)
                     at = before * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * sums.group + first * sums.row
@@ -258,18 +229,10 @@ class _Way:
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile"), values)
         return self._lists[key]
 
-    def _add_up(self):
-        """The sum of all parts, cut for the threads."""
-        sums, address = self.sums, entry(sum_parts.sum_parts, self.task.elem, self.sums.parts)
-        units = _divisor(sums.nbytes // LINE)
-        some = sums.nbytes // units
-        fields = {"entry": address, "totals": (PANELS, 0), "part": sums.nbytes, "nbytes": some}
-        return Grid((Nest(sum_parts.FIELDS, fields),), (1, 1, units), {PANELS: (0, 0, some)})
-
     def _to_weight(self):
         """The grid that transposes the sums to the weight, cut for the threads."""
         made, sums = self.made, self.sums
-        units = _divisor(made.a_count)
+        units = divisor(made.a_count)
         some = made.a_count // units
         _, per_a = self._steps()
         steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
@@ -277,27 +240,19 @@ class _Way:
 
     def _turn(self, group, tile=None, rows=None):
         """Transpose the sums of some channels to the weight (c_in, c_out / groups, taps)."""
-        made, sums, g = self.made, self.sums, self.task.g
+        made, sums = self.made, self.sums
         per_b, per_a = self._steps()
         first = 0 if tile is None else tile * made.width
         count = made.b_count if tile is None else min(made.width, made.b_count - first)
         src = sums.base, group * sums.group + (tile or 0) * sums.tile
         dst = W, group * self._per_group() + first * per_b
         lines = made.a_count if rows is None else rows, sums.row, per_a
-        return transposing(self.task.elem, src, dst, (g.h.k * g.w.k, sums.tap), (count, per_b), m=lines)
+        return to_weight(self.task, src, dst, sums.tap, lines, (count, per_b))
 
     def _steps(self):
         """Bytes of the weight from channel to channel of b and of a."""
-        g, size = self.task.g, self.task.size
-        per_out = g.h.k * g.w.k * size
-        per_in = g.c_out // g.groups * per_out
+        per_in, per_out = self.task.w[:2]
         return (per_in, per_out) if self.made.swapped else (per_out, per_in)
 
     def _per_group(self):
-        g = self.task.g
-        return g.c_in // g.groups * (g.c_out // g.groups) * g.h.k * g.w.k * self.task.size
-
-
-def _divisor(count, most=8):
-    """The largest divisor up to `most`: units that are alike."""
-    return next(units for units in range(most, 0, -1) if count % units == 0)
+        return self.task.w_group

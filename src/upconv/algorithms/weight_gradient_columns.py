@@ -11,6 +11,7 @@ import math
 from ..geometry import ceil_div
 from ..kernels import not_finite, pixel_columns
 from ..kernels import weight_gradient_blocks as product
+from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import FLAGS, LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
@@ -45,6 +46,8 @@ def why_not(problem: Problem) -> list[str]:
         found.append("output channels times taps must fill whole vectors")
     if not g.n:
         found.append("sums over images, of which there is none")
+    if _is_last(problem) and problem.b_layout == CHANNELS_SLICED:
+        found.append("the pixels of the gradient in the output must follow one another without a gap")
     if g.n * g.h.n * g.w.n * _columns(g) * problem.itemsize > MOST_BYTES:
         found.append(f"the lines of all pixels would take more than {MOST_BYTES:,} bytes")
     return found
@@ -67,15 +70,18 @@ def work(problem: Problem) -> dict[str, float]:
     blocks, lines = Cut(g, PIXELS).count, pixels * _columns(g) * size
     turned = sum(
         math.prod(shape) * (layout.startswith("nhwc") == wanted)
-        for shape, layout, wanted in zip(problem.map_shapes, problem.map_layouts, (False, True), strict=True)
+        for shape, layout, wanted in zip(
+            problem.map_shapes, problem.map_layouts, (False, not _is_last(problem)), strict=True
+        )
     )
+    count, run = _runs(problem)
     return {
         "weight_blocks": pixels * across * nv * g.c_in,
         "weight_blocks_waits": pixels * across * (2 * cycles - nv * g.c_in),
         "weight_blocks_rows": g.n * g.h.n * across * ceil_div(g.c_in, rows),
         # Every tile of channels goes over all lines.
         "columns": lines * ceil_div(g.c_in, rows),
-        "column_rows": pixels * g.c_out * g.h.k * ceil_div(g.w.k, isa().lanes(size)),
+        "column_rows": pixels * count * g.h.k * ceil_div(run * g.w.k, isa().lanes(size)),
         "totals": (2 * blocks - 1) * math.prod(g.weight_shape) * size,
         "tasks": pixels,
         "transposed": turned * size,
@@ -92,8 +98,9 @@ def program(task: Task, *, packs=True) -> Program:
     if not x.at.channels_last:
         x = scratch.map(X_BAND, g.input_shape, size, channels_last=True)
         turning.append(Grid((transpose_layout(task.elem, task.source, x, g.input_shape),)))
-    if not y.at.channels_first:
-        y = scratch.map(Y_BAND, g.output_shape, size, channels_last=False)
+    is_last = _is_last(task.problem)
+    if not (y.at.channels_last if is_last else y.at.channels_first):
+        y = scratch.map(Y_BAND, g.output_shape, size, channels_last=is_last)
         turning.append(Grid((transpose_layout(task.elem, task.result, y, g.output_shape),)))
     line = (ceil_div(_columns(g) * size + isa().vector_bytes, LINE) | 1) * LINE
     lines = [Grid((nest,)) for nest in _lines(task, y, line)]
@@ -101,6 +108,16 @@ def program(task: Task, *, packs=True) -> Program:
     stages.append(Stage(list(_products(task, x, line))))
     sizes = {PANELS: g.n * g.h.n * g.w.n * line, FLAGS: 8, **scratch.sizes}
     return Program(stages, sizes, task.seconds, (PANELS, FLAGS, X_BAND, Y_BAND))
+
+
+def _is_last(problem):
+    """Whether the output channels of a tap are consecutive in the weight, and so in a line."""
+    return problem.weight_layout == WEIGHT_CHANNELS_LAST
+
+
+def _runs(problem):
+    """(runs of taps of a row that a pixel meets in a row, numbers of a tap in each)."""
+    return (1, problem.geometry.c_out) if _is_last(problem) else (problem.geometry.c_out, 1)
 
 
 def _columns(g):
@@ -131,16 +148,17 @@ def _finite(task, x):
 
 def _lines(task, y, line):
     """The nests that write the lines: one for each row of the input in all images."""
-    g = task.g
+    g, (count, run) = task.g, _runs(task.problem)
     fields = {
         "entry": entry(pixel_columns.pixel_columns, task.elem),
         **{"y": (y.base, y.offset), "dst": (PANELS, 0)},
-        **{"count": g.c_out, "k_h": g.h.k, "k_w": g.w.k, "y_c": y.at.c, "y_h": g.h.d * y.at.h},
+        **{"count": count, "k_h": g.h.k, "k_w": run * g.w.k, "y_c": y.at.c, "y_h": g.h.d * y.at.h},
     }
     images = Rows(("y", "dst"), [(n * y.at.n, n * g.h.n * g.w.n * line) for n in range(g.n)])
     places = [_met(g.w, j) for j in range(g.w.n)]
     cols = Rows(
-        ("y", "dst", "lo_w", "hi_w"), [(first * y.at.w, j * line, lo, hi) for j, (first, lo, hi) in enumerate(places)]
+        ("y", "dst", "lo_w", "hi_w"),
+        [(first * y.at.w, j * line, run * lo, run * hi) for j, (first, lo, hi) in enumerate(places)],
     )
     for i in range(g.h.n):
         first, lo, hi = _met(g.h, i)

@@ -65,6 +65,8 @@ ARITHMETIC = (
         "{r}.c = fcmp olt {T} {0}, {1}\n{r} = select {M} {r}.c, {T} {1}, {T} {0}",
         lambda a, b: np.where(a < b, b, a),
     ),
+    # float32 as float64, exactly.
+    Primitive("widen", "{r} = fpext {T0} {0} to {T}", lambda a: a.astype(np.float64)),
     # Whether any lane is NaN.
     Primitive(
         "any_nan",

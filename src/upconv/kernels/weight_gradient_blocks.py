@@ -3,7 +3,7 @@
     total[r, v]  (+)=  sum over the pixels of a block of  a[pixel, r] * b[pixel, v]
 
     a       read one number at a time, the rows of a tile consecutive: a panel, or channels-last in place
-    b       whole vectors: a panel, or channels-last in place where its channels fill whole tiles
+    b       whole vectors: a panel, or channels-last in place, where the last vector of a single tile may be cut
     total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
 
 A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
@@ -15,22 +15,31 @@ from ..codegen.lang import SIZES, Builder, Type
 
 UNROLL = 4
 FIELDS = tuple(
-    ("entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add").split()
+    (
+        "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
+        "b_count"
+    ).split()
 )
 POINTERS = {"a", "b", "total"}
 
 
-def macs(task, lanes, elem, mr, nv, a_outer=False):
+def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
 
 
-def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False):
-    """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`."""
-    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{'_a_outer' * a_outer}_{isa.name}")
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False):
+    """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`.
+
+    With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector.
+    """
+    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{'_a_outer' * a_outer}{'_cut' * cut}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
+    masks = [None] * nv
+    if cut:
+        masks[-1] = k.lane_mask(task["b_count"] - (nv - 1) * vector.lanes, vector)
     outer, inner = ("a", "b") if a_outer else ("b", "a")
     with k.loop(0, task[f"{outer}_tiles"]) as outside, k.loop(0, task[f"{inner}_tiles"]) as inside:
         a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
@@ -40,13 +49,13 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False):
         with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
             first = a + (n * task["a_n"] + row * task["a_row"])
             b_row = b + (n * task["b_n"] + row * task["b_row"])
-            _row(k, task, vector, first, b_row, sums)
+            _row(k, task, vector, first, b_row, sums, masks)
         here = task["total"] + (a_tile * task["total_row"] * mr + b_tile * (nv * vector.size))
         _put(k, task, vector, here, sums)
     return k
 
 
-def _row(k, task, vector, a, b, sums):
+def _row(k, task, vector, a, b, sums, masks):
     """A row of pixels."""
     size = vector.scalar.size
     cols, step_a, step_b = task["cols"], task["a_col"], task["b_col"]
@@ -55,7 +64,7 @@ def _row(k, task, vector, a, b, sums):
     def pixel(at_a, at_b):
         # Only a constant is folded into an address: what is known at run time goes into one pointer for all.
         here, there = a + at_a, b + at_b
-        panel = [k.load(there + v * vector.size, vector) for v in range(len(sums[0]))]
+        panel = [k.load(there + v * vector.size, vector, mask) for v, mask in enumerate(masks)]
         for r, line in enumerate(sums):
             value = k.splat(k.load(here + r * size, vector.scalar), vector)
             for variable, part in zip(line, panel, strict=True):

@@ -51,6 +51,30 @@ def transposing(elem, src, dst, rows, cols, *, n=(1, 0, 0), m=(1, 0, 0), pad=Non
     return Nest(transpose.FIELDS, fields | {"pad": rows[0] if pad is None else pad}, lists)
 
 
+def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
+    """The nest that writes sums, which lie tap by tap, as the weight of a task, whatever axis of that is consecutive.
+
+    Args:
+        src, dst: (base, offset) of the sums and of the weight.
+        taps: bytes of the sums from tap to tap.
+        a: (how many channels of the map that is read number by number, bytes from one to the next in the sums and in
+            the weight).
+        b: (how many of the map along the vector, consecutive in the sums; bytes from one to the next in the weight).
+        groups: of each group, what it adds to both offsets.
+    """
+    g, size = task.g, task.size
+    many, (a_count, a_src, a_dst), (b_count, b_dst) = g.h.k * g.w.k, a, b
+    tap = next((stride for axis, stride in ((g.w, task.w[3]), (g.h, task.w[2])) if axis.k > 1), size)
+    lists = (Rows(("src", "dst"), groups),) if groups else ()
+    if b_dst == size and (many == 1 or tap != size):
+        return copying(task.elem, src, dst, b_count, n=(many, taps, tap), m=a, lists=lists)
+    if a_dst == size and (many == 1 or tap != size):
+        rows, stack = (a_count, a_src), (many, taps, tap)
+    else:
+        rows, stack = (many, taps), a
+    return transposing(task.elem, src, dst, rows, (b_count, b_dst), m=stack, lists=lists)
+
+
 def copying(elem, src, dst, count, *, n=(1, 0, 0), m=(1, 0, 0), pad=None, lists=()) -> Nest:
     """The nest that copies n x m lines of `count` values, filled up with zeros to `pad`; else as `transposing`."""
     fields = {"entry": entry(copy.copy, elem), "src": src, "dst": dst}

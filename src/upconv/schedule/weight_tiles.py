@@ -6,6 +6,7 @@ from functools import lru_cache
 from ..geometry import ceil_div
 from ..problem import Problem
 from ..runtime.kernel import isa
+from ..runtime.program import LINE
 
 # Vectors across, and rows of a tile.
 MOST_ACROSS, MOST_ROWS = 4, 12
@@ -29,6 +30,8 @@ class Arrangement:
         b_tiles, width: how many tiles b has, and channels of one, whole vectors.
         packs_a, packs_b: whether each goes into panels first.
         turns_a, turns_b: whether each lies in planes.
+        cuts_b: whether the last vector of the one tile of b is cut, where b lies.
+        a_lines: cache lines of a that are new to a tile at each pixel.
         cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
     """
 
@@ -43,6 +46,8 @@ class Arrangement:
     packs_b: bool
     turns_a: bool
     turns_b: bool
+    cuts_b: bool
+    a_lines: float
     cycles: float
 
     @property
@@ -83,13 +88,28 @@ def _arranged(problem, swapped):
     a_shape, b_shape = (problem.map_shapes[i] for i in order)
     a_last, b_last = (problem.map_layouts[i].startswith("nhwc") for i in order)
     a_step, b_step = ((1, g.w.s)[i] for i in order)
-    rows, nv, cycles = _tile(a_count, ceil_div(b_count, lanes))
+    rows, nv, cycles = tile_of(a_count, ceil_div(b_count, lanes))
     width = nv * lanes
-    packs_b = not b_last or b_count % width > 0 or b_step * b_shape[1] > width
     tiles = ceil_div(b_count, width)
+    packs_b = not b_last or (b_count % width > 0 and tiles > 1) or b_step * b_shape[1] > width
+    cuts_b = not packs_b and b_count % width > 0
     packs_a = a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
+    a_lines = min(1, (rows if packs_a else a_step * a_shape[1]) * size / LINE)
     made = Arrangement(
-        swapped, a_count, b_count, rows, nv, tiles, width, packs_a, packs_b, not a_last, not b_last, cycles
+        swapped,
+        a_count,
+        b_count,
+        rows,
+        nv,
+        tiles,
+        width,
+        packs_a,
+        packs_b,
+        not a_last,
+        not b_last,
+        cuts_b,
+        a_lines,
+        cycles,
     )
     a = _elements(a_shape) * (PACKED * packs_a + TRANSPOSED * (not a_last))
     b = _elements(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
@@ -103,7 +123,7 @@ def _elements(shape):
 
 
 @lru_cache(maxsize=512)
-def _tile(a_count, vectors):
+def tile_of(a_count, vectors):
     """(rows, vectors, cycles of a pixel): two multiply-adds and two loads a cycle, and at least eight in flight."""
     found = []
     for nv in range(1, min(MOST_ACROSS, vectors) + 1):

@@ -1,0 +1,204 @@
+"""The gradient in the weight of few output channels: rows of a tile are pairs of a tap and an output channel.
+
+Channels-last, what a pixel of the input meets in a row of grad_y lies side by side, k_w * c_out numbers. So a row of
+taps is one tap with that many channels, read in place, and a vector of the input is loaded once for all of them, where
+tap by tap it would be loaded again for each. Columns of the input near a border meet fewer taps: they are tasks of
+their own, since nothing may be multiplied that does not exist.
+"""
+
+import math
+
+from ..geometry import ceil_div
+from ..kernels import weight_gradient_blocks as kernel
+from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X
+from ..schedule.bands import Scratch
+from ..schedule.moves import copying, transpose_layout, transposing
+from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
+from ..schedule.pixel_parts import Parts, part_runs, sum_of_parts
+from ..schedule.segments import segments, tally
+from ..schedule.task import Task
+from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
+
+# A tile's pixels of the input are to stay in a first-level cache from tile to tile.
+PIXELS = 256
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation != "grad_weight":
+        return ["computes the gradient in the weight alone"]
+    g, found = problem.geometry, []
+    if g.groups > 1:
+        found.append("has one group only")
+    if g.w.d > 1:
+        found.append("the taps of a row must be neighbours (dilation 1)")
+    if problem.b_layout == CHANNELS_SLICED:
+        found.append("the pixels of the gradient in the output must follow one another without a gap")
+    if not g.n:
+        found.append("sums over images, of which there is none")
+    elif not found and not _Shape(problem).parts.count:
+        found.append("its sums are too large for parts of the pixels")
+    return found
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: there is none."""
+    return False
+
+
+def weight_form(problem: Problem) -> None:
+    """There is no weight to prepare."""
+
+
+class _Shape:
+    """Tiles, and where the sums lie, in each part: (rows of taps, taps of a row and output channels, input channels).
+
+    `rows`, `nv` are the tallest tile; `cuts_x`: the last vector of the one tile is cut, where the input lies; `row`,
+    `tap`, `nbytes` are bytes from row to row, from a row of taps to the next, and of all.
+    """
+
+    def __init__(self, problem):
+        g, size, lanes = problem.geometry, problem.itemsize, isa().lanes(problem.itemsize)
+        self.run = g.w.k * g.c_out
+        self.rows, self.nv, _ = tile_of(self.run, ceil_div(g.c_in, lanes))
+        self.width = self.nv * lanes
+        self.tiles = ceil_div(g.c_in, self.width)
+        x_last = problem.a_layout.startswith("nhwc")
+        self.packs_x = not x_last or self.tiles > 1
+        self.cuts_x = not self.packs_x and g.c_in < self.width
+        self.turns_x, self.turns_y = not x_last, problem.b_layout == "nchw" and g.c_out > 1
+        self.row = self.tiles * self.width * size
+        # Rows of taps are not the same places of the cache apart.
+        self.tap = self.run * self.row + LINE
+        self.nbytes = ceil_div(g.h.k * self.tap, LINE) * LINE
+        self.cut = Cut(g, PIXELS)
+        self.parts = Parts.of(self.cut.count, self.cycles(g), self.nbytes)
+
+    def ranges(self, taps, c_out):
+        """(first row, how many tiles, their rows) of so many taps."""
+        run = taps * c_out
+        return even_ranges(run, ceil_div(run, ceil_div(run, self.rows))) if run else []
+
+    def cycles(self, g):
+        """Of the multiply-adds of all pixels."""
+        of = {taps: self._cycles(taps, g.c_out) for _, taps, _ in tally(g.w, False)}
+        return g.n * g.h.pairs * sum(number * places * of[taps] for places, taps, number in tally(g.w, False))
+
+    def _cycles(self, taps, c_out):
+        return self.tiles * sum(many * tile_cycles(tall, self.nv) for _, many, tall in self.ranges(taps, c_out))
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, size, made = problem.geometry, problem.itemsize, _Shape(problem)
+    x, y = (math.prod(shape) * size for shape in problem.map_shapes)
+    products = g.n * g.h.pairs * g.w.pairs * g.c_out * made.tiles * made.nv
+    cut, found = made.cut, tally(g.w, False)
+    tiles = sum(number * ceil_div(taps * g.c_out, made.rows) for _, taps, number in found) * made.tiles
+    visits = made.tiles * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
+    # Lines of grad_y that are new to a tile at each pixel.
+    lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
+    rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)
+    return {
+        "weight_blocks": products,
+        "weight_blocks_waits": 2 * made.cycles(g) - products,
+        "weight_blocks_vectors": g.n * g.h.pairs * visits * (made.nv + lines),
+        "weight_blocks_rows": rows * tiles,
+        "tasks": cut.count * g.h.k * sum(number * len(made.ranges(taps, g.c_out)) for _, taps, number in found),
+        "packed_pixels": (made.packs_x and not made.turns_x) * x,
+        # Rows that two blocks meet are transposed for each.
+        "transposed": made.turns_x * x + made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows)),
+        "totals": (2 * cut.count + made.parts.count + 2) * made.nbytes,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """Parts of the pixels, their sum, and the sums made a weight."""
+    made, scratch, stages = _Shape(task.problem), Scratch(), []
+    parts, lists = list(part_runs(task, made.cut, made.parts.count, made.nbytes)), {}
+    for piece in range(made.parts.pieces):
+        grids = []
+        for blocks, many, steps, offset in parts:
+            first, end = (len(blocks) * each // made.parts.pieces for each in (piece, piece + 1))
+            nests = [] if piece else [copying(task.elem, (X, 0), (PANELS, offset), 0, pad=made.nbytes // task.size)]
+            for block in blocks[first:end]:
+                nests += _block(task, made, scratch, block, offset, lists)
+            grids.append(Grid(tuple(nests), (many, 1, 1), steps))
+        stages.append(Stage(grids))
+    if made.parts.count > 1:
+        stages.append(Stage([sum_of_parts(task, made.parts.count, made.nbytes)]))
+    stages.append(Stage([Grid((_to_weight(task, made),))]))
+    return Program(stages, {PANELS: made.parts.count * made.nbytes, **scratch.sizes}, task.seconds, (PANELS,))
+
+
+def _block(task, made, scratch, block, offset, lists):
+    """The nests of a block: both maps as they are wanted, then all rows of taps."""
+    g, h, w = task.g, block.h, block.w
+    y = task.result.move(block.first, h.source, w.source)
+    if made.turns_y:
+        shape = block.images, g.c_out, h.axis.out, w.axis.out
+        mine = scratch.map(Y_BAND, shape, task.size, channels_last=True)
+        yield transpose_layout(task.elem, y, mine, shape)
+        y = mine
+    x, nests = _input(task, made, scratch, block)
+    yield from nests
+    # What lies alike has the same lists.
+    key = h.axis, w.axis, y.at, x
+    if key not in lists:
+        lists[key] = _row_list(task, made, h.axis, x, y), _segment_list(task, made, w.axis, x, y)
+    fields = {
+        **{"a": (y.base, y.offset), "b": (x.base, x.offset), "total": (PANELS, offset), "n": block.images},
+        **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
+        **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
+        **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
+    }
+    yield Nest(kernel.FIELDS, fields, lists[key])
+
+
+def _input(task, made, scratch, block):
+    """(how the input lies, the nests that pack it)."""
+    g, shape = task.g, (block.images, block.h.axis.n, block.w.axis.n)
+    placed = task.source.move(block.first, block.h.first, block.w.first)
+    if not made.packs_x:
+        return in_place(placed, g.c_in, made.width, task.size), []
+    ranges = [(0, made.tiles, made.width)]
+    side = side_of(shape, g.c_in, 1, ranges, made.width, X_BAND, task.size)
+    scratch.take(X_BAND, side.group)
+    if made.turns_x:
+        return side, [turned(task, placed, shape, side, g.c_in, made.width)]
+    return side, list(copied(task, placed, shape, side, g.c_in, ranges))
+
+
+def _row_list(task, made, axis, x, y):
+    """Rows of taps: where they begin on either side, clipped to what meets."""
+    met = [(t, *axis.meeting(t)) for t in range(axis.k)]
+    values = [(o * y.at.h, i * x.row, t * made.tap, count) for t, i, o, count in met if count]
+    return Rows(("a", "b", "total", "rows"), values)
+
+
+def _segment_list(task, made, axis, x, y):
+    """Columns that meet the same taps, by the ranges of tiles that are equally tall."""
+    values = []
+    for segment in segments(axis, False):
+        at, start = segment.source * y.at.w, segment.taps.start * task.g.c_out
+        for first, tiles, rows in made.ranges(len(segment.taps), task.g.c_out):
+            address = entry(kernel.weight_gradient_blocks, task.elem, rows, made.nv, False, made.cuts_x)
+            total = (start + first) * made.row
+            here = segment.start * x.col, total, segment.count, tiles, rows * task.size
+            values.append((address, at + first * task.size, *here))
+    return Rows(("entry", "a", "b", "total", "cols", "a_tiles", "a_tile"), values)
+
+
+def _to_weight(task, made):
+    """The nest that turns the sums into the weight, in which taps of a row are consecutive or output channels are."""
+    g, size = task.g, task.size
+    cols = g.c_in, task.w[0]
+    if g.c_out == 1 or task.problem.weight_layout == WEIGHT_CHANNELS_LAST:
+        rows, stack, step = (made.run, made.row), (1, 0, 0), made.run * size
+    else:
+        rows, step = (g.w.k, g.c_out * made.row), g.w.k * size
+        stack = g.c_out, made.row, g.h.k * step
+    return transposing(task.elem, (PANELS, 0), (W, 0), rows, cols, n=(g.h.k, made.tap, step), m=stack)
