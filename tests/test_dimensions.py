@@ -10,10 +10,11 @@ from amount import some
 from require import require
 
 import upconv
-from upconv import SettingError, grad, reference
+from upconv import SettingError, depth, grad, reference
 from upconv.borders import Border
 from upconv.depth import STACK_BYTES
 from upconv.settings import Settings
+from upconv.sums import channel_sums
 from upconv.volume import Volume
 
 DIMENSIONS = (1, 3)
@@ -386,3 +387,55 @@ def test_explain_tells_axes_apart():
     assert "Phases (height and width alike)" in text
     with pytest.raises(SettingError, match="dimensions is 4"):
         upconv.explain.explain(kernel_size=3, dimensions=4)
+
+
+def ends(seed, weight=None):
+    """(volume, gradient in the output, weight) of a k4s2p1 layer with heavy weights beside small planes."""
+    volume = Settings.of(2, 1, 0, 2, 1, dimensions=3).geometry((2, 16, 5, 3, 3), (16, 8, 4, 4, 4))
+    w = values(volume.weight_shape, "float32", seed)
+    if weight is not None:
+        w[3, 2, 0, 1, 2] = weight
+    return volume, values(volume.output_shape, "float32", seed + 1), w
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("weight", [None, np.nan, np.inf])
+def test_the_ends_of_a_volume_share_the_weight_where_that_is_cheaper_and_it_is_finite(weight, layout):
+    volume, grad_y, w = ends(1, weight)
+    assert len(depth._input_segments(volume, w)) == (1 if weight is None else 3)
+    out = np.full(volume.input_shape, np.nan, np.float32)
+    depth.grad_input(volume, channels_last(grad_y) if layout == "last" else grad_y, w, out)
+    want = reference.grad_input(volume, grad_y, w)
+    np.testing.assert_array_equal(np.isfinite(out), np.isfinite(want))
+    np.testing.assert_allclose(out[np.isfinite(want)], want[np.isfinite(want)], rtol=1e-4, atol=1e-4)
+
+
+def test_large_planes_keep_the_ends_apart():
+    volume = Settings.of(2, 1, 0, 1, 1, dimensions=3).geometry((1, 4, 5, 40, 40), (4, 4, 4, 4, 4))
+    assert len(depth._input_segments(volume, np.ones(volume.weight_shape))) == 3
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64"])
+@pytest.mark.parametrize(("k", "s"), [(2, 2), (3, 2), (4, 2), (3, 1)])
+def test_depthwise_gradients(dtype, k, s):
+    volume = Settings.of(s, 0, 0, 5, 1, dimensions=3).geometry((2, 5, 4, 3, 6), (5, 1, k, k, k))
+    x, w, grad_y = (
+        values(v, dtype, i) for i, v in enumerate((volume.input_shape, volume.weight_shape, volume.output_shape))
+    )
+    grad_x, grad_w, _ = grad.conv_transpose3d_backward(grad_y, x, w, s, groups=5)
+    assert_near(grad_x, reference.grad_input(volume, grad_y, w), dtype)
+    assert_near(grad_w, reference.grad_weight(volume, x, grad_y), dtype)
+
+
+@pytest.mark.parametrize("places", [(4, 300, 29), (31000,), (2, 256 * 16)])
+def test_sums_of_channels_are_those_of_the_widest_type(places):
+    array = values((2, 3, *places), "float32") + 1
+    exact = array.sum((0, *range(2, array.ndim)), dtype=np.float64)
+    np.testing.assert_allclose(channel_sums(array), exact, rtol=2e-7)
+    np.testing.assert_allclose(channel_sums(channels_last(array)), exact, rtol=1e-15)
+    array[0, 1] = 3e38
+    array[1, 1] = -3e38
+    assert np.isfinite(channel_sums(array)).all()
+    array[0, 2].flat[-1] = np.nan
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(np.isnan(channel_sums(array)), [False, False, True])

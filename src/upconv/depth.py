@@ -9,9 +9,12 @@ runs that read the same depth taps (`phases.live_segments`), and a run is a batc
   channels of the weight, so that the sum over taps is part of the sums over channels: one pass over the output, one
   rounding, and a NaN reaches what it reaches by the definition. Stacks are made for some planes at a time.
 
-The gradient in the input stacks planes of the gradient in the output in the same way; the gradient in the weight is
-one problem for each depth tap. Nothing is conjugated here.
+The gradient in the input stacks planes of the gradient in the output in the same way, but for depthwise layers, where
+the taps are added up; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
 """
+
+import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -20,14 +23,18 @@ from .activations import activate
 from .arrays import native
 from .dtypes import lookup, quiet
 from .errors import SettingError
-from .phases import input_segments, live_segments
+from .geometry import ceil_div
+from .phases import Segment, input_segments, live_segments
 from .planning import AUTO, Plan, choose, solve
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
+from .runtime import memory
 from .volume import Volume
 
 # Stacks that are made at a time; they should be in the cache when they are read.
 STACK_BYTES = 8 << 20
+# As many products as take the time in which one number of a weight is put together and packed.
+PRODUCTS_PER_WEIGHT = 60
 
 
 def check_volume(volume, dtype):
@@ -91,39 +98,104 @@ def grad_input(volume: Volume, grad_y, w, out):
     """The gradient in the input of a volume: (n, c_out, ...) and the weight to (n, c_in, ...), which is filled."""
     if not out.size:
         return
-    grad_y, depth = native(grad_y), volume.computable().d
-    segments = input_segments(depth)
+    grad_y, w = native(grad_y), native(w)
+    adds_up = _adds_up(volume, grad_y)
+    segments = input_segments(volume.computable().d) if adds_up else _input_segments(volume, w)
     planes = _Planes(volume, grad_y, segments, is_output=True)
     for segment in segments:
         target = out[:, :, segment.places].swapaxes(1, 2)
         if not segment.taps:
             target[...] = 0
-            continue
-        taps = tuple(segment.taps)
-        batches = list(planes.batches(segment, target))
-        weight = _weight(w, taps, volume, False, stacks_outputs=True)
-        for source, y in batches:
-            geometry = volume.plane(len(y), taps_out=len(taps))
-            problem = Problem("grad_input", geometry, grad_y.dtype.name, planes.layout)
-            solve(problem, AUTO, source(), weight, None, y)
+        elif len(segment.taps) > 1 and adds_up:
+            _add_up(planes, segment, w, target)
+        else:
+            weight = _weight_of_outputs(w, segment.taps, volume.groups, planes.layout)
+            for source, y in planes.batches(segment, target):
+                _grad_planes(planes, len(segment.taps), source(), weight, y)
+
+
+def _grad_planes(planes, taps, source, weight, y):
+    geometry = planes.volume.plane(len(y), taps_out=taps)
+    solve(Problem("grad_input", geometry, planes.array.dtype.name, planes.layout), AUTO, source, weight, None, y)
+
+
+def _input_segments(volume, w):
+    """Runs of inputs that reach outputs through the same depth taps, or one run of all inputs.
+
+    A run at an end of the volume lacks some taps and so has a weight of its own to put together and to pack. Where that
+    is more than the products of planes of zeros, all inputs are one run; zeros do no harm to a weight that is finite.
+    """
+    depth = volume.computable().d
+    segments = input_segments(depth)
+    plane = volume.plane(1)
+    zeros = (depth.n * depth.k - depth.pairs) * plane.macs * volume.n
+    spared = (len(segments) - 1) * math.prod(volume.weight_shape)
+    reads_all = any(len(segment.taps) == depth.k for segment in segments)
+    if (
+        depth.k == 1
+        or len(segments) == 1
+        or not reads_all
+        or zeros > PRODUCTS_PER_WEIGHT * spared
+        or not np.isfinite(w).all()
+    ):
+        return segments
+    return (Segment(0, 1, depth.n, range(depth.k), -depth.crop_lo, depth.s, depth.d),)
+
+
+def _adds_up(volume, grad_y):
+    """Whether the taps are computed one by one and added up, instead of stacked.
+
+    A channel alone has no sum over channels to which the taps could be stacked. What is rounded to half precision is
+    rounded once.
+    """
+    dtype = lookup(grad_y.dtype)
+    return volume.c_in == volume.c_out == volume.groups and np.dtype(dtype.compute) == grad_y.dtype
+
+
+def _add_up(planes, segment, w, target):
+    """The sum over a segment's depth taps, tap by tap, without a copy."""
+    part = memory.empty(target.shape, target.dtype)
+    for place, tap in enumerate(segment.taps):
+        one = planes.tap(segment, place)
+        made = target if place == 0 else part
+        weight = _weight_of_outputs(w, range(tap, tap + 1), planes.volume.groups, planes.layout)
+        for source, y in planes.batches(one, made):
+            _grad_planes(planes, 1, source(), weight, y)
+        if place:
+            target += part
 
 
 @quiet()
 def grad_weight(volume: Volume, x, grad_y, out):
     """The gradient in the weight of a volume, which is filled: one 2-D problem for each depth tap."""
     x, grad_y, depth = native(x), native(grad_y), volume.computable().d
+    inputs, a = None, None
     for t in range(depth.k):
         start, first, count = depth.meeting(t)
         if not count or not volume.n:
             out[:, :, t] = 0
             continue
-        sources = x[:, :, start : start + count], grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s]
-        # One problem for the whole batch, so that there is one sum and one rounding.
-        a, b = (_merged(source.swapaxes(1, 2)) for source in sources)
+        # One problem for the whole batch, so that there is one sum and one rounding. Most taps meet the same inputs.
+        if inputs != (start, count):
+            inputs, a = (start, count), _merged(x[:, :, start : start + count].swapaxes(1, 2))
+        b = _merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
-        part = np.empty(problem.result_shape, x.dtype)
+        if depth.k == 1:
+            solve(problem, AUTO, a, b, None, out[:, :, 0])
+            return
+        part = memory.empty(problem.result_shape, x.dtype)
         solve(problem, AUTO, a, b, None, part)
-        out[:, :, t] = part
+        _put(part, out, t)
+
+
+def _put(part, out, tap):
+    """Write the gradient in a depth tap of the weight; its taps within the plane move as one value."""
+    if not out.flags.c_contiguous or out.dtype != part.dtype:
+        out[:, :, tap] = part
+        return
+    *pair, k_d, k_h, k_w = out.shape
+    whole = np.dtype((np.void, k_h * k_w * out.itemsize))
+    out.reshape(*pair, k_d, k_h * k_w).view(whole)[:, :, tap] = part.reshape(*pair, k_h * k_w).view(whole)
 
 
 def _fill_holes(depth, segments, bias, activation, out):
@@ -141,21 +213,30 @@ def _fill_holes(depth, segments, bias, activation, out):
     out[:, :, is_hole] = wide.astype(out.dtype)
 
 
-def _weight(w, taps, volume, is_used_again, *, stacks_outputs=False):
+def _weight(w, taps, volume, is_used_again):
     """The weight of some depth taps as that of a 2-D layer; one that is used again is packed once."""
     if isinstance(w, PreparedVolume):
         return w.part(taps, volume.groups)
     w = native(w)
     if is_used_again:
         return PreparedVolume.made(w, volume.groups, taps)
-    return stacked_taps(w, taps, volume.groups, stacks_outputs)
+    return stacked_taps(w, taps, volume.groups)
+
+
+def _weight_of_outputs(w, taps, groups, layout):
+    """The same for gradients in the input, stacked along the output channels as `_Planes` stacks theirs."""
+    c_in, _, _, *plane = w.shape
+    if layout == "nhwc" and len(taps) > 1:
+        return stacked_taps(w, tuple(taps), groups, True)
+    # The taps of a channel follow one another, as they do in the weight: all of them together are a view.
+    return w[:, :, taps.start : taps.stop].reshape(c_in, -1, *plane)
 
 
 class _Planes:
     """The planes that runs of places read, as batches of 2-D maps."""
 
     def __init__(self, volume, array, segments, is_output=False):
-        self.volume, self.array = volume, array
+        self.volume, self.array, self.is_output = volume, array, is_output
         self.layout = "nhwc" if _is_channels_last(array) else "nchw"
         self.channels = array.shape[1]
         several = [segment for segment in segments if len(segment.taps) > 1]
@@ -188,6 +269,12 @@ class _Planes:
         first = self.whole[:, segment.source + (taps - 1) * segment.tap_step :]
         return as_strided(first, (n, segment.count, taps * c, h, w), first.strides, writeable=False)
 
+    def tap(self, segment, place):
+        """The segment that has one tap of another alone."""
+        source = segment.source + place * segment.tap_step
+        taps = segment.taps[place : place + 1]
+        return replace(segment, taps=taps, source=source, tap_step=0)
+
     def _stacks(self, segment, target):
         n, count, taps = self.array.shape[0], segment.count, len(segment.taps)
         size = taps * self.array[:1, :, :1].nbytes
@@ -198,23 +285,36 @@ class _Planes:
                 yield lambda i=i, lo=lo, hi=hi: self._stack(segment, i, lo, hi), target[i, lo:hi]
 
     def _stack(self, segment, i, lo, hi):
-        """Planes of one volume of the batch, with what all taps read along their channels, in each group."""
-        groups, taps = self.volume.groups, len(segment.taps)
+        """Planes of one volume of the batch, with what all taps read along their channels, in each group.
+
+        Taps come before channels, as `stacked_taps` has them; for gradients channels-first after them.
+        """
+        groups, taps, count = self.volume.groups, len(segment.taps), hi - lo
         c, h, w = self.channels // groups, *self.array.shape[3:]
-        shape = (hi - lo, groups, taps, c, h, w)
         if self.layout == "nhwc":
-            made = np.empty((hi - lo, h, w, groups, taps, c), self.array.dtype).transpose(0, 3, 4, 5, 1, 2)
+            dense = memory.empty((count, h, w, groups, taps, c), self.array.dtype)
+            made = dense.transpose(0, 3, 4, 5, 1, 2)
+            result = dense.reshape(count, h, w, -1).transpose(0, 3, 1, 2)
+        elif self.is_output:
+            dense = memory.empty((count, groups, c, taps, h, w), self.array.dtype)
+            made, result = dense.swapaxes(2, 3), dense.reshape(count, -1, h, w)
         else:
-            made = np.empty(shape, self.array.dtype)
+            made = memory.empty((count, groups, taps, c, h, w), self.array.dtype)
+            result = made.reshape(count, -1, h, w)
         order = range(taps) if segment.tap_step > 0 else reversed(range(taps))
         for place, a in enumerate(order):
             first = segment.source + lo * segment.source_step + a * segment.tap_step
-            run = self._run(first, segment.source_step, hi - lo)[i]
-            made[:, :, place] = run.reshape(hi - lo, groups, c, h, w) if groups > 1 else run[:, None]
-        if self.layout == "nhwc":
-            dense = made.transpose(0, 4, 5, 1, 2, 3).reshape(hi - lo, h, w, -1)
-            return dense.transpose(0, 3, 1, 2)
-        return made.reshape(hi - lo, -1, h, w)
+            self._fill(made[:, :, place], i, first, segment.source_step)
+        return result
+
+    def _fill(self, made, i, first, step):
+        """Copy planes first, first + step, ... of a volume to (planes, groups, c, h, w); zeros where there are none."""
+        count, depth = len(made), self.array.shape[2]
+        begin = min(count, max(0, ceil_div(-first, step)))
+        end = max(begin, min(count, (depth - 1 - first) // step + 1))
+        made[:begin], made[end:] = 0, 0
+        if begin < end:
+            made[begin:end] = self._run(first + begin * step, step, end - begin)[i].reshape(made[begin:end].shape)
 
 
 def _pairs(source, target):

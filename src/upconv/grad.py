@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
-import numpy as np
+import numpy as np  # noqa: F401 - for the examples
 
 from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
 from .dtypes import quiet
@@ -27,6 +27,7 @@ from .interchange import like
 from .planning import AUTO, solve
 from .problem import Problem
 from .settings import Settings, mask_of, shape_of
+from .sums import channel_sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,8 +270,7 @@ class _Call:
     @quiet()
     def grad_bias(self):
         """Sum over batch and pixels, in the widest type: the sum can be long."""
-        wide = np.complex128 if self.grad_output.dtype.kind == "c" else np.float64
-        return self.grad_output.sum(axis=(0, 2, 3), dtype=wide).astype(native_dtype(self.grad_output))
+        return channel_sums(self.grad_output).astype(native_dtype(self.grad_output))
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
