@@ -12,7 +12,7 @@ from require import require
 import upconv
 from upconv import SettingError, depth, grad, reference
 from upconv.borders import Border
-from upconv.depth import STACK_BYTES
+from upconv.planes import STACK_BYTES
 from upconv.settings import Settings
 from upconv.sums import channel_sums
 from upconv.volume import Volume
@@ -268,7 +268,7 @@ def test_stacks_of_planes_are_made_piece_by_piece(monkeypatch):
     x, w = values((2, 4, 9, 6, 6)), values((4, 2, 3, 3, 3))
     settings = {"stride": 1, "dilation": 2, "groups": 2}
     whole = upconv.conv_transpose3d(x, w, **settings)
-    monkeypatch.setattr("upconv.depth.STACK_BYTES", 3 * 2 * 4 * 6 * 6 * 8)
+    monkeypatch.setattr("upconv.planes.STACK_BYTES", 3 * 2 * 4 * 6 * 6 * 8)
     assert_near(upconv.conv_transpose3d(x, w, **settings), whole)
     assert STACK_BYTES > 1 << 20
     assert_near(case.run(), case.want())

@@ -14,25 +14,21 @@ the taps are added up; the gradient in the weight is one problem for each depth 
 """
 
 import math
-from dataclasses import replace
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from .activations import activate
 from .arrays import native
 from .dtypes import lookup, quiet
 from .errors import SettingError
-from .geometry import ceil_div
 from .phases import Segment, input_segments, live_segments
+from .planes import Planes, merged
 from .planning import AUTO, Plan, choose, solve
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
 from .runtime import memory
 from .volume import Volume
 
-# Stacks that are made at a time; they should be in the cache when they are read.
-STACK_BYTES = 8 << 20
 # As many products as take the time in which one number of a weight is put together and packed.
 PRODUCTS_PER_WEIGHT = 60
 
@@ -81,7 +77,7 @@ def forward(volume: Volume, x, w, bias, out, *, activation=NO_ACTIVATION, algori
     depth = volume.computable().d
     segments = live_segments(depth)
     _fill_holes(depth, segments, bias, activation, out)
-    planes = _Planes(volume, x, segments)
+    planes = Planes(volume, x, segments)
     for segment in segments:
         taps = tuple(reversed(segment.taps))
         target = out[:, :, segment.places].swapaxes(1, 2)
@@ -101,7 +97,7 @@ def grad_input(volume: Volume, grad_y, w, out):
     grad_y, w = native(grad_y), native(w)
     adds_up = _adds_up(volume, grad_y)
     segments = input_segments(volume.computable().d) if adds_up else _input_segments(volume, w)
-    planes = _Planes(volume, grad_y, segments, is_output=True)
+    planes = Planes(volume, grad_y, segments, is_output=True)
     for segment in segments:
         target = out[:, :, segment.places].swapaxes(1, 2)
         if not segment.taps:
@@ -177,8 +173,8 @@ def grad_weight(volume: Volume, x, grad_y, out):
             continue
         # One problem for the whole batch, so that there is one sum and one rounding. Most taps meet the same inputs.
         if inputs != (start, count):
-            inputs, a = (start, count), _merged(x[:, :, start : start + count].swapaxes(1, 2))
-        b = _merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
+            inputs, a = (start, count), merged(x[:, :, start : start + count].swapaxes(1, 2))
+        b = merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
         if depth.k == 1:
             solve(problem, AUTO, a, b, None, out[:, :, 0])
@@ -224,127 +220,9 @@ def _weight(w, taps, volume, is_used_again):
 
 
 def _weight_of_outputs(w, taps, groups, layout):
-    """The same for gradients in the input, stacked along the output channels as `_Planes` stacks theirs."""
+    """The same for gradients in the input, stacked along the output channels as `Planes` stacks theirs."""
     c_in, _, _, *plane = w.shape
     if layout == "nhwc" and len(taps) > 1:
         return stacked_taps(w, tuple(taps), groups, True)
     # The taps of a channel follow one another, as they do in the weight: all of them together are a view.
     return w[:, :, taps.start : taps.stop].reshape(c_in, -1, *plane)
-
-
-class _Planes:
-    """The planes that runs of places read, as batches of 2-D maps."""
-
-    def __init__(self, volume, array, segments, is_output=False):
-        self.volume, self.array, self.is_output = volume, array, is_output
-        self.layout = "nhwc" if _is_channels_last(array) else "nchw"
-        self.channels = array.shape[1]
-        several = [segment for segment in segments if len(segment.taps) > 1]
-        # Planes that follow one another are a view of a volume that has its channels inside its planes.
-        slides = all((segment.source_step, abs(segment.tap_step)) == (1, 1) for segment in several)
-        self.whole = None
-        if several and slides and volume.groups == 1 and self.layout == "nchw" and not is_output:
-            # A copy that keeps no strides of axes of length 1, as ascontiguousarray would.
-            self.whole = array.swapaxes(1, 2).copy()
-
-    def batches(self, segment, target):
-        """((a function that makes the source, the target)) of 4-D maps, for a target (n, planes, c, h, w)."""
-        if len(segment.taps) == 1:
-            yield from _pairs(self._plain(segment), target)
-        elif self.whole is not None:
-            yield from _pairs(self._sliding(segment), target)
-        else:
-            yield from self._stacks(segment, target)
-
-    def _plain(self, segment):
-        """The planes that a run reads through its only tap."""
-        return self._run(segment.source, segment.source_step, segment.count)
-
-    def _run(self, first, step, count):
-        return self.array[:, :, first : first + (count - 1) * step + 1 : step].swapaxes(1, 2)
-
-    def _sliding(self, segment):
-        n, _, c, h, w = self.whole.shape
-        taps = len(segment.taps)
-        first = self.whole[:, segment.source + (taps - 1) * segment.tap_step :]
-        return as_strided(first, (n, segment.count, taps * c, h, w), first.strides, writeable=False)
-
-    def tap(self, segment, place):
-        """The segment that has one tap of another alone."""
-        source = segment.source + place * segment.tap_step
-        taps = segment.taps[place : place + 1]
-        return replace(segment, taps=taps, source=source, tap_step=0)
-
-    def _stacks(self, segment, target):
-        n, count, taps = self.array.shape[0], segment.count, len(segment.taps)
-        size = taps * self.array[:1, :, :1].nbytes
-        most = max(1, STACK_BYTES // max(size, 1))
-        for i in range(n):
-            for lo in range(0, count, most):
-                hi = min(count, lo + most)
-                yield lambda i=i, lo=lo, hi=hi: self._stack(segment, i, lo, hi), target[i, lo:hi]
-
-    def _stack(self, segment, i, lo, hi):
-        """Planes of one volume of the batch, with what all taps read along their channels, in each group.
-
-        Taps come before channels, as `stacked_taps` has them; for gradients channels-first after them.
-        """
-        groups, taps, count = self.volume.groups, len(segment.taps), hi - lo
-        c, h, w = self.channels // groups, *self.array.shape[3:]
-        if self.layout == "nhwc":
-            dense = memory.empty((count, h, w, groups, taps, c), self.array.dtype)
-            made = dense.transpose(0, 3, 4, 5, 1, 2)
-            result = dense.reshape(count, h, w, -1).transpose(0, 3, 1, 2)
-        elif self.is_output:
-            dense = memory.empty((count, groups, c, taps, h, w), self.array.dtype)
-            made, result = dense.swapaxes(2, 3), dense.reshape(count, -1, h, w)
-        else:
-            made = memory.empty((count, groups, taps, c, h, w), self.array.dtype)
-            result = made.reshape(count, -1, h, w)
-        order = range(taps) if segment.tap_step > 0 else reversed(range(taps))
-        for place, a in enumerate(order):
-            first = segment.source + lo * segment.source_step + a * segment.tap_step
-            self._fill(made[:, :, place], i, first, segment.source_step)
-        return result
-
-    def _fill(self, made, i, first, step):
-        """Copy planes first, first + step, ... of a volume to (planes, groups, c, h, w); zeros where there are none."""
-        count, depth = len(made), self.array.shape[2]
-        begin = min(count, max(0, ceil_div(-first, step)))
-        end = max(begin, min(count, (depth - 1 - first) // step + 1))
-        made[:begin], made[end:] = 0, 0
-        if begin < end:
-            made[begin:end] = self._run(first + begin * step, step, end - begin)[i].reshape(made[begin:end].shape)
-
-
-def _pairs(source, target):
-    """Batches of a source and a target (n, planes, c, h, w) as 4-D maps, as few as their strides allow."""
-    n, count = target.shape[:2]
-    if n == 1 or count == 1 or (_merges(source) and _merges(target)):
-        yield lambda: _merged(source), _merged(target)
-    elif n <= count:
-        for i in range(n):
-            yield lambda i=i: source[i], target[i]
-    else:
-        for j in range(count):
-            yield lambda j=j: source[:, j], target[:, j]
-
-
-def _merges(array):
-    return array.strides[0] == array.shape[1] * array.strides[1]
-
-
-def _merged(array):
-    """(n, planes, ...) as (n * planes, ...); a view where the strides allow it."""
-    n, count, *rest = array.shape
-    if n == 1:
-        return array[0]
-    if count == 1:
-        return array[:, 0]
-    if _merges(array):
-        return as_strided(array, (n * count, *rest), array.strides[1:])
-    return array.reshape(n * count, *rest)
-
-
-def _is_channels_last(array):
-    return array.shape[1] > 1 and array.strides[1] == array.itemsize
