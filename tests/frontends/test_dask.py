@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import amount
 import numpy as np
@@ -218,3 +219,12 @@ def test_chunks_of_unknown_sizes_are_refused():
     x = x[x[:, 0, 0, 0] > 0]
     with pytest.raises(SettingError, match="compute_chunk_sizes"):
         ud.conv_transpose2d(x, np.ones((1, 1, 3, 3), np.float32))
+
+
+def test_the_example_keeps_to_its_limit_and_says_when_it_does_not():
+    example = Path(__file__).parents[2] / "examples" / "larger_than_memory.py"
+    for limit, status in (("2", 0), ("0.01", 1)):
+        command = [sys.executable, str(example), "--size", "300", "--rows", "32", "--limit", limit]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert "4 windows compared, 0 differ" in done.stdout
