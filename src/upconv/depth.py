@@ -9,8 +9,8 @@ runs that read the same depth taps (`phases.live_segments`), and a run is a batc
   channels of the weight, so that the sum over taps is part of the sums over channels: one pass over the output, one
   rounding, and a NaN reaches what it reaches by the definition. Stacks are made for some planes at a time.
 
-The gradient in the input stacks planes of the gradient in the output in the same way, but for depthwise layers, where
-the taps are added up; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
+The gradient in the input adds up what each tap gives, or stacks planes of the gradient in the output in the same way,
+whichever moves less; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
 """
 
 import math
@@ -28,9 +28,6 @@ from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
 from .runtime import memory
 from .volume import Volume
-
-# As many products as take the time in which one number of a weight is put together and packed.
-PRODUCTS_PER_WEIGHT = 60
 
 
 def check_volume(volume, dtype):
@@ -95,70 +92,62 @@ def grad_input(volume: Volume, grad_y, w, out):
     if not out.size:
         return
     grad_y, w = native(grad_y), native(w)
-    adds_up = _adds_up(volume, grad_y)
-    segments = input_segments(volume.computable().d) if adds_up else _input_segments(volume, w)
+    if _adds_up(volume, grad_y):
+        _add_up(volume, grad_y, w, out)
+        return
+    segments = input_segments(volume.computable().d)
     planes = Planes(volume, grad_y, segments, is_output=True)
     for segment in segments:
         target = out[:, :, segment.places].swapaxes(1, 2)
-        if not segment.taps:
-            target[...] = 0
-        elif len(segment.taps) > 1 and adds_up:
-            _add_up(planes, segment, w, target)
+        if segment.taps:
+            _grad_planes(planes, segment, w, target)
         else:
-            weight = _weight_of_outputs(w, segment.taps, volume.groups, planes.layout)
-            for source, y in planes.batches(segment, target):
-                _grad_planes(planes, len(segment.taps), source(), weight, y)
-
-
-def _grad_planes(planes, taps, source, weight, y):
-    geometry = planes.volume.plane(len(y), taps_out=taps)
-    solve(Problem("grad_input", geometry, planes.array.dtype.name, planes.layout), AUTO, source, weight, None, y)
-
-
-def _input_segments(volume, w):
-    """Runs of inputs that reach outputs through the same depth taps, or one run of all inputs.
-
-    A run at an end of the volume lacks some taps and so has a weight of its own to put together and to pack. Where that
-    is more than the products of planes of zeros, all inputs are one run; zeros do no harm to a weight that is finite.
-    """
-    depth = volume.computable().d
-    segments = input_segments(depth)
-    plane = volume.plane(1)
-    zeros = (depth.n * depth.k - depth.pairs) * plane.macs * volume.n
-    spared = (len(segments) - 1) * math.prod(volume.weight_shape)
-    reads_all = any(len(segment.taps) == depth.k for segment in segments)
-    if (
-        depth.k == 1
-        or len(segments) == 1
-        or not reads_all
-        or zeros > PRODUCTS_PER_WEIGHT * spared
-        or not np.isfinite(w).all()
-    ):
-        return segments
-    return (Segment(0, 1, depth.n, range(depth.k), -depth.crop_lo, depth.s, depth.d),)
+            target[...] = 0
 
 
 def _adds_up(volume, grad_y):
-    """Whether the taps are computed one by one and added up, instead of stacked.
+    """Whether the taps are computed one by one and added up, instead of stacked: what is less to move.
 
     A channel alone has no sum over channels to which the taps could be stacked. What is rounded to half precision is
     rounded once.
     """
-    dtype = lookup(grad_y.dtype)
-    return volume.c_in == volume.c_out == volume.groups and np.dtype(dtype.compute) == grad_y.dtype
+    depth = volume.computable().d
+    if np.dtype(lookup(grad_y.dtype).compute) != grad_y.dtype:
+        return False
+    if volume.c_in == volume.c_out == volume.groups:
+        return True
+    stacked = depth.pairs * volume.n * volume.c_out * volume.h.out * volume.w.out
+    added = (depth.live_taps - 1) * depth.n * volume.n * volume.c_in * volume.h.n * volume.w.n
+    return stacked > 2 * added + math.prod(volume.weight_shape)
 
 
-def _add_up(planes, segment, w, target):
-    """The sum over a segment's depth taps, tap by tap, without a copy."""
-    part = memory.empty(target.shape, target.dtype)
-    for place, tap in enumerate(segment.taps):
-        one = planes.tap(segment, place)
-        made = target if place == 0 else part
-        weight = _weight_of_outputs(w, range(tap, tap + 1), planes.volume.groups, planes.layout)
-        for source, y in planes.batches(one, made):
-            _grad_planes(planes, 1, source(), weight, y)
-        if place:
-            target += part
+def _add_up(volume, grad_y, w, out):
+    """The sum over the depth taps, tap by tap, without a copy."""
+    depth = volume.computable().d
+    planes, part = Planes(volume, grad_y, (), is_output=True), None
+    meetings = [(t, *depth.meeting(t)) for t in range(depth.k)]
+    # What the first one does not reach is to be cleared.
+    for tap, start, first, count in sorted(meetings, key=lambda each: -each[-1]):
+        if not count and part is not None:
+            break
+        segment = Segment(start, 1, count, range(tap, tap + 1), first, depth.s, depth.d)
+        if part is None:
+            out[:, :, :start], out[:, :, start + count :] = 0, 0
+            if count:
+                _grad_planes(planes, segment, w, out[:, :, segment.places].swapaxes(1, 2))
+            part = memory.empty(out.shape, out.dtype)
+            continue
+        made = part[:, :, segment.places]
+        _grad_planes(planes, segment, w, made.swapaxes(1, 2))
+        out[:, :, segment.places] += made
+
+
+def _grad_planes(planes, segment, w, target):
+    """The planes of a gradient in the input (n, planes, c, h, w) that are reached through the taps of a segment."""
+    taps, weight = len(segment.taps), _weight_of_outputs(w, segment.taps, planes.volume.groups, planes.layout)
+    for source, y in planes.batches(segment, target):
+        problem = Problem("grad_input", planes.volume.plane(len(y), taps_out=taps), target.dtype.name, planes.layout)
+        solve(problem, AUTO, source(), weight, None, y)
 
 
 @quiet()
@@ -185,13 +174,17 @@ def grad_weight(volume: Volume, x, grad_y, out):
 
 
 def _put(part, out, tap):
-    """Write the gradient in a depth tap of the weight; its taps within the plane move as one value."""
-    if not out.flags.c_contiguous or out.dtype != part.dtype:
+    """Write the gradient in a depth tap of the weight."""
+    if out.flags.c_contiguous and out.dtype == part.dtype:
+        _by_tap(out)[:, :, tap] = _by_tap(part[:, :, None])[:, :, 0]
+    else:
         out[:, :, tap] = part
-        return
-    *pair, k_d, k_h, k_w = out.shape
-    whole = np.dtype((np.void, k_h * k_w * out.itemsize))
-    out.reshape(*pair, k_d, k_h * k_w).view(whole)[:, :, tap] = part.reshape(*pair, k_h * k_w).view(whole)
+
+
+def _by_tap(weight):
+    """A contiguous weight as (c_in, c_out // groups, k_d), the taps of a plane as one value: so they move faster."""
+    *pair, k_d, k_h, k_w = weight.shape
+    return weight.reshape(*pair, k_d, k_h * k_w).view((np.void, k_h * k_w * weight.itemsize))[..., 0]
 
 
 def _fill_holes(depth, segments, bias, activation, out):
@@ -224,5 +217,7 @@ def _weight_of_outputs(w, taps, groups, layout):
     c_in, _, _, *plane = w.shape
     if layout == "nhwc" and len(taps) > 1:
         return stacked_taps(w, tuple(taps), groups, True)
+    if len(taps) == 1 and w.shape[2] > 1 and w.flags.c_contiguous:
+        return np.ascontiguousarray(_by_tap(w)[:, :, taps.start]).view(w.dtype).reshape(*w.shape[:2], *plane)
     # The taps of a channel follow one another, as they do in the weight: all of them together are a view.
     return w[:, :, taps.start : taps.stop].reshape(c_in, -1, *plane)

@@ -1,14 +1,12 @@
 """Planes of volumes as batches of 2-D maps: views where they can be, else stacks of what several depth taps read."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .dtypes import lookup
-from .geometry import ceil_div
 from .phases import live_segments
 from .planning import Plan, choose
 from .problem import Problem
@@ -100,12 +98,6 @@ class Planes:
         first = self.whole[:, segment.source + (taps - 1) * segment.tap_step :]
         return as_strided(first, (n, segment.count, taps * c, h, w), first.strides, writeable=False)
 
-    def tap(self, segment, place):
-        """The segment that has one tap of another alone."""
-        source = segment.source + place * segment.tap_step
-        taps = segment.taps[place : place + 1]
-        return replace(segment, taps=taps, source=source, tap_step=0)
-
     def _stacks(self, segment, target):
         n, count, taps = self.array.shape[0], segment.count, len(segment.taps)
         most = _most_planes(taps * self.array[:1, :, :1].nbytes)
@@ -134,17 +126,9 @@ class Planes:
         order = range(taps) if segment.tap_step > 0 else reversed(range(taps))
         for place, a in enumerate(order):
             first = segment.source + lo * segment.source_step + a * segment.tap_step
-            self._fill(made[:, :, place], i, first, segment.source_step)
+            run = self._run(first, segment.source_step, count)[i]
+            made[:, :, place] = run.reshape(count, groups, c, h, w)
         return result
-
-    def _fill(self, made, i, first, step):
-        """Copy planes first, first + step, ... of a volume to (planes, groups, c, h, w); zeros where there are none."""
-        count, depth = len(made), self.array.shape[2]
-        begin = min(count, max(0, ceil_div(-first, step)))
-        end = max(begin, min(count, (depth - 1 - first) // step + 1))
-        made[:begin], made[end:] = 0, 0
-        if begin < end:
-            made[begin:end] = self._run(first + begin * step, step, end - begin)[i].reshape(made[begin:end].shape)
 
 
 def _pairs(source, target):
