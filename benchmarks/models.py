@@ -247,17 +247,17 @@ MODELS = {
 }
 
 
-def build(name, scale=1.0, seed=0):
-    """A model of `MODELS` and its inputs, the same for the same seed; the random numbers of others are left alone.
+def build(name, scale=1.0, seed=0, builders=MODELS):
+    """A model of `MODELS`, or of another such table, and its inputs: the same for the same seed.
 
-    Batch statistics that were never measured would let nothing through after many levels, so biases and statistics are
-    random, too.
+    The random numbers of others are left alone. Batch statistics that were never measured would let nothing through
+    after many levels, so biases and statistics are random, too.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model, inputs = MODELS[name](scale)
+        model, inputs = builders[name](scale)
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
                 nn.init.normal_(module.weight, 1, 0.1)
                 nn.init.normal_(module.bias, 0, 0.1)
                 module.running_mean.normal_(0, 0.1)

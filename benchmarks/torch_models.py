@@ -3,6 +3,7 @@
     python benchmarks/torch_models.py                    all models, published sizes, one thread
     python benchmarks/torch_models.py --quick --only unet,fsrcnn
     python benchmarks/torch_models.py --threads 4 --compile --json models.json --charts docs/images
+    python benchmarks/torch_models.py --monai            networks on volumes instead, where monai is installed
 
 Every model is timed by turns with its twin, from the same weights: the transposed layers alone, the whole forward pass
 in evaluation mode, and a training step (forward, backward) in training mode. `--compile` adds torch.compile with
@@ -12,12 +13,14 @@ time is printed for it. An interrupted run writes the models that were finished.
 
 import argparse
 import copy
+import importlib.util
 import json
 import sys
 import time
 from pathlib import Path
 from statistics import median
 
+import monai_models
 import pictures
 import torch
 from models import MODELS, build
@@ -44,7 +47,7 @@ def main(argv=None):
     rounds, seconds = (QUICK_ROUNDS, QUICK_SECONDS) if options.quick else (ROUNDS, SECONDS)
     for folder in {path.parent for path in (options.json,) if path} | {path for path in (options.charts,) if path}:
         check_writable(folder)
-    names, rows, status = chosen(options.only), [], 0
+    names, rows, status = chosen(options), [], 0
     try:
         with progress_bar(len(names), sys.stderr) as progress:
             for name in names:
@@ -66,6 +69,7 @@ def parse(argv):
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a few short rounds: to look, not to report")
     parser.add_argument("--scale", type=float, default=1.0, help="narrower models on smaller inputs, to try things out")
+    parser.add_argument("--monai", action="store_true", help="MONAI's and nnU-Net's networks on volumes instead")
     parser.add_argument("--only", help="models by part of their names, separated by commas")
     parser.add_argument("--compile", action="store_true", help="torch.compile with freezing beside them")
     parser.add_argument("--json", type=Path, help="write everything measured")
@@ -75,21 +79,29 @@ def parse(argv):
     options = parser.parse_args(argv)
     if options.threads < 1 or options.scale <= 0:
         parser.error("--threads must be at least 1 and --scale above 0")
-    if not chosen(options.only):
-        parser.error(f"--only {options.only} fits none of {', '.join(MODELS)}")
+    if options.monai and importlib.util.find_spec("monai") is None:
+        parser.error(monai_models.ABSENT)
+    if not chosen(options):
+        parser.error(f"--only {options.only} fits none of {', '.join(table_of(options))}")
     return options
 
 
-def chosen(only):
-    if only is None:
-        return list(MODELS)
-    wanted = [part.strip().lower() for part in only.split(",") if part.strip()]
-    return [name for name in MODELS if any(part in f"{name} {MODELS[name].__name__}".lower() for part in wanted)]
+def table_of(options):
+    """The models that there are to choose from: builders by name."""
+    return monai_models.MODELS if options.monai else MODELS
+
+
+def chosen(options):
+    builders = table_of(options)
+    if options.only is None:
+        return list(builders)
+    wanted = [part.strip().lower() for part in options.only.split(",") if part.strip()]
+    return [name for name in builders if any(part in f"{name} {builders[name].__name__}".lower() for part in wanted)]
 
 
 def row_of(name, options, rounds, seconds):
     """Everything about one model, in seconds."""
-    model, inputs = build(name, options.scale)
+    model, inputs = build(name, options.scale, builders=table_of(options))
     ours = copy.deepcopy(model)
     upconv.torch.accelerate(ours)
     row = {
@@ -132,7 +144,7 @@ def smooth(model):
     model = copy.deepcopy(model)
     for module in model.modules():
         for key, child in module.named_children():
-            if isinstance(child, torch.nn.ReLU | torch.nn.LeakyReLU):
+            if isinstance(child, torch.nn.ReLU | torch.nn.LeakyReLU | torch.nn.PReLU):
                 setattr(module, key, torch.nn.SiLU())
     return model
 
@@ -182,7 +194,7 @@ def timed(function):
 
 def tell(rows, options, complete):
     print(table(rows))
-    settings = {key: getattr(options, key) for key in ("threads", "quick", "scale", "compile")}
+    settings = {key: getattr(options, key) for key in ("threads", "quick", "scale", "compile", "monai")}
     made = record.make(rows, settings, complete) | {"kind": "benchmarks/torch_models.py"}
     if options.json:
         write_atomically(options.json, (json.dumps(made, indent=1) + "\n").encode())

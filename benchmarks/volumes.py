@@ -2,7 +2,8 @@
 
     python benchmarks/volumes.py [--threads 1] [--seconds 0.25] [--rows 0:12]
 
-Both take turns, so that what disturbs one disturbs both; a figure is the median of the ratios of turns.
+Both take turns, so that what disturbs one disturbs both; a figure is the median of the ratios of turns. The last line
+says how far products alone could go: torch's times over those of the multiply-adds at the highest rate of any row.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 import upconv
+from upconv.settings import Settings
 
 # (name, in, out, depth x height x width, kernel, stride, padding, output_padding)
 LAYERS = [
@@ -52,6 +54,13 @@ def in_turns(pairs, seconds):
     return found
 
 
+def products(layer):
+    """Multiply-adds of the forward pass, and of each gradient."""
+    _, c_in, c_out, size, *settings = layer
+    k, s, p, op = map(three, settings)
+    return Settings.of(s, p, op, 1, 1, dimensions=3).geometry((1, c_in, *size), (c_in, c_out, *k)).macs
+
+
 def measure(layer, seconds):
     """(forward, backward), each as `in_turns` has it."""
     _, c_in, c_out, size, *settings = layer
@@ -84,16 +93,22 @@ def main():
     torch.set_num_threads(options.threads)
     upconv.set_num_threads(options.threads)
     first, last = (int(end) if end else None for end in options.rows.split(":"))
-    logs = [[], []]
+    logs, work = [[], []], [[], []]
     print(f"torch {torch.__version__}, {options.threads} thread(s); torch ms, upconv ms, times as fast")
     for layer in LAYERS[first:last]:
         found = measure(layer, options.seconds)
-        for log, (gain, _, _) in zip(logs, found, strict=True):
+        for log, done, factor, (gain, theirs, ours) in zip(logs, work, (1, 2), found, strict=True):
             log.append(math.log(gain))
+            done.append((factor * products(layer), theirs, ours))
         forward, backward = (f"{a:7.1f} {b:7.1f} {gain:5.2f}" for gain, a, b in found)
         print(f"{layer[0]:<24} forward {forward}  backward {backward}", flush=True)
     means = [math.exp(sum(log) / len(log)) for log in logs]
     print(f"geometric means: forward {means[0]:.2f}, backward {means[1]:.2f}")
+    rate = max(number / ours for done in work for number, _, ours in done)
+    limits = [
+        math.exp(sum(math.log(theirs * rate / number) for number, theirs, _ in done) / len(done)) for done in work
+    ]
+    print(f"products alone, at {rate / 1e6:.0f} GMAC/s: forward {limits[0]:.2f}, backward {limits[1]:.2f}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from amount import some
 from require import require
 
 import upconv
-from upconv import SettingError, grad, reference
+from upconv import SettingError, depth, grad, reference
 from upconv.borders import Border
-from upconv.depth import STACK_BYTES
+from upconv.channel_sums import channel_sums
+from upconv.planes import STACK_BYTES
 from upconv.settings import Settings
 from upconv.volume import Volume
 
@@ -267,7 +268,7 @@ def test_stacks_of_planes_are_made_piece_by_piece(monkeypatch):
     x, w = values((2, 4, 9, 6, 6)), values((4, 2, 3, 3, 3))
     settings = {"stride": 1, "dilation": 2, "groups": 2}
     whole = upconv.conv_transpose3d(x, w, **settings)
-    monkeypatch.setattr("upconv.depth.STACK_BYTES", 3 * 2 * 4 * 6 * 6 * 8)
+    monkeypatch.setattr("upconv.planes.STACK_BYTES", 3 * 2 * 4 * 6 * 6 * 8)
     assert_near(upconv.conv_transpose3d(x, w, **settings), whole)
     assert STACK_BYTES > 1 << 20
     assert_near(case.run(), case.want())
@@ -386,3 +387,61 @@ def test_explain_tells_axes_apart():
     assert "Phases (height and width alike)" in text
     with pytest.raises(SettingError, match="dimensions is 4"):
         upconv.explain.explain(kernel_size=3, dimensions=4)
+
+
+@pytest.mark.parametrize("adds_up", [True, False])
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("weight", [None, np.nan, np.inf])
+@pytest.mark.parametrize(("k", "s", "p", "d"), [(4, 2, 1, 1), (2, 2, 0, 1), (3, 1, 2, 2), (1, 3, 0, 1), (3, 4, 2, 1)])
+def test_both_ways_to_add_depth_taps_up(k, s, p, d, weight, layout, adds_up, monkeypatch):
+    volume = Settings.of(s, p, 0, 2, d, dimensions=3).geometry((2, 6, 5, 4, 3), (6, 4, k, 4, 4))
+    grad_y, w = values(volume.output_shape, "float32", 2), values(volume.weight_shape, "float32", 1)
+    if weight is not None:
+        w[3, 2, 0, 1, 2] = weight
+    monkeypatch.setattr(depth, "_adds_up", lambda *_: adds_up)
+    out = np.full(volume.input_shape, np.nan, np.float32)
+    depth.grad_input(volume, channels_last(grad_y) if layout == "last" else grad_y, w, out)
+    want = reference.grad_input(volume, grad_y, w)
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(want))
+    finite = np.isfinite(want)
+    np.testing.assert_allclose(out[finite], want[finite], rtol=1e-4, atol=1e-4)
+
+
+def test_taps_are_added_up_where_that_moves_less():
+    def adds_up(c_in, c_out, size, dtype="float32", groups=1):
+        geometry = Settings.of(2, 0, 0, groups, 1, dimensions=3).geometry
+        volume = geometry((1, c_in, *[size] * 3), (c_in, c_out // groups, 2, 2, 2))
+        return depth._adds_up(volume, np.empty(0, dtype))
+
+    assert adds_up(64, 32, 16)
+    # A heavy weight beside few voxels.
+    assert not adds_up(768, 128, 6)
+    # Rounded to half precision once.
+    assert not adds_up(64, 32, 16, "float16")
+    assert adds_up(8, 8, 4, groups=8)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64"])
+@pytest.mark.parametrize(("k", "s"), [(2, 2), (3, 2), (4, 2), (3, 1)])
+def test_depthwise_gradients(dtype, k, s):
+    volume = Settings.of(s, 0, 0, 5, 1, dimensions=3).geometry((2, 5, 4, 3, 6), (5, 1, k, k, k))
+    x, w, grad_y = (
+        values(v, dtype, i) for i, v in enumerate((volume.input_shape, volume.weight_shape, volume.output_shape))
+    )
+    grad_x, grad_w, _ = grad.conv_transpose3d_backward(grad_y, x, w, s, groups=5)
+    assert_near(grad_x, reference.grad_input(volume, grad_y, w), dtype)
+    assert_near(grad_w, reference.grad_weight(volume, x, grad_y), dtype)
+
+
+@pytest.mark.parametrize("places", [(4, 300, 29), (31000,), (2, 256 * 16)])
+def test_sums_of_channels_are_those_of_the_widest_type(places):
+    array = values((2, 3, *places), "float32") + 1
+    exact = array.sum((0, *range(2, array.ndim)), dtype=np.float64)
+    np.testing.assert_allclose(channel_sums(array), exact, rtol=2e-7)
+    np.testing.assert_allclose(channel_sums(channels_last(array)), exact, rtol=1e-15)
+    array[0, 1] = 3e38
+    array[1, 1] = -3e38
+    with np.errstate(invalid="ignore", over="ignore"):
+        assert np.isfinite(channel_sums(array)).all()
+        array[0, 2].flat[-1] = np.nan
+        np.testing.assert_array_equal(np.isnan(channel_sums(array)), [False, False, True])

@@ -9,25 +9,25 @@ runs that read the same depth taps (`phases.live_segments`), and a run is a batc
   channels of the weight, so that the sum over taps is part of the sums over channels: one pass over the output, one
   rounding, and a NaN reaches what it reaches by the definition. Stacks are made for some planes at a time.
 
-The gradient in the input stacks planes of the gradient in the output in the same way; the gradient in the weight is
-one problem for each depth tap. Nothing is conjugated here.
+The gradient in the input adds up what each tap gives, or stacks planes of the gradient in the output in the same way,
+whichever moves less; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
 """
 
+import math
+
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from .activations import activate
 from .arrays import native
 from .dtypes import lookup, quiet
 from .errors import SettingError
-from .phases import input_segments, live_segments
+from .phases import Segment, input_segments, live_segments
+from .planes import Planes, merged
 from .planning import AUTO, Plan, choose, solve
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
+from .runtime import memory
 from .volume import Volume
-
-# Stacks that are made at a time; they should be in the cache when they are read.
-STACK_BYTES = 8 << 20
 
 
 def check_volume(volume, dtype):
@@ -74,7 +74,7 @@ def forward(volume: Volume, x, w, bias, out, *, activation=NO_ACTIVATION, algori
     depth = volume.computable().d
     segments = live_segments(depth)
     _fill_holes(depth, segments, bias, activation, out)
-    planes = _Planes(volume, x, segments)
+    planes = Planes(volume, x, segments)
     for segment in segments:
         taps = tuple(reversed(segment.taps))
         target = out[:, :, segment.places].swapaxes(1, 2)
@@ -91,39 +91,100 @@ def grad_input(volume: Volume, grad_y, w, out):
     """The gradient in the input of a volume: (n, c_out, ...) and the weight to (n, c_in, ...), which is filled."""
     if not out.size:
         return
-    grad_y, depth = native(grad_y), volume.computable().d
-    segments = input_segments(depth)
-    planes = _Planes(volume, grad_y, segments, is_output=True)
+    grad_y, w = native(grad_y), native(w)
+    if _adds_up(volume, grad_y):
+        _add_up(volume, grad_y, w, out)
+        return
+    segments = input_segments(volume.computable().d)
+    planes = Planes(volume, grad_y, segments, is_output=True)
     for segment in segments:
         target = out[:, :, segment.places].swapaxes(1, 2)
-        if not segment.taps:
+        if segment.taps:
+            _grad_planes(planes, segment, w, target)
+        else:
             target[...] = 0
+
+
+def _adds_up(volume, grad_y):
+    """Whether the taps are computed one by one and added up, instead of stacked: what is less to move.
+
+    A channel alone has no sum over channels to which the taps could be stacked. What is rounded to half precision is
+    rounded once.
+    """
+    depth = volume.computable().d
+    if np.dtype(lookup(grad_y.dtype).compute) != grad_y.dtype:
+        return False
+    if volume.c_in == volume.c_out == volume.groups:
+        return True
+    stacked = depth.pairs * volume.n * volume.c_out * volume.h.out * volume.w.out
+    added = (depth.live_taps - 1) * depth.n * volume.n * volume.c_in * volume.h.n * volume.w.n
+    return stacked > 2 * added + math.prod(volume.weight_shape)
+
+
+def _add_up(volume, grad_y, w, out):
+    """The sum over the depth taps, tap by tap, without a copy."""
+    depth = volume.computable().d
+    planes, part = Planes(volume, grad_y, (), is_output=True), None
+    meetings = [(t, *depth.meeting(t)) for t in range(depth.k)]
+    # What the first one does not reach is to be cleared.
+    for tap, start, first, count in sorted(meetings, key=lambda each: -each[-1]):
+        if not count and part is not None:
+            break
+        segment = Segment(start, 1, count, range(tap, tap + 1), first, depth.s, depth.d)
+        if part is None:
+            out[:, :, :start], out[:, :, start + count :] = 0, 0
+            if count:
+                _grad_planes(planes, segment, w, out[:, :, segment.places].swapaxes(1, 2))
+            part = memory.empty(out.shape, out.dtype)
             continue
-        taps = tuple(segment.taps)
-        batches = list(planes.batches(segment, target))
-        weight = _weight(w, taps, volume, False, stacks_outputs=True)
-        for source, y in batches:
-            geometry = volume.plane(len(y), taps_out=len(taps))
-            problem = Problem("grad_input", geometry, grad_y.dtype.name, planes.layout)
-            solve(problem, AUTO, source(), weight, None, y)
+        made = part[:, :, segment.places]
+        _grad_planes(planes, segment, w, made.swapaxes(1, 2))
+        out[:, :, segment.places] += made
+
+
+def _grad_planes(planes, segment, w, target):
+    """The planes of a gradient in the input (n, planes, c, h, w) that are reached through the taps of a segment."""
+    taps, weight = len(segment.taps), _weight_of_outputs(w, segment.taps, planes.volume.groups, planes.layout)
+    for source, y in planes.batches(segment, target):
+        problem = Problem("grad_input", planes.volume.plane(len(y), taps_out=taps), target.dtype.name, planes.layout)
+        solve(problem, AUTO, source(), weight, None, y)
 
 
 @quiet()
 def grad_weight(volume: Volume, x, grad_y, out):
     """The gradient in the weight of a volume, which is filled: one 2-D problem for each depth tap."""
     x, grad_y, depth = native(x), native(grad_y), volume.computable().d
+    inputs, a = None, None
     for t in range(depth.k):
         start, first, count = depth.meeting(t)
         if not count or not volume.n:
             out[:, :, t] = 0
             continue
-        sources = x[:, :, start : start + count], grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s]
-        # One problem for the whole batch, so that there is one sum and one rounding.
-        a, b = (_merged(source.swapaxes(1, 2)) for source in sources)
+        # One problem for the whole batch, so that there is one sum and one rounding. Most taps meet the same inputs.
+        if inputs != (start, count):
+            inputs, a = (start, count), merged(x[:, :, start : start + count].swapaxes(1, 2))
+        b = merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
-        part = np.empty(problem.result_shape, x.dtype)
+        if depth.k == 1:
+            solve(problem, AUTO, a, b, None, out[:, :, 0])
+            return
+        part = memory.empty(problem.result_shape, x.dtype)
         solve(problem, AUTO, a, b, None, part)
-        out[:, :, t] = part
+        _put(part, out, t)
+
+
+def _put(part, out, tap):
+    """Write the gradient in a depth tap of the weight."""
+    if out.flags.c_contiguous and out.dtype == part.dtype:
+        _by_tap(out)[:, :, tap] = _by_tap(part[:, :, None])[:, :, 0]
+    else:
+        out[:, :, tap] = part
+
+
+def _by_tap(weight):
+    """A contiguous weight as (c_in, c_out // groups, k_d), the taps of a plane as one value: so they move faster."""
+    *pair, k_d, k_h, k_w = weight.shape
+    return weight.reshape(*pair, k_d, k_h * k_w).view((np.void, k_h * k_w * weight.itemsize))[..., 0]
 
 
 def _fill_holes(depth, segments, bias, activation, out):
@@ -141,110 +202,22 @@ def _fill_holes(depth, segments, bias, activation, out):
     out[:, :, is_hole] = wide.astype(out.dtype)
 
 
-def _weight(w, taps, volume, is_used_again, *, stacks_outputs=False):
+def _weight(w, taps, volume, is_used_again):
     """The weight of some depth taps as that of a 2-D layer; one that is used again is packed once."""
     if isinstance(w, PreparedVolume):
         return w.part(taps, volume.groups)
     w = native(w)
     if is_used_again:
         return PreparedVolume.made(w, volume.groups, taps)
-    return stacked_taps(w, taps, volume.groups, stacks_outputs)
+    return stacked_taps(w, taps, volume.groups)
 
 
-class _Planes:
-    """The planes that runs of places read, as batches of 2-D maps."""
-
-    def __init__(self, volume, array, segments, is_output=False):
-        self.volume, self.array = volume, array
-        self.layout = "nhwc" if _is_channels_last(array) else "nchw"
-        self.channels = array.shape[1]
-        several = [segment for segment in segments if len(segment.taps) > 1]
-        # Planes that follow one another are a view of a volume that has its channels inside its planes.
-        slides = all((segment.source_step, abs(segment.tap_step)) == (1, 1) for segment in several)
-        self.whole = None
-        if several and slides and volume.groups == 1 and self.layout == "nchw" and not is_output:
-            # A copy that keeps no strides of axes of length 1, as ascontiguousarray would.
-            self.whole = array.swapaxes(1, 2).copy()
-
-    def batches(self, segment, target):
-        """((a function that makes the source, the target)) of 4-D maps, for a target (n, planes, c, h, w)."""
-        if len(segment.taps) == 1:
-            yield from _pairs(self._plain(segment), target)
-        elif self.whole is not None:
-            yield from _pairs(self._sliding(segment), target)
-        else:
-            yield from self._stacks(segment, target)
-
-    def _plain(self, segment):
-        """The planes that a run reads through its only tap."""
-        return self._run(segment.source, segment.source_step, segment.count)
-
-    def _run(self, first, step, count):
-        return self.array[:, :, first : first + (count - 1) * step + 1 : step].swapaxes(1, 2)
-
-    def _sliding(self, segment):
-        n, _, c, h, w = self.whole.shape
-        taps = len(segment.taps)
-        first = self.whole[:, segment.source + (taps - 1) * segment.tap_step :]
-        return as_strided(first, (n, segment.count, taps * c, h, w), first.strides, writeable=False)
-
-    def _stacks(self, segment, target):
-        n, count, taps = self.array.shape[0], segment.count, len(segment.taps)
-        size = taps * self.array[:1, :, :1].nbytes
-        most = max(1, STACK_BYTES // max(size, 1))
-        for i in range(n):
-            for lo in range(0, count, most):
-                hi = min(count, lo + most)
-                yield lambda i=i, lo=lo, hi=hi: self._stack(segment, i, lo, hi), target[i, lo:hi]
-
-    def _stack(self, segment, i, lo, hi):
-        """Planes of one volume of the batch, with what all taps read along their channels, in each group."""
-        groups, taps = self.volume.groups, len(segment.taps)
-        c, h, w = self.channels // groups, *self.array.shape[3:]
-        shape = (hi - lo, groups, taps, c, h, w)
-        if self.layout == "nhwc":
-            made = np.empty((hi - lo, h, w, groups, taps, c), self.array.dtype).transpose(0, 3, 4, 5, 1, 2)
-        else:
-            made = np.empty(shape, self.array.dtype)
-        order = range(taps) if segment.tap_step > 0 else reversed(range(taps))
-        for place, a in enumerate(order):
-            first = segment.source + lo * segment.source_step + a * segment.tap_step
-            run = self._run(first, segment.source_step, hi - lo)[i]
-            made[:, :, place] = run.reshape(hi - lo, groups, c, h, w) if groups > 1 else run[:, None]
-        if self.layout == "nhwc":
-            dense = made.transpose(0, 4, 5, 1, 2, 3).reshape(hi - lo, h, w, -1)
-            return dense.transpose(0, 3, 1, 2)
-        return made.reshape(hi - lo, -1, h, w)
-
-
-def _pairs(source, target):
-    """Batches of a source and a target (n, planes, c, h, w) as 4-D maps, as few as their strides allow."""
-    n, count = target.shape[:2]
-    if n == 1 or count == 1 or (_merges(source) and _merges(target)):
-        yield lambda: _merged(source), _merged(target)
-    elif n <= count:
-        for i in range(n):
-            yield lambda i=i: source[i], target[i]
-    else:
-        for j in range(count):
-            yield lambda j=j: source[:, j], target[:, j]
-
-
-def _merges(array):
-    return array.strides[0] == array.shape[1] * array.strides[1]
-
-
-def _merged(array):
-    """(n, planes, ...) as (n * planes, ...); a view where the strides allow it."""
-    n, count, *rest = array.shape
-    if n == 1:
-        return array[0]
-    if count == 1:
-        return array[:, 0]
-    if _merges(array):
-        return as_strided(array, (n * count, *rest), array.strides[1:])
-    return array.reshape(n * count, *rest)
-
-
-def _is_channels_last(array):
-    return array.shape[1] > 1 and array.strides[1] == array.itemsize
+def _weight_of_outputs(w, taps, groups, layout):
+    """The same for gradients in the input, stacked along the output channels as `Planes` stacks theirs."""
+    c_in, _, _, *plane = w.shape
+    if layout == "nhwc" and len(taps) > 1:
+        return stacked_taps(w, tuple(taps), groups, True)
+    if len(taps) == 1 and w.shape[2] > 1 and w.flags.c_contiguous:
+        return np.ascontiguousarray(_by_tap(w)[:, :, taps.start]).view(w.dtype).reshape(*w.shape[:2], *plane)
+    # The taps of a channel follow one another, as they do in the weight: all of them together are a view.
+    return w[:, :, taps.start : taps.stop].reshape(c_in, -1, *plane)

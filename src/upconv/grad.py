@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+import numpy as np  # noqa: F401 - for the examples
+
 from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
 from .channel_sums import channel_sums
 from .dtypes import quiet

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np  # noqa: F401 - for the examples
+
 from . import depth
 from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
 from .channel_sums import channel_sums

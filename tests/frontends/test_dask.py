@@ -1,8 +1,12 @@
 """`upconv.dask`: blocks joined are the bits of a single call, on threads and on a cluster; lazily, within memory."""
 
+import os
 import random
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import amount
 import numpy as np
@@ -89,6 +93,33 @@ def test_blocks_take_the_plan_of_the_whole():
         np.testing.assert_array_equal(made.compute(), y)
 
 
+# (channels in and out, kernel, stride, padding): for the ways that gather columns, stream weights or fuse phases.
+WAYS = ((64, 3, 4, 2, 1), (64, 8, 4, 2, 1), (128, 5, 5, 2, 2), (64, 3, 9, 1, 4), (64, 1, 8, 4, 2), (128, 16, 4, 2, 1))
+
+
+@pytest.mark.parametrize("layer", WAYS, ids=str)
+@pytest.mark.parametrize("algorithm", ["auto", "col2im_rows", "col2im_channels", "gemm_fused_phases"])
+def test_ways_with_tiles_of_their_own_give_the_bits_of_a_single_call(layer, algorithm):
+    c_in, c_out, k, s, p = layer
+    rng = random.Random(6)
+    weight, bias = numbers(rng, c_in, c_out, k, k), numbers(rng, c_out)
+    for last in (False, True):
+        x = numbers(rng, 1, c_in, rng.randint(14, 33), rng.randint(14, 33))
+        if last:
+            x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        try:
+            chosen = plan(x, weight, None, s, p, algorithm=algorithm)
+        except SettingError:
+            assert algorithm != "auto"
+            continue
+        named = chosen.fallback or algorithm
+        y = conv_transpose2d(x, weight, bias, s, p, algorithm=named)
+        for _ in range(amount.some(2, 10)):
+            chunks = (1, c_in, *(random_chunks(rng, size) for size in x.shape[2:]))
+            made = ud.conv_transpose2d(da.from_array(x, chunks=chunks), weight, bias, s, p, algorithm=named)
+            np.testing.assert_array_equal(made.compute(scheduler="sync"), y, err_msg=f"{chosen.algorithm} {chunks}")
+
+
 def test_winograd_is_not_for_blocks():
     rng = random.Random(4)
     x, weight = numbers(rng, 1, 128, 24, 24), numbers(rng, 128, 128, 4, 4)
@@ -109,6 +140,35 @@ def test_two_workers_of_a_cluster_agree_with_the_single_call():
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1")
     with cluster, Client(cluster):
         made = ud.conv_transpose2d(da.from_array(x, chunks=(1, 4, 15, 15)), weight, None, 2, 1).compute()
+    np.testing.assert_array_equal(made, conv_transpose2d(x, weight, None, 2, 1))
+
+
+def test_a_killed_worker_loses_nothing():
+    from distributed import Client, LocalCluster, wait
+
+    rng = random.Random(7)
+    x, weight = numbers(rng, 1, 4, 40, 40), numbers(rng, 4, 3, 4, 4)
+
+    def slowly(block):
+        time.sleep(0.1)
+        return block
+
+    lazy = da.from_array(x, chunks=(1, 4, 10, 10)).map_blocks(slowly, dtype=x.dtype, meta=x[:0])
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1")
+    with cluster, Client(cluster) as client:
+        numbers_of_processes = client.run(os.getpid)
+        future = client.compute(ud.conv_transpose2d(lazy, weight, None, 2, 1))
+        victim, end = None, time.monotonic() + 60
+        # Until one has results that nobody else has.
+        while victim is None and time.monotonic() < end:
+            holds = client.has_what()
+            victim = next((name for name, keys in holds.items() if len(keys) > 2), None)
+        assert victim is not None
+        assert not future.done()
+        os.kill(numbers_of_processes[victim], signal.SIGKILL)
+        wait(future, timeout=120)
+        made = future.result()
+        assert numbers_of_processes[victim] not in client.run(os.getpid).values()
     np.testing.assert_array_equal(made, conv_transpose2d(x, weight, None, 2, 1))
 
 
@@ -159,3 +219,12 @@ def test_chunks_of_unknown_sizes_are_refused():
     x = x[x[:, 0, 0, 0] > 0]
     with pytest.raises(SettingError, match="compute_chunk_sizes"):
         ud.conv_transpose2d(x, np.ones((1, 1, 3, 3), np.float32))
+
+
+def test_the_example_keeps_to_its_limit_and_says_when_it_does_not():
+    example = Path(__file__).parents[2] / "examples" / "larger_than_memory.py"
+    for limit, status in (("2", 0), ("0.01", 1)):
+        command = [sys.executable, str(example), "--size", "300", "--rows", "32", "--limit", limit]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+        assert "4 windows compared, 0 differ" in done.stdout

@@ -62,7 +62,8 @@ def test_values_and_derivatives_are_those_of_lax(seed):
     assert_near(*(everything(function, given, more=seed % 5 == 0) for function in functions), 1e-11)
 
 
-@pytest.mark.parametrize("seed", range(500, 500 + some(6, 60)))
+# 519: groups and a dilation, where XLA aborts on a convolution with less padding than the kernel reaches.
+@pytest.mark.parametrize("seed", [519, *(seed for seed in range(500, 500 + some(6, 60)) if seed != 519)])
 def test_where_there_are_no_kernels_it_is_xlas_convolution(seed, monkeypatch):
     monkeypatch.setattr(contraction, "usable", lambda: ["has no kernels"])
     case, layout = random_layer(seed), ("NCHW", "NHWC")[seed % 2]

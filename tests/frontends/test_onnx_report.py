@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from require import require
 
-from upconv import SettingError, plan
+from upconv import SettingError, depth, plan, planes
 from upconv.cli import main
 
 onnx = require("onnx")
@@ -87,6 +87,32 @@ def test_other_dimensions(dimensions):
     (counts,) = uo.run_model(of_one_node(shape, np.ones_like(weight), given), [np.ones(shape, np.float32)])
     assert row.macs == counts.sum()
     assert any("take turns" in warning for warning in row.warnings)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "pad", "group"), [(3, 2, 1, 1), (2, 2, 0, 1), (4, 2, 1, 2), (3, 1, 1, 4)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_plans_of_a_volume_are_those_that_run(kernel, stride, pad, group, batch, monkeypatch):
+    shape, weight = (batch, 8, 6, 5, 4), np.ones((8, 4, *[kernel] * 3), np.float32)
+    given = {"strides": [stride] * 3, "pads": [pad] * 6, "group": group}
+    monkeypatch.setattr(planes, "STACK_BYTES", 3 * kernel * 8 * 5 * 4 * 4)
+    (row,) = uo.report(of_one_node(shape, weight, given)).rows
+    ran, solve = [], depth.solve
+
+    def seen(problem, *operands):
+        made = solve(problem, *operands)
+        ran.append((problem.geometry, made.algorithm))
+        return made
+
+    monkeypatch.setattr(depth, "solve", seen)
+    uo.run_model(of_one_node(shape, weight, given), [np.ones(shape, np.float32)])
+    told = [(plan.problem.geometry, plan.algorithm) for count, plan in row.plans for _ in range(count)]
+    assert sorted(map(str, told)) == sorted(map(str, ran))
+    assert row.plan in [plan for _, plan in row.plans]
+    *_, algorithms, predicted = row.cells()
+    assert algorithms.endswith(" in planes")
+    assert set(algorithms.removesuffix(" in planes").split(" and ")) == {name for _, name in ran}
+    assert predicted.endswith(" ms")
+    assert float(predicted.removesuffix(" ms")) == pytest.approx(1e3 * row.seconds, rel=0.01)
 
 
 def test_open_sizes_are_asked_for_and_taken(capsys, tmp_path):

@@ -27,7 +27,7 @@ def load():
 
     yield by_name
     sys.path.remove(str(FOLDER))
-    for name in {"models", "pictures"} - names:
+    for name in {"models", "monai_models", "pictures"} - names:
         sys.modules.pop(name, None)
 
 
@@ -91,6 +91,29 @@ def test_the_command_writes_a_table_a_file_and_a_chart(bench, tmp_path, capsys):
     assert written["complete"]
     assert [row["name"] for row in written["rows"]] == ["FCN-8s head"]
     assert "FCN-8s head" in (tmp_path / "models.svg").read_text()
+
+
+def test_without_monai_the_command_says_what_to_install(bench, monkeypatch, capsys):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        bench.main(["--monai"])
+    assert caught.value.code == 2
+    assert "monai is not installed: pip install --no-deps monai" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_networks_on_volumes_of_monai(place, bench, ours):
+    if importlib.util.find_spec("monai") is None:
+        pytest.skip("monai is not installed")
+    name = list(bench.monai_models.MODELS)[place]
+    model, inputs = bench.build(name, 0.125, builders=bench.monai_models.MODELS)
+    twin = copy.deepcopy(model)
+    report = ut.accelerate(twin)
+    assert report.layers
+    assert not any(layer.left for layer in report.layers)
+    assert bench.check_outputs(name, model, twin, inputs) < 1e-5
+    assert len(ours) >= len(report.layers)
+    assert bench.check(name, model, twin, inputs) < 1e-5
 
 
 def test_an_interrupted_run_leaves_whole_files(bench, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from amount import some
 torch = pytest.importorskip("torch")
 import upconv.torch as ut  # noqa: E402
 from upconv import SettingError  # noqa: E402
+from upconv.settings import Settings  # noqa: E402
 
 THEIRS = torch.nn.functional.conv_transpose3d
 LAST = torch.channels_last_3d
@@ -187,6 +188,22 @@ def test_small_volumes_are_torchs_by_rule():
     report = ut.accelerate(model)
     assert report.layers[0].is_ours
     assert "up to 2×2×2" in report.layers[0].outlook
+
+
+def test_gradients_of_few_voxels_are_torchs_but_for_depthwise_layers():
+    from upconv.torch.choice import VolumeProblem, by_rule_of_volumes
+
+    def is_ours(operation, groups, side):
+        volume = Settings.of(2, 0, 0, groups, 1, dimensions=3).geometry(
+            (1, 64, *[side] * 3), (64, 64 // groups, 2, 2, 2)
+        )
+        return by_rule_of_volumes(VolumeProblem(operation, volume, "float32", "nchw")).is_ours
+
+    for operation in ("grad_input", "grad_weight"):
+        assert not is_ours(operation, 1, 12)
+        assert is_ours(operation, 1, 16)
+        assert is_ours(operation, 64, 12)
+    assert not is_ours("grad_weight", 32, 16)
 
 
 def test_compiled_it_is_torchs_operator():

@@ -178,14 +178,15 @@ def _forward(x, w, g):
     """A convolution of the dilated input with the turned weight.
 
     Its padding is kept from 0 to what the kernel reaches, and the rest added to the result or cut from it: XLA's
-    compiler for the CPU aborts the process on the gradients of some convolutions with a negative padding.
+    compiler for the CPU aborts the process on the gradients of some convolutions with a negative padding. So it does on
+    some with groups, a dilation and less padding than the kernel reaches; those make the whole canvas, which is cut.
     """
     kernel = w.reshape(g.groups, -1, *w.shape[1:]).swapaxes(1, 2).reshape(g.c_out, -1, *w.shape[2:])[..., ::-1, ::-1]
     zeros, beyond = [], []
     for axis in (g.h, g.w):
         reach = axis.k_eff - 1
         wanted = [reach - crop for crop in (axis.crop_lo, axis.crop_hi)]
-        zeros.append(tuple(min(max(side, 0), reach) for side in wanted))
+        zeros.append(tuple(min(max(side, 0 if g.groups == 1 else reach), reach) for side in wanted))
         beyond.append((*(side - done for side, done in zip(wanted, zeros[-1], strict=True)), 0))
     y = jax.lax.conv_general_dilated(
         x,

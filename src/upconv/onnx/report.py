@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import planes
 from ..errors import SettingError
 from ..explain.checkerboard import HARDLY, artifacts
 from ..explain.overlap import EVEN, verdict
@@ -16,6 +17,7 @@ from ..geometry import Axis, Geometry
 from ..planning import Plan, choose
 from ..problem import Problem
 from ..table import aligned
+from ..volume import Volume
 from .graph import Node, read
 from .layer import AXES, Layer
 from .timing import Times, times
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 class Row:
     """One node: its layer, shapes, cost, plan and warnings; or, in `note`, why there are none.
 
-    `plan` is that of the 2-D problem that is computed; in three dimensions, of one plane with all depth taps stacked.
+    `plans` are those of the 2-D problems that are computed, each with how often: one, and in three dimensions one for
+    every run of planes that read the same depth taps. `plan` is the one that takes the longest.
     """
 
     node: Node
@@ -36,21 +39,31 @@ class Row:
     input_shape: tuple[int, ...] = ()
     output_shape: tuple[int, ...] = ()
     macs: int = 0
-    plan: Plan | None = None
+    plans: tuple[tuple[int, Plan], ...] = ()
     warnings: tuple[str, ...] = ()
     note: str = ""
     times: Times | None = None
 
+    @property
+    def plan(self) -> Plan | None:
+        return max(self.plans, key=lambda each: each[0] * (_predicted(each[1]) or 0))[1] if self.plans else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Predicted for one thread, all problems together; None where an algorithm makes no prediction."""
+        each = [(count, _predicted(plan)) for count, plan in self.plans]
+        return None if None in (seconds for _, seconds in each) else sum(count * seconds for count, seconds in each)
+
     def cells(self) -> tuple[str, ...]:
         """The row as cells of a table."""
-        if self.layer is None or self.plan is None:
+        if self.layer is None or not self.plans:
             return self.node.name, *[""] * 5
         kernel = "×".join(map(str, self.layer.kernel)) + f" s{'×'.join(map(str, self.layer.strides))}"
-        chosen = next(each.seconds for each in self.plan.candidates if each.name == self.plan.algorithm)
-        planes = " in planes" * (self.layer.dimensions == 3)
-        predicted = "" if planes or chosen is None else f"{chosen * 1e3:.3g} ms"
+        names = " and ".join(dict.fromkeys(plan.algorithm for _, plan in self.plans))
+        where = " in planes" * (self.layer.dimensions == 3)
+        predicted = "" if self.seconds is None else f"{self.seconds * 1e3:.3g} ms"
         sizes = f"{_sizes(self.input_shape)} to {_sizes(self.output_shape)}"
-        return self.node.name, sizes, kernel, f"{self.macs:,}", self.plan.algorithm + planes, predicted
+        return self.node.name, sizes, kernel, f"{self.macs:,}", names + where, predicted
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,22 +147,27 @@ def _row(node):
     try:
         layer = Layer.of(node.given, node.weight_shape[2:])
         out = layer.output_shape(shape, node.weight_shape)
-        plan = choose(_problem(layer, shape, node))
+        plans = _plans(layer, shape, node)
         warnings = _warnings(node, layer, layer.axes(shape[2:]))
     except (SettingError, TypeError, NotImplementedError) as error:
         return Row(node, note=f"upconv refuses it: {error}")
-    return Row(node, layer, shape, out, layer.macs(shape, node.weight_shape), plan, tuple(warnings), batch)
+    return Row(node, layer, shape, out, layer.macs(shape, node.weight_shape), plans, tuple(warnings), batch)
 
 
-def _problem(layer, shape, node):
-    """The 2-D problem of a node; of a volume, one plane with all depth taps stacked along the channels."""
+def _plans(layer, shape, node):
+    """((how often, Plan), ...) of the 2-D problems of a node."""
     axes = layer.axes(shape[2:])
-    depth = axes[0].k if layer.dimensions == 3 else 1
-    h, w = (Axis(1, 1), *axes)[-2:]
     c_in, c_out = node.weight_shape[:2]
-    geometry = Geometry(shape[0], c_in * depth, c_out * layer.groups, layer.groups, h, w)
-    dtype = node.dtype or "float32"
-    return Problem("forward", geometry, dtype, prepared=node.weight is not None)
+    dtype, prepared = node.dtype or "float32", node.weight is not None
+    sizes = shape[0], c_in, c_out * layer.groups, layer.groups
+    if layer.dimensions == 3:
+        return tuple(planes.plans(Volume(*sizes, *axes), dtype, prepared=prepared))
+    geometry = Geometry(*sizes, *(Axis(1, 1), *axes)[-2:])
+    return ((1, choose(Problem("forward", geometry, dtype, prepared=prepared))),)
+
+
+def _predicted(plan):
+    return next(each.seconds for each in plan.candidates if each.name == plan.algorithm)
 
 
 def _warnings(node, layer, axes):

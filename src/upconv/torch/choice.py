@@ -201,11 +201,13 @@ def slower_volume(problem):
     """Why torch's operator is expected to be faster on a volume, as sentences; a rule made from measurements."""
     volume, why = problem.volume, []
     voxels = volume.n * volume.d.n * volume.h.n * volume.w.n
+    depthwise = volume.c_in == volume.c_out == volume.groups
     if problem.macs < FEW_VOLUME_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than the calls that a volume takes upconv")
-    if problem.operation != "forward" and voxels < FEW_VOXELS:
+    if problem.operation != "forward" and voxels < FEW_VOXELS and not depthwise:
         why.append(f"putting the weight together takes longer than {voxels} voxels can make up for in a gradient")
-    if problem.operation == "grad_weight" and (volume.groups > 1 or volume.c_out < FEW_CHANNELS):
+    grouped = volume.groups > 1 or volume.c_out < FEW_CHANNELS
+    if problem.operation == "grad_weight" and grouped and not depthwise:
         why.append("upconv's kernel for the gradient in the weight is not made for so few channels in a group")
     if problem.dtype in WITH_INSTRUCTIONS:
         why.append(f"oneDNN has instructions for {problem.dtype} here")
