@@ -263,8 +263,8 @@ def store_strided(k, isa, p, q, out, n, m):
 
 
 @case("<f8")
-def widen(k, isa, p, q, out, n, m):
-    k.store(k.widen(k.load(p, Type("f32", isa.lanes(8))), Type("f64", isa.lanes(8))), out)
+def extend(k, isa, p, q, out, n, m):
+    k.store(k.extend(k.load(p, Type("f32", isa.lanes(8))), Type("f64", isa.lanes(8))), out)
 
 
 @case()

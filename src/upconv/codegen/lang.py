@@ -300,9 +300,9 @@ class Builder:
         """The difference of floating-point data, scalars or vectors."""
         return self.emit("sub", a.type, a, b)
 
-    def widen(self, a, type):
+    def extend(self, a, type):
         """A vector of float32 as one of float64."""
-        return self.emit("widen", type, a)
+        return self.emit("extend", type, a)
 
     def any_nan(self, a):
         """Whether any lane of a floating-point vector is NaN."""

@@ -66,7 +66,7 @@ ARITHMETIC = (
         lambda a, b: np.where(a < b, b, a),
     ),
     # float32 as float64, exactly.
-    Primitive("widen", "{r} = fpext {T0} {0} to {T}", lambda a: a.astype(np.float64)),
+    Primitive("extend", "{r} = fpext {T0} {0} to {T}", lambda a: a.astype(np.float64)),
     # Whether any lane is NaN.
     Primitive(
         "any_nan",

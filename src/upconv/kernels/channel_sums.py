@@ -65,7 +65,7 @@ def plane_sums(isa: Isa, elem):
 
 def _widened(k, elem, wide, place, mask=None):
     loaded = k.load(place, Type(elem, wide.lanes), mask)
-    return loaded if elem == wide.elem else k.widen(loaded, wide)
+    return loaded if elem == wide.elem else k.extend(loaded, wide)
 
 
 def _folded(k, vectors):
