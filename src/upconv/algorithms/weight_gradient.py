@@ -53,8 +53,8 @@ def work(problem: Problem) -> dict[str, float]:
         "tasks": taps,
         "places": g.groups * pixels,
         "transposed": sum(maps) * problem.itemsize,
-        # Read, added to and written for every list of pixels; cleared first, and transposed to the weight at the end.
-        "totals": (lists + 2 * taps) * math.prod(g.weight_shape) // taps * problem.itemsize,
+        # Read and written for every list of pixels; cleared first, and read and written as the weight at the end.
+        "totals": (2 * lists + 3 * taps) * math.prod(g.weight_shape) // taps * problem.itemsize,
         "bytes": problem.bytes,
         "calls": 1,
     }
