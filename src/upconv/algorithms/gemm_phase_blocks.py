@@ -117,15 +117,16 @@ def _reaches(axis, together):
 
 @lru_cache(maxsize=4096)
 def _effort(c, lanes_bytes, tile, mr, down, across):
-    """(multiply-adds of vectors that a tile could make in its time, bytes of weight that come from far away).
+    """(multiply-adds of vectors of a tile, those it could make while it waits, bytes of weight that come from far off).
 
     Args:
         down, across: how many phases each tap of either axis reaches.
     """
     products = [tile[0] * some_h * some_w for some_h, some_w in itertools.product(down, across)]
     slots = sum(c * max(mr * each, CHAINS, mr + each) + TAP for each in products)
-    nbytes = c * sum(products) * lanes_bytes
-    return slots + TILE + mr * (SUM * math.prod(tile) + PIXEL), nbytes if nbytes > KEPT_BYTES else 0
+    made, nbytes = c * mr * sum(products), c * sum(products) * lanes_bytes
+    waits = slots - made + TILE + mr * (SUM * math.prod(tile) + PIXEL)
+    return made, waits, nbytes if nbytes > KEPT_BYTES else 0
 
 
 @lru_cache(maxsize=512)
@@ -138,8 +139,8 @@ def _tile_of(h, w, c_src, c_dst, size, isa):
         together = _fuses_down(h, shape[0]), w.s > 1
         total = 0
         for down, across in itertools.product(_reaches(h, together[0]), _reaches(w, together[1])):
-            slots, nbytes = _effort(c_src, lanes * size, tile, mr, down, across)
-            total += slots + mr * PIECE + nbytes / STREAMED_BYTES
+            made, waits, nbytes = _effort(c_src, lanes * size, tile, mr, down, across)
+            total += made + waits + mr * PIECE + nbytes / STREAMED_BYTES
         return ceil_div(vectors, nv) * total / mr
 
     return min(_tiles(h, w, isa), key=effort)
@@ -179,15 +180,16 @@ def work(problem: Problem) -> dict[str, float]:
     tile = nv, down, across = tile_of(problem)
     mr, line = kernel.height(isa(), nv, (down, across)), isa().lanes(size) * size
     number, (many, again) = len(weight_form(problem).blocks), _bands(problem, together=_fuses_down(g.h, down))
-    amounts = dict.fromkeys(("phase_blocks", "phase_blocks_bytes", "tasks"), 0)
+    amounts = dict.fromkeys(("phase_blocks", "phase_blocks_waits", "phase_blocks_bytes", "tasks"), 0)
     lists = _counted(g.h, _fuses_down(g.h, down)), _counted(g.w, g.w.s > 1)
     most, panel_rows = max((rows for rows, _ in lists[0]), default=1), 0
     for (rows, taps_h), (cols, taps_w) in itertools.product(*lists):
         here = max(1, many * rows // most)
         pixels = max(1, g.n * rows * cols // here)
-        slots, nbytes = _effort(c_src, line, tile, mr, taps_h, taps_w)
+        made, waits, nbytes = _effort(c_src, line, tile, mr, taps_h, taps_w)
         tiles = here * ceil_div(pixels, mr) * g.groups * number
-        amounts["phase_blocks"] += tiles * slots * again
+        amounts["phase_blocks"] += tiles * made * again
+        amounts["phase_blocks_waits"] += tiles * waits * again
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
         amounts["tasks"] += here * number
         panel_rows += here * sum(taps_h) * sum(taps_w) * c_src
