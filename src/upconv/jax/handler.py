@@ -13,7 +13,7 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 
 import jax
 import numpy as np
@@ -196,9 +196,18 @@ def _enter(table, key, state):
     table[1 + 2 * slot] = key
 
 
-@lru_cache(maxsize=1)
+# No cache that may be cleared: XLA takes one handler of a name in a process.
+_REGISTERED: list[_States] = []
+
+
 def states():
     """The table, with the handler registered."""
+    if not _REGISTERED:
+        _REGISTERED.append(_registered())
+    return _REGISTERED[0]
+
+
+def _registered():
     made = _States()
     # Registered before there is a backend, a handler that it refuses would be reported as a backend that is broken.
     jax.devices("cpu")
