@@ -2,8 +2,10 @@
 
     MODELS[name](scale)   -> (module, inputs); scale 1 is the published size, smaller ones are narrower and see less
 
-Each is the published architecture as far as speed is concerned; nothing here was trained.
+Each is the published architecture as far as speed is concerned; nothing here was trained. Run by itself, it lists them.
 """
+
+import argparse
 
 import torch
 import torch.nn.functional as F
@@ -263,3 +265,8 @@ def build(name, scale=1.0, seed=0, builders=MODELS):
                 module.running_mean.normal_(0, 0.1)
                 module.running_var.uniform_(0.5, 1.5)
     return model, inputs
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    print("\n".join(MODELS))

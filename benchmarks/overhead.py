@@ -5,6 +5,7 @@
 Every figure is the median of a few runs; those that concern a whole process are taken in fresh ones.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -28,6 +29,7 @@ print(time.perf_counter() - a)
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"import upconv, after numpy    {1e3 * processes(IMPORT):8.1f} ms")
     with tempfile.TemporaryDirectory() as cold:
         first = [process(FIRST, os.path.join(cold, str(number))) for number in range(3)]

@@ -1,5 +1,9 @@
-"""The pictures of the benchmarks in this folder, drawn as scenes like those of `upconv bench`."""
+"""The pictures of the benchmarks in this folder, drawn as scenes like those of `upconv bench`.
 
+The scripts that measure draw with it, under `--charts`; by itself it draws nothing.
+"""
+
+import argparse
 from itertools import pairwise
 
 from upconv.bench.charts import Scale, covering
@@ -97,3 +101,7 @@ def _legend(kinds):
 
 def _dot(x, y, colour, note):
     return Rect(x - DOT / 2, y - DOT / 2, DOT, DOT, colour, "#ffffff", 0.8, radius=DOT / 2, note=note)
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()

@@ -6,6 +6,7 @@ Each tile multiplies 960 pixels of 256 channels under one tap; the peak is that 
 measured in turn with it. The figures are medians of rounds.
 """
 
+import argparse
 from statistics import median
 from time import perf_counter
 
@@ -20,6 +21,7 @@ PIXELS, CHANNELS, ROUNDS, CALLS = 960, 256, 31, 20
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     peak_call, peak_flops = peak()
     print(f"{isa().name}: GFLOP/s of each tile (pixels x vectors), and its share of the peak")
     for vectors, pixels in gemm.heights(isa()).items():

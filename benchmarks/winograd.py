@@ -7,7 +7,7 @@ medians of rounds in which all take turns. "s/p/g" are the spread, the product a
 the whole. UPCONV_ISA=avx2 times the lower instruction set.
 """
 
-import sys
+import argparse
 from statistics import median
 from time import perf_counter
 
@@ -197,7 +197,10 @@ def ways(g, name, x, weight):
             yield label, [lambda call=call, source=source, y=y: call(source, y) for call in calls]
 
 
-def main(patterns):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("patterns", nargs="*", help="parts of the names of layers; all without")
+    patterns = parser.parse_args().patterns
     upconv.set_num_threads(1)
     for name, layer in LAYERS.items():
         if patterns and not any(pattern in name for pattern in patterns):
@@ -229,4 +232,4 @@ def seconds(call):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

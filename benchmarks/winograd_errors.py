@@ -9,7 +9,7 @@ channels are up to 1e6 times as large as others. Layers have 128 channels and 64
 otherwise; an axis that could be cut in several ways is cut as the other one is.
 """
 
-import sys
+import argparse
 from itertools import product
 from unittest.mock import patch
 
@@ -116,7 +116,10 @@ def named(pair):
     return names[0] if names[0] == names[1] else " by ".join(names)
 
 
-def main(options):
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--refused", action="store_true", help="the forms that are left out as well")
+    options = parser.parse_args()
     print("| layer | forms | " + " | ".join(KINDS) + " |\n|---|---|---|---|---|")
     for (name, layer), forward in product(LAYERS.items(), (True, False)):
         g = geometry(layer)
@@ -125,7 +128,7 @@ def main(options):
             continue
         found = ways(g.h, g.w, forward)
         pairs = [(pair, "") for pair in found if pair[0] == pair[1] or len(found) == 1]
-        if "--refused" in options and forward:
+        if options.refused and forward:
             pairs += [((way, way), " (refused)") for way in REFUSED.get(name, [])]
         for pair, note in pairs:
             ratios = [" / ".join(f"{each:.2f}" for each in errors(problem, kind, pair)) for kind in KINDS]
@@ -134,4 +137,4 @@ def main(options):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
