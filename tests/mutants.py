@@ -359,7 +359,7 @@ def prepared_from_another_weight():
 
 def prepared_form_of_another_way():
     """The form that was made first is taken for all that are not larger."""
-    right = prepared.PreparedWeight.panels
+    right = prepared.PreparedWeight.form
 
     def wrong(self, algorithm, problem):
         form, made = algorithm.weight_form(problem), next(iter(self._forms.values()), None)
@@ -367,7 +367,7 @@ def prepared_form_of_another_way():
             return right(self, algorithm, problem)
         return address(made), self.innermost(problem)
 
-    return [(prepared.PreparedWeight, "panels", wrong)]
+    return [(prepared.PreparedWeight, "form", wrong)]
 
 
 ROW_KERNELS = {"direct_rows": direct_rows, "depthwise_rows": depthwise_rows, "col2im_rows": col2im_rows}

@@ -176,7 +176,7 @@ class Generated:
             return program.run(kept.program, a, b, out, None)
         panels = None
         if problem.prepared:
-            panels, b = b.panels(self, problem)
+            panels, b = b.form(self, problem)
             if self._widens(problem):
                 return self._run_widened(problem, a, panels, b, bias, out)
         kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
@@ -190,7 +190,7 @@ class Generated:
         """
         if self._widens(problem):
             return None, None
-        panels, array = b.panels(self, problem) if problem.prepared else (None, b)
+        panels, array = b.form(self, problem) if problem.prepared else (None, b)
         kept = self._made(problem, a.strides, array.strides, out.strides, pool.get_num_threads())
         if kept.program.seconds >= program.BRIEF or program.FLAGS in kept.program.sizes:
             return None, None

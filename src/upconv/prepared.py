@@ -121,7 +121,7 @@ class PreparedWeight(_Prepared):
         others = [*(array for array in self._inner.values() if array is not self._array), *self._forms.values()]
         return self._array.nbytes + sum(array.nbytes for array in others)
 
-    def panels(self, algorithm: Any, problem: Problem) -> tuple[int | None, np.ndarray]:
+    def form(self, algorithm: Any, problem: Problem) -> tuple[int | None, np.ndarray]:
         """What an algorithm reads for its problem; a form is made when it is first asked for.
 
         Args:

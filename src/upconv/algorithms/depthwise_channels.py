@@ -12,9 +12,6 @@ from ..schedule.panels import Lines
 from ..schedule.segments import tally
 from ..schedule.task import Task
 
-# Pixels at a time, by the number of vector registers.
-TILES = {32: 5, 16: 4}
-
 
 def why_not(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
@@ -33,7 +30,7 @@ def weight_form(problem: Problem) -> Lines:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, lanes, mr = problem.geometry, isa().lanes(problem.itemsize), TILES[isa().registers]
+    g, lanes, mr = problem.geometry, isa().lanes(problem.itemsize), kernel.HEIGHT[isa().registers]
     vectors = ceil_div(g.groups, lanes)
     counted = pixel_work(problem, tally(g.w, problem.operation == "forward"), 1)
     return {
@@ -46,7 +43,7 @@ def work(problem: Problem) -> dict[str, float]:
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     lines, scratch = weight_form(task.problem), bands.Scratch()
-    address = entry(kernel.depthwise_channels, task.elem, TILES[isa().registers], task.problem.activation.name)
+    address = entry(kernel.depthwise_channels, task.elem, kernel.HEIGHT[isa().registers], task.problem.activation.name)
     blocks = Rows(("entry", "columns"), [(address, task.g.groups)])
 
     def make(band):

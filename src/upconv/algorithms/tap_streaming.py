@@ -24,9 +24,8 @@ from ..schedule.task import Task
 
 # Whether its kernels take the weight in halves.
 READS_HALVES = True
-# Pixels and vectors of the tile, and pixels of what is finished, by the number of vector registers.
+# Pixels and vectors of the tile, by the number of vector registers.
 TILES = {32: (6, 4), 16: (4, 3)}
-FINISHED = {32: 5, 16: 4}
 # The sums of a block must stay in the cache while its weight passes by.
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
 # The table has a row for each tap of an axis.
@@ -176,9 +175,9 @@ class _Block:
     def _finished(self, y):
         """Every sum as the one tap, with a weight of one, of a depthwise layer."""
         task, sums, g = self.task, self.sums, self.task.g
-        name = task.problem.activation.name
+        height, name = depthwise_channels.HEIGHT[isa().registers], task.problem.activation.name
         fields = pixel_products.common(task) | {
-            "entry": entry(depthwise_channels.depthwise_channels, task.elem, FINISHED[isa().registers], name),
+            "entry": entry(depthwise_channels.depthwise_channels, task.elem, height, name),
             "x": (sums.base, 0),
             "y": (y.base, y.offset),
             "w": pixel_products.ones(task.problem.dtype),

@@ -23,9 +23,8 @@ from ..schedule.task import Task
 
 # Whether its kernels take the weight in halves.
 READS_HALVES = True
-# Pixels and rows of the weight at a time, and pixels of what is added up, by the number of vector registers.
+# Pixels and rows of the weight at a time, by the number of vector registers.
 TILES = {32: (4, 6), 16: (2, 5)}
-ADDED = {32: 5, 16: 4}
 # Columns of a chunk where a channel's taps lie together: runs long enough to be read at memory's pace, and sums few
 # enough to stay in the first-level cache. Where a tap's channels do, a chunk has many short runs, so it takes more.
 CHUNK = 512
@@ -198,11 +197,9 @@ def _sum(task, h, w, x, steps, y, first, count):
             for segment in found
         ]
         lists.append(Rows(tuple(name for name in fields if not name.startswith("w")), values))
-    kernel_entry = entry(
-        depthwise_channels.depthwise_channels, task.elem, ADDED[isa().registers], task.problem.activation.name
-    )
+    height, name = depthwise_channels.HEIGHT[isa().registers], task.problem.activation.name
     fields = pixel_products.common(task) | {
-        "entry": kernel_entry,
+        "entry": entry(depthwise_channels.depthwise_channels, task.elem, height, name),
         "x": (x.base, x.offset),
         "y": (y.base, y.offset),
         "w": pixel_products.ones(task.problem.dtype),

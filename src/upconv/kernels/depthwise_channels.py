@@ -17,6 +17,8 @@ from .epilogue import Epilogue, suffix
 FIELDS = tuple(
     "entry x y w bias n_h n_w x_h x_w w_h w_w n rows cols x_n x_row x_col y_n y_row y_col columns slope".split()
 )
+# Pixels of a row at a time, by the number of vector registers.
+HEIGHT = {32: 5, 16: 4}
 # Vectors across, by the number of vector registers; channels that do not fill so many go one vector at a time.
 ACROSS = {32: 4, 16: 2}
 POINTERS = {"x", "y", "w", "bias"}
