@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from children import ISAS
 from fresh import fresh
 
 from upconv.bench.layers import table
@@ -23,7 +24,6 @@ from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
 
 FILE = Path(__file__).parent / "data" / "choices.tsv"
-ISAS = ("avx512", "avx2", "x86-64")
 KINDS = [
     (operation, layout, prepared)
     for operation in OPERATIONS

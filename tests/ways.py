@@ -1,5 +1,6 @@
 """Every way of computing that has kernels, by its name, on the cases: who is willing, and whether it is right."""
 
+import sys
 from collections import Counter
 from functools import cache
 
@@ -21,6 +22,22 @@ KERNELS = tuple(
 )
 #: In the message of every difference that is found here.
 ANY = "|".join((*KERNELS, AUTO))
+
+
+def families():
+    """{name: module} of the kernels that the ways make tasks for: all that their files and the schedule import.
+
+    Winograd's have tests of their own.
+    """
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("upconv.algorithms.", "upconv.schedule.")):
+            for thing in vars(module).values():
+                # The module itself, or something of it.
+                home = getattr(thing, "__module__", None) or getattr(thing, "__name__", "")
+                if home.startswith("upconv.kernels."):
+                    found[home.rsplit(".", 1)[1]] = sys.modules[home]
+    return {name: home for name, home in found.items() if hasattr(home, "FIELDS") and "winograd" not in name}
 
 
 def willing(problem):
