@@ -7,7 +7,7 @@ from pathlib import Path
 
 from upconv.codegen.isa import ROWS
 
-#: Instruction sets that kernels are made for here; the tests of each run in a process with UPCONV_ISA.
+#: Instruction sets of x86-64, best first; the tests of each run in a process with UPCONV_ISA.
 ISAS = tuple(name for name, row in ROWS.items() if row.arch == "x86_64")
 
 

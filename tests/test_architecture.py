@@ -37,7 +37,8 @@ HOMES = {
     "openvino": ("upconv.bench",),
     "ncnn": ("upconv.bench",),
     "matplotlib": ("upconv.bench",),
-    "keras": ("upconv.keras",),
+    # Its weights and its padding are carried without it.
+    "keras": (),
     "dask": ("upconv.dask",),
     "distributed": ("upconv.dask",),
     "PIL": ("upconv.explain",),
@@ -45,8 +46,7 @@ HOMES = {
 # llvmlite takes longer to import than everything else here together, so it is imported when first needed.
 OPTIONAL = {*HOMES, "ml_dtypes", "tqdm", "sklearn", "IPython"}
 OUTER = tuple(
-    f"upconv.{name}"
-    for name in ("explain", "bench", "cli", "demo", "torch", "jax", "onnx", "dask", "keras", "__main__")
+    f"upconv.{name}" for name in ("explain", "bench", "cli", "demo", "torch", "jax", "onnx", "dask", "__main__")
 )
 # Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")
@@ -345,6 +345,12 @@ def test_what_the_laws_allow_is_not_taken_for_a_violation():
     )
     for law in LAWS[:9]:
         assert law(allowed) == [], law.__name__
+
+
+def test_homes_are_there_and_every_front_end_has_one(package):
+    assert {*OUTER, *(home for homes in HOMES.values() for home in homes)} <= set(package.sources)
+    assert {f"upconv.{name}" for name in upconv.FRONT_ENDS} <= set(OUTER)
+    assert all(f"upconv.{name}" in HOMES[name] for name in upconv.FRONT_ENDS)
 
 
 def test_the_checker_reads_the_whole_package(package):
