@@ -8,8 +8,8 @@
 
 What is not ours to compute goes to PyTorch's operator: other devices and dtypes, sparse, quantized, nested and meta
 tensors, subclasses, whatever is being traced, scripted or exported, half precision where oneDNN has instructions for
-it, and layers so small that the operator is done before a call could begin. No weight is kept in
-packed form, and none is copied unless `accelerate` is asked to freeze or fuse.
+it, and layers so small that the operator is done before a call could begin. A weight is copied, and kept in
+packed form, only where `accelerate` is asked to freeze or fuse.
 
 The derivatives are one `autograd.Function` (see `derivatives`), with a registered operator beside it for the compiler,
 which refuses functions that have a forward mode. Overriding aten::convolution and its backward was tried first, since
