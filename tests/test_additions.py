@@ -5,6 +5,8 @@ Each is added here as a newcomer would add it, with nothing else touched, and mu
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +15,14 @@ from cases import BY_NAME, LAYOUTS, values
 from compare import SUITE, check, check_nonfinite, suite
 from fresh import fresh
 from isas import RUNNABLE, making
+from make_choices import choices, frozen
 from toys import front_end, two_stages
 
 import upconv
 from upconv import SettingError, conv_transpose2d, dtypes, plan
 from upconv.activations import ACTIVATIONS, Row
 from upconv.algorithms import ALGORITHMS
+from upconv.bench.layers import table
 from upconv.codegen import isa as instruction_sets
 from upconv.generated import Generated
 from upconv.kernels import epilogue
@@ -79,6 +83,35 @@ def test_the_plan_chooses_it_where_it_is_the_cheapest(toy, monkeypatch):
     monkeypatch.setattr(two_stages, "work", lambda problem: {})
     with fresh():
         assert plan((2, 5, 7, 6), (5, 9, 3, 3), stride=2).algorithm == toy
+
+
+def page_example():
+    """The algorithm on arrays that docs/add-an-algorithm.md shows."""
+    page = (Path(__file__).parents[1] / "docs" / "add-an-algorithm.md").read_text(encoding="utf-8")
+    names = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    return SimpleNamespace(**names)
+
+
+def test_the_example_of_the_page_takes_nobody_s_place(monkeypatch):
+    example, tiny = page_example(), ((1, 1, 1, 1), (1, 1, 2, 2))
+    monkeypatch.setitem(ALGORITHMS, "example", example)
+    with fresh():
+        answers = {candidate.name: candidate.seconds for candidate in plan(*tiny).candidates}
+        assert answers["example"] > min(seconds for seconds in answers.values() if seconds)
+        asked = plan(*tiny, algorithm="example")
+        assert asked.algorithm == "example"
+        assert asked.kernels == ("numpy.matmul",)
+    layers = table()[::9]
+    assert choices("avx512", layers) == {layer.name: frozen()["avx512"][layer.name] for layer in layers}
+
+
+def test_without_its_calls_and_bytes_it_would_take_it(monkeypatch):
+    example = page_example()
+    example.cost = lambda problem: problem.macs / 1e9
+    monkeypatch.setitem(ALGORITHMS, "example", example)
+    with fresh():
+        assert plan((1, 1, 1, 1), (1, 1, 2, 2)).algorithm == "example"
 
 
 def test_its_refusals_are_sentences(toy):
