@@ -1,11 +1,20 @@
 """What the pages name is there: files by their paths, and things of the package by `room.name`."""
 
 import importlib
+import itertools
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
+from cases import CASES
+from compare import SPECIAL
+
+from upconv import generated, planning, rewrites
+from upconv.algorithms import ALGORITHMS
+from upconv.generated import Generated
+from upconv.problem import OPERATIONS, Problem
+from upconv.runtime.kernel import usable
 
 ROOT = Path(__file__).parents[1]
 # What a changelog names may be gone.
@@ -107,3 +116,50 @@ def test_what_is_not_there_is_seen():
         "pool.lend(team)",
         "upconv.planning.chose",
     ]
+
+
+def page(path):
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def first_cells(text):
+    """What stands between backticks in the first cell of each row of the tables of a page."""
+    return {tick for row in re.findall(r"^\|([^|]+)\|", text, re.MULTILINE) for tick in re.findall(r"`([^`]+)`", row)}
+
+
+def test_every_way_has_a_row_in_the_table_of_ways():
+    assert set(ALGORITHMS) <= first_cells(page("docs/algorithms/README.md"))
+
+
+def test_every_kernel_has_a_row_in_the_table_of_kernels():
+    modules = [importlib.import_module(room) for room in rooms() if room.startswith("upconv.kernels.")]
+    kernels = {module.__name__.rsplit(".", 1)[1] for module in modules if hasattr(module, "FIELDS")}
+    assert kernels <= first_cells(page("docs/how-it-works.md"))
+
+
+def test_every_environment_variable_has_a_row():
+    read = set(re.findall(r'"(UPCONV_\w+)"', page("src/upconv/config.py")))
+    assert read == {name for name in first_cells(page("docs/rooms.md")) if name.startswith("UPCONV_")}
+
+
+def test_the_page_of_a_new_size_says_how_much_is_kept():
+    rows = dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| the last ([\d,]*\d)", page("docs/new-size.md"), re.MULTILINE))
+    caches = {
+        "what the problem is turned into": rewrites.steps,
+        "the cost of each way": generated._cost,
+        "the plan": planning._chosen,
+    }
+    assert rows == {name: f"{cache.cache_info().maxsize:,}" for name, cache in caches.items()}
+
+
+@pytest.mark.skipif(bool(usable()), reason="no way with kernels takes a problem here")
+def test_the_page_names_the_ways_that_read_a_weight_as_it_lies():
+    """In one sentence, those that do so for some layer."""
+    page_names = re.search(r"read as it lies\s+\(([^)]+)\)", page("docs/how-it-works.md"))[1]
+    found = set()
+    for case, operation in itertools.product([*CASES, *itertools.chain(*SPECIAL.values())], OPERATIONS[:2]):
+        problem = Problem(operation, case.geometry(), "float32", prepared=True)
+        for name, way in ALGORITHMS.items():
+            if isinstance(way, Generated) and not way.why_not(problem) and way.weight_form(problem) is None:
+                found.add(name)
+    assert found == set(re.findall(r"`(\w+)`", page_names))
