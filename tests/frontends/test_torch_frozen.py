@@ -6,6 +6,8 @@ import pytest
 from require import require
 
 import upconv
+from upconv.generated import Generated
+from upconv.runtime.kernel import usable
 
 torch = require("torch")
 ut = require("upconv.torch")
@@ -66,6 +68,21 @@ def test_a_change_of_a_frozen_parameter_is_an_error_with_a_hint(edit, name):
         changed = net(x)
         assert not torch.equal(changed, want)
         torch.testing.assert_close(changed, ut.restore(net)(x), **CLOSE)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_weight_is_packed_once_and_another_one_is_never_kept(frozen, ours, monkeypatch):
+    if usable():
+        pytest.skip("no kernels can be made here")
+    made, pack = [], Generated.pack
+    monkeypatch.setattr(Generated, "pack", lambda self, *given: made.append(self.name) or pack(self, *given))
+    net, x = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1)), torch.randn(1, 64, 12, 12)
+    ut.accelerate(net, frozen=frozen)
+    with torch.no_grad():
+        for _ in range(3):
+            net(x)
+    assert len(ours) == 3
+    assert len(made) == frozen
 
 
 def test_another_parameter_in_its_place_and_a_loaded_state_are_changes_too():
