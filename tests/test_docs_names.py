@@ -127,13 +127,21 @@ def first_cells(text):
     return {tick for row in re.findall(r"^\|([^|]+)\|", text, re.MULTILINE) for tick in re.findall(r"`([^`]+)`", row)}
 
 
+def test_every_room_has_a_row_and_every_row_a_room():
+    package = {room.split(".")[1] for room in rooms() if "." in room} - {"__main__"}
+    named = {name.rstrip("/") for name in first_cells(page("docs/rooms.md")) if not name.startswith("UPCONV_")}
+    assert named - {"src/upconv"} == package
+
+
 def test_every_way_has_a_row_in_the_table_of_ways():
     assert set(ALGORITHMS) <= first_cells(page("docs/algorithms/README.md"))
 
 
 def test_every_kernel_has_a_row_in_the_table_of_kernels():
     modules = [importlib.import_module(room) for room in rooms() if room.startswith("upconv.kernels.")]
-    kernels = {module.__name__.rsplit(".", 1)[1] for module in modules if hasattr(module, "FIELDS")}
+    kernels = {
+        module.__name__.rsplit(".", 1)[1] for module in modules if any(name.endswith("FIELDS") for name in vars(module))
+    }
     assert kernels <= first_cells(page("docs/how-it-works.md"))
 
 
