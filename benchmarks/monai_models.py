@@ -3,7 +3,10 @@
     MODELS[name](scale)   -> (module, inputs); scale 1 is the published width on patches of 64 x 64 x 64
 
 monai is no requirement of upconv: ``pip install --no-deps monai`` beside torch is enough.
+Run by itself, it lists them.
 """
+
+import argparse
 
 import torch
 
@@ -52,3 +55,8 @@ MODELS = {
     "nnU-Net (MONAI DynUNet), k2s2": nnunet,
     "nnU-Net (MONAI DynUNet), k(1,2,2)": anisotropic,
 }
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    print("\n".join(MODELS))
