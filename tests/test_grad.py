@@ -323,3 +323,17 @@ def test_a_huge_step_that_is_never_taken_changes_no_gradient(name):
     one = np.full((1, 1, 1, 1), 3.0)
     gradients = grad.conv_transpose2d_backward(one, one, one, **{name: 2**62})
     assert [gradient.ravel().tolist() for gradient in gradients] == [[9.0], [9.0], [3.0]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_map_of_one_column_says_nothing_by_its_stride(dtype):
+    """Every way of the gradient in the weight, on a gradient of which the crops leave one column, channels-last."""
+    g = Geometry(1, 4, 8, 1, Axis(1, 1, 4, 4, 0, -1), Axis(2, 3, 1, 1, 1, 2))
+    problem = Problem("grad_weight", g, dtype, "nhwc")
+    rng = np.random.default_rng(0)
+    operands = [rng.standard_normal(shape).astype(dtype) for shape in problem.operand_shapes]
+    want = choose(problem, "loops")(*operands)
+    for candidate in choose(problem).candidates:
+        if candidate.seconds is not None:
+            got = choose(problem, candidate.name)(*operands)
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=candidate.name)

@@ -32,6 +32,8 @@ CASES = (
     Case("k4s2-apart-rows", 2, 64, 6, 33, 18, (4, 4), (2, 2), (1, 1)),
     Case("k5s2", 1, 64, 21, 40, 40, (5, 5), (2, 2), ((2, 1), (2, 1))),
     Case("k3s2", 2, 64, 17, 30, 70, (3, 3), (2, 2), ((1, 0), (0, 1))),
+    # In the gradient, parts of two sources and of one, whose channels do not fill whole vectors.
+    Case("k5s3", 1, 66, 9, 11, 70, (5, 6), (3, 3), ((1, 1), (2, 1))),
     Case("row-k5", 1, 64, 1, 90, 20, (1, 5), (1, 2), ((0, 0), (2, 1))),
 )
 OPERATIONS = ("forward", "grad_input")

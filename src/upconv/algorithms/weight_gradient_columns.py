@@ -154,11 +154,13 @@ def _lines(task, y, line):
         **{"y": (y.base, y.offset), "dst": (PANELS, 0)},
         **{"count": count, "k_h": g.h.k, "k_w": run * g.w.k, "y_c": y.at.c, "y_h": g.h.d * y.at.h},
     }
+    # The pixels of a row follow one another; where there is one only, its stride says nothing of its length.
+    pixel = run * task.size
     images = Rows(("y", "dst"), [(n * y.at.n, n * g.h.n * g.w.n * line) for n in range(g.n)])
     places = [_met(g.w, j) for j in range(g.w.n)]
     cols = Rows(
         ("y", "dst", "lo_w", "hi_w"),
-        [(first * y.at.w, j * line, run * lo, run * hi) for j, (first, lo, hi) in enumerate(places)],
+        [(first * pixel, j * line, run * lo, run * hi) for j, (first, lo, hi) in enumerate(places)],
     )
     for i in range(g.h.n):
         first, lo, hi = _met(g.h, i)

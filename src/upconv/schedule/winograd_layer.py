@@ -177,12 +177,15 @@ class Layer:
 
     def weight_tasks(self):
         """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
-        starts = accumulate((sizes.u_bytes for sizes in self.sizes), initial=0)
-        made = [self._weight_lists(sizes, (self.bases.u, at)) for sizes, at in zip(self.sizes, starts, strict=False)]
-        _, channels, blocks = made[0]
-        for number, place in product(range(len(blocks)), range(len(channels))):
-            parts_ = [total(common, some[place][1], all_[number]) for common, some, all_ in made]
-            yield [*self._turn(self.sizes[0], number, *channels[place][0]), *parts_]
+        starts, users = accumulate((sizes.u_bytes for sizes in self.sizes), initial=0), {}
+        for sizes, at in zip(self.sizes, starts, strict=False):
+            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, at))
+            # Parts, and the sources of one, may begin and end their sums at other channels.
+            for some, entry in channels:
+                users.setdefault(some, []).append((common, entry, blocks))
+        for number, (some, wanting) in product(range(len(self.sizes[0].blocks)), users.items()):
+            made = [total(common, entry, blocks[number]) for common, entry, blocks in wanting]
+            yield [*self._turn(self.sizes[0], number, *some), *made]
 
     def _weight_lists(self, sizes, u):
         b = self.bases
