@@ -337,3 +337,18 @@ def test_a_map_of_one_column_says_nothing_by_its_stride(dtype):
         if candidate.seconds is not None:
             got = choose(problem, candidate.name)(*operands)
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5, err_msg=candidate.name)
+
+
+@pytest.mark.parametrize("algorithm", [name for name in KERNELS if name.startswith("weight_gradient")])
+def test_a_result_with_gaps_between_input_channels(algorithm):
+    """What lies channels-last is every other one of a larger array, of which nothing else may be written."""
+    problem = Problem("grad_weight", Geometry(1, 28, 16, 1, Axis(3, 3), Axis(3, 3)), "float64", "nhwc")
+    if algorithm not in willing(problem):
+        pytest.skip("refuses")
+    rng = np.random.default_rng(0)
+    x, gy = (channels_last(rng.standard_normal(shape)) for shape in problem.operand_shapes)
+    whole = np.full((56, 3, 3, 16), -77.0)
+    solve(problem, algorithm, x, gy, None, whole[::2].transpose(0, 3, 1, 2))
+    want = choose(problem, "loops")(x, gy)
+    np.testing.assert_allclose(whole[::2].transpose(0, 3, 1, 2), want, rtol=1e-10)
+    assert (whole[1::2] == -77).all()

@@ -115,3 +115,20 @@ def test_a_plan_knows_what_the_conversion_takes():
     with fresh():
         prepared = Problem("forward", geometry, "float16", prepared=True)
         assert rewrites.steps(prepared)[0].nbytes == moved - 6 * geometry.live_weights
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_more_loops_than_a_program_has(dtype):
+    """Five and six axes, none of which follows another."""
+    rng = np.random.default_rng(0)
+    for shape in ((8, 8, 3, 3, 8), (2, 3, 4, 3, 5, 16)):
+        whole = tuple(size + 1 for size in shape)
+        inside = tuple(slice(size) for size in shape)
+        for order in (tuple(range(len(shape))), tuple(reversed(range(len(shape))))):
+            wide = rng.standard_normal([whole[axis] for axis in order], np.float32).transpose(np.argsort(order))[inside]
+            low = np.empty(whole, dtype)[inside]
+            halves.narrow(wide, low)
+            np.testing.assert_array_equal(low, wide.astype(dtype))
+            back = np.empty(whole, np.float32)[inside]
+            halves.widen(low, back)
+            np.testing.assert_array_equal(back, low.astype(np.float32))

@@ -1,6 +1,7 @@
 """Prepared weights: the bits of the weight as given, for every dtype, way, layout and size; immutable."""
 
 import copy
+import itertools
 import pickle
 import threading
 from collections import Counter
@@ -236,3 +237,22 @@ def test_however_the_array_lies_it_is_the_same():
         assert isinstance(made, PreparedWeight)
         assert made.dtype.isnative
         assert_same_bits(upconv.conv_transpose2d(x, made, stride=case.s), want)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+def test_a_call_that_is_made_again_reads_the_weight_in_any_order(order):
+    """From the second call on nothing is looked at: what was kept of the first must fit."""
+    rng = np.random.default_rng(0)
+    shape = 4, 2, 3, 3
+    w = rng.standard_normal([shape[axis] for axis in order], np.float32).transpose(np.argsort(order))
+    x = rng.standard_normal((1, 4, 5, 6), np.float32)
+    layer, halves = upconv.ConvTranspose2d(4, 2, 3, 2, bias=False), upconv.prepare(w, 2, storage="bfloat16")
+    layer.weight = w
+    want = upconv.conv_transpose2d(x, np.ascontiguousarray(w), stride=2)
+    low = upconv.conv_transpose2d(x, np.ascontiguousarray(halves.array), stride=2)
+    made, again = upconv.prepare(w, 2), pickle.loads(pickle.dumps(upconv.prepare(w, 2)))
+    for _ in range(3):
+        np.testing.assert_allclose(layer(x), want, rtol=1e-5, atol=1e-5)
+        for each in (made, again):
+            np.testing.assert_allclose(upconv.conv_transpose2d(x, each, stride=2), want, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(upconv.conv_transpose2d(x, halves, stride=2), low, rtol=1e-5, atol=1e-5)

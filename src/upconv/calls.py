@@ -75,7 +75,8 @@ def _find(settings, x, weight, bias, activation):
         return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation), weight
     if type(weight) is PreparedWeight:
         key = _of_arrays.generation, id(settings), x.shape, x.strides, x.dtype, b, activation
-        return weight.calls, key, weight.kept
+        # In the order in which a program reads it, whatever that of the array that it was made from.
+        return weight.calls, key, weight.dense
     return None
 
 

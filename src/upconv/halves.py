@@ -20,6 +20,8 @@ BOTH = 6
 # What a program costs is made up for by so many numbers; bytes of a unit that one thread takes.
 FEW, UNIT_BYTES = 1 << 12, 192 << 10
 ONE = (1, 0, 0)
+# Loops of a program, one inside the other.
+MOST_LINES = 4
 
 
 def widen(halves: np.ndarray, wide: np.ndarray, storage: str = "") -> None:
@@ -46,6 +48,12 @@ def _convert(src, dst, storage, narrows):
     has_kernels = storage in STORAGES and src.flags.aligned and dst.flags.aligned and not usable()
     if src.size >= FEW and has_kernels:
         lines = _lines(src, dst)
+        if lines is None and src.ndim > MOST_LINES:
+            # More loops than a program has: one index of the outermost axis after another.
+            outer = max(range(src.ndim), key=lambda axis: (src.shape[axis] > 1, abs(dst.strides[axis])))
+            for one, other in zip(np.moveaxis(src, outer, 0), np.moveaxis(dst, outer, 0), strict=True):
+                _convert(one, other, storage, narrows)
+            return
         if lines is None:
             _by_a_copy(src, dst, storage, narrows)
             return
@@ -79,7 +87,7 @@ def _by_a_copy(src, dst, storage, narrows):
 
 
 def _lines(src, dst):
-    """((size, step in src, step in dst), ...), at most four, from the outermost axis to the one of consecutive numbers.
+    """((size, step in src, step in dst), ...), at most MOST_LINES, from the outermost axis to the innermost.
 
     Axes that follow one another in both arrays are one. None where no such list says it.
     """
@@ -91,7 +99,7 @@ def _lines(src, dst):
         if merged and merged[-1][1:] == (size * src_step, size * dst_step):
             size *= merged.pop()[0]
         merged.append((size, src_step, dst_step))
-    if not merged or merged[-1][1:] != (src.itemsize, dst.itemsize) or len(merged) > 4:
+    if not merged or merged[-1][1:] != (src.itemsize, dst.itemsize) or len(merged) > MOST_LINES:
         return None
     return tuple(merged)
 

@@ -118,8 +118,8 @@ class PreparedWeight(_Prepared):
     @property
     def nbytes(self) -> int:
         """Bytes kept: the weight, and the forms made so far."""
-        others = [*(array for array in self._inner.values() if array is not self._array), *self._forms.values()]
-        return self._array.nbytes + sum(array.nbytes for array in others)
+        arrays = self._array, *self._inner.values(), *self._forms.values()
+        return sum({id(array): array.nbytes for array in arrays}.values())
 
     def form(self, algorithm: Any, problem: Problem) -> tuple[int | None, np.ndarray]:
         """What an algorithm reads for its problem; a form is made when it is first asked for.
@@ -132,7 +132,7 @@ class PreparedWeight(_Prepared):
             (address of the form, or None if it reads the weight as it lies; the weight). Of a weight that is kept in
             halves, both are halves, the weight as uint16.
         """
-        weight = self._dense_halves() if self.storage else self.innermost(problem)
+        weight = self.dense if self.storage else self.innermost(problem)
         form = algorithm.weight_form(problem)
         if form is None:
             return None, weight
@@ -154,19 +154,20 @@ class PreparedWeight(_Prepared):
             A dense array, as torch would lay it.
         """
         if self.storage:
-            return widened(self._dense_halves(), self.storage)
+            return widened(self.dense, self.storage)
         key = problem.operation if self._array.dtype.kind == "c" else None
         made = self._inner.get(key)
         if made is None:
             with quiet():
-                made = innermost_weight(self._array, problem.operation)
+                made = innermost_weight(self.dense, problem.operation)
             made = self._inner.setdefault(key, made)
         return made
 
-    def _dense_halves(self):
-        """The bits as torch would lay the weight."""
-        made = self._inner.get(self.storage)
-        return self._inner.setdefault(self.storage, np.ascontiguousarray(self._array)) if made is None else made
+    @property
+    def dense(self) -> np.ndarray:
+        """What is kept of the weight itself, as torch would lay it: the weight, or the bits of its halves."""
+        made = self._inner.get("dense")
+        return self._inner.setdefault("dense", np.ascontiguousarray(self._array)) if made is None else made
 
     def __repr__(self):
         forms = ", ".join(f"{form} ({made.nbytes:,} bytes)" for form, made in self._forms.items()) or "none yet"

@@ -188,13 +188,13 @@ def _products(task, x, line):
                 pixel = (block.first * g.h.n + block.h.first) * g.w.n + block.w.first
                 fields = {
                     "entry": entry(product.weight_gradient_blocks, task.elem, tall, nv, True),
-                    **{"a": (place.base, place.offset), "b": (PANELS, pixel * line), "total": (W, channel * row)},
+                    **{"a": (place.base, place.offset), "b": (PANELS, pixel * line), "total": (W, channel * task.w[0])},
                     **{"n": block.images, "rows": block.h.axis.n, "cols": block.w.axis.n},
                     **{"a_n": x.at.n, "a_row": x.at.h, "a_col": x.at.w},
                     **{"b_n": g.h.n * g.w.n * line, "b_row": g.w.n * line, "b_col": line},
                     **{"a_tiles": min(some, tiles - start), "a_tile": tall * size},
                     **{"b_tiles": row // (nv * isa().vector_bytes), "b_tile": nv * isa().vector_bytes},
-                    **{"total_row": row, "add": int(number > 0)},
+                    **{"total_row": task.w[0], "add": int(number > 0)},
                 }
                 nests.append(Nest(product.FIELDS, fields))
             yield Grid(tuple(nests))
