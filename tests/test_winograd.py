@@ -228,6 +228,26 @@ def test_it_refuses_where_some_results_have_no_taps(crops, operation):
         assert not ALGORITHMS["winograd"].why_not(problem)
 
 
+def assert_not_flagged(case, operation, layout, seed=0):
+    a, w, bias = operands(case, operation, seed)
+    problem = Problem(operation, case.geometry(), "float32", layout)
+    out, a_lying = np.full(problem.result_shape, np.nan, np.float32), lying(a, layout)
+    out = lying(out, layout)
+    with poison():
+        made = fitted(problem, "winograd", a_lying.strides, w.strides, out.strides)
+        flags = ALGORITHMS["winograd"].run(made.problem, a_lying, w, bias, out)
+    want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
+    assert not flags.any(), case
+    assert np.abs(out - want).max() <= TOLERANCE * 2.0**-23 * bound.max(), case
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("k", [(4, 4), (5, 5), (5, 6), (4, 5)], ids=str)
+def test_parts_of_a_gradient_with_different_numbers_of_sources(k, layout):
+    """Under a stride of 3: the weight of one part is not where that of another ends, and all of it is transformed."""
+    assert_not_flagged(Case("parts", 1, 17, 9, 11, 70, k, (3, 3), ((1, 1), (2, 1))), "grad_input", layout)
+
+
 def test_what_is_finite_is_never_computed_again():
     """Random layers: a flag that finite numbers raise would heal, and hide, whatever read the wrong memory."""
     draw, computed = random.Random(0), 0
@@ -243,15 +263,6 @@ def test_what_is_finite_is_never_computed_again():
             continue
         if not willing(case, operation):
             continue
-        a, w, bias = operands(case, operation, number)
-        problem = Problem(operation, case.geometry(), "float32", layout)
-        out, a_lying = np.full(problem.result_shape, np.nan, np.float32), lying(a, layout)
-        out = lying(out, layout)
-        with poison():
-            made = fitted(problem, "winograd", a_lying.strides, w.strides, out.strides)
-            flags = ALGORITHMS["winograd"].run(made.problem, a_lying, w, bias, out)
-        want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
-        assert not flags.any(), case
-        assert np.abs(out - want).max() <= TOLERANCE * 2.0**-23 * bound.max(), case
+        assert_not_flagged(case, operation, layout, number)
         computed += 1
     assert computed > 5
