@@ -9,6 +9,7 @@ A way of computing is a module in `algorithms/` with
     program(task, packs)   the `runtime.program.Program`; without packing where the weight comes prepared
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
+    cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
     READS_HALVES           optional: whether its kernels take a prepared weight that is kept in halves; for the others
                            the form, or the weight as it lies, is widened before
 
@@ -121,6 +122,11 @@ class Generated:
         """Why it is not chosen on its own."""
         ask = getattr(self.module, "why_not_automatic", None)
         return [] if ask is None else ask(self._asked(problem))
+
+    def rounds_by_place(self, problem: Problem) -> bool:
+        """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""
+        asks = getattr(self.module, "cuts_by_row", None)
+        return self.fallback is not None or (asks is not None and asks(self._asked(problem)))
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)

@@ -121,6 +121,12 @@ class Plan:
         return getattr(ALGORITHMS[self.algorithm], "fallback", None)
 
     @property
+    def rounds_by_place(self) -> bool:
+        """Whether the last bits of an output depend on what else is computed, so that a part of a map has others."""
+        asks = getattr(ALGORITHMS[self.algorithm], "rounds_by_place", None)
+        return asks is not None and asks(self.inner)
+
+    @property
     def details(self) -> Details:
         """What the algorithm will execute; asked for only when it is wanted, since that may generate kernels."""
         known = getattr(ALGORITHMS[self.algorithm], "details", None)

@@ -6,6 +6,7 @@ The maps are read and written channels-first, where they lie; the phases of a ro
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
+from ..kernels.gemm import LONGEST_SUM
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..phases import has_holes
 from ..problem import Problem
@@ -42,6 +43,11 @@ def why_not(problem: Problem) -> list[str]:
     if problem.operation == "forward" and problem.geometry.w.s > MOST_APART:
         return [f"writes each of {problem.geometry.w.s} phases of a row on a step of its own; at most {MOST_APART} are"]
     return []
+
+
+def cuts_by_row(problem: Problem) -> bool:
+    """Whether sums are so long that they are cut, which is done where those of a whole row are."""
+    return problem.channels[0] * problem.geometry.h.k * problem.geometry.w.k > LONGEST_SUM
 
 
 def fuses(problem: Problem) -> bool:

@@ -2,8 +2,9 @@
 
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
 are computed as the plan of the whole problem says, so that joined they are the bits of a single call. Where that would
-be Winograd's algorithm, whose tiles do not end where blocks do, it is the one that it falls back on: those are the bits
-of a single call with ``algorithm="gemm"``.
+be Winograd's algorithm, whose tiles do not end where blocks do, or `direct_rows` with sums so long that they are cut,
+which it does by the row, they are the bits of a single call with ``algorithm="gemm"``. Maps are planned as channels-first
+ones.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from ..planning import AUTO, activation_of, check_algorithm, choose
 from ..prepared import PreparedWeight
 from ..problem import Problem
 from ..settings import Settings
+
+# Computes blocks where what is planned would round by their places, and names no other.
+INSTEAD = "gemm"
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -110,13 +114,14 @@ def conv_transpose2d(
 def _chosen(plan, asked):
     """The name of the algorithm of all blocks.
 
-    One that flags what is to be computed again (`Plan.fallback`) rounds by where its tiles lie, and flags a whole call.
+    One that rounds by where its tiles or rows lie would have other bits in each block.
     """
-    if plan.fallback is None:
+    if not plan.rounds_by_place:
         return plan.algorithm
+    instead = plan.fallback or INSTEAD
     if asked == AUTO:
-        return plan.fallback
-    raise SettingError(f"algorithm is {asked!r}, which is for whole problems; by blocks {plan.fallback!r} does it")
+        return instead
+    raise SettingError(f"algorithm is {asked!r}, which is for whole problems; by blocks {instead!r} does it")
 
 
 class _Call(NamedTuple):

@@ -103,12 +103,6 @@ class Task:
         return nbytes * self.problem.weight_itemsize // self.size
 
     @property
-    def taps_consecutive(self):
-        """Whether the taps of a pair of channels lie one after another."""
-        k_h, k_w = self.g.h.k, self.g.w.k
-        return (k_w == 1 or self.w[3] == self.size) and (k_h == 1 or self.w[2] == k_w * self.size)
-
-    @property
     def source(self):
         return Placed(X, 0, self.x)
 
