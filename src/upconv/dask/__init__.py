@@ -3,8 +3,8 @@
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
 are computed as the plan of the whole problem says, so that joined they are the bits of a single call. Where that would
 be Winograd's algorithm, whose tiles do not end where blocks do, or `direct_rows` with sums so long that they are cut,
-which it does by the row, they are the bits of a single call with ``algorithm="gemm"``. Maps are planned as channels-first
-ones.
+which it does by the row, they are the bits of a single call with ``algorithm="gemm"``. Maps are planned as
+channels-first ones.
 """
 
 from __future__ import annotations
