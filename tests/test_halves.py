@@ -12,6 +12,7 @@ from upconv import halves, planning, rewrites
 from upconv.geometry import Axis, Geometry
 from upconv.layouts import CHANNELS_SLICED, STRIDED, WEIGHT_CHANNELS_LAST
 from upconv.problem import OPERATIONS, Problem
+from upconv.runtime.kernel import CodeRefused
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 DTYPES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
@@ -132,3 +133,17 @@ def test_more_loops_than_a_program_has(dtype):
             back = np.empty(whole, np.float32)[inside]
             halves.widen(low, back)
             np.testing.assert_array_equal(back, low.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_where_code_is_refused_from_now_on_numpy_converts(dtype, monkeypatch):
+    def refused(*_):
+        raise CodeRefused("no more")
+
+    monkeypatch.setattr(halves, "_program", refused)
+    wide = np.random.default_rng(0).standard_normal(2 * halves.FEW).astype(np.float32)
+    low, back = np.empty(wide.shape, dtype), np.empty_like(wide)
+    halves.narrow(wide, low)
+    halves.widen(low, back)
+    np.testing.assert_array_equal(low, wide.astype(dtype))
+    np.testing.assert_array_equal(back, low.astype(np.float32))

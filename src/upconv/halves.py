@@ -12,7 +12,7 @@ from .dtypes import quiet
 from .kernels.convert import FIELDS, STORAGES, convert
 from .machine import row
 from .runtime import pool, program
-from .runtime.kernel import entry, isa, usable
+from .runtime.kernel import CodeRefused, entry, isa, usable
 from .runtime.program import Grid, Nest, Program, Stage, X, Y
 
 # Bytes of a half and of the float32 that it becomes.
@@ -47,21 +47,29 @@ def narrow(wide: np.ndarray, halves: np.ndarray, storage: str = "") -> None:
 def _convert(src, dst, storage, narrows):
     has_kernels = storage in STORAGES and src.flags.aligned and dst.flags.aligned and not usable()
     if src.size >= FEW and has_kernels:
-        lines = _lines(src, dst)
-        if lines is None and src.ndim > MOST_LINES:
-            # More loops than a program has: one index of the outermost axis after another.
-            outer = max(range(src.ndim), key=lambda axis: (src.shape[axis] > 1, abs(dst.strides[axis])))
-            for one, other in zip(np.moveaxis(src, outer, 0), np.moveaxis(dst, outer, 0), strict=True):
-                _convert(one, other, storage, narrows)
+        try:
+            _by_kernels(src, dst, storage, narrows)
             return
-        if lines is None:
-            _by_a_copy(src, dst, storage, narrows)
-            return
-        made = _program(lines, STORAGES[storage], narrows, pool.get_num_threads())
-        program.run(made, src, dst, None, None)
-    elif src.size:
+        except CodeRefused:
+            # The system has ceased to let code be made.
+            pass
+    if src.size:
         with quiet():
             (_narrow_by_numpy if narrows else _widen_by_numpy)(src, dst, storage)
+
+
+def _by_kernels(src, dst, storage, narrows):
+    lines = _lines(src, dst)
+    if lines is not None:
+        made = _program(lines, STORAGES[storage], narrows, pool.get_num_threads())
+        program.run(made, src, dst, None, None)
+    elif src.ndim > MOST_LINES:
+        # More loops than a program has: one index of the outermost axis after another.
+        outer = max(range(src.ndim), key=lambda axis: (src.shape[axis] > 1, abs(dst.strides[axis])))
+        for one, other in zip(np.moveaxis(src, outer, 0), np.moveaxis(dst, outer, 0), strict=True):
+            _convert(one, other, storage, narrows)
+    else:
+        _by_a_copy(src, dst, storage, narrows)
 
 
 def _by_a_copy(src, dst, storage, narrows):
