@@ -18,7 +18,8 @@ from cases import BY_NAME, LAYOUTS, Case, channels_last
 from compare import assert_result
 from fresh import fresh, make_kernel, remembered
 from isas import RUNNABLE
-from mutants import EPILOGUES, MUTANTS, is_of
+from mutants import EPILOGUES, MUTANTS
+from mutations import is_of
 from ways import ANY, AUTO, KERNELS, check, families, result, suite, truth, willing
 
 from upconv.algorithms import direct_rows as row_tasks
