@@ -5,8 +5,9 @@
     python benchmarks/fit_machine.py --from FILE --fit                            the rates that explain the times
 
 Measure with nothing else on the machine; UPCONV_ISA measures a lower instruction set. Layers are those of
-`upconv bench`, in both layouts, forward (weight as given and prepared) and for the gradients. A row of `upconv.machine`
-is what --fit prints: rates that put the ways in the right order, found by least squares of the logarithms.
+`upconv bench`, in both layouts, forward (weight as given and prepared) and for the gradients; with --random N those of
+`upconv.bench.random_layers`, each in one of these cases. A row of `upconv.machine` is what --fit prints: rates that put
+the ways in the right order, found by least squares of the logarithms.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 from upconv import set_num_threads
 from upconv.algorithms import ALGORITHMS
 from upconv.bench.layers import matching
+from upconv.bench.random_layers import random_layers
 from upconv.files import write_atomically
 from upconv.machine import AMOUNTS, Machine, row
 from upconv.measuring import random_operands
@@ -31,6 +33,8 @@ from upconv.runtime.kernel import isa
 HOPELESS, LONGEST, WORST = 6.0, 0.5, 12
 # Shorter rows are a matter of the call, not of the way.
 JUDGED_FROM = 1e-4
+# How the names of random layers begin.
+RANDOM = "random-"
 CASES = (
     *(("forward", layout, prepared) for prepared in (False, True) for layout in ("nchw", "nhwc")),
     *(("grad_input", layout, False) for layout in ("nchw", "nhwc")),
@@ -39,8 +43,12 @@ CASES = (
 
 
 def cases(layer):
-    """(name, problem) of every case of a layer."""
-    for operation, layout, prepared in CASES:
+    """(name, problem) of every case of a layer, of one case of a random layer."""
+    chosen = CASES
+    if layer.name.startswith(RANDOM):
+        number = int(layer.name.rpartition("-")[2]) % len(CASES)
+        chosen = CASES[number : number + 1]
+    for operation, layout, prepared in chosen:
         name = f"{layer.name} {operation} {layout}{' prepared' * prepared}"
         yield name, Problem(operation, layer.geometry(), "float32", layout, prepared=prepared)
 
@@ -77,7 +85,11 @@ def measure(name, problem, seconds):
 
 def counted_anew(rows):
     """Rows that were measured earlier, with the amounts that the ways count today; those that refuse today left out."""
-    problems = {name: problem for layer in matching() for name, problem in cases(layer)}
+    seeds = {
+        tuple(map(int, each["case"].split()[0].split("-")[1:])) for each in rows if each["case"].startswith(RANDOM)
+    }
+    layers = [random_layers(seed, number + 1)[number] for seed, number in seeds]
+    problems = {name: problem for layer in (*matching(), *layers) for name, problem in cases(layer)}
     found = []
     for each in rows:
         inner, way = choose(problems[each["case"]]).inner, ALGORITHMS[each["way"]]
@@ -161,6 +173,8 @@ def fit(rows, machine):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", metavar="PATTERN")
+    parser.add_argument("--random", type=int, metavar="N", help="N random layers instead of those of the table")
+    parser.add_argument("--seed", type=int, default=1, help="of the random layers")
     parser.add_argument("--seconds", type=float, default=0.02, help="for each way of each case (0.02)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where measurements are kept")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="what was measured earlier")
@@ -173,7 +187,7 @@ def main():
     if not options.source:
         kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
         before = {(each["case"], each["way"]): each for each in kept}
-        for layer in matching(options.only):
+        for layer in random_layers(options.seed, options.random) if options.random else matching(options.only):
             for name, problem in cases(layer):
                 rows += measure(name, problem, options.seconds)
             print(f"\r{layer.name:<50}", end="", flush=True)

@@ -1,6 +1,7 @@
 """What is chosen for the layers of the table is what was frozen: a choice that changes is meant, and is read."""
 
 import dataclasses
+import math
 import re
 
 import make_choices
@@ -11,6 +12,7 @@ from make_choices import COLUMNS, ISAS, choices, frozen, planning_for
 from upconv import machine, set_num_threads
 from upconv.algorithms import ALGORITHMS
 from upconv.bench.layers import table
+from upconv.geometry import Axis, Geometry
 from upconv.kernels import copy
 from upconv.planning import choose
 from upconv.problem import Problem
@@ -81,3 +83,29 @@ def test_no_kernel_is_made_for_a_choice():
     """The guard that stands over all choices here does stop what makes one."""
     with planning_for("avx512"), pytest.raises(AssertionError, match="without making a kernel"):
         entry(copy.copy, "f32")
+
+
+def of(k, s, channels, groups=1):
+    """The problem of a small layer, channels-first."""
+    (c_in, c_out), h = channels, Axis(6, k[0], s[0])
+    return Problem("forward", Geometry(2, c_in, c_out, groups, h, Axis(57, k[1], s[1])), "float32", "nchw")
+
+
+@pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")
+def test_what_loops_take_or_single_values_is_counted():
+    def looped(k, s):
+        return ALGORITHMS["depthwise_rows"].work(of(k, s, (24, 24), 24))["depthwise_rows_loops"]
+
+    assert looped((4, 4), (1, 1)) == 0 < looped((4, 5), (1, 1)), "16 taps are written out"
+
+    def apart(s):
+        return ALGORITHMS["direct_rows"].work(of((8, 8), (2, s), (5, 7)))["direct_rows_apart"]
+
+    outputs = math.prod(of((8, 8), (2, 8), (5, 7)).result_shape)
+    assert apart(4) == 0
+    assert outputs <= apart(8) < 1.5 * outputs
+
+    def loads(c_out):
+        return ALGORITHMS["tap_streaming"].work(of((4, 4), (2, 2), (64, c_out)))["tap_streaming_loads"]
+
+    assert loads(1) == loads(8) < loads(256)

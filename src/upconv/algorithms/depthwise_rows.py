@@ -14,6 +14,7 @@ from ..schedule.task import Task
 
 # More taps of a channel are loops.
 WRITTEN_TAPS = 16
+ANY_TAPS = None, None
 # Sums are not cut.
 LONGEST_SUM = 512
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
@@ -51,9 +52,12 @@ def work(problem: Problem) -> dict[str, float]:
     (row,) = rows_of(g.w, forward)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
     each = g.groups * g.n * ceil_div(ceil_div(row.columns, s), lanes)
-    amounts = dict.fromkeys(("depthwise_rows", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0)
+    amounts = dict.fromkeys(
+        ("depthwise_rows", "depthwise_rows_loops", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0
+    )
     for rows, taps_h, number in segments.tally(g.h, forward):
-        amounts["depthwise_rows"] += number * rows * each * taps_h * taps_w
+        name = "depthwise_rows" if _written(taps_h, row.whole) != ANY_TAPS else "depthwise_rows_loops"
+        amounts[name] += number * rows * each * taps_h * taps_w
         amounts["depthwise_rows_vectors"] += number * rows * each * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
         amounts["tasks"] += number
@@ -89,4 +93,4 @@ def _nest(task, band, h, row):
 def _written(n_h, taps):
     """The numbers of taps that a kernel is made for, if they are few."""
     counts = tuple(len(each.taps) for each in taps)
-    return (n_h, counts) if n_h * sum(counts) <= WRITTEN_TAPS else (None, None)
+    return (n_h, counts) if n_h * sum(counts) <= WRITTEN_TAPS else ANY_TAPS

@@ -81,7 +81,9 @@ def across(mr, s) -> int:
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
     lanes, many = isa().lanes(problem.itemsize), bands.count(problem.geometry, forward, problem.itemsize)
-    amounts = dict.fromkeys(("direct_rows", "direct_rows_loads", "direct_rows_tiles", "tasks", "places"), 0)
+    amounts = dict.fromkeys(
+        ("direct_rows", "direct_rows_loads", "direct_rows_tiles", "direct_rows_apart", "tasks", "places"), 0
+    )
     down = segments.tally(g.h, forward)
     most = max((places for places, _, _ in down), default=1)
     for row in rows_of(g.w, forward):
@@ -97,6 +99,8 @@ def work(problem: Problem) -> dict[str, float]:
                 amounts["direct_rows_tiles"] += tiles
                 amounts["places"] += tiles * nv
                 amounts["tasks"] += here * number_h
+                if row.step > 1:
+                    amounts["direct_rows_apart"] += tiles * nv * mr * lanes
     copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem)
     amounts |= moved(problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem))
     if copied:

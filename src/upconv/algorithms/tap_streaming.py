@@ -65,6 +65,7 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = ceil_div(c_dst, lanes) * g.groups
     return {
         "tap_streaming": pixels * vectors * c_src,
+        "tap_streaming_loads": pixels * blocks * c_src,
         "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
         "widened": g.live_weights if problem.storage else 0,
         "places": pixels * blocks,

@@ -72,7 +72,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_streaming_sums": sums,
         "streamed": math.prod(g.weight_shape) * problem.weight_itemsize,
         "widened": math.prod(g.weight_shape) if problem.storage else 0,
-        "tasks": len(live_segments(g.h)) * len(live_segments(g.w)),
+        "tasks": len(live_segments(g.h)) * len(live_segments(g.w)) * ceil_div(g.c_out, _channels_at_once(problem, 1)),
         **moved(problem, channels_last=True, packs=False),
     }
 
@@ -81,12 +81,8 @@ def program(task: Task, *, packs=True) -> Program:
     """The input as dense pixels, then a unit for each chunk of channels."""
     g, size, taps = task.g, task.size, task.g.h.k * task.g.w.k
     pixels = g.n * g.h.n * g.w.n
-    if task.problem.b_layout == WEIGHT_CHANNELS_LAST:
-        some = min(MOST_CHANNELS, SUMS_BYTES // (pixels * taps * size))
-        chunk, products = min(some, ceil_div(g.c_out, task.threads)) // task.lanes * task.lanes, _by_taps
-    else:
-        chunk, products = CHUNK // (task.lanes * taps) * task.lanes, _by_channels
-    chunk = min(g.c_out, max(task.lanes, chunk))
+    products = _by_taps if task.problem.b_layout == WEIGHT_CHANNELS_LAST else _by_channels
+    chunk = _channels_at_once(task.problem, task.threads)
     x, before = _dense_pixels(task)
     units, whole = [], g.c_out // chunk
     for first, count, many in ((0, chunk, whole), (whole * chunk, g.c_out % chunk, 1)):
@@ -97,6 +93,17 @@ def program(task: Task, *, packs=True) -> Program:
     result = math.prod(g.output_shape[2:]) * g.n * chunk * size
     scratch = {PANELS: pixels * g.c_in * size, X_BAND: 2 * sums, Y_BAND: result}
     return Program([Stage([Grid((before,))]), Stage(units)], scratch, task.seconds)
+
+
+def _channels_at_once(problem, threads):
+    """Channels of the result whose sums are made, and then added up, by one unit."""
+    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    pixels, taps = g.n * g.h.n * g.w.n, g.h.k * g.w.k
+    if problem.b_layout == WEIGHT_CHANNELS_LAST:
+        most = min(MOST_CHANNELS, SUMS_BYTES // (pixels * taps * problem.itemsize), ceil_div(g.c_out, threads))
+    else:
+        most = CHUNK // taps
+    return min(g.c_out, max(lanes, most // lanes * lanes))
 
 
 def _dense_pixels(task):
