@@ -254,6 +254,19 @@ def test_a_cheaper_algorithm_is_chosen(with_stub):
     assert plan(*SHAPES, **SETTINGS).algorithm == "stub"
 
 
+def test_what_runs_by_name_alone_is_not_asked_for_its_cost_before_somebody_wants_it(with_stub):
+    with_stub([], 1e-12)
+    stub, asked = algorithms.ALGORITHMS["stub"], []
+    stub.why_not_automatic = lambda problem: ["is a stub"]
+    stub.cost = lambda problem: asked.append(problem) or 1e-12
+    made = plan(*SHAPES, **SETTINGS)
+    if not usable():
+        assert made.algorithm != "stub"
+        assert not asked
+    (candidate,) = (c for c in made.candidates if c.name == "stub")
+    assert candidate == planning.Candidate("stub", 1e-12, (), ("is a stub",))
+
+
 def test_an_algorithm_that_refuses_is_not_chosen_and_its_sentences_are_shown(with_stub):
     with_stub(["it is too warm", "it is Monday"], 1e-12)
     made = plan(*SHAPES, **SETTINGS)

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, overload
 from . import rewrites
 from .activations import activate
 from .algorithms import ALGORITHMS
-from .arrays import agree, as_array, check_out, check_shape, empty, native, native_dtype, parse_bias, preferred_layout
+from .arrays import agree, as_array, check_out, empty, native, native_dtype, parse_bias, preferred_layout
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
+from .fitting import array_of, checked, layout_of_result, lying, result_layout
 from .interchange import like
 from .layouts import (
-    CHANNELS_FIRST,
-    CHANNELS_LAST,
     STRIDED,
-    WEIGHT_CHANNELS_LAST,
-    is_contiguous,
     map_layout,
     suits,
     weight_layout,
@@ -63,7 +60,6 @@ class Plan:
     Attributes:
         problem: what is asked for: operation, geometry, dtype, layouts, form of the weight, activation.
         algorithm: name of the algorithm chosen.
-        candidates: every algorithm's answer, in the order of the list.
         steps: the rewrites that come before it (see `rewrites`); `inner` is the problem that they lead to.
 
     Printed, it says what will be executed, by which kernels, and what every candidate answered.
@@ -78,8 +74,12 @@ class Plan:
 
     problem: Problem
     algorithm: str
-    candidates: tuple[Candidate, ...] = field(default=(), compare=False, repr=False)
     steps: tuple[rewrites.Rewrite, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every algorithm's answer, in the order of the list; those that do not matter to the choice are asked now."""
+        return tuple(_ask(name, self.inner, _extra(self.steps)) for name in ALGORITHMS)
 
     @property
     def inner(self) -> Problem:
@@ -199,7 +199,7 @@ class Plan:
             SettingError: for operands that the plan was not made for, or an `out` that overlaps one of them.
         """
         problem = self.problem
-        given, operands = x, _operands(problem, x, w)
+        given, operands = x, checked(problem, x, w)
         x, w = operands.values()
         b = parse_bias(b, problem.result_shape[1])
         agree(**operands, bias=b)
@@ -207,7 +207,7 @@ class Plan:
             made = empty(problem.result_shape, native_dtype(x), problem.layout)
             self.run(x, w, b, made)
             return like(given, made)
-        self.run(x, w, b, check_out(out, problem.result_shape, problem.dtype, (x, _array(w), b)))
+        self.run(x, w, b, check_out(out, problem.result_shape, problem.dtype, (x, array_of(w), b)))
         return out
 
     def run(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> None:
@@ -226,14 +226,14 @@ class Plan:
         if not out.size:
             return
         problem = self.problem
-        a, bias = _lying(native(a), problem.a_layout), None if bias is None else native(bias)
+        a, bias = lying(native(a), problem.a_layout), None if bias is None else native(bias)
         if not isinstance(b, PreparedWeight):
             if problem.prepared:
                 raise SettingError(
                     "the plan was made for a prepared weight, and this one is an array; pass prepare(weight, ...), or "
                     "plan with the array"
                 )
-            b = _lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
+            b = lying(native(b), problem.b_layout, is_weight=problem.operation != "grad_weight")
         elif not problem.prepared:
             b = rewrites.dense(b.array, problem.b_layout)
         elif b.storage != problem.storage:
@@ -244,7 +244,7 @@ class Plan:
         target = native(out)
         # Where the result is copied in the end, it may lie anyhow.
         wanted = STRIDED if self.copies_result else problem.layout
-        if not suits(_result_layout(problem, target), wanted):
+        if not suits(result_layout(problem, target), wanted):
             target = rewrites.dense_empty(out.shape, target.dtype, problem.layout)
         self.execute(a, b, bias, target)
         if target is not out:
@@ -385,7 +385,7 @@ def plan(
     if len(arrays) == 2:
         agree(input=x, weight=w)
     name = lookup(parse(dtype), "the plan").name if not arrays else arrays[0].dtype.name
-    layout = "nhwc" if channels_last else preferred_layout(*map(_array, arrays), is_batched=True)
+    layout = "nhwc" if channels_last else preferred_layout(*map(array_of, arrays), is_batched=True)
     problem = Problem(
         "forward",
         geometry,
@@ -423,54 +423,6 @@ def _array_or_shape(value, name):
     if len(shape) != 4:
         raise SettingError(f"{name} has shape {shape}; a plan needs all 4 sizes")
     return array, shape
-
-
-def _array(weight):
-    return weight.kept if isinstance(weight, PreparedWeight) else weight
-
-
-def _operands(problem, x, w):
-    g = problem.geometry
-    shapes = {
-        "forward": (("input", g.input_shape), ("weight", g.weight_shape)),
-        "grad_input": (("grad_output", g.output_shape), ("weight", g.weight_shape)),
-        "grad_weight": (("input", g.input_shape), ("grad_output", g.output_shape)),
-    }[problem.operation]
-    arrays = {}
-    for value, (name, shape) in zip((x, w), shapes, strict=True):
-        array = value if isinstance(value, PreparedWeight) else as_array(value, name)
-        check_shape(array, shape, name)
-        if array.dtype.name != problem.dtype:
-            raise SettingError(f"{name} has dtype {array.dtype.name}; the plan is for {problem.dtype}")
-        arrays[name] = array
-    return arrays
-
-
-def _lying(array, layout, *, is_weight=False):
-    """The array if it lies as a layout says, else a copy that does."""
-    lies = STRIDED
-    if array.flags.aligned:
-        lies = (weight_layout if is_weight else map_layout)(array.shape, array.strides, array.itemsize)
-    return array if suits(lies, layout) else rewrites.dense(array, layout)
-
-
-def _result_layout(problem, array):
-    if not array.flags.aligned:
-        return STRIDED
-    found = _layout_of_result(problem.operation, array.shape, array.strides, array.itemsize)
-    _, c, k_h, k_w = array.shape
-    if problem.operation == "grad_weight" and found == CHANNELS_FIRST and 1 in (c, k_h * k_w):
-        # Both layouts are the same memory.
-        return problem.layout
-    return found
-
-
-def _layout_of_result(operation, shape, strides, size):
-    if operation == "grad_weight":
-        if is_contiguous(shape, strides, size):
-            return CHANNELS_FIRST
-        return CHANNELS_LAST if weight_layout(shape, strides, size) == WEIGHT_CHANNELS_LAST else STRIDED
-    return map_layout(shape, strides, size)
 
 
 def _cells(candidate, chosen):
@@ -517,13 +469,15 @@ def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
     """The plan of a problem for operands and a result with these strides in bytes; no `b`: a prepared weight."""
     size, (a_shape, b_shape) = problem.itemsize, problem.operand_shapes
     label = map_layout if problem.operation == "grad_weight" else weight_layout
-    problem = replace(
-        problem,
-        a_layout=map_layout(a_shape, a, size) if aligned[0] else STRIDED,
-        b_layout=(label(b_shape, b, size) if aligned[1] else STRIDED) if b is not None else None,
-        layout=_layout_of_result(problem.operation, problem.result_shape, out, size) if aligned[2] else STRIDED,
-        prepared=b is None,
-    )
+    lie = {
+        "a_layout": map_layout(a_shape, a, size) if aligned[0] else STRIDED,
+        "b_layout": (label(b_shape, b, size) if aligned[1] else STRIDED) if b is not None else None,
+        "layout": layout_of_result(problem.operation, problem.result_shape, out, size) if aligned[2] else STRIDED,
+        "prepared": b is None,
+    }
+    # They nearly always lie as fresh arrays do, and a problem takes longer to make than to look at.
+    if any(getattr(problem, name) != value for name, value in lie.items()):
+        problem = replace(problem, **lie)
     return choose(problem, algorithm)
 
 
@@ -549,17 +503,24 @@ def _chosen(problem, algorithm):
         _refuse_algorithm(algorithm)
     steps = rewrites.steps(problem)
     inner = steps[-1].after if steps else problem
-    extra = sum(step.nbytes / row("").rates[step.amount] for step in steps)
-    candidates = tuple(_ask(name, inner, extra) for name in ALGORITHMS)
     if algorithm == AUTO:
-        willing = [candidate for candidate in candidates if candidate.seconds is not None]
-        automatic = [candidate for candidate in willing if not candidate.by_name]
-        algorithm = min(automatic or willing, key=lambda candidate: candidate.seconds).name
-    else:
-        refusals = next(candidate.refusals for candidate in candidates if candidate.name == algorithm)
-        if refusals:
-            raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
-    return Plan(problem, algorithm, candidates, steps)
+        algorithm = _cheapest(inner, _extra(steps))
+    elif refusals := ALGORITHMS[algorithm].why_not(inner):
+        raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
+    return Plan(problem, algorithm, steps)
+
+
+def _cheapest(problem, extra):
+    """The name of the cheapest algorithm that does not refuse; one that runs by name alone where there is no other."""
+    willing = [(name, each) for name, each in ALGORITHMS.items() if not each.why_not(problem)]
+    # Of the others nobody need know the cost.
+    automatic = [(name, each) for name, each in willing if not each.why_not_automatic(problem)]
+    return min(automatic or willing, key=lambda named: named[1].cost(problem) + extra)[0]
+
+
+def _extra(steps):
+    """Seconds of the rewrites."""
+    return sum(step.nbytes / row("").rates[step.amount] for step in steps)
 
 
 def check_algorithm(algorithm: str | Plan) -> None:
