@@ -149,3 +149,13 @@ def test_products_of_the_forms():
 def test_what_there_is_no_form_for():
     with pytest.raises(ValueError, match="dilation is 2"):
         parts(Axis(n=5, k=3, d=2), OUTPUTS)
+
+
+@pytest.mark.parametrize(("m", "r"), FORMS)
+def test_matrices_are_keys_like_the_tuples_that_they_are(m, r):
+    made = form(m, r)
+    for matrix in (made.output, made.weight, made.source):
+        plain = tuple(tuple(row) for row in matrix)
+        assert matrix == plain
+        assert hash(matrix) == hash(matrix) == hash(plain)
+        assert {matrix: 1}[plain] == 1

@@ -32,6 +32,17 @@ POINTS = {
 }
 
 
+class Matrix(tuple):
+    """Rows of Fractions; the hash is kept, since matrices are parts of keys, and a Fraction's takes some time."""
+
+    def __hash__(self):
+        try:
+            return self._hash
+        except AttributeError:
+            self._hash = super().__hash__()
+            return self._hash
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """F(m, r): the three matrices as rows of Fractions.
@@ -64,14 +75,19 @@ class Form:
         >>> form(3, 2).bias, form(2, 1).bias
         ((1,), (0, 1))
         """
-        if self.r == 1:
-            return tuple(range(self.m))
-        return next((place,) for place, column in enumerate(zip(*self.output, strict=True)) if set(column) == {1})
+        return _bias(self)
 
     @property
     def multiplications(self):
         """Products for one output, beside r of the filter as it is."""
         return Fraction(self.size, self.m)
+
+
+@lru_cache(maxsize=64)
+def _bias(form):
+    if form.r == 1:
+        return tuple(range(form.m))
+    return next((place,) for place, column in enumerate(zip(*form.output, strict=True)) if set(column) == {1})
 
 
 @lru_cache(maxsize=64)
@@ -86,7 +102,7 @@ def form(m, r, points=None) -> Form:
     """
     if r == 1:
         same = _identity(m)
-        return Form(m, r, same, ((Fraction(1),),) * m, same)
+        return Form(m, r, same, Matrix(((Fraction(1),),) * m), same)
     points = POINTS[m + r - 1] if points is None else points
     size = m + r - 1
     output, weight = _transpose(_powers(points, m)), _powers(points, r)
@@ -96,8 +112,8 @@ def form(m, r, points=None) -> Form:
         m,
         r,
         output,
-        tuple(tuple(v / f for v in row) for row, f in zip(weight, factors, strict=True)),
-        tuple(tuple(v * f for v in row) for row, f in zip(source, factors, strict=True)),
+        Matrix(tuple(v / f for v in row) for row, f in zip(weight, factors, strict=True)),
+        Matrix(tuple(v * f for v in row) for row, f in zip(source, factors, strict=True)),
     )
 
 
@@ -118,11 +134,16 @@ def ways(h: Axis, w: Axis, forward=True) -> list[tuple[Way, Way]]:
     >>> [tuple(way.outputs) for way in ways(Axis(8, 4, 2), Axis(8, 3, 1))[0]], ways(Axis(8, 3, 1, 2), Axis(8, 3))
     ([(2,), (3,)], [])
     """
-    found = ways_alone(h, forward), ways_alone(w, forward)
-    if [each[:1] for each in found] == [[Way({3: 3})]] * 2:
+    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward))
+
+
+@lru_cache(maxsize=256)
+def _ways(h, w, forward):
+    found = _ways_alone(*h, forward), _ways_alone(*w, forward)
+    if [each[:1] for each in found] == [(Way({3: 3}),)] * 2:
         # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
-        return [(Way({3: 2}), Way({3: 4}))]
-    return list(product(found[0], found[1]))
+        return ((Way({3: 2}), Way({3: 4})),)
+    return tuple(product(*found))
 
 
 def ways_alone(axis: Axis, forward=True) -> list[Way]:
@@ -133,21 +154,26 @@ def ways_alone(axis: Axis, forward=True) -> list[Way]:
     >>> ways_alone(Axis(64, 5, 2)), ways_alone(Axis(64, 2, 2))
     ([Way(outputs={3: 2, 2: 2}, apart=True)], [])
     """
-    least, rest = divmod(axis.k, axis.s)
-    if axis.d != 1 or (not rest and least == 1 < axis.k):
-        return []
+    return list(_ways_alone(axis.k, axis.s, axis.d, forward))
+
+
+@lru_cache(maxsize=256)
+def _ways_alone(k, s, d, forward):
+    least, rest = divmod(k, s)
+    if d != 1 or (not rest and least == 1 < k):
+        return ()
     if not rest:
         usual = {1: 1, 2: 3, 3: 3}.get(least)
         made = [] if usual is None else [Way({least: usual})]
         if least == 2 and not forward:
             # The phases are summed over, whatever the tiles of the result.
             made.append(Way({2: 2}))
-        elif least == 2 and 1 < axis.s <= MOST_APART:
+        elif least == 2 and 1 < s <= MOST_APART:
             # Without the step more that phases have together: for maps that would leave much of it unused.
             made += [Way({2: m}, apart=True) for m in (2, 3)]
-        return made
-    counts = {1: (3, 2), 2: (2,)}.get(least, ()) if axis.s <= MOST_APART else ()
-    return [Way({least + 1: m, least: m}, apart=True) for m in counts]
+        return tuple(made)
+    counts = {1: (3, 2), 2: (2,)}.get(least, ()) if s <= MOST_APART else ()
+    return tuple(Way({least + 1: m, least: m}, apart=True) for m in counts)
 
 
 def _powers(points, count):
@@ -166,11 +192,11 @@ def _factor(row):
 
 
 def _identity(n):
-    return tuple(tuple(Fraction(int(i == j)) for j in range(n)) for i in range(n))
+    return Matrix(tuple(Fraction(int(i == j)) for j in range(n)) for i in range(n))
 
 
 def _transpose(rows):
-    return tuple(zip(*rows, strict=True))
+    return Matrix(zip(*rows, strict=True))
 
 
 def _inverse(rows):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from math import prod
+from operator import mul
 from typing import ClassVar
 
 from ..geometry import ceil_div
@@ -111,9 +112,13 @@ def fuses(problem: Problem) -> bool:
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
-    g = problem.geometry
-    found = ways(g.h, g.w, problem.operation == "forward")
-    return _setting(problem, *(min(found, key=lambda pair: _price(problem, pair)) if len(found) > 1 else found[0]))
+    g, forward = problem.geometry, problem.operation == "forward"
+    found = ways(g.h, g.w, forward)
+    if len(found) == 1:
+        return _setting(problem, *found[0])
+    counts = ([_counts(problem, axis, way) for way in ways_alone(axis, forward)] for axis in (g.h, g.w))
+    prices = [_price(problem, *pair) for pair in product(*counts)]
+    return _setting(problem, *found[prices.index(min(prices))])
 
 
 def _setting(problem, *both):
@@ -141,19 +146,24 @@ def _setting(problem, *both):
     )
 
 
-def _price(problem, pair):
+def _counts(problem, axis, way):
+    """(phases, positions of all tiles for each source, positions of all tiles, those of the weight) of an axis."""
+    made = _parts(problem, axis, way)
+    sizes_ = [(part.form.size, part.tiles, len(part.sources)) for part in made]
+    read = sum(size * tiles * sources for size, tiles, sources in sizes_)
+    written = sum(size * tiles for size, tiles, _ in sizes_)
+    return made[0].phases, read, written, sum(size * sources for size, _, sources in sizes_)
+
+
+def _price(problem, *both):
     """What decides between ways: products, and values that are spread, gathered or transformed, in products."""
-    g, (c_src, c_dst) = problem.geometry, problem.channels
-    made = [_parts(problem, axis, way) for axis, way in zip((g.h, g.w), pair, strict=True)]
-    phases, width = prod(each[0].phases for each in made), panel_width(problem.itemsize)
+    c_src, c_dst = problem.channels
+    phases, read, written, kept = map(mul, *both)
+    width = panel_width(problem.itemsize)
     columns = ceil_div(phases * c_dst, width) * width
-    # Over all parts of an axis: positions of all tiles, for each source and once, and of the weight.
-    read, written, kept = (
-        prod(sum(count(part) * part.form.size for part in each) for each in made)
-        for count in (lambda p: p.tiles * len(p.sources), lambda p: p.tiles, lambda p: len(p.sources))
-    )
-    values = g.n * (read * c_src + written * phases * c_dst) + kept * c_src * columns
-    return g.n * read * c_src * columns + MOVED * values
+    n = problem.geometry.n
+    values = n * (read * c_src + written * phases * c_dst) + kept * c_src * columns
+    return n * read * c_src * columns + MOVED * values
 
 
 def _parts(problem, axis, way):
@@ -164,6 +174,11 @@ def _through(each):
     """Values that go through the transforms."""
     tiles = each.n * each.h.tiles * each.w.tiles
     return tiles * each.positions * (each.source_channels + each.phases * each.c_dst)
+
+
+def _blocks(each):
+    """Blocks of tiles."""
+    return prod(map(ceil_div, (each.n, each.h.tiles, each.w.tiles), each.tiles))
 
 
 def _tiles(problem):
@@ -236,7 +251,7 @@ def work(problem: Problem) -> dict[str, float]:
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
         "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
-        "tasks": sum(prod(map(len, each.tile_lists)) * (2 * len(each.blocks) + len(each.sources)) for each in made),
+        "tasks": sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
 
@@ -343,7 +358,7 @@ def _grids(task, layer) -> Iterator[Grid]:
 
 def nest(task) -> Nest:
     """A task of `schedule.winograd` as a nest of one task."""
-    return Nest(task["fields"], {name: task[name] for name in task["fields"] if name in task})
+    return Nest(task["fields"], task)
 
 
 def _indexed(task) -> Nest:

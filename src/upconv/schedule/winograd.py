@@ -30,8 +30,8 @@ def total(*entries):
     >>> total({"x": (1, 100), "n": 2}, {"x": 20}, {"row": 3})
     {'x': (1, 120), 'n': 2, 'row': 3}
     """
-    fields = {}
-    for entry_ in entries:
+    fields = dict(entries[0])
+    for entry_ in entries[1:]:
         for name, value in entry_.items():
             fields[name] = _plus(fields[name], value) if name in fields else value
     return fields
