@@ -1,5 +1,6 @@
 """The names of layouts against what they promise, for arrays on random strides."""
 
+import itertools
 import random
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_the_name_of_a_map_says_which_axis_is_consecutive():
         if name == CHANNELS_LAST:
             assert array.shape[3] == 1 or array.strides[3] == array.shape[1] * SIZE
     assert seen == {CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED, STRIDED}
+
+
+def test_fresh_arrays_have_the_names_of_their_strides():
+    for shape in itertools.product((1, 2, 3), repeat=4):
+        for wanted in (CHANNELS_FIRST, CHANNELS_LAST):
+            strides = Operand.dense(shape, SIZE, wanted == CHANNELS_LAST).strides
+            assert layouts.dense_layout(shape, wanted) == layouts.map_layout(shape, strides, SIZE)
+        weight = np.empty(shape, np.float32)
+        assert layouts.dense_weight_layout(shape) == layouts.weight_layout(shape, weight.strides, SIZE)
 
 
 def test_the_name_of_a_weight_says_how_all_but_its_first_axis_lie():

@@ -116,12 +116,12 @@ class Generated:
         refusals = usable()
         if not refusals and not problem.row.element:
             refusals = [f"has no kernels for {problem.dtype}"]
-        return refusals or self.module.why_not(self._asked(problem))
+        return refusals or self.module.why_not(self._asked(problem) if problem.storage else problem)
 
     def why_not_automatic(self, problem: Problem) -> list[str]:
         """Why it is not chosen on its own."""
         ask = getattr(self.module, "why_not_automatic", None)
-        return [] if ask is None else ask(self._asked(problem))
+        return [] if ask is None else ask(self._asked(problem) if problem.storage else problem)
 
     def rounds_by_place(self, problem: Problem) -> bool:
         """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""

@@ -55,18 +55,26 @@ class Axis:
     crop_lo: int = 0
     crop_hi: int = 0
     out: int = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for value, name in ((self.n, "input size"), (self.k, "kernel"), (self.s, "stride"), (self.d, "dilation")):
-            if value < 1:
-                raise SettingError(f"{name} is {value}; it must be at least 1")
-        made = output_length(self.n, self.k, self.s, self.d, self.crop_lo, self.crop_hi)
+        n, k, s, d = self.n, self.k, self.s, self.d
+        if n < 1 or k < 1 or s < 1 or d < 1:
+            named = ((n, "input size"), (k, "kernel"), (s, "stride"), (d, "dilation"))
+            value, name = next((value, name) for value, name in named if value < 1)
+            raise SettingError(f"{name} is {value}; it must be at least 1")
+        made = output_length(n, k, s, d, self.crop_lo, self.crop_hi)
         object.__setattr__(self, "out", made)
+        # Most of what is kept is kept by axes.
+        object.__setattr__(self, "_hash", hash((n, k, s, d, self.crop_lo, self.crop_hi)))
         if made < 1:
             raise SettingError(
                 f"the output size would be {self.out}: the canvas has a size of {self.full}, of which padding cuts "
                 f"({self.crop_lo}, {self.crop_hi}); it may cut at most {self.full - 1} in all"
             )
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def k_eff(self) -> int:

@@ -70,8 +70,9 @@ def map_layout(shape, strides, size):
 
 
 def dense_layout(shape, wanted):
-    """The name of a fresh map that is made "nchw" or "nhwc"."""
-    return map_layout(shape, Operand.dense(shape, 1, wanted == CHANNELS_LAST).strides, 1)
+    """The name of a fresh map that is made "nchw" or "nhwc": what `map_layout` says of its strides."""
+    _, c, h, w = shape
+    return CHANNELS_LAST if c > 1 and (wanted == CHANNELS_LAST or h == w == 1) else CHANNELS_FIRST
 
 
 def weight_layout(shape, strides, size):
@@ -87,9 +88,9 @@ def weight_layout(shape, strides, size):
 
 
 def dense_weight_layout(shape):
-    """The name of a weight as torch makes it."""
+    """The name of a weight as torch makes it: what `weight_layout` says of its strides."""
     _, c, k_h, k_w = shape
-    return weight_layout(shape, (c * k_h * k_w, k_h * k_w, k_w, 1), 1)
+    return WEIGHT_CHANNELS_LAST if c > 1 and k_h == k_w == 1 else TAPS_LAST
 
 
 def weight_strides(shape, layout, size):

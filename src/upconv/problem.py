@@ -160,7 +160,9 @@ class Problem:
     @property
     def result_shape(self) -> tuple[int, int, int, int]:
         g = self.geometry
-        return {"forward": g.output_shape, "grad_input": g.input_shape, "grad_weight": g.weight_shape}[self.operation]
+        if self.operation == "forward":
+            return g.output_shape
+        return g.input_shape if self.operation == "grad_input" else g.weight_shape
 
     @property
     def map_shapes(self):

@@ -137,7 +137,7 @@ class Settings:
             )
         # The weight makes out_channels follow groups, so only in_channels can fail to be divided.
         check_channels(c_in, c_in, self.groups)
-        axes = [self.axis(i, size, k) for i, (size, k) in enumerate(zip(sizes, weight_shape[2:], strict=True))]
+        axes = [_axis(self, i, size, k) for i, (size, k) in enumerate(zip(sizes, weight_shape[2:], strict=True))]
         kind = Volume if self.dimensions == 3 else Geometry
         axes = axes if self.dimensions > 1 else [Axis(1, 1), *axes]
         return kind(n, c_in, weight_shape[1] * self.groups, self.groups, *axes)
@@ -196,6 +196,12 @@ def _is_plain(value):
     # Not isinstance: a boolean equals an integer, and must still be refused.
     kind = type(value)
     return kind is int or kind is str or (kind is tuple and all(type(element) is int for element in value))
+
+
+# The same object for the same axis: what is kept by axes is found without comparing them.
+@lru_cache(maxsize=512)
+def _axis(settings, number, n, k):
+    return settings.axis(number, n, k)
 
 
 @lru_cache(maxsize=256)
