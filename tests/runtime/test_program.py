@@ -39,7 +39,8 @@ class Recorder:
 def random_rows(draw):
     names = tuple(draw.sample(NAMES[1:], draw.randrange(0, 6)))
     count = draw.choice((1, 1, 2, 3))
-    return Rows(names, [tuple(draw.randrange(-50, 50) for _ in names) for _ in range(count)])
+    values = [tuple(draw.randrange(-50, 50) for _ in names) for _ in range(count)]
+    return Rows(names, np.array(values, np.int64).reshape(count, len(names)) if draw.random() < 0.3 else values)
 
 
 def random_stages(draw, entry):

@@ -15,7 +15,7 @@ from ..layouts import CHANNELS_SLICED, Operand
 from ..phases import Segment
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, PLACES, SUMS, TOTALS, M, Program, Rows, Stage
+from ..runtime.program import BIAS, PANELS, SUMS, M, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed
@@ -109,21 +109,13 @@ def program(task: Task, *, packs=True) -> Program:
         scratch.take(PANELS, panels.nbytes)
         for base, nbytes in panels.scratch(task).items():
             scratch.take(base, nbytes)
-    needs = [gemm.scratch(task.lanes * task.size, *_tile(block, task.lanes)) for block in panels.blocks]
-    tiles = {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **tiles}, task.seconds)
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
 
 def _columns(g):
     """Columns of the product: taps by channels of the result."""
     return g.h.k * g.w.k * g.c_out
-
-
-def _tile(block, lanes):
-    """(pixels, vectors) of a block's tile."""
-    wide = block.width // lanes
-    return gemm.heights(isa())[wide], wide
 
 
 def _pitch(problem):
@@ -178,7 +170,7 @@ def _product(task, band, panels, products):
     all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
     values, activation = [], "none"
     for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, task.elem, *_tile(block, task.lanes), activation)
+        address = entry(gemm.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), activation)
         offset = block.first * task.size
         values.append((address, offset, panels.block(number), offset, 0, block.width))
     lists = (Rows(pixel_products.BLOCKS, values),)
@@ -192,8 +184,8 @@ def _added(task, band, h, w, kept, fused):
     g, size, activation = task.g, task.size, task.problem.activation.name
     low, high = (phase * g.c_out for phase in kept)
     tap = g.c_out * size
-    rows = Rows(segments.ROWS, segments.values(h, band.x.at.h, band.y.at.h, g.w.k * tap))
-    cols = Rows(segments.COLS, segments.values(w, band.x.at.w, band.y.at.w, fused * tap))
+    rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, g.w.k * tap)
+    cols = segments.listed(segments.COLS, w, band.x.at.w, band.y.at.w, fused * tap)
     values = []
     for first, columns in _pieces(fused * g.c_out, task.lanes):
         begin, end = max(0, low - first), min(columns, high - first)

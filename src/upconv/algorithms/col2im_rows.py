@@ -13,7 +13,7 @@ from ..layouts import Operand
 from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import LINE, PANELS, TOTALS, M, Nest, Program, Rows, Stage, V
+from ..runtime.program import LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed
@@ -180,7 +180,7 @@ def _added(task, band, products, h, row):
     address = entry(fold.col2im_rows, task.elem, s, counts if sum(counts) <= WRITTEN_TAPS else None, activation)
     tap = g.c_out * products.at.c
     lists = (
-        Rows(ROWS, segments.values(h, products.at.h, band.y.at.h, g.w.k * tap)),
+        segments.listed(ROWS, h, products.at.h, band.y.at.h, g.w.k * tap),
         row_list([row], band.y.at.w, tap, shares=False),
     )
     band = bands.Band(band.n, band.h, band.w, products, band.y)

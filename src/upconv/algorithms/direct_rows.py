@@ -3,6 +3,9 @@
 The maps are read and written channels-first, where they lie; the phases of a row are interleaved in registers.
 """
 
+from collections import Counter
+from functools import lru_cache
+
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
@@ -13,7 +16,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved
+from ..schedule.amounts import down, moved
 from ..schedule.moves import Placed, copying, offsets
 from ..schedule.panels import Block, Panels
 from ..schedule.rows import MOST_PHASES, everything, has_gaps, row_list, rows_of
@@ -80,32 +83,38 @@ def across(mr, s) -> int:
 
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
-    lanes, many = isa().lanes(problem.itemsize), bands.count(problem.geometry, forward, problem.itemsize)
+    lanes = isa().lanes(problem.itemsize)
     amounts = dict.fromkeys(
         ("direct_rows", "direct_rows_loads", "direct_rows_tiles", "direct_rows_apart", "tasks", "places"), 0
     )
-    down = segments.tally(g.h, forward)
-    most = max((places for places, _, _ in down), default=1)
-    for row in rows_of(g.w, forward):
-        s, own = len(row.own), sum(len(each.taps) for each in row.own) if len(row.own) > 1 else 0
-        for rows, taps, number_h in down:
-            here = max(1, many * rows // most)
-            each = ceil_div(g.n * rows * ceil_div(ceil_div(row.columns, s), lanes), here)
+    for (s, columns, count, own, is_apart), alike in _tally(g.w, forward):
+        for here, rows, taps, number_h in down(problem):
+            each = ceil_div(g.n * rows * ceil_div(ceil_div(columns, s), lanes), here)
             for _, mr, number in blocks_of(c_dst, s):
                 nv = across(mr, s)
-                tiles = g.groups * number * here * number_h * ceil_div(each, nv)
-                amounts["direct_rows"] += tiles * nv * taps * c_src * mr * (s * row.count + own)
-                amounts["direct_rows_loads"] += tiles * nv * taps * c_src * (row.count + own)
+                tiles = alike * g.groups * number * here * number_h * ceil_div(each, nv)
+                amounts["direct_rows"] += tiles * nv * taps * c_src * mr * (s * count + own)
+                amounts["direct_rows_loads"] += tiles * nv * taps * c_src * (count + own)
                 amounts["direct_rows_tiles"] += tiles
                 amounts["places"] += tiles * nv
-                amounts["tasks"] += here * number_h
-                if row.step > 1:
+                amounts["tasks"] += alike * here * number_h
+                if is_apart:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
     copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem)
     amounts |= moved(problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem))
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
     return amounts
+
+
+@lru_cache(maxsize=512)
+def _tally(axis, forward):
+    """((phases, columns, taps that they share, all that they do not, whether columns are apart), how many) of an axis."""
+    kinds = Counter()
+    for row in rows_of(axis, forward):
+        own = sum(len(each.taps) for each in row.own) if len(row.own) > 1 else 0
+        kinds[len(row.own), row.columns, row.count, own, row.step > 1] += 1
+    return tuple(kinds.items())
 
 
 def program(task: Task, *, packs=True) -> Program:
@@ -184,7 +193,7 @@ def _nest(task, band, panels, h, rows, scratch):
     fixed = {"w": weight, "w_g": task.w_group if panels is None else panels.group, "x_c": band.x.at.c}
     fixed |= {"y_c": band.y.at.c, "w_r": task.w_dst if panels is None else task.size}
     lists = (
-        Rows(ROWS, segments.values(h, band.x.at.h, band.y.at.h, tap_h)),
+        segments.listed(ROWS, h, band.x.at.h, band.y.at.h, tap_h),
         row_list(rows, band.y.at.w, tap_w),
         _blocks(task, band, panels, s, scratch),
     )

@@ -7,14 +7,15 @@ band by band, in scratch that stays in the second-level cache.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Grid, Program, Rows, Stage, W, X, Y
+from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, gemm_work, moved, pixel_work, read_again
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.segments import tally
@@ -38,32 +39,33 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
-def blocks_of(channels, lanes) -> list[Block]:
+def blocks_of(channels, lanes) -> tuple[Block, ...]:
     """Blocks of whole vectors, as even as can be."""
     return even_blocks(channels, lanes, max(kernel.heights(isa())))
 
 
 def weight_form(problem: Problem) -> Panels:
-    g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
-    blocks = tuple(blocks_of(c_dst, isa().lanes(size)))
+    g = problem.geometry
     is_forward = problem.operation == "forward"
-    return Panels(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
+    return _panels(problem.row.element, problem.itemsize, g.groups, *problem.channels, g.h.k, g.w.k, is_forward)
+
+
+# It depends on no size of a map.
+@lru_cache(maxsize=256)
+def _panels(elem, size, groups, c_src, c_dst, k_h, k_w, is_forward):
+    blocks = blocks_of(c_dst, isa().lanes(size))
+    return Panels(elem, size, groups, c_src, c_dst, k_h, k_w, 1, blocks, is_forward)
 
 
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     counted = pixel_work(problem, tally(g.w, forward), c_src)
-    amounts = {"places": counted.places * g.groups, "tasks": 0, "tiles": 0}
-    for block in (blocks := blocks_of(c_dst, lanes)):
-        mr, wide = _tile(block, lanes)
-        amounts["tasks"] += counted.tasks
-        amounts["tiles"] += g.groups * counted.tiles(mr)
-        name = f"gemm{wide}"
-        amounts[name] = amounts.get(name, 0) + g.groups * counted.products(mr) * wide
+    tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
+    amounts = gemm_work(counted, tiles, g.groups)
     amounts["panels"] = read_again(problem, counted, c_dst)
     if not forward:
-        starts = (counted.products(tile[0]) / (tile[0] * c_src) for tile in (_tile(block, lanes) for block in blocks))
+        starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
         amounts["tap_runs"] = g.groups * sum(starts)
     return amounts | moved(problem, channels_last=True, packs=True)
 
@@ -80,20 +82,15 @@ def program(task: Task, *, packs=True) -> Program:
 
     compute = bands.grids(task, bands.in_layout(task, scratch, True, make), task.source, task.result)
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **tile_scratch(task, panels)}
+    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
     return Program(stages, sizes, task.seconds)
-
-
-def _tile(block, lanes):
-    """(pixels, vectors) of a block's tile."""
-    wide = block.width // lanes
-    return kernel.heights(isa())[wide], wide
 
 
 def kernel_of(task, panels):
     """The address of a block's kernel, as a function of its number."""
     activation = task.problem.activation.name
-    return lambda number: entry(kernel.gemm, task.elem, *_tile(panels.blocks[number], task.lanes), activation)
+    tiles = [pixel_products.tile_of(block, task.lanes) for block in panels.blocks]
+    return lambda number: entry(kernel.gemm, task.elem, *tiles[number], activation)
 
 
 def block_rows(task, panels, kernel_of, numbers):
@@ -104,13 +101,6 @@ def block_rows(task, panels, kernel_of, numbers):
         offset = block.first * task.size
         values.append((kernel_of(number), offset, panels.block(number), offset, 0, block.columns))
     return Rows(pixel_products.BLOCKS, values)
-
-
-def tile_scratch(task, panels):
-    """What the kernels need for themselves."""
-    tiles = [_tile(block, task.lanes) for block in panels.blocks]
-    needs = [kernel.scratch(task.lanes * task.size, *tile) for tile in tiles]
-    return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
 # Weights that are large beside the source ----------------------------------------------------------------------------
@@ -154,7 +144,7 @@ def _by_blocks(task, panels, scratch):
             BIAS: (0, task.c_dst * task.size, step * task.size),
         }
         made.append(Grid((fill, *nests), (1, task.g.groups, many), steps))
-    sizes = {PANELS: nbytes, **scratch.sizes, **tile_scratch(task, panels)}
+    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
     return Program([Stage(made)], sizes, task.seconds, shared=())
 
 

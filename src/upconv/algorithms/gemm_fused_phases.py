@@ -5,6 +5,7 @@ vectors are filled where there are few channels, and an input is loaded once for
 """
 
 import itertools
+from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import gemm as kernel
@@ -12,9 +13,9 @@ from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
+from ..runtime.program import PANELS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved, pixel_work, read_again
+from ..schedule.amounts import gemm_work, moved, pixel_work, read_again
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
 
@@ -43,30 +44,38 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
-def blocks_of(channels, phases, lanes) -> list[Block]:
+@lru_cache(maxsize=256)
+def blocks_of(channels, phases, lanes) -> tuple[Block, ...]:
     """Blocks of whole phases of so many channels; none if they are too wide for a tile."""
     most = max(kernel.heights(isa())) * lanes // channels
     count = ceil_div(phases, most) if most else 0
     cuts = [channels * (phases * number // count) for number in range(count + 1)] if count else []
-    return [Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in itertools.pairwise(cuts)]
+    return tuple(
+        Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in itertools.pairwise(cuts)
+    )
 
 
 def weight_form(problem: Problem) -> Panels:
-    g, size = problem.geometry, problem.itemsize
-    blocks = tuple(blocks_of(g.c_out, g.w.s, isa().lanes(size)))
-    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, g.h.k, g.w.k // g.w.s, g.w.s, blocks)
+    g = problem.geometry
+    return _panels(problem.row.element, problem.itemsize, g.c_in, g.c_out, g.h.k, g.w.k, g.w.s)
+
+
+# It depends on no size of a map.
+@lru_cache(maxsize=256)
+def _panels(elem, size, c_in, c_out, k_h, k_w, phases):
+    blocks = blocks_of(c_out, phases, isa().lanes(size))
+    return Panels(elem, size, 1, c_in, c_out, k_h, k_w // phases, phases, blocks)
+
+
+@lru_cache(maxsize=256)
+def _tiles_of(channels, phases, lanes):
+    return pixel_products.tiles_of(blocks_of(channels, phases, lanes), lanes)
 
 
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.fused_tally(g.w), g.c_in)
-    amounts = {"places": counted.places, "tasks": 0, "tiles": 0}
-    for block in blocks_of(g.c_out, g.w.s, lanes):
-        mr, wide = _tile(block, lanes)
-        amounts["tasks"] += counted.tasks
-        amounts["tiles"] += counted.tiles(mr)
-        name = f"gemm{wide}"
-        amounts[name] = amounts.get(name, 0) + counted.products(mr) * wide
+    amounts = gemm_work(counted, _tiles_of(g.c_out, g.w.s, lanes))
     amounts["panels"] = read_again(problem, counted, g.c_out * g.w.s)
     return amounts | moved(problem, channels_last=True, packs=True)
 
@@ -81,16 +90,8 @@ def program(task: Task, *, packs=True) -> Program:
         scratch.take(PANELS, panels.nbytes)
         for base, nbytes in panels.scratch(task).items():
             scratch.take(base, nbytes)
-    needs = [kernel.scratch(task.lanes * task.size, *_tile(block, task.lanes)) for block in panels.blocks]
-    tiles = {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **tiles}, task.seconds)
-
-
-def _tile(block, lanes):
-    """(pixels, vectors) of a block's tile."""
-    wide = block.width // lanes
-    return kernel.heights(isa())[wide], wide
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
 
 def _nests(task, band, panels):
@@ -102,21 +103,27 @@ def _nests(task, band, panels):
         first = _blocks(task, panels, (0, 1))
         yield pixel_products.product(task, band, kernel.FIELDS, panels, *holes, (first,), more)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
-    found = segments.fused_segments(band.w)
+    found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):
-        w = [segment for segment, _ in alike]
-        blocks = _blocks(task, panels, kept)
-        yield pixel_products.product(task, band, kernel.FIELDS, panels, h, w, (blocks,), more)
+        cols = pixel_products.cols(band, [segment for segment, _ in alike], panels)
+        lists = rows, cols, _blocks(task, panels, kept)
+        yield Nest(kernel.FIELDS, pixel_products.placed(task, band, more), lists)
 
 
 def _blocks(task, panels, kept):
+    return _block_list(panels, task.elem, task.lanes, task.c_dst, task.problem.activation.name, kept)
+
+
+# It depends on no size of a map.
+@lru_cache(maxsize=256)
+def _block_list(panels, elem, lanes, channels, activation, kept):
     """The list of the blocks that have columns of the phases that are kept."""
-    first, end = (phase * task.c_dst for phase in kept)
-    activation, values = task.problem.activation.name, []
+    first, end = (phase * channels for phase in kept)
+    values = []
     for number, block in enumerate(panels.blocks):
         low, high = max(0, first - block.first), min(block.columns, end - block.first)
         if low < high:
-            address = entry(kernel.gemm, task.elem, *_tile(block, task.lanes), activation)
-            offset = block.first * task.size
+            address = entry(kernel.gemm, elem, *pixel_products.tile_of(block, lanes), activation)
+            offset = block.first * panels.size
             values.append((address, offset, panels.block(number), offset, low, high))
     return Rows(pixel_products.BLOCKS, values)

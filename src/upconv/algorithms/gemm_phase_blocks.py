@@ -8,6 +8,7 @@ kernel smaller than the stride get their bias in the same pass.
 
 import itertools
 import math
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ def why_not(problem: Problem) -> list[str]:
     taps = max(ceil_div(g.h.k, g.h.s), ceil_div(g.w.k, g.w.s))
     if taps > MOST_TAPS:
         return [f"lists at most {MOST_TAPS} taps of a phase on an axis; here there are {taps:,}"]
-    if not _tiles(g.h, g.w, isa()):
+    if not _tiles(*_stamps(g), isa()):
         return [f"{_live(g.h):,} by {_live(g.w):,} phases with taps are more than a tile has"]
     return []
 
@@ -86,6 +87,12 @@ def _live(axis):
     return min(axis.k, axis.s)
 
 
+def _stamps(g):
+    """What a tile depends on of both axes."""
+    return Stamp(g.h.k, g.h.s, g.h.d), Stamp(g.w.k, g.w.s, g.w.d)
+
+
+@lru_cache(maxsize=512)
 def _tiles(h, w, isa):
     """(vectors of channels, phases down, phases across) of the tiles that there may be."""
     across = _live(w)
@@ -148,15 +155,20 @@ def _tile_of(h, w, c_src, c_dst, size, isa):
 
 def tile_of(problem: Problem) -> tuple[int, int, int]:
     """The tile that takes least; it depends on nothing of a map's size."""
-    g = problem.geometry
-    axes = (Stamp(axis.k, axis.s, axis.d) for axis in (g.h, g.w))
-    return _tile_of(*axes, *problem.channels, problem.itemsize, isa())
+    return _tile_of(*_stamps(problem.geometry), *problem.channels, problem.itemsize, isa())
 
 
 def weight_form(problem: Problem) -> Panels:
-    g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
-    blocks = tuple(even_blocks(c_dst, isa().lanes(size), tile_of(problem)[0]))
-    return Panels(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks)
+    g = problem.geometry
+    shape = problem.row.element, problem.itemsize, g.groups, *problem.channels, g.h.k, g.w.k
+    return _panels(*shape, tile_of(problem)[0])
+
+
+# It depends on no size of a map.
+@lru_cache(maxsize=256)
+def _panels(elem, size, groups, c_src, c_dst, k_h, k_w, nv):
+    blocks = even_blocks(c_dst, isa().lanes(size), nv)
+    return Panels(elem, size, groups, c_src, c_dst, k_h, k_w, 1, blocks)
 
 
 @lru_cache(maxsize=512)
@@ -182,17 +194,17 @@ def work(problem: Problem) -> dict[str, float]:
     number, (many, again) = len(weight_form(problem).blocks), _bands(problem, together=_fuses_down(g.h, down))
     amounts = dict.fromkeys(("phase_blocks", "phase_blocks_waits", "phase_blocks_bytes", "tasks"), 0)
     lists = _counted(g.h, _fuses_down(g.h, down)), _counted(g.w, g.w.s > 1)
-    most, panel_rows = max((rows for rows, _ in lists[0]), default=1), 0
-    for (rows, taps_h), (cols, taps_w) in itertools.product(*lists):
-        here = max(1, many * rows // most)
+    most, panel_rows = max((rows for rows, _, _ in lists[0]), default=1), 0
+    for (rows, taps_h, many_h), (cols, taps_w, many_w) in itertools.product(*lists):
+        here, alike = max(1, many * rows // most), many_h * many_w
         pixels = max(1, g.n * rows * cols // here)
         made, waits, nbytes = _effort(c_src, line, tile, mr, taps_h, taps_w)
-        tiles = here * ceil_div(pixels, mr) * g.groups * number
+        tiles = alike * here * ceil_div(pixels, mr) * g.groups * number
         amounts["phase_blocks"] += tiles * made * again
         amounts["phase_blocks_waits"] += tiles * waits * again
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
-        amounts["tasks"] += here * number
-        panel_rows += here * sum(taps_h) * sum(taps_w) * c_src
+        amounts["tasks"] += alike * here * number
+        panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
     if math.prod(g.weight_shape) * size > NEAR_BYTES:
         amounts["panels"] = panel_rows * g.groups * c_dst * size
     amounts |= moved(problem, channels_last=True, packs=True)
@@ -202,8 +214,9 @@ def work(problem: Problem) -> dict[str, float]:
 
 @lru_cache(maxsize=512)
 def _counted(axis, together):
-    """((places, how many phases each of their taps reaches), ...) of the segments of an axis."""
-    return tuple((found[0].count, _reached(axis, together, found)) for found in blocks(axis, together))
+    """((places, how many phases each of their taps reaches, how many such segments), ...) of an axis."""
+    kinds = Counter((found[0].count, _reached(axis, together, found)) for found in blocks(axis, together))
+    return tuple((*kind, number) for kind, number in kinds.items())
 
 
 def _reached(axis, together, found):

@@ -89,7 +89,7 @@ def _nests(task, band, form):
         columns = min(form.width, task.c_dst - first)
         values.append((address, offset, number * form.block, offset, 0, columns))
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))
-    rows = Rows(segments.ROWS, segments.values(h, band.x.at.h, band.y.at.h, form.row))
+    rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, form.row)
     # A run of taps is one tap with as many times the channels.
     runs = []
     for segment, each in zip(w, segments.values(w, band.x.at.w, band.y.at.w, form.tap), strict=True):

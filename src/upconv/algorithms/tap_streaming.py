@@ -53,7 +53,7 @@ def fuses(problem: Problem) -> bool:
 
 def weight_form(problem: Problem) -> Streams:
     g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
-    blocks = tuple(even_blocks(c_dst, isa().lanes(size), TILES[isa().registers][1]))
+    blocks = even_blocks(c_dst, isa().lanes(size), TILES[isa().registers][1])
     return Streams(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, blocks)
 
 

@@ -7,6 +7,7 @@ tasks from it. A job is what a thread is given: a run of `execute` over some uni
 
 import ctypes
 import itertools
+from array import array
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
@@ -52,6 +53,8 @@ BRIEF = 50e-6
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
+# Steps of a base that a unit does not move.
+STAYS = (0,) * DIMENSIONS
 # A job of `execute`, and the counter of its units; which word says where the counter is.
 Job = ctypes.c_int64 * (WORDS + BASES + 1)
 COUNTER = 4
@@ -61,10 +64,10 @@ Fields = Mapping[str, int | tuple[int, int]]
 
 
 class Rows(NamedTuple):
-    """One list of a nest: what each of its rows adds to some fields."""
+    """One list of a nest: what each of its rows adds to some fields; `values` may be an array."""
 
     fields: tuple[str, ...]
-    values: Sequence[tuple[int, ...]]
+    values: Sequence[Sequence[int]]
 
 
 class Nest(NamedTuple):
@@ -110,7 +113,7 @@ class Program:
         self.seconds, self.shared = seconds, shared
         self.sizes = {ROW: SCRATCH_BYTES, **{base: size for base, size in scratch.items() if size}}
         grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
-        self.table, self.grids = np.array(_encode(grids), np.int64), len(grids)
+        self.table, self.grids = _encode(grids), len(grids)
         counts = [sum(prod(grid.sizes) for grid in stage.grids) for stage in stages]
         ends = list(itertools.accumulate(counts, initial=0))
         self.units = ends[-1]
@@ -186,8 +189,14 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
     """
     operands = tuple(0 if array is None else address(array) for array in (x, y, w, bias))
     if program.seconds < BRIEF:
-        return _at_once_here(program, operands, panels)
-    waves, size = program.waves(pool.get_num_threads())
+        # This thread keeps the GIL, and so lends its scratch to no one else; but a signal's handler may compute before
+        # the kernels begin, and would leave something else than zeros in the sums.
+        lend = memory.scratch if any(base in program.sizes for base in ZEROED) else memory.brief
+        return _in_one_piece(program, operands, panels, lend(program.frame(1)[1]), keeps_gil=True)
+    threads = pool.get_num_threads()
+    if threads == 1 and program.seconds < 2 * SECONDS_PER_PIECE:
+        return _in_one_piece(program, operands, panels, memory.scratch(program.frame(1)[1]), keeps_gil=False)
+    waves, size = program.waves(threads)
     # The lease must live until the last task is done.
     lease = memory.scratch(size)
     start = lease.address
@@ -205,19 +214,16 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
     return _flags(program, start)
 
 
-def _at_once_here(program, operands, panels):
-    """All units in one call of this thread, which keeps the GIL, and so lends its scratch to no one else."""
-    offsets, size, _ = program.frame(1)
-    # A signal's handler may compute before the kernels begin, and would leave something else than zeros in the sums.
-    lease = (memory.scratch if any(base in program.sizes for base in ZEROED) else memory.brief)(size)
-    start = lease.address
+def _in_one_piece(program, operands, panels, lease, *, keeps_gil):
+    """All units in one call of this thread, with scratch that is leased until it is over."""
+    offsets, start = program.frame(1)[0], lease.address
     _clear(program, start)
     packed = start + offsets[PANELS] if panels is None else panels
     own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
     base = NOTHING, *operands, packed, *own
     job = Job(*program.job(base, 0, program.units))
     job[COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
-    function(execute, True)(job)
+    function(execute, keeps_gil)(job)
     return _flags(program, start)
 
 
@@ -234,63 +240,62 @@ def _flags(program, start):
     return np.frombuffer(ctypes.string_at(at, program.sizes[FLAGS]), np.uint8)
 
 
-@lru_cache(maxsize=64)
-def _places(fields):
-    return {name: 8 * place for place, name in enumerate(fields)}
+@lru_cache(maxsize=256)
+def _places(fields, names):
+    """Where some fields are in a task, in bytes."""
+    return [8 * fields.index(name) for name in names]
 
 
 def _encode(grids):
-    """The table of `execute` as a list of words."""
+    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists."""
     nests = [nest for grid in grids for nest in grid.nests]
-    table = [0] * (GRID * len(grids) + NEST * len(nests))
-    units, nest = 0, GRID * len(grids)
-    for number, grid in enumerate(grids):
+    records, units, nest = [], 0, GRID * len(grids)
+    for grid in grids:
         first, units = units, units + prod(grid.sizes)
         record = [units, first, 8 * nest, 8 * (nest + NEST * len(grid.nests)), *grid.sizes[1:]]
         for base in MOVED:
-            record += grid.steps.get(base, (0,) * DIMENSIONS)
-        table[GRID * number : GRID * number + len(record)] = record
+            record += grid.steps.get(base, STAYS)
+        records += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
-    seen, at = {}, GRID * len(grids)
-    for nest in nests:
-        table[at : at + NEST] = _encode_nest(nest, table, seen)
-        at += NEST
-    return table
+    rows, seen = array("q"), {}
+    for each in nests:
+        records += _encode_nest(each, 8 * nest, rows, seen)
+    return np.frombuffer(array("q", records) + rows, np.int64)
 
 
-def _encode_nest(nest, table, seen):
-    """A nest's record; its rows are put at the end of the table, or found there if they are the same lists."""
-    places = _places(nest.fields)
-    row, pointers = [0] * (-(-len(places) // VECTOR_FIELDS) * VECTOR_FIELDS), []
-    for name, value in nest.common.items():
-        if name not in places:
-            continue
+def _encode_nest(nest, start, rows, seen):
+    """A nest's record; what it says more is put at the end of the rows, or found there if they are the same lists.
+
+    Args:
+        start: bytes before the rows.
+        rows: the array of all of them.
+        seen: those that are there by identity.
+    """
+    row, pointers = [*map(nest.common.get, nest.fields, itertools.repeat(0))], []
+    for place, value in enumerate(row):
         if type(value) is tuple:
-            pointers += (places[name], 8 * value[0])
-            value = value[1]
-        row[places[name] >> 3] = value
-    record = [8 * len(row), _append(table, row), _append(table, pointers), len(pointers) // 2]
+            pointers += (8 * place, 8 * value[0])
+            row[place] = value[1]
+    row += [0] * (-len(row) % VECTOR_FIELDS)
+    at = start + 8 * len(rows)
+    record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
+    rows.extend(row + pointers)
     for names, values in nest.lists:
-        key = id(values), names, nest.fields
-        if key not in seen:
-            # Held, so that no other list gets the same identity.
-            seen[key] = (
-                _append(table, itertools.chain.from_iterable(values)),
-                len(values),
-                _append(table, [places[name] for name in names]),
-                len(names),
-                values,
-            )
-        record += seen[key][:4]
+        # What is found is held, so that no other list gets the same identity.
+        held, *found = seen.get(id(values), (None,))
+        if held is None or held[1] is not nest.fields or held[0] != names:
+            at = start + 8 * len(rows)
+            if isinstance(values, np.ndarray):
+                rows.frombytes(values.tobytes())
+            else:
+                rows.extend(itertools.chain.from_iterable(values))
+            found = at, len(values), start + 8 * len(rows), len(names)
+            seen[id(values)] = (names, nest.fields, values), *found
+            rows.extend(_places(nest.fields, names))
+        record += found
     for _ in range(LISTS - len(nest.lists)):
         record += (0, 1, 0, 0)
     return record
-
-
-def _append(table, words):
-    at = 8 * len(table)
-    table.extend(words)
-    return at
 
 
 def cut(first, end, parts):

@@ -5,9 +5,9 @@ What is counted is what a row of `upconv.machine` has rates for, so that a predi
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
-from ..geometry import ceil_div
 from ..problem import Problem
 from . import bands
 from .segments import tally
@@ -20,40 +20,64 @@ class PixelWork(NamedTuple):
 
     @property
     def tasks(self):
-        return sum(count for count, _, _ in self.kinds)
+        return sum([count for count, _, _ in self.kinds])
 
     @property
     def places(self):
         """Pixels that are listed."""
-        return sum(count * pixels for count, pixels, _ in self.kinds)
+        return sum([count * pixels for count, pixels, _ in self.kinds])
 
     def products(self, mr):
         """Products of a column for tiles of mr pixels, the rest of the last tile included."""
-        return sum(count * ceil_div(pixels, mr) * mr * products for count, pixels, products in self.kinds)
+        return sum([count * -(-pixels // mr) * mr * products for count, pixels, products in self.kinds])
 
     @property
     def panel_rows(self):
         """Rows of a panel, of one source channel each, that all tasks read."""
-        return sum(count * products for count, _, products in self.kinds)
+        return sum([count * products for count, _, products in self.kinds])
 
     def tiles(self, mr):
-        return sum(count * ceil_div(pixels, mr) for count, pixels, _ in self.kinds)
+        return sum([count * -(-pixels // mr) for count, pixels, _ in self.kinds])
 
 
 def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channels) -> PixelWork:
     """The tasks of a problem whose segments of columns are (places, taps, how many) of `across`."""
-    g, forward = problem.geometry, problem.operation == "forward"
-    many = bands.count(g, forward, problem.itemsize)
-    down = tally(g.h, forward)
-    most = max((places for places, _, _ in down), default=1)
-    tasks = []
-    for rows, taps_h, number_h in down:
-        # Segments at a border are in few bands only.
-        here = max(1, many * rows // most)
+    n, tasks = problem.geometry.n, []
+    for here, rows, taps_h, number_h in down(problem):
         for cols, taps_w, number_w in across:
-            pixels = max(1, g.n * rows * cols // here)
+            pixels = max(1, n * rows * cols // here)
             tasks.append((here * number_h * number_w, pixels, taps_h * taps_w * channels))
     return PixelWork(tasks)
+
+
+# Several ways ask.
+@lru_cache(maxsize=64)
+def down(problem: Problem) -> list[tuple[int, int, int, int]]:
+    """(in how many bands they are, places, taps, how many) of the segments of rows that are alike."""
+    forward = problem.operation == "forward"
+    many = bands.count(problem.geometry, forward, problem.itemsize)
+    found = tally(problem.geometry.h, forward)
+    most = max((places for places, _, _ in found), default=1)
+    # Segments at a border are in few bands only.
+    return [(max(1, many * rows // most), rows, taps, number) for rows, taps, number in found]
+
+
+class Tiles(NamedTuple):
+    """Blocks of columns that are computed in the same tiles: pixels, vectors of columns, how many such blocks."""
+
+    pixels: int
+    vectors: int
+    number: int
+
+
+def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1) -> dict[str, float]:
+    """What `kernels.gemm` does for the blocks of columns of each of some groups."""
+    amounts = {"places": counted.places * groups, "tasks": 0, "tiles": 0}
+    for mr, wide, number in tiles:
+        amounts["tasks"] += number * counted.tasks
+        amounts["tiles"] += number * groups * counted.tiles(mr)
+        amounts[f"gemm{wide}"] = number * groups * counted.products(mr) * wide
+    return amounts
 
 
 # A second-level cache of today: what is no larger stays in it from task to task.
@@ -76,16 +100,21 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
     """
-    transposed = 0
-    lie = zip(problem.map_shapes, problem.map_layouts, (reads, writes), strict=True)
-    for shape, layout, is_taken in lie:
-        lies_last = layout.startswith("nhwc")
-        if shape[1] > 1 and shape[3] > 1 and lies_last != channels_last and not is_taken:
-            transposed += math.prod(shape)
-    weight = math.prod(problem.geometry.weight_shape) * problem.itemsize
+    source, result, weight = _bytes(problem, channels_last)
     return {
-        "transposed": transposed * problem.itemsize,
+        "transposed": (0 if reads else source) + (0 if writes else result),
         "packed": weight if packs and not problem.prepared else 0,
         "bytes": problem.bytes,
         "calls": 1,
     }
+
+
+# Most ways ask, in one order or the other.
+@lru_cache(maxsize=64)
+def _bytes(problem, channels_last):
+    """(bytes of both maps that are transposed where kernels want them channels-last or not, bytes of the weight)."""
+    turned = []
+    for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+        is_turned = shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
+        turned.append(math.prod(shape) * problem.itemsize if is_turned else 0)
+    return *turned, math.prod(problem.geometry.weight_shape) * problem.itemsize

@@ -43,12 +43,23 @@ def transposing(elem, src, dst, rows, cols, *, n=(1, 0, 0), m=(1, 0, 0), pad=Non
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
     """
-    fields = {"entry": entry(transpose.transpose, elem), "src": src, "dst": dst}
-    fields |= zip(("n", "src_n", "dst_n"), n, strict=True)
-    fields |= zip(("m", "src_m", "dst_m"), m, strict=True)
-    fields |= zip(("rows", "src_row"), rows, strict=True)
-    fields |= zip(("cols", "dst_col"), cols, strict=True)
-    return Nest(transpose.FIELDS, fields | {"pad": rows[0] if pad is None else pad}, lists)
+    fields = {
+        "entry": entry(transpose.transpose, elem),
+        "src": src,
+        "dst": dst,
+        **_stack(n, m),
+        "rows": rows[0],
+        "src_row": rows[1],
+        "cols": cols[0],
+        "dst_col": cols[1],
+        "pad": rows[0] if pad is None else pad,
+    }
+    return Nest(transpose.FIELDS, fields, lists)
+
+
+def _stack(n, m):
+    """The fields that say how many matrices there are, and how far they are apart."""
+    return {"n": n[0], "src_n": n[1], "dst_n": n[2], "m": m[0], "src_m": m[1], "dst_m": m[2]}
 
 
 def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
@@ -77,10 +88,15 @@ def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
 
 def copying(elem, src, dst, count, *, n=(1, 0, 0), m=(1, 0, 0), pad=None, lists=()) -> Nest:
     """The nest that copies n x m lines of `count` values, filled up with zeros to `pad`; else as `transposing`."""
-    fields = {"entry": entry(copy.copy, elem), "src": src, "dst": dst}
-    fields |= zip(("n", "src_n", "dst_n"), n, strict=True)
-    fields |= zip(("m", "src_m", "dst_m"), m, strict=True)
-    return Nest(copy.FIELDS, fields | {"count": count, "pad": count if pad is None else pad}, lists)
+    fields = {
+        "entry": entry(copy.copy, elem),
+        "src": src,
+        "dst": dst,
+        **_stack(n, m),
+        "count": count,
+        "pad": count if pad is None else pad,
+    }
+    return Nest(copy.FIELDS, fields, lists)
 
 
 def offsets(*names):

@@ -10,6 +10,7 @@ depends on the size of a map, so a weight that is packed once serves every input
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from ..geometry import ceil_div
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
@@ -29,17 +30,18 @@ class Block:
     alike: int = 1
 
 
-def even_blocks(channels, lanes, most) -> list[Block]:
+@lru_cache(maxsize=256)
+def even_blocks(channels, lanes, most) -> tuple[Block, ...]:
     """Blocks of whole vectors, at most so many each, as even as can be."""
     vectors = ceil_div(channels, lanes)
     count = ceil_div(vectors, most)
     wide = [vectors // count + (number < vectors % count) for number in range(count)]
     starts = [sum(wide[:number]) * lanes for number in range(count)]
     ends = [*starts[1:], channels]
-    return [Block(start, end - start, each * lanes) for start, end, each in zip(starts, ends, wide, strict=True)]
+    return tuple(Block(start, end - start, each * lanes) for start, end, each in zip(starts, ends, wide, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Panels:
     """The form of a packed weight: all that its bytes depend on, beside the weight.
 
@@ -64,19 +66,27 @@ class Panels:
     blocks: tuple[Block, ...]
     is_forward: bool = True
 
+    def __hash__(self):
+        # Forms are parts of keys, and blocks are many.
+        return hash((self.elem, self.groups, self.c_src, self.c_dst, self.k_h, self.k_w, self.fused, len(self.blocks)))
+
     def block_bytes(self, number) -> int:
         """Bytes of one tap of the blocks that are alike."""
         block = self.blocks[number]
         return self.c_src * block.width * self.size * block.alike
 
+    @cached_property
+    def _starts(self):
+        return list(itertools.accumulate(map(self.block_bytes, range(len(self.blocks))), initial=0))
+
     def block(self, number) -> int:
         """Where a block begins in a tap."""
-        return sum(map(self.block_bytes, range(number)))
+        return self._starts[number]
 
     @property
     def tap(self) -> int:
         """Bytes from tap to tap along a row."""
-        return self.block(len(self.blocks)) + STAGGER
+        return self._starts[-1] + STAGGER
 
     @property
     def row(self) -> int:
@@ -172,14 +182,18 @@ class Panels:
             return {}
         return {X_BAND: self.c_src * self.c_dst * self.fused * self.size}
 
-    def _shared_out(self, src, step):
-        """Copy the columns of every block from rows that are `step` apart."""
+    @cached_property
+    def _places(self):
+        """The list of the blocks' places, in a row of the weight and in a tap."""
         values = [
             (block.first * self.size, self.block(number), block.columns, block.width, block.width * self.size)
             for number, block in enumerate(self.blocks)
         ]
-        lists = (Rows(("src", "dst", "count", "pad", "dst_m"), values),)
-        return copying(self.elem, src, (PANELS, 0), 0, m=(self.c_src, step, 0), pad=0, lists=lists)
+        return Rows(("src", "dst", "count", "pad", "dst_m"), values)
+
+    def _shared_out(self, src, step):
+        """Copy the columns of every block from rows that are `step` apart."""
+        return copying(self.elem, src, (PANELS, 0), 0, m=(self.c_src, step, 0), pad=0, lists=(self._places,))
 
 
 @dataclass(frozen=True, slots=True)

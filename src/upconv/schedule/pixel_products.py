@@ -1,15 +1,20 @@
 """Nests of the kernels that put channels along the vector: segments of rows by segments of columns by blocks."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
+from ..kernels import gemm
 from ..kernels.epilogue import slope_field
 from ..phases import Segment
+from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, address
 from . import segments
+from .amounts import Tiles
 from .bands import Band
+from .panels import Block
 from .task import Task
 
 # What the block list says of each block.
@@ -17,6 +22,24 @@ BLOCKS = ("entry", "y", "w", "bias", "first_column", "columns")
 
 # Values in the line of ones: more than any block of channels has.
 ONES = 1024
+
+
+def tile_of(block: Block, lanes) -> tuple[int, int]:
+    """(pixels, vectors) of the tile of `kernels.gemm` for a block."""
+    wide = block.width // lanes
+    return gemm.heights(isa())[wide], wide
+
+
+@lru_cache(maxsize=256)
+def tiles_of(blocks: tuple[Block, ...], lanes) -> tuple[Tiles, ...]:
+    """The tiles that blocks of columns are computed in."""
+    return tuple(Tiles(*tile, number) for tile, number in Counter(tile_of(block, lanes) for block in blocks).items())
+
+
+def tile_scratch(task: Task, blocks: tuple[Block, ...]) -> dict[int, int]:
+    """What `kernels.gemm` needs for itself, by base."""
+    needs = [gemm.scratch(task.lanes * task.size, *tiles[:2]) for tiles in tiles_of(blocks, task.lanes)]
+    return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
 def common(task: Task) -> dict:
@@ -50,9 +73,17 @@ def nests(task: Task, band: Band, fields, panels, blocks: Rows, more: dict) -> I
 
 def product(task, band, fields, panels, h: Sequence[Segment], w: Sequence[Segment], blocks, more) -> Nest:
     """One nest; `blocks` are its lists beside those of the segments."""
-    rows = Rows(segments.ROWS, segments.values(h, band.x.at.h, band.y.at.h, panels.row))
-    cols = Rows(segments.COLS, segments.values(w, band.x.at.w, band.y.at.w, panels.tap))
-    return Nest(fields, placed(task, band, more), (rows, cols, *blocks))
+    return Nest(fields, placed(task, band, more), (rows(band, h, panels), cols(band, w, panels), *blocks))
+
+
+def rows(band, found: Sequence[Segment], panels) -> Rows:
+    """The list of segments of rows."""
+    return segments.listed(segments.ROWS, found, band.x.at.h, band.y.at.h, panels.row)
+
+
+def cols(band, found: Sequence[Segment], panels) -> Rows:
+    """The list of segments of columns."""
+    return segments.listed(segments.COLS, found, band.x.at.w, band.y.at.w, panels.tap)
 
 
 def placed(task: Task, band: Band, more: dict) -> dict:

@@ -2,22 +2,41 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from ..geometry import Axis, ceil_div
 from ..phases import Segment, has_holes, input_segments, live_runs, live_segments, phases
+from ..runtime.program import Rows
 
 # Of more phases, how many places have how many taps is not counted one by one.
 MANY_PHASES = 32
+# Of more segments it takes less to multiply arrays.
+FEW = 4
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 COLS = ("x", "y", "w", "n_w", "x_w", "w_w", "cols", "x_col", "y_col")
 
 
+class Segments(tuple):
+    """The segments of an axis, and the same as rows of numbers, which are made when first asked for."""
+
+    @property
+    def numbers(self):
+        """What the fields ROWS, or COLS, are where every step is 1, a row for each segment."""
+        try:
+            return self._numbers
+        except AttributeError:
+            self._numbers = np.array(values(self, 1, 1, 1), np.int64).reshape(len(self), len(ROWS))
+            return self._numbers
+
+
 @lru_cache(maxsize=512)
-def segments(axis: Axis, forward) -> tuple[Segment, ...]:
+def segments(axis: Axis, forward) -> Segments:
     """The segments that an operation walks: those of the output that have taps, or all of the input."""
-    return live_segments(axis) if forward else input_segments(axis)
+    return Segments(live_segments(axis) if forward else input_segments(axis))
 
 
 def has_empty_places(h: Axis, w: Axis, forward) -> bool:
@@ -41,6 +60,14 @@ def values(found, x_step, y_step, w_step):
         )
         for segment in found
     ]
+
+
+def listed(names, found: Sequence[Segment], x_step, y_step, w_step) -> Rows:
+    """`values` as a list of a nest; those of many segments are a product of arrays."""
+    if isinstance(found, Segments) and len(found) > FEW:
+        steps = np.array((x_step, y_step, w_step, 1, x_step, w_step, 1, x_step, y_step))
+        return Rows(names, found.numbers * steps)
+    return Rows(names, values(found, x_step, y_step, w_step))
 
 
 class TapPlaces(NamedTuple):
