@@ -58,7 +58,8 @@ def program(task, *, packs=True):
     nests = bands.one_by_one(task, bands.in_layout(task, scratch, True, make), copied, task.result)
     packing = [panels.packing(task)] if packs else []
     stages = [*packing, Stage(copies), Stage([Grid(tuple(nests))])]
-    sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **gemm.tile_scratch(task, panels)}
+    sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes}
+    sizes |= pixel_products.tile_scratch(task, panels.blocks)
     return Program(stages, sizes, task.seconds, shared=(*SHARED, V))
 
 

@@ -5,7 +5,7 @@ vectors are filled where there are few channels, and an input is loaded once for
 """
 
 import itertools
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import gemm as kernel
@@ -83,9 +83,10 @@ def work(problem: Problem) -> dict[str, float]:
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(task.problem), bands.Scratch()
-    compute = bands.grids(
-        task, bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels)), task.source, task.result
-    )
+    # The same list for all bands.
+    blocks = cache(lambda kept: _blocks(task, panels, kept))
+    nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, blocks))
+    compute = bands.grids(task, nests, task.source, task.result)
     if packs:
         scratch.take(PANELS, panels.nbytes)
         for base, nbytes in panels.scratch(task).items():
@@ -94,36 +95,30 @@ def program(task: Task, *, packs=True) -> Program:
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
 
-def _nests(task, band, panels):
+def _nests(task, band, panels, blocks):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
     if segments.has_empty_places(band.h, band.w, True):
         # Whole blocks hold the bias of every channel once for each of their phases.
         holes = [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)]
-        first = _blocks(task, panels, (0, 1))
+        first = blocks((0, 1))
         yield pixel_products.product(task, band, kernel.FIELDS, panels, *holes, (first,), more)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):
         cols = pixel_products.cols(band, [segment for segment, _ in alike], panels)
-        lists = rows, cols, _blocks(task, panels, kept)
+        lists = rows, cols, blocks(kept)
         yield Nest(kernel.FIELDS, pixel_products.placed(task, band, more), lists)
 
 
 def _blocks(task, panels, kept):
-    return _block_list(panels, task.elem, task.lanes, task.c_dst, task.problem.activation.name, kept)
-
-
-# It depends on no size of a map.
-@lru_cache(maxsize=256)
-def _block_list(panels, elem, lanes, channels, activation, kept):
     """The list of the blocks that have columns of the phases that are kept."""
-    first, end = (phase * channels for phase in kept)
-    values = []
+    first, end = (phase * task.c_dst for phase in kept)
+    activation, values = task.problem.activation.name, []
     for number, block in enumerate(panels.blocks):
         low, high = max(0, first - block.first), min(block.columns, end - block.first)
         if low < high:
-            address = entry(kernel.gemm, elem, *pixel_products.tile_of(block, lanes), activation)
-            offset = block.first * panels.size
+            address = entry(kernel.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), activation)
+            offset = block.first * task.size
             values.append((address, offset, panels.block(number), offset, low, high))
     return Rows(pixel_products.BLOCKS, values)
