@@ -109,7 +109,7 @@ def work(problem: Problem) -> dict[str, float]:
 
 @lru_cache(maxsize=512)
 def _tally(axis, forward):
-    """((phases, columns, taps that they share, all that they do not, whether columns are apart), how many) of an axis."""
+    """((phases, columns, taps shared, all that are not, whether columns are apart), how many such rows) of an axis."""
     kinds = Counter()
     for row in rows_of(axis, forward):
         own = sum(len(each.taps) for each in row.own) if len(row.own) > 1 else 0
