@@ -14,6 +14,7 @@ NAMES = Bases.__slots__
 NUMBERS = Bases(*range(1, len(NAMES) + 1))
 LIGHT = {1: 2, 2: 3, 3: 2}
 EVEN = {1: 2, 2: 2, 3: 2}
+EVERY = {1: 3, 2: 4, 3: 3}
 HEAVY = {1: 1, 2: 4, 3: 4}
 # name: n, c_in, c_out, (n, k, s, crop_lo, crop_hi) on each axis, Setting
 LAYERS = {
@@ -28,7 +29,15 @@ LAYERS = {
         Setting((EVEN, EVEN), (2, 9, 9), 32, apart=(True, True)),
     ),
     "k3s1": (1, 16, 33, (6, 3, 1, 1, 1), (9, 3, 1, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 2), 32, chunk=32)),
-    "k3s1-mixed": (1, 67, 9, (5, 3, 1, 0, 2), (6, 3, 1, 1, 0), Setting((LIGHT, HEAVY), (1, 1, 2), 16, chunk=32)),
+    "k3s1-mixed": (
+        1,
+        67,
+        9,
+        (5, 3, 1, 0, 2),
+        (6, 3, 1, 1, 0),
+        Setting((LIGHT, HEAVY), (1, 1, 2), 16, chunk=32, longest=16),
+    ),
+    "k3s1-short-sums": (1, 67, 9, (5, 3, 1, 0, 2), (6, 3, 1, 1, 0), Setting((LIGHT, EVERY), (1, 1, 2), 16, longest=16)),
     "k5s2": (1, 9, 18, (5, 5, 2, 2, 1), (6, 5, 2, 2, 1), Setting((EVEN, EVEN), (1, 2, 1), 16)),
     "k3s2": (2, 17, 20, (4, 3, 2, 1, 0), (5, 3, 2, 1, 0), Setting(({1: 3, 2: 3},) * 2, (1, 1, 1), 16)),
     "row": (1, 33, 21, (1, 1, 1, 0, 0), (40, 4, 2, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 5), 16)),

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import accumulate, product
 
 from ..geometry import Geometry
+from ..kernels.winograd_product import CHUNK
 from ..problem import NO_ACTIVATION
 from ..runtime.program import LINE
 from ..winograd_forms import parts
@@ -34,15 +35,17 @@ class Setting:
         outputs: m by the number of taps r, a dictionary for each axis.
         tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block of columns, at most; a multiple of those of a cache line.
-        chunk: products of the longest sum.
+        chunk: channels of a panel of the weight, each a sum of its own at least.
         apart: for each axis, whether each phase has tiles of its own even if they could be shared.
+        longest: products of the longest sum.
     """
 
     outputs: tuple[dict, dict]
     tiles: tuple[int, int, int]
     channels: int
-    chunk: int = 64
+    chunk: int = CHUNK
     apart: tuple[bool, bool] = (False, False)
+    longest: int = CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class Layer:
         taps = g.h.k * g.w.k * min(setting.channels, c_dst) * self.size
         turned = max(LEAST_TURNED, min(setting.chunk, TURNED_BYTES // taps // LEAST_TURNED * LEAST_TURNED))
         self.sizes = [
-            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk, turned)
+            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk, setting.longest, turned)
             for h, w in product(*axes)
         ]
         self.blocks = list(map(pieces, counts, tiles))
