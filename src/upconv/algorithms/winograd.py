@@ -61,13 +61,14 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
 # there the room is for tiles.
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
-# Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps twice.
-LONG_SUM, SHORT_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 16, 128
+# Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
+# axes, by F(2, 3) on one and by F(3, 3) on both.
+LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
 # How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
 FAR_APART = 2
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
-MOVED, MADE = 20, 60
+MOVED, MADE = 20, 100
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -143,7 +144,7 @@ def _setting(problem, *both):
 
 def _longest_sum(count, both):
     if all(way.outputs.keys() == {3} for way in both):
-        return SHORTEST_SUM
+        return SHORTEST_SUM if all(way.outputs == {3: 3} for way in both) else SHORTER_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
     return LONG_SUM if count >= MANY_CHANNELS and is_small else SHORT_SUM
 
