@@ -84,22 +84,16 @@ class Run:
         flags: after `compute`, those of the blocks of tiles; `weight_flag` that of the weight.
     """
 
-    def __init__(
-        self, g, setting, x, w, bias, y, forward=True, by_channels=False, allocate=poisoned, activation=NO_ACTIVATION
-    ):
+    def __init__(self, g, setting, x, w, bias, y, forward=True, allocate=poisoned, activation=NO_ACTIVATION):
         elem = {4: "f32", 8: "f64"}[x.itemsize]
-        ways = NUMBERS, forward, by_channels, activation
-        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, *ways)
+        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, NUMBERS, forward, activation)
         self.memory = {name: allocate(nbytes) for name, nbytes in self.layer.bytes.items() if nbytes}
         self.memory["aux"] = allocate(self.layer.bytes["aux"])
         self.memory["aux"][:] = 0
         self.memory |= {"x": x, "w": w, "y": y, "bias": bias}
-        self.by_channels = by_channels
 
     def rows(self):
         layer = self.layer
-        if self.by_channels:
-            return [*layer.spread_tasks(), *(task for unit in layer.columns() for task in unit)]
         return [task for units in (layer.weight_tasks(), layer.units()) for unit in units for task in unit]
 
     def compute(self):
