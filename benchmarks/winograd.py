@@ -92,32 +92,29 @@ class Runner:
     Args:
         g, setting, forward: as `Layer` has them.
         planes: whether both maps lie in planes (NCHW) instead of pixels.
-        by_channels: the weight as given, in chunks; otherwise it is prepared by `set`.
     """
 
-    def __init__(self, g, setting, elem="f32", forward=True, planes=False, by_channels=False):
+    def __init__(self, g, setting, elem="f32", forward=True, planes=False):
         size = SIZES[elem]
         src, dst = (g.c_in, g.h.n, g.w.n), (g.c_out, g.h.out, g.w.out)
         src, dst = (src, dst) if forward else (dst, src)
         x, y = (Map.dense(*shape, size, not planes) for shape in (src, dst))
         w = tuple(size * step for step in (g.c_out * g.h.k * g.w.k, g.h.k * g.w.k, g.w.k, 1))
-        self.layer = Layer(g, setting, elem, x, y, w, NUMBERS, forward, by_channels)
+        self.layer = Layer(g, setting, elem, x, y, w, NUMBERS, forward)
         self.dtype = DTYPES[elem]
         self.memory = {name: aligned(nbytes + 64) for name, nbytes in self.layer.bytes.items()}
         self.memory["bias"] = aligned((dst[0] + 64) * size).view(self.dtype)
         self.src, self.dst = ((g.n, *s) if planes else (g.n, *s[1:], s[0]) for s in (src, dst))
-        every = [[*self.layer.spread_tasks()], *self.layer.columns()] if by_channels else list(self.layer.units())
-        self.rows = [row for unit in every for row in unit]
+        self.rows = [row for unit in self.layer.units() for row in unit]
         self.table = Table(self.rows)
-        self.weight_table = None if by_channels else Table([row for unit in self.layer.weight_tasks() for row in unit])
+        self.weight_table = Table([row for unit in self.layer.weight_tasks() for row in unit])
         self.weight = None
 
     def set(self, weight, bias):
-        """Take a weight (c_in, c_out, k_h, k_w) and a bias, and prepare the weight if that is the way."""
+        """Take a weight (c_in, c_out, k_h, k_w) and a bias, and prepare the weight."""
         self.weight = np.ascontiguousarray(weight, self.dtype)
         self.memory["bias"][: len(bias)] = bias
-        if self.weight_table:
-            self.prepare()
+        self.prepare()
 
     def prepare(self):
         self.weight_table.run(self.addresses())
@@ -185,8 +182,8 @@ def ways(g, name, x, weight):
         for m_h, m_w, rows, channels, chunk in CHOICES.get(name.split("-")[0], ())
     }
     for shown, setting in settings.items():
-        for planes, how in ((False, "prepared"), (True, "prepared"), (False, "in the call"), (False, "by channels")):
-            runner = Runner(g, setting, planes=planes, by_channels=how == "by channels")
+        for planes, how in ((False, "prepared"), (True, "prepared"), (False, "in the call")):
+            runner = Runner(g, setting, planes=planes)
             runner.set(weight, np.zeros(g.c_out))
             source, y = (x if planes else pixels), np.empty(runner.dst, np.float32)
             label = f"{shown}, {'planes' if planes else 'pixels'}, {how}"

@@ -30,8 +30,13 @@ LAYERS = {
     "k4 s2": (128, 1, 33, 4, 2),
     "k4 s2, 64 channels": (64, 1, 33, 4, 2),
     "k4 s2 on maps of 4": (128, 16, 4, 4, 2),
+    "k4 s2, 256 channels": (256, 1, 32, 4, 2),
+    "k4 s2, 256 channels, on maps of 4": (256, 16, 4, 4, 2),
     "k3 s1": (128, 1, 33, 3, 1),
+    "k3 s1, 64 channels": (64, 1, 33, 3, 1),
+    "k3 s1, 512 channels": (512, 1, 33, 3, 1),
     "k6 s2": (128, 1, 33, 6, 2),
+    "k6 s2, 64 channels": (64, 1, 33, 6, 2),
     "k5 s2": (128, 1, 33, 5, 2),
     "k5 s2, 64 channels": (64, 1, 33, 5, 2),
     "k3 s2": (128, 1, 33, 3, 2),
@@ -40,7 +45,6 @@ LAYERS = {
 REFUSED = {
     "k4 s2": [Way({2: 4})],
     "k3 s1": [Way({3: 2}), Way({3: 3}), Way({3: 4})],
-    "k5 s2": [Way({3: 3, 2: 3}, apart=True)],
 }
 
 
@@ -126,8 +130,8 @@ def main():
         problem = Problem("forward" if forward else "grad_input", g, "float32")
         if winograd.why_not(problem):
             continue
-        found = ways(g.h, g.w, forward)
-        pairs = [(pair, "") for pair in found if pair[0] == pair[1] or len(found) == 1]
+        found = ways(g.h, g.w, forward, problem.channels[0])
+        pairs = [(pair, "") for pair in found if pair[0] == pair[1]] or [(found[0], "")]
         if options.refused and forward:
             pairs += [((way, way), " (refused)") for way in REFUSED.get(name, [])]
         for pair, note in pairs:

@@ -1,6 +1,7 @@
 """Winograd as one algorithm among the others: layouts, threads, prepared weights, gradients, what is not finite."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ CASES = (
     # Each phase with tiles of its own; the last block of images is smaller.
     Case("k4s2-apart", 19, 64, 4, 4, 24, (4, 4), (2, 2), (1, 1)),
     Case("k4s2-apart-rows", 2, 64, 6, 33, 18, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-four", 1, 256, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
     Case("k5s2", 1, 64, 21, 40, 40, (5, 5), (2, 2), ((2, 1), (2, 1))),
     Case("k3s2", 2, 64, 17, 30, 70, (3, 3), (2, 2), ((1, 0), (0, 1))),
     # In the gradient, parts of two sources and of one, whose channels do not fill whole vectors.
@@ -112,12 +114,26 @@ def test_any_number_of_blocks_of_rows_and_columns(across):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_prepared_weight_gives_the_same_bits(case):
+def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monkeypatch):
+    """A transform that is made once may be a larger one; where both are the same, so are all bits."""
     x, w, bias = operands(case, "forward")
-    prepared = upconv.prepare(w, case.s)
-    given = upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd")
-    assert_same_bits(upconv.conv_transpose2d(x, prepared, bias, **case.settings, algorithm="winograd"), given)
-    assert "Winograd" in repr(prepared)
+    problem = Problem("forward", case.geometry(), "float32")
+    monkeypatch.setattr(winograd, "MADE", winograd.MOVED)
+    with fresh():
+        assert winograd.setting(problem) == winograd.setting(replace(problem, prepared=True))
+        prepared = upconv.prepare(w, case.s)
+        given = upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd")
+        assert_same_bits(upconv.conv_transpose2d(x, prepared, bias, **case.settings, algorithm="winograd"), given)
+        assert "Winograd" in repr(prepared)
+
+
+def test_a_weight_as_given_is_transformed_into_less():
+    geometry = Case("large", 1, 512, 32, 32, 256, (4, 4), (2, 2), (1, 1)).geometry()
+    given, prepared = (
+        winograd.weight_form(Problem("forward", geometry, "float32", prepared=is_prepared)).nbytes
+        for is_prepared in (False, True)
+    )
+    assert given < prepared
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -153,13 +169,30 @@ def test_strided_operands_are_read_in_place_and_activations_follow():
 
 def test_small_maps_take_the_way_with_the_fewest_products():
     """On maps of 4 x 4, tiles for the canvas that all phases share would be of no use to a half of their products."""
-    for size, apart, useful in ((4, True, 1.36), (8, False, 1.56), (12, True, 2.07)):
-        problem = Problem(
-            "forward", Case("square", 16, 256, size, size, 64, (4, 4), (2, 2), (1, 1)).geometry(), "float32"
-        )
+    for channels, size, apart, useful in (
+        (128, 4, True, 1.36),
+        (128, 8, False, 1.56),
+        (128, 12, True, 2.07),
+        (256, 8, True, 2.25),
+    ):
+        case = Case("square", 16, channels, size, size, 64, (4, 4), (2, 2), (1, 1))
+        problem = Problem("forward", case.geometry(), "float32", prepared=True)
         made = choose(problem, "winograd")
         assert winograd.setting(problem).apart == (apart, apart)
         assert made.macs / made.executed_macs == pytest.approx(useful, rel=0.05)
+
+
+def test_tiles_of_four_outputs_are_for_long_sums():
+    """Whose own errors leave room for theirs; the products of a gradient are sums over the phases as well."""
+
+    def outputs(operation, channels):
+        case = Case("square", 1, channels, 32, 32, channels, (4, 4), (2, 2), (1, 1))
+        return winograd.setting(Problem(operation, case.geometry(), "float32", prepared=True)).outputs
+
+    assert outputs("forward", 256) == ({2: 4}, {2: 4})
+    assert 4 not in {
+        m for each in (outputs("forward", 128), outputs("grad_input", 256)) for axis in each for m in axis.values()
+    }
 
 
 def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():

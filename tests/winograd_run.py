@@ -14,6 +14,7 @@ NAMES = Bases.__slots__
 NUMBERS = Bases(*range(1, len(NAMES) + 1))
 LIGHT = {1: 2, 2: 3, 3: 2}
 EVEN = {1: 2, 2: 2, 3: 2}
+EVERY = {1: 3, 2: 4, 3: 3}
 HEAVY = {1: 1, 2: 4, 3: 4}
 # name: n, c_in, c_out, (n, k, s, crop_lo, crop_hi) on each axis, Setting
 LAYERS = {
@@ -28,9 +29,18 @@ LAYERS = {
         Setting((EVEN, EVEN), (2, 9, 9), 32, apart=(True, True)),
     ),
     "k3s1": (1, 16, 33, (6, 3, 1, 1, 1), (9, 3, 1, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 2), 32, chunk=32)),
-    "k3s1-mixed": (1, 67, 9, (5, 3, 1, 0, 2), (6, 3, 1, 1, 0), Setting((LIGHT, HEAVY), (1, 1, 2), 16, chunk=32)),
+    "k3s1-mixed": (
+        1,
+        67,
+        9,
+        (5, 3, 1, 0, 2),
+        (6, 3, 1, 1, 0),
+        Setting((LIGHT, HEAVY), (1, 1, 2), 16, chunk=32, longest=16),
+    ),
+    "k3s1-short-sums": (1, 67, 9, (5, 3, 1, 0, 2), (6, 3, 1, 1, 0), Setting((LIGHT, EVERY), (1, 1, 2), 16, longest=16)),
     "k5s2": (1, 9, 18, (5, 5, 2, 2, 1), (6, 5, 2, 2, 1), Setting((EVEN, EVEN), (1, 2, 1), 16)),
     "k3s2": (2, 17, 20, (4, 3, 2, 1, 0), (5, 3, 2, 1, 0), Setting(({1: 3, 2: 3},) * 2, (1, 1, 1), 16)),
+    "k4s2-short-sums": (1, 11, 3, (2, 4, 2, 1, 1), (2, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 1, 1), 16, longest=4)),
     "row": (1, 33, 21, (1, 1, 1, 0, 0), (40, 4, 2, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 5), 16)),
     "row-s8": (1, 18, 5, (1, 1, 1, 0, 0), (13, 16, 8, 4, 4), Setting((HEAVY, LIGHT), (1, 1, 4), 16)),
     "k3s2-small": (1, 3, 5, (2, 3, 2, 1, 0), (2, 3, 2, 1, 0), Setting(({1: 2, 2: 2},) * 2, (1, 1, 1), 16)),
@@ -75,22 +85,16 @@ class Run:
         flags: after `compute`, those of the blocks of tiles; `weight_flag` that of the weight.
     """
 
-    def __init__(
-        self, g, setting, x, w, bias, y, forward=True, by_channels=False, allocate=poisoned, activation=NO_ACTIVATION
-    ):
+    def __init__(self, g, setting, x, w, bias, y, forward=True, allocate=poisoned, activation=NO_ACTIVATION):
         elem = {4: "f32", 8: "f64"}[x.itemsize]
-        ways = NUMBERS, forward, by_channels, activation
-        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, *ways)
+        self.layer = Layer(g, setting, elem, strides(x), strides(y), w.strides, NUMBERS, forward, activation)
         self.memory = {name: allocate(nbytes) for name, nbytes in self.layer.bytes.items() if nbytes}
         self.memory["aux"] = allocate(self.layer.bytes["aux"])
         self.memory["aux"][:] = 0
         self.memory |= {"x": x, "w": w, "y": y, "bias": bias}
-        self.by_channels = by_channels
 
     def rows(self):
         layer = self.layer
-        if self.by_channels:
-            return [*layer.spread_tasks(), *(task for unit in layer.columns() for task in unit)]
         return [task for units in (layer.weight_tasks(), layer.units()) for unit in units for task in unit]
 
     def compute(self):

@@ -5,7 +5,8 @@
 
 They are made from points: a product of polynomials of m + r - 1 coefficients is known by its values at as many points
 (infinity is the leading coefficient), and the sum above is the transpose of such a product. Two factors are free at
-each point: they move between B and G, so that B, which meets the data, has as few denominators as can be.
+each point: they move between B and G, so that B, which meets the data, has a 1 in every row and fractions that are
+exact in floating point.
 
 In two dimensions the same on each axis. A transposed convolution of stride s is s such filters on each axis (`Part`).
 """
@@ -13,22 +14,25 @@ In two dimensions the same on each axis. A transposed convolution of stride s is
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import product
+from itertools import islice, product
 from typing import NamedTuple
 
 from .geometry import Axis, ceil_div
 from .phases import phases
 
 INFINITY = None
-HALF = Fraction(1, 2)
-# By the number of points. The pair 1/2, -2 has smaller errors than the pairs 2, -2 and 1/2, -1/2.
+# By the number of points: those of the smallest errors, which lie about evenly around the circle that infinity closes
+# (0, 1, infinity, -1 are its quarters). Points that come with their negatives share half of their transforms, and
+# numbers of few bits leave no rounding errors of their own.
+NEAR, FAR = Fraction(3, 8), Fraction(5, 4)
+INNER, OUTER = Fraction(5, 8), Fraction(3, 2)
 POINTS = {
     1: (INFINITY,),
     2: (0, INFINITY),
     3: (0, 1, INFINITY),
     4: (0, 1, -1, INFINITY),
-    5: (0, 1, -1, HALF, INFINITY),
-    6: (0, 1, -1, HALF, -2, INFINITY),
+    5: (NEAR, -NEAR, FAR, -FAR, INFINITY),
+    6: (0, INNER, -INNER, OUTER, -OUTER, INFINITY),
 }
 
 
@@ -70,10 +74,10 @@ class Form:
 
     @property
     def bias(self):
-        """The positions of which every output has the product exactly once, so that a bias may be added there.
+        """The positions of which every output has the product exactly once, so that a bias may be added there; if any.
 
-        >>> form(3, 2).bias, form(2, 1).bias
-        ((1,), (0, 1))
+        >>> form(3, 2).bias, form(2, 1).bias, form(3, 3).bias
+        ((1,), (0, 1), ())
         """
         return _bias(self)
 
@@ -87,7 +91,8 @@ class Form:
 def _bias(form):
     if form.r == 1:
         return tuple(range(form.m))
-    return next((place,) for place, column in enumerate(zip(*form.output, strict=True)) if set(column) == {1})
+    ones = (place for place, column in enumerate(zip(*form.output, strict=True)) if set(column) == {1})
+    return tuple(islice(ones, 1))
 
 
 @lru_cache(maxsize=64)
@@ -107,7 +112,7 @@ def form(m, r, points=None) -> Form:
     size = m + r - 1
     output, weight = _transpose(_powers(points, m)), _powers(points, r)
     source = _transpose(_inverse(_powers(points, size)))
-    factors = [_factor(row) for row in source]
+    factors = [_factor(row, taps) for row, taps in zip(source, weight, strict=True)]
     return Form(
         m,
         r,
@@ -128,22 +133,38 @@ class Way(NamedTuple):
 MOST_APART = 3
 
 
-def ways(h: Axis, w: Axis, forward=True) -> list[tuple[Way, Way]]:
+# Plain sums over so many channels have errors beside which those of tiles of five values a side are small.
+MANY_CHANNELS = 256
+
+
+def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
     """The ways to cut both axes whose errors are small enough, the usual one first; none without a form.
 
-    >>> [tuple(way.outputs) for way in ways(Axis(8, 4, 2), Axis(8, 3, 1))[0]], ways(Axis(8, 3, 1, 2), Axis(8, 3))
-    ([(2,), (3,)], [])
+    Args:
+        channels: those of the source.
+
+    >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 1, 2), Axis(8, 3))
+    ([[{3: 2}, {3: 3}], [{3: 3}, {3: 2}]], [])
     """
-    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward))
+    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, channels >= MANY_CHANNELS))
 
 
 @lru_cache(maxsize=256)
-def _ways(h, w, forward):
+def _ways(h, w, forward, are_many):
     found = _ways_alone(*h, forward), _ways_alone(*w, forward)
-    if [each[:1] for each in found] == [(Way({3: 3}),)] * 2:
-        # Their errors multiply; F(2, 3) with F(4, 3) has little more than half of that of F(3, 3) twice.
-        return ((Way({3: 2}), Way({3: 4})),)
-    return tuple(product(*found))
+    if [each[:1] for each in found] == [(Way({3: 3}),)] * 2 and 1 in (h[1], w[1]):
+        # The errors of two axes multiply, and one phase alone is where plain sums are the most exact.
+        return (Way({3: 2}), Way({3: 3})), (Way({3: 3}), Way({3: 2}))
+    made, larger = list(product(*found)), [_larger(each) for each in found]
+    if forward and are_many and all(larger):
+        both = ([*each, *more] for each, more in zip(found, larger, strict=True))
+        made += [pair for pair in product(*both) if pair not in made]
+    return tuple(made)
+
+
+def _larger(found):
+    """Ways of four outputs where there are ways of three."""
+    return [Way({2: 4}, apart=way.apart) for way in found if way.outputs == {2: 3}]
 
 
 def ways_alone(axis: Axis, forward=True) -> list[Way]:
@@ -151,8 +172,8 @@ def ways_alone(axis: Axis, forward=True) -> list[Way]:
 
     >>> ways_alone(Axis(64, 4, 2))
     [Way(outputs={2: 3}, apart=False), Way(outputs={2: 2}, apart=True), Way(outputs={2: 3}, apart=True)]
-    >>> ways_alone(Axis(64, 5, 2)), ways_alone(Axis(64, 2, 2))
-    ([Way(outputs={3: 2, 2: 2}, apart=True)], [])
+    >>> ways_alone(Axis(64, 5, 2))
+    [Way(outputs={3: 2, 2: 2}, apart=True), Way(outputs={3: 3, 2: 3}, apart=True)]
     """
     return list(_ways_alone(axis.k, axis.s, axis.d, forward))
 
@@ -172,7 +193,7 @@ def _ways_alone(k, s, d, forward):
             # Without the step more that phases have together: for maps that would leave much of it unused.
             made += [Way({2: m}, apart=True) for m in (2, 3)]
         return tuple(made)
-    counts = {1: (3, 2), 2: (2,)}.get(least, ()) if s <= MOST_APART else ()
+    counts = {1: (3, 2), 2: (2, 3)}.get(least, ()) if s <= MOST_APART else ()
     return tuple(Way({least + 1: m, least: m}, apart=True) for m in counts)
 
 
@@ -184,11 +205,10 @@ def _powers(points, count):
     )
 
 
-def _factor(row):
-    """What makes the first entry that is not 0 of a row plus or minus a whole power of two, without denominators."""
-    first = next(v for v in row if v)
-    scaled = [v / first for v in row]
-    return max(v.denominator for v in scaled) / abs(first) * (-1 if sum(v < 0 for v in scaled) > len(row) / 2 else 1)
+def _factor(row, taps):
+    """What makes the last entry that is not 0 of a row of the source 1, or -1 where the taps then stay as they are."""
+    last = next(v for v in reversed(row) if v)
+    return -1 / last if {v * last for v in taps} <= {0, -1} else 1 / last
 
 
 def _identity(n):

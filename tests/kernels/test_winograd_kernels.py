@@ -9,12 +9,14 @@ from winograd_run import LAYERS, NAMES, Run, geometry, lying, run_rows, truth
 
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
+from upconv.geometry import Axis, Geometry
 from upconv.runtime import kernel
 from upconv.runtime.program import address
 from upconv.schedule import moves, winograd
+from upconv.schedule.winograd_layer import Setting
 
 # Layers, and whether it is the forward; in the gradient of k3 s2 three parts are added to what the first has made.
-SMALL = (("one-pixel", True), ("k4s2-uneven", True), ("row-s8", True), ("k3s2-small", False))
+SMALL = (("one-pixel", True), ("k4s2-uneven", True), ("row-s8", True), ("k3s2-small", False), ("k4s2-short-sums", True))
 
 
 def whole_numbers(g, forward=True, pixels=True):
@@ -88,6 +90,19 @@ def test_every_job_does_natively_what_it_means(name, forward, isa, monkeypatch):
         for memory, array in run.memory.items():
             np.testing.assert_array_equal(array, twin[memory], err_msg=f"{memory} after {made.name}")
     kernel.linked.cache_clear()
+
+
+@pytest.mark.parametrize("longest", [64, 32, 24, 16])
+def test_no_sum_is_longer_than_it_may_be(longest):
+    """2**24 with ones behind it: those of its own sum are lost, each on its own, those of other sums are not."""
+    channels, ones = 64, np.ones(1, np.float32)
+    g = Geometry(1, channels, 1, 1, Axis(1, 1), Axis(1, 1))
+    setting = Setting(({1: 1}, {1: 1}), (1, 1, 1), 16, longest=longest)
+    x, y = (lying((1, c, 1, 1), np.float32, True, 1) for c in (channels, 1))
+    w = np.ones((channels, 1, 1, 1), np.float32)
+    w[0] = 2**24
+    Run(g, setting, x, w, 0 * ones, y).compute()
+    assert y.item() == 2**24 + channels - longest
 
 
 def test_jobs_are_sums_of_short_lists():

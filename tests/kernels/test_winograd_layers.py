@@ -1,4 +1,4 @@
-"""Layers by Winograd's kernels: against the definition, in every layout and order of loops, with awkward sizes."""
+"""Layers by Winograd's kernels: against the definition, in every layout, with awkward sizes."""
 
 import os
 from dataclasses import replace
@@ -20,7 +20,6 @@ from upconv.runtime.kernel import isa
 from upconv.schedule import winograd
 from upconv.schedule.winograd_layer import Setting
 
-WAYS = [(pixels, by_channels) for pixels, by_channels in product((True, False), repeat=2)]
 # |y - y64| <= C * eps * bound, where bound is the largest |x| conv |w| of the outputs of a tile and their neighbours:
 # all of a tile are made of the same products, so the error of each is measured by the largest.
 C = {"k3s1": 60}
@@ -52,11 +51,11 @@ def largest_nearby(bound):
     return bound
 
 
-def check(name, forward, pixels, by_channels, dtype=np.float32):
+def check(name, forward, pixels, dtype=np.float32):
     """One layer against the definition."""
     g, setting = geometry(name), LAYERS[name][-1]
     x, w, bias, y = operands(g, forward, dtype, pixels)
-    run = Run(g, setting, x, w, bias, y, forward, by_channels)
+    run = Run(g, setting, x, w, bias, y, forward)
     run.compute()
     answer, bound = truth(g, forward, x, w, bias)
     assert_close(name, y, answer, bound)
@@ -65,30 +64,28 @@ def check(name, forward, pixels, by_channels, dtype=np.float32):
     return run
 
 
-CASES = [
-    (name, forward, pixels, by_channels) for name in LAYERS for forward in (True, False) for pixels, by_channels in WAYS
-]
+CASES = list(product(LAYERS, (True, False), (True, False)))
 
 
-@pytest.mark.parametrize(("name", "forward", "pixels", "by_channels"), CASES)
-def test_a_layer(name, forward, pixels, by_channels):
-    check(name, forward, pixels, by_channels)
+@pytest.mark.parametrize(("name", "forward", "pixels"), CASES)
+def test_a_layer(name, forward, pixels):
+    check(name, forward, pixels)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_in_float64(name):
-    check(name, True, True, False, np.float64)
+    check(name, True, True, np.float64)
 
 
 @pytest.mark.parametrize("name", ["k4s2", "k5s2", "k3s1"])
 @pytest.mark.parametrize("pixels", [True, False])
-def test_the_order_of_loops_does_not_change_a_bit(name, pixels):
+def test_the_size_of_blocks_does_not_change_a_bit(name, pixels):
     """Blocks of tiles are only where things are done; sums are made in the same order."""
     g, setting = geometry(name), LAYERS[name][-1]
     results = []
-    for tiles, by_channels in (((1, 1, 1), False), ((9, 9, 9), False), ((1, 2, 2), True)):
+    for tiles in ((1, 1, 1), (9, 9, 9), (1, 2, 2)):
         x, w, bias, y = operands(g, True, pixels=pixels)
-        Run(g, replace(setting, tiles=tiles), x, w, bias, y, by_channels=by_channels).compute()
+        Run(g, replace(setting, tiles=tiles), x, w, bias, y).compute()
         results.append(y)
     assert all((result == results[0]).all() for result in results)
 
@@ -179,13 +176,12 @@ def test_an_overflow_in_the_transform_is_flagged():
 
 
 @pytest.mark.parametrize(("name", "value"), [*product(("k4s2", "k3s1"), BAD), ("k3s1", 3e38)])
-@pytest.mark.parametrize("by_channels", [True, False])
-def test_a_weight_that_is_not_finite_any_more_is_flagged(name, value, by_channels):
+def test_a_weight_that_is_not_finite_any_more_is_flagged(name, value):
     """Also one that is finite itself, but not its transform."""
     g, setting = geometry(name), LAYERS[name][-1]
     x, w, bias, y = operands(g, True)
     w[3, 2] = value
-    run = Run(g, setting, x, w, bias, y, by_channels=by_channels)
+    run = Run(g, setting, x, w, bias, y)
     run.compute()
     assert run.weight_flag == 1
 
@@ -283,9 +279,9 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
 
     monkeypatch.setattr("upconv.schedule.winograd_layer.total", wrong)
     found = False
-    for name, by_channels in product(("k4s2", "k4s2-uneven", "k4s2-own-tiles"), (False, True)):
+    for name in ("k4s2", "k4s2-uneven", "k4s2-own-tiles"):
         try:
-            check_in_room(name, by_channels)
+            check_in_room(name)
         except AssertionError:
             found = True
     assert found
@@ -306,12 +302,12 @@ def change(task, word):
         task[word] = max(0, value - 1) if value else 1
 
 
-def check_in_room(name, by_channels):
+def check_in_room(name):
     """`check` with much room around everything, so that a wrong task cannot reach foreign memory."""
     g, setting = geometry(name), LAYERS[name][-1]
     x, w, bias, y = operands(g, True)
     x, w, bias, y = map(roomy, (x, w, bias, y))
-    run = Run(g, setting, x, w, bias, y, by_channels=by_channels, allocate=lambda n: roomy(np.zeros(n, np.uint8)))
+    run = Run(g, setting, x, w, bias, y, allocate=lambda n: roomy(np.zeros(n, np.uint8)))
     run.compute()
     answer, bound = truth(g, True, x, w, bias)
     assert_close(name, y, answer, bound)
@@ -342,16 +338,16 @@ from rooms import Room
 import test_winograd_layers as t
 from winograd_run import Run
 count = 0
-for name, forward, pixels, by_channels in t.CASES:
+for name, forward, pixels in t.CASES:
     for at_end in (True, False):
-        print(name, forward, pixels, by_channels, at_end, flush=True)
+        print(name, forward, pixels, at_end, flush=True)
         rooms = iter([Room(4 << 20) for _ in range(12)])
         def allocate(nbytes):
             # Vectors may be read up to their end.
             return next(rooms).put((-(-nbytes // 64) * 64,), np.uint8, (0,), at_end)
         g = t.geometry(name)
         x, w, bias, y = (next(rooms).copy(a, at_end) for a in t.operands(g, forward, np.float32, pixels))
-        run = Run(g, t.LAYERS[name][-1], x, w, bias, y, forward, by_channels, allocate)
+        run = Run(g, t.LAYERS[name][-1], x, w, bias, y, forward, allocate)
         run.compute()
         answer, bound = t.truth(g, forward, x, w, bias)
         t.assert_close(name, y, answer, bound)

@@ -59,13 +59,17 @@ LEAST_CHANNELS = 64
 LEAST_TILES = 9
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
 BLOCK_BYTES, MOST_TILES = 1 << 21, 66
-# Columns of a block: phases times channels.
-COLUMNS = 256
-LONG_SUM, SHORT_SUM, MANY_CHANNELS = 64, 32, 128
+# Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
+# there the room is for tiles.
+COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
+# Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
+# axes, by F(2, 3) on one and by F(3, 3) on both.
+LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
 # How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
 FAR_APART = 2
-# Products in the time that it takes to move a value through a transform.
-MOVED = 8
+# Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
+# to write one of the values that it becomes.
+MOVED, MADE = 20, 100
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -84,10 +88,8 @@ def why_not(problem: Problem) -> list[str]:
             refusals.append(f"would leave rounding errors where no tap reaches along the {name}")
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
-    # Errors of three taps in several phases are larger, and long sums make up for it.
-    needed = MANY_CHANNELS if any(axis.k == 3 * axis.s > 3 for axis in (g.h, g.w)) else LEAST_CHANNELS
-    if problem.channels[0] < needed:
-        refusals.append(f"sums of {problem.channels[0]} channels are too short; {needed} are needed")
+    if problem.channels[0] < LEAST_CHANNELS:
+        refusals.append(f"sums of {problem.channels[0]} channels are too short; {LEAST_CHANNELS} are needed")
     if not refusals and _tiles(problem) < LEAST_TILES:
         refusals.append(f"a map of {_tiles(problem)} tiles is too small; {LEAST_TILES} are needed")
     return refusals
@@ -112,13 +114,15 @@ def fuses(problem: Problem) -> bool:
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
-    g, forward = problem.geometry, problem.operation == "forward"
-    found = ways(g.h, g.w, forward)
+    found, g = _ways(problem), problem.geometry
     if len(found) == 1:
         return _setting(problem, *found[0])
-    counts = ([_counts(problem, axis, way) for way in ways_alone(axis, forward)] for axis in (g.h, g.w))
-    prices = [_price(problem, *pair) for pair in product(*counts)]
-    return _setting(problem, *found[prices.index(min(prices))])
+    alone = ({id(pair[place]): pair[place] for pair in found} for place in (0, 1))
+    h, w = (
+        {key: _counts(problem, axis, way) for key, way in each.items()}
+        for axis, each in zip((g.h, g.w), alone, strict=True)
+    )
+    return _setting(problem, *min(found, key=lambda pair: _price(problem, h[id(pair[0])], w[id(pair[1])])))
 
 
 def _setting(problem, *both):
@@ -128,8 +132,8 @@ def _setting(problem, *both):
     phases = prod(each[0].phases for each in made)
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
-    channels = max(line, min(ceil_div(c_dst, line) * line, COLUMNS // phases // line * line))
-    long = c_src * sources >= MANY_CHANNELS and all(way.outputs.get(3, 0) < 4 for way in both)
+    columns = FEW_COLUMNS if _transformed(problem, made) * problem.itemsize > LARGE_WEIGHT else COLUMNS
+    channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, BLOCK_BYTES // per_tile))
@@ -141,9 +145,16 @@ def _setting(problem, *both):
         tuple(way.outputs for way in both),
         tiles,
         channels,
-        LONG_SUM if long else SHORT_SUM,
-        tuple(way.apart for way in both),
+        apart=tuple(way.apart for way in both),
+        longest=_longest_sum(c_src * sources, both),
     )
+
+
+def _longest_sum(count, both):
+    if all(way.outputs.keys() == {3} for way in both):
+        return SHORTEST_SUM if all(way.outputs == {3: 3} for way in both) else SHORTER_SUM
+    is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
+    return LONG_SUM if count >= MANY_CHANNELS and is_small else SHORT_SUM
 
 
 def _counts(problem, axis, way):
@@ -156,14 +167,25 @@ def _counts(problem, axis, way):
 
 
 def _price(problem, *both):
-    """What decides between ways: products, and values that are spread, gathered or transformed, in products."""
+    """What decides between ways: products, and values that are spread, gathered or made of the weight, in products."""
     c_src, c_dst = problem.channels
     phases, read, written, kept = map(mul, *both)
-    width = panel_width(problem.itemsize)
+    width, n = panel_width(problem.itemsize), problem.geometry.n
     columns = ceil_div(phases * c_dst, width) * width
-    n = problem.geometry.n
-    values = n * (read * c_src + written * phases * c_dst) + kept * c_src * columns
-    return n * read * c_src * columns + MOVED * values
+    values = n * (read * c_src + written * phases * c_dst)
+    weight = kept * phases * c_src * c_dst * (MOVED if problem.prepared else MADE)
+    return n * read * c_src * columns + MOVED * values + weight
+
+
+def _transformed(problem, made):
+    """Values that the weight becomes, for the parts of each axis."""
+    positions = prod(sum(len(part.sources) * part.form.size for part in each) for each in made)
+    return positions * prod(each[0].phases for each in made) * prod(problem.channels)
+
+
+def _ways(problem):
+    g = problem.geometry
+    return ways(g.h, g.w, problem.operation == "forward", problem.channels[0])
 
 
 def _parts(problem, axis, way):
@@ -183,7 +205,7 @@ def _blocks(each):
 
 def _tiles(problem):
     g = problem.geometry
-    pairs = zip((g.h, g.w), ways(g.h, g.w, problem.operation == "forward")[0], strict=True)
+    pairs = zip((g.h, g.w), _ways(problem)[0], strict=True)
     return g.n * prod(_parts(problem, *pair)[0].tiles for pair in pairs)
 
 
@@ -196,7 +218,8 @@ def sizes(problem: Problem) -> tuple[Sizes, ...]:
     c_src, c_dst = problem.channels
     elem = problem.row.element
     return tuple(
-        Sizes(a, b, g.n, c_src, c_dst, elem, chosen.tiles, chosen.channels, chosen.chunk) for a, b in product(h, w)
+        Sizes(a, b, g.n, c_src, c_dst, elem, chosen.tiles, chosen.channels, chosen.chunk, chosen.longest)
+        for a, b in product(h, w)
     )
 
 

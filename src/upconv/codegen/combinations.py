@@ -37,9 +37,19 @@ def share(rows):
 
 def _most_frequent(sums):
     """The (a, b, ratio) that most sums have, if two have it; of several the first."""
-    found = Counter((a, b, terms[b] / terms[a]) for terms in sums for a, b in combinations(sorted(terms), 2))
+    found = Counter(_pair(terms, a, b) for terms in sums for a, b in combinations(sorted(terms), 2))
     best = max(found, key=lambda pair: (found[pair], -pair[0], -pair[1]), default=None)
     return best if best and found[best] > 1 else None
+
+
+def _pair(terms, a, b):
+    """(a, b, ratio), or (b, a, 1 / ratio) if only that is exact in floating point."""
+    ratio = terms[b] / terms[a]
+    return (a, b, ratio) if _is_exact(ratio) or not _is_exact(1 / ratio) else (b, a, 1 / ratio)
+
+
+def _is_exact(number):
+    return number.denominator & (number.denominator - 1) == 0
 
 
 def combine(k, rows, values):

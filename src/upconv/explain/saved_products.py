@@ -6,11 +6,13 @@ from math import prod
 from ..geometry import Geometry
 from ..phases import phases
 from ..table import aligned
-from ..winograd_forms import form, ways, ways_alone
+from ..winograd_forms import INFINITY, form, ways, ways_alone
 from .text import COLUMNS, axes, laid_out
 
 # Values and taps of the example: small, and none alike.
 VALUES, TAPS = (3, 1, 4, 2, 6, 5), (2, 5, 3)
+# Points by their number, where those of the kernels, whose errors are smaller, make numbers that fill more than a line.
+READABLE = {5: (0, 1, -1, 2, INFINITY)}
 
 ENGLISH = {
     "title": "Winograd's filters ({axis})",
@@ -91,9 +93,10 @@ def _counts(axis, way):
 def _axis(axis, way, words):
     if way is None:
         return [words["none"].format(k=axis.k, s=axis.s, d=axis.d)]
-    made = form(way.outputs[max(way.outputs)], max(way.outputs))
-    if made.r == 1:
+    r = max(way.outputs)
+    if r == 1:
         return [words["one tap"]]
+    made = form(way.outputs[r], r, READABLE.get(way.outputs[r] + r - 1))
     first = phases(axis)[0]
     d, g = VALUES[: made.size], TAPS[: made.r]
     # A phase reads its inputs forwards and its taps backwards.

@@ -3,7 +3,8 @@
     y[tile + (i, j), phase, c]
         =  activation(sum over p and q of  rows[i][p] * cols[j][q] * (m[p, q, tile, phase, c] + bias'[c]))
 
-where the bias is added at the positions of which every output has the product once (`at`, in both axes).
+where the bias is added at the positions of which every output has the product once (`at`, in both axes), or to every
+output if there are none.
 
     m      position after position `m_pos` apart, in each a line for each tile, `m_tile` apart: phase after phase of
            whole vectors, `m_phase` apart
@@ -44,7 +45,7 @@ def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="no
     task = k.fields(FIELDS, POINTERS)
     whole = task["c"] - k.iand(task["c"], vector.lanes - 1)
     source, finite = k.variable(task["m"]), Finite(k, vector)
-    biased = frozenset() if adds else frozenset(product(at_rows, at_cols))
+    biased = None if adds else frozenset(product(at_rows, at_cols))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     tile = _Tile(k, isa, task, vector, rows, cols, biased, finite, epilogue, adds)
     with k.loop(0, task["n"]) as n, k.loop(0, task["tiles_h"]) as t_h:
@@ -127,10 +128,12 @@ class _Tile:
 
         def load(p, q):
             value = k.load(grid[p, q], vector, rest)
-            return k.add(value, k.load(bias, vector, rest)) if (p, q) in self.biased else value
+            return k.add(value, k.load(bias, vector, rest)) if self.biased and (p, q) in self.biased else value
 
         def finish(value, i, j):
             there = place(i, j)
+            if self.biased == frozenset():
+                value = k.add(value, k.load(bias, vector, rest))
             if self.adds:
                 value = k.add(value, k.load(there, vector, rest))
             # Seen before the activation, which may hide an infinity.
@@ -138,3 +141,4 @@ class _Tile:
             k.store(self.epilogue(value), there, rest)
 
         both_sides(k, self.isa, self.rows, self.cols, load, finish)
+        self.finite.keep()

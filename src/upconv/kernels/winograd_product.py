@@ -10,8 +10,8 @@
 There are n x tiles_h x tiles_w tiles. They are taken mr or mr - 1 at a time, so that nearly every number of them is
 cut without a rest (`cut`); where there is one, v and m must have room for it. A panel stays in the first-level cache
 while all tiles meet it; meanwhile the panel after it is asked for, into the second-level cache and evenly (`pace`):
-what is asked for all at once waits in line, and so does what is read. No sum is longer than CHUNK products: the sums
-of chunks are added up in m.
+what is asked for all at once waits in line, and so does what is read. No sum is longer than a chunk: the sums of chunks
+are added up in m, and so are shorter ones (`longest`), while what they are added to stays in the first-level cache.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -42,30 +42,36 @@ def cut(tiles, mr):
 
 
 def pace(isa: Isa, size, mr, nv, tiles):
-    """Cache lines to ask for in UNROLL channels, so that so many tiles ask for about a panel; a power of two.
+    """Cache lines to ask for in UNROLL channels, so that so many tiles ask for a panel and little more.
 
     >>> from upconv.codegen.isa import ROWS
-    >>> pace(ROWS["avx512"], 4, 6, 4, tiles=60), pace(ROWS["avx512"], 4, 6, 4, tiles=24)
-    (2, 4)
+    >>> [pace(ROWS["avx512"], 4, 6, 4, tiles) for tiles in (60, 42, 24)]
+    [2, 3, 4]
     """
     tall, short = cut(tiles, mr)
     lines = -(-UNROLL * nv * isa.lanes(size) * size // LINE)
     if isa.name == "neon":
         # One before every channel keeps the compiler from loading more ahead than there are registers.
         return lines
-    return min(lines, 1 << (-(-lines // max(1, tall + short)) - 1).bit_length())
+    return -(-lines // max(1, tall + short))
 
 
-def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1):
+def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1, longest=CHUNK):
     """Multiply-adds of a task, those of tiles and columns beyond the last included."""
     tall, short = cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr)
     tiles = tall * mr + short * (mr - 1)
     return tiles * task["positions"] * task["panels"] * nv * lanes * task["c"]
 
 
-def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL):
-    """The kernel for mr tiles by nv vectors at once, and sums of a chunk; it asks for `lines` in UNROLL channels."""
-    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{lines}_{isa.name}")
+def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=CHUNK):
+    """The kernel for mr tiles by nv vectors at once.
+
+    Args:
+        chunk: channels of a panel.
+        lines: what it asks for in UNROLL channels.
+        longest: products of a sum, if fewer than a chunk; a multiple of UNROLL.
+    """
+    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{lines}_{longest}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     width = nv * vector.size
@@ -77,11 +83,11 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL):
         part = k.imin(task["c"] - start, chunk)
         adds = k.less(0, task["adds"] + start)
         with k.loop(0, task["panels"]) as panel:
-            block = _Block(k, task, vector, nv, u + panel * (part * width), part, adds, lines)
+            block = _Block(k, task, vector, nv, u + panel * (part * width), part, adds, lines, min(chunk, longest))
             here, there = k.variable(v), k.variable(m + panel * width)
             for height, times in ((mr, tall), (mr - 1, short)):
                 with k.loop(0, times):
-                    block.run(here.get(), there.get(), height)
+                    block.run(here.get(), there.get(), height, longest < chunk)
                     here.set(here.get() + task["v_tile"] * height)
                     there.set(there.get() + task["m_tile"] * height)
     return k
@@ -97,28 +103,45 @@ def _cut(k, tiles, mr):
 class _Block:
     """One panel of one chunk, with some tiles at a time."""
 
-    def __init__(self, k, task, vector, nv, u, part, adds, lines):
+    def __init__(self, k, task, vector, nv, u, part, adds, lines, longest):
         self.k, self.task, self.vector, self.nv = k, task, vector, nv
-        self.u, self.part, self.adds, self.lines = u, part, adds, lines
+        self.u, self.part, self.adds, self.lines, self.longest = u, part, adds, lines, longest
         self.ahead = k.variable(u + part * (nv * vector.size))
 
-    def run(self, v, m, height):
-        """The sums of some tiles, in registers from the first channel to the last."""
-        k, nv, vector = self.k, self.nv, self.vector
+    def run(self, v, m, height, cuts):
+        """Some tiles; `cuts` says whether a chunk is more than one sum."""
+        k, task = self.k, self.task
+        rows = [v + task["v_tile"] * r for r in range(height)]
+        there = [m + task["m_tile"] * r for r in range(height)]
+        if not cuts:
+            self.sum(rows, there, 0, self.part, self.adds)
+            return
+        self.sum(rows, there, 0, k.imin(self.part, self.longest), self.adds)
+        with k.loop(self.longest, self.part, self.longest) as first:
+            self.sum(rows, there, first, k.imin(self.part, first + self.longest), None)
+
+    def sum(self, rows, there, first, end, adds):
+        """One sum of each tile, in registers from the first channel to the last, and added to what is there.
+
+        `adds` says at run time whether anything is there yet; None if there is.
+        """
+        k, vector = self.k, self.vector
         zero = k.zero(vector)
-        sums = [[k.variable(zero) for _ in range(nv)] for _ in range(height)]
-        rows = [v + self.task["v_tile"] * r for r in range(height)]
-        whole = self.part - k.iand(self.part, UNROLL - 1)
-        with k.loop(0, whole, UNROLL) as c:
+        sums = [[k.variable(zero) for _ in range(self.nv)] for _ in rows]
+        whole = end - k.iand(end - first, UNROLL - 1)
+        with k.loop(first, whole, UNROLL) as c:
             ahead = self.ahead.get()
             self.channels(rows, sums, c, UNROLL, ahead)
             self.ahead.set(ahead + self.lines * LINE)
-        with k.loop(whole, self.part) as c:
+        with k.loop(whole, end) as c:
             self.channels(rows, sums, c, 1)
-        there = [m + self.task["m_tile"] * r for r in range(height)]
-        with k.when(self.adds):
-            self.write(there, sums, lambda value, place: k.add(value, k.load(place, vector)))
-        with k.when(k.equal(self.adds, 0)):
+        added = lambda value, place: k.add(value, k.load(place, vector))  # noqa: E731
+        if adds is None:
+            self.write(there, sums, added)
+            return
+        with k.when(adds):
+            self.write(there, sums, added)
+        with k.when(k.equal(adds, 0)):
             self.write(there, sums, lambda value, place: value)
 
     def channels(self, rows, sums, c, count, ahead=None):

@@ -60,12 +60,19 @@ class Finite:
 
     def __init__(self, k, vector):
         self.k, self.vector = k, vector
-        self.sum = k.variable(k.zero(vector))
+        self.sum, self.some = k.variable(k.zero(vector)), None
 
     def see(self, value):
         """A finite number times 0 is 0; anything else makes the sum a NaN, for good."""
         k = self.k
-        self.sum.set(k.muladd(value, k.zero(self.vector), self.sum.get()))
+        self.some = (
+            k.mul(value, k.zero(self.vector)) if self.some is None else k.muladd(value, k.zero(self.vector), self.some)
+        )
+
+    def keep(self):
+        """Add up what has been seen since the last time: a chain of its own, so that none waits for another."""
+        self.sum.set(self.k.add(self.sum.get(), self.some))
+        self.some = None
 
     def note(self, flag):
         k = self.k

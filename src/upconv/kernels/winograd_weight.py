@@ -76,3 +76,4 @@ class _Lines:
             k.store(value, positions[i, j])
 
         both_sides(k, self.isa, rows, cols, lambda a, b: k.load(taps[a, b], self.vector, mask), finish)
+        self.finite.keep()

@@ -81,7 +81,8 @@ class Sizes:
         elem: f32 or f64.
         tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block, at most; a multiple of those of a cache line.
-        chunk: products of the longest sum.
+        chunk: channels of a panel of the weight, each a sum of its own at least.
+        longest: products of the longest sum.
         turned: channels of the source whose weight is transformed at once, at most.
     """
 
@@ -94,6 +95,7 @@ class Sizes:
     tiles: tuple
     channels: int
     chunk: int = CHUNK
+    longest: int = CHUNK
     turned: int = CHUNK
 
     @cached_property
@@ -275,7 +277,9 @@ def product_lists(sizes, v, u, m):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
     common = {
         "fields": winograd_product.FIELDS,
-        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, sizes.pace),
+        "entry": entry(
+            winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, sizes.pace, sizes.longest
+        ),
         "v": v,
         "u": u,
         "m": m,

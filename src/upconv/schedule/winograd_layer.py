@@ -1,11 +1,7 @@
 """A whole layer by Winograd's kernels: its tasks in order, for operands in pixels or in planes.
 
-Two orders of loops, for two sizes of weights:
-
-- `by_tiles`: each block of tiles is spread, multiplied with the whole weight and gathered. The weight was transformed
-  before, once (prepared) or in the call.
-- `by_channels`: all tiles are spread first; then for each block of columns the weight is transformed, a chunk of
-  channels at a time, and meets all tiles while it is in the cache. For weights in a call that are large beside the map.
+Each block of tiles is spread, multiplied with the whole weight and gathered. The weight was transformed before, once
+(prepared) or in the call.
 
 Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
 where; a task is a dictionary of its kernel's fields, with their names in order as `fields`.
@@ -16,8 +12,8 @@ from functools import lru_cache
 from itertools import accumulate, product
 
 from ..geometry import Geometry
+from ..kernels.winograd_product import CHUNK
 from ..problem import NO_ACTIVATION
-from ..runtime.program import LINE
 from ..winograd_forms import parts
 from . import moves, winograd
 from .winograd import Sizes, even, pieces, total
@@ -34,15 +30,17 @@ class Setting:
         outputs: m by the number of taps r, a dictionary for each axis.
         tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block of columns, at most; a multiple of those of a cache line.
-        chunk: products of the longest sum.
+        chunk: channels of a panel of the weight, each a sum of its own at least.
         apart: for each axis, whether each phase has tiles of its own even if they could be shared.
+        longest: products of the longest sum.
     """
 
     outputs: tuple[dict, dict]
     tiles: tuple[int, int, int]
     channels: int
-    chunk: int = 64
+    chunk: int = CHUNK
     apart: tuple[bool, bool] = (False, False)
+    longest: int = CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles of a pair of parts (shared, and those of all, in `by_channels`), m their products and a
+    thread: v the spread tiles of a pair of parts, m their products and a
     sink behind them, `taps` some of the weight with the channels of the result together, and the bands of maps in
     planes.
     """
@@ -99,18 +97,15 @@ class Layer:
         x, y: where source and result lie, as a Map each.
         w: strides of the weight in bytes: (c_in, c_out, tap on h, tap on w).
         forward: False for the gradient in the input.
-        by_channels: the weight is transformed in chunks in the call.
         activation: what the results pass through, one that kernels apply.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
     """
 
-    def __init__(
-        self, g: Geometry, setting, elem, x, y, w, bases, forward=True, by_channels=False, activation=NO_ACTIVATION
-    ):
+    def __init__(self, g: Geometry, setting, elem, x, y, w, bases, forward=True, activation=NO_ACTIVATION):
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
-        self.by_channels, self.activation = by_channels, activation
+        self.activation = activation
         c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
         both = zip((g.h, g.w), setting.outputs, setting.apart, strict=True)
         axes = [parts(axis, outputs, forward, apart) for axis, outputs, apart in both]
@@ -119,12 +114,12 @@ class Layer:
         # The source channel's stride first, whichever side that is.
         self.w = w if forward else (w[1], w[0], *w[2:])
         counts = g.n, *(max(part.tiles for part in axis) for axis in axes)
-        tiles = counts if by_channels else tuple(map(even, counts, setting.tiles))
+        tiles = tuple(map(even, counts, setting.tiles))
         self.size = winograd.SIZES[elem]
         taps = g.h.k * g.w.k * min(setting.channels, c_dst) * self.size
         turned = max(LEAST_TURNED, min(setting.chunk, TURNED_BYTES // taps // LEAST_TURNED * LEAST_TURNED))
         self.sizes = [
-            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk, turned)
+            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk, setting.longest, turned)
             for h, w in product(*axes)
         ]
         self.blocks = list(map(pieces, counts, tiles))
@@ -133,9 +128,9 @@ class Layer:
         self.sink = max(sizes.m_bytes for sizes in self.sizes)
         self.bands = _Bands(self)
         self.bytes = {
-            "u": max(self._u_chunk(s) for s in self.sizes) if by_channels else sum(s.u_bytes for s in self.sizes),
-            # One pair of parts after another is spread, or all at first.
-            "v": (sum if by_channels else max)(sizes.v_bytes for sizes in self.sizes),
+            "u": sum(sizes.u_bytes for sizes in self.sizes),
+            # One pair of parts after another is spread.
+            "v": max(sizes.v_bytes for sizes in self.sizes),
             "m": self.sink + self.sizes[0].phase_channels * self.size,
             "aux": self.zeros + c_src * self.size,
             "taps": self.sizes[0].turned * self._taps_at[0],
@@ -152,19 +147,18 @@ class Layer:
             x = b.x_band, bands.x
         if not self.y.pixels:
             y = b.y_band, bands.y
-        v_at = u_at = 0
+        u_at = 0
         counts = [len(blocks) for blocks in self.blocks]
         flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
         for number, sizes in enumerate(self.sizes):
             # Parts of a gradient are added up, and only the last sum is a result.
             adds, is_result = not self.forward and number > 0, self.forward or number == len(self.sizes) - 1
             activation = self.activation if is_result else NO_ACTIVATION
-            v, m = (b.v, v_at), (b.m, 0)
+            v, m = (b.v, 0), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
             places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
-            v_at += sizes.v_bytes if self.by_channels else 0
             u_at += sizes.u_bytes
 
     # The weight ------------------------------------------------------------------------------------------------------
@@ -207,48 +201,6 @@ class Layer:
             yield transposing(self.elem, src, (self.bases.taps, 0), rows, (self.g.h.k * self.g.w.k, at_w), n=n)
         else:
             yield transposing(self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
-
-    # Blocks of columns one after another -----------------------------------------------------------------------------
-
-    def _u_chunk(self, sizes):
-        return sizes.positions * (sizes.chunk * sizes.u_line + LINE)
-
-    def spread_tasks(self):
-        """`by_channels`: the tasks that spread everything; they depend on no others."""
-        place = 0, 0, 0
-        if not self.x.pixels:
-            yield self.bands.turn_in(place)
-        for spread, _, _ in self.lists:
-            common, sources, *axes = spread
-            for source in sources:
-                yield total(common, source, *_entries(axes, place), *self.bands.x_moves(place))
-
-    def columns(self):
-        """`by_channels`: the tasks of each block of columns, as a list for each, after those of `spread_tasks`."""
-        for number, _ in enumerate(self.sizes[0].blocks):
-            rows = [task for part in range(len(self.sizes)) for task in self._columns(part, number)]
-            yield rows if self.y.pixels else [*rows, self.bands.turn_out((0, 0, 0), number)]
-
-    def _columns(self, part, number):
-        place, sizes, (_, multiply, gather) = (0, 0, 0), self.sizes[part], self.lists[part]
-        common, channels, blocks = self._weight_lists(sizes, (self.bases.u, 0))
-        each, *axes, _ = multiply
-        u_pos = sizes.chunk * sizes.u_line + LINE
-        for start in range(0, sizes.source_channels, sizes.chunk):
-            length = min(sizes.chunk, sizes.source_channels - start)
-            for (first, count), entry in channels:
-                if entry["u"] // sizes.u_line // sizes.chunk * sizes.chunk == start:
-                    yield from self._turn(sizes, number, first, count)
-                    here = {
-                        "u": -start * sizes.u_line,
-                        "columns": blocks[number]["columns"],
-                        "u_pos": u_pos - sizes.u_pos,
-                    }
-                    yield total(common, entry, here)
-            here = {"u": -each["u"][1], "u_pos": u_pos - sizes.u_pos, "v": start * self.size}
-            yield total(each, *_entries(axes, place), here, {"c": length - sizes.source_channels, "adds": start})
-        common, *axes, blocks = gather
-        yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
@@ -309,7 +261,7 @@ class _Bands:
         self.x_map = Map.dense(sizes[0].c_src, rows, cols, layer.size)
         self.x_bytes = most * self.x_map.n
         # Whether a band is turned for each block of columns, or, with parts that are apart, for all of them.
-        self.by_columns = layer.by_channels or len(sizes) == 1
+        self.by_columns = len(sizes) == 1
         self.y_channels = sizes[0].phase_channels if self.by_columns else sizes[0].c_dst
         rows, cols = (max(stop - start for start, stop in spans) for spans in self.dst)
         self.y_map = Map.dense(self.y_channels, rows, cols, layer.size)
