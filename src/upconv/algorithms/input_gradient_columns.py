@@ -9,6 +9,8 @@ Beyond a border a column has zeros. An infinity of the weight would make NaNs of
 is computed again by a way that multiplies no zeros.
 """
 
+import math
+
 from ..geometry import ceil_div
 from ..kernels import column_products as kernel
 from ..kernels import depthwise_channels, not_finite
@@ -86,10 +88,13 @@ def work(problem: Problem) -> dict[str, float]:
     numbers, groups = some * g.h.k * g.w.k, ceil_div(g.c_out, some)
     chunks = groups * ceil_div(numbers, LANE_PRODUCTS * lanes)
     written = _pixels(g) * g.c_out * g.h.k * ceil_div(g.w.k, lanes)
+    dead = math.prod(g.weight_shape) - g.live_weights
     return moved(problem, channels_last=False, packs=False, writes=True) | {
+        # Taps that reach nothing are read too, beside those that do.
+        "bytes": problem.bytes + dead * problem.weight_itemsize,
         "column_products": pixels * rows * groups * ceil_div(numbers, lanes),
         "column_sums": pixels * rows * chunks,
-        "column_rows": written,
+        "column_vectors": written,
         "tasks": _pixels(g) * groups + chunks,
     }
 

@@ -68,6 +68,10 @@ def read_again(problem: Problem, counted: PixelWork, columns) -> float:
     return counted.panel_rows * g.groups * columns * problem.itemsize
 
 
+# How long packing takes in a gradient, whose rows are whole cache lines and more, beside the forward pass.
+IN_LINES = 0.5
+
+
 def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
 
@@ -83,6 +87,8 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
         if shape[1] > 1 and shape[3] > 1 and lies_last != channels_last and not is_taken:
             transposed += math.prod(shape)
     weight = math.prod(problem.geometry.weight_shape) * problem.itemsize
+    if problem.operation == "grad_input":
+        weight *= IN_LINES
     return {
         "transposed": transposed * problem.itemsize,
         "packed": weight if packs and not problem.prepared else 0,
