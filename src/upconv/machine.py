@@ -125,7 +125,7 @@ ROWS = {
             "weight_streaming": 2.39e09,
             "tap_streaming": 4.54e09,
             "tap_streaming_sums": 4.9e09,
-            "column_products": 3.4e09,
+            "column_products": 3.1e09,
             "column_vectors": 5e08,
             "column_sums": 1e09,
             "weight_gradient": 2e09,

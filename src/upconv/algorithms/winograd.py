@@ -61,6 +61,8 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels.
 COLUMNS = 256
 LONG_SUM, SHORT_SUM, MANY_CHANNELS = 64, 32, 128
+# How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
+FAR_APART = 1.25
 # Products in the time that it takes to move a value through a transform.
 MOVED = 8
 
@@ -233,7 +235,7 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts | {
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
-        "winograd_weight": 0 if problem.prepared else u_bytes,
+        "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
         "tasks": sum(prod(map(len, each.tile_lists)) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 

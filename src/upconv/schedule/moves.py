@@ -51,18 +51,19 @@ def transposing(elem, src, dst, rows, cols, *, n=(1, 0, 0), m=(1, 0, 0), pad=Non
     return Nest(transpose.FIELDS, fields | {"pad": rows[0] if pad is None else pad}, lists)
 
 
-def few_rows_at_a_time(task, rows) -> Rows:
+def few_rows_at_a_time(task, rows, pad) -> Rows:
     """The list for `transposing` that goes along a few rows of the source, then along the next.
 
     Rows far apart are so many streams of memory, and no processor follows as many as a block of channels has.
 
     Args:
-        rows: (number of rows of the source, bytes from row to row), as for `transposing`.
+        rows, pad: (number of rows of the source, bytes from row to row), and how long those of the result are made, as
+            for `transposing`.
     """
-    count, step = rows
+    (count, step), lanes = rows, task.lanes
     values = [
-        (start * step, start * task.size, min(task.lanes, count - start), task.lanes)
-        for start in range(0, count, task.lanes)
+        (start * step, start * task.size, min(lanes, max(0, count - start)), min(lanes, pad - start))
+        for start in range(0, pad, lanes)
     ]
     return Rows(("src", "dst", "rows", "pad"), values)
 

@@ -134,7 +134,7 @@ class Panels:
         line = block.width * self.size
         each, alike = (self.c_src, task.w_src, line), (block.alike, block.width * task.w_dst, self.c_src * line)
         if task.w_dst > task.w_src:
-            lists = (few_rows_at_a_time(task, rows),)
+            lists = (few_rows_at_a_time(task, rows, block.width),)
             rows = 0, task.w_dst
             return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=0, lists=lists)
         return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=block.width)

@@ -71,7 +71,7 @@ class TapRows:
                     n=(self.c_src, task.w_src, self.width * self.size),
                     m=(self.k_h, task.w[2], self.row),
                     pad=0,
-                    lists=(few_rows_at_a_time(task, rows),),
+                    lists=(few_rows_at_a_time(task, rows, self.width),),
                 )
                 steps = {W: (0, 0, self.width * task.w_dst), PANELS: (0, 0, self.block)}
                 grids.append(Grid((nest,), (1, 1, many), steps))
