@@ -273,6 +273,10 @@ SPECIAL = {
     "depthwise_rows": DEPTHWISE,
     "depthwise_channels": DEPTHWISE,
     "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),
+    "input_gradient_columns": (
+        Case("columns-of-grad-k4s2", 2, 19, 3, 4, 16, (4, 4), (2, 2), (1, 1)),
+        Case("columns-of-grad-k5s3", 1, 13, 4, 3, 5, (3, 5), (2, 3), ((0, 2), (1, 0))),
+    ),
     "weight_gradient": (BY_NAME["gcd1-k5s3d2"],),
     "weight_gradient_blocks": (BY_NAME["gcd1-k5s3d2"],),
     "weight_gradient_columns": (

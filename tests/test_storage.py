@@ -74,7 +74,7 @@ def check(case, storage, layout, after="none"):
 def test_the_bits_are_those_of_the_rounded_weight(storage, isa):
     ran = Counter(way for case in CASES for layout in LAYOUTS for way in check(case, storage, layout))
     missing = {*KERNELS, "winograd", "matmul"} - set(ran) - {"gemm_tap_rows"}
-    assert {way for way in missing if "weight_gradient" not in way} == set()
+    assert {way for way in missing if "_gradient" not in way} == set()
 
 
 def test_so_they_are_behind_an_activation(isa):

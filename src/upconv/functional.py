@@ -230,14 +230,15 @@ def conv2d(
              [6., 9., 6.],
              [4., 6., 4.]]]])
     """
-    settings = Settings.of(stride, padding, 0, groups, dilation)
+    settings = parsed(stride, padding, 0, groups, dilation)
     y, is_batched = batched(as_array(input, "input"))
     w = check_weight(as_array(weight, "weight"))
-    geometry = _undone(settings, y.shape, w.shape)
-    b = parse_bias(bias, geometry.c_in)
+    problem = _convolution(
+        settings, y.shape, w.shape, lookup(y.dtype).name, preferred_layout(y, w, is_batched=is_batched)
+    )
+    b = parse_bias(bias, problem.geometry.c_in)
     agree(input=y, weight=w, bias=b)
-    problem = Problem("grad_input", geometry, y.dtype.name, preferred_layout(y, w, is_batched=is_batched))
-    x = empty(geometry.input_shape, native_dtype(y), problem.layout)
+    x = empty(problem.geometry.input_shape, native_dtype(y), problem.layout)
     solve(problem, AUTO, y, w, b, x)
     return like(input, x if is_batched else x[0])
 
@@ -261,6 +262,12 @@ def _fold(problem, border, algorithm, x, w, b, y):
     folded = folded if b is None else folded + b.astype(compute)[:, None, None]
     activate(problem.activation, folded)
     y[...] = folded
+
+
+@lru_cache(maxsize=512)
+def _convolution(settings, shape, weight_shape, dtype, layout):
+    """A convolution as the gradient in the input that it is."""
+    return Problem("grad_input", _undone(settings, shape, weight_shape), dtype, layout)
 
 
 def _undone(settings, shape, weight_shape):

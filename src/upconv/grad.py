@@ -9,6 +9,7 @@ operand enters conjugated.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, overload
 
 import numpy as np  # noqa: F401 - for the examples
@@ -27,7 +28,7 @@ from .grad_dimensions import (
 from .interchange import like
 from .planning import AUTO, solve
 from .problem import Problem
-from .settings import Settings, mask_of, shape_of
+from .settings import mask_of, parsed, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +107,7 @@ def conv_transpose2d_input(
     array([[[[9., 9.],
              [9., 9.]]]])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     shape, is_batched = shape_of(input_size, (3, 4), "input_size")
     w = check_weight(differentiable(weight, "weight"))
     call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
@@ -169,7 +170,7 @@ def conv_transpose2d_weight(
     >>> conv_transpose2d_weight(np.ones((1, 1, 2, 2)), (1, 1, 1, 2), np.ones((1, 1, 3, 4)), stride=2)
     array([[[[4., 4.]]]])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     x, is_batched = batched(differentiable(input, "input"))
     weight_shape, _ = shape_of(weight_size, (4,), "weight_size")
     call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
@@ -237,7 +238,7 @@ def conv_transpose2d_backward(
     >>> gx.tolist(), gw.tolist(), gb.tolist()
     ([[[[2.0, 2.0], [2.0, 2.0]]]], [[[[4.0, 4.0]]]], [6.0])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     x, is_batched = batched(differentiable(input, "input"))
     w = check_weight(differentiable(weight, "weight"))
     mask = mask_of(output_mask)
@@ -254,9 +255,9 @@ class _Call:
     """One backward call after its checks: the geometry and the gradient of the whole canvas."""
 
     def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched):
-        self.geometry, border = settings.border(geometry := settings.geometry(input_shape, weight_shape))
+        output, self.geometry, border = _sizes(settings, tuple(input_shape), weight_shape)
         self.is_batched = is_batched
-        shape = geometry.output_shape if is_batched else geometry.output_shape[1:]
+        shape = output if is_batched else output[1:]
         check_shape(grad_output, shape, "grad_output")
         self.grad_output = grad_output if is_batched else grad_output[None]
         self.canvas = self.grad_output if border is None else border.pad(self.grad_output)
@@ -277,10 +278,21 @@ class _Call:
 
     def _run(self, operation, first, second, a, b):
         layout = preferred_layout(first, second, is_batched=self.is_batched)
-        problem = Problem(operation, self.geometry, a.dtype.name, layout)
+        problem = _problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
         solve(problem, AUTO, a, b, None, gradient)
         return gradient
+
+
+# Facts with sizes, which a small gradient would take longer to find than to compute; as in the forward call.
+@lru_cache(maxsize=512)
+def _sizes(settings, input_shape, weight_shape):
+    """(shape of the output, the geometry of the canvas, the border that is folded back or None)."""
+    geometry = settings.geometry(input_shape, weight_shape)
+    return geometry.output_shape, *settings.border(geometry)
+
+
+_problem = lru_cache(maxsize=512)(Problem)
 
 
 def _conjugate(array):

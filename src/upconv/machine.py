@@ -50,6 +50,9 @@ AMOUNTS = {
     "tap_streaming": "multiply-adds of vectors",
     "tap_streaming_loads": "numbers of the input that they read, each for some vectors",
     "tap_streaming_sums": "vectors of sums, each time that they are added to",
+    "column_products": "multiply-adds of vectors that run along a sum",
+    "column_vectors": "vectors of columns, written for them",
+    "column_sums": "sums whose lanes are added up",
     "winograd": "multiply-adds of vectors in the product of transformed tiles",
     "winograd_moved": "bytes of tiles spread, and of their products gathered",
     "winograd_weight": "bytes of weights transformed in the call",
@@ -65,7 +68,16 @@ AMOUNTS = {
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }
 # These take longer for integers, of which no machine multiplies 64-bit vectors quickly.
-MULTIPLIED = ("gemm", "direct_rows", "depthwise", "weight_", "strips", "tap_streaming", "phase_blocks")
+MULTIPLIED = (
+    "gemm",
+    "direct_rows",
+    "depthwise",
+    "weight_",
+    "column_products",
+    "strips",
+    "tap_streaming",
+    "phase_blocks",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,9 @@ ROWS = {
             "weight_streaming": 2.39e09,
             "tap_streaming": 4.54e09,
             "tap_streaming_sums": 4.9e09,
+            "column_products": 3.1e09,
+            "column_vectors": 5e08,
+            "column_sums": 1e09,
             "weight_gradient": 2e09,
             "weight_blocks": 4.45e09,
             "weight_blocks_vectors": 2e09,
@@ -171,6 +186,9 @@ ROWS = {
             "weight_streaming": 2.92e09,
             "tap_streaming": 4.08e09,
             "tap_streaming_sums": 4.65e09,
+            "column_products": 4.4e09,
+            "column_vectors": 3e08,
+            "column_sums": 1e09,
             "weight_gradient": 4.05e09,
             "weight_blocks": 5.37e09,
             "weight_blocks_vectors": 1.04e10,

@@ -18,6 +18,7 @@ from upconv import planning
 from upconv.algorithms import (
     direct_rows,
     gemm,
+    input_gradient_columns,
     weight_gradient_blocks,
     weight_gradient_depthwise,
     weight_gradient_tap_rows,
@@ -100,6 +101,7 @@ def large(dtypes=3, ends=2):
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
     weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
+    input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
     pixel_parts.PART_CYCLES = 200
     print(len(LARGE))
     main(LARGE, dtypes, ends)

@@ -12,6 +12,7 @@ from compare import assert_result, operands
 from ways import result, willing
 
 from upconv.algorithms import (
+    input_gradient_columns,
     matmul,
     weight_gradient_blocks,
     weight_gradient_columns,
@@ -128,6 +129,7 @@ def main(per_cell=20):
         lanes = kernel.isa().lanes(LANE_BYTES.get(dtype, 8))
         weight_streaming.LEAST_CHANNELS = 2
         weight_gradient_columns.PIXELS = 8
+        input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
         weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
         weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
         pixel_parts.PART_CYCLES = 200

@@ -24,6 +24,7 @@ from ways import ANY, AUTO, KERNELS, check, families, result, suite, truth, will
 
 from upconv.algorithms import direct_rows as row_tasks
 from upconv.algorithms import gemm as gemm_tasks
+from upconv.algorithms import input_gradient_columns as input_tasks
 from upconv.algorithms import weight_gradient_blocks as block_tasks
 from upconv.algorithms import weight_gradient_columns as column_tasks
 from upconv.algorithms import weight_gradient_depthwise as depthwise_tasks
@@ -160,6 +161,8 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
     for tasks in (block_tasks, column_tasks, depthwise_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)
+    monkeypatch.setattr(input_tasks, "COLUMNS_BYTES", 1 << 12)
+    monkeypatch.setattr(input_tasks, "LANE_PRODUCTS", 2)
     monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)
     empty = ways.empty
 

@@ -13,6 +13,7 @@ from ways import KERNELS, result, truth, willing
 from upconv import planning
 from upconv.algorithms import (
     gemm,
+    input_gradient_columns,
     weight_gradient_blocks,
     weight_gradient_columns,
     weight_gradient_depthwise,
@@ -52,6 +53,8 @@ def cut(monkeypatch):
         weight_gradient_tap_rows,
     ):
         monkeypatch.setattr(module, "PIXELS", 8)
+    monkeypatch.setattr(input_gradient_columns, "COLUMNS_BYTES", 1 << 12)
+    monkeypatch.setattr(input_gradient_columns, "LANE_PRODUCTS", 2)
     monkeypatch.setattr(weight_gradient_depthwise, "UNIT_VECTORS", 1)
     monkeypatch.setattr(weight_gradient_depthwise, "PIECE_PRODUCTS", 100)
     monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)

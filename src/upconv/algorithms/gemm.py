@@ -107,16 +107,18 @@ def block_rows(task, panels, kernel_of, numbers):
 
 
 def _is_weighty(task, panels):
-    """Whether the packed weight would leave the cache before it is used, and the source is small beside it."""
+    """Whether the packed weight would leave the cache before it is used, and the source is less to read again."""
     units = len(panels.blocks) * task.g.groups
     # A unit cannot be interrupted, nor shared out.
     if units == 1 or task.seconds > units * SECONDS_PER_UNIT:
         return False
-    steps = task.g.h.s + task.g.w.s if task.forward else 2
-    if bands.count(task.g, task.forward, task.size) * steps > MOST_LISTED:
+    steps, many = task.g.h.s + task.g.w.s if task.forward else 2, bands.count(task.g, task.forward, task.size)
+    if many * steps > MOST_LISTED:
         return False
     n, c, h, w = task.problem.operand_shape
-    return panels.nbytes > WEIGHTY_BYTES and n * c * h * w * task.size * len(panels.blocks) <= 3 * panels.nbytes
+    # Every block reads all of the source; else, in a gradient, every band reads all of the weight.
+    most = 3 if task.forward else max(3, many)
+    return panels.nbytes > WEIGHTY_BYTES and n * c * h * w * task.size * len(panels.blocks) <= most * panels.nbytes
 
 
 def _by_blocks(task, panels, scratch):

@@ -9,15 +9,16 @@ left to a way that multiplies no zeros.
 import math
 
 from ..geometry import ceil_div
-from ..kernels import not_finite, pixel_columns
+from ..kernels import not_finite
 from ..kernels import weight_gradient_blocks as product
 from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import FLAGS, LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
+from ..runtime.program import FLAGS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import transpose_layout
+from ..schedule.pixel_lines import line_bytes, line_nests
 from ..schedule.pixel_panels import Cut
 from ..schedule.task import Task
 from ..schedule.weight_tiles import even_ranges, tile_cycles
@@ -102,8 +103,8 @@ def program(task: Task, *, packs=True) -> Program:
     if not (y.at.channels_last if is_last else y.at.channels_first):
         y = scratch.map(Y_BAND, g.output_shape, size, channels_last=is_last)
         turning.append(Grid((transpose_layout(task.elem, task.result, y, g.output_shape),)))
-    line = (ceil_div(_columns(g) * size + isa().vector_bytes, LINE) | 1) * LINE
-    lines = [Grid((nest,)) for nest in _lines(task, y, line)]
+    line = line_bytes(_columns(g), size)
+    lines = [Grid((nest,)) for nest in line_nests(task, y, line, *_runs(task.problem))]
     stages = [*([Stage(turning)] if turning else []), Stage([Grid((_finite(task, x),)), *lines])]
     stages.append(Stage(list(_products(task, x, line))))
     sizes = {PANELS: g.n * g.h.n * g.w.n * line, FLAGS: 8, **scratch.sizes}
@@ -144,35 +145,6 @@ def _finite(task, x):
     }
     rows = [(n * x.at.n + row * x.at.h,) for n in range(g.n) for row in range(g.h.n)]
     return Nest(not_finite.FIELDS, fields, (Rows(("src",), rows),))
-
-
-def _lines(task, y, line):
-    """The nests that write the lines: one for each row of the input in all images."""
-    g, (count, run) = task.g, _runs(task.problem)
-    fields = {
-        "entry": entry(pixel_columns.pixel_columns, task.elem),
-        **{"y": (y.base, y.offset), "dst": (PANELS, 0)},
-        **{"count": count, "k_h": g.h.k, "k_w": run * g.w.k, "y_c": y.at.c, "y_h": g.h.d * y.at.h},
-    }
-    # The pixels of a row follow one another; where there is one only, its stride says nothing of its length.
-    pixel = run * task.size
-    images = Rows(("y", "dst"), [(n * y.at.n, n * g.h.n * g.w.n * line) for n in range(g.n)])
-    places = [_met(g.w, j) for j in range(g.w.n)]
-    cols = Rows(
-        ("y", "dst", "lo_w", "hi_w"),
-        [(first * pixel, j * line, run * lo, run * hi) for j, (first, lo, hi) in enumerate(places)],
-    )
-    for i in range(g.h.n):
-        first, lo, hi = _met(g.h, i)
-        rows = Rows(("y", "dst", "lo_h", "hi_h"), [(first * y.at.h, i * g.w.n * line, lo, hi)])
-        yield Nest(pixel_columns.FIELDS, fields, (images, rows, cols))
-
-
-def _met(axis, i):
-    """(output of tap 0, first tap, end of the taps) that reach the output from an input."""
-    first = i * axis.s - axis.crop_lo
-    lo = max(0, ceil_div(-first, axis.d))
-    return first, lo, max(lo, min(axis.k, ceil_div(axis.out - first, axis.d)))
 
 
 def _products(task, x, line):

@@ -66,7 +66,7 @@ COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # axes, by F(2, 3) on one and by F(3, 3) on both.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
 # How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
-FAR_APART = 2
+FAR_APART = 1.25
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
 MOVED, MADE = 20, 100

@@ -92,6 +92,10 @@ def read_again(problem: Problem, counted: PixelWork, columns) -> float:
     return counted.panel_rows * g.groups * columns * problem.itemsize
 
 
+# How long packing takes in a gradient, whose rows are whole cache lines and more, beside the forward pass.
+IN_LINES = 0.5
+
+
 def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
 
@@ -101,6 +105,8 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
         reads, writes: whether they take a map of the other layout as it lies all the same.
     """
     source, result, weight = _bytes(problem, channels_last)
+    if problem.operation == "grad_input":
+        weight *= IN_LINES
     return {
         "transposed": (0 if reads else source) + (0 if writes else result),
         "packed": weight if packs and not problem.prepared else 0,

@@ -62,6 +62,23 @@ def _stack(n, m):
     return {"n": n[0], "src_n": n[1], "dst_n": n[2], "m": m[0], "src_m": m[1], "dst_m": m[2]}
 
 
+def few_rows_at_a_time(task, rows, pad) -> Rows:
+    """The list for `transposing` that goes along a few rows of the source, then along the next.
+
+    Rows far apart are so many streams of memory, and no processor follows as many as a block of channels has.
+
+    Args:
+        rows, pad: (number of rows of the source, bytes from row to row), and how long those of the result are made, as
+            for `transposing`.
+    """
+    (count, step), lanes = rows, task.lanes
+    values = [
+        (start * step, start * task.size, min(lanes, max(0, count - start)), min(lanes, pad - start))
+        for start in range(0, pad, lanes)
+    ]
+    return Rows(("src", "dst", "rows", "pad"), values)
+
+
 def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
     """The nest that writes sums, which lie tap by tap, as the weight of a task, whatever axis of that is consecutive.
 

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 from ..geometry import ceil_div
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
-from .moves import copying, offsets, transposing
+from .moves import copying, few_rows_at_a_time, offsets, transposing
 
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
@@ -143,6 +143,10 @@ class Panels:
         rows, cols = (block.columns, task.w_dst), (taps, self.tap)
         line = block.width * self.size
         each, alike = (self.c_src, task.w_src, line), (block.alike, block.width * task.w_dst, self.c_src * line)
+        if task.w_dst > task.w_src:
+            lists = (few_rows_at_a_time(task, rows, block.width),)
+            rows = 0, task.w_dst
+            return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=0, lists=lists)
         return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=block.width)
 
     def _copied(self, task, number, src, dst):

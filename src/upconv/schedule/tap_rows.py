@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..geometry import ceil_div
 from ..runtime.program import PANELS, Grid, Stage, W
-from .moves import transposing
+from .moves import few_rows_at_a_time, transposing
 
 # Blocks are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
@@ -61,15 +61,17 @@ class TapRows:
         for first, many, columns in ((0, whole, self.width), (whole, 1, rest)):
             if many and columns:
                 src, dst = first * self.width * task.w_dst, first * self.block
+                rows = columns, task.w_dst
                 nest = transposing(
                     self.elem,
                     (W, src),
                     (PANELS, dst),
-                    (columns, task.w_dst),
+                    (0, task.w_dst),
                     (self.k_w, self.tap),
                     n=(self.c_src, task.w_src, self.width * self.size),
                     m=(self.k_h, task.w[2], self.row),
-                    pad=self.width,
+                    pad=0,
+                    lists=(few_rows_at_a_time(task, rows, self.width),),
                 )
                 steps = {W: (0, 0, self.width * task.w_dst), PANELS: (0, 0, self.block)}
                 grids.append(Grid((nest,), (1, 1, many), steps))

@@ -14,6 +14,7 @@ from itertools import accumulate, product
 from ..geometry import Geometry
 from ..kernels.winograd_product import CHUNK
 from ..problem import NO_ACTIVATION
+from ..runtime.kernel import isa
 from ..winograd_forms import parts
 from . import moves, winograd
 from .winograd import Sizes, even, pieces, total
@@ -198,7 +199,14 @@ class Layer:
                 there = self.bases.taps, t_h * at_h + t_w * at_w
                 yield copying(self.elem, (src[0], src[1] + t_h * w_h + t_w * w_w), there, channels, n=n)
         elif w_h == self.g.w.k * w_w:
-            yield transposing(self.elem, src, (self.bases.taps, 0), rows, (self.g.h.k * self.g.w.k, at_w), n=n)
+            cols = self.g.h.k * self.g.w.k, at_w
+            # Rows far apart are so many streams of memory: along a few of them, then along the next.
+            some = isa().lanes(self.size) if w_dst > w_src else channels
+            for begin, many, each in ((0, channels // some, some), (channels // some * some, 1, channels % some)):
+                if many and each:
+                    here, there = (src[0], src[1] + begin * w_dst), (self.bases.taps, begin * self.size)
+                    lines = many, each * w_dst, each * self.size
+                    yield transposing(self.elem, here, there, (each, w_dst), cols, n=lines, m=n)
         else:
             yield transposing(self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
 
