@@ -288,6 +288,14 @@ SPECIAL = {
         Case("tap-rows-k4s2", 2, 20, 6, 7, 3, (4, 4), (2, 2), (1, 1)),
         Case("tap-rows-k5s3", 1, 9, 4, 5, 1, (3, 5), (2, 3), ((0, 2), (1, 0))),
     ),
+    "weight_gradient_winograd": (
+        Case("weight-winograd-k4s2", 4, 9, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
+        Case("weight-winograd-k3s1", 4, 7, 8, 9, 19, (3, 3), (1, 1), (1, 1)),
+        Case("weight-winograd-k4s2-small", 9, 20, 4, 4, 9, (4, 4), (2, 2), (1, 1)),
+        Case("weight-winograd-k5s2", 2, 13, 9, 10, 5, (5, 5), (2, 2), ((2, 1), (2, 1))),
+        Case("weight-winograd-k3s2", 4, 5, 7, 9, 16, (3, 3), (2, 2), (1, 1), (1, 1)),
+        Case("weight-winograd-k4s2-by-1", 3, 8, 16, 9, 17, (4, 1), (2, 1), ((1, 0), (0, 0))),
+    ),
     "winograd": (
         Case("winograd-k4s2", 1, 64, 9, 8, 20, (4, 4), (2, 2), (1, 1)),
         Case("winograd-k3s1", 2, 64, 7, 9, 19, (3, 3), (1, 1), (1, 1)),

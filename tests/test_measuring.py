@@ -112,7 +112,8 @@ def test_the_estimate_counts_the_multiply_adds_that_the_program_has(
         if name == "weight_streaming":
             # What is added up in the end is counted as sums, not as products.
             vectors += work["weight_streaming_sums"]
-        assert problem.macs <= executed
+        # Winograd's forms are there to execute fewer.
+        assert problem.macs <= executed or "winograd" in name
         assert kernel.isa().lanes(4) * vectors == pytest.approx(executed, rel=0.3), name
         counted += 1
     assert counted >= (2 if operation == "forward" else 1)

@@ -38,6 +38,7 @@ from . import (
     weight_gradient_columns,
     weight_gradient_depthwise,
     weight_gradient_tap_rows,
+    weight_gradient_winograd,
     weight_streaming,
     winograd,
 )
@@ -60,6 +61,7 @@ ALGORITHMS = {
     "weight_gradient_columns": Generated("weight_gradient_columns", weight_gradient_columns),
     "weight_gradient_depthwise": Generated("weight_gradient_depthwise", weight_gradient_depthwise),
     "weight_gradient_tap_rows": Generated("weight_gradient_tap_rows", weight_gradient_tap_rows),
+    "weight_gradient_winograd": Generated("weight_gradient_winograd", weight_gradient_winograd),
     "weight_gradient": Generated("weight_gradient", weight_gradient),
     "matmul": matmul,
     "loops": loops,

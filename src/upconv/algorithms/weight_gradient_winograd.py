@@ -1,0 +1,347 @@
+"""The gradient in the weight by Winograd's forms: fewer products than there are pairs of pixels and taps.
+
+The adjoint of what `winograd` does forward (`schedule.winograd_gradient` has the arithmetic): tiles of both maps are
+spread, multiplied position by position, and their sums become the taps at the end. A unit is a block of channels of
+both maps, whose sums stay in the cache while all tiles go by; where the weight is small, there are parts of the tiles
+with sums of their own as well, added up in a fixed tree.
+
+What is not finite would reach taps that it does not meet, so the end marks a weight that is not finite; then
+`weight_gradient_blocks` computes the whole again. The errors of the taps of a phase are those of its largest one, so in
+float64, where people want the last digits, it runs when it is asked for by name.
+"""
+
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+from ..geometry import ceil_div
+from ..kernels.winograd_product import TILES
+from ..problem import Problem
+from ..runtime.kernel import isa
+from ..runtime.program import (
+    FLAGS,
+    LINE,
+    PANELS,
+    SINK,
+    SUMS,
+    TOTALS,
+    X_BAND,
+    Y_BAND,
+    Grid,
+    M,
+    Program,
+    Stage,
+    V,
+    W,
+    X,
+    Y,
+)
+from ..schedule.moves import Placed, to_weight, transpose_layout
+from ..schedule.pixel_parts import sum_of_parts
+from ..schedule.task import Task
+from ..schedule.weight_tiles import even_ranges, tile_cycles
+from ..schedule.winograd import even, pieces
+from ..schedule.winograd_gradient import Pair, tallest
+from ..winograd_forms import parts, ways, ways_alone
+
+FALLBACK = "weight_gradient_blocks"
+# Channels of a block of the input and, times the phases, of the output.
+CHANNELS, COLUMNS = 128, 128
+# Tiles of a block, the longest sum in registers, and bytes of them when they are spread: in the second-level cache.
+TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
+# Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
+LEAST_TILES = {2: 16, 3: 32}
+# Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
+UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
+# Vectors of products that are worth a part, and that a unit may have at most, since it cannot be interrupted.
+LEAST_PART, MOST_PIECE = 200_000, 100_000_000
+# Maps in planes are turned some images at a time, into so many bytes; of one image at most so many.
+TURNED_BYTES, MOST_TURNED = 8 << 20, 64 << 20
+
+
+def why_not(problem: Problem) -> list[str]:
+    if problem.operation != "grad_weight":
+        return ["computes the gradient in the weight alone"]
+    g, refusals = problem.geometry, []
+    if not g.n:
+        refusals.append("sums over images, of which there is none")
+    if problem.row.kind != "f":
+        refusals.append("is for floating-point numbers alone")
+    if g.groups > 1:
+        refusals.append("transforms the channels of one group alone")
+    for name, axis in (("height", g.h), ("width", g.w)):
+        if not ways_alone(axis) or axis.k == 3 * axis.s > 3:
+            refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
+        elif any(not axis.meeting(tap)[2] for tap in range(axis.k)):
+            refusals.append(f"would leave rounding errors in taps that meet no pixel along the {name}")
+    if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
+        refusals.append("with one tap there is nothing to save")
+    if not refusals:
+        pairs = _plan(problem).pairs
+        tiles = min(g.n * pair.h.tiles * pair.w.tiles for pair in pairs)
+        needed = LEAST_TILES[max(part.form.r for pair in pairs for part in (pair.h, pair.w))]
+        if tiles < needed:
+            refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
+        if any(_turns(problem)) and _image_bytes(problem) > MOST_TURNED:
+            refusals.append(f"an image, turned, would take more than {MOST_TURNED:,} bytes")
+    return refusals
+
+
+def why_not_automatic(problem: Problem) -> list[str]:
+    if problem.dtype == "float32":
+        return []
+    return ["a tap's error is that of the largest of its phase, so in float64 it runs when it is asked for by name"]
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem: there is none."""
+    return False
+
+
+def weight_form(problem: Problem) -> None:
+    """There is no weight to prepare."""
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, plan, size = problem.geometry, _plan(problem), problem.itemsize
+    blocks, lanes = plan.blocks, isa().lanes(size)
+    spread = products = waits = put = taps = cut = 0
+    for pair in plan.pairs:
+        tiles, chunks = g.n * pair.h.tiles * pair.w.tiles, pair.count(g.n)
+        # How often each map is spread.
+        times = len(blocks[1]), len(blocks[0]) * len(pair.phases)
+        channels = times[0] * g.c_in, times[1] * g.c_out
+        spread += tiles * pair.positions * sum(channels)
+        across = pair.positions * len(blocks[1]) * pair.panels
+        ranges = [each for _, count in blocks[0] for each in even_ranges(count, tallest(count))]
+        nv = TILES[isa().registers][1]
+        products += tiles * across * nv * g.c_in
+        waits += tiles * across * sum(many * (2 * tile_cycles(rows, nv) - nv * rows) for _, many, rows in ranges)
+        for each, count in zip(blocks, times, strict=True):
+            cut += tiles * count // len(each) * sum(some % lanes > 0 for _, some in each)
+        put += chunks * pair.total_bytes * len(blocks[0]) * len(blocks[1])
+        taps += pair.positions * len(pair.phases) * g.c_in * g.c_out
+    turned = sum(prod(shape) for shape, turns in zip(problem.map_shapes, _turns(problem), strict=True) if turns)
+    return {
+        "weight_blocks": products,
+        "weight_blocks_waits": waits,
+        "winograd_moved": (spread + taps) * size,
+        "winograd_sums": put,
+        "winograd_cut": cut,
+        "totals": 0 if plan.is_brief else (plan.parts + 2) * plan.part_bytes,
+        "tasks": 3 * sum(pair.count(g.n) for pair in plan.pairs) * len(blocks[0]) * len(blocks[1]),
+        "transposed": turned * size,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+def program(task: Task, *, packs=True) -> Program:
+    """For some images after others: maps in planes turned, then all blocks of channels; at the end the taps."""
+    way = _Way(task)
+    return Program(list(way.stages()), way.sizes(), task.seconds, (PANELS, FLAGS, SUMS, X_BAND, Y_BAND))
+
+
+class _Plan(NamedTuple):
+    """How a problem is cut.
+
+    Attributes:
+        pairs: the Pairs.
+        blocks: (first channel, how many) of the blocks of both maps.
+        parts, rounds: how many parts the tiles have, and rounds of units, one after another.
+        images: how many are turned at once, or all.
+        unit_bytes, part_bytes: of the sums of one unit, and of one part.
+    """
+
+    pairs: tuple[Pair, ...]
+    blocks: tuple[list, list]
+    parts: int
+    rounds: int
+    images: int
+    unit_bytes: int
+    part_bytes: int
+
+    @property
+    def is_brief(self):
+        """Whether a unit finishes its taps at once, so that its sums are its own."""
+        return self.parts == self.rounds == 1 and self.images >= self.pairs[0].n
+
+
+@lru_cache(maxsize=512)
+def _plan(problem):
+    """The plan of the way that takes the fewest products."""
+    g = problem.geometry
+    found = [_planned(problem, pair) for pair in ways(g.h, g.w)]
+    return min(found, key=lambda plan: sum(_products(problem, pair) for pair in plan.pairs))
+
+
+def _products(problem, pair):
+    """Vectors of products."""
+    g = problem.geometry
+    columns = ceil_div(len(pair.phases) * g.c_out, isa().lanes(problem.itemsize))
+    return g.n * pair.h.tiles * pair.w.tiles * pair.positions * g.c_in * columns
+
+
+def _planned(problem, both):
+    g, size, elem = problem.geometry, problem.itemsize, problem.row.element
+    axes = [parts(axis, way.outputs, True, way.apart) for axis, way in zip((g.h, g.w), both, strict=True)]
+    line = LINE // size
+    phases = max(h.phases * w.phases for h, w in product(*axes))
+    c_out = even(g.c_out, max(line, COLUMNS // phases // line * line))
+    channels = even(g.c_in, CHANNELS), min(g.c_out, ceil_div(c_out, line) * line)
+    pairs = tuple(Pair.of(h, w, g.n, elem, channels, TILES_AT_ONCE, BLOCK_BYTES) for h, w in product(*axes))
+    blocks = pieces(g.c_in, channels[0]), pieces(g.c_out, channels[1])
+    units, unit = len(blocks[0]) * len(blocks[1]), sum(pair.total_bytes for pair in pairs)
+    images = g.n
+    if any(_turns(problem)):
+        images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
+    each = sum(_products(problem, pair) for pair in pairs)
+    chunks = min(pair.count(images) for pair in pairs)
+    longest = max(pair.count(g.n) for pair in pairs)
+    wanted = max(ceil_div(UNITS, units), ceil_div(longest, LONGEST_CHAIN))
+    most = min(MOST_PARTS, chunks, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
+    count = 1 << (most.bit_length() - 1) if most > 1 else 1
+    rounds = min(chunks // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
+    return _Plan(pairs, blocks, count, max(1, rounds), images, unit, units * unit)
+
+
+def _turns(problem):
+    """Whether each map lies otherwise than with its channels together."""
+    return tuple(not layout.startswith("nhwc") for layout in problem.map_layouts)
+
+
+def _image_bytes(problem):
+    """Bytes of an image of what is turned."""
+    shapes = zip(problem.map_shapes, _turns(problem), strict=True)
+    return sum(prod(shape[1:]) * problem.itemsize for shape, turns in shapes if turns)
+
+
+class _Way:
+    """The stages of a task."""
+
+    def __init__(self, task):
+        self.task, self.plan = task, _plan(task.problem)
+        self.turns = tuple(not map_.at.channels_last for map_ in (task.source, task.result))
+        self.is_last = task.w[1] == task.size
+        self.begun = set()
+
+    def sizes(self):
+        """Bytes by base."""
+        task, plan, size = self.task, self.plan, self.task.size
+        pairs, channels = plan.pairs, plan.pairs[0].channels
+        sizes = {
+            V: max(pair.positions * pair.v_pos for pair in pairs),
+            M: max(pair.positions * pair.m_pos for pair in pairs),
+            TOTALS if plan.is_brief else PANELS: plan.unit_bytes if plan.is_brief else plan.parts * plan.part_bytes,
+            SUMS: max(channels) * size + LINE,
+            FLAGS: LINE,
+        }
+        if not self.is_last:
+            sizes[SINK] = task.g.h.k * task.g.w.k * self._taps_at(channels)[3]
+        for base, turns, shape in zip((X_BAND, Y_BAND), self.turns, task.problem.map_shapes, strict=True):
+            if turns:
+                sizes[base] = plan.images * prod(shape[1:]) * size
+        return sizes
+
+    def stages(self):
+        task, plan = self.task, self.plan
+        for first in range(0, task.g.n, plan.images):
+            end = min(task.g.n, first + plan.images)
+            x, y, turning = self._maps(first, end)
+            if turning:
+                yield Stage(turning)
+            for number in range(plan.rounds):
+                yield Stage(list(self._units(x, y, end - first, number)))
+        if plan.parts > 1:
+            yield Stage([sum_of_parts(task, plan.parts, plan.part_bytes)])
+        if not plan.is_brief:
+            yield Stage([Grid(tuple(self._finish(run, (PANELS, at))), *rest) for run, at, rest in self._runs(False)])
+
+    def _maps(self, first, end):
+        """Both maps from an image on, with their channels together, and the grids that make them so."""
+        made, turning = [], []
+        sides = zip((self.task.source, self.task.result), self.task.problem.map_shapes, (X_BAND, Y_BAND), strict=True)
+        for whole, shape, base in sides:
+            there = whole.move(first)
+            if not whole.at.channels_last:
+                band = Placed(base, 0, type(whole.at).dense((end - first, *shape[1:]), self.task.size, True))
+                for image, count in pieces(end - first, ceil_div(end - first, UNITS)):
+                    nest = transpose_layout(
+                        self.task.elem, there.move(image), band.move(image), (count, *shape[1:])
+                    )  # fmt: skip
+                    turning.append(Grid((nest,)))
+                there = band
+            made.append(there)
+        return *made, turning
+
+    def _runs(self, moves=True):
+        """((blocks of either map: first channel, how many), where the sums of the first are, (sizes, steps) of a Grid).
+
+        Blocks that differ in their place alone are one run; where maps are turned, or the taps are, each has its own.
+        """
+        plan, task = self.plan, self.task
+        unit, across = plan.unit_bytes, len(plan.blocks[1])
+        is_one = moves and any(self.turns)
+        numbered = [_alike(blocks, is_one) for blocks in plan.blocks]
+        for (i, first, count, many), (j, start, some, times) in product(*numbered):
+            channels = plan.pairs[0].channels
+            steps = {
+                X: (channels[0] * task.x.c, 0, 0),
+                Y: (0, channels[1] * task.y.c, 0),
+                W: (channels[0] * task.w[0], channels[1] * task.w[1], 0),
+                PANELS: (across * unit, unit, 0),
+            }
+            yield ((first, count), (start, some)), (i * across + j) * unit, ((many, times, 1), steps)
+
+    def _units(self, x, y, images, number):
+        """The grids of a round: parts by blocks of channels."""
+        plan = self.plan
+        for part in range(plan.parts):
+            for run, at, rest in self._runs():
+                total = (TOTALS, 0) if plan.is_brief else (PANELS, part * plan.part_bytes + at)
+                nests = list(self._chunks(run, x, y, images, (part, number), total))
+                if plan.is_brief:
+                    nests += self._finish(run, total)
+                if nests:
+                    yield Grid(tuple(nests), *rest)
+
+    def _chunks(self, run, x, y, images, place, total):
+        """The nests of the blocks of tiles of a part and a round."""
+        plan, (part, number) = self.plan, place
+        (first, rows), (start, cols) = run
+        x, y, before = x.move(channel=first), y.move(channel=start), 0
+        for pair in plan.pairs:
+            chunks = pair.chunks(0, images)
+            mine = chunks[len(chunks) * part // plan.parts : len(chunks) * (part + 1) // plan.parts]
+            for chunk in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
+                there = total[0], total[1] + before
+                yield from pair.add(chunk, x, y, (rows, cols), there, (part, first, start, pair) in self.begun)
+                self.begun.add((part, first, start, pair))
+            before += pair.total_bytes
+
+    def _taps_at(self, counts):
+        """Steps of taps that are turned: of a channel of the input, tap on h, tap on w; and bytes of a tap."""
+        row = ceil_div(counts[1] * self.task.size, LINE) * LINE
+        tap = counts[0] * row + LINE
+        return row, self.task.g.w.k * tap, tap, tap
+
+    def _finish(self, run, total):
+        """The nests that make the taps of a block of channels, and the weight."""
+        task, ((first, rows), (start, cols)) = self.task, run
+        weight = W, first * task.w[0] + start * task.w[1]
+        at = self._taps_at(self.plan.pairs[0].channels)
+        for pair in self.plan.pairs:
+            to, steps = (weight, (task.w[0], *task.w[2:])) if self.is_last else ((SINK, 0), at[:3])
+            yield pair.taps(total, to, steps, (rows, cols))
+            total = total[0], total[1] + pair.total_bytes
+        if not self.is_last:
+            yield to_weight(task, (SINK, 0), weight, at[3], (rows, at[0], task.w[0]), (cols, task.w[1]))
+
+
+def _alike(blocks, is_one):
+    """(number, first channel, how many, how many such blocks) of runs of blocks that are alike."""
+    if is_one:
+        return [(number, first, count, 1) for number, (first, count) in enumerate(blocks)]
+    whole = sum(count == blocks[0][1] for _, count in blocks)
+    return [(0, *blocks[0], whole), *((whole, *blocks[whole], 1) for _ in blocks[whole:])]

@@ -1,0 +1,255 @@
+"""Winograd's gradient in the weight: how it is cut, and the nests of a block of tiles and a block of channels.
+
+The adjoint of the forward form: where that has outputs  A [(G g) * (B d)],  the gradient in the taps g is
+
+    G' [ (A' dy) * (B d) ]        with the transposes of A and G,  summed over all tiles.
+
+So the input is spread as in the forward pass, the gradient in the output phase by phase by A', and at each position a
+product of matrices, channels by tiles times tiles by (phases and channels), adds to totals of a position; the last
+totals become the taps by G'.
+
+The channels of both maps are cut into blocks whose totals stay in the cache while the tiles go by, so a map is spread
+again for each block of the other's channels. A `Pair` is a part of each axis (`winograd_forms.Part`) cut like this.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+from ..geometry import ceil_div
+from ..kernels import weight_gradient_blocks, winograd_gather, winograd_spread
+from ..kernels.winograd_product import TILES
+from ..runtime.kernel import entry, isa
+from ..runtime.program import FLAGS, LINE, NOTHING, SUMS, M, Nest, Rows, V
+from ..winograd_forms import Part, Source
+from .moves import Placed
+from .weight_tiles import even_ranges
+from .winograd import SIZES, even, odd_lines, pieces
+
+
+class Chunk(NamedTuple):
+    """A block of tiles: (first, how many) of images, rows and columns."""
+
+    images: tuple[int, int]
+    rows: tuple[int, int]
+    cols: tuple[int, int]
+
+
+def transposed(matrix):
+    return tuple(zip(*matrix, strict=True))
+
+
+def of_result(part: Part, phase) -> Source:
+    """What a tile reads of the gradient in the output: the places of one phase's results.
+
+    >>> from upconv.geometry import Axis
+    >>> from upconv.winograd_forms import parts
+    >>> of_result(parts(Axis(n=4, k=4, s=2, crop_lo=1, crop_hi=1), {2: 3})[0], 0)
+    Source(start=1, step=2, count=4, first=-1)
+    """
+    first, start = divmod(part.start + phase, part.step)
+    return Source(start, part.step, max(0, ceil_div(part.count - start, part.step)), first)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A part of each axis, and how it is cut; sizes in bytes where not said.
+
+    Attributes:
+        h, w: the parts.
+        n: images.
+        elem: f32 or f64.
+        channels: (of the input, of the output) of a block, at most.
+        tiles: (images, rows, columns) of tiles of a block, at most.
+    """
+
+    h: Part
+    w: Part
+    n: int
+    elem: str
+    channels: tuple[int, int]
+    tiles: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, h, w, n, elem, channels, most, nbytes):
+        """With blocks of at most so many tiles and bytes of what is spread: whole rows, and whole images if small."""
+        one = cls(h, w, n, elem, channels, (1, 1, 1))
+        most = max(1, min(most, nbytes // (one.positions * (one.v_tile + one.m_tile))))
+        wide = even(w.tiles, most)
+        high = even(h.tiles, max(1, most // wide)) if wide == w.tiles else 1
+        is_whole = high == h.tiles and wide == w.tiles
+        return cls(h, w, n, elem, channels, (min(n, most // (high * wide)) if is_whole else 1, high, wide))
+
+    @cached_property
+    def size(self):
+        return SIZES[self.elem]
+
+    @cached_property
+    def positions(self):
+        return self.h.form.size * self.w.form.size
+
+    @cached_property
+    def phases(self):
+        return list(product(range(self.h.phases), range(self.w.phases)))
+
+    @cached_property
+    def lines(self):
+        """Tiles of a block."""
+        return prod(self.tiles)
+
+    @cached_property
+    def v_tile(self):
+        """The spread input: lines of the channels of a block, tile by tile, position by position."""
+        return odd_lines(ceil_div(self.channels[0], isa().lanes(self.size)) * isa().vector_bytes)
+
+    @cached_property
+    def v_pos(self):
+        return odd_lines(self.lines * self.v_tile)
+
+    @cached_property
+    def m_phase(self):
+        """The spread gradient in the output: a line of the channels of a block, phase by phase, in cache lines."""
+        return ceil_div(self.channels[1] * self.size, LINE) * LINE
+
+    @cached_property
+    def panels(self):
+        """Tiles of the product across."""
+        return ceil_div(len(self.phases) * self.m_phase, self.panel)
+
+    @property
+    def panel(self):
+        return TILES[isa().registers][1] * isa().vector_bytes
+
+    @cached_property
+    def m_tile(self):
+        return odd_lines(self.panels * self.panel)
+
+    @cached_property
+    def m_pos(self):
+        return odd_lines(self.lines * self.m_tile)
+
+    @cached_property
+    def total_row(self):
+        return self.panels * self.panel
+
+    @cached_property
+    def total_pos(self):
+        # Positions are not the same places of the cache apart.
+        return self.channels[0] * self.total_row + LINE
+
+    @cached_property
+    def total_bytes(self):
+        return self.positions * self.total_pos
+
+    def count(self, images):
+        """Blocks of tiles of so many images."""
+        counts = images, self.h.tiles, self.w.tiles
+        return prod(ceil_div(count, size) for count, size in zip(counts, self.tiles, strict=True))
+
+    def chunks(self, first, end) -> list[Chunk]:
+        """The blocks of tiles of the images from first to end - 1."""
+        images = [(first + start, count) for start, count in pieces(end - first, self.tiles[0])]
+        rows, cols = pieces(self.h.tiles, self.tiles[1]), pieces(self.w.tiles, self.tiles[2])
+        return [Chunk(*each) for each in product(images, rows, cols)]
+
+    def add(self, chunk: Chunk, x: Placed, y: Placed, counts, total, adds) -> Iterator[Nest]:
+        """The nests that spread a block of tiles and add its products.
+
+        Args:
+            x, y: the first channel of a block of either map.
+            counts: how many channels there are.
+            total: (base, offset) of the totals.
+            adds: False if the totals are written.
+        """
+        yield self._spread_input(chunk, x, counts[0])
+        yield self._spread_result(chunk, y, counts[1])
+        yield self._multiply(prod(count for _, count in chunk), counts[0], total, adds)
+
+    def _spread_input(self, chunk, x, count):
+        forms = self.h.form, self.w.form
+        matrices = tuple(form.source for form in forms)
+        here = self._source(*((part.sources[0]) for part in (self.h, self.w)), x.at)
+        fields = self._spread(chunk, x, count, matrices, [part.sources[0].step for part in (self.h, self.w)])
+        steps = {"v": (V, 0), "v_pos": self.v_pos, "v_tile": self.v_tile}
+        return Nest(winograd_spread.FIELDS, fields | steps, (Rows(_OF_SOURCE, [(*here, 0)]),))
+
+    def _spread_result(self, chunk, y, count):
+        matrices = tuple(transposed(form.output) for form in (self.h.form, self.w.form))
+        fields = self._spread(chunk, y, count, matrices, (self.h.step, self.w.step))
+        steps = {"v": (M, 0), "v_pos": self.m_pos, "v_tile": self.m_tile}
+        phases = [
+            (*self._source(of_result(self.h, i), of_result(self.w, j), y.at), number * self.m_phase)
+            for number, (i, j) in enumerate(self.phases)
+        ]
+        return Nest(winograd_spread.FIELDS, fields | steps, (Rows(_OF_SOURCE, phases),))
+
+    def _source(self, h, w, at):
+        """What a pair of sources adds to the fields of _OF_SOURCE."""
+        first = (h.start + h.first * h.step) * at.h + (w.start + w.first * w.step) * at.w
+        return first, h.first, h.count, w.first, w.count
+
+    def _spread(self, chunk, placed, count, matrices, steps):
+        """The fields of a block of tiles, without those of its sources."""
+        at, m = placed.at, (self.h.form.m, self.w.form.m)
+        (image, images), (row, rows), (col, cols) = chunk
+        x_h, x_w = steps[0] * at.h, steps[1] * at.w
+        return {
+            "entry": entry(winograd_spread.winograd_spread, self.elem, *matrices),
+            "x": (placed.base, placed.offset + image * at.n + row * m[0] * x_h + col * m[1] * x_w),
+            **{"zeros": (SUMS, 0), "c": count, "n": images, "tiles_h": rows, "tiles_w": cols},
+            **{"x_n": at.n, "x_row": m[0] * x_h, "x_col": m[1] * x_w, "x_h": x_h, "x_w": x_w},
+            **{"row": row * m[0], "row_m": m[0], "col": col * m[1], "col_m": m[1]},
+        }
+
+    def _multiply(self, lines, count, total, adds):
+        nv = TILES[isa().registers][1]
+        fields = {
+            **{"a": (V, 0), "b": (M, 0), "total": total, "n": 1, "rows": 1, "cols": lines},
+            **{"a_col": self.v_tile, "b_col": self.m_tile, "b_tiles": self.panels, "b_tile": self.panel},
+            **{"total_row": self.total_row, "add": int(adds)},
+        }
+        positions = [(p * self.v_pos, p * self.m_pos, p * self.total_pos) for p in range(self.positions)]
+        ranges = [
+            (
+                entry(weight_gradient_blocks.weight_gradient_blocks, self.elem, rows, nv),
+                *(first * self.size, first * self.total_row, tiles, rows * self.size),
+            )
+            for first, tiles, rows in even_ranges(count, tallest(count))
+        ]
+        lists = Rows(("a", "b", "total"), positions), Rows(("entry", "a", "total", "a_tiles", "a_tile"), ranges)
+        return Nest(weight_gradient_blocks.FIELDS, fields, lists)
+
+    def taps(self, total, to, at, counts) -> Nest:
+        """The nest that makes taps of totals.
+
+        Args:
+            total: (base, offset) of the totals.
+            to: (base, offset) of tap (0, 0) of a block of channels; those of the output are consecutive.
+            at: bytes from a channel of the input to the next, from tap to tap of a column, and of a row.
+            counts: channels of the block.
+        """
+        matrices = tuple(transposed(form.weight) for form in (self.h.form, self.w.form))
+        fields = {
+            "entry": entry(winograd_gather.winograd_gather, self.elem, *matrices, (), ()),
+            "y": (to[0], to[1] + self.h.tap * at[1] + self.w.tap * at[2]),
+            **{"m": total, "bias": (NOTHING, 0), "sink": (NOTHING, 0), "flag": (FLAGS, 0), "c": counts[1]},
+            # Channels of the input stand for tiles, and no tap is beyond a border.
+            **{"n": 1, "tiles_h": 1, "tiles_w": counts[0], "y_col": at[0]},
+            **{"y_h": self.h.tap_step * at[1], "y_w": self.w.tap_step * at[2]},
+            **{"phases_h": self.h.phases, "phases_w": self.w.phases, "y_ph": at[1], "y_pw": at[2]},
+            **{"height": self.h.phases, "width": self.w.phases},
+            **{"m_pos": self.total_pos, "m_tile": self.total_row, "m_phase": self.m_phase},
+        }
+        return Nest(winograd_gather.FIELDS, fields)
+
+
+_OF_SOURCE = ("x", "row", "height", "col", "width", "v")
+
+
+def tallest(count):
+    """Channels of the input of the tallest tile."""
+    most = TILES[isa().registers][0]
+    return ceil_div(count, ceil_div(count, most))
