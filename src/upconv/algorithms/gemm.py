@@ -23,6 +23,8 @@ from ..schedule.task import Task
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
 SECONDS_PER_UNIT = 0.1
+# Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
+LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
 
@@ -53,7 +55,7 @@ def weight_form(problem: Problem) -> Panels:
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
-    counted = pixel_work(problem, tally(g.w, forward), c_src)
+    counted = pixel_work(problem, tally(g.w, forward), c_src, _most(problem))
     amounts = {"places": counted.places * g.groups, "tasks": 0, "tiles": 0}
     for block in (blocks := blocks_of(c_dst, lanes)):
         mr, wide = _tile(block, lanes)
@@ -78,10 +80,20 @@ def program(task: Task, *, packs=True) -> Program:
     def make(band):
         return pixel_products.nests(task, band, kernel.FIELDS, panels, rows, {"w_g": panels.group})
 
-    compute = bands.grids(task, bands.in_layout(task, scratch, True, make), task.source, task.result)
+    compute = bands.grids(
+        task, bands.in_layout(task, scratch, True, make), task.source, task.result, _most(task.problem)
+    )
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
     sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **tile_scratch(task, panels)}
     return Program(stages, sizes, task.seconds)
+
+
+def _most(problem):
+    """How large bands are: where tiles write whole lines of the result, each once, the source alone must fit."""
+    g, (_, c_dst) = problem.geometry, problem.channels
+    if not problem.layout.startswith("nhwc") or c_dst * problem.itemsize < LONG_RUN:
+        return None
+    return bands.of_source(g, problem.operation == "forward", problem.itemsize)
 
 
 def _tile(block, lanes):
@@ -123,7 +135,7 @@ def _is_weighty(task, panels):
     if units == 1 or task.seconds > units * SECONDS_PER_UNIT:
         return False
     steps = task.g.h.s + task.g.w.s if task.forward else 2
-    if bands.count(task.g, task.forward, task.size) * steps > MOST_LISTED:
+    if bands.count(task.g, task.forward, task.size, _most(task.problem)) * steps > MOST_LISTED:
         return False
     n, c, h, w = task.problem.operand_shape
     return panels.nbytes > WEIGHTY_BYTES and n * c * h * w * task.size * len(panels.blocks) <= 3 * panels.nbytes
@@ -145,7 +157,7 @@ def _by_blocks(task, panels, scratch):
             return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more)
 
         y = Placed(Y, block.first * task.y.c, task.y)
-        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y)
+        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, _most(part.problem))
         step = block.columns
         steps = {
             X: (0, task.c_src * task.x.c, 0),

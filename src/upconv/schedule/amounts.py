@@ -40,10 +40,15 @@ class PixelWork(NamedTuple):
         return sum(count * ceil_div(pixels, mr) for count, pixels, _ in self.kinds)
 
 
-def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channels) -> PixelWork:
-    """The tasks of a problem whose segments of columns are (places, taps, how many) of `across`."""
+def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channels, band_bytes=None) -> PixelWork:
+    """The tasks of a problem whose segments of columns are (places, taps, how many) of `across`.
+
+    Args:
+        channels: of the source, of a group.
+        band_bytes: the `most` of the bands.
+    """
     g, forward = problem.geometry, problem.operation == "forward"
-    many = bands.count(g, forward, problem.itemsize)
+    many = bands.count(g, forward, problem.itemsize, band_bytes)
     down = tally(g.h, forward)
     most = max((places for places, _, _ in down), default=1)
     tasks = []
