@@ -194,11 +194,11 @@ class Generated:
         It is for operands that lie like these; (None, None) where there is none: the program takes long, or flags what
         another algorithm must compute again.
         """
-        if self._widens(problem):
+        if self._widens(problem) or self._seconds(problem) >= program.BRIEF:
             return None, None
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
         kept = self._made(problem, a.strides, array.strides, out.strides, pool.get_num_threads())
-        if kept.program.seconds >= program.BRIEF or program.FLAGS in kept.program.sizes:
+        if program.FLAGS in kept.program.sizes:
             return None, None
         own, passed = kept.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, kept.repeats)
         return builtin(kept.program, problem.itemsize - 1, panels, own, passed), (kept, own)
