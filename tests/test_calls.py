@@ -303,7 +303,7 @@ def test_a_large_result_goes_straight_into_recycled_memory(through, longer):
 
 
 def test_longer_calls_let_go_of_the_gil(through, longer):
-    x, w = np.ones((1, 64, 48, 48), np.float32), np.ones((64, 64, 2, 2), np.float32)
+    x, w = np.ones((1, 256, 24, 24), np.float32), np.ones((256, 64, 2, 2), np.float32)
     counted, stop = [0], threading.Event()
 
     def count():
