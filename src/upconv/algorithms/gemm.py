@@ -89,11 +89,11 @@ def program(task: Task, *, packs=True) -> Program:
 
 
 def _most(problem):
-    """How large bands are: where tiles write whole lines of the result, each once, the source alone must fit."""
-    g, (_, c_dst) = problem.geometry, problem.channels
-    if not problem.layout.startswith("nhwc") or c_dst * problem.itemsize < LONG_RUN:
+    """How large bands are: where tiles write whole lines of the output, each once, the source alone must fit."""
+    g, is_forward = problem.geometry, problem.operation == "forward"
+    if not is_forward or not problem.layout.startswith("nhwc") or problem.channels[1] * problem.itemsize < LONG_RUN:
         return None
-    return bands.of_source(g, problem.operation == "forward", problem.itemsize)
+    return bands.of_source(g, problem.itemsize)
 
 
 def _tile(block, lanes):

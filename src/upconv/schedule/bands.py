@@ -87,11 +87,9 @@ def beside_products(g: Geometry, size, pixel) -> int:
     return BAND_BYTES * (source + result) // max(1, g.w.n * pixel + result)
 
 
-def of_source(g: Geometry, forward, size) -> int:
-    """The `most` of `largest` where the source alone is to fit: the result is written where it lies, and once."""
+def of_source(g: Geometry, size) -> int:
+    """The `most` of `largest` where the input alone is to fit: the output is written where it lies, and once."""
     source, result = g.w.n * g.c_in, g.h.s * g.w.out * g.c_out
-    if not forward:
-        source, result = result, source
     return _at_most(g, size) * (source + result) // max(1, source)
 
 
