@@ -3,6 +3,9 @@
 import gc
 import sys
 import threading
+import time
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,6 +28,16 @@ CASES = [case for case in (*SMALL, *AWKWARD) if not case.geometry().output_shape
 def nothing_remembered():
     with fresh():
         yield
+
+
+@contextmanager
+def threads(count):
+    before = upconv.get_num_threads()
+    upconv.set_num_threads(count)
+    try:
+        yield
+    finally:
+        upconv.set_num_threads(before)
 
 
 @pytest.fixture
@@ -235,10 +248,10 @@ def test_threads_that_call_at_once_get_their_own_answers():
             if (upconv.conv_transpose2d(each, w, b, **settings) != want).any():
                 wrong.append(each)
 
-    threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, wants, strict=True)]
-    for thread in threads:
+    running = [threading.Thread(target=work, args=pair) for pair in zip(inputs, wants, strict=True)]
+    for thread in running:
         thread.start()
-    for thread in threads:
+    for thread in running:
         thread.join()
     assert not wrong
 
@@ -251,12 +264,116 @@ def test_what_is_rewritten_first_takes_the_door(name, through):
     assert not through
 
 
-def test_long_calls_take_the_door(through, monkeypatch):
-    x, w, b, settings = layer()
+@pytest.fixture
+def longer(monkeypatch):
+    """Every call counts as one that takes longer than a brief one."""
     monkeypatch.setattr(program, "BRIEF", 0)
-    for _ in range(2):
-        upconv.conv_transpose2d(x, w, b, **settings)
+
+
+def test_long_calls_take_the_door(through, longer, monkeypatch):
+    x, w, b, settings = layer()
+    with threads(1), monkeypatch.context() as patch:
+        patch.setattr(program, "SECONDS_PER_PIECE", 1e-7)
+        for _ in range(2):
+            upconv.conv_transpose2d(x, w, b, **settings)
     assert not through
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
+def test_longer_calls_go_straight_on_one_thread_alone(through, longer, prepared):
+    x, w, b, settings = layer()
+    weight = upconv.prepare(w, **settings) if prepared else w
+    results = []
+    for count, expected in ((2, 0), (1, 1), (2, 1), (1, 3)):
+        with threads(count):
+            results += [upconv.conv_transpose2d(x, weight, b, **settings) for _ in range(2)]
+        assert len(through) == expected
+    for result in results:
+        assert_same_bits(result, results[0])
+
+
+def test_a_large_result_goes_straight_into_recycled_memory(through, longer):
+    x, w = np.ones((1, 4, 200, 200), np.float32), np.ones((4, 4, 2, 2), np.float32)
+    with threads(1):
+        first, second = (upconv.conv_transpose2d(x, w, stride=2) for _ in range(2))
+    assert len(through) == 1
+    assert first.nbytes >= memory.BIG
+    assert not second.base.flags.owndata
+    assert_same_bits(first, second)
+
+
+def test_longer_calls_let_go_of_the_gil(through, longer):
+    x, w = np.ones((1, 256, 24, 24), np.float32), np.ones((256, 64, 2, 2), np.float32)
+    counted, stop = [0], threading.Event()
+
+    def count():
+        while not stop.is_set():
+            counted[0] += 1
+            time.sleep(1e-4)
+
+    with threads(1):
+        call = partial(upconv.conv_transpose2d, x, w, stride=2)
+        call()
+        before = sys.getswitchinterval()
+        # Python by itself would not hand the GIL over.
+        sys.setswitchinterval(60)
+        thread = threading.Thread(target=count)
+        try:
+            thread.start()
+            start = counted[0]
+            for _ in range(300):
+                call()
+                if counted[0] > start:
+                    break
+            during = counted[0] - start
+        finally:
+            stop.set()
+            sys.setswitchinterval(before)
+            thread.join()
+    assert through
+    assert during > 0
+
+
+def test_longer_calls_of_two_threads_get_their_own_answers(through, longer):
+    x, w, b, settings = layer()
+    x = np.ones((1, 8, 64, 64), np.float32)
+    inputs = [x * scale for scale in (1, 2, 4)]
+    wrong = []
+    with threads(1):
+        wants = [upconv.conv_transpose2d(each, w, b * scale, **settings) for scale, each in enumerate(inputs)]
+
+        def work(each, scale, want):
+            for _ in range(200):
+                if (upconv.conv_transpose2d(each, w, b * scale, **settings) != want).any():
+                    wrong.append(each)
+
+        running = [
+            threading.Thread(target=work, args=(each, scale, want))
+            for scale, (each, want) in enumerate(zip(inputs, wants, strict=True))
+        ]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+    assert not wrong
+    assert through
+
+
+def test_one_that_is_under_way_elsewhere_sends_the_others_to_the_door(through, longer):
+    x, w, b, settings = layer()
+    with threads(1):
+        want, _ = (upconv.conv_transpose2d(x, w, b, **settings) for _ in range(2))
+        builtin._busy[0] = 1
+        try:
+            assert_same_bits(upconv.conv_transpose2d(x, w, b, **settings), want)
+            assert len(through) == 1
+            # A child of a fork has no other threads.
+            builtin._forget()
+            upconv.conv_transpose2d(x, w, b, **settings)
+            assert len(through) == 2
+            assert not builtin._busy[0]
+        finally:
+            builtin._forget()
 
 
 def test_why_there_is_none(monkeypatch):

@@ -1,26 +1,30 @@
 """Calls remembered: a small layer whose like has been before goes straight into generated code.
 
 The door looks at everything each time: kinds, dtypes, shapes, settings, the plan, the program. For a layer of a few
-microseconds that is most of the time. So a call that has passed, and whose program is brief, is remembered by all
-that the door looks at, and the next one like it is `runtime.builtin`'s. Everything else is the door's, every error too.
+microseconds that is most of the time, and much for one of a few hundred. So a call that has passed, and whose program
+runs in one go, is remembered by all that the door looks at, and the next one like it is `runtime.builtin`'s. Everything
+else is the door's, every error too.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy import empty, ndarray
+from numpy import ndarray
 
 from .prepared import PreparedWeight
 from .runtime import memory
+from .runtime.pool import get_num_threads
 
 # How many are kept for weights that are arrays, and for each prepared weight; with one more, all are forgotten.
 MOST = 512
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), how y is made, and what must live as long as it does."""
+    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long."""
 
     run: object
+    alone: bool
+    empty: object
     shape: tuple[int, ...]
     dtype: np.dtype
     axes: tuple[int, ...] | None
@@ -51,7 +55,9 @@ def again(settings, x, weight, bias, activation):
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, shape, dtype, axes, _ = call
+    run, alone, empty, shape, dtype, axes, _ = call
+    if alone and get_num_threads() > 1:
+        return None
     y = empty(shape, dtype)
     if axes is not None:
         y = y.transpose(axes)
@@ -83,22 +89,23 @@ def _find(settings, x, weight, bias, activation):
 def remember(settings, plan, x, weight, bias, activation, y):
     """Keep a call that has just been made, if it can be done in one go; y is its result, as it is handed out."""
     found = _find(settings, x, weight, bias, activation)
-    if found is None or y.nbytes >= memory.BIG:
+    if found is None:
         return
     arrays = [array for array in (x, found[2], bias) if array is not None]
     if not all(array.dtype.isnative and array.flags.aligned for array in arrays):
         return
     if bias is not None and bias.strides != (bias.itemsize,):
         return
-    run, held = plan.brief(x, weight, bias, y)
+    run, held, alone = plan.direct(x, weight, bias, y)
     if run is None:
         return
     dense, axes = y.shape, None
-    if y.strides != empty(dense, y.dtype).strides:
+    if y.strides != np.empty(dense, y.dtype).strides:
         # Channels-last, and so with a batch: what lies in memory as (n, h, w, c).
         axes = 0, 3, 1, 2
         dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
     kept, key, _ = found
     if len(kept) >= MOST:
         kept.clear()
-    kept[key] = Call(run, dense, y.dtype, axes, (settings, held))
+    empty = np.empty if y.nbytes < memory.BIG else memory.empty
+    kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held))

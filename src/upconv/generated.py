@@ -188,20 +188,24 @@ class Generated:
         kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
         return program.run(kept.program, a, out, b, kept.bias(bias), panels)
 
-    def brief(self, problem: Problem, a, b, bias, out):
-        """(a function of Python's own that computes (a, b, bias, out), what must live as long) for small problems.
+    def direct(self, problem: Problem, a, b, bias, out):
+        """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
 
-        It is for operands that lie like these; (None, None) where there is none: the program takes long, or flags what
-        another algorithm must compute again.
+        Returns:
+            (the function, what must live as long, whether it is for one thread alone); (None, None, False) where there
+            is none: the program takes long, or flags what another algorithm must compute again.
         """
-        if self._widens(problem):
-            return None, None
+        seconds, threads = self._seconds(problem), pool.get_num_threads()
+        is_longer = seconds >= program.BRIEF
+        if self._widens(problem) or (is_longer and (threads > 1 or seconds >= program.SECONDS_PER_PIECE)):
+            return None, None, False
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
-        kept = self._made(problem, a.strides, array.strides, out.strides, pool.get_num_threads())
-        if kept.program.seconds >= program.BRIEF or program.FLAGS in kept.program.sizes:
-            return None, None
+        kept = self._made(problem, a.strides, array.strides, out.strides, threads)
+        if program.FLAGS in kept.program.sizes:
+            return None, None, False
         own, passed = kept.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, kept.repeats)
-        return builtin(kept.program, problem.itemsize - 1, panels, own, passed), (kept, own)
+        run = builtin(kept.program, problem.itemsize - 1, panels, own, passed, is_longer)
+        return run, (kept, own), is_longer
 
     def kept(self, problem: Problem, a, b, out, threads) -> Kept:
         """The program for operands and a result with these strides in bytes, for so many threads."""

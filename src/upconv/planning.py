@@ -271,25 +271,25 @@ class Plan:
             _chosen.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
-    def brief(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any]:
+    def direct(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any, bool]:
         """A function of Python's own for a small problem: no Python runs between it and the program.
 
         Args:
             a, b, bias, out: native operands that lie as the problem says.
 
         Returns:
-            (the function, of operands that lie like these; what must live as long as it), (None, None) where the plan
-            is not done in one brief go.
+            (the function, of operands that lie like these; what must live as long as it; whether it is for one thread
+            alone), (None, None, False) where the plan is not done in one go.
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
-        if self.steps or not fuses or not hasattr(algorithm, "brief"):
-            return None, None
+        if self.steps or not fuses or not hasattr(algorithm, "direct"):
+            return None, None, False
         try:
-            return algorithm.brief(self.problem, a, b, bias, out)
+            return algorithm.direct(self.problem, a, b, bias, out)
         except CodeRefused:
             # Since the plan was made; what was computed was computed by another.
-            return None, None
+            return None, None, False
 
     def _innermost(self, a, b, bias, out):
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # What the forms depend on beside the weight.
 SETTINGS = ("stride", "dilation", "groups")
+# Problems of which a weight knows by heart what they read; a vocoder sends a new width with every call.
+MOST_FOUND = 64
 
 
 class _Prepared:
@@ -106,12 +108,14 @@ class PreparedWeight(_Prepared):
     PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
     """
 
-    __slots__ = ("_forms", "_inner", "calls")
+    __slots__ = ("_forms", "_found", "_inner", "calls")
 
     def __init__(self, array: np.ndarray, settings: Settings, storage: str = "", error: Error | None = None) -> None:
         super().__init__(array, settings, storage, error)
         self._forms: dict[Any, np.ndarray] = {}
         self._inner: dict[Any, np.ndarray] = {}
+        # What has been asked for by problems, which says sooner which form that is than its many blocks do.
+        self._found: dict[Any, tuple[int | None, np.ndarray]] = {}
         # The brief calls that have been made with it: see `calls`.
         self.calls: dict[Any, Any] = {}
 
@@ -132,6 +136,14 @@ class PreparedWeight(_Prepared):
             (address of the form, or None if it reads the weight as it lies; the weight). Of a weight that is kept in
             halves, both are halves, the weight as uint16.
         """
+        found = self._found.get((algorithm.name, problem))
+        if found is None:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            found = self._found[algorithm.name, problem] = self._made(algorithm, problem)
+        return found
+
+    def _made(self, algorithm, problem):
         weight = self.dense if self.storage else self.innermost(problem)
         form = algorithm.weight_form(problem)
         if form is None:

@@ -176,3 +176,10 @@ def test_the_list_of_many_segments_is_that_of_each():
             rows = segments.listed(segments.ROWS, some, 12, 400, 7)
             assert [tuple(row) for row in rows.values] == wanted
     assert many > 20
+
+
+def test_bands_of_the_source_alone_have_as_much_of_it_however_large_the_result_is():
+    for channels in (1, 16, 300):
+        geometry = Geometry(1, 64, channels, 1, Axis(512, 2, 2), Axis(16, 2, 2))
+        rows = bands.largest(geometry, True, 4, most=bands.of_source(geometry, 4))[1]
+        assert 0.9 * bands.BAND_BYTES < rows // 2 * 16 * 64 * 4 <= bands.BAND_BYTES

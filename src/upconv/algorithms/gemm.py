@@ -24,6 +24,8 @@ from ..schedule.task import Task
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
 SECONDS_PER_UNIT = 0.1
+# Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
+LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
 
@@ -60,7 +62,7 @@ def _panels(elem, size, groups, c_src, c_dst, k_h, k_w, is_forward):
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
-    counted = pixel_work(problem, tally(g.w, forward), c_src)
+    counted = pixel_work(problem, tally(g.w, forward), c_src, _most(problem))
     tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
     amounts = gemm_work(counted, tiles, g.groups)
     amounts["panels"] = read_again(problem, counted, c_dst)
@@ -80,10 +82,20 @@ def program(task: Task, *, packs=True) -> Program:
     def make(band):
         return pixel_products.nests(task, band, kernel.FIELDS, panels, rows, {"w_g": panels.group})
 
-    compute = bands.grids(task, bands.in_layout(task, scratch, True, make), task.source, task.result)
+    compute = bands.grids(
+        task, bands.in_layout(task, scratch, True, make), task.source, task.result, _most(task.problem)
+    )
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
     sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
     return Program(stages, sizes, task.seconds)
+
+
+def _most(problem):
+    """How large bands are: where tiles write whole lines of the output, each once, the source alone must fit."""
+    g, is_forward = problem.geometry, problem.operation == "forward"
+    if not is_forward or not problem.layout.startswith("nhwc") or problem.channels[1] * problem.itemsize < LONG_RUN:
+        return None
+    return bands.of_source(g, problem.itemsize)
 
 
 def kernel_of(task, panels):
@@ -112,7 +124,8 @@ def _is_weighty(task, panels):
     # A unit cannot be interrupted, nor shared out.
     if units == 1 or task.seconds > units * SECONDS_PER_UNIT:
         return False
-    steps, many = task.g.h.s + task.g.w.s if task.forward else 2, bands.count(task.g, task.forward, task.size)
+    steps = task.g.h.s + task.g.w.s if task.forward else 2
+    many = bands.count(task.g, task.forward, task.size, _most(task.problem))
     if many * steps > MOST_LISTED:
         return False
     n, c, h, w = task.problem.operand_shape
@@ -137,7 +150,7 @@ def _by_blocks(task, panels, scratch):
             return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more)
 
         y = Placed(Y, block.first * task.y.c, task.y)
-        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y)
+        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, _most(part.problem))
         step = block.columns
         steps = {
             X: (0, task.c_src * task.x.c, 0),

@@ -6,6 +6,8 @@ taps pass by; each block is a unit of its own for the threads, with a stream of 
 result are not read. A weight as it lies is packed in the call, a block before it is used.
 """
 
+import math
+
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
 from ..kernels import tap_streaming as kernel
@@ -15,7 +17,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products
-from ..schedule.amounts import moved
+from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.moves import Placed, copying, transpose_layout
 from ..schedule.panels import even_blocks
 from ..schedule.segments import tap_places
@@ -62,12 +64,14 @@ def work(problem: Problem) -> dict[str, float]:
     rows, cols = tap_places(g.h), tap_places(g.w)
     pixels = g.n * sum(place.count for place in rows) * sum(place.count for place in cols)
     blocks = ceil_div(ceil_div(c_dst, lanes), TILES[isa().registers][1]) * g.groups
-    vectors = ceil_div(c_dst, lanes) * g.groups
+    vectors, source = ceil_div(c_dst, lanes) * g.groups, math.prod(g.input_shape) * problem.itemsize
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
         "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
         "widened": g.live_weights if problem.storage else 0,
+        # A source that does not stay in the cache comes again with every tap of every block.
+        "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
         "places": pixels * blocks,
         "tasks": len(rows) * len(cols) * blocks,
         **moved(problem, channels_last=True, packs=True),

@@ -1,4 +1,4 @@
-"""A brief program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
+"""A program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
 
     run = builtin(template, bias)
     run(x, w, bias, y)      y, computed; NotImplemented where an array does not begin at a multiple of its elements
@@ -8,11 +8,14 @@ the calling convention that CPython has for its builtins (METH_FASTCALL), and bo
 `execute`, in which only the addresses of the arrays are missing. Of an array it reads one word, where its memory
 begins; whether that word is where it is looked for is tested on known arrays before the first use (`why_not`).
 
-It keeps the GIL from beginning to end, so all such functions share one scratch. The caller has compared shapes, strides
-and dtypes with those that the template was made for.
+A brief one keeps the GIL from beginning to end, so all such functions share one scratch. One that `lets_go` of the GIL
+while it computes has its scratch in common with the others of its kind: where one of them is under way in another
+thread, it answers NotImplemented. The caller has compared shapes, strides and dtypes with those that the template was
+made for.
 """
 
 import ctypes
+import os
 import sys
 from functools import lru_cache
 from string import Template
@@ -25,9 +28,11 @@ from . import kernel, memory
 from .program import COUNTER, NOTHING, ZEROED, Program, address
 
 # Programs that need more scratch are called in the other way.
-SCRATCH_BYTES = 1 << 20
+SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 4 << 20
 METH_FASTCALL = 0x80
-HEAD = tuple("mask bias_words bias_times bias_at clear_words clear_at execute refusal increment".split())
+HEAD = tuple(
+    "mask bias_words bias_times bias_at clear_words clear_at execute refusal increment busy save restore".split()
+)
 JOB = WORDS + BASES + 1
 NAME = "upconv_call"
 # Copies are volatile, word by word, lest LLVM makes calls of the C library of them, which is not linked.
@@ -97,14 +102,28 @@ start:
   %bias.words.ptr = call ptr @word(ptr %template, i64 $BIAS_WORDS)
   %bias.words = ptrtoint ptr %bias.words.ptr to i64
   %has.bias = icmp sgt i64 %bias.words, 0
-  br i1 %has.bias, label %bias, label %go
+  br i1 %has.bias, label %bias, label %claim
 bias:
-  %b = call ptr @begins(ptr %arguments, i64 2)
-  %b.int = ptrtoint ptr %b to i64
+  %b.given = call ptr @begins(ptr %arguments, i64 2)
+  %b.int = ptrtoint ptr %b.given to i64
   %b.odd = and i64 %b.int, %mask
   %b.even = icmp eq i64 %b.odd, 0
-  br i1 %b.even, label %repeat, label %refuse
+  br i1 %b.even, label %claim, label %refuse
+claim:
+  %busy = call ptr @word(ptr %template, i64 $BUSY)
+  %lets.go = icmp ne ptr %busy, null
+  br i1 %lets.go, label %ask, label %fill
+ask:
+  %taken = load volatile i64, ptr %busy
+  %is.free = icmp eq i64 %taken, 0
+  br i1 %is.free, label %take, label %refuse
+take:
+  store volatile i64 1, ptr %busy
+  br label %fill
+fill:
+  br i1 %has.bias, label %repeat, label %go
 repeat:
+  %b = call ptr @begins(ptr %arguments, i64 2)
   %times.ptr = call ptr @word(ptr %template, i64 $BIAS_TIMES)
   %times = ptrtoint ptr %times.ptr to i64
   %bias.at = call ptr @word(ptr %template, i64 $BIAS_AT)
@@ -134,7 +153,19 @@ go:
   %job.counter = getelementptr i64, ptr %job, i64 $COUNTER
   store ptr %counter, ptr %job.counter
   %execute = call ptr @word(ptr %template, i64 $EXECUTE)
+  br i1 %lets.go, label %without, label %within
+without:
+  %save = call ptr @word(ptr %template, i64 $SAVE)
+  %restore = call ptr @word(ptr %template, i64 $RESTORE)
+  %state = call ptr %save()
   call void %execute(ptr %job)
+  call void %restore(ptr %state)
+  store volatile i64 0, ptr %busy
+  br label %computed
+within:
+  call void %execute(ptr %job)
+  br label %computed
+computed:
   %y.at = getelementptr ptr, ptr %arguments, i64 3
   %result = load ptr, ptr %y.at
   call void %increment(ptr %result)
@@ -179,7 +210,9 @@ def _found_where_they_begin():
     return all(word == address(array) for word, array in zip(words, arrays, strict=True))
 
 
-def builtin(program: Program, mask: int, weight_form: int | None, bias: np.ndarray, repeats: tuple[int, int]):
+def builtin(
+    program: Program, mask: int, weight_form: int | None, bias: np.ndarray, repeats: tuple[int, int], lets_go=False
+):
     """The function of a program for arrays that lie as it was made for; None if it cannot be one.
 
     Args:
@@ -188,12 +221,13 @@ def builtin(program: Program, mask: int, weight_form: int | None, bias: np.ndarr
         weight_form: address of the packed weight, where it was prepared and the program reads a form of it.
         bias: what the program reads as a bias; it is written to, so it must be the function's own.
         repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
+        lets_go: of the GIL, while it computes.
     """
     cleared = [base for base in ZEROED if program.sizes.get(base)]
     offsets, size, _ = program.frame(1)
-    if size > SCRATCH_BYTES or len(cleared) > 1 or why_not():
+    if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES) or len(cleared) > 1 or why_not():
         return None
-    start = _scratch().address
+    start = (_longer_scratch() if lets_go else _scratch()).address
     packed = start + offsets[PANELS] if weight_form is None else weight_form
     own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
     values = {
@@ -205,16 +239,42 @@ def builtin(program: Program, mask: int, weight_form: int | None, bias: np.ndarr
         "clear_at": start + offsets[cleared[0]] if cleared else start,
         "execute": kernel.entry(execute),
         "refusal": id(NotImplemented),
-        "increment": ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value,
+        "increment": _python("Py_IncRef"),
+        "busy": address(_busy) if lets_go else 0,
+        "save": _python("PyEval_SaveThread"),
+        "restore": _python("PyEval_RestoreThread"),
     }
     job = program.job((NOTHING, 0, 0, 0, address(bias), packed, *own), 0, program.units)
     return _bound(np.array([*map(values.get, HEAD), *job], np.int64))
 
 
+def _python(name):
+    """The address of a function of CPython's."""
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+
+
 @lru_cache(maxsize=1)
 def _scratch():
-    """What all of them use, one after another, since each keeps the GIL."""
+    """What all brief ones use, one after another, since each keeps the GIL."""
     return memory.scratch(SCRATCH_BYTES)
+
+
+@lru_cache(maxsize=1)
+def _longer_scratch():
+    """What all the others use, while `_busy` holds a one."""
+    return memory.scratch(LONGER_SCRATCH_BYTES)
+
+
+_busy = np.zeros(1, np.int64)
+
+
+def _forget():
+    """In a fork's child no other thread is under way."""
+    _busy[0] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _bound(template):
@@ -233,6 +293,6 @@ def _definition():
     words = {"X": WORDS + X, "W": WORDS + W, "Y": WORDS + Y, "LAST": JOB - 1, "COUNTER": COUNTER}
     sizes = {"HEAD": len(HEAD), "JOB": JOB, "JOB_WORDS": 2 * JOB, "DATA": object.__basicsize__, "NAME": NAME}
     code = kernel.link(NAME, Template(TEXT).substitute(places | words | sizes))
-    doc = b"A brief program, generated by upconv."
+    doc = b"A program, generated by upconv."
     _definitions.append((_MethodDef(NAME.encode(), code.address, METH_FASTCALL, doc), code))
     return _definitions[-1][0]

@@ -40,10 +40,15 @@ class PixelWork(NamedTuple):
         return sum([count * -(-pixels // mr) for count, pixels, _ in self.kinds])
 
 
-def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channels) -> PixelWork:
-    """The tasks of a problem whose segments of columns are (places, taps, how many) of `across`."""
+def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channels, band_bytes=None) -> PixelWork:
+    """The tasks of a problem whose segments of columns are (places, taps, how many) of `across`.
+
+    Args:
+        channels: of the source, of a group.
+        band_bytes: the `most` of the bands.
+    """
     n, tasks = problem.geometry.n, []
-    for here, rows, taps_h, number_h in down(problem):
+    for here, rows, taps_h, number_h in down(problem, band_bytes):
         for cols, taps_w, number_w in across:
             pixels = max(1, n * rows * cols // here)
             tasks.append((here * number_h * number_w, pixels, taps_h * taps_w * channels))
@@ -52,10 +57,10 @@ def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channel
 
 # Several ways ask.
 @lru_cache(maxsize=64)
-def down(problem: Problem) -> list[tuple[int, int, int, int]]:
+def down(problem: Problem, band_bytes=None) -> list[tuple[int, int, int, int]]:
     """(in how many bands they are, places, taps, how many) of the segments of rows that are alike."""
     forward = problem.operation == "forward"
-    many = bands.count(problem.geometry, forward, problem.itemsize)
+    many = bands.count(problem.geometry, forward, problem.itemsize, band_bytes)
     found = tally(problem.geometry.h, forward)
     most = max((places for places, _, _ in found), default=1)
     # Segments at a border are in few bands only.

@@ -87,6 +87,12 @@ def beside_products(g: Geometry, size, pixel) -> int:
     return BAND_BYTES * (source + result) // max(1, g.w.n * pixel + result)
 
 
+def of_source(g: Geometry, size) -> int:
+    """The `most` of `largest` where the input alone is to fit: the output is written where it lies, and once."""
+    source, result = g.w.n * g.c_in, g.h.s * g.w.out * g.c_out
+    return _at_most(g, size) * (source + result) // max(1, source)
+
+
 def overlapping(axis: Axis, step) -> tuple[int, int]:
     """(how many bands of `step` outputs an axis has, places of the source that they read together).
 
@@ -97,10 +103,10 @@ def overlapping(axis: Axis, step) -> tuple[int, int]:
     return (number, number * min(axis.n, ceil_div(step + axis.d * (axis.k - 1), axis.s))) if number > 1 else (1, axis.n)
 
 
-def count(g: Geometry, forward, size) -> int:
+def count(g: Geometry, forward, size, most=None) -> int:
     """How many bands there are for one thread."""
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
-    some_n, some_rows, some_cols = largest(g, forward, size)
+    some_n, some_rows, some_cols = largest(g, forward, size, most=most)
     return ceil_div(g.n, some_n) * ceil_div(height, some_rows) * ceil_div(width, some_cols)
 
 
@@ -192,9 +198,9 @@ def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Plac
     return made
 
 
-def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed) -> Iterator[Nest]:
+def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None) -> Iterator[Nest]:
     """The nests of all bands, one band after another: for few bands that are parts of a unit."""
-    for n, (n_count, first_n), h, w in _kinds(task):
+    for n, (n_count, first_n), h, w in _kinds(task, most):
         for i, j, k in itertools.product(range(n_count), range(h.count), range(w.count)):
             there = x.move(first_n + i * n, h.source + j * h.source_step, w.source + k * w.source_step)
             here = y.move(first_n + i * n, h.first + j * h.step, w.first + k * w.step)
