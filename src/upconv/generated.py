@@ -10,8 +10,10 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
-    READS_HALVES           optional: whether its kernels take a prepared weight that is kept in halves; for the others
+    READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
+    CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
+                           others whole maps are converted before and after
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
@@ -110,6 +112,7 @@ class Generated:
         self.name, self.module = name, module
         self.fallback: str | None = getattr(module, "FALLBACK", None)
         self.reads_halves: bool = getattr(module, "READS_HALVES", False)
+        self.converts_maps: bool = getattr(module, "CONVERTS_MAPS", False)
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""

@@ -10,6 +10,7 @@ from . import rewrites
 from .activations import activate
 from .algorithms import ALGORITHMS
 from .arrays import agree, as_array, check_out, check_shape, empty, native, native_dtype, parse_bias, preferred_layout
+from .candidates import Candidate, ask
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
 from .interchange import like
@@ -23,7 +24,6 @@ from .layouts import (
     suits,
     weight_layout,
 )
-from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
 from .runtime.kernel import CodeRefused
@@ -41,19 +41,6 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 AUTO = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One algorithm's answer: its predicted seconds on one thread, or the sentences with which it refuses.
-
-    `by_name` are the sentences why it is not chosen on its own, and yet runs when it is asked for by name.
-    """
-
-    name: str
-    seconds: float | None
-    refusals: tuple[str, ...] = ()
-    by_name: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,10 +534,8 @@ def _chosen(problem, algorithm):
         return algorithm
     if algorithm != AUTO and algorithm not in ALGORITHMS:
         _refuse_algorithm(algorithm)
-    steps = rewrites.steps(problem)
-    inner = steps[-1].after if steps else problem
-    extra = sum(step.nbytes / row("").rates[step.amount] for step in steps)
-    candidates = tuple(_ask(name, inner, extra) for name in ALGORITHMS)
+    found = {name: ask(name, problem) for name in ALGORITHMS}
+    candidates = tuple(candidate for candidate, _ in found.values())
     if algorithm == AUTO:
         willing = [candidate for candidate in candidates if candidate.seconds is not None]
         automatic = [candidate for candidate in willing if not candidate.by_name]
@@ -559,7 +544,7 @@ def _chosen(problem, algorithm):
         refusals = next(candidate.refusals for candidate in candidates if candidate.name == algorithm)
         if refusals:
             raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
-    return Plan(problem, algorithm, candidates, steps)
+    return Plan(problem, algorithm, candidates, found[algorithm][1])
 
 
 def check_algorithm(algorithm: str | Plan) -> None:
@@ -577,11 +562,3 @@ def _run(algorithm, problem, a, b, bias, out):
     if isinstance(b, PreparedWeight) and not hasattr(algorithm, "weight_form"):
         b = b.innermost(problem)
     return algorithm.run(problem, a, b, bias, out)
-
-
-def _ask(name, problem, extra):
-    algorithm = ALGORITHMS[name]
-    refusals = tuple(algorithm.why_not(problem))
-    if refusals:
-        return Candidate(name, None, refusals)
-    return Candidate(name, algorithm.cost(problem) + extra, (), tuple(algorithm.why_not_automatic(problem)))

@@ -50,8 +50,16 @@ class Rewrite:
 
 
 @lru_cache(maxsize=512)
-def steps(problem: Problem) -> tuple[Rewrite, ...]:
-    """The steps from a problem to the one that an algorithm is chosen for; most have none."""
+def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
+    """The steps from a problem to the one that an algorithm is chosen for; most have none.
+
+    Args:
+        maps, weight: whether maps of halves, or a weight, may be left to an algorithm that converts them on its way.
+    """
+    if maps or weight:
+        whole = steps(problem)
+        # What needs more than that step finds other arrays than it was given.
+        return tuple(_left(step, maps, weight) for step in whole) if len(whole) == 1 else whole
     found = []
     while (step := next((step for rewrite in REWRITES if (step := rewrite(problem)) is not None), None)) is not None:
         found.append(step)
@@ -177,6 +185,23 @@ def _widened(problem):
     return Rewrite(words, problem, after, _by_widening, moved * (problem.itemsize + after.itemsize), "converted")
 
 
+def _left(step, maps, weight):
+    """The step that leaves maps, or a weight, in halves; the step itself where they must be made dense."""
+    before, after, g = step.before, step.after, step.before.geometry
+    if step.run is not _by_widening or before.operation == "grad_weight":
+        return step
+    changes, weights = {}, 0 if before.prepared else g.live_weights
+    moved = g.elements() - g.live_weights
+    if maps and STRIDED not in (before.a_layout, before.layout):
+        changes, moved = {"a_layout": before.a_layout, "layout": before.layout, "maps": before.dtype}, 0
+    if weight and not before.prepared and after.b_layout == before.b_layout:
+        changes["storage"], weights = before.dtype, 0
+    if not changes:
+        return step
+    nbytes = (moved + weights) * (before.itemsize + after.itemsize)
+    return replace(step, after=replace(after, **changes), nbytes=nbytes)
+
+
 def _without_gaps(layout, shape):
     """The layout of a fresh map in the order of one that lies in a layout."""
     return dense_layout(shape, "nhwc" if layout.startswith("nhwc") else "nchw")
@@ -193,11 +218,14 @@ def _is_widened(problem):
 
 def _by_widening(solve, step, a, b, bias, out):
     after = step.after
-    a = _converted(a, after.dtype, after.a_layout)
-    if is_array(b):
+    bias = None if bias is None else bias.astype(after.dtype)
+    if is_array(b) and not after.storage:
         b = _converted(b, after.dtype, after.b_layout)
+    if after.maps:
+        solve(a, b, bias, out)
+        return
     result = _fresh(out.shape, after.dtype, after.layout)
-    solve(a, b, None if bias is None else bias.astype(after.dtype), result)
+    solve(_converted(a, after.dtype, after.a_layout), b, bias, result)
     narrow(result, out)
 
 

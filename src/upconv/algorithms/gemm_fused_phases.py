@@ -18,6 +18,9 @@ from ..schedule.amounts import moved, pixel_work, read_again
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
 
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
+
 
 def why_not(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []

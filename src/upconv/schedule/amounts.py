@@ -76,15 +76,18 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
     """
-    transposed = 0
+    transposed = converted = 0
     lie = zip(problem.map_shapes, problem.map_layouts, (reads, writes), strict=True)
     for shape, layout, is_taken in lie:
         lies_last = layout.startswith("nhwc")
         if shape[1] > 1 and shape[3] > 1 and lies_last != channels_last and not is_taken:
             transposed += math.prod(shape)
+        elif problem.maps:
+            converted += math.prod(shape)
     weight = math.prod(problem.geometry.weight_shape) * problem.itemsize
     return {
         "transposed": transposed * problem.itemsize,
+        "converted_bands": converted * (problem.map_itemsize + problem.itemsize),
         "packed": weight if packs and not problem.prepared else 0,
         "bytes": problem.bytes,
         "calls": 1,
