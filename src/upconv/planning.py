@@ -413,7 +413,7 @@ def _array_or_shape(value, name):
 
 
 def _array(weight):
-    return weight.kept if isinstance(weight, PreparedWeight) else weight
+    return weight.raw if isinstance(weight, PreparedWeight) else weight
 
 
 def _operands(problem, x, w):

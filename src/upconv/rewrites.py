@@ -152,7 +152,7 @@ def dense(array, layout):
 def _activated(problem):
     activation = problem.activation
     in_kernels = is_in_registers(activation.name, activation.slope) and problem.row.element
-    if activation.name == "none" or in_kernels or _is_widened(problem):
+    if activation.name == "none" or in_kernels or _has_wider(problem):
         return None
     nbytes = 2 * _size(problem.result_shape) * problem.itemsize
     after = replace(problem, activation=NO_ACTIVATION)
@@ -167,8 +167,8 @@ def _by_activation(solve, step, a, b, bias, out):
 # Wider dtypes --------------------------------------------------------------------------------------------------------
 
 
-def _widened(problem):
-    if not _is_widened(problem):
+def _in_wider(problem):
+    if not _has_wider(problem):
         return None
     has_weight, g = problem.operation != "grad_weight", problem.geometry
     # What is converted keeps its order, but lies densely; so it is read as it is written.
@@ -182,13 +182,13 @@ def _widened(problem):
     after = replace(problem, dtype=problem.row.wider, **changes)
     moved = g.elements() - problem.prepared * g.live_weights
     words = f"computed in {after.dtype}, rounded to {problem.dtype} once"
-    return Rewrite(words, problem, after, _by_widening, moved * (problem.itemsize + after.itemsize), "converted")
+    return Rewrite(words, problem, after, _by_wider, moved * (problem.itemsize + after.itemsize), "converted")
 
 
 def _left(step, maps, weight):
     """The step that leaves maps, or a weight, in halves; the step itself where they must be made dense."""
     before, after, g = step.before, step.after, step.before.geometry
-    if step.run is not _by_widening or before.operation == "grad_weight":
+    if step.run is not _by_wider or before.operation == "grad_weight":
         return step
     changes, weights = {}, 0 if before.prepared else g.live_weights
     moved = g.elements() - g.live_weights
@@ -212,11 +212,11 @@ def _own_weight_layout(problem):
     return WEIGHT_CHANNELS_LAST if problem.operation == "forward" else None
 
 
-def _is_widened(problem):
+def _has_wider(problem):
     return bool(problem.row.wider) and problem.row.kind != "c"
 
 
-def _by_widening(solve, step, a, b, bias, out):
+def _by_wider(solve, step, a, b, bias, out):
     after = step.after
     bias = None if bias is None else bias.astype(after.dtype)
     if is_array(b) and not after.storage:
@@ -350,4 +350,4 @@ def _size(shape):
     return int(np.prod(shape, dtype=object))
 
 
-REWRITES = (_widened, _copied, _activated, _as_real, _exchanged)
+REWRITES = (_in_wider, _copied, _activated, _as_real, _exchanged)
