@@ -50,7 +50,7 @@ def whole_numbers(rng, size, dtype, odd):
     return array
 
 
-def kept(values, storage):
+def as_stored(values, storage):
     """Small whole numbers as a kernel finds them: themselves, or the bits of the halves that are the same numbers."""
     if not storage:
         return values

@@ -1,5 +1,6 @@
 """Every algorithm against the reference: all cases, operations, dtypes and layouts, in poisoned memory."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -354,3 +355,15 @@ def test_every_layer_of_the_table_has_a_plan():
             plan = choose(Problem(operation, geometry, "float32"))
             assert plan.algorithm in FAST
             assert plan.macs == geometry.macs > 0
+
+
+@pytest.mark.parametrize("c_out", [1, 8, 20])
+def test_a_result_of_one_column_whose_other_phases_are_cut_off(c_out):
+    """Phases that are computed together lie where they would in a longer row, and there is none."""
+    for case in (
+        Case("one-of-three", 3, 18, 7, 1, c_out, (1, 3), (3, 3), (0, 1)),
+        Case("first-of-two", 1, 18, 5, 1, c_out, (2, 2), (2, 2), ((0, 0), (0, 1))),
+        Case("last-of-four", 2, 18, 3, 1, c_out, (4, 8), (2, 4), ((1, 1), (3, 4))),
+    ):
+        for algorithm, layout in itertools.product(FAST, LAYOUTS):
+            check(algorithm, case, "forward", "float32", layout)

@@ -206,6 +206,11 @@ def test_plan_of_a_prepared_weight(capsys):
     assert "weight as given" in output(capsys, line)
     assert "weight prepared" in output(capsys, line + " --prepared")
     assert "by matmul" in output(capsys, line + " --prepared --algorithm matmul")
+    assert "kept in bfloat16" in output(capsys, line + " --prepared --storage bfloat16")
+    for wrong, words in (("bfloat16", "add --prepared"), ("float16 --prepared --dtype float64", "float32 alone")):
+        status, out, err = run(capsys, f"{line} --storage {wrong}")
+        assert (status, out) == (2, "")
+        assert words in err
 
 
 @pytest.mark.parametrize(

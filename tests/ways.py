@@ -21,6 +21,8 @@ from upconv.problem import NO_ACTIVATION, OPERATIONS, Activation, Problem
 KERNELS = tuple(
     name for name, algorithm in ALGORITHMS.items() if isinstance(algorithm, Generated) and "winograd" not in name
 )
+#: Beginnings of the names of kernels that have tests of their own.
+OWN_TESTS = ("winograd", "convert")
 #: In the message of every difference that is found here.
 ANY = "|".join((*KERNELS, AUTO))
 
@@ -28,7 +30,7 @@ ANY = "|".join((*KERNELS, AUTO))
 def families():
     """{name: module} of the kernels that the ways make tasks for: all that their files and the schedule import.
 
-    Winograd's have tests of their own.
+    Winograd's have tests of their own, and so has the one that converts.
     """
     found = {}
     for name, module in list(sys.modules.items()):
@@ -38,7 +40,7 @@ def families():
                 home = getattr(thing, "__module__", None) or getattr(thing, "__name__", "")
                 if home.startswith("upconv.kernels."):
                     found[home.rsplit(".", 1)[1]] = sys.modules[home]
-    return {name: home for name, home in found.items() if hasattr(home, "FIELDS") and "winograd" not in name}
+    return {name: home for name, home in found.items() if hasattr(home, "FIELDS") and not name.startswith(OWN_TESTS)}
 
 
 def willing(problem):

@@ -15,6 +15,7 @@ from pathlib import Path
 from . import __version__, demo
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
+from .errors import SettingError
 from .explain.animation import animation
 from .explain.checkerboard import artifacts, survey
 from .explain.explanation import LANGUAGES, Explanation
@@ -34,6 +35,8 @@ from .measuring import measure, table
 from .planning import choose, describe, plan
 from .runtime.pool import get_num_threads, set_num_threads
 from .settings import Settings
+from .storage import STORAGES
+from .storage import check as check_storage
 from .weight_files import arrays
 
 EXAMPLES = {
@@ -401,6 +404,9 @@ def _add_plan(parser):
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--channels-last", action="store_true", help="plan for NHWC data")
     parser.add_argument("--prepared", action="store_true", help="plan for a prepared weight, as a layer has it")
+    parser.add_argument(
+        "--storage", choices=STORAGES, help="beside --prepared: the halves in which a weight of float32 is kept"
+    )
     parser.add_argument("--algorithm", default="auto", help="plan this one, by its name")
     parser.add_argument("--threads", type=int, metavar="N", help="plan for N threads; default: all")
     parser.add_argument("--measure", action="store_true", help="time every algorithm on random data too")
@@ -410,6 +416,9 @@ def _plan(options):
     c_in, c_out = _channels(options)
     shape_in = (options.batch, c_in, *options.size)
     shape_weight = (c_in, c_out // options.groups, *options.kernel_size)
+    storage = check_storage(options.storage, options.dtype)
+    if storage and not options.prepared:
+        raise SettingError("--storage is for a weight that is prepared: add --prepared, or leave it out")
     made = plan(
         shape_in,
         shape_weight,
@@ -424,7 +433,7 @@ def _plan(options):
         algorithm="auto" if options.prepared else options.algorithm,
     )
     if options.prepared:
-        made = choose(replace(made.problem, prepared=True), options.algorithm)
+        made = choose(replace(made.problem, prepared=True, storage=storage), options.algorithm)
     before = get_num_threads()
     if options.threads is not None:
         set_num_threads(options.threads)

@@ -96,7 +96,7 @@ def transpose1d(settings: Settings, input, weight, bias=None, *, activation=None
     target = None
     if out is not None:
         shape = (geometry.n, geometry.c_out, geometry.w.out)
-        operands = x, w.kept if w is weight else w, None if bias is None else as_array(bias, "bias")
+        operands = x, w.raw if w is weight else w, None if bias is None else as_array(bias, "bias")
         target = check_out(out, shape if is_batched else shape[1:], x.dtype.name, operands)[..., None, :]
     ends = {"activation": activation, "out": target, "algorithm": algorithm}
     y = transpose(settings.as_2d(), x[..., None, :], w, bias, **ends)
@@ -157,7 +157,7 @@ def transpose3d(settings: Settings, input, weight, bias=None, *, activation=None
     x, is_batched = batched(as_array(input, "input"), dimensions=3)
     if isinstance(weight, PreparedVolume):
         weight.check(settings)
-        w, w_array = weight, weight.kept
+        w, w_array = weight, weight.raw
     else:
         w = w_array = check_weight(_array_of(weight), 3)
     dtype = lookup(x.dtype).name

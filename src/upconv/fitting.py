@@ -18,7 +18,7 @@ from .prepared import PreparedWeight
 
 def array_of(weight):
     """A weight's array, whether it was prepared or not."""
-    return weight.kept if isinstance(weight, PreparedWeight) else weight
+    return weight.raw if isinstance(weight, PreparedWeight) else weight
 
 
 def checked(problem, x, w):

@@ -162,7 +162,7 @@ def _weight(value, settings):
     """(the weight, its array), which are two things where it was prepared."""
     if isinstance(value, PreparedWeight):
         value.check(settings)
-        return value, value.kept
+        return value, value.raw
     if isinstance(value, PreparedVolume):
         check_weight_shape(value.shape)
     array = check_weight(as_array(value, "weight"))

@@ -10,8 +10,10 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
-    READS_HALVES           optional: whether its kernels take a prepared weight that is kept in halves; for the others
+    READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
+    CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
+                           others whole maps are converted before and after
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
@@ -84,7 +86,7 @@ class ProgramCache:
 PROGRAMS = ProgramCache(PROGRAM_BYTES)
 
 
-class Kept:
+class Runnable:
     """A program, and the bias that it reads where there is none: whole vectors of one are read, so it is longer."""
 
     __slots__ = ("columns", "nbytes", "no_bias", "program", "repeats")
@@ -110,6 +112,7 @@ class Generated:
         self.name, self.module = name, module
         self.fallback: str | None = getattr(module, "FALLBACK", None)
         self.reads_halves: bool = getattr(module, "READS_HALVES", False)
+        self.converts_maps: bool = getattr(module, "CONVERTS_MAPS", False)
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
@@ -135,7 +138,7 @@ class Generated:
         if not self._widens(problem):
             return self.module.work(problem)
         plain = self._asked(problem)
-        return self.module.work(plain) | {"converted": BOTH * self._kept_bytes(plain) // plain.itemsize}
+        return self.module.work(plain) | {"converted": BOTH * self._widened_bytes(plain) // plain.itemsize}
 
     def cost(self, problem: Problem) -> float:
         """The work counted, over the rates of this machine's row, on one thread."""
@@ -152,14 +155,14 @@ class Generated:
     def workspace_bytes(self, problem: Problem) -> int:
         """The program's own scratch, its table, and the bias filled up."""
         plain = self._asked(problem)
-        kept = self._dense(plain, 1)
-        widened = self._kept_bytes(plain) + program.LINE if self._widens(problem) else 0
-        return kept.program.scratch_bytes() + 2 * kept.nbytes + 16384 + widened
+        ready = self._dense(plain, 1)
+        wide = self._widened_bytes(plain) + program.LINE if self._widens(problem) else 0
+        return ready.program.scratch_bytes() + 2 * ready.nbytes + 16384 + wide
 
     def details(self, problem: Problem) -> Details:
         """What the program for dense operands executes; makes it, and its kernels."""
-        kept = self._dense(self._asked(problem), pool.get_num_threads())
-        macs, names = account(kept.program, problem.itemsize)
+        ready = self._dense(self._asked(problem), pool.get_num_threads())
+        macs, names = account(ready.program, problem.itemsize)
         form = self.weight_form(problem)
         packed = 0 if form is None else form.nbytes * problem.weight_itemsize // problem.itemsize
         return Details(macs, names, isa().name, pool.get_num_threads(), packed)
@@ -167,8 +170,8 @@ class Generated:
     def kernels(self, problem: Problem, *strides) -> tuple[str, ...]:
         """Names of the kernels that run on operands with these strides (x, weight, result), on dense ones without."""
         problem = self._asked(problem)
-        kept = self._made(problem, *strides, 1) if strides else self._dense(problem, 1)
-        return kernels(kept.program)
+        ready = self._made(problem, *strides, 1) if strides else self._dense(problem, 1)
+        return kernels(ready.program)
 
     def run(self, problem: Problem, a, b, bias, out):
         """Compute into `out`; (a, b) are the operands of the problem's operation, b may be a prepared weight.
@@ -178,15 +181,15 @@ class Generated:
         """
         threads = pool.get_num_threads()
         if problem.operation == "grad_weight":
-            kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
-            return program.run(kept.program, a, b, out, None)
+            ready = self.runnable(problem, a.strides, b.strides, out.strides, threads)
+            return program.run(ready.program, a, b, out, None)
         panels = None
         if problem.prepared:
             panels, b = b.form(self, problem)
             if self._widens(problem):
                 return self._run_widened(problem, a, panels, b, bias, out)
-        kept = self.kept(problem, a.strides, b.strides, out.strides, threads)
-        return program.run(kept.program, a, out, b, kept.bias(bias), panels)
+        ready = self.runnable(problem, a.strides, b.strides, out.strides, threads)
+        return program.run(ready.program, a, out, b, ready.bias(bias), panels)
 
     def direct(self, problem: Problem, a, b, bias, out):
         """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
@@ -200,14 +203,14 @@ class Generated:
         if self._widens(problem) or (is_longer and (threads > 1 or seconds >= program.SECONDS_PER_PIECE)):
             return None, None, False
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
-        kept = self._made(problem, a.strides, array.strides, out.strides, threads)
-        if program.FLAGS in kept.program.sizes:
+        ready = self._made(problem, a.strides, array.strides, out.strides, threads)
+        if program.FLAGS in ready.program.sizes:
             return None, None, False
-        own, passed = kept.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, kept.repeats)
-        run = builtin(kept.program, problem.itemsize - 1, panels, own, passed, is_longer)
-        return run, (kept, own), is_longer
+        own, passed = ready.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, ready.repeats)
+        run = builtin(ready.program, problem.itemsize - 1, panels, own, passed, is_longer)
+        return run, (ready, own), is_longer
 
-    def kept(self, problem: Problem, a, b, out, threads) -> Kept:
+    def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""
         x, w, y = (a, out, b) if problem.operation == "grad_weight" else (a, b, out)
         return self._made(problem, x, w, y, threads)
@@ -238,7 +241,7 @@ class Generated:
         """The problem that the module computes: where it does not take halves, on a form, or a weight, of float32."""
         return _wide(problem, self.module) if self._widens(problem) else problem
 
-    def _kept_bytes(self, plain):
+    def _widened_bytes(self, plain):
         """Bytes of what is widened for a problem: the form, or the weight as it lies."""
         form = self.module.weight_form(plain) if plain.prepared else None
         return math.prod(plain.geometry.weight_shape) * plain.itemsize if form is None else form.nbytes
@@ -256,8 +259,8 @@ class Generated:
         halves = np.frombuffer((ctypes.c_uint16 * (nbytes // 4)).from_address(panels), np.uint16)
         widen(halves, wide[:nbytes].view(np.float32), problem.storage)
         w = weight_strides(plain.geometry.weight_shape, plain.b_layout, plain.itemsize)
-        kept = self.kept(plain, a.strides, w, out.strides, pool.get_num_threads())
-        return program.run(kept.program, a, out, None, kept.bias(bias), program.address(wide))
+        ready = self.runnable(plain, a.strides, w, out.strides, pool.get_num_threads())
+        return program.run(ready.program, a, out, None, ready.bias(bias), program.address(wide))
 
     def _made(self, problem, x, w, y, threads):
         key = self.name, problem, x, w, y, threads
@@ -274,9 +277,9 @@ class Generated:
         problem = task.problem
         made = self.module.program(task, packs=not problem.prepared)
         if problem.operation == "grad_weight":
-            return Kept(made, 0, 1, problem.dtype, 0)
+            return Runnable(made, 0, 1, problem.dtype, 0)
         form = self.module.weight_form(problem)
-        return Kept(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
+        return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
 
 
 @lru_cache(maxsize=512)

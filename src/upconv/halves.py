@@ -9,17 +9,17 @@ from functools import lru_cache
 import numpy as np
 
 from .dtypes import quiet
-from .kernels.convert import FIELDS, STORAGES, convert
+from .kernels.convert import FIELDS, HALF_KINDS, convert
 from .machine import row
 from .runtime import pool, program
 from .runtime.kernel import CodeRefused, entry, isa, usable
 from .runtime.program import Grid, Nest, Program, Stage, X, Y
+from .schedule.moves import HALF, ONE, WIDE, lines
 
 # Bytes of a half and of the float32 that it becomes.
-BOTH = 6
+BOTH = HALF + WIDE
 # What a program costs is made up for by so many numbers; bytes of a unit that one thread takes.
 FEW, UNIT_BYTES = 1 << 12, 192 << 10
-ONE = (1, 0, 0)
 # Loops of a program, one inside the other.
 MOST_LINES = 4
 
@@ -45,7 +45,7 @@ def narrow(wide: np.ndarray, halves: np.ndarray, storage: str = "") -> None:
 
 
 def _convert(src, dst, storage, narrows):
-    has_kernels = storage in STORAGES and src.flags.aligned and dst.flags.aligned and not usable()
+    has_kernels = storage in HALF_KINDS and src.flags.aligned and dst.flags.aligned and not usable()
     if src.size >= FEW and has_kernels:
         try:
             _by_kernels(src, dst, storage, narrows)
@@ -59,9 +59,9 @@ def _convert(src, dst, storage, narrows):
 
 
 def _by_kernels(src, dst, storage, narrows):
-    lines = _lines(src, dst)
-    if lines is not None:
-        made = _program(lines, STORAGES[storage], narrows, pool.get_num_threads())
+    found = lines(src.shape, src.strides, dst.strides, (src.itemsize, dst.itemsize))
+    if found is not None and len(found) <= MOST_LINES:
+        made = _program(found, HALF_KINDS[storage], narrows, pool.get_num_threads())
         program.run(made, src, dst, None, None)
     elif src.ndim > MOST_LINES:
         # More loops than a program has: one index of the outermost axis after another.
@@ -94,29 +94,11 @@ def _by_a_copy(src, dst, storage, narrows):
         _convert(between, wide, storage, narrows)
 
 
-def _lines(src, dst):
-    """((size, step in src, step in dst), ...), at most MOST_LINES, from the outermost axis to the innermost.
-
-    Axes that follow one another in both arrays are one. None where no such list says it.
-    """
-    steps = sorted(zip(dst.strides, src.strides, dst.shape, strict=True), key=lambda axis: -abs(axis[0]))
-    merged = []
-    for dst_step, src_step, size in steps:
-        if size == 1:
-            continue
-        if merged and merged[-1][1:] == (size * src_step, size * dst_step):
-            size *= merged.pop()[0]
-        merged.append((size, src_step, dst_step))
-    if not merged or merged[-1][1:] != (src.itemsize, dst.itemsize) or len(merged) > MOST_LINES:
-        return None
-    return tuple(merged)
-
-
 @lru_cache(maxsize=256)
-def _program(lines, storage, narrows, threads):
+def _program(loops, storage, narrows, threads):
     """The program that converts some lines; `threads` is what a kept one is for."""
-    lead, axes = (lines[:-3] or (ONE,))[0], [*[ONE] * (3 - len(lines)), *lines[-3:]]
-    axes[2] = lines[-1]
+    lead, axes = (loops[:-3] or (ONE,))[0], [*[ONE] * (3 - len(loops)), *loops[-3:]]
+    axes[2] = loops[-1]
     place = next((place for place, axis in enumerate(axes) if axis[0] > 1), 2)
     size, src_step, dst_step = axes[place]
     inside = np.prod([axis[0] for axis in axes[place + 1 :]], dtype=object)

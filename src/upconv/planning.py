@@ -10,6 +10,7 @@ from . import rewrites
 from .activations import activate
 from .algorithms import ALGORITHMS
 from .arrays import agree, as_array, check_out, empty, native, native_dtype, parse_bias, preferred_layout
+from .candidates import Candidate, ask, cheapest
 from .dtypes import DTYPES, lookup, parse, quiet
 from .errors import SettingError
 from .fitting import array_of, checked, layout_of_result, lying, result_layout
@@ -20,7 +21,6 @@ from .layouts import (
     suits,
     weight_layout,
 )
-from .machine import row
 from .prepared import PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Details, Problem
 from .runtime.kernel import CodeRefused
@@ -38,19 +38,6 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 AUTO = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One algorithm's answer: its predicted seconds on one thread, or the sentences with which it refuses.
-
-    `by_name` are the sentences why it is not chosen on its own, and yet runs when it is asked for by name.
-    """
-
-    name: str
-    seconds: float | None
-    refusals: tuple[str, ...] = ()
-    by_name: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +66,7 @@ class Plan:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """Every algorithm's answer, in the order of the list; those that do not matter to the choice are asked now."""
-        return tuple(_ask(name, self.inner, _extra(self.steps)) for name in ALGORITHMS)
+        return tuple(ask(name, self.problem) for name in ALGORITHMS)
 
     @property
     def inner(self) -> Problem:
@@ -501,26 +488,13 @@ def _chosen(problem, algorithm):
         return algorithm
     if algorithm != AUTO and algorithm not in ALGORITHMS:
         _refuse_algorithm(algorithm)
-    steps = rewrites.steps(problem)
-    inner = steps[-1].after if steps else problem
     if algorithm == AUTO:
-        algorithm = _cheapest(inner, _extra(steps))
-    elif refusals := ALGORITHMS[algorithm].why_not(inner):
+        return Plan(problem, *cheapest(problem))
+    found = cheapest(problem, (algorithm,))
+    if found is None:
+        refusals = ask(algorithm, problem).refusals
         raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
-    return Plan(problem, algorithm, steps)
-
-
-def _cheapest(problem, extra):
-    """The name of the cheapest algorithm that does not refuse; one that runs by name alone where there is no other."""
-    willing = [(name, each) for name, each in ALGORITHMS.items() if not each.why_not(problem)]
-    # Of the others nobody need know the cost.
-    automatic = [(name, each) for name, each in willing if not each.why_not_automatic(problem)]
-    return min(automatic or willing, key=lambda named: named[1].cost(problem) + extra)[0]
-
-
-def _extra(steps):
-    """Seconds of the rewrites."""
-    return sum(step.nbytes / row("").rates[step.amount] for step in steps)
+    return Plan(problem, *found)
 
 
 def check_algorithm(algorithm: str | Plan) -> None:
@@ -538,11 +512,3 @@ def _run(algorithm, problem, a, b, bias, out):
     if isinstance(b, PreparedWeight) and not hasattr(algorithm, "weight_form"):
         b = b.innermost(problem)
     return algorithm.run(problem, a, b, bias, out)
-
-
-def _ask(name, problem, extra):
-    algorithm = ALGORITHMS[name]
-    refusals = tuple(algorithm.why_not(problem))
-    if refusals:
-        return Candidate(name, None, refusals)
-    return Candidate(name, algorithm.cost(problem) + extra, (), tuple(algorithm.why_not_automatic(problem)))

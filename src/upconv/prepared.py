@@ -14,7 +14,7 @@ from .errors import SettingError
 from .rewrites import innermost_weight
 from .runtime.program import address
 from .settings import Settings
-from .storage import Error, check, stored, widened
+from .storage import Error, as_float32, check, stored
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -56,12 +56,12 @@ class _Prepared:
         """The weight as it was given, read-only; where it is kept in halves, what they stand for, made anew."""
         if not self.storage:
             return self._array
-        wide = widened(self._array, self.storage)
+        wide = as_float32(self._array, self.storage)
         wide.flags.writeable = False
         return wide
 
     @property
-    def kept(self) -> np.ndarray:
+    def raw(self) -> np.ndarray:
         """What is kept of the weight itself, in its order: the weight, or the bits of its halves."""
         return self._array
 
@@ -166,7 +166,7 @@ class PreparedWeight(_Prepared):
             A dense array, as torch would lay it.
         """
         if self.storage:
-            return widened(self.dense, self.storage)
+            return as_float32(self.dense, self.storage)
         key = problem.operation if self._array.dtype.kind == "c" else None
         made = self._inner.get(key)
         if made is None:

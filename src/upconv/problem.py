@@ -74,7 +74,8 @@ class Problem:
         a_layout, b_layout: how the operands lie; by default as the result does, and a weight as torch has it.
         prepared: whether the weight comes as a `PreparedWeight`.
         activation: what the result passes through at the end.
-        storage: the dtype of halves in which a prepared weight is kept, if that is not its own.
+        storage: the dtype of halves in which the weight lies, if that is not the problem's.
+        maps: the dtype of halves in which both maps lie, if that is not the problem's.
         row: the row of the dtype.
 
     Raises:
@@ -90,6 +91,7 @@ class Problem:
     prepared: bool = False
     activation: Activation = NO_ACTIVATION
     storage: str = ""
+    maps: str = ""
     row: Dtype = field(init=False, repr=False, compare=False)
     _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
@@ -113,7 +115,7 @@ class Problem:
         put(self, "b_layout", self.b_layout or b)
         # Problems are looked up on every call, and hashing the geometry takes longer than a small layer.
         key = self.operation, self.geometry, self.dtype, self.layout, self.a_layout, self.b_layout
-        put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage)))
+        put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage, self.maps)))
 
     def __hash__(self):
         return self._hash
@@ -133,6 +135,11 @@ class Problem:
         return DTYPES[self.storage].itemsize if self.storage else self.itemsize
 
     @property
+    def map_itemsize(self) -> int:
+        """Bytes of one number of a map."""
+        return DTYPES[self.maps].itemsize if self.maps else self.itemsize
+
+    @property
     def macs(self) -> int:
         """Useful multiply-adds; the same for all three operations."""
         return self.geometry.macs
@@ -142,8 +149,8 @@ class Problem:
         """Least bytes that must move: both operands (live weights only) and the result, once each."""
         # Every algorithm's estimate asks.
         if self._bytes is None:
-            narrower = self.geometry.live_weights * (self.itemsize - self.weight_itemsize)
-            object.__setattr__(self, "_bytes", self.geometry.elements() * self.itemsize - narrower)
+            weights, every = self.geometry.live_weights, self.geometry.elements()
+            object.__setattr__(self, "_bytes", (every - weights) * self.map_itemsize + weights * self.weight_itemsize)
         return self._bytes
 
     @property

@@ -50,8 +50,16 @@ class Rewrite:
 
 
 @lru_cache(maxsize=512)
-def steps(problem: Problem) -> tuple[Rewrite, ...]:
-    """The steps from a problem to the one that an algorithm is chosen for; most have none."""
+def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
+    """The steps from a problem to the one that an algorithm is chosen for; most have none.
+
+    Args:
+        maps, weight: whether maps of halves, or a weight, may be left to an algorithm that converts them on its way.
+    """
+    if maps or weight:
+        whole = steps(problem)
+        # What needs more than that step finds other arrays than it was given.
+        return tuple(_left(step, maps, weight) for step in whole) if len(whole) == 1 else whole
     found = []
     while (step := next((step for rewrite in REWRITES if (step := rewrite(problem)) is not None), None)) is not None:
         found.append(step)
@@ -144,7 +152,7 @@ def dense(array, layout):
 def _activated(problem):
     activation = problem.activation
     in_kernels = is_in_registers(activation.name, activation.slope) and problem.row.element
-    if activation.name == "none" or in_kernels or _is_widened(problem):
+    if activation.name == "none" or in_kernels or _has_wider(problem):
         return None
     nbytes = 2 * _size(problem.result_shape) * problem.itemsize
     after = replace(problem, activation=NO_ACTIVATION)
@@ -159,8 +167,8 @@ def _by_activation(solve, step, a, b, bias, out):
 # Wider dtypes --------------------------------------------------------------------------------------------------------
 
 
-def _widened(problem):
-    if not _is_widened(problem):
+def _in_wider(problem):
+    if not _has_wider(problem):
         return None
     has_weight, g = problem.operation != "grad_weight", problem.geometry
     # What is converted keeps its order, but lies densely; so it is read as it is written.
@@ -174,7 +182,24 @@ def _widened(problem):
     after = replace(problem, dtype=problem.row.wider, **changes)
     moved = g.elements() - problem.prepared * g.live_weights
     words = f"computed in {after.dtype}, rounded to {problem.dtype} once"
-    return Rewrite(words, problem, after, _by_widening, moved * (problem.itemsize + after.itemsize), "converted")
+    return Rewrite(words, problem, after, _by_wider, moved * (problem.itemsize + after.itemsize), "converted")
+
+
+def _left(step, maps, weight):
+    """The step that leaves maps, or a weight, in halves; the step itself where they must be made dense."""
+    before, after, g = step.before, step.after, step.before.geometry
+    if step.run is not _by_wider or before.operation == "grad_weight":
+        return step
+    changes, weights = {}, 0 if before.prepared else g.live_weights
+    moved = g.elements() - g.live_weights
+    if maps and STRIDED not in (before.a_layout, before.layout):
+        changes, moved = {"a_layout": before.a_layout, "layout": before.layout, "maps": before.dtype}, 0
+    if weight and not before.prepared and after.b_layout == before.b_layout:
+        changes["storage"], weights = before.dtype, 0
+    if not changes:
+        return step
+    nbytes = (moved + weights) * (before.itemsize + after.itemsize)
+    return replace(step, after=replace(after, **changes), nbytes=nbytes)
 
 
 def _without_gaps(layout, shape):
@@ -187,17 +212,20 @@ def _own_weight_layout(problem):
     return WEIGHT_CHANNELS_LAST if problem.operation == "forward" else None
 
 
-def _is_widened(problem):
+def _has_wider(problem):
     return bool(problem.row.wider) and problem.row.kind != "c"
 
 
-def _by_widening(solve, step, a, b, bias, out):
+def _by_wider(solve, step, a, b, bias, out):
     after = step.after
-    a = _converted(a, after.dtype, after.a_layout)
-    if is_array(b):
+    bias = None if bias is None else bias.astype(after.dtype)
+    if is_array(b) and not after.storage:
         b = _converted(b, after.dtype, after.b_layout)
+    if after.maps:
+        solve(a, b, bias, out)
+        return
     result = _fresh(out.shape, after.dtype, after.layout)
-    solve(a, b, None if bias is None else bias.astype(after.dtype), result)
+    solve(_converted(a, after.dtype, after.a_layout), b, bias, result)
     narrow(result, out)
 
 
@@ -322,4 +350,4 @@ def _size(shape):
     return int(np.prod(shape, dtype=object))
 
 
-REWRITES = (_widened, _copied, _activated, _as_real, _exchanged)
+REWRITES = (_in_wider, _copied, _activated, _as_real, _exchanged)

@@ -52,7 +52,7 @@ def stored(weight: np.ndarray, storage: str) -> tuple[np.ndarray, Error]:
     """
     bits = np.empty_like(weight, np.uint16, order="K", subok=False)
     narrow(weight, bits, storage)
-    wide = widened(bits, storage)
+    wide = as_float32(bits, storage)
     lost = np.isinf(wide) & np.isfinite(weight)
     if lost.any():
         place = tuple(int(index) for index in np.argwhere(lost)[0])
@@ -64,7 +64,7 @@ def stored(weight: np.ndarray, storage: str) -> tuple[np.ndarray, Error]:
     return bits, _error(weight, wide)
 
 
-def widened(bits: np.ndarray, storage: str) -> np.ndarray:
+def as_float32(bits: np.ndarray, storage: str) -> np.ndarray:
     """Halves as float32, in fresh memory in the same order."""
     wide = np.empty_like(bits, np.float32)
     widen(bits, wide, storage)

@@ -268,11 +268,11 @@ def test_what_was_left_to_torch_follows_the_layer(small, change):
     ours, theirs = small
     x, state = torch.randn(1, 32, 8, 8), ut.state.state_of(ours)
     ours(x)
-    assert ut.state.is_left(ours, state, x)
+    assert ut.state.left(ours, state, x) is not None
     for layer in small:
         torch.manual_seed(0)
         change(layer)
-    assert not ut.state.is_left(ours, state, x)
+    assert ut.state.left(ours, state, x) is None
     x = x.to(theirs.weight.dtype)
     assert torch.equal(ours(x), theirs(x))
 
@@ -312,9 +312,9 @@ def test_a_measurement_overrules_what_was_left_to_torch(small):
     state = ut.state.state_of(ours)
     call = ut.dispatch.facts(x, ours.weight, ours.bias, (2, 0, 0, 1, 1))
     state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(2.0, 1.0, True)
-    assert not ut.state.is_left(ours, state, x)
+    assert ut.state.left(ours, state, x) is None
     torch.testing.assert_close(ours(x), theirs(x))
-    assert not ut.state.is_left(ours, state, x)
+    assert ut.state.left(ours, state, x) is None
 
 
 @torch.no_grad()
@@ -323,9 +323,9 @@ def test_what_autocast_left_to_torch_is_not_left_outside_of_it(small):
     x, state = torch.randn(1, 32, 8, 8), ut.state.state_of(ours)
     with torch.autocast("cpu", torch.bfloat16):
         ours(x)
-    assert not ut.state.is_left(ours, state, x)
+    assert ut.state.left(ours, state, x) is None
     ours(x)
-    assert ut.state.is_left(ours, state, x)
+    assert ut.state.left(ours, state, x) is not None
 
 
 @torch.no_grad()
@@ -347,5 +347,5 @@ def test_what_is_remembered_as_torchs_is_bounded(small, monkeypatch):
     for width in range(1, 30):
         x = torch.zeros(1, 32, 1, width)
         ours(x)
-        assert ut.state.is_left(ours, ut.state.state_of(ours), x)
+        assert ut.state.left(ours, ut.state.state_of(ours), x) is not None
     assert len(ut.state.state_of(ours).measured._left) <= 8

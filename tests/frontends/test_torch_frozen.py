@@ -393,3 +393,58 @@ def test_a_fused_sequence_is_scripted_as_torchs():
     want = net(data())
     ut.accelerate(net, fuse=True)
     torch.testing.assert_close(torch.jit.script(net)(data()), want, **CLOSE)
+
+
+def rounded(weight, storage):
+    return weight.to(getattr(torch, storage)).float()
+
+
+@pytest.mark.parametrize("storage", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_a_frozen_weight_kept_in_halves_is_the_rounded_weight(storage, dimensions, ours):
+    layer = getattr(nn, f"ConvTranspose{dimensions}d")(12, 16, 4, 2, 1)
+    x, given = torch.randn(2, 12, *[6] * dimensions), layer.weight.detach().clone()
+    twin = copy.deepcopy(layer)
+    twin.weight.data = rounded(given, storage)
+    for used in (layer, copy.deepcopy(layer)):
+        report = ut.accelerate(used, frozen=True, storage=storage)
+        with torch.no_grad():
+            torch.testing.assert_close(used(x), twin(x), **CLOSE)
+            torch.testing.assert_close(copy.deepcopy(used)(x), twin(x), **CLOSE)
+        assert torch.equal(used.weight, given)
+        prepared = ut.state.state_of(used).frozen.weight.upconv_prepared
+        assert prepared.storage == storage
+        assert f"kept in {storage}, the worst of them {prepared.error}" in repr(report)
+    assert ours
+    assert "kept in" not in repr(ut.accelerate(layer, frozen=True))
+
+
+def test_torchs_operator_computes_with_the_same_rounded_weight(monkeypatch):
+    layer, x = nn.ConvTranspose2d(3, 2, 2), torch.randn(1, 3, 2, 2)
+    want = nn.functional.conv_transpose2d(x, rounded(layer.weight, "bfloat16"), layer.bias)
+    ut.accelerate(layer, frozen=True, storage="bfloat16")
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), want, rtol=0, atol=1e-6)
+
+
+def test_what_is_folded_is_rounded_once(ours):
+    net, x = decoder(), data()
+    weight, bias = ut.fusion.fold(net[0].weight, net[0].bias, net[1], 1)
+    ut.accelerate(net, frozen=True, fuse=True, storage="bfloat16")
+    with torch.no_grad():
+        want = torch.relu(nn.functional.conv_transpose2d(x, rounded(weight, "bfloat16"), bias, 2, 1))
+        torch.testing.assert_close(net(x), want, **CLOSE)
+
+
+def test_a_storage_that_cannot_be_is_refused_before_anything_changes():
+    net = nn.Sequential(nn.ConvTranspose2d(4, 4, 2), nn.ConvTranspose2d(4, 4, 2))
+    with pytest.raises(upconv.SettingError, match="without frozen=True"):
+        ut.accelerate(net, storage="float16")
+    with pytest.raises(upconv.SettingError, match="it must be 'float16' or 'bfloat16'"):
+        ut.accelerate(net, frozen=True, storage="int8")
+    net[1].weight.data.mul_(1e8)
+    with pytest.raises(upconv.SettingError, match="which float16 cannot"):
+        ut.accelerate(net, frozen=True, storage="float16")
+    with pytest.raises(upconv.SettingError, match="float32 alone"):
+        ut.accelerate(net.double(), frozen=True, storage="bfloat16")
+    assert not any(map(ut.instance.is_put_on, net))

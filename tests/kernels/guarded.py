@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
-from cases import CASES, LAYOUTS, Case
+from cases import AVAILABLE, CASES, LAYOUTS, Case
 from compare import assert_close, assert_same_nonfinite, expected, operands
 from rooms import Room
 from ways import bias_of, willing
@@ -72,7 +72,7 @@ class Guard:
 
     def run(self, made, x, y, w, bias, panels=None):
         """In the place of `program.run`: packed weights and filled-up biases are guarded as well."""
-        if not self.at("b", w) and not self.at("out", w):
+        if w is not None and not self.at("b", w) and not self.at("out", w):
             w = self.rooms["weight"].copy(w, self.at_end)
         if bias is not None:
             bias = self.rooms["bias"].copy(bias, self.at_end)
@@ -107,7 +107,12 @@ def large(dtypes=3, ends=2):
     main(LARGE, dtypes, ends)
 
 
-def main(cases=CASES, dtypes=3, ends=2):
+def halves(ends=2):
+    """Maps of halves in bands, and weights: few cases, whose edges are of every kind."""
+    main([*LARGE, *CASES[::7]], 1, ends, tuple(set(AVAILABLE) & {"float16", "bfloat16"}), OPERATIONS[:2])
+
+
+def main(cases=CASES, dtypes=3, ends=2, names=DTYPES, operations=OPERATIONS):
     """Every case in every operation and layout, by every way, in so many dtypes and at so many ends: one takes turns.
 
     Prints how many runs each way had, as JSON. The way that is chosen is one of them, and no other.
@@ -115,8 +120,8 @@ def main(cases=CASES, dtypes=3, ends=2):
     warnings.simplefilter("ignore", RuntimeWarning)
     guard, counts = Guard(), Counter()
     for number, case in enumerate(cases):
-        mine = [DTYPES[(number + turn) % len(DTYPES)] for turn in range(dtypes)]
-        for operation, dtype in itertools.product(OPERATIONS, mine if case.n else ()):
+        mine = [names[(number + turn) % len(names)] for turn in range(dtypes)]
+        for operation, dtype in itertools.product(operations, mine if case.n else ()):
             bias = bias_of(case, operation, dtype)
             want = expected(case.geometry(), operation, *operands(operation, case.arrays(dtype)), bias)
             turn = number + OPERATIONS.index(operation)

@@ -46,6 +46,13 @@ def test_nor_where_layers_are_large(isa):
     assert_all_ran(json.loads(last), int(first), SOME_DTYPES)
 
 
+@pytest.mark.parametrize("isa", tried())
+def test_nor_by_what_converts_halves(isa):
+    *_, last = script(f"{SHARED}import guarded; guarded.halves({ENDS})", timeout=900, UPCONV_ISA=isa).splitlines()
+    missing = set(KERNELS) - set(json.loads(last)) - {"weight_streaming"}
+    assert {way for way in missing if "weight_gradient" not in way} == set()
+
+
 @pytest.mark.parametrize("end", [-1, "nbytes"])
 def test_one_byte_beyond_is_a_crash_that_names_the_case(end):
     with pytest.raises(AssertionError, match=r"status -\d+, after printing\n(?s:.*)this case"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from children import script
 from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
-from strided import DTYPES, KINDS, UNTOUCHED, Strided, kept, whole_numbers
+from strided import DTYPES, KINDS, UNTOUCHED, Strided, as_stored, whole_numbers
 
 from upconv.algorithms.weight_streaming import TILES
 from upconv.codegen import llvm
@@ -48,7 +48,7 @@ class Setting:
 
     def _values(self, rng, odd):
         x, w = (whole_numbers(rng, size, self.dtype, odd) for size in (self.x.size, self.w.size))
-        self.arrays = [x, kept(w, self.storage), np.full(self.y.size, UNTOUCHED, self.dtype)]
+        self.arrays = [x, as_stored(w, self.storage), np.full(self.y.size, UNTOUCHED, self.dtype)]
         self.weight = w
 
     def numbers(self, x, w, y):

@@ -26,6 +26,8 @@ from ..schedule.task import Task
 CALLS = 1.2
 # Blocks of them are listed.
 MOST_COLUMNS = 2048
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:

@@ -30,6 +30,8 @@ MOST_ROWS = 2048
 # More taps of a row are loops.
 WRITTEN_TAPS = 16
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:

@@ -12,6 +12,9 @@ from ..schedule.panels import Lines
 from ..schedule.segments import tally
 from ..schedule.task import Task
 
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
+
 
 def why_not(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":

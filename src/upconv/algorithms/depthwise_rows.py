@@ -18,6 +18,8 @@ ANY_TAPS = None, None
 # Sums are not cut.
 LONGEST_SUM = 512
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:

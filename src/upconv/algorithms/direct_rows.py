@@ -36,6 +36,8 @@ MOST_APART = 16
 # Weights of fewer channels are read where they lie.
 FEW = 3
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -100,7 +102,7 @@ def work(problem: Problem) -> dict[str, float]:
                 amounts["tasks"] += alike * here * number_h
                 if is_apart:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
-    copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem)
+    copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem) and not problem.maps
     amounts |= moved(problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem))
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize

@@ -28,6 +28,8 @@ SECONDS_PER_UNIT = 0.1
 LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:

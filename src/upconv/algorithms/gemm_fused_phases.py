@@ -19,6 +19,9 @@ from ..schedule.amounts import gemm_work, moved, pixel_work, read_again
 from ..schedule.panels import Block, Panels
 from ..schedule.task import Task
 
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
+
 
 def why_not(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []

@@ -43,6 +43,8 @@ PIECE = 60
 TRANSPOSED = 1.5
 # Maps that are not transposed on the way need not stay in the cache.
 IN_PLACE = 8
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -232,7 +234,8 @@ def _most(in_place):
 
 def _bands(problem, together):
     """(how many bands there are for one thread, how often a row of blocks is computed)."""
-    g, in_place = problem.geometry, all(layout.startswith("nhwc") for layout in problem.map_layouts)
+    g, lie_last = problem.geometry, all(layout.startswith("nhwc") for layout in problem.map_layouts)
+    in_place = lie_last and not problem.maps
     some = bands.largest(g, True, problem.itemsize, most=_most(in_place))
     _, down, _ = cut = tuple(map(ceil_div, (g.n, g.h.out, g.w.out), some))
     # Where blocks are not flush with the result, each band begins and ends inside of one.
@@ -244,7 +247,7 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(task.problem), bands.Scratch()
     tile = tile_of(task.problem)
-    in_place = task.x.channels_last and task.y.channels_last
+    in_place = task.x.channels_last and task.y.channels_last and not task.halves
     compute = bands.grids(
         task,
         bands.in_layout(task, scratch, True, lambda band: [_nest(task, band, panels, tile)]),

@@ -19,6 +19,8 @@ from ..schedule.task import Task
 
 # Half of a second-level cache: a packed weight up to this size is still there when it is used.
 KEPT_BYTES = NEAR_BYTES // 2
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:

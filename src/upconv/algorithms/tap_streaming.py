@@ -69,7 +69,7 @@ def work(problem: Problem) -> dict[str, float]:
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
         "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
-        "widened": g.live_weights if problem.storage else 0,
+        "widened": g.live_weights if problem.storage and problem.prepared else 0,
         # A source that does not stay in the cache comes again with every tap of every block.
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
         "places": pixels * blocks,
@@ -100,7 +100,7 @@ def program(task: Task, *, packs=True) -> Program:
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
     width = max(block.width for block in form.blocks)
     scratch |= {PLACES: 16 * pixels, M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
-    if task.storage:
+    if task.storage and not packs:
         scratch[TOTALS] = kernel.CHUNK * width * task.size
     if packs:
         scratch[PANELS] = max(form.stream(number).nbytes for number, _ in form.runs())
@@ -139,8 +139,10 @@ class _Block:
         """A task for each live tap of a stream."""
         task, g, x, sums, stream = self.task, self.task.g, self.x, self.sums, self.stream
         tile = TILES[isa().registers][0], self.width // task.lanes
+        # Halves that are packed in the call become float32 there.
+        storage = () if task.packs_halves else task.storage
         fields = {
-            "entry": entry(kernel.tap_streaming, task.elem, *tile, *task.storage),
+            "entry": entry(kernel.tap_streaming, task.elem, *tile, *storage),
             "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),

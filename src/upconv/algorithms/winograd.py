@@ -53,6 +53,8 @@ from ..schedule.winograd_layer import Bases, Layer, Map, Setting
 from ..winograd_forms import parts, ways, ways_alone
 
 FALLBACK = "gemm"
+# Whether maps of halves are converted band by band.
+CONVERTS_MAPS = True
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
 # Sums of fewer channels are short beside the transforms, in time and in error.
 LEAST_CHANNELS = 64
@@ -301,14 +303,16 @@ def program(task: Task, *, packs=True) -> Program:
 # The form of the weight and the program ask for the same one.
 @lru_cache(maxsize=8)
 def _layer(task):
-    x, y = (_map(operand) for operand in (task.x, task.y))
+    x, y = (_map(operand, task) for operand in (task.x, task.y))
     elem, forward = task.elem, task.forward
     activation = task.problem.activation if fuses(task.problem) else NO_ACTIVATION
-    return Layer(task.g, setting(task.problem), elem, x, y, task.w, BASES, forward, activation=activation)
+    return Layer(
+        task.g, setting(task.problem), elem, x, y, task.w, BASES, forward, activation=activation, halves=task.halves
+    )
 
 
-def _map(operand: Operand):
-    return Map(*operand.strides, pixels=operand.channels_last)
+def _map(operand: Operand, task):
+    return Map(*operand.strides, pixels=operand.channels_last and not task.halves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +385,7 @@ def _grids(task, layer) -> Iterator[Grid]:
 
 def nest(task) -> Nest:
     """A task of `schedule.winograd` as a nest of one task."""
-    return Nest(task["fields"], task)
+    return Nest(task["fields"], task, task.get("lists", ()))
 
 
 def _indexed(task) -> Nest:

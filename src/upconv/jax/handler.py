@@ -108,15 +108,15 @@ class Prepared:
         plan = planned(spec.operation, spec.geometry, spec.dtype, spec.last)
         names = [name for name in (plan.algorithm, plan.fallback) if name]
         places = strides(plan.problem, spec.last)
-        kept = [ALGORITHMS[name].kept(plan.problem, *places, spec.threads) for name in names]
-        self.biases = [(each.repeats, len(each.no_bias)) for each in kept]
-        waves = [_waves(each.program, spec.threads) for each in kept]
+        ready = [ALGORITHMS[name].runnable(plan.problem, *places, spec.threads) for name in names]
+        self.biases = [(each.repeats, len(each.no_bias)) for each in ready]
+        waves = [_waves(each.program, spec.threads) for each in ready]
         size = max(size for _, size in waves)
         jobs = max((len(wave) for each, _ in waves for wave in each), default=0)
         self.scratch_bytes = size + 8 * code.JOB_WORDS * jobs + code.ALIGNMENT
         call, helpers = pool.native(spec.threads)
         bias_at, programs = 0, []
-        for each, (found, _) in zip(kept, waves, strict=True):
+        for each, (found, _) in zip(ready, waves, strict=True):
             programs.append(_record(each, found, size, bias_at, helpers))
             bias_at += each.no_bias.nbytes
         addresses = [address(record) for record in programs] + [0] * (2 - len(programs))
@@ -124,7 +124,7 @@ class Prepared:
         state = np.array([entry(execute), call, makes_weight, *addresses, address(_kinds())], np.int64)
         self.state = address(state)
         # Everything whose address is written somewhere above.
-        self._alive = state, programs, waves, kept
+        self._alive = state, programs, waves, ready
 
 
 def _waves(program, threads):
@@ -132,16 +132,16 @@ def _waves(program, threads):
     return [np.ascontiguousarray(wave) for wave in waves], size
 
 
-def _record(kept, waves, jobs, bias_offset, helpers):
+def _record(ready, waves, jobs, bias_offset, helpers):
     """A program as `handler_code` has it."""
-    program = kept.program
+    program = ready.program
     offsets = program.frame(1)[0]
     zeroed = [base for base in (FLAGS, SUMS) if base in program.sizes]
     # Both lie one after the other.
     start = offsets[zeroed[0]] if zeroed else 0
     end = offsets[zeroed[-1]] + program.sizes[zeroed[-1]] if zeroed else 0
     flags = (offsets[FLAGS], program.sizes[FLAGS]) if FLAGS in program.sizes else (0, 0)
-    words = [len(waves), address(kept.no_bias), bias_offset, jobs, start, end - start, *flags]
+    words = [len(waves), address(ready.no_bias), bias_offset, jobs, start, end - start, *flags]
     for wave in waves:
         words += [len(wave), address(wave), min(helpers, len(wave) - 1)]
     return np.array(words, np.int64)

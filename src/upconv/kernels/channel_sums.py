@@ -37,7 +37,7 @@ def _lines(k, task, elem, wide, column, vectors, mask=None):
     with k.loop(0, task["rows"]) as row:
         here = task["src"] + (row * task["src_row"] + column * size)
         for v, total in enumerate(sums):
-            total.set(k.add(total.get(), _widened(k, elem, wide, here + v * wide.lanes * size, mask)))
+            total.set(k.add(total.get(), _doubles(k, elem, wide, here + v * wide.lanes * size, mask)))
     for v, total in enumerate(sums):
         k.store(total.get(), task["dst"] + (column * 8 + v * wide.size), mask)
 
@@ -55,15 +55,15 @@ def plane_sums(isa: Isa, elem):
         sums = [k.variable(k.zero(wide)) for _ in range(vectors)]
         with k.loop(0, whole, across) as at:
             for v, total in enumerate(sums):
-                total.set(k.add(total.get(), _widened(k, elem, wide, src + (at + v * wide.lanes) * size)))
+                total.set(k.add(total.get(), _doubles(k, elem, wide, src + (at + v * wide.lanes) * size)))
         with k.loop(whole, task["count"], wide.lanes) as at:
             mask = k.lane_mask(task["count"] - at, wide)
-            sums[0].set(k.add(sums[0].get(), _widened(k, elem, wide, src + at * size, mask)))
+            sums[0].set(k.add(sums[0].get(), _doubles(k, elem, wide, src + at * size, mask)))
         k.store(_folded(k, [total.get() for total in sums]), task["dst"] + plane * 8)
     return k
 
 
-def _widened(k, elem, wide, place, mask=None):
+def _doubles(k, elem, wide, place, mask=None):
     loaded = k.load(place, Type(elem, wide.lanes), mask)
     return loaded if elem == wide.elem else k.extend(loaded, wide)
 

@@ -13,7 +13,7 @@ from ..codegen.lang import Builder, Type
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m count".split())
 POINTERS = {"src", "dst"}
 # Halves by the names of dtypes, as the staged language calls them.
-STORAGES = {"float16": "f16", "bfloat16": "bf16"}
+HALF_KINDS = {"float16": "f16", "bfloat16": "bf16"}
 
 
 def convert(isa: Isa, storage, narrows):

@@ -1,4 +1,4 @@
-"""A weight as kernels read it that stream it: in the type of the products, or as halves that become float32."""
+"""Numbers as they lie in memory: in the type of the products, or as halves that become float32 on their way."""
 
 from ..codegen.lang import Type
 
@@ -8,8 +8,8 @@ def suffix(storage):
     return f"_{storage}" if storage else ""
 
 
-class Weight:
-    """How vectors of a weight are loaded; `size` is that of one number in memory."""
+class Stored:
+    """How vectors are loaded and stored; `size` is that of one number in memory."""
 
     def __init__(self, k, isa, vector, storage):
         self.k, self.isa, self.vector, self.storage = k, isa, vector, storage
@@ -20,3 +20,7 @@ class Weight:
         """The vector at an address; lanes outside a mask are zero, and their memory is not touched."""
         there = self.k.load(pointer, self.stored, mask)
         return self.k.widen(there, self.storage, self.isa.halves) if self.storage else there
+
+    def store(self, value, pointer, mask=None):
+        """Write a vector, rounded to the nearest halves if they are that; likewise under a mask."""
+        self.k.store(self.k.narrow(value, self.storage, self.isa.halves) if self.storage else value, pointer, mask)

@@ -16,7 +16,7 @@ their way into a register where there is one tile of pixels, and in `wide`, a ch
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import Walk
-from .stored import Weight, suffix
+from .stored import Stored, suffix
 
 FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places ahead wide".split())
 POINTERS = {"x", "y", "w", "places", "ahead", "wide"}
@@ -40,7 +40,7 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage=""):
     k = Builder(f"tap_streaming_{elem}_{mr}x{nv}{suffix(storage)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
-    weight = Weight(k, isa, vector, storage)
+    weight = Stored(k, isa, vector, storage)
     row = nv * vector.lanes * weight.size
     pixels = task["n"] * task["rows"] * task["cols"]
     with k.when(k.less(0, pixels)):
@@ -53,7 +53,7 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage=""):
         if storage:
             with k.when(pixels > mr):
                 _widen(k, weight, w, ahead, part * nv, task["wide"])
-                chunk.tiles(Weight(k, isa, vector, ""), task["wide"], None, heights(mr))
+                chunk.tiles(Stored(k, isa, vector, ""), task["wide"], None, heights(mr))
             with k.when(k.less(pixels, mr + 1)):
                 chunk.tiles(weight, w, ahead, heights(mr))
         else:

@@ -5,59 +5,64 @@
     src   columns consecutive, rows `src_row` apart
     dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
 
-Both outer axes have strides of their own. Square blocks of whole vectors are transposed in registers; at the edges the
+Both outer axes have strides of their own. Either side may be one of halves, the other is float32 then; what is written
+as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the
 same code runs under masks, so nothing beyond a matrix is read or written.
 """
 
 from ..codegen.isa import Isa
 from ..codegen.lang import SIZES, Builder, Type
+from .stored import Stored
 
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
 POINTERS = {"src", "dst"}
 
 
-def transpose(isa: Isa, elem):
-    """The kernel for elements of one type."""
-    k = Builder(f"transpose_{elem}_{isa.name}")
+def transpose(isa: Isa, elem, reads="", writes=""):
+    """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side."""
+    names = (elem, reads and f"of_{reads}", writes and f"to_{writes}", isa.name)
+    k = Builder("_".join(filter(None, ("transpose", *names))))
     vector = Type(elem, isa.lanes(SIZES[elem]))
+    sides = Stored(k, isa, vector, reads), Stored(k, isa, vector, writes)
     task = k.fields(FIELDS, POINTERS)
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
         src = task["src"] + i * task["src_n"] + j * task["src_m"]
         dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]
         with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
-            _block(k, task, vector, src, dst, row, col)
+            _block(k, task, sides, src, dst, row, col)
     return k
 
 
-def _block(k, task, vector, src, dst, row, col):
-    size, lanes = vector.scalar.size, vector.lanes
+def _block(k, task, sides, src, dst, row, col):
+    read, written = sides
+    vector, lanes = read.vector, read.vector.lanes
     rows_left, cols_left, pad_left = task["rows"] - row, task["cols"] - col, task["pad"] - row
-    corner = src + row * task["src_row"] + col * size
-    out = dst + col * task["dst_col"] + row * size
+    corner = src + row * task["src_row"] + col * read.size
+    out = dst + col * task["dst_col"] + row * written.size
     whole = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
     with k.when(whole):
-        lines = [k.load(corner + r * task["src_row"], vector) for r in range(lanes)]
+        lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
-            k.store(line, out + c * task["dst_col"])
+            written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
         inside = k.lane_mask(cols_left, vector)
-        lines = [k.load(corner + r * task["src_row"], vector, inside) for r in range(lanes)]
+        lines = [read.load(corner + r * task["src_row"], inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
-                k.store(line, out + c * task["dst_col"])
+                written.store(line, out + c * task["dst_col"])
     with k.when(k.less(rows_left, lanes)):
         inside = k.lane_mask(cols_left, vector)
         nothing = k.lane_mask(0, vector)
         lines = [
-            k.load(corner + r * task["src_row"], vector, k.select(k.less(r, rows_left), inside, nothing))
+            read.load(corner + r * task["src_row"], k.select(k.less(r, rows_left), inside, nothing))
             for r in range(lanes)
         ]
         below = k.lane_mask(pad_left, vector)
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
-                k.store(line, out + c * task["dst_col"], below)
+                written.store(line, out + c * task["dst_col"], below)
 
 
 def transposed(k, lines):

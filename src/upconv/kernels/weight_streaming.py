@@ -13,7 +13,7 @@ weight of halves becomes float32 on its way into a register.
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
-from .stored import Weight, suffix
+from .stored import Stored, suffix
 
 FIELDS = tuple("entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split())
 POINTERS = {"x", "w", "y"}
@@ -36,7 +36,7 @@ def weight_streaming(isa: Isa, elem, mr, nc, storage=""):
         k.loop(0, task["count"], vector.lanes) as v,
     ):
         k.store(zero, task["y"] + p * task["y_p"] + piece * task["y_piece"] + v * vector.scalar.size)
-    block = _Block(k, task, vector, Weight(k, isa, vector, storage))
+    block = _Block(k, task, vector, Stored(k, isa, vector, storage))
     whole = _floor(k, task["c"], nc)
     with k.loop(0, whole, nc) as c:
         block.pixels(c, mr, nc)

@@ -112,12 +112,19 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
     source, result, weight = _bytes(problem, channels_last)
     if problem.operation == "grad_input":
         weight *= IN_LINES
+    transposed = (0 if reads else source) + (0 if writes else result)
     return {
-        "transposed": (0 if reads else source) + (0 if writes else result),
+        "transposed": transposed,
+        "converted_bands": _converted(problem, transposed // problem.itemsize) if problem.maps else 0,
         "packed": weight if packs and not problem.prepared else 0,
         "bytes": problem.bytes,
         "calls": 1,
     }
+
+
+def _converted(problem, transposed):
+    """Bytes of both maps of halves and of what they become, but for values that are converted as they are transposed."""
+    return (sum(map(math.prod, problem.map_shapes)) - transposed) * (problem.map_itemsize + problem.itemsize)
 
 
 # Most ways ask, in one order or the other.

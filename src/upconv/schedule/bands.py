@@ -7,14 +7,14 @@ however large the map is, whose products are grids of units.
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
 from ..layouts import Operand
 from ..runtime.program import LINE, X_BAND, Y_BAND, Grid, Nest, X, Y
-from .moves import Placed, transpose_layout
+from .moves import Placed, carried
 from .task import Task
 
 BAND_BYTES = 384 << 10
@@ -221,16 +221,19 @@ def _kinds(task, most=None):
 def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, writes=None):
     """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
 
-    What lies otherwise goes through scratch.
+    What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take.
 
     Args:
         make: gives the nests of a band whose maps lie as wanted.
         reads, writes: for maps that a kernel takes as they lie all the same, ``reads(placed) -> bool``.
     """
 
-    def lies(placed, takes):
+    def order(placed, takes):
+        """(whether a map lies as it is taken, whether that is channels-last)."""
         wanted = placed.at.channels_last if channels_last else placed.at.channels_first
-        return wanted or (takes is not None and takes(placed))
+        if not wanted and takes is not None and takes(placed):
+            return True, not channels_last
+        return wanted, channels_last
 
     def nests(band: Band):
         g, forward = task.g, task.forward
@@ -239,14 +242,19 @@ def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, 
         result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
         x, y = band.x, band.y
         before, after = [], []
-        if not lies(x, reads):
+        in_place, last = order(x, reads)
+        if not in_place or task.halves:
             shape = band.n, c_src, *source
-            x = scratch.map(X_BAND, shape, task.size, channels_last)
-            before = [transpose_layout(task.elem, band.x, x, shape)]
-        if not lies(y, writes):
+            x = scratch.map(X_BAND, shape, task.size, last)
+            before = [carried(task.elem, band.x, x, shape, task.halves)]
+        in_place, last = order(y, writes)
+        if not in_place or task.halves:
             shape = band.n, c_dst, *result
-            y = scratch.map(Y_BAND, shape, task.size, channels_last)
-            after = [transpose_layout(task.elem, y, band.y, shape)]
+            y = scratch.map(Y_BAND, shape, task.size, last)
+            after = [carried(task.elem, y, band.y, shape, task.halves, writes=True)]
+        if last and result[1] == 1:
+            # Phases that are cut off lie where they would in a longer row: each is a pixel.
+            y = Placed(y.base, y.offset, replace(y.at, w=c_dst * task.size))
         return [*before, *make(Band(band.n, band.h, band.w, x, y)), *after]
 
     return nests

@@ -1,8 +1,8 @@
-"""Operands in memory, and the nests that move them: transposing a layout, copying."""
+"""Operands in memory, and the nests that move them: transposing a layout, copying, making halves float32 and back."""
 
 from dataclasses import dataclass
 
-from ..kernels import copy, transpose
+from ..kernels import convert, copy, transpose
 from ..layouts import Operand
 from ..runtime.kernel import entry
 from ..runtime.program import Nest, Rows
@@ -21,18 +21,79 @@ class Placed:
         return Placed(self.base, self.offset + offset, self.at)
 
 
-def transpose_layout(elem, src, dst, shape) -> Nest:
+# Bytes of a half and of the float32 that it becomes.
+HALF, WIDE = 2, 4
+ONE = (1, 0, 0)
+
+
+def carried(elem, src, dst, shape, halves="", *, writes=False) -> Nest:
+    """The nest that brings a (n, c, h, w) map into scratch, or with `writes` out of it.
+
+    What lies in one order is transposed to lie in the other. Maps of some kind of `halves`, which are float32 in
+    scratch, are converted on the way.
+    """
+    if not halves:
+        return transpose_layout(elem, src, dst, shape)
+    # Columns of one pixel may lie apart, and maps of one channel.
+    same = any(getattr(src.at, each) and getattr(dst.at, each) for each in ("channels_last", "channels_first"))
+    found = lines(shape, src.at.strides, dst.at.strides, (WIDE, HALF) if writes else (HALF, WIDE), alone=same)
+    if found is None:
+        return transpose_layout(elem, src, dst, shape, **halves_of(halves, writes))
+    *outer, (count, _, _) = found
+    lists, fields = (), {"entry": entry(convert.convert, halves, writes), "count": count}
+    if len(outer) > 2:
+        many, src_step, dst_step = outer.pop(0)
+        lists = (offsets("src", "dst")((i * src_step, i * dst_step) for i in range(many)),)
+    n, m = [ONE, ONE, *outer][-2:]
+    fields |= zip(("n", "src_n", "dst_n"), n, strict=True)
+    fields |= zip(("m", "src_m", "dst_m"), m, strict=True)
+    return Nest(convert.FIELDS, fields | {"src": (src.base, src.offset), "dst": (dst.base, dst.offset)}, lists)
+
+
+def halves_of(kind, writes):
+    """What a nest that transposes is told of a kind of halves."""
+    return {"writes" if writes else "reads": kind}
+
+
+def lines(shape, src, dst, sizes, *, alone=False) -> tuple[tuple[int, int, int], ...] | None:
+    """((how many, step in the source, step in the result), ...) of an array, from the outermost axis to the innermost.
+
+    Axes that follow one another in both arrays are one, and the innermost has consecutive numbers in both; None where
+    there is no such axis.
+
+    Args:
+        src, dst: strides in bytes.
+        sizes: bytes of a number of the source, of the result.
+        alone: lines are of one number where there is no such axis.
+
+    >>> lines((2, 3, 4, 5), (120, 40, 10, 2), (240, 80, 20, 4), (2, 4))
+    ((120, 2, 4),)
+    """
+    merged = []
+    for size, src_step, dst_step in sorted(zip(shape, src, dst, strict=True), key=lambda axis: -abs(axis[2])):
+        if size == 1:
+            continue
+        if merged and merged[-1][1:] == (size * src_step, size * dst_step):
+            size *= merged.pop()[0]
+        merged.append((size, src_step, dst_step))
+    if merged and merged[-1][1:] == tuple(sizes):
+        return tuple(merged)
+    return (*merged, (1, *sizes)) if alone or not merged else None
+
+
+def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back, row by row."""
     n, channels, height, width = shape
-    lines, across = (channels, src.at.c), (width, dst.at.w)
+    rows, across = (channels, src.at.c), (width, dst.at.w)
     # What has one channel may be both; then the side that is not says which way.
     if src.at.channels_last and dst.at.channels_first:
-        lines, across = (width, src.at.w), (channels, dst.at.c)
+        rows, across = (width, src.at.w), (channels, dst.at.c)
     bases = (src.base, src.offset), (dst.base, dst.offset)
-    return transposing(elem, *bases, lines, across, n=(n, src.at.n, dst.at.n), m=(height, src.at.h, dst.at.h))
+    n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
+    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
 
 
-def transposing(elem, src, dst, rows, cols, *, n=(1, 0, 0), m=(1, 0, 0), pad=None, lists=()) -> Nest:
+def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="") -> Nest:
     """The nest that transposes n x m matrices.
 
     Args:
@@ -42,9 +103,10 @@ def transposing(elem, src, dst, rows, cols, *, n=(1, 0, 0), m=(1, 0, 0), pad=Non
         n, m: (how many, step in the source, step in the result).
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
+        reads, writes: the kind of halves that the source, or the result, is.
     """
     fields = {
-        "entry": entry(transpose.transpose, elem),
+        "entry": entry(transpose.transpose, elem, reads, writes),
         "src": src,
         "dst": dst,
         **_stack(n, m),
@@ -103,10 +165,10 @@ def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
     return transposing(task.elem, src, dst, rows, (b_count, b_dst), m=stack, lists=lists)
 
 
-def copying(elem, src, dst, count, *, n=(1, 0, 0), m=(1, 0, 0), pad=None, lists=()) -> Nest:
+def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads="") -> Nest:
     """The nest that copies n x m lines of `count` values, filled up with zeros to `pad`; else as `transposing`."""
     fields = {
-        "entry": entry(copy.copy, elem),
+        "entry": entry(copy.copy, elem, reads),
         "src": src,
         "dst": dst,
         **_stack(n, m),

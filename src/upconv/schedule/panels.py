@@ -133,7 +133,7 @@ class Panels:
 
     def fill(self, task, number, src, dst) -> Nest:
         """The nest that packs a block from bytes `src` of the weight on to bytes `dst` of the panels."""
-        if task.w_dst == self.size or self.c_dst == 1:
+        if task.w_dst == task.problem.weight_itemsize or self.c_dst == 1:
             return self._copied(task, number, src, dst)
         return self._transposed(task, number, src, dst)
 
@@ -143,11 +143,14 @@ class Panels:
         rows, cols = (block.columns, task.w_dst), (taps, self.tap)
         line = block.width * self.size
         each, alike = (self.c_src, task.w_src, line), (block.alike, block.width * task.w_dst, self.c_src * line)
+        lists, pad = (), block.width
         if task.w_dst > task.w_src:
-            lists = (few_rows_at_a_time(task, rows, block.width),)
+            lists, pad = (few_rows_at_a_time(task, rows, block.width),), 0
             rows = 0, task.w_dst
-            return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=0, lists=lists)
-        return transposing(self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=block.width)
+        return transposing(
+            self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
+            reads=task.packs_halves,
+        )  # fmt: skip
 
     def _copied(self, task, number, src, dst):
         """Channels of the result consecutive: copy them, all taps of one source channel after another."""
@@ -161,7 +164,10 @@ class Panels:
         ]
         n, m = (self.c_src, task.w_src, line), (taps, step_w, self.tap)
         lists = (offsets("src", "dst")(places),)
-        return copying(self.elem, (W, src), (PANELS, dst), block.columns, n=n, m=m, pad=block.width, lists=lists)
+        return copying(
+            self.elem, (W, src), (PANELS, dst), block.columns, n=n, m=m, pad=block.width, lists=lists,
+            reads=task.packs_halves,
+        )  # fmt: skip
 
     # Fused phases ----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from ..kernels.convert import STORAGES
+from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
@@ -33,7 +33,7 @@ class Task:
     @classmethod
     def of(cls, problem, x, y, w, threads=1, seconds=0.0):
         """Of a problem and the strides in bytes of the three arrays."""
-        size = problem.itemsize
+        size = problem.map_itemsize
         maps = problem.map_shapes
         x, y = (Operand.of(shape, strides, size) for shape, strides in zip(maps, (x, y), strict=True))
         return cls(problem, x, y, tuple(w), threads, seconds)
@@ -41,7 +41,7 @@ class Task:
     @classmethod
     def dense(cls, problem, threads=1, seconds=0.0):
         """Of a problem on dense operands of its layouts."""
-        size = problem.itemsize
+        size = problem.map_itemsize
         x, y = (map_strides(*each, size) for each in zip(problem.map_shapes, problem.map_layouts, strict=True))
         w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, problem.weight_itemsize)
         return cls.of(problem, x, y, w, threads, seconds)
@@ -96,11 +96,21 @@ class Task:
     @property
     def storage(self) -> tuple[str, ...]:
         """What kernels that take halves are told of the weight's: nothing where there are none."""
-        return (STORAGES[self.problem.storage],) if self.problem.storage else ()
+        return (HALF_KINDS[self.problem.storage],) if self.problem.storage else ()
+
+    @property
+    def halves(self) -> str:
+        """The kind of halves that the maps are, which kernels are to make float32 and back; "" for none."""
+        return HALF_KINDS[self.problem.maps] if self.problem.maps else ""
+
+    @property
+    def packs_halves(self) -> str:
+        """The kind of halves that a weight is which is packed in the call; "" for none."""
+        return HALF_KINDS[self.problem.storage] if self.problem.storage and not self.problem.prepared else ""
 
     def stored(self, nbytes) -> int:
         """A distance within a packed weight as it is in the one that is kept, which may be one of halves."""
-        return nbytes * self.problem.weight_itemsize // self.size
+        return nbytes * self.problem.weight_itemsize // self.size if self.problem.prepared else nbytes
 
     @property
     def source(self):

@@ -13,6 +13,7 @@ from itertools import accumulate, product
 
 from ..geometry import Geometry
 from ..kernels.winograd_product import CHUNK
+from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..winograd_forms import parts
@@ -99,14 +100,17 @@ class Layer:
         w: strides of the weight in bytes: (c_in, c_out, tap on h, tap on w).
         forward: False for the gradient in the input.
         activation: what the results pass through, one that kernels apply.
+        halves: the kind of halves that both maps are, if they are; then neither is said to lie in `pixels`.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
     """
 
-    def __init__(self, g: Geometry, setting, elem, x, y, w, bases, forward=True, activation=NO_ACTIVATION):
+    def __init__(
+        self, g: Geometry, setting, elem, x, y, w, bases, forward=True, activation=NO_ACTIVATION, halves=""
+    ):  # fmt: skip
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
-        self.activation = activation
+        self.activation, self.halves = activation, halves
         c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
         both = zip((g.h, g.w), setting.outputs, setting.apart, strict=True)
         axes = [parts(axis, outputs, forward, apart) for axis, outputs, apart in both]
@@ -161,6 +165,11 @@ class Layer:
             places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
             u_at += sizes.u_bytes
+
+    @property
+    def halves_size(self):
+        """Bytes of a number of the maps where they are halves; else 0, which is no distance."""
+        return moves.HALF if self.halves else 0
 
     # The weight ------------------------------------------------------------------------------------------------------
 
@@ -249,7 +258,7 @@ def copying(*arguments, **settings):
 
 
 def _task(nest):
-    return {"fields": nest.fields, **nest.common}
+    return {"fields": nest.fields, "lists": nest.lists, **nest.common}
 
 
 def _entries(axes, place):
@@ -316,12 +325,15 @@ class _Bands:
         layer, band = self.layer, self.x_map
         corner, (images, rows, cols) = self._place(self.src, place)
         src, dst = (layer.bases.x, layer.x.at(*corner)), (layer.bases.x_band, 0)
+        if layer.x.c == layer.halves_size:
+            return self._converted(src, layer.x, dst, band, (images, layer.sizes[0].c_src, rows, cols), writes=False)
         lines = (rows, layer.x.h, band.h)
         if layer.x.h == cols * layer.x.w and band.h == cols * band.w:
             cols, lines = rows * cols, (1, 0, 0)
         channels = (layer.sizes[0].c_src, layer.x.c)
         return transposing(
-            layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines
+            layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines,
+            **moves.halves_of(layer.halves, writes=False),
         )  # fmt: skip
 
     def turn_out(self, place, number=None):
@@ -329,13 +341,25 @@ class _Bands:
         corner, (images, rows, cols) = self._place(self.dst, place)
         first, channels = (0, layer.sizes[0].c_dst) if number is None else layer.sizes[0].blocks[number]
         dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
+        if layer.y.c == layer.halves_size:
+            src, shape = (layer.bases.y_band, 0), (images, channels, rows, cols)
+            return self._converted(src, band, dst, layer.y, shape, writes=True)
         lines = (rows, band.h, layer.y.h)
         if layer.y.h == cols * layer.y.w and band.h == cols * band.w:
             cols, lines = rows * cols, (1, 0, 0)
         return transposing(
             layer.elem, (layer.bases.y_band, 0), dst, (cols, band.w), (channels, layer.y.c),
-            n=(images, band.n, layer.y.n), m=lines,
+            n=(images, band.n, layer.y.n), m=lines, **moves.halves_of(layer.halves, writes=True),
         )  # fmt: skip
+
+    def _converted(self, src, src_map, dst, dst_map, shape, *, writes):
+        """The task that makes a band float32, or halves, whose channels are consecutive on both sides."""
+        sizes = (moves.WIDE, moves.HALF) if writes else (moves.HALF, moves.WIDE)
+        sides = (
+            moves.Placed(*there, Operand.of(shape, (each.n, each.c, each.h, each.w), size))
+            for there, each, size in zip((src, dst), (src_map, dst_map), sizes, strict=True)
+        )
+        return _task(moves.carried(self.layer.elem, *sides, shape, self.layer.halves, writes=writes))
 
 
 @lru_cache(maxsize=256)

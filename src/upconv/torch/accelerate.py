@@ -1,22 +1,30 @@
 """`accelerate(model)`: a model's transposed convolutions become upconv's, in place; `restore(model)` undoes it."""
 
 import warnings
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 
+from ..errors import SettingError
+from ..storage import check as check_storage
 from .examine import arguments_of, examine
 from .fuse import check, fuse
 from .instance import put_on
 from .outlook import outlook
 from .report import Layer, Report
+from .state import state_of
 from .swap import freeze, give_back, positions, put_back, transposed, why_left
 
 Model = TypeVar("Model", bound=torch.nn.Module)
 
 
 def accelerate(
-    model: torch.nn.Module, *, frozen: bool = False, fuse: bool = False, example_inputs: Any = None
+    model: torch.nn.Module,
+    *,
+    frozen: bool = False,
+    fuse: bool = False,
+    storage: Literal["float16", "bfloat16"] | None = None,
+    example_inputs: Any = None,
 ) -> Report:
     """Make a model's transposed convolutions upconv's, in place.
 
@@ -28,6 +36,8 @@ def accelerate(
         model: any `torch.nn.Module`, also a single layer.
         frozen: take the layers' operands once, for inference. Whatever they are made of and changes afterwards, and a
             call that torch would differentiate, are errors.
+        storage: beside `frozen`, keep the weights in these halves, as `upconv.prepare` does, and compute in float32 all
+            the same: half of the bytes to read where a weight is large beside the map. What is lost is in the report.
         fuse: in evaluation mode compute a layer, the BatchNorm and the activation that follow it as one: in an
             `nn.Sequential`, and with an example in a module whose torch.fx graph is provably its forward. state_dict
             stays; `model.train()` takes them apart, and what has changed is folded in again.
@@ -41,6 +51,8 @@ def accelerate(
 
     Raises:
         TypeError: for what is no module, or examples in another form.
+        SettingError: for a storage without `frozen`, beside another dtype than float32, or that a number of a weight is
+            too large for; the model is then as it was before the call.
         Exception: whatever the model raises on the example; it is then as it was before the call.
 
     A model without such layers is not an error, so that the line can stay in code for many models: the report says so,
@@ -52,10 +64,11 @@ def accelerate(
       0: torch computes inputs of up to ..., since there ... multiply-adds take less time than a call of upconv's
     """
     _check(model, "accelerate")
+    _check_storage(storage, frozen)
     example = None if example_inputs is None else arguments_of(example_inputs)
     saved = positions(model)
     try:
-        return _accelerate(model, _Options(frozen, fuse, example))
+        return _accelerate(model, _Options(frozen, fuse, storage or "", example))
     except BaseException:
         put_back(saved)
         raise
@@ -92,6 +105,7 @@ def _check(model, name):
 class _Options(NamedTuple):
     frozen: bool
     fuse: bool
+    storage: str
     example: tuple | None
 
 
@@ -102,10 +116,10 @@ def _accelerate(model, options):
         left[module] = why_left(module)
         if not left[module]:
             put_on(module)
-            thawed[module] = freeze(module) if options.frozen else ""
+            thawed[module] = freeze(module, options.storage) if options.frozen else ""
     taken = [module for module in found if not left[module]]
     fused, unfused = fuse(model, taken, options.example is not None) if options.fuse else ((), ())
-    notes = _notes(model, found, fused)
+    notes = _notes(model, found, fused, options.storage)
     looks = {module: outlook(module) for module in taken}
     timings, measured = {}, {}
     if options.example is not None and found:
@@ -128,8 +142,21 @@ def _accelerate(model, options):
     return Report(tuple(layers), fused, tuple(unfused), notes=notes, **measured)
 
 
-def _notes(model, found, fused):
+def _check_storage(storage, frozen):
+    check_storage(storage, "float32")
+    if storage is not None and not frozen:
+        raise SettingError(
+            f"storage is {storage!r} without frozen=True, and only a frozen layer keeps a weight of its own: pass "
+            "frozen=True, or no storage"
+        )
+
+
+def _notes(model, found, fused, storage):
     notes = []
+    states = [state for module in found if (state := state_of(module)) is not None and state.frozen is not None]
+    if storage and states:
+        worst = max((state.frozen.error for state in states), key=lambda error: error.largest)
+        notes.append(f"weights are kept in {storage}, the worst of them {worst}")
     if not found:
         notes.append("functional calls are upconv's within `with upconv.torch.active():`")
         warnings.warn("this model has no transposed convolution to accelerate", stacklevel=4)

@@ -17,8 +17,9 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from ..errors import SettingError
+from ..storage import check
 from .instance import DIMENSIONS, is_replaced, is_traced, kind_of
-from .operands import is_plain, own
+from .operands import NAMES, is_plain, own
 from .seal import Same, Seal, print_of, structure, tensors_of
 
 OPERANDS = ("weight", "bias")
@@ -116,14 +117,21 @@ def held(module, name):
 
 
 class Frozen:
-    """The operands of one frozen layer. A copy of the layer takes its own at its first call."""
+    """The operands of one frozen layer. A copy of the layer takes its own at its first call.
 
-    def __init__(self):
-        self.sealed = self.weight = self.bias = None
+    Attributes:
+        storage: the dtype of halves in which the weight is kept, "" for its own.
+        exact: the weight before it was rounded to them; `weight` is what the layer computes with.
+        error: what was lost by that, a `upconv.storage.Error`, or None.
+    """
+
+    def __init__(self, storage=""):
+        self.sealed = self.weight = self.bias = self.exact = self.error = None
+        self.storage = storage
 
     def anew(self):
         """What a copy of the layer has."""
-        return Frozen()
+        return Frozen(self.storage)
 
     def why_not(self, module):
         """Why a layer cannot be frozen, as a sentence; empty where it can."""
@@ -137,12 +145,19 @@ class Frozen:
         return ""
 
     def seal(self, module):
-        """Take copies of the operands as they are now."""
+        """Take copies of the operands as they are now.
+
+        Raises:
+            SettingError: if the weight cannot be kept in the storage.
+        """
         wake(module)
         with torch.no_grad(), evaluating(module):
             for hook in makers(module):
                 hook(module, ())
-            self.weight = own(module.weight.clone())
+            self.exact = module.weight.clone()
+            check(self.storage or None, NAMES[self.exact.dtype])
+            self.weight = own(self.exact.clone() if self.storage else self.exact, self.storage)
+            self.error = self.weight.upconv_prepared.error if self.storage else None
             self.bias = None if module.bias is None else module.bias.clone()
         for hook in makers(module):
             hook.__class__ = idle(type(hook))
@@ -163,6 +178,11 @@ class Frozen:
                 "frozen=True) again to take it over, or upconv.torch.restore(model) before changing it"
             )
         return self.weight, self.bias
+
+    def exact_operands(self, module):
+        """The same before the weight was rounded to halves: for whoever makes another weight of it."""
+        _, bias = self.operands(module)
+        return self.exact, bias
 
     def checked(self, module, input):
         """The operands, for a call that nobody will differentiate.

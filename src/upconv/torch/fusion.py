@@ -172,7 +172,13 @@ def plain_operands(layer):
     """(weight, bias) of a layer as they are now, or as they were frozen."""
     state = state_of(layer)
     frozen = None if state is None else state.frozen
-    return (layer.weight, layer.bias) if frozen is None else frozen.operands(layer)
+    return (layer.weight, layer.bias) if frozen is None else frozen.exact_operands(layer)
+
+
+def storage_of(layer):
+    """The halves in which a frozen layer's weight is kept, "" for none."""
+    state = state_of(layer)
+    return state.frozen.storage if state is not None and state.frozen is not None else ""
 
 
 class Folds(dict):
@@ -200,7 +206,8 @@ class Folded:
         if self.sealed is None or self.sealed.broken() is not None:
             with torch.no_grad(), evaluating(layer):
                 weight, bias = fold(*plain_operands(layer), norm, layer.groups)
-                self.made = own(weight), bias
+                # What is folded is rounded once.
+                self.made = own(weight, storage_of(layer)), bias
             tensors, facts = sources(layer)
             tensors |= {f"normalisation's {name}": partial(getattr, norm, name) for name in (*STATISTICS, *AFFINE)}
             facts["eps"] = lambda: norm.eps

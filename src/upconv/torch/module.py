@@ -10,9 +10,8 @@ from ..geometry import check_channels
 from ..problem import NO_ACTIVATION
 from ..settings import Settings, pair, positive
 from . import beyond, dispatch
-from .choice import settings_of
 from .contraction import parsed
-from .state import is_left, make_state
+from .state import STATE, left, make_state
 
 
 class ConvTranspose2d(torch.nn.ConvTranspose2d):
@@ -176,12 +175,10 @@ def applied(layer, dimensions, input, output_size):
     """One call of a layer of upconv's own class."""
     if torch.compiler.is_compiling():
         return compute(layer, dimensions, input, output_size, layer.weight, layer.bias)
-    state = make_state(layer)
-    if output_size is None and layer.padding_mode == "zeros" and is_left(layer, state, input):
-        # Torch looks for an attribute in several places, which takes a while.
-        known = layer._parameters
-        bias = known["bias"] if "bias" in known else layer.bias  # noqa: SIM401
-        return THEIRS[dimensions](input, known["weight"], bias, *settings_of(layer))
+    state = layer.__dict__.get(STATE) or make_state(layer)
+    if output_size is None and layer.padding_mode == "zeros" and (known := left(layer, state, input)) is not None:
+        weight, bias, settings = known
+        return THEIRS[dimensions](input, weight, bias, *settings)
     return compute(layer, dimensions, input, output_size, layer.weight, layer.bias, state.measured)
 
 

@@ -49,10 +49,16 @@ def array(tensor):
     return tensor.numpy(force=True)
 
 
-def own(weight):
-    """A tensor that nobody else holds or writes to, packed once from now on, as by `upconv.prepare`; gives it back."""
+def own(weight, storage=""):
+    """A tensor that nobody else holds or writes to, packed once from now on, as by `upconv.prepare`; gives it back.
+
+    With a storage it is rounded to what these halves can say, so that torch's operator computes with the same numbers.
+    """
     if weight.ndim in (3, 4, 5) and is_plain(weight) and has_memory(weight):
-        weight.upconv_prepared = prepared_of(array(weight), Settings.of(dimensions=weight.ndim - 2))
+        values = array(weight)
+        weight.upconv_prepared = prepared_of(values, Settings.of(dimensions=weight.ndim - 2), storage)
+        if storage:
+            values[...] = weight.upconv_prepared.array.reshape(values.shape)
     return weight
 
 

@@ -1,6 +1,5 @@
 """What a layer remembers beside its parameters, in one attribute of its own: `STATE`."""
 
-import torch
 from torch import Tensor
 
 from .choice import Measurements
@@ -44,12 +43,9 @@ def make_state(layer):
     return state
 
 
-def is_left(layer, state, input):
-    """Whether such a call was torch's before, so that a small layer need not wait until all is looked at once more."""
-    return (
-        state is not None
-        and state.frozen is None
-        and type(input) is Tensor
-        and not torch.compiler.is_compiling()
-        and state.measured.is_left(layer, input)
-    )
+def left(layer, state, input):
+    """(weight, bias, settings) of a call that was torch's before, so that a small layer need not wait until all is
+    looked at once more; None for any other. Nobody may be compiling."""
+    if state is None or state.frozen is not None or type(input) is not Tensor:
+        return None
+    return state.measured.left(layer, input)

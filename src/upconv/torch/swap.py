@@ -61,13 +61,16 @@ def why_left(module):
     return f"{kind.__name__} is a class of its own; `with upconv.torch.active():` takes what it asks of torch"
 
 
-def freeze(module):
-    """Freeze a layer that upconv's forward is on.
+def freeze(module, storage=""):
+    """Freeze a layer that upconv's forward is on, its weight kept in some halves if a storage is named.
 
     Returns:
         Why it cannot be, as a sentence; empty if it has been done.
+
+    Raises:
+        SettingError: if it could be but for the storage.
     """
-    frozen = Frozen()
+    frozen = Frozen(storage)
     why = "it is lazy" if isinstance(module, torch.nn.modules.lazy.LazyModuleMixin) else frozen.why_not(module)
     if not why:
         frozen.seal(module)
