@@ -50,6 +50,8 @@ LANE_PRODUCTS = 64
 COLUMNS_BYTES = 1 << 20
 # What the sums of all pixels may take, to which every group of channels adds.
 MOST_SUMS_BYTES = 8 << 20
+# Rows of the input for all groups of channels, which the table has one by one.
+MOST_LISTED = 64
 # A unit cannot be interrupted.
 SECONDS_PER_UNIT = 0.05
 
@@ -69,6 +71,9 @@ def why_not(problem: Problem) -> list[str]:
     sums = _pixels(g) * g.c_in * problem.itemsize
     if sums > MOST_SUMS_BYTES:
         found.append(f"the sums of all pixels would take {sums:,} bytes; at most {MOST_SUMS_BYTES:,} stay near")
+    listed = g.h.n * ceil_div(g.c_out, _channels(problem))
+    if listed > MOST_LISTED:
+        found.append(f"the columns of {listed:,} rows would be too many to list; at most {MOST_LISTED} are")
     return found
 
 
