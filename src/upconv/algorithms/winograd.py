@@ -116,15 +116,19 @@ def fuses(problem: Problem) -> bool:
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
-    found, g = _ways(problem), problem.geometry
+    found = _ways(problem)
     if len(found) == 1:
         return _setting(problem, *found[0])
-    alone = ({id(pair[place]): pair[place] for pair in found} for place in (0, 1))
-    h, w = (
-        {key: _counts(problem, axis, way) for key, way in each.items()}
-        for axis, each in zip((g.h, g.w), alone, strict=True)
-    )
-    return _setting(problem, *min(found, key=lambda pair: _price(problem, h[id(pair[0])], w[id(pair[1])])))
+    g, counted = problem.geometry, ({}, {})
+
+    def counts(number, way):
+        key = *way.outputs.items(), way.apart
+        if key not in counted[number]:
+            counted[number][key] = _counts(problem, (g.h, g.w)[number], way)
+        return counted[number][key]
+
+    prices = [_price(problem, *(counts(number, way) for number, way in enumerate(pair))) for pair in found]
+    return _setting(problem, *found[prices.index(min(prices))])
 
 
 def _setting(problem, *both):

@@ -35,17 +35,19 @@ POINTERS = {"y", "m", "bias", "sink", "flag"}
 
 
 def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="none", adds=False):
-    """The kernel for two matrices, one for each axis, the positions of the bias on each, and an activation.
+    """The kernel for two matrices, one for each axis, and an activation.
 
     Args:
+        at_rows, at_cols: the positions of the bias on each axis; None for no bias.
         adds: what y was is added before the activation.
     """
-    k = Builder(named(f"gather{'_adds' if adds else ''}{suffix(activation)}", elem, isa, rows, cols))
+    biased = None if adds or at_rows is None else frozenset(product(at_rows, at_cols))
+    kind = "_adds" if adds else "_bare" if biased is None else ""
+    k = Builder(named(f"gather{kind}{suffix(activation)}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     whole = task["c"] - k.iand(task["c"], vector.lanes - 1)
     source, finite = k.variable(task["m"]), Finite(k, vector)
-    biased = None if adds else frozenset(product(at_rows, at_cols))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     tile = _Tile(k, isa, task, vector, rows, cols, biased, finite, epilogue, adds)
     with k.loop(0, task["n"]) as n, k.loop(0, task["tiles_h"]) as t_h:

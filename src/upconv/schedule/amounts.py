@@ -123,7 +123,7 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
 
 
 def _converted(problem, transposed):
-    """Bytes of both maps of halves and of what they become, but for values that are converted as they are transposed."""
+    """Bytes of maps of halves and of what they become, but for values that are converted as they are transposed."""
     return (sum(map(math.prod, problem.map_shapes)) - transposed) * (problem.map_itemsize + problem.itemsize)
 
 

@@ -233,7 +233,7 @@ class Pair:
         """
         matrices = tuple(transposed(form.weight) for form in (self.h.form, self.w.form))
         fields = {
-            "entry": entry(winograd_gather.winograd_gather, self.elem, *matrices, (), ()),
+            "entry": entry(winograd_gather.winograd_gather, self.elem, *matrices, None, None),
             "y": (to[0], to[1] + self.h.tap * at[1] + self.w.tap * at[2]),
             **{"m": total, "bias": (NOTHING, 0), "sink": (NOTHING, 0), "flag": (FLAGS, 0), "c": counts[1]},
             # Channels of the input stand for tiles, and no tap is beyond a border.
