@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from . import rewrites
 from .algorithms import ALGORITHMS
+from .kernels.convert import HALF_KINDS
 from .machine import row
 from .problem import Problem
 from .rewrites import Rewrite
@@ -55,7 +56,7 @@ def cheapest(problem: Problem, names: Iterable[str] = ALGORITHMS) -> tuple[str, 
 def _before(name, problem):
     """The rewrites that may stand before an algorithm: those of all, and what they leave where it converts halves."""
     plain = rewrites.steps(problem)
-    if not plain or not problem.row.wider:
+    if not plain or problem.dtype not in HALF_KINDS:
         return (plain,)
     algorithm = ALGORITHMS[name]
     takes = getattr(algorithm, "converts_maps", False), getattr(algorithm, "reads_halves", False)
