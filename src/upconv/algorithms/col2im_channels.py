@@ -187,9 +187,7 @@ def _added(task, band, h, w, kept, fused):
     low, high = (phase * g.c_out for phase in kept)
     tap = g.c_out * size
     rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, g.w.k * tap)
-    # A block may begin before a map of one column, whose stride is any: its pixels have no gaps.
-    step = tap if fused > 1 else band.y.at.w
-    cols = segments.listed(segments.COLS, w, band.x.at.w, step, fused * tap)
+    cols = segments.listed(segments.COLS, w, band.x.at.w, band.y.at.w, fused * tap)
     values = []
     for first, columns in _pieces(fused * g.c_out, task.lanes):
         begin, end = max(0, low - first), min(columns, high - first)

@@ -109,9 +109,7 @@ def _nests(task, band, panels, blocks):
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):
-        # A block may begin before a map of one column, whose stride is any: its pixels have no gaps.
-        steps = band.x.at.w, task.c_dst * task.size, panels.tap
-        cols = segments.listed(segments.COLS, [segment for segment, _ in alike], *steps)
+        cols = pixel_products.cols(band, [segment for segment, _ in alike], panels)
         lists = rows, cols, blocks(kept)
         yield Nest(kernel.FIELDS, pixel_products.placed(task, band, more), lists)
 

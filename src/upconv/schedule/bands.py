@@ -253,7 +253,8 @@ def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, 
             y = scratch.map(Y_BAND, shape, task.size, last)
             after = [carried(task.elem, y, band.y, shape, task.halves, writes=True)]
         if last and result[1] == 1:
-            # Phases that are cut off lie where they would in a longer row: each is a pixel.
+            # The stride of one column is any, but a block of phases may begin with some that are cut off before it:
+            # those lie where they would in a longer row, each a pixel.
             y = Placed(y.base, y.offset, replace(y.at, w=c_dst * task.size))
         return [*before, *make(Band(band.n, band.h, band.w, x, y)), *after]
 
