@@ -1,6 +1,7 @@
 """Winograd for the gradient in the weight: errors, threads, layouts, what is not finite, mistakes that are found."""
 
 import os
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from amount import some
 from cases import LAYOUTS, Case, channels_last
 from children import script
-from compare import assert_same_bits, poison
+from compare import assert_close, assert_same_bits, poison
 from fresh import fresh
 from isas import tried
 
@@ -256,6 +257,34 @@ def test_it_is_chosen_refused_and_counted():
         (Problem("forward", asked.geometry, "float32"), "alone"),
     ):
         assert any(words in sentence for sentence in ALGORITHMS[NAME].why_not(refused)), words
+
+
+# The fewest pixels with which it is chosen, or about so many; small maps, large ones, and one row.
+FEWEST = (
+    Case("k4s2", 1, 24, 31, 31, 24, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-small", 19, 24, 8, 8, 24, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-least", 100, 24, 4, 4, 24, (4, 4), (2, 2), (1, 1)),
+    Case("row", 1, 24, 1, 910, 24, (1, 4), (1, 2), (0, 1)),
+    Case("k3s1", 2, 24, 33, 33, 24, (3, 3), (1, 1), (1, 1)),
+    Case("k5s2", 41, 24, 8, 8, 24, (5, 5), (2, 2), (2, 2)),
+    Case("k3s2", 19, 24, 8, 8, 24, (3, 3), (2, 2), (1, 1)),
+)
+
+
+@pytest.mark.parametrize("case", FEWEST, ids=lambda case: case.name)
+def test_where_it_is_chosen_on_its_own_a_range_of_a_million_keeps_the_bound(case):
+    problem = Problem("grad_weight", case.geometry(), "float32", "nhwc")
+    assert not ALGORITHMS[NAME].why_not_automatic(problem)
+    fewer = replace(case, n=case.n - 1) if case.n > 1 else replace(case, w=case.w - 30 if case.h == 1 else case.w - 3)
+    assert ALGORITHMS[NAME].why_not_automatic(Problem("grad_weight", fewer.geometry(), "float32", "nhwc"))
+    arrays = case.arrays("float64", kind="range")
+    want, bound = (
+        choose(Problem("grad_weight", case.geometry(), "float64"), "matmul")(*(change(array) for array in pair))
+        for pair in [(arrays.x, arrays.grad_y)]
+        for change in (np.asarray, np.abs)
+    )
+    pair = (channels_last(array.astype(np.float32)) for array in (arrays.x, arrays.grad_y))
+    assert_close(choose(problem, NAME)(*pair), want, bound, "float32")
 
 
 def test_a_call_takes_it():

@@ -52,6 +52,9 @@ CHANNELS, COLUMNS = 128, 128
 TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
+# Pixels of the input, without a row and a column that some taps do not meet: in sums of so many, an error that the taps
+# of a phase share is small, whatever the range of the data; by the taps of a phase.
+LEAST_PIXELS = {2: 900, 3: 2000}
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
 # Vectors of products that are worth a part, and that a unit may have at most, since it cannot be interrupted.
@@ -80,7 +83,7 @@ def why_not(problem: Problem) -> list[str]:
     if not refusals:
         pairs = _plan(problem).pairs
         tiles = min(g.n * pair.h.tiles * pair.w.tiles for pair in pairs)
-        needed = LEAST_TILES[max(part.form.r for pair in pairs for part in (pair.h, pair.w))]
+        needed = LEAST_TILES[_taps(problem)]
         if tiles < needed:
             refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
         if any(_turns(problem)) and _image_bytes(problem) > MOST_TURNED:
@@ -89,9 +92,19 @@ def why_not(problem: Problem) -> list[str]:
 
 
 def why_not_automatic(problem: Problem) -> list[str]:
-    if problem.dtype == "float32":
+    shared = "a tap's error is that of the largest of its phase"
+    if problem.dtype != "float32":
+        return [f"{shared}, so in float64 it runs when it is asked for by name"]
+    g = problem.geometry
+    pixels, needed = g.n * prod(max(1, axis.n - 1) for axis in (g.h, g.w)), LEAST_PIXELS[_taps(problem)]
+    if pixels >= needed:
         return []
-    return ["a tap's error is that of the largest of its phase, so in float64 it runs when it is asked for by name"]
+    return [f"{shared}, which is small beside sums of {needed:,} inner pixels and more; here are {pixels:,}"]
+
+
+def _taps(problem):
+    """The most taps that a phase has on an axis."""
+    return max(part.form.r for pair in _plan(problem).pairs for part in (pair.h, pair.w))
 
 
 def fuses(problem: Problem) -> bool:
