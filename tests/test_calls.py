@@ -229,6 +229,32 @@ def test_new_sizes_without_end_are_forgotten(monkeypatch):
     assert 1 <= len(made.calls) <= 4
 
 
+def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
+    monkeypatch.setattr(calls, "MOST_BYTES", 60_000)
+    weights = [upconv.prepare(layer()[1], stride=2) for _ in range(8)]
+    for width in range(1, 40):
+        for made in weights:
+            for _ in range(2):
+                upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), made, stride=2)
+    kept = [call for made in weights for call in (made.calls or {}).values()]
+    assert kept
+    assert sum(ready.nbytes + own.nbytes for *_, (_, (ready, own)) in kept) <= 60_000
+
+
+def test_one_dimension_and_an_output_size_are_found_again(through):
+    x, w = np.ones((1, 4, 9), np.float32), np.ones((4, 3, 4), np.float32)
+    one, two = upconv.ConvTranspose1d(4, 3, 4, stride=2), upconv.ConvTranspose2d(4, 3, 4, stride=2)
+    for call in (
+        lambda: upconv.conv_transpose1d(x, w, stride=2),
+        lambda: one(x),
+        lambda: two(x[..., None].repeat(9, -1), output_size=(21, 21)),
+    ):
+        first, before = call(), len(through)
+        for _ in range(3):
+            np.testing.assert_array_equal(call(), first)
+        assert len(through) == before + 3
+
+
 def test_poisoned_memory_is_poisoned(through):
     x, w, b, settings = layer()
     with memory.poisoned():

@@ -299,3 +299,11 @@ def test_a_map_without_two_axes_that_follow_one_another_has_a_task_for_each_imag
     nest = moves.carried("f32", cropped, apart, (3, 4, 5, 6), "f16")
     assert [rows.values for rows in nest.lists] == [[(0, 0), (1000, 4000), (2000, 8000)]]
     assert [nest.common[name] for name in ("n", "m", "count", "src_m", "dst_n")] == [4, 5, 6, 30, 800]
+
+
+def test_a_band_of_halves_is_no_larger_for_a_result_that_lies_in_whole_lines():
+    """gemm writes such a result where it lies, but not one of halves."""
+    problem = Problem("forward", Geometry(1, 16, 128, 1, Axis(96, 8, 4), Axis(96, 8, 4)), "float16", "nhwc")
+    made = planning.choose(problem, "gemm")
+    assert made.inner.maps
+    assert made.workspace_bytes < 8 << 20 < np.prod(problem.result_shape)

@@ -13,6 +13,7 @@ from fresh import fresh
 import upconv
 from upconv.algorithms import ALGORITHMS, matmul, winograd
 from upconv.arrays import empty
+from upconv.geometry import Axis, Geometry
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
@@ -299,3 +300,15 @@ def test_what_is_finite_is_never_computed_again():
         assert_not_flagged(case, operation, layout, number)
         computed += 1
     assert computed > 5
+
+
+def test_where_plain_sums_are_much_more_exact_it_is_not_chosen_on_its_own():
+    def asked(k, h, w):
+        problem = Problem("forward", Geometry(2, 128, 64, 1, Axis(h, k, 1), Axis(w, k, 1)), "float32", "nhwc")
+        algorithm = ALGORITHMS["winograd"]
+        return [sentence for ask in (algorithm.why_not, algorithm.why_not_automatic) for sentence in ask(problem)]
+
+    assert not asked(3, 16, 16)
+    assert "kernel 2" in " ".join(asked(2, 16, 16))
+    assert "fewer than 4 rows" in " ".join(asked(3, 3, 60))
+    assert not asked(3, 4, 60)

@@ -1,4 +1,4 @@
-"""Calls remembered: a small layer whose like has been before goes straight into generated code.
+"""Calls remembered: one whose like has been before goes straight into generated code.
 
 The door looks at everything each time: kinds, dtypes, shapes, settings, the plan, the program. For a layer of a few
 microseconds that is most of the time, and much for one of a few hundred. So a call that has passed, and whose program
@@ -7,16 +7,19 @@ else is the door's, every error too.
 """
 
 from typing import NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 from numpy import ndarray
 
+from .generated import PROGRAM_BYTES
 from .prepared import PreparedWeight
 from .runtime import memory
 from .runtime.pool import get_num_threads
 
-# How many are kept for weights that are arrays, and for each prepared weight; with one more, all are forgotten.
-MOST = 512
+# How many are kept for weights that are arrays, and for each prepared weight; and how many bytes of programs may have
+# been kept by all of them together. With one more, all are forgotten.
+MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
@@ -31,19 +34,25 @@ class Call(NamedTuple):
     held: tuple
 
 
-class _Calls(dict):
-    """Calls by what they look like, for weights that are arrays."""
+class Calls(dict):
+    """Calls by what they look like: of weights that are arrays, or of one prepared weight."""
+
+    __hash__ = object.__hash__
 
     def __init__(self):
-        # Of everything that is remembered: what is kept with a prepared weight is forgotten by a new number.
-        self.generation = 0
+        super().__init__()
+        _all.add(self)
 
     def cache_clear(self):
-        self.generation += 1
-        self.clear()
+        """Forget everything that is remembered, by others as well."""
+        global _nbytes
+        _nbytes = 0
+        for each in list(_all):
+            each.clear()
 
 
-_of_arrays = _Calls()
+_all, _nbytes = WeakSet(), 0
+_of_arrays = Calls()
 
 
 def again(settings, x, weight, bias, activation):
@@ -80,14 +89,16 @@ def _find(settings, x, weight, bias, activation):
         w = weight.shape, weight.strides, weight.dtype
         return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation), weight
     if type(weight) is PreparedWeight:
-        key = _of_arrays.generation, id(settings), x.shape, x.strides, x.dtype, b, activation
+        if weight.calls is None:
+            weight.calls = Calls()
         # In the order in which a program reads it, whatever that of the array that it was made from.
-        return weight.calls, key, weight.dense
+        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation), weight.dense
     return None
 
 
 def remember(settings, plan, x, weight, bias, activation, y):
     """Keep a call that has just been made, if it can be done in one go; y is its result, as it is handed out."""
+    global _nbytes
     found = _find(settings, x, weight, bias, activation)
     if found is None:
         return
@@ -105,7 +116,11 @@ def remember(settings, plan, x, weight, bias, activation, y):
         axes = 0, 3, 1, 2
         dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
     kept, key, _ = found
-    if len(kept) >= MOST:
+    ready, own = held
+    _nbytes += ready.nbytes + own.nbytes
+    if _nbytes > MOST_BYTES:
+        kept.cache_clear()
+    elif len(kept) >= MOST:
         kept.clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
     kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held))

@@ -97,9 +97,10 @@ class _Prepared:
 class PreparedWeight(_Prepared):
     """A weight that does not change, with the packed forms that its layers ask for; taken wherever a weight is.
 
-    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms do
-    not depend on the size of the input; each is made when a plan first asks for it, and kept. Pickling and copying
-    leave the forms behind, to be made again.
+    Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms
+    serve inputs of any size; each is made when a plan first asks for it, and kept. Winograd's has a few kinds, for maps
+    of different sizes: a weight that meets many may keep several. Pickling and copying leave the forms behind, to be
+    made again.
 
     >>> made = prepare(np.ones((8, 4, 3, 3), np.float32), stride=2)
     >>> made.shape, made.nbytes
@@ -116,8 +117,8 @@ class PreparedWeight(_Prepared):
         self._inner: dict[Any, np.ndarray] = {}
         # What has been asked for by problems, which says sooner which form that is than its many blocks do.
         self._found: dict[Any, tuple[int | None, np.ndarray]] = {}
-        # The brief calls that have been made with it: see `calls`.
-        self.calls: dict[Any, Any] = {}
+        # The calls that have been made with it: see `calls`.
+        self.calls: Any = None
 
     @property
     def nbytes(self) -> int:

@@ -106,7 +106,7 @@ class Settings:
         if not isinstance(padding, str):
             padding = ((0, 0) if isinstance(padding[0], tuple) else 0, *padding)
         ends = (0, *self.output_padding), self.groups, (1, *self.dilation), self.padding_mode
-        return Settings((1, *self.stride), padding, *ends)
+        return _same(Settings((1, *self.stride), padding, *ends))
 
     def axis(self, number, n, k):
         """The `Axis` that these settings make of n inputs and k taps; number 0 is the first, of a map the height."""
@@ -174,7 +174,7 @@ class Settings:
                     f"padding {self.padding!r}, dilation {self.dilation[i]} "
                     + _possible(size, max(1, least[i]), least[i] + slack[i])
                 )
-        return replace(self, output_padding=tuple(size - low for size, low in zip(sizes, least, strict=True)))
+        return _same(replace(self, output_padding=tuple(size - low for size, low in zip(sizes, least, strict=True))))
 
     def _least(self, number, n, k):
         """The size with no output_padding; it may be below 1, where an output_padding can still make a size of it."""

@@ -448,3 +448,34 @@ def test_a_storage_that_cannot_be_is_refused_before_anything_changes():
     with pytest.raises(upconv.SettingError, match="float32 alone"):
         ut.accelerate(net.double(), frozen=True, storage="bfloat16")
     assert not any(map(ut.instance.is_put_on, net))
+
+
+@pytest.mark.parametrize("activation", [torch.nn.ReLU, torch.nn.Tanh])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("with_example", [False, True])
+def test_a_fused_layer_kept_in_halves_computes_with_them(activation, norm, with_example):
+    torch.manual_seed(0)
+    x = torch.randn(1, 16, 8, 8)
+    net = torch.nn.Sequential(
+        torch.nn.ConvTranspose2d(16, 16, 4, 2, 1), *[torch.nn.BatchNorm2d(16)] * norm, activation()
+    ).eval()
+    with torch.no_grad():
+        exact = net(x)
+        report = ut.accelerate(
+            net, frozen=True, fuse=True, storage="bfloat16", example_inputs=x if with_example else None
+        )
+        assert report.fused
+        apart = (net(x) - exact).abs().max().item()
+    assert 1e-4 < apart < 2**-6
+
+
+def test_what_is_too_large_once_it_is_folded_is_refused_at_once():
+    net = torch.nn.Sequential(torch.nn.ConvTranspose2d(4, 4, 4, 2, 1), torch.nn.BatchNorm2d(4)).eval()
+    with torch.no_grad():
+        net[0].weight.fill_(100.0)
+        net[1].weight.fill_(1e3)
+        before = net(torch.ones(1, 4, 3, 3))
+        with pytest.raises(upconv.SettingError, match="65504"):
+            ut.accelerate(net, frozen=True, fuse=True, storage="float16")
+        assert type(net[0]) is torch.nn.ConvTranspose2d
+        assert torch.equal(net(torch.ones(1, 4, 3, 3)), before)

@@ -8,6 +8,8 @@ import pickle
 import pytest
 from require import require
 
+from upconv import SettingError
+
 torch = require("torch")
 ut = require("upconv.torch")
 require("expecttest")
@@ -292,3 +294,19 @@ def test_a_generator_trains_the_same():
         for one, other in zip(got, want, strict=True):
             error = (one.double() - other).square().mean().sqrt() / other.square().mean().sqrt()
             assert error < 1e-5
+
+
+def test_a_bias_or_weight_that_does_not_fit_is_refused_after_calls_that_were_torchs():
+    layer, x = ut.ConvTranspose2d(2, 3, 3), torch.ones(1, 2, 3, 3)
+    with torch.no_grad():
+        for _ in range(3):
+            layer(x)
+        right = layer.bias
+        for wrong in (torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float16), torch.zeros(4)):
+            layer.bias = torch.nn.Parameter(wrong)
+            with pytest.raises(SettingError):
+                layer(x)
+        layer.bias = right
+        layer.weight.data = torch.ones(5, 3, 3, 3)
+        with pytest.raises(SettingError):
+            layer(x)

@@ -95,7 +95,10 @@ def program(task: Task, *, packs=True) -> Program:
 def _most(problem):
     """How large bands are: where tiles write whole lines of the output, each once, the source alone must fit."""
     g, is_forward = problem.geometry, problem.operation == "forward"
-    if not is_forward or not problem.layout.startswith("nhwc") or problem.channels[1] * problem.itemsize < LONG_RUN:
+    if not is_forward or problem.maps or not problem.layout.startswith("nhwc"):
+        # Written elsewhere, or in pieces.
+        return None
+    if problem.channels[1] * problem.itemsize < LONG_RUN:
         return None
     return bands.of_source(g, problem.itemsize)
 

@@ -61,6 +61,8 @@ UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
 LEAST_PART, MOST_PIECE = 200_000, 100_000_000
 # Maps in planes are turned some images at a time, into so many bytes; of one image at most so many.
 TURNED_BYTES, MOST_TURNED = 8 << 20, 64 << 20
+# Bytes of the sums of all channels, where they must be kept until the last image has been turned.
+MOST_SUMS = 64 << 20
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -86,6 +88,9 @@ def why_not(problem: Problem) -> list[str]:
         needed = LEAST_TILES[_taps(problem)]
         if tiles < needed:
             refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
+        plan = _plan(problem)
+        if not plan.is_brief and plan.part_bytes > MOST_SUMS:
+            refusals.append(f"its sums would take {plan.part_bytes:,} bytes; at most {MOST_SUMS:,} are kept at once")
         if any(_turns(problem)) and _image_bytes(problem) > MOST_TURNED:
             refusals.append(f"an image, turned, would take more than {MOST_TURNED:,} bytes")
     return refusals

@@ -59,6 +59,8 @@ BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK
 # Sums of fewer channels are short beside the transforms, in time and in error.
 LEAST_CHANNELS = 64
 LEAST_TILES = 9
+# Rows, and columns, of which those at the border, which have fewer products, are not most.
+LEAST_LOW = 4
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
 BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
@@ -103,9 +105,15 @@ def _has_bare(axis, operation):
 
 
 def why_not_automatic(problem: Problem) -> list[str]:
-    if problem.dtype == "float32":
-        return []
-    return ["an output's error is that of the largest of its tile, so in float64 it runs when it is asked for by name"]
+    if problem.dtype != "float32":
+        return ["an output's error is that of the largest of its tile, so float64 runs when it is asked for by name"]
+    # One phase alone is where plain sums are the most exact, and the errors of two axes multiply.
+    axes = problem.geometry.h, problem.geometry.w
+    if all((axis.k, axis.s) == (2, 1) for axis in axes):
+        return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
+    if all((axis.k, axis.s) == (3, 1) for axis in axes) and min(axis.n for axis in axes) < LEAST_LOW:
+        return [f"plain sums of kernel 3, stride 1 are up to twice as exact on a map of fewer than {LEAST_LOW} rows"]
+    return []
 
 
 def fuses(problem: Problem) -> bool:

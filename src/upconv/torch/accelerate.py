@@ -9,6 +9,7 @@ from ..errors import SettingError
 from ..storage import check as check_storage
 from .examine import arguments_of, examine
 from .fuse import check, fuse
+from .fusion import Folds
 from .instance import put_on
 from .outlook import outlook
 from .report import Layer, Report
@@ -119,12 +120,16 @@ def _accelerate(model, options):
             thawed[module] = freeze(module, options.storage) if options.frozen else ""
     taken = [module for module in found if not left[module]]
     fused, unfused = fuse(model, taken, options.example is not None) if options.fuse else ((), ())
+    if options.storage:
+        # What cannot be kept in halves is refused now, not in a call.
+        for place in fused:
+            place.run.folded(Folds())
     notes = _notes(model, found, fused, options.storage)
     looks = {module: outlook(module) for module in taken}
     timings, measured = {}, {}
     if options.example is not None and found:
         if options.fuse:
-            fused, unfused = check(model, fused, unfused, *options.example)
+            fused, unfused = check(model, fused, unfused, *options.example, options.storage)
         timings, *times = examine(model, taken, *options.example)
         measured = dict(zip(("torch", "now", "stolen"), times, strict=True), threads=torch.get_num_threads())
     layers = (

@@ -118,7 +118,7 @@ class Measurements(dict):
         # Another process, or machine, has other speeds.
         return Measurements, ()
 
-    def leave(self, input, weight, settings):
+    def leave(self, input, weight, bias, settings):
         """Remember that a call with these is torch's; the settings are `settings_of` its layer.
 
         What autocast or a transform leaves to torch says nothing of other calls, and lists cannot be looked up.
@@ -128,7 +128,7 @@ class Measurements(dict):
         if not input.is_nested and list not in map(type, settings):
             if len(self._left) >= MOST_LEFT:
                 self._left.clear()
-            self._left.add(_facts(input, weight, settings))
+            self._left.add(_facts(input, weight, bias, settings))
 
     def left(self, layer, input):
         """(weight, bias, settings) of such a call of the layer, if it was torch's before; else None.
@@ -140,15 +140,16 @@ class Measurements(dict):
         weight = held.get("weight") if self._left else None
         if weight is None:
             return None
+        # Torch looks for an attribute in several places, which takes a while.
+        bias = held["bias"] if "bias" in held else layer.bias  # noqa: SIM401
         settings = settings_of(layer)
         try:
-            if _facts(input, weight, settings) not in self._left:
+            if _facts(input, weight, bias, settings) not in self._left:
                 return None
         except (TypeError, RuntimeError):
             # Lists cannot be looked up, and a nested tensor has no shape.
             return None
-        # Torch looks for an attribute in several places, which takes a while.
-        return weight, held["bias"] if "bias" in held else layer.bias, settings  # noqa: SIM401
+        return weight, bias, settings
 
     def __setitem__(self, key, found):
         self._left.clear()
@@ -164,13 +165,15 @@ def settings_of(layer):
     return layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation
 
 
-def _facts(input, weight, settings):
-    """What the Decision of a call depends on, at next to no cost.
+def _facts(input, weight, bias, settings):
+    """What the Decision of a call depends on, or an error, at next to no cost.
 
     The weight is told by its place; another one that comes to lie there would be torch's for longer than need be.
     """
     grad = is_grad_enabled() and (input.requires_grad or weight.requires_grad)
-    return id(weight), weight.dtype, input.shape, input.stride(), input.dtype, settings, grad, get_num_threads()
+    b = None if bias is None else (bias.dtype, bias.shape)
+    w = id(weight), weight.dtype, weight.shape
+    return w, b, input.shape, input.stride(), input.dtype, settings, grad, get_num_threads()
 
 
 def decide(problem, measured=None):

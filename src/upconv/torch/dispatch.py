@@ -71,7 +71,7 @@ def _left(measured, operator, input, weight, bias, *settings):
 
     def call():
         if measured is not None:
-            measured.leave(input, weight, settings)
+            measured.leave(input, weight, bias, settings)
         return operator(input, weight, bias, *settings)
 
     return call

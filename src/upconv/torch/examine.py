@@ -180,7 +180,7 @@ def _timing(clock, layer, args, kwargs, calls, output_shape):
             state.measured[key] = choice.Measured(0.0, 0.0, is_ours)
             if not is_ours:
                 # As it will be from the second call on.
-                state.measured.leave(x, layer.weight, choice.settings_of(layer))
+                state.measured.leave(x, layer.weight, layer.bias, choice.settings_of(layer))
             return now()
 
         before, *both = in_turns([measures[0], partial(forced, False), partial(forced, True)], LAYER_SECONDS)

@@ -16,6 +16,8 @@ from .state import make_state
 # Of the greatest value of what the members give: two orders of summation, and a scale folded before the sum.
 TOLERANCES = {torch.float64: 1e-11, torch.complex128: 1e-11, torch.float32: 1e-4, torch.complex64: 1e-4}
 COARSE = 0.05
+# The largest error of a weight that is kept in halves, twice: it is rounded on either side.
+ROUNDING = {"float16": 2**-10, "bfloat16": 2**-7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,10 @@ def _traced(module, with_example):
         return (), str(reason)
 
 
-def check(model, places, left, args, kwargs):
+def check(model, places, left, args, kwargs, storage=""):
     """Run an example and compare every run with its members called one by one.
+
+    Where weights are kept in halves, those of a run are rounded after they are folded, and those of its members before.
 
     Returns:
         The same two lists; what differs, and what the example does not fuse, has moved to the second.
@@ -96,7 +100,7 @@ def check(model, places, left, args, kwargs):
 
     def compare(run, input, result):
         key = tuple(map(id, run.members))
-        same[key] = same.get(key, True) and is_close(result, run.by_members(input))
+        same[key] = same.get(key, True) and is_close(result, run.by_members(input), ROUNDING.get(storage, 0))
 
     with unchanged(model), torch.no_grad(), watched(compare):
         model(*args, **kwargs)
@@ -113,11 +117,11 @@ def check(model, places, left, args, kwargs):
     return good, bad
 
 
-def is_close(result, wanted):
-    """Whether two results differ by rounding only; NaN and infinities must be in the same places."""
+def is_close(result, wanted, rounding=0):
+    """Whether two results differ by rounding only, that of weights included; what is not finite must be the same."""
     equal = (result == wanted) | (result.isnan() & wanted.isnan())
     finite = wanted.isfinite()
     if not finite.any():
         return bool(equal.all())
-    tolerance = TOLERANCES.get(result.dtype, COARSE) * wanted[finite].abs().max()
+    tolerance = max(rounding, TOLERANCES.get(result.dtype, COARSE)) * wanted[finite].abs().max()
     return bool((equal | ((result - wanted).abs() <= tolerance)).all())

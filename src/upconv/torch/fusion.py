@@ -80,12 +80,15 @@ class Run:
             input = module(input)
         return input
 
+    def folded(self, folds):
+        """(weight, bias) of the run as one; folds are those of the module that it belongs to."""
+        if self.norm is None:
+            return operands_of(self.layer)
+        return folds.setdefault((self.layer, self.norm), Folded()).operands(self.layer, self.norm)
+
     def compute(self, input, folds):
         layer, state = self.layer, state_of(self.layer)
-        if self.norm is None:
-            weight, bias = plain_operands(layer)
-        else:
-            weight, bias = folds.setdefault((layer, self.norm), Folded()).operands(layer, self.norm)
+        weight, bias = self.folded(folds)
         measured = None if state is None else state.measured
         after = in_kernels(self.activation, input.dtype)
         y = compute(layer, len(layer.kernel_size), input, None, weight, bias, measured, after or NO_ACTIVATION)
@@ -168,11 +171,13 @@ def has_hooks(module):
     )
 
 
-def plain_operands(layer):
-    """(weight, bias) of a layer as they are now, or as they were frozen."""
+def operands_of(layer, *, exact=False):
+    """(weight, bias) of a layer as they are now, or as they were frozen; `exact`, before any rounding to halves."""
     state = state_of(layer)
     frozen = None if state is None else state.frozen
-    return (layer.weight, layer.bias) if frozen is None else frozen.exact_operands(layer)
+    if frozen is None:
+        return layer.weight, layer.bias
+    return frozen.exact_operands(layer) if exact else frozen.operands(layer)
 
 
 def storage_of(layer):
@@ -205,7 +210,7 @@ class Folded:
         """
         if self.sealed is None or self.sealed.broken() is not None:
             with torch.no_grad(), evaluating(layer):
-                weight, bias = fold(*plain_operands(layer), norm, layer.groups)
+                weight, bias = fold(*operands_of(layer, exact=True), norm, layer.groups)
                 # What is folded is rounded once.
                 self.made = own(weight, storage_of(layer)), bias
             tensors, facts = sources(layer)
