@@ -331,7 +331,10 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
     monkeypatch.setattr(way, "LEAST_PART", 1000)
     monkeypatch.setattr(way, "TILES_AT_ONCE", 12)
     found = False
-    for case, layout in product((CASES[0], CASES[3]), LAYOUTS):
+    # The last has phases of one tile along a row, the others along a column.
+    for case, layout in product((CASES[0], CASES[3], CASES[5]), LAYOUTS):
+        if found:
+            break
         x, gy = operands(case)
         with fresh():
             problem = Problem("grad_weight", case.geometry(), "float32", layout)
