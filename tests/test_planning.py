@@ -11,7 +11,7 @@ import pytest
 
 from upconv import Plan, SettingError, algorithms, conv_transpose2d, plan, planning
 from upconv.dtypes import DTYPES
-from upconv.geometry import Axis
+from upconv.geometry import Axis, Geometry
 from upconv.problem import Problem
 from upconv.runtime.kernel import usable
 
@@ -387,3 +387,9 @@ def test_a_problem_knows_the_bytes_of_its_dtype():
     sizes = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, "int64": 8}
     geometry = plan((1, 1, 2, 2), (1, 1, 2, 2)).problem.geometry
     assert {name: Problem("forward", geometry, name).itemsize for name in DTYPES} == sizes
+
+
+def test_a_problem_is_of_an_operation_that_there_is():
+    """Nothing else may be taken for one of them in silence."""
+    with pytest.raises(KeyError, match="sideways"):
+        Problem("sideways", Geometry(1, 1, 1, 1, Axis(2, 2, 2), Axis(2, 2, 2)), "float32")

@@ -46,6 +46,8 @@ CASES = (
     Case("k3s2", 3, 20, 17, 12, 20, (3, 3), (2, 2), ((1, 0), (0, 1))),
     Case("k5s3", 3, 20, 12, 14, 20, (5, 6), (3, 3), ((1, 1), (2, 1))),
 )
+# More channels than sums are kept of, and more images than are turned at once.
+LARGE = Case("large", 64, 2048, 8, 8, 1024, (4, 4), (2, 2), (1, 1))
 # Errors are measured by the largest sum of absolute values, since the taps of a phase share their products.
 TOLERANCE = 8
 GUARDED = "t.CASES[:2] + t.CASES[4:6] + t.CASES[8:9]"
@@ -251,6 +253,7 @@ def test_it_is_chosen_refused_and_counted():
         (problem(k=6), "no form"),
         (problem(h=3), "too short"),
         (problem(groups=2), "one group"),
+        (Problem("grad_weight", LARGE.geometry(), "float32"), "sums would take"),
         (problem(n=0), "none"),
         (problem(dtype="int64"), "floating-point"),
         (problem(k=4, h=1), "meet no pixel"),

@@ -79,6 +79,7 @@ class Problem:
         row: the row of the dtype.
 
     Raises:
+        KeyError: for an operation or a dtype that is none.
         SettingError: for sizes that no memory can hold.
     """
 
@@ -97,6 +98,8 @@ class Problem:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
+        if self.operation not in OPERATIONS:
+            raise KeyError(self.operation)
         put = object.__setattr__
         put(self, "geometry", _computable(self.geometry))
         put(self, "row", DTYPES[self.dtype])

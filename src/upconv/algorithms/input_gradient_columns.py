@@ -38,7 +38,7 @@ from ..schedule import pixel_products
 from ..schedule.amounts import moved
 from ..schedule.bands import Scratch
 from ..schedule.moves import Placed, transpose_layout
-from ..schedule.pixel_lines import line_bytes, line_nests
+from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
 from ..schedule.task import Task
 
 FALLBACK = "gemm"
@@ -59,13 +59,7 @@ SECONDS_PER_UNIT = 0.05
 def why_not(problem: Problem) -> list[str]:
     if problem.operation != "grad_input":
         return ["computes the gradient in the input alone"]
-    g, found = problem.geometry, []
-    if g.groups > 1:
-        found.append("has one group only")
-    if g.w.d > 1:
-        found.append("the taps of a row must be neighbours (dilation 1)")
-    if problem.row.kind != "f":
-        found.append("is for floating-point numbers alone")
+    g, found = problem.geometry, why_no_lines(problem)
     if problem.b_layout != TAPS_LAST:
         found.append("the weight must lie as torch has it")
     sums = _pixels(g) * g.c_in * problem.itemsize

@@ -18,7 +18,7 @@ from ..runtime.program import FLAGS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import transpose_layout
-from ..schedule.pixel_lines import line_bytes, line_nests
+from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
 from ..schedule.pixel_panels import Cut
 from ..schedule.task import Task
 from ..schedule.weight_tiles import even_ranges, tile_cycles
@@ -36,13 +36,7 @@ UNITS = 8
 def why_not(problem: Problem) -> list[str]:
     if problem.operation != "grad_weight":
         return ["computes the gradient in the weight alone"]
-    g, found = problem.geometry, []
-    if g.groups > 1:
-        found.append("has one group only")
-    if g.w.d > 1:
-        found.append("the taps of a row must be neighbours (dilation 1)")
-    if problem.row.kind != "f":
-        found.append("is for floating-point numbers alone")
+    g, found = problem.geometry, why_no_lines(problem)
     if _columns(g) % isa().lanes(problem.itemsize):
         found.append("output channels times taps must fill whole vectors")
     if not g.n:

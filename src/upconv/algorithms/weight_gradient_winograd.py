@@ -83,12 +83,11 @@ def why_not(problem: Problem) -> list[str]:
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
     if not refusals:
-        pairs = _plan(problem).pairs
-        tiles = min(g.n * pair.h.tiles * pair.w.tiles for pair in pairs)
+        plan = _plan(problem)
+        tiles = min(g.n * pair.h.tiles * pair.w.tiles for pair in plan.pairs)
         needed = LEAST_TILES[_taps(problem)]
         if tiles < needed:
             refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
-        plan = _plan(problem)
         if not plan.is_brief and plan.part_bytes > MOST_SUMS:
             refusals.append(f"its sums would take {plan.part_bytes:,} bytes; at most {MOST_SUMS:,} are kept at once")
         if any(_turns(problem)) and _image_bytes(problem) > MOST_TURNED:

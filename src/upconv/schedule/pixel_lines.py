@@ -4,10 +4,23 @@ from collections.abc import Iterator
 
 from ..geometry import ceil_div
 from ..kernels import pixel_columns
+from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, Nest, Rows
 from .moves import Placed
 from .task import Task
+
+
+def why_no_lines(problem: Problem) -> list[str]:
+    """Why the pixels of a problem have no such lines, as sentences."""
+    found = []
+    if problem.geometry.groups > 1:
+        found.append("has one group only")
+    if problem.geometry.w.d > 1:
+        found.append("the taps of a row must be neighbours (dilation 1)")
+    if problem.row.kind != "f":
+        found.append("is for floating-point numbers alone")
+    return found
 
 
 def line_bytes(numbers, size) -> int:

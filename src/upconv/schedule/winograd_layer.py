@@ -106,9 +106,7 @@ class Layer:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
     """
 
-    def __init__(
-        self, g: Geometry, setting, elem, x, y, w, bases, forward=True, activation=NO_ACTIVATION, halves=""
-    ):  # fmt: skip
+    def __init__(self, g: Geometry, setting, elem, x, y, w, bases, forward=True, activation=NO_ACTIVATION, halves=""):
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
         self.activation, self.halves = activation, halves
         c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
