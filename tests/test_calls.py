@@ -17,6 +17,7 @@ from fresh import forget, fresh
 
 import upconv
 from upconv import calls
+from upconv.planning import Plan
 from upconv.runtime import builtin, memory, program
 from upconv.runtime.kernel import usable
 
@@ -402,6 +403,38 @@ def test_one_that_is_under_way_elsewhere_sends_the_others_to_the_door(through, l
             builtin._forget()
 
 
+def test_what_is_not_done_in_one_go_is_asked_about_once_for_each_number_of_threads(monkeypatch, through, longer):
+    """Winograd's flags, say, or much scratch: to ask again takes as long as a small layer."""
+    asked, direct = [], Plan.direct
+    monkeypatch.setattr(Plan, "direct", lambda *operands: asked.append(1) or direct(*operands))
+    x, w = np.ones((1, 64, 12, 12), np.float32), np.ones((64, 16, 4, 4), np.float32)
+    flagged = upconv.plan(x, w, stride=2, algorithm="winograd")
+    monkeypatch.setattr("upconv.planning.choose", lambda problem, algorithm: flagged)
+    for count, expected in ((1, 1), (1, 1), (2, 2), (2, 2), (1, 3)):
+        with threads(count):
+            upconv.conv_transpose2d(x, w, stride=2)
+        assert len(asked) == expected
+    assert not through
+
+
+def test_the_first_call_is_done_as_the_others_are(longer, monkeypatch):
+    """What is kept is made first, and computes: the scratch of the others is in the cache already."""
+    x, w, b, settings = layer()
+    ran, run = [], program.run
+    monkeypatch.setattr(program, "run", lambda *operands: ran.append(1) or run(*operands))
+    with threads(1):
+        want = upconv.conv_transpose2d(x, w, b, **settings)
+        assert not ran
+        forget()
+        builtin._busy[0] = 1
+        try:
+            # Where its scratch is in use elsewhere, the call goes through the door.
+            assert_same_bits(upconv.conv_transpose2d(x, w, b, **settings), want)
+        finally:
+            builtin._forget()
+    assert ran
+
+
 def test_why_there_is_none(monkeypatch):
     assert builtin.why_not() == []
     for module, name, value, sentence in (
@@ -429,7 +462,7 @@ from upconv import calls
 x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
 for _ in range(2):
     y = upconv.conv_transpose2d(x, w)
-print(len(calls._of_arrays), y.sum())
+print(sum(call.run is not None for call in calls._of_arrays.values()), y.sum())
 """
     assert script(text, UPCONV_DIRECT_CALLS="0").split() == ["0", "144.0"]
     assert script(text, UPCONV_DIRECT_CALLS="").split() == ["1", "144.0"]

@@ -23,7 +23,10 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long."""
+    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long.
+
+    Without the first it is one that is not done in one go on so many threads as the last says.
+    """
 
     run: object
     alone: bool
@@ -65,7 +68,7 @@ def again(settings, x, weight, bias, activation):
     if call is None or memory.is_poisoned():
         return None
     run, alone, empty, shape, dtype, axes, _ = call
-    if alone and get_num_threads() > 1:
+    if run is None or (alone and get_num_threads() > 1):
         return None
     y = empty(shape, dtype)
     if axes is not None:
@@ -96,31 +99,39 @@ def _find(settings, x, weight, bias, activation):
     return None
 
 
-def remember(settings, plan, x, weight, bias, activation, y):
-    """Keep a call that has just been made, if it can be done in one go; y is its result, as it is handed out."""
+def first(settings, x, weight, bias, activation, y, plan):
+    """Keep a call of a plan, if it can be done in one go, and do it: whether y has been computed.
+
+    What cannot is kept as well, so that nobody asks again before the number of threads is another.
+    """
     global _nbytes
-    found = _find(settings, x, weight, bias, activation)
+    found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation)
     if found is None:
-        return
-    arrays = [array for array in (x, found[2], bias) if array is not None]
-    if not all(array.dtype.isnative and array.flags.aligned for array in arrays):
-        return
+        return False
+    kept, key, array = found
+    call, threads = kept.get(key), get_num_threads()
+    if call is not None and (call.run is not None or call.held[1] == threads):
+        return False
+    arrays = (x, array) if bias is None else (x, array, bias)
+    if not all(each.dtype.isnative and each.flags.aligned for each in arrays):
+        return False
     if bias is not None and bias.strides != (bias.itemsize,):
-        return
+        return False
     run, held, alone = plan.direct(x, weight, bias, y)
+    if len(kept) >= MOST:
+        kept.clear()
     if run is None:
-        return
+        kept[key] = Call(None, False, None, (), y.dtype, None, (settings, threads))
+        return False
     dense, axes = y.shape, None
     if y.strides != np.empty(dense, y.dtype).strides:
         # Channels-last, and so with a batch: what lies in memory as (n, h, w, c).
         axes = 0, 3, 1, 2
         dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
-    kept, key, _ = found
     ready, own = held
     _nbytes += ready.nbytes + own.nbytes
     if _nbytes > MOST_BYTES:
         kept.cache_clear()
-    elif len(kept) >= MOST:
-        kept.clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
     kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held))
+    return run(x, array, bias, y) is not NotImplemented

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -149,9 +149,8 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     if border is not None:
         _fold(problem, border, algorithm, x, w.array if w is not w_array else w, b, y)
     else:
-        plan = solve(problem, algorithm, x, w, b, y)
-        if is_usual and plan is not None and is_batched:
-            calls.remember(settings, plan, input, weight, bias, activation, y)
+        kept = partial(calls.first, settings, input, weight, bias, activation, y) if is_usual and is_batched else None
+        solve(problem, algorithm, x, w, b, y, kept)
     if out is not None:
         return out
     y = y if is_batched else y[0]

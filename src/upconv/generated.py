@@ -2,7 +2,8 @@
 
 A way of computing is a module in `algorithms/` with
 
-    why_not(problem)       sentences of refusal; empty means yes
+    why_never(problem)     sentences of refusal that hold whatever the sizes of the maps: asked for once a layer
+    why_not(problem)       those that depend on the sizes; either may be left out, and empty means yes
     fuses(problem)         whether its kernels apply the problem's activation
     work(problem)          amounts by the names of `machine.AMOUNTS`
     weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
@@ -116,10 +117,17 @@ class Generated:
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
-        refusals = usable()
-        if not refusals and not problem.row.element:
-            refusals = [f"has no kernels for {problem.dtype}"]
-        return refusals or self.module.why_not(self._asked(problem) if problem.storage else problem)
+        return usable() or self.why_never(problem) or self.why_not_now(problem)
+
+    def why_never(self, problem: Problem) -> list[str]:
+        """Those that hold for every problem of the same `layer`, where kernels can be made."""
+        if not problem.row.element:
+            return [f"has no kernels for {problem.dtype}"]
+        return _refusals(self.module, "why_never", self._asked(problem) if problem.storage else problem)
+
+    def why_not_now(self, problem: Problem) -> list[str]:
+        """Those that depend on the sizes of the maps, for a problem of a layer that is not refused."""
+        return _refusals(self.module, "why_not", self._asked(problem) if problem.storage else problem)
 
     def why_not_automatic(self, problem: Problem) -> list[str]:
         """Why it is not chosen on its own."""
@@ -282,11 +290,17 @@ class Generated:
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
 
 
+def _refusals(module, name, problem):
+    asks = getattr(module, name, None)
+    return [] if asks is None else asks(problem)
+
+
 @lru_cache(maxsize=512)
 def _wide(problem, module):
     """A problem without its storage; one whose form is not kept in halves has its weight as given."""
     plain = replace(problem, storage="")
-    ours = problem.operation != "grad_weight" and not module.why_not(plain)
+    refused = _refusals(module, "why_never", plain) or _refusals(module, "why_not", plain)
+    ours = problem.operation != "grad_weight" and not refused
     computed = ours and getattr(module.weight_form(plain), "is_computed", False)
     return replace(plain, prepared=False) if computed else plain
 

@@ -23,7 +23,7 @@ from ..schedule.task import Task
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]

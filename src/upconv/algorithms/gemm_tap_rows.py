@@ -23,7 +23,7 @@ KEPT_BYTES = NEAR_BYTES // 2
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, found = problem.geometry, []
     if problem.operation != "grad_input":
         return ["computes the gradient in the input alone"]
