@@ -19,7 +19,6 @@ A way of computing is a module in `algorithms/` with
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
 
-import ctypes
 import math
 import threading
 from collections import OrderedDict
@@ -193,11 +192,13 @@ class Generated:
             return program.run(ready.program, a, b, out, None)
         panels = None
         if problem.prepared:
+            # Held until the program is over: the weight may let go of a form meanwhile.
             panels, b = b.form(self, problem)
             if self._widens(problem):
                 return self._run_widened(problem, a, panels, b, bias, out)
         ready = self.runnable(problem, a.strides, b.strides, out.strides, threads)
-        return program.run(ready.program, a, out, b, ready.bias(bias), panels)
+        start = None if panels is None else program.address(panels)
+        return program.run(ready.program, a, out, b, ready.bias(bias), start)
 
     def direct(self, problem: Problem, a, b, bias, out):
         """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
@@ -214,9 +215,11 @@ class Generated:
         ready = self._made(problem, a.strides, array.strides, out.strides, threads)
         if program.FLAGS in ready.program.sizes:
             return None, None, False
-        own, passed = ready.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, ready.repeats)
-        run = builtin(ready.program, problem.itemsize - 1, panels, own, passed, is_longer)
-        return run, (ready, own), is_longer
+        # What is passed is written to it.
+        own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
+        start = None if panels is None else program.address(panels)
+        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, is_longer)
+        return run, (ready, own, panels), is_longer
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""
@@ -264,8 +267,7 @@ class Generated:
         nbytes = self.module.weight_form(plain).nbytes
         # Not the scratch of this thread, which the program takes and gives back.
         wide = memory.aligned(nbytes + program.LINE)
-        halves = np.frombuffer((ctypes.c_uint16 * (nbytes // 4)).from_address(panels), np.uint16)
-        widen(halves, wide[:nbytes].view(np.float32), problem.storage)
+        widen(panels[: nbytes // 2].view(np.uint16), wide[:nbytes].view(np.float32), problem.storage)
         w = weight_strides(plain.geometry.weight_shape, plain.b_layout, plain.itemsize)
         ready = self.runnable(plain, a.strides, w, out.strides, pool.get_num_threads())
         return program.run(ready.program, a, out, None, ready.bias(bias), program.address(wide))

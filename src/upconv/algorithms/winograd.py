@@ -133,14 +133,12 @@ def setting(problem: Problem) -> Setting:
     found = _ways(problem)
     if len(found) == 1:
         return _setting(problem, *found[0])
-    g, forward, known = problem.geometry, problem.operation == "forward", {}
-    prices = []
-    for h, w in found:
-        for axis, way in ((g.h, h), (g.w, w)):
-            # Pairs are made of a few ways, the same objects.
-            if (id(axis), id(way)) not in known:
-                known[id(axis), id(way)] = counted(axis, way, forward)
-        prices.append(_price(problem, known[id(g.h), id(h)], known[id(g.w), id(w)]))
+    g, forward = problem.geometry, problem.operation == "forward"
+    # Pairs are made of a few ways, the same objects.
+    of_h, of_w = ({id(pair[i]): pair[i] for pair in found} for i in (0, 1))
+    of_h = {key: counted(g.h, way, forward) for key, way in of_h.items()}
+    of_w = {key: counted(g.w, way, forward) for key, way in of_w.items()}
+    prices = _prices(problem, [(of_h[id(h)], of_w[id(w)]) for h, w in found])
     return _setting(problem, *found[prices.index(min(prices))])
 
 
@@ -176,15 +174,17 @@ def _longest_sum(count, both):
     return LONG_SUM if count >= MANY_CHANNELS and is_small else SHORT_SUM
 
 
-def _price(problem, h, w):
+def _prices(problem, pairs):
     """What decides between ways: products, and values that are spread, gathered or made of the weight, in products."""
-    c_src, c_dst = problem.channels
-    phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
-    width, n = panel_width(problem.itemsize), problem.geometry.n
-    columns = ceil_div(phases * c_dst, width) * width
-    values = n * (read * c_src + written * phases * c_dst)
-    weight = kept * phases * c_src * c_dst * (MOVED if problem.prepared else MADE)
-    return n * read * c_src * columns + MOVED * values + weight
+    (c_src, c_dst), made = problem.channels, MOVED if problem.prepared else MADE
+    width, n, found = panel_width(problem.itemsize), problem.geometry.n, []
+    for h, w in pairs:
+        phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
+        columns = ceil_div(phases * c_dst, width) * width
+        values = n * (read * c_src + written * phases * c_dst)
+        weight = kept * phases * c_src * c_dst * made
+        found.append(n * read * c_src * columns + MOVED * values + weight)
+    return found
 
 
 def _transformed(problem, made):

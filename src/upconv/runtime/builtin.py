@@ -219,7 +219,7 @@ def builtin(
         program: runs in one go, and sets no flags.
         mask: addresses of the arrays have none of these bits.
         weight_form: address of the packed weight, where it was prepared and the program reads a form of it.
-        bias: what the program reads as a bias; it is written to, so it must be the function's own.
+        bias: what the program reads as a bias; if one is passed it is written to, so it must be the function's own.
         repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
         lets_go: of the GIL, while it computes.
     """

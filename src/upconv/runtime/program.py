@@ -241,6 +241,12 @@ def _flags(program, start):
 
 
 @lru_cache(maxsize=256)
+def _task(fields):
+    """(where each field is, how many fields there are in whole vectors) of a task."""
+    return {name: place for place, name in enumerate(fields)}, -(-len(fields) // VECTOR_FIELDS) * VECTOR_FIELDS
+
+
+@lru_cache(maxsize=256)
 def _places(fields, names):
     """Where some fields are in a task, in bytes."""
     return [8 * fields.index(name) for name in names]
@@ -271,15 +277,20 @@ def _encode_nest(nest, start, rows, seen):
         rows: the array of all of them.
         seen: those that are there by identity.
     """
-    row, pointers = [*map(nest.common.get, nest.fields, itertools.repeat(0))], []
-    for place, value in enumerate(row):
-        if type(value) is tuple:
+    places, size = _task(nest.fields)
+    row, pointers = [0] * size, []
+    for name, value in nest.common.items():
+        place = places.get(name)
+        if place is None:
+            continue
+        if value.__class__ is tuple:
             pointers += (8 * place, 8 * value[0])
-            row[place] = value[1]
-    row += [0] * (-len(row) % VECTOR_FIELDS)
-    at = start + 8 * len(rows)
-    record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
-    rows.extend(row + pointers)
+            value = value[1]
+        row[place] = value
+    at, end = start + 8 * len(rows), 8 * size
+    record = [end, at, at + end, len(pointers) // 2]
+    row += pointers
+    rows.extend(row)
     for names, values in nest.lists:
         # What is found is held, so that no other list gets the same identity.
         held, *found = seen.get(id(values), (None,))
