@@ -9,7 +9,6 @@ import ctypes
 import itertools
 from array import array
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -240,16 +239,33 @@ def _flags(program, start):
     return np.frombuffer(ctypes.string_at(at, program.sizes[FLAGS]), np.uint8)
 
 
-@lru_cache(maxsize=256)
-def _task(fields):
-    """(where each field is, how many fields there are in whole vectors) of a task."""
-    return {name: place for place, name in enumerate(fields)}, -(-len(fields) // VECTOR_FIELDS) * VECTOR_FIELDS
+class _Names(NamedTuple):
+    """Where the fields of a kernel's tasks are: each by its name; how many in whole vectors; those of lists, in bytes.
+
+    Names are many, and to hash them takes longer than to write a list; so what is known of them is found by identity,
+    and they are held.
+    """
+
+    fields: tuple[str, ...]
+    places: dict[str, int]
+    size: int
+    lists: dict[tuple[str, ...], list[int]]
 
 
-@lru_cache(maxsize=256)
-def _places(fields, names):
-    """Where some fields are in a task, in bytes."""
-    return [8 * fields.index(name) for name in names]
+_names: dict[int, _Names] = {}
+MOST_NAMES = 256
+
+
+def _names_of(fields) -> _Names:
+    """What is known of the names of fields."""
+    found = _names.get(id(fields))
+    if found is None:
+        if len(_names) >= MOST_NAMES:
+            _names.clear()
+        places = {name: place for place, name in enumerate(fields)}
+        size = -(-len(fields) // VECTOR_FIELDS) * VECTOR_FIELDS
+        found = _names[id(fields)] = _Names(fields, places, size, {})
+    return found
 
 
 def _encode(grids):
@@ -277,7 +293,8 @@ def _encode_nest(nest, start, rows, seen):
         rows: the array of all of them.
         seen: those that are there by identity.
     """
-    places, size = _task(nest.fields)
+    names_of = _names_of(nest.fields)
+    places, size = names_of.places, names_of.size
     row, pointers = [0] * size, []
     for name, value in nest.common.items():
         place = places.get(name)
@@ -302,7 +319,10 @@ def _encode_nest(nest, start, rows, seen):
                 rows.extend(itertools.chain.from_iterable(values))
             found = at, len(values), start + 8 * len(rows), len(names)
             seen[id(values)] = (names, nest.fields, values), *found
-            rows.extend(_places(nest.fields, names))
+            there = names_of.lists.get(names)
+            if there is None:
+                there = names_of.lists[names] = [8 * places[name] for name in names]
+            rows.extend(there)
         record += found
     for _ in range(LISTS - len(nest.lists)):
         record += (0, 1, 0, 0)
