@@ -233,8 +233,7 @@ def _inverse(rows):
     return tuple(tuple(row[n:]) for row in rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """What a tile reads on an axis: its value number j is number ``first + tile*m + j`` of the values below.
 
     Value number i lies at index ``start + i*step`` of the map; there are `count` of them, and zeros before and after.
@@ -246,8 +245,7 @@ class Source:
     first: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Results on one axis that are made of the same tiles.
 
     Output i of phase q of a tile is index ``start + (tile*m + i)*step + q`` of the result, for q below `phases`, if

@@ -10,6 +10,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, product
+from typing import NamedTuple
 
 from ..geometry import Geometry
 from ..kernels.winograd_product import CHUNK
@@ -95,8 +96,7 @@ class Bases:
     y_band: int
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(NamedTuple):
     """A map in memory: strides in bytes (n, c, h, w), and whether the channels of a pixel are consecutive."""
 
     n: int
