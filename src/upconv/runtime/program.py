@@ -52,6 +52,8 @@ BRIEF = 50e-6
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
+# A list that a nest has not: one row of no fields.
+NO_LIST = [0, 1, 0, 0]
 # Steps of a base that a unit does not move.
 STAYS = (0,) * DIMENSIONS
 # A job of `execute`, and the counter of its units; which word says where the counter is.
@@ -240,15 +242,14 @@ def _flags(program, start):
 
 
 class _Names(NamedTuple):
-    """Where the fields of a kernel's tasks are: each by its name; how many in whole vectors; those of lists, in bytes.
+    """What is known of the fields of a kernel's tasks: what fills them up, and where those of a list are, in bytes.
 
     Names are many, and to hash them takes longer than to write a list; so what is known of them is found by identity,
     and they are held.
     """
 
     fields: tuple[str, ...]
-    places: dict[str, int]
-    size: int
+    rest: list[int]
     lists: dict[tuple[str, ...], list[int]]
 
 
@@ -262,9 +263,7 @@ def _names_of(fields) -> _Names:
     if found is None:
         if len(_names) >= MOST_NAMES:
             _names.clear()
-        places = {name: place for place, name in enumerate(fields)}
-        size = -(-len(fields) // VECTOR_FIELDS) * VECTOR_FIELDS
-        found = _names[id(fields)] = _Names(fields, places, size, {})
+        found = _names[id(fields)] = _Names(fields, [0] * (-len(fields) % VECTOR_FIELDS), {})
     return found
 
 
@@ -275,8 +274,7 @@ def _encode(grids):
     for grid in grids:
         first, units = units, units + prod(grid.sizes)
         record = [units, first, 8 * nest, 8 * (nest + NEST * len(grid.nests)), *grid.sizes[1:]]
-        for base in MOVED:
-            record += grid.steps.get(base, STAYS)
+        record += itertools.chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
         records += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
     rows, seen = array("q"), {}
@@ -293,21 +291,17 @@ def _encode_nest(nest, start, rows, seen):
         rows: the array of all of them.
         seen: those that are there by identity.
     """
-    names_of = _names_of(nest.fields)
-    places, size = names_of.places, names_of.size
-    row, pointers = [0] * size, []
-    for name, value in nest.common.items():
-        place = places.get(name)
-        if place is None:
-            continue
-        if value.__class__ is tuple:
-            pointers += (8 * place, 8 * value[0])
-            value = value[1]
-        row[place] = value
-    at, end = start + 8 * len(rows), 8 * size
-    record = [end, at, at + end, len(pointers) // 2]
-    row += pointers
-    rows.extend(row)
+    known = _names_of(nest.fields)
+    row, pointers = [*map(nest.common.get, nest.fields, itertools.repeat(0)), *known.rest], []
+    # A nest is written in as few steps of Python as can be: fields are many, pointers few.
+    kinds, place = [*map(type, row)], -1
+    for _ in range(kinds.count(tuple)):
+        place = kinds.index(tuple, place + 1)
+        base, row[place] = row[place]
+        pointers += (8 * place, 8 * base)
+    at = start + 8 * len(rows)
+    record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
+    rows.extend(row + pointers)
     for names, values in nest.lists:
         # What is found is held, so that no other list gets the same identity.
         held, *found = seen.get(id(values), (None,))
@@ -319,14 +313,12 @@ def _encode_nest(nest, start, rows, seen):
                 rows.extend(itertools.chain.from_iterable(values))
             found = at, len(values), start + 8 * len(rows), len(names)
             seen[id(values)] = (names, nest.fields, values), *found
-            there = names_of.lists.get(names)
-            if there is None:
-                there = names_of.lists[names] = [8 * places[name] for name in names]
-            rows.extend(there)
+            places = known.lists.get(names)
+            if places is None:
+                places = known.lists[names] = [8 * nest.fields.index(name) for name in names]
+            rows.extend(places)
         record += found
-    for _ in range(LISTS - len(nest.lists)):
-        record += (0, 1, 0, 0)
-    return record
+    return record + NO_LIST * (LISTS - len(nest.lists))
 
 
 def cut(first, end, parts):

@@ -8,9 +8,9 @@ The columns of the product are the phases times the channels of the result, cut 
 channels, so that all phases of a tile are written together. What is padded is said by `Sizes`.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
-from typing import NamedTuple
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
@@ -24,7 +24,7 @@ SIZES = {"f32": 4, "f64": 8}
 
 
 def total(*entries):
-    """The sum of entries of lists: numbers add up, and to an address (base, offset) the numbers are added.
+    """The sum of entries of lists: numbers add up, and to an address (base, offset) of the first they are added.
 
     >>> total({"x": (1, 100), "n": 2}, {"x": 20}, {"row": 3})
     {'x': (1, 120), 'n': 2, 'row': 3}
@@ -32,11 +32,11 @@ def total(*entries):
     fields = dict(entries[0])
     for entry_ in entries[1:]:
         for name, value in entry_.items():
-            known = fields.get(name, 0)
-            if type(known) is tuple:
-                fields[name] = known[0], known[1] + value
-            else:
-                fields[name] = (value[0], value[1] + known) if type(value) is tuple else known + value
+            known = fields.get(name)
+            if known is None:
+                fields[name] = value
+            elif value:
+                fields[name] = (known[0], known[1] + value) if type(known) is tuple else known + value
     return fields
 
 
@@ -68,7 +68,44 @@ def panel_width(size):
     return TILES[isa().registers][1] * isa().lanes(size)
 
 
-class Sizes:
+@dataclass
+class OfLayer:
+    """What `Sizes` of a layer have in common, in bytes where not said.
+
+    Attributes:
+        size: of a number.
+        tile: (mr, nv) of the product.
+        width: columns of a panel.
+        positions, phases: products of a tile, and phases that are gathered together.
+        sources: pairs (number on h, number on w) of the sources that are added up.
+        source_channels: what is summed over: the channels of all sources, each rounded up to whole vectors.
+        v_tile, m_tile: from tile to tile of the spread tiles, and of their products.
+        blocks: (first channel, how many) of each block of columns; all but the last are alike.
+        phase_channels: columns of one phase in a block: whole cache lines.
+        panels: panels of a block.
+        u_line: the weight for one channel of the source, one position and a block of columns.
+        u_pos, u_block, u_bytes: the same for all channels, then for all positions, then for all blocks.
+    """
+
+    size: int
+    tile: tuple[int, int]
+    width: int
+    positions: int
+    phases: int
+    sources: list[tuple[int, int]]
+    source_channels: int
+    v_tile: int
+    m_tile: int
+    blocks: list[tuple[int, int]]
+    phase_channels: int
+    panels: int
+    u_line: int
+    u_pos: int
+    u_block: int
+    u_bytes: int
+
+
+class Sizes(OfLayer):
     """How a pair of parts is computed: the sizes of everything between source and result, in bytes where not said.
 
     What depends on no size of a map is the same for all `Sizes` of a layer, and is worked out once: see `_of_layer`.
@@ -106,15 +143,12 @@ class Sizes:
         self.h, self.w, self.n, self.c_src, self.c_dst, self.elem, self.tiles = h, w, n, c_src, c_dst, elem, tiles
         self.channels, self.chunk, self.longest, self.turned = channels, chunk, longest, turned
         phases, many = h.phases * w.phases, (len(h.sources), len(w.sources))
-        self.layer = layer = _of_layer(h.form.size * w.form.size, phases, many, c_src, c_dst, elem, channels)
+        vars(self).update(vars(_of_layer(h.form.size * w.form.size, phases, many, c_src, c_dst, elem, channels)))
         self.tile_lists = [pieces(n, tiles[0]), pieces(h.tiles, tiles[1]), pieces(w.tiles, tiles[2])]
         most = min(tiles[0], n) * min(tiles[1], h.tiles) * min(tiles[2], w.tiles)
-        self.block_tiles = _room(most, layer.tile[0])
-        self.v_pos = odd_lines(self.block_tiles * layer.v_tile)
-        self.m_pos = odd_lines(self.block_tiles * layer.m_tile)
-
-    def __getattr__(self, name):
-        return getattr(self.layer, name)
+        self.block_tiles = _room(most, self.tile[0])
+        self.v_pos = odd_lines(self.block_tiles * self.v_tile)
+        self.m_pos = odd_lines(self.block_tiles * self.m_tile)
 
     @property
     def pace(self):
@@ -132,45 +166,8 @@ class Sizes:
     @property
     def multiplications(self):
         """Products that are made, those beyond the last tile of a block not counted."""
-        layer = self.layer
-        columns = len(layer.blocks) * layer.panels * layer.width
-        return self.n * self.h.tiles * self.w.tiles * layer.positions * layer.source_channels * columns
-
-
-class OfLayer(NamedTuple):
-    """What `Sizes` of a layer have in common, in bytes where not said.
-
-    Attributes:
-        size: of a number.
-        tile: (mr, nv) of the product.
-        width: columns of a panel.
-        positions, phases: products of a tile, and phases that are gathered together.
-        sources: pairs (number on h, number on w) of the sources that are added up.
-        source_channels: what is summed over: the channels of all sources, each rounded up to whole vectors.
-        v_tile, m_tile: from tile to tile of the spread tiles, and of their products.
-        blocks: (first channel, how many) of each block of columns; all but the last are alike.
-        phase_channels: columns of one phase in a block: whole cache lines.
-        panels: panels of a block.
-        u_line: the weight for one channel of the source, one position and a block of columns.
-        u_pos, u_block, u_bytes: the same for all channels, then for all positions, then for all blocks.
-    """
-
-    size: int
-    tile: tuple[int, int]
-    width: int
-    positions: int
-    phases: int
-    sources: list[tuple[int, int]]
-    source_channels: int
-    v_tile: int
-    m_tile: int
-    blocks: list[tuple[int, int]]
-    phase_channels: int
-    panels: int
-    u_line: int
-    u_pos: int
-    u_block: int
-    u_bytes: int
+        columns = len(self.blocks) * self.panels * self.width
+        return self.n * self.h.tiles * self.w.tiles * self.positions * self.source_channels * columns
 
 
 @lru_cache(maxsize=256)
