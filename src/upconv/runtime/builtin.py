@@ -272,9 +272,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def _bound(template):
+    make, definition = _maker()
+    return make(definition, template, None)
+
+
+@lru_cache(maxsize=1)
+def _maker():
+    """(CPython's function that makes functions, the address of our definition)."""
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    return make(ctypes.addressof(_definition()), template, None)
+    return make, ctypes.addressof(_definition())
 
 
 # CPython keeps only the address of a definition, so it must outlive every function that is made of it.

@@ -139,10 +139,11 @@ class Program:
         if slots not in self._frames:
             offsets, steps, end = [0] * BASES, [0] * BASES, 0
             for base in SHARED + OWN:
-                size, own = _lines(self.sizes.get(base, 0)), base not in self.shared
                 offsets[base] = end
-                steps[base] = size if own else 0
-                end += size * (slots if own else 1)
+                if base in self.sizes:
+                    size, own = _lines(self.sizes[base]), base not in self.shared
+                    steps[base] = size if own else 0
+                    end += size * (slots if own else 1)
             self._frames[slots] = offsets, end, steps
         return self._frames[slots]
 
