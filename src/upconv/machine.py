@@ -99,11 +99,10 @@ class Machine:
         >>> ROWS["avx512"].seconds({"calls": 1}) == 1 / ROWS["avx512"].rates["calls"]
         True
         """
-        rates, total, slower = self.rates, 0.0, self.int64 if dtype == "int64" else 1.0
+        rates, total, slower = self.rates, 0.0, MULTIPLIED if dtype == "int64" else ()
         for name, amount in work.items():
             if amount and name in rates:
-                seconds = amount / rates[name]
-                total += seconds if slower == 1.0 or not name.startswith(MULTIPLIED) else seconds * slower
+                total += amount / rates[name] * self.int64 if name.startswith(slower) else amount / rates[name]
         return total
 
 
