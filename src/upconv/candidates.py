@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import rewrites
+from . import generated, rewrites
 from .algorithms import ALGORITHMS
 from .kernels.convert import HALF_KINDS
 from .machine import row
 from .problem import Problem
 from .rewrites import Rewrite
-from .runtime.kernel import usable
 
 # Layers of which it is known who refuses them.
 MOST_LAYERS = 512
@@ -83,7 +82,7 @@ _refusing = _Layers()
 
 def _never(problem):
     """The names of those that refuse the layer of a problem."""
-    if usable():
+    if generated.usable():
         # No kernels: that holds from now on, whatever was known before.
         return frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "why_never"))
     found = _refusing.get(problem.layer)
