@@ -143,7 +143,8 @@ class Sizes(OfLayer):
         self.h, self.w, self.n, self.c_src, self.c_dst, self.elem, self.tiles = h, w, n, c_src, c_dst, elem, tiles
         self.channels, self.chunk, self.longest, self.turned = channels, chunk, longest, turned
         phases, many = h.phases * w.phases, (len(h.sources), len(w.sources))
-        vars(self).update(vars(_of_layer(h.form.size * w.form.size, phases, many, c_src, c_dst, elem, channels)))
+        of = h.form.size * w.form.size, phases, many, c_src, c_dst, elem, channels
+        vars(self).update(vars(_of_layer(isa(), *of)))
         self.tile_lists = [pieces(n, tiles[0]), pieces(h.tiles, tiles[1]), pieces(w.tiles, tiles[2])]
         most = min(tiles[0], n) * min(tiles[1], h.tiles) * min(tiles[2], w.tiles)
         self.block_tiles = _room(most, self.tile[0])
@@ -171,9 +172,10 @@ class Sizes(OfLayer):
 
 
 @lru_cache(maxsize=256)
-def _of_layer(positions, phases, sources, c_src, c_dst, elem, channels):
-    size = SIZES[elem]
-    lanes, width, line = isa().lanes(size), panel_width(size), LINE // size
+def _of_layer(isa, positions, phases, sources, c_src, c_dst, elem, channels):
+    size, tile = SIZES[elem], TILES[isa.registers]
+    lanes, line = isa.lanes(size), LINE // size
+    width = tile[1] * lanes
     pairs = list(product(range(sources[0]), range(sources[1])))
     source_channels = c_src if len(pairs) == 1 else len(pairs) * -(-c_src // lanes) * lanes
     phase_channels = -(-min(channels, c_dst) // line) * line
@@ -183,7 +185,7 @@ def _of_layer(positions, phases, sources, c_src, c_dst, elem, channels):
     u_pos = source_channels * u_line + LINE
     return OfLayer(
         size=size,
-        tile=TILES[isa().registers],
+        tile=tile,
         width=width,
         positions=positions,
         phases=phases,
