@@ -115,7 +115,7 @@ def beyond(call, known, x):
 
 
 def tables(x, weight, stride):
-    """Bytes that the program of one size keeps; into memory of the caller's, since no call that is remembered makes one."""
+    """Bytes that the program of one size keeps. A call into `out` makes one, which one that is remembered does not."""
     out = upconv.conv_transpose2d(x, weight, stride=stride)
     PROGRAMS.cache_clear()
     upconv.conv_transpose2d(x, weight, stride=stride, out=out)
