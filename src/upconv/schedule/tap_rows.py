@@ -55,14 +55,12 @@ class TapRows:
         return f"rows of taps in {self.blocks} blocks"
 
     def packing(self, task) -> Stage:
-        """Transpose (columns, taps of a row) for each source channel and row of taps: a unit for each block.
-
-        Of one tap the source channels are the columns, since a vector of columns is transposed at a time.
-        """
+        """Transpose (columns, taps) for each source channel, of one tap (columns, sources): a unit for each block."""
         whole, rest = divmod(self.c_dst, self.width)
         grids, line = [], self.width * self.size
-        cols, each = (self.k_w, self.tap), (self.c_src, task.w_src, line)
+        cols, each = (self.k_h * self.k_w, self.tap), (self.c_src, task.w_src, line)
         if self.k_h * self.k_w == 1:
+            # A vector of columns is transposed at a time, whether there are as many or one.
             cols, each = (self.c_src, line), ONE
         for first, many, columns in ((0, whole, self.width), (whole, 1, rest)):
             if many and columns:
@@ -75,7 +73,6 @@ class TapRows:
                     (0, task.w_dst),
                     cols,
                     n=each,
-                    m=(self.k_h, task.w[2], self.row),
                     pad=0,
                     lists=(few_rows_at_a_time(task, rows, self.width),),
                 )
