@@ -3,7 +3,7 @@
     python benchmarks/torch_rule.py [--of small,gradients,halves,volumes] [--markdown FILE]
 
     small       forward, the weight as given: small maps, and few taps
-    gradients   of few channels in a group, of few output channels, of one tap, of depthwise layers
+    gradients   of few channels in a group, of few output channels, of one tap, of depthwise layers, of few pixels
     halves      the three operations in bfloat16 and float16
     volumes     gradients of few voxels
 
@@ -42,6 +42,8 @@ GRADIENTS = {
     "one tap": ("grad_weight", ((64, 64, 1), (256, 128, 1)), ((1, 1, 0), (1, 2, 0)), (8, 28, 56)),
     "depthwise": ("grad_input", ((32, 32, 32), (128, 128, 128), (512, 512, 512)), SEVERAL, (8, 28, 56)),
 }
+FEW_PIXELS = ((64, 32, 1), (128, 64, 1), (512, 256, 1)), ((2, 2, 0), (3, 1, 1), (3, 2, 1), (4, 2, 1)), (4, 8, 14, 20)
+GRADIENTS |= {"few pixels": ("grad_input", *FEW_PIXELS), "few pixels again": ("grad_weight", *FEW_PIXELS)}
 OPERATIONS = "forward", "grad_input", "grad_weight"
 DENSE = (((64, 32, 1), (256, 128, 1)), ((2, 2, 0), (4, 2, 1), (3, 1, 1)), (8, 32))
 HALVES = {"dense": DENSE, "depthwise": (((64, 64, 64), (256, 256, 256)), SEVERAL, (8, 32))}
@@ -106,7 +108,7 @@ def several(operation, channels, layers, sides, dtype=torch.float32, dimensions=
 def gradients():
     for name, (operation, channels, layers, sides) in GRADIENTS.items():
         for cell, *rest in several(operation, channels, layers, sides):
-            yield f"{operation}, {name}, {cell}", *rest
+            yield f"{operation}, {name}, {cell}".replace(" again", ""), *rest
 
 
 def halves():
