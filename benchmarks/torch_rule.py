@@ -5,7 +5,7 @@
     small       forward, the weight as given: small maps, and few taps
     gradients   of few channels in a group, of few output channels, of one tap, of depthwise layers, of few pixels
     halves      the three operations in bfloat16 and float16
-    volumes     gradients of few voxels
+    volumes     the three operations on few voxels
 
 One thread, NCHW and channels-last; each cell is the median over several numbers of channels of how many times as fast
 upconv is. UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 holds both to AVX2.
@@ -120,7 +120,7 @@ def halves():
 
 
 def volumes():
-    for operation in OPERATIONS[1:]:
+    for operation in OPERATIONS:
         for cell, *rest in several(operation, *VOLUMES, dimensions=3):
             yield f"{operation}, {cell}", *rest
 

@@ -13,7 +13,7 @@ import torch
 from torch import get_num_threads, is_grad_enabled
 
 from ..algorithms import is_programmed
-from ..layouts import CHANNELS_LAST
+from ..layouts import CHANNELS_FIRST, CHANNELS_LAST
 from ..phases import input_segments, live_segments
 from ..planning import Plan, choose
 from ..problem import Problem
@@ -21,8 +21,9 @@ from ..volume import Volume
 
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
-# Output channels, and channels of a group, whose tiles do not keep the multipliers of the gradient in the weight busy.
-FEW_CHANNELS, FEW_OF_A_GROUP = 3, 8
+# Output channels, and by layout channels of a group, whose tiles do not keep the multipliers of the gradient in the
+# weight busy.
+FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
 # Taps below which packing a weight is not made up for on maps of fewer pixels than these; and pixels for which a weight
 # with more taps than half of that is read once, where it lies.
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D, ONE_READ = 16, 200, 64, 4
@@ -30,14 +31,25 @@ FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
-FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise")
-HALVES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
+FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise", "weight_gradient_tap_rows")
+# Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them.
+HALVES = {
+    "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported"),
+    "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported"),
+}
 
 
 def has_instructions(dtype):
-    """Whether oneDNN multiplies this half precision by instructions made for it, which ours do not use."""
-    asked = getattr(torch.ops.mkldnn, HALVES[dtype], None)
-    return asked is not None and torch.backends.mkldnn.is_available() and bool(asked())
+    """Whether oneDNN multiplies this half precision by matrix tiles, which ours do not use.
+
+    By the instructions of AVX-512 alone it takes longer than ours, which convert to float32 and back.
+    """
+    computes, tells = HALVES[dtype]
+    asked, has_tiles = getattr(torch.ops.mkldnn, computes, None), getattr(torch.cpu, tells, None)
+    if asked is None or not torch.backends.mkldnn.is_available() or not asked():
+        return False
+    # A torch that cannot tell may have them.
+    return has_tiles is None or bool(has_tiles())
 
 
 WITH_INSTRUCTIONS = frozenset(filter(has_instructions, HALVES))
@@ -216,6 +228,8 @@ def slower_volume(problem):
     depthwise = volume.c_in == volume.c_out == volume.groups
     if problem.macs < FEW_VOLUME_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than the calls that a volume takes upconv")
+    if _is_torchs_slowest(problem):
+        return tuple(why)
     if problem.operation != "forward" and voxels < FEW_VOXELS and not depthwise:
         why.append(f"putting the weight together takes longer than {voxels} voxels can make up for in a gradient")
     grouped = volume.groups > 1 or volume.c_out < FEW_CHANNELS
@@ -224,6 +238,11 @@ def slower_volume(problem):
     if problem.dtype in WITH_INSTRUCTIONS:
         why.append(f"oneDNN has instructions for {problem.dtype} here")
     return tuple(why)
+
+
+def _is_torchs_slowest(problem):
+    """Whether it is the gradient in the weight of float16, which oneDNN computes with matrix tiles or not at all."""
+    return problem.operation == "grad_weight" and problem.dtype == "float16" and problem.dtype not in WITH_INSTRUCTIONS
 
 
 def cannot(plan):
@@ -256,19 +275,28 @@ def slower(plan):
     problem, g, why = plan.problem, plan.problem.geometry, []
     if problem.macs < FEW_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than a call of upconv's")
+    if _is_torchs_slowest(problem):
+        return tuple(why)
     if sentence := small_map(problem):
         why.append(sentence)
+    last = problem.a_layout == CHANNELS_LAST
     if problem.operation == "grad_weight" and plan.algorithm not in FOR_FEW_CHANNELS:
-        if g.groups > 1 and min(problem.channels) < FEW_OF_A_GROUP:
+        few = FEW_OF_A_GROUP[CHANNELS_LAST if last else CHANNELS_FIRST]
+        if g.groups > 1 and min(problem.channels) < few:
             why.append("upconv's kernels for the gradient in the weight are not made for groups of so few channels")
         if g.c_out < FEW_CHANNELS:
             why.append("upconv's kernels for the gradient in the weight are not made for so few output channels")
-        if g.h.k == g.w.k == 1:
+        if g.h.k == g.w.k == 1 and (g.h.s == g.w.s == 1 or g.n * g.h.n * g.w.n < FEW_PIXELS):
             why.append("with one tap the gradient in the weight is one plain product, which torch has, too")
     is_depthwise = g.groups == g.c_in > 1
-    if problem.operation == "grad_input" and is_depthwise:
-        why.append("torch's depthwise convolution begins sooner")
-    # oneDNN has no depthwise transposed convolution, so there its instructions do not help it.
-    if problem.dtype in WITH_INSTRUCTIONS and not (problem.operation == "forward" and is_depthwise):
+    if problem.operation == "grad_input" and is_depthwise and last:
+        why.append("channels-last, torch's depthwise convolution is as fast and begins sooner")
+    if problem.dtype in WITH_INSTRUCTIONS and not (is_depthwise and _is_no_convolution(problem, last)):
         why.append(f"oneDNN has instructions for {problem.dtype} here")
     return tuple(why)
+
+
+def _is_no_convolution(problem, last):
+    """Whether a depthwise layer is none of the ordinary depthwise convolutions that oneDNN has fast in halves."""
+    g = problem.geometry
+    return max(g.h.s, g.w.s) > 1 or (problem.operation != "grad_weight" and not last)
