@@ -24,9 +24,10 @@ FEW_MACS = 50_000
 # Output channels, and by layout channels of a group, whose tiles do not keep the multipliers of the gradient in the
 # weight busy.
 FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
-# Taps below which packing a weight is not made up for on maps of fewer pixels than these; and pixels for which a weight
-# with more taps than half of that is read once, where it lies.
-FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D, ONE_READ = 16, 200, 64, 4
+# Taps below which packing a weight is not made up for on maps of fewer pixels than these, by layout; and those for a
+# gradient in the input that lies channels-last, whatever its taps up to so many.
+FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
+FEW_PIXELS_LAST = 500
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
@@ -253,20 +254,22 @@ def cannot(plan):
 def small_map(problem):
     """Why torch's operator is faster on a small map, as a sentence; empty where it is not.
 
-    Made from 416 layers of 32 to 512 channels on AVX-512 and AVX2 (`python benchmarks/torch_rule.py`): upconv packs the
-    weight in every call, which takes longer than it saves where few pixels meet few taps.
+    Made from some 500 layers of 32 to 512 channels on AVX-512 and AVX2 (`python benchmarks/torch_rule.py --of
+    small,gradients`): upconv packs the weight in every call, or puts its gradient together, which takes longer than it
+    saves where few pixels meet few taps.
     """
-    g = problem.geometry
-    pixels, taps, last = g.n * g.h.n * g.w.n, g.h.k * g.w.k, problem.a_layout == CHANNELS_LAST
-    if problem.operation != "forward" or problem.prepared or g.groups > 1:
+    g, operation = problem.geometry, problem.operation
+    if problem.prepared or g.groups > 1:
         return ""
-    reads_in_place = pixels <= ONE_READ and taps >= FEW_TAPS / 2 and not last
-    if taps < FEW_TAPS and pixels < FEW_PIXELS and not reads_in_place:
-        return f"packing a weight of {taps} taps takes longer than {pixels} pixels can make up for"
-    if 1 in (g.h.k, g.w.k) and pixels <= FEW_PIXELS_1D:
+    pixels, taps, last = g.n * g.h.n * g.w.n, g.h.k * g.w.k, problem.a_layout == CHANNELS_LAST
+    few = FEW_PIXELS[CHANNELS_LAST if last and operation == "forward" else CHANNELS_FIRST]
+    made = "packing" if operation != "grad_weight" else "putting together"
+    if (taps < FEW_TAPS and pixels < few) or (
+        operation == "grad_input" and last and taps <= FEW_TAPS and pixels < FEW_PIXELS_LAST
+    ):
+        return f"{made} a weight of {taps} taps takes longer than {pixels} pixels can make up for"
+    if operation == "forward" and 1 in (g.h.k, g.w.k) and pixels <= FEW_PIXELS_1D:
         return f"packing the weight takes longer than {pixels} pixels of a 1-D layer can make up for"
-    if last and taps < FEW_TAPS and g.h.s == g.w.s == 1:
-        return "with stride 1 it is an ordinary convolution, for which oneDNN has its best kernels channels-last"
     return ""
 
 
@@ -286,7 +289,7 @@ def slower(plan):
             why.append("upconv's kernels for the gradient in the weight are not made for groups of so few channels")
         if g.c_out < FEW_CHANNELS:
             why.append("upconv's kernels for the gradient in the weight are not made for so few output channels")
-        if g.h.k == g.w.k == 1 and (g.h.s == g.w.s == 1 or g.n * g.h.n * g.w.n < FEW_PIXELS):
+        if g.h.k == g.w.k == 1 and g.h.s == g.w.s == 1:
             why.append("with one tap the gradient in the weight is one plain product, which torch has, too")
     is_depthwise = g.groups == g.c_in > 1
     if problem.operation == "grad_input" and is_depthwise and last:
