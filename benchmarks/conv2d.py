@@ -2,8 +2,8 @@
 
     python benchmarks/conv2d.py [--threads 1] [--seconds 0.04] [--only PATTERNS] [--markdown FILE]
 
-All in one process, one after the other in every round; a time is the median of the rounds. Results are compared first
-with PyTorch's. The rivals own their weight, so they may reorder it once; upconv's is an array in every call ("given")
+All in one process, one after the other in every round; a time is the median of the rounds, and a ratio that of their
+ratios. Results are compared first with PyTorch's. The rivals own their weight, so they may reorder it once; upconv's is an array in every call ("given")
 or comes from `upconv.prepare`. The last column is how many times as fast as the best rival the better layout of a
 prepared weight is. UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 holds the first two to
 AVX2.
@@ -24,7 +24,7 @@ from upconv.bench.adapters import OnnxRuntime, OpenVino
 from upconv.bench.layers import matching
 from upconv.files import write_atomically
 
-ROUNDS = 7
+ROUNDS = 9
 # Beyond what two engines make of long sums in float32, relative to the root mean square.
 MOST_APART = 1e-4
 Shapes = namedtuple("Shapes", "input_shape output_shape")
@@ -143,7 +143,7 @@ def calls(layer, adapters):
 
 
 def measure(layer, engines, seconds):
-    """{engine: median seconds} of the rounds, after a comparison of all results."""
+    """{engine: seconds in each of the rounds}, after a comparison of all results."""
     results = {name: read(call()) for name, (call, read) in engines.items()}
     truth, repeats, times = results["torch NCHW"], {}, {name: [] for name in engines}
     for name, result in results.items():
@@ -161,7 +161,12 @@ def measure(layer, engines, seconds):
             for _ in range(repeats[name]):
                 call()
             times[name].append((time.perf_counter() - start) / repeats[name])
-    return {name: median(each) for name, each in times.items()}
+    return times
+
+
+def fastest(times, names):
+    """Of some engines the one with the least median."""
+    return min(names, key=lambda name: median(times[name]))
 
 
 def main():
@@ -182,10 +187,11 @@ def main():
     with torch.no_grad():
         for layer in matching(options.only, LAYERS):
             times = measure(layer, calls(layer, adapters), options.seconds)
-            best = min(times[name] for name in rivals)
+            best = times[fastest(times, rivals)]
             for form, ratios in found.items():
-                ratios.append(best / min(times[f"{form} NCHW"], times[f"{form} last"]))
-            cells = " | ".join(f"{1e3 * times[name]:.3g}" for name in (*rivals, *ours))
+                our = times[fastest(times, (f"{form} NCHW", f"{form} last"))]
+                ratios.append(median(a / b for a, b in zip(best, our, strict=True)))
+            cells = " | ".join(f"{1e3 * median(times[name]):.3g}" for name in (*rivals, *ours))
             lines.append(f"| {layer.name} | {cells} | {found['prepared'][-1]:.2f} |")
             print(lines[-1], flush=True)
     for form, ratios in found.items():
