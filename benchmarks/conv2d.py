@@ -3,10 +3,10 @@
     python benchmarks/conv2d.py [--threads 1] [--seconds 0.04] [--only PATTERNS] [--markdown FILE]
 
 All in one process, one after the other in every round; a time is the median of the rounds, and a ratio that of their
-ratios. Results are compared first with PyTorch's. The rivals own their weight, so they may reorder it once; upconv's is an array in every call ("given")
-or comes from `upconv.prepare`. The last column is how many times as fast as the best rival the better layout of a
-prepared weight is. UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 holds the first two to
-AVX2.
+ratios. Results are compared first with PyTorch's. The rivals own their weight, so they may reorder it once; upconv's is
+an array in every call ("given") or comes from `upconv.prepare`. The last column is how many times as fast as the best
+rival the better layout of a prepared weight is. UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and
+ATEN_CPU_CAPABILITY=avx2 holds the first two to AVX2.
 """
 
 import argparse
