@@ -142,7 +142,7 @@ class Panels:
         block, taps = self.blocks[number], self.k_h * self.k_w
         line = block.width * self.size
         rows, cols, each = (block.columns, task.w_dst), (taps, self.tap), (self.c_src, task.w_src, line)
-        if taps == 1:
+        if self.k_h * self.k_w == 1:
             # Consecutive, then; and a vector of columns is transposed at a time, whether there are as many or one.
             cols, each = (self.c_src, line), ONE
         alike = block.alike, block.width * task.w_dst, self.c_src * line
