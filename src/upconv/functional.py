@@ -241,7 +241,8 @@ def conv2d(
     b = parse_bias(bias, problem.geometry.c_in)
     agree(input=y, weight=w, bias=b)
     x = empty(problem.geometry.input_shape, native_dtype(y), problem.layout)
-    solve(problem, AUTO, y, w, b, x, partial(calls.first, settings, input, weight, bias, None, x) if is_batched else None)
+    kept = partial(calls.first, settings, input, weight, bias, None, x) if is_batched else None
+    solve(problem, AUTO, y, w, b, x, kept)
     return like(input, x if is_batched else x[0])
 
 
