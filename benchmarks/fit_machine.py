@@ -1,13 +1,14 @@
 """Time every way of computing every layer of the table; judge the choices by it, and fit this machine's rates.
 
     python benchmarks/fit_machine.py --json FILE [--only PATTERN] [--seconds S]   measure (again: keeps the lower time)
-    python benchmarks/fit_machine.py --from FILE [--markdown FILE]                how far the choice is from the best
-    python benchmarks/fit_machine.py --from FILE --fit                            the rates that explain the times
+    python benchmarks/fit_machine.py --from FILE... [--markdown FILE]             how far the choice is from the best
+    python benchmarks/fit_machine.py --from FILE... --fit                         the rates that explain the times
 
 Measure with nothing else on the machine; UPCONV_ISA measures a lower instruction set. Layers are those of
 `upconv bench`, in both layouts, forward (weight as given and prepared) and for the gradients; with --random N those of
 `upconv.bench.random_layers`, each in one of these cases. A row of `upconv.machine` is what --fit prints: rates that put
-the ways in the right order, found by least squares of the logarithms.
+the ways in the right order, found by least squares of the logarithms. That a machine is faster than the row in
+everything alike changes no choice, so it is said, and left out of what is fitted.
 """
 
 import argparse
@@ -107,6 +108,11 @@ def predicted(rows, machine):
     return np.array([machine.seconds(row["work"]) + row["extra"] / machine.rates["copied"] for row in rows])
 
 
+def speed(rows, machine):
+    """How many times as fast as its row the machine was, in the median."""
+    return float(np.median(predicted(rows, machine) / [row["seconds"] for row in rows]))
+
+
 def by_case(rows):
     """The rows of each case."""
     found = {}
@@ -130,12 +136,14 @@ def tell(rows, machine, markdown=None):
     """Print how far the choices are from the best, and the predictions from the measurements."""
     found = judge(rows, machine)
     regret = np.array([chosen / best for _, _, chosen, _, best in found])
-    error = np.log2(predicted(rows, machine) / [row["seconds"] for row in rows])
+    fast = speed(rows, machine)
+    error = np.log2(predicted(rows, machine) / fast / [row["seconds"] for row in rows])
     lines = [
         f"{isa().name}: {len(found)} cases above {JUDGED_FROM * 1e3:g} ms, {len(rows)} ways timed",
         f"chosen over best: geometric mean {math.exp(np.log(regret).mean()):.3f}, mean {regret.mean():.3f}, "
         f"worst {regret.max():.2f}, above 1.3: {np.sum(regret > 1.3)}",
-        f"predictions within a factor of 2: {np.mean(np.abs(error) < 1):.0%}",
+        f"the machine was {fast:.2f} times as fast as its row; beside that, predictions within a factor of 2: "
+        f"{np.mean(np.abs(error) < 1):.0%}",
     ]
     print("\n".join(lines))
     worst = sorted(found, key=lambda each: each[4] / each[2])[:WORST]
@@ -155,7 +163,8 @@ def fit(rows, machine):
     names = [name for name in AMOUNTS if any(row["work"].get(name) for row in rows) and name != "copied"]
     amounts = np.array([[row["work"].get(name, 0) for name in names] for row in rows], float)
     extra = np.array([row["extra"] for row in rows]) / machine.rates["copied"]
-    measured = np.log([row["seconds"] for row in rows])
+    fast = speed(rows, machine)
+    measured = np.log([row["seconds"] * fast for row in rows])
     prior = np.log([1 / machine.rates.get(name, 1e10) for name in names])
     unit = prior.copy()
     for _ in range(60):
@@ -177,13 +186,13 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the random layers")
     parser.add_argument("--seconds", type=float, default=0.02, help="for each way of each case (0.02)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where measurements are kept")
-    parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="what was measured earlier")
+    parser.add_argument("--from", type=Path, nargs="+", metavar="FILE", dest="source", help="what was measured earlier")
     parser.add_argument("--markdown", metavar="FILE", help="write the table of choices there")
     parser.add_argument("--fit", action="store_true")
     options = parser.parse_args()
     set_num_threads(1)
     machine = row(isa().name)
-    rows = counted_anew(json.loads(options.source.read_text())) if options.source else []
+    rows = counted_anew([each for file in options.source or () for each in json.loads(file.read_text())])
     if not options.source:
         kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
         before = {(each["case"], each["way"]): each for each in kept}

@@ -127,12 +127,16 @@ def _converted(problem, transposed):
     return (sum(map(math.prod, problem.map_shapes)) - transposed) * (problem.map_itemsize + problem.itemsize)
 
 
+def is_turned(shape, layout, channels_last) -> bool:
+    """Whether a map is transposed where kernels want it channels-last or not."""
+    return shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
+
+
 # Most ways ask, in one order or the other.
 @lru_cache(maxsize=64)
 def _bytes(problem, channels_last):
     """(bytes of both maps that are transposed where kernels want them channels-last or not, bytes of the weight)."""
     turned = []
     for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
-        is_turned = shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
-        turned.append(math.prod(shape) * problem.itemsize if is_turned else 0)
+        turned.append(math.prod(shape) * problem.itemsize if is_turned(shape, layout, channels_last) else 0)
     return *turned, math.prod(problem.geometry.weight_shape) * problem.itemsize
