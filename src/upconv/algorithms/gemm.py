@@ -24,6 +24,8 @@ from ..schedule.task import Task
 
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
+# How many times as long a source takes that is transposed on the way.
+TURNED = 3
 SECONDS_PER_UNIT = 0.1
 # Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
 LONG_RUN = 256
@@ -150,7 +152,10 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
         return False
     # Every block reads all of the source; else, in a gradient, every band reads all of the weight.
     most = 3 if forward else max(3, many)
-    return prod(problem.operand_shape) * problem.itemsize * len(panels.blocks) <= most * panels.nbytes
+    source = prod(problem.operand_shape) * problem.itemsize
+    if not forward and is_turned(problem.operand_shape, problem.a_layout, True):
+        source *= TURNED
+    return source * len(panels.blocks) <= most * panels.nbytes
 
 
 def _by_blocks(task, panels, scratch):
