@@ -84,6 +84,16 @@ def measure(name, problem, seconds):
     ]
 
 
+def lowest(rows):
+    """The rows with the lowest time of each way of each case."""
+    found = {}
+    for each in rows:
+        key = each["case"], each["way"]
+        if key not in found or each["seconds"] < found[key]["seconds"]:
+            found[key] = each
+    return list(found.values())
+
+
 def counted_anew(rows):
     """Rows that were measured earlier, with the amounts that the ways count today; those that refuse today left out."""
     seeds = {
@@ -192,19 +202,15 @@ def main():
     options = parser.parse_args()
     set_num_threads(1)
     machine = row(isa().name)
-    rows = counted_anew([each for file in options.source or () for each in json.loads(file.read_text())])
+    rows = counted_anew(lowest([each for file in options.source or () for each in json.loads(file.read_text())]))
     if not options.source:
         kept = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
-        before = {(each["case"], each["way"]): each for each in kept}
         for layer in random_layers(options.seed, options.random) if options.random else matching(options.only):
             for name, problem in cases(layer):
                 rows += measure(name, problem, options.seconds)
             print(f"\r{layer.name:<50}", end="", flush=True)
         print()
-        for each in rows:
-            earlier = before.pop((each["case"], each["way"]), each)
-            each["seconds"] = min(each["seconds"], earlier["seconds"])
-        rows += before.values()
+        rows = lowest([*rows, *kept])
         if options.json:
             write_atomically(options.json, json.dumps(rows).encode())
     if options.fit:
