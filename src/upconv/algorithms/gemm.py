@@ -19,7 +19,7 @@ from ..schedule import bands, pixel_products
 from ..schedule.amounts import NEAR_BYTES, gemm_work, is_turned, moved, pixel_work, read_again
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels, even_blocks
-from ..schedule.segments import tally
+from ..schedule.segments import has_empty_places, tally
 from ..schedule.task import Task
 
 # Above half of a second-level cache.
@@ -66,17 +66,20 @@ def _panels(elem, size, groups, c_src, c_dst, k_h, k_w, is_forward):
 
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
-    lanes = isa().lanes(problem.itemsize)
-    counted = pixel_work(problem, tally(g.w, forward), c_src, _most(problem))
+    lanes, most = isa().lanes(problem.itemsize), _most(problem)
+    counted = pixel_work(problem, tally(g.w, forward), c_src, most)
     tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
     amounts = gemm_work(counted, tiles, g.groups)
     if not forward:
         starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
         amounts["tap_runs"] = g.groups * sum(starts)
     amounts |= moved(problem, channels_last=True, packs=True)
+    if most is not None and has_empty_places(g.h, g.w, forward):
+        # All of the result is written first.
+        amounts["bytes"] += prod(problem.result_shape) * problem.itemsize
     panels = weight_form(problem)
     if problem.prepared or not is_weighty(problem, panels):
-        amounts["panels"] = read_again(problem, counted, c_dst)
+        amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
     else:
         # The source comes again for every block of channels.
         again = "transposed" if is_turned(problem.operand_shape, problem.a_layout, True) else "streamed"

@@ -46,7 +46,7 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.amounts import NEAR_BYTES, moved
+from ..schedule.amounts import far, moved
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
@@ -279,9 +279,8 @@ def work(problem: Problem) -> dict[str, float]:
     # All parts of a gradient but the first read the result to add to it.
     added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
-    if u_bytes > NEAR_BYTES:
-        # Every block of tiles reads all of it.
-        amounts["panels"] = sum(each.u_bytes * _blocks(each) for each in made)
+    # Every block of tiles reads all of it.
+    amounts["panels"] = far(u_bytes) * sum(each.u_bytes * _blocks(each) for each in made)
     return amounts | {
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
