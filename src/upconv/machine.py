@@ -108,8 +108,8 @@ class Machine:
         return total
 
 
-# Fitted by `python benchmarks/fit_machine.py --from FILE... --fit` on virtual machines with Intel Xeons, to the layers of
-# the table and to random ones. Their scale is that of the first machine, of the fifth generation.
+# Fitted by `python benchmarks/fit_machine.py --from FILE... --fit` on virtual machines with Intel Xeons, to the layers
+# of the table and to random ones. Their scale is that of the first machine, of the fifth generation.
 ROWS = {
     "avx512": Machine(
         {

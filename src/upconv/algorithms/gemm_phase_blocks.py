@@ -194,7 +194,7 @@ def work(problem: Problem) -> dict[str, float]:
     tile = nv, down, across = tile_of(problem)
     mr, line = kernel.height(isa(), nv, (down, across)), isa().lanes(size) * size
     number, (many, again) = len(weight_form(problem).blocks), _bands(problem, together=_fuses_down(g.h, down))
-    amounts = dict.fromkeys(("phase_blocks", "phase_blocks_waits", "phase_blocks_bytes", "tasks"), 0)
+    amounts: dict[str, float] = dict.fromkeys(("phase_blocks", "phase_blocks_waits", "phase_blocks_bytes", "tasks"), 0)
     lists = _counted(g.h, _fuses_down(g.h, down)), _counted(g.w, g.w.s > 1)
     most, panel_rows = max((rows for rows, _, _ in lists[0]), default=1), 0
     for (rows, taps_h, many_h), (cols, taps_w, many_w) in itertools.product(*lists):

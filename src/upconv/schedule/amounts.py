@@ -77,7 +77,7 @@ class Tiles(NamedTuple):
 
 def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1) -> dict[str, float]:
     """What `kernels.gemm` does for the blocks of columns of each of some groups."""
-    amounts = {"places": 0, "tasks": 0, "tiles": 0}
+    amounts: dict[str, float] = {"places": 0, "tasks": 0, "tiles": 0}
     for mr, wide, number in tiles:
         amounts["places"] += number * groups * counted.places
         amounts["tasks"] += number * counted.tasks
