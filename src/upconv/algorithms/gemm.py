@@ -25,7 +25,7 @@ from ..schedule.task import Task
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
 # How many times as long a source takes that is transposed on the way.
-TURNED = 3
+TURNED = 1.75
 SECONDS_PER_UNIT = 0.1
 # Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
 LONG_RUN = 256
