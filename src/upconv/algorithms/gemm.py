@@ -16,7 +16,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import NEAR_BYTES, gemm_work, is_turned, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.segments import has_empty_places, tally
@@ -24,8 +24,8 @@ from ..schedule.task import Task
 
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
-# How many times as long a source takes that is transposed on the way.
-TURNED = 1.75
+# How many times as long a source takes that is transposed on the way, beside panels that come from far away.
+TURNED = 2
 SECONDS_PER_UNIT = 0.1
 # Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
 LONG_RUN = 256
@@ -153,11 +153,13 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
     many = bands.count(g, forward, problem.itemsize, _most(problem))
     if many * steps > MOST_LISTED:
         return False
-    # Every block reads all of the source; else, in a gradient, every band reads all of the weight.
-    most = 3 if forward else max(3, many)
     source = prod(problem.operand_shape) * problem.itemsize
     if not forward and is_turned(problem.operand_shape, problem.a_layout, True):
-        source *= TURNED
+        # Every block transposes the source again; else panels are written and read, and every band reads them again.
+        again = TURNED * source * (len(panels.blocks) - 1)
+        return again <= (3 + many * far(panels.nbytes)) * panels.nbytes
+    # Every block reads all of the source; else, in a gradient, every band reads all of the weight.
+    most = 3 if forward else max(3, many)
     return source * len(panels.blocks) <= most * panels.nbytes
 
 
