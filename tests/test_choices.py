@@ -127,6 +127,9 @@ def test_what_comes_again_is_counted():
     assert gemm.work(nhwc)["streamed"] == again * source > 0 == gemm.work(nhwc)["transposed"]
     assert gemm.work(nchw)["transposed"] == (1 + again) * source + result
     assert "panels" not in gemm.work(nhwc)
+    # Of many bands that would be dearer than to read all of the weight for each.
+    axis = Axis(64, 2, 2)
+    assert "panels" in gemm.work(Problem("grad_input", Geometry(1, 768, 384, 1, axis, axis), "float32", "nchw"))
     # One that is prepared is read by every task from where it is.
     ready = large("forward", "nhwc", prepared=True)
     assert gemm.work(ready)["panels"] >= math.prod(ready.geometry.weight_shape) * 4
