@@ -93,6 +93,20 @@ def test_a_repeated_call_has_the_bits_of_the_first(dtype, layout, prepared, thro
     assert remembered > len(cases) // 2
 
 
+@pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
+def test_a_repeated_convolution_has_the_bits_of_the_first(prepared, through):
+    """Beside a transposed one of the same operands and settings, which is another call."""
+    rng = np.random.default_rng(1)
+    y, array, b = (rng.standard_normal(shape).astype("f") for shape in ((2, 6, 9, 8), (6, 6, 3, 3), (6,)))
+    w, settings = upconv.prepare(array, 2) if prepared else array, {"stride": 2, "padding": 1}
+    for turn in range(3):
+        both = [function(turn + y, w, b, **settings) for function in (upconv.conv2d, upconv.conv_transpose2d)]
+        assert len(through) == 2 * turn
+        want = upconv.conv2d(turn + y, array, b.astype(">f4"), **settings)
+        assert_same_bits(both[0], want)
+        assert both[1].shape == (2, 6, 17, 15)
+
+
 def test_the_layer_goes_the_same_way_and_new_parameters_count(through):
     made = upconv.ConvTranspose2d(8, 6, 4, stride=2, padding=1, rng=0)
     x = layer()[0]

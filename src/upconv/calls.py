@@ -55,9 +55,9 @@ _all, _nbytes = WeakSet(), 0
 _of_arrays = Calls()
 
 
-def again(settings, x, weight, bias, activation):
+def again(settings, x, weight, bias, activation, operation="forward"):
     """The result of a call like one before, None where there was none; nothing has been checked."""
-    found = _find(settings, x, weight, bias, activation)
+    found = _find(settings, x, weight, bias, activation, operation)
     if found is None:
         return None
     kept, key, array = found
@@ -74,7 +74,7 @@ def again(settings, x, weight, bias, activation):
     return None if result is NotImplemented else result
 
 
-def _find(settings, x, weight, bias, activation):
+def _find(settings, x, weight, bias, activation, operation):
     """(where it would be kept, its key, the weight's array), None for what is never remembered."""
     if type(x) is not ndarray or not (activation is None or type(activation) is str):
         return None
@@ -87,19 +87,19 @@ def _find(settings, x, weight, bias, activation):
     # Settings are held by what is kept, so nothing else can get their identity.
     if type(weight) is ndarray:
         w = weight.shape, weight.strides, weight.dtype
-        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation), weight
+        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation, operation), weight
     if type(weight) is PreparedWeight:
         if weight.calls is None:
             weight.calls = Calls()
         # In the order in which a program reads it, whatever that of the array that it was made from.
-        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation), weight.dense
+        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation, operation), weight.dense
     return None
 
 
 def remember(settings, plan, x, weight, bias, activation, y):
     """Keep a call that has just been made, if it can be done in one go; y is its result, as it is handed out."""
     global _nbytes
-    found = _find(settings, x, weight, bias, activation)
+    found = _find(settings, x, weight, bias, activation, plan.problem.operation)
     if found is None:
         return
     arrays = [array for array in (x, found[2], bias) if array is not None]

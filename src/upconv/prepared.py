@@ -287,7 +287,8 @@ def prepare(
     """A weight that is packed once instead of in every call.
 
     Args:
-        weight: (c_in, c_out // groups, k_h, k_w), or that of a layer of one or three dimensions; it is copied.
+        weight: (c_in, c_out // groups, k_h, k_w), or that of a layer of one or three dimensions; for `upconv.conv2d`
+            (c_out, c_in // groups, k_h, k_w). It is copied.
         stride, groups, dilation: of the calls that it is for.
         padding, output_padding: taken so that the settings of a call can be passed as they are; forms do not depend on
             them.
