@@ -13,7 +13,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import IN_LINES, NEAR_BYTES, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
 from ..schedule.tap_rows import TapRows
 from ..schedule.task import Task
 
@@ -53,17 +53,15 @@ def work(problem: Problem) -> dict[str, float]:
     counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
     mr, wide = _tile(form, problem.itemsize)
     amounts = moved(problem, channels_last=True, packs=True)
-    # They are packed at gemm's pace; the price is higher since very long rows take longer than is predicted.
-    amounts["packed"] /= IN_LINES
     if form.nbytes > KEPT_BYTES:
         # All of it is packed before any of it is used, so it comes back from far away.
         amounts["packed"] *= 2
     return amounts | {
         f"gemm{wide}": counted.products(mr) * form.blocks * wide,
-        "places": counted.places,
+        "places": counted.places * form.blocks,
         "tasks": counted.tasks * form.blocks,
         "tiles": counted.tiles(mr) * form.blocks,
-        "panels": read_again(problem, counted, problem.channels[1]),
+        "panels": read_again(problem, counted.panel_rows, problem.channels[1]),
         "tap_runs": counted.products(mr) / (mr * form.c_src * g.w.k) * form.blocks,
     }
 

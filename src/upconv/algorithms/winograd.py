@@ -45,7 +45,7 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.amounts import NEAR_BYTES, moved
+from ..schedule.amounts import far, moved
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
@@ -68,8 +68,6 @@ COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
 # axes, by F(2, 3) on one and by F(3, 3) on both.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
-# How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
-FAR_APART = 1.25
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
 MOVED, MADE = 20, 100
@@ -273,13 +271,12 @@ def work(problem: Problem) -> dict[str, float]:
     # All parts of a gradient but the first read the result to add to it.
     added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
-    if problem.prepared and u_bytes > NEAR_BYTES:
-        # A transformed weight is larger than the weight, and comes from far away.
-        amounts["bytes"] += u_bytes
+    # Every block of tiles reads all of it.
+    amounts["panels"] = far(u_bytes) * sum(each.u_bytes * _blocks(each) for each in made)
     return amounts | {
         "winograd": sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
-        "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
+        "winograd_weight": 0 if problem.prepared else u_bytes,
         "tasks": sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
