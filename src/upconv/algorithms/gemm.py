@@ -111,7 +111,10 @@ def program(task: Task, *, packs=True) -> Program:
 def _most(problem):
     """How large bands are: where tiles write whole lines of the output, each once, the source alone must fit."""
     g, is_forward = problem.geometry, problem.operation == "forward"
-    if not is_forward or problem.maps or not problem.layout.startswith("nhwc"):
+    if not is_forward:
+        panels = weight_form(problem)
+        return bands.beside_panel(g, problem.itemsize, panels.nbytes) if len(panels.blocks) == 1 else None
+    if problem.maps or not problem.layout.startswith("nhwc"):
         # Written elsewhere, or in pieces.
         return None
     if problem.channels[1] * problem.itemsize < LONG_RUN:
@@ -179,7 +182,8 @@ def _by_blocks(task, panels, scratch):
             return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more)
 
         y = Placed(Y, block.first * task.y.c, task.y)
-        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, _most(part.problem))
+        most = _most(part.problem) if task.forward else None
+        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, most)
         step = block.columns
         steps = {
             X: (0, task.c_src * task.x.c, 0),

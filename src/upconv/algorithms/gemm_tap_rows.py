@@ -50,7 +50,7 @@ def weight_form(problem: Problem) -> TapRows:
 
 def work(problem: Problem) -> dict[str, float]:
     g, form = problem.geometry, weight_form(problem)
-    counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
+    counted = pixel_work(problem, segments.tally(g.w, False), form.c_src, _most(problem, form))
     mr, wide = _tile(form, problem.itemsize)
     amounts = moved(problem, channels_last=True, packs=True)
     if form.nbytes > KEPT_BYTES:
@@ -70,10 +70,16 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     form, scratch = weight_form(task.problem), bands.Scratch()
     compute = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, form))
-    stages = [*([form.packing(task)] if packs else []), Stage(bands.grids(task, compute, task.source, task.result))]
+    compute = bands.grids(task, compute, task.source, task.result, _most(task.problem, form))
+    stages = [*([form.packing(task)] if packs else []), Stage(compute)]
     needs = kernel.scratch(task.lanes * task.size, *_tile(form, task.size))
     sizes = {PANELS: form.nbytes if packs else 0, PLACES: needs["places"], TOTALS: needs["totals"], **scratch.sizes}
     return Program(stages, sizes, task.seconds)
+
+
+def _most(problem, form):
+    """How large bands are."""
+    return bands.beside_panel(problem.geometry, problem.itemsize, form.nbytes) if form.blocks == 1 else None
 
 
 def _tile(form, size):
