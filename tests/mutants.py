@@ -355,7 +355,7 @@ MUTANTS = {
     "direct_rows, every column at the first": lambda: table(direct_rows, zero("y_col")),
     "direct_rows, channels that are spread not copied": crowded_channels_not_copied,
     "depthwise_rows, phases exchanged": lambda: phases_exchanged(depthwise_rows),
-    "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h - 1, counts)),
+    "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h and n_h - 1, counts)),
     "depthwise_rows, last tap dropped": lambda: written_taps(
         lambda n_h, counts: (n_h, (*counts[:-1], max(0, counts[-1] - 1)))
     ),

@@ -222,7 +222,13 @@ def test_without_a_mutant_everything_passes(setting):
     }
     whole = [rest for make, *rest in ways if make is depthwise_rows.depthwise_rows]
     assert {s for s, *_ in whole} == {1, 2, 3, 4}
-    assert {counts is None for _, _, counts, _ in whole} == {True, False}
+    # All taps, those of a row, none; some rows at a time, and one.
+    assert {(n_h is None, counts is None) for _, n_h, counts, *_ in whole} == {
+        (True, True),
+        (True, False),
+        (False, False),
+    }
+    assert {height > 1 for *_, height, _ in whole} == {True, False}
     blocks = [rest for make, *rest in ways if make is phase_blocks.phase_blocks]
     # All phases of a place, of a row or of a column; with a tap for some of them alone, down and across.
     assert {(down > 1, across > 1) for _, _, (down, across), _, _ in blocks} >= {

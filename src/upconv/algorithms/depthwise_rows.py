@@ -12,7 +12,7 @@ from ..schedule.amounts import moved
 from ..schedule.rows import MOST_PHASES, everything, row_list, rows_of
 from ..schedule.task import Task
 
-# More taps of a channel are loops.
+# More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
 ANY_TAPS = None, None
 # Sums are not cut.
@@ -23,12 +23,12 @@ CONVERTS_MAPS = True
 
 
 def why_not(problem: Problem) -> list[str]:
-    g, forward = problem.geometry, problem.operation == "forward"
+    forward = problem.operation == "forward"
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     if not problem.is_depthwise:
         return ["every channel must have a kernel of its own (groups = channels)"]
-    refusals = []
+    g, refusals = problem.geometry, []
     if not forward and g.w.s > 1:
         refusals.append("reads consecutive columns, and the gradient takes every s-th")
     if forward and g.w.s > MOST_PHASES:
@@ -53,14 +53,15 @@ def work(problem: Problem) -> dict[str, float]:
     lanes = isa().lanes(problem.itemsize)
     (row,) = rows_of(g.w, forward)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
-    each = g.groups * g.n * ceil_div(ceil_div(row.columns, s), lanes)
+    each, columns = g.groups * g.n, ceil_div(row.columns, s)
     amounts = dict.fromkeys(
         ("depthwise_rows", "depthwise_rows_loops", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0
     )
     for rows, taps_h, number in segments.tally(g.h, forward):
         name = "depthwise_rows" if _written(taps_h, row.whole) != ANY_TAPS else "depthwise_rows_loops"
-        amounts[name] += number * rows * each * taps_h * taps_w
-        amounts["depthwise_rows_vectors"] += number * rows * each * s
+        vectors = number * each * kernel.executed_vectors(rows, columns, lanes, _height(rows, s))
+        amounts[name] += vectors * taps_h * taps_w
+        amounts["depthwise_rows_vectors"] += vectors * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
         amounts["tasks"] += number
     return amounts | moved(problem, channels_last=False, packs=False)
@@ -83,16 +84,26 @@ def _nests(task, band):
 
 def _nest(task, band, h, row):
     s, activation = len(row.own), task.problem.activation.name
-    rows = [
-        (*values, entry(kernel.depthwise_rows, task.elem, s, *_written(len(segment.taps), row.whole), activation))
-        for segment, values in zip(h, segments.values(h, band.x.at.h, band.y.at.h, task.w[2]), strict=True)
-    ]
+
+    def made_for(segment):
+        taps, height = _written(len(segment.taps), row.whole), _height(segment.count, s)
+        return entry(kernel.depthwise_rows, task.elem, s, *taps, height, activation)
+
+    found = zip(h, segments.values(h, band.x.at.h, band.y.at.h, task.w[2]), strict=True)
+    rows = [(*values, made_for(segment)) for segment, values in found]
     lists = Rows(ROWS, rows), row_list([row], band.y.at.w, task.w[3], shares=False)
     fixed = {"w": (W, 0), "w_g": task.w_group}
     return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
 
 
 def _written(n_h, taps):
-    """The numbers of taps that a kernel is made for, if they are few."""
+    """The numbers of taps that a kernel is made for, if they are few: all of them, or those of a row."""
     counts = tuple(len(each.taps) for each in taps)
-    return (n_h, counts) if n_h * sum(counts) <= WRITTEN_TAPS else ANY_TAPS
+    if sum(counts) > WRITTEN_TAPS:
+        return ANY_TAPS
+    return (n_h if n_h * sum(counts) <= WRITTEN_TAPS else None), counts
+
+
+def _height(rows, s):
+    """How many rows at a time."""
+    return kernel.HEIGHT[isa().registers][s] if rows > 1 else 1
