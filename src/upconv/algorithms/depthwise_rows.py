@@ -9,7 +9,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import Nest, Program, Rows, Stage, W
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
-from ..schedule.rows import MOST_PHASES, everything, row_list, rows_of
+from ..schedule.rows import MOST_PHASES, axes_exchanged, everything, goes_down, row_list, rows_of
 from ..schedule.task import Task
 
 # More taps of a channel, or of a row of them, are loops.
@@ -28,7 +28,7 @@ def why_not(problem: Problem) -> list[str]:
         return ["computes no gradient in the weight"]
     if not problem.is_depthwise:
         return ["every channel must have a kernel of its own (groups = channels)"]
-    g, refusals = problem.geometry, []
+    g, refusals = _as_rows(problem).geometry, []
     if not forward and g.w.s > 1:
         refusals.append("reads consecutive columns, and the gradient takes every s-th")
     if forward and g.w.s > MOST_PHASES:
@@ -37,6 +37,16 @@ def why_not(problem: Problem) -> list[str]:
     if taps > LONGEST_SUM:
         refusals.append(f"sums at most {LONGEST_SUM} products at once; here {taps} meet")
     return refusals
+
+
+def _goes_down(problem):
+    """Whether columns are computed as rows."""
+    return goes_down(problem, isa().lanes(problem.itemsize), MOST_PHASES)
+
+
+def _as_rows(problem):
+    """The problem whose rows are computed."""
+    return axes_exchanged(problem) if _goes_down(problem) else problem
 
 
 def fuses(problem: Problem) -> bool:
@@ -49,7 +59,7 @@ def weight_form(problem: Problem) -> None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, forward = problem.geometry, problem.operation == "forward"
+    g, forward = _as_rows(problem).geometry, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     (row,) = rows_of(g.w, forward)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
@@ -64,12 +74,14 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["depthwise_rows_vectors"] += vectors * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
         amounts["tasks"] += number
-    return amounts | moved(problem, channels_last=False, packs=False)
+    return amounts | moved(problem, channels_last=False, packs=False, exchanged=_goes_down(problem))
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The bands alone: nothing is packed."""
     scratch = bands.Scratch()
+    if _goes_down(task.problem):
+        task = task.axes_exchanged()
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band))
     return Program([Stage(bands.grids(task, nests, task.source, task.result))], scratch.sizes, task.seconds)
 

@@ -101,15 +101,20 @@ def read_again(problem: Problem, counted: PixelWork, columns) -> float:
 IN_LINES = 0.5
 
 
-def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False) -> dict[str, float]:
+def moved(
+    problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False, exchanged=False
+) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
 
     Args:
         channels_last: how the kernels want both maps.
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
+        exchanged: whether they want height and width exchanged, which transposes both maps, however they lie.
     """
     source, result, weight = _bytes(problem, channels_last)
+    if exchanged:
+        source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
     if problem.operation == "grad_input":
         weight *= IN_LINES
     transposed = (0 if reads else source) + (0 if writes else result)

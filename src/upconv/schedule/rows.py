@@ -1,15 +1,22 @@
-"""Whole rows with all phases together: what the kernels compute that put the columns of a row along the vector."""
+"""Whole rows with all phases together: what the kernels compute that put the columns of a row along the vector.
 
-from dataclasses import dataclass
+Of a map that is narrow and high the columns are computed as rows, transposed in scratch: they fill their vectors.
+"""
+
+import math
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ..geometry import Axis
+from ..geometry import Axis, ceil_div
 from ..phases import live_phases, phases
+from ..problem import Problem
 from ..runtime.program import Rows
 
 # Phases that are interleaved in registers; of more, each is written on its own.
 MOST_PHASES = 4
 NO_TAPS = range(0)
+# How many times as few vectors there must be down the columns to be worth two transposed maps.
+GAIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,31 @@ def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
     found = [Taps(phase.source, phase.taps) for phase in phases(axis)]
     found += [Taps(0, NO_TAPS)] * (axis.s - len(found))
     return (_row(0, 1, axis.out, axis.n, back, found),)
+
+
+def goes_down(problem: Problem, lanes, most) -> bool:
+    """Whether the columns of a problem are computed as rows, since they fill fewer vectors, or since rows cannot be.
+
+    Args:
+        most: phases that a row may have; a gradient in the input has one, and so takes a stride of 1.
+    """
+    g, forward = problem.geometry, problem.operation == "forward"
+
+    def vectors(high, wide):
+        if wide.s > (most if forward else 1):
+            return math.inf
+        phases = wide.s if forward else 1
+        rows, columns = (high.out, wide.out) if forward else (high.n, wide.n)
+        return rows * phases * ceil_div(ceil_div(columns, phases), lanes)
+
+    return GAIN * vectors(g.w, g.h) < vectors(g.h, g.w)
+
+
+@lru_cache(maxsize=512)
+def axes_exchanged(problem: Problem) -> Problem:
+    """The problem with height and width exchanged."""
+    g = problem.geometry
+    return replace(problem, geometry=replace(g, h=g.w, w=g.h))
 
 
 def _row(start, step, columns, in_cols, back, found):
