@@ -71,7 +71,7 @@ def work(problem: Problem) -> dict[str, float]:
     if not forward:
         starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
         amounts["tap_runs"] = g.groups * sum(starts)
-    return amounts | moved(problem, channels_last=True, packs=True)
+    return amounts | moved(problem, channels_last=True, packs=True, whole=False)
 
 
 def program(task: Task, *, packs=True) -> Program:

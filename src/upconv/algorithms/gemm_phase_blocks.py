@@ -209,7 +209,7 @@ def work(problem: Problem) -> dict[str, float]:
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
     if math.prod(g.weight_shape) * size > NEAR_BYTES:
         amounts["panels"] = panel_rows * g.groups * c_dst * size
-    amounts |= moved(problem, channels_last=True, packs=True)
+    amounts |= moved(problem, channels_last=True, packs=True, whole=False)
     amounts["transposed"] *= TRANSPOSED
     return amounts
 

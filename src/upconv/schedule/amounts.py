@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..problem import Problem
 from . import bands
-from .segments import tally
+from .segments import live_range, tally
 
 
 class PixelWork(NamedTuple):
@@ -102,7 +102,14 @@ IN_LINES = 0.5
 
 
 def moved(
-    problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False, exchanged=False
+    problem: Problem,
+    *,
+    channels_last: bool,
+    packs: bool,
+    reads=False,
+    writes=False,
+    exchanged=False,
+    whole=True,
 ) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
 
@@ -110,11 +117,14 @@ def moved(
         channels_last: how the kernels want both maps.
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
+        whole: whether taps that no pixel meets are packed, too.
         exchanged: whether they want height and width exchanged, which transposes both maps, however they lie.
     """
     source, result, weight = _bytes(problem, channels_last)
     if exchanged:
         source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
+    if not whole:
+        weight *= _live_share(problem.geometry)
     if problem.operation == "grad_input":
         weight *= IN_LINES
     transposed = (0 if reads else source) + (0 if writes else result)
@@ -125,6 +135,12 @@ def moved(
         "bytes": problem.bytes,
         "calls": 1,
     }
+
+
+def _live_share(g):
+    """Which part of the taps is packed in a call."""
+    (first_h, end_h), (first_w, end_w) = live_range(g.h), live_range(g.w)
+    return (end_h - first_h) * (end_w - first_w) / (g.h.k * g.w.k)
 
 
 def _converted(problem, transposed):
