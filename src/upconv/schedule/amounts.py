@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..layouts import WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from . import bands
 from .segments import live_range, tally
@@ -124,7 +125,7 @@ def moved(
     if exchanged:
         source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
     if not whole:
-        weight *= _live_share(problem.geometry)
+        weight *= _live_share(problem)
     if problem.operation == "grad_input":
         weight *= IN_LINES
     transposed = (0 if reads else source) + (0 if writes else result)
@@ -137,10 +138,11 @@ def moved(
     }
 
 
-def _live_share(g):
-    """Which part of the taps is packed in a call."""
-    (first_h, end_h), (first_w, end_w) = live_range(g.h), live_range(g.w)
-    return (end_h - first_h) * (end_w - first_w) / (g.h.k * g.w.k)
+def _live_share(problem):
+    """Which part of the taps is packed in a call: of rows of taps that lie together all, or none."""
+    (first_h, end_h), (first_w, end_w) = live_range(problem.geometry.h), live_range(problem.geometry.w)
+    k_h, k_w = problem.geometry.h.k, problem.geometry.w.k
+    return (end_h - first_h) / k_h * ((end_w - first_w) / k_w if problem.b_layout == WEIGHT_CHANNELS_LAST else 1)
 
 
 def _converted(problem, transposed):

@@ -149,20 +149,15 @@ class Panels:
 
     def _transposed(self, task, number, src, dst):
         """Taps consecutive: transpose (channels, taps) for each source channel."""
-        block, (first_h, rows_h, first_w, taps) = self.blocks[number], self._live(task)
-        step_h, step_w = task.w[2:]
-        src, dst = src + first_h * step_h + first_w * step_w, dst + first_h * self.row + first_w * self.tap
-        lists: tuple[Rows, ...] = ()
-        if taps == self.k_w:
-            taps *= rows_h
-        else:
-            lists = (offsets("src", "dst")((t_h * step_h, t_h * self.row) for t_h in range(rows_h)),)
+        block, (first, many, *_) = self.blocks[number], self._live(task)
+        # Whole rows of taps: they follow one another, and a part of a vector takes as long as all of it.
+        src, dst, taps = src + first * task.w[2], dst + first * self.row, many * self.k_w
         rows, cols = (block.columns, task.w_dst), (taps, self.tap)
         line = block.width * self.size
         each, alike = (self.c_src, task.w_src, line), (block.alike, block.width * task.w_dst, self.c_src * line)
-        pad = block.width
+        lists, pad = (), block.width
         if task.w_dst > task.w_src:
-            lists, pad = (*lists, few_rows_at_a_time(task, rows, block.width)), 0
+            lists, pad = (few_rows_at_a_time(task, rows, block.width),), 0
             rows = 0, task.w_dst
         return transposing(
             self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
