@@ -17,14 +17,13 @@ from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import PTR, Builder, Type
 from upconv.codegen.lowering import lower
-from upconv.kernels.depthwise_rows import ACROSS, HEIGHT, depthwise_rows, fields, interleaved
+from upconv.kernels.depthwise_rows import ACROSS, HEIGHT, PHASES, depthwise_rows, fields, interleaved
 from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
 PER_CELL = some(2, 60)
-PHASES = (1, 2, 3, 4)
 BACKS = (1, 1, 1, 2, 0, -1)
 # Every so many settings have a kernel for their numbers of taps.
 WRITTEN = 4

@@ -18,7 +18,7 @@ from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
-from ..schedule.rows import MOST_PHASES, axes_exchanged, everything, goes_down, row_list, rows_of
+from ..schedule.rows import axes_exchanged, everything, goes_down, row_list, rows_of
 from ..schedule.task import Task
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
@@ -29,6 +29,8 @@ CALLS = 1.2
 MOST_ROWS = 2048
 # More taps of a row are loops.
 WRITTEN_TAPS = 16
+MOST_PHASES = max(fold.PHASES)
+INTERLEAVED = f"{', '.join(map(str, fold.PHASES[:-1]))} or {MOST_PHASES}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -42,14 +44,15 @@ def why_not(problem: Problem) -> list[str]:
         refusals.append("rows of several groups cannot be one product")
     if _rows(problem) > MOST_ROWS:
         refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
-    if _as_rows(problem).geometry.w.s > MOST_PHASES:
-        refusals.append(f"interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
+    stride = _as_rows(problem).geometry.w.s
+    if stride not in fold.PHASES:
+        refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}")
     return refusals
 
 
 def _goes_down(problem):
     """Whether columns are computed as rows."""
-    return goes_down(problem, isa().lanes(problem.itemsize), MOST_PHASES)
+    return goes_down(problem, isa().lanes(problem.itemsize), fold.PHASES)
 
 
 def _as_rows(problem):
@@ -89,7 +92,7 @@ def work(problem: Problem) -> dict[str, float]:
     count = ceil_div(g.n, some_n) * many_h * many_w
     lines, line = (many_h, ceil_div(height, many_h) * width) if many_w == 1 else (height * many_w, width // many_w)
     strips = g.n * lines * ceil_div(line, nv * lanes)
-    (row,) = rows_of(g.w, True)
+    (row,) = rows_of(g.w, True, MOST_PHASES)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
@@ -146,7 +149,7 @@ def _nests(task, band, panels, steps, scratch):
         nothing = products or band.x
         yield _added(task, band, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
     if products is not None:
-        (row,) = rows_of(band.w, True)
+        (row,) = rows_of(band.w, True, MOST_PHASES)
         yield _added(task, band, products, steps, segments.segments(band.h, True), row)
 
 

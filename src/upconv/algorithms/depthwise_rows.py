@@ -9,7 +9,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import Nest, Program, Rows, Stage, W
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
-from ..schedule.rows import MOST_PHASES, axes_exchanged, everything, goes_down, row_list, rows_of
+from ..schedule.rows import axes_exchanged, everything, goes_down, row_list, rows_of
 from ..schedule.task import Task
 
 # More taps of a channel, or of a row of them, are loops.
@@ -17,6 +17,8 @@ WRITTEN_TAPS = 16
 ANY_TAPS = None, None
 # Sums are not cut.
 LONGEST_SUM = 512
+MOST_PHASES = max(kernel.PHASES)
+INTERLEAVED = f"{', '.join(map(str, kernel.PHASES[:-1]))} or {MOST_PHASES}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -31,8 +33,8 @@ def why_not(problem: Problem) -> list[str]:
     g, refusals = _as_rows(problem).geometry, []
     if not forward and g.w.s > 1:
         refusals.append("reads consecutive columns, and the gradient takes every s-th")
-    if forward and g.w.s > MOST_PHASES:
-        refusals.append(f"interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
+    if forward and g.w.s not in kernel.PHASES:
+        refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {g.w.s}")
     taps = ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s) if forward else g.h.k * g.w.k
     if taps > LONGEST_SUM:
         refusals.append(f"sums at most {LONGEST_SUM} products at once; here {taps} meet")
@@ -41,7 +43,7 @@ def why_not(problem: Problem) -> list[str]:
 
 def _goes_down(problem):
     """Whether columns are computed as rows."""
-    return goes_down(problem, isa().lanes(problem.itemsize), MOST_PHASES)
+    return goes_down(problem, isa().lanes(problem.itemsize), kernel.PHASES)
 
 
 def _as_rows(problem):
@@ -61,7 +63,7 @@ def weight_form(problem: Problem) -> None:
 def work(problem: Problem) -> dict[str, float]:
     g, forward = _as_rows(problem).geometry, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
-    (row,) = rows_of(g.w, forward)
+    (row,) = rows_of(g.w, forward, MOST_PHASES)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
     each, columns = g.groups * g.n, ceil_div(row.columns, s)
     amounts = dict.fromkeys(
@@ -90,7 +92,7 @@ def _nests(task, band):
     if task.forward and has_holes(band.h):
         # Rows without taps are written first; the others are then written over.
         yield _nest(task, band, [segments.everywhere(band.h.out)], everything(band.w.out))
-    (row,) = rows_of(band.w, task.forward)
+    (row,) = rows_of(band.w, task.forward, MOST_PHASES)
     yield _nest(task, band, segments.segments(band.h, task.forward), row)
 
 

@@ -63,7 +63,7 @@ def _goes_down(problem):
     """Whether columns are computed as rows; not where only the size of the map would ask for another form."""
     g, forward = problem.geometry, problem.operation == "forward"
     alike = not forward or problem.channels[1] < FEW or _together(g.h) == _together(g.w) or g.w.s > MOST_APART
-    return alike and goes_down(problem, isa().lanes(problem.itemsize), MOST_APART)
+    return alike and goes_down(problem, isa().lanes(problem.itemsize), range(1, MOST_APART + 1))
 
 
 def _together(axis):

@@ -27,13 +27,15 @@ FIELDS = tuple(
     ).split()
 )
 PHASE_FIELDS = "a n first".split()
+# Numbers of phases that are interleaved: those for whose sums there are registers.
+PHASES = 1, 2, 3, 4, 6, 8
 POINTERS = {"x", "y", "w", "bias"}
 # Vectors across: a weight is spread over a vector once for so many.
-ACROSS = {1: 4, 2: 2, 3: 2, 4: 2}
+ACROSS = {1: 4, 2: 2, 3: 2, 4: 2, 6: 1, 8: 1}
 # A row of y is written while the one so many rows above it is computed: fetching it first takes longer than that.
 AHEAD = 4
 # Rows whose first and last vectors are computed together, by the number of vector registers.
-HEIGHT = {32: {1: 4, 2: 4, 3: 2, 4: 2}, 16: {1: 4, 2: 2, 3: 2, 4: 2}}
+HEIGHT = {32: {1: 4, 2: 4, 3: 2, 4: 2, 6: 1, 8: 1}, 16: {1: 4, 2: 2, 3: 2, 4: 2, 6: 1, 8: 1}}
 
 
 def fields(s):
@@ -41,7 +43,7 @@ def fields(s):
     return FIELDS + tuple(f"{name}_{p}" for p in range(s) for name in PHASE_FIELDS)
 
 
-NAMES = {s: fields(s) for s in range(1, 5)}
+NAMES = {s: fields(s) for s in PHASES}
 
 
 def fields_of(elem, s, n_h=None, counts=None, height=1, activation="none"):
@@ -262,8 +264,8 @@ class _Tile:
 
 def quotient(k, a, s):
     """a // s for a from 0 to 2**31 - 1."""
-    if s == 3:
-        return k.shift_right(a * -(-(1 << 32) // 3), 32)
+    if s % 3 == 0:
+        return k.shift_right(a * -(-(1 << 32) // s), 32)
     return k.shift_right(a, s.bit_length() - 1)
 
 

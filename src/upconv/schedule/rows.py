@@ -4,6 +4,7 @@ Of a map that is narrow and high the columns are computed as rows, transposed in
 """
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -48,8 +49,8 @@ class Row:
 
 
 @lru_cache(maxsize=512)
-def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
-    """The Rows of an axis: one of all phases where they can be interleaved, else one of each phase that has taps.
+def rows_of(axis: Axis, forward, most=MOST_PHASES) -> tuple[Row, ...]:
+    """The Rows of an axis: one of all phases, of at most so many, else one of each phase that has taps.
 
     >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
     >>> row.shared, [(own.a, list(own.taps)) for own in row.own]
@@ -58,7 +59,7 @@ def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
     if not forward:
         return (_row(0, 1, axis.n, axis.out, -axis.d, [Taps(-axis.crop_lo, range(axis.k))]),)
     back = axis.d // axis.g
-    if axis.s > MOST_PHASES:
+    if axis.s > most:
         return tuple(
             _row(phase.start, axis.s, phase.count, axis.n, back, [Taps(phase.source, phase.taps)])
             for phase in live_phases(axis)
@@ -68,22 +69,25 @@ def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
     return (_row(0, 1, axis.out, axis.n, back, found),)
 
 
-def goes_down(problem: Problem, lanes, most) -> bool:
-    """Whether the columns of a problem are computed as rows, since they fill fewer vectors, or since rows cannot be.
+def goes_down(problem: Problem, lanes, phases: Container[int]) -> bool:
+    """Whether the columns of a problem, if not too short, are computed as rows.
+
+    It is so since they fill fewer vectors, or since rows cannot be computed.
 
     Args:
-        most: phases that a row may have; a gradient in the input has one, and so takes a stride of 1.
+        phases: how many a row may have; in a gradient in the input it has one, of stride 1.
     """
     g, forward = problem.geometry, problem.operation == "forward"
 
     def vectors(high, wide):
-        if wide.s > (most if forward else 1):
+        if wide.s not in (phases if forward else (1,)):
             return math.inf
-        phases = wide.s if forward else 1
         rows, columns = (high.out, wide.out) if forward else (high.n, wide.n)
-        return rows * phases * ceil_div(ceil_div(columns, phases), lanes)
+        s = wide.s if forward else 1
+        return rows * s * ceil_div(ceil_div(columns, s), lanes)
 
-    return GAIN * vectors(g.w, g.h) < vectors(g.h, g.w)
+    high = ceil_div(g.h.out, g.h.s) if forward else g.h.n
+    return GAIN * high >= lanes and GAIN * vectors(g.w, g.h) < vectors(g.h, g.w)
 
 
 @lru_cache(maxsize=512)
