@@ -124,7 +124,7 @@ def moved(
     source, result, weight = _bytes(problem, channels_last)
     if exchanged:
         source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
-    if not whole:
+    if not whole and problem.operation == "forward":
         weight *= _live_share(problem)
     if problem.operation == "grad_input":
         weight *= IN_LINES

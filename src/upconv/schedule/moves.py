@@ -89,10 +89,15 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     n, channels, height, width = shape
     if not all(placed.at.channels_last or placed.at.channels_first for placed in (src, dst)):
         return _exchange_axes(elem, src, dst, shape, reads, writes)
-    rows, across = (channels, src.at.c), (width, dst.at.w)
     # What has one channel may be both; then the side that is not says which way.
-    if src.at.channels_last and dst.at.channels_first:
-        rows, across = (width, src.at.w), (channels, dst.at.c)
+    to_first = src.at.channels_last and dst.at.channels_first
+    first, last = (dst.at, src.at) if to_first else (src.at, dst.at)
+    pixel = last.w
+    if height > 1 and first.h == width * first.w and (width == 1 or last.h == width * last.w):
+        # Rows without gaps between them are one: those of a narrow map are short.
+        pixel = last.h if width == 1 else pixel
+        height, width = 1, height * width
+    rows, across = ((width, pixel), (channels, first.c)) if to_first else ((channels, first.c), (width, pixel))
     bases = (src.base, src.offset), (dst.base, dst.offset)
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
