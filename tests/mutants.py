@@ -56,6 +56,7 @@ from upconv.runtime import program
 from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Stage, W, X, Y, address
 from upconv.schedule import bands, panels, streams, tap_rows
 from upconv.schedule.moves import copying
+from upconv.schedule.task import Task
 
 
 def clears(nest):
@@ -169,6 +170,12 @@ def written_taps(change):
         return change(*made_for) if made_for != (None, None) else made_for
 
     return [(depthwise_tasks, "_written", wrong)]
+
+
+def columns_by_the_taps_of_rows():
+    """The columns of a map as rows, under a kernel whose axes are not exchanged."""
+    right = Task.axes_exchanged
+    return [(Task, "axes_exchanged", lambda task: replace(right(task), w=task.w))]
 
 
 def crowded_channels_not_copied():
@@ -354,6 +361,7 @@ MUTANTS = {
     "direct_rows, phases exchanged": lambda: phases_exchanged(direct_rows),
     "direct_rows, every column at the first": lambda: table(direct_rows, zero("y_col")),
     "direct_rows, channels that are spread not copied": crowded_channels_not_copied,
+    "columns as rows, by the taps of rows": columns_by_the_taps_of_rows,
     "depthwise_rows, phases exchanged": lambda: phases_exchanged(depthwise_rows),
     "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h and n_h - 1, counts)),
     "depthwise_rows, last tap dropped": lambda: written_taps(
