@@ -15,6 +15,12 @@ from ..schedule.task import Task
 # More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
 ANY_TAPS = None, None
+# What kernels are counted as that have all taps written out, those of a row, none.
+KINDS = "depthwise_rows", "depthwise_rows_taps", "depthwise_rows_loops"
+# In a loop over rows of taps a sum waits for so many multiply-adds with each, unless there are sums of this many phases;
+# and more phases than that take so many with each of their vectors.
+WAITS, MANY_SUMS = 2.5, 3
+INTERLEAVING, INTERLEAVED_WELL = 5, 4
 # Sums are not cut.
 LONGEST_SUM = 512
 MOST_PHASES = max(kernel.PHASES)
@@ -67,16 +73,20 @@ def work(problem: Problem) -> dict[str, float]:
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
     each, columns = g.groups * g.n, ceil_div(row.columns, s)
     amounts = dict.fromkeys(
-        ("depthwise_rows", "depthwise_rows_loops", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0
+        (*KINDS, "depthwise_rows_waits", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0
     )
     for rows, taps_h, number in segments.tally(g.h, forward):
-        name = "depthwise_rows" if _written(taps_h, row.whole) != ANY_TAPS else "depthwise_rows_loops"
+        name = KINDS[_written(taps_h, row.whole).count(None)]
         vectors = number * each * kernel.executed_vectors(rows, columns, lanes, _height(rows, s))
         amounts[name] += vectors * taps_h * taps_w
+        if name == "depthwise_rows_taps" and s < MANY_SUMS:
+            amounts["depthwise_rows_waits"] += WAITS * vectors * taps_h * taps_w
+        if s > INTERLEAVED_WELL:
+            amounts["depthwise_rows_waits"] += INTERLEAVING * vectors * s
         amounts["depthwise_rows_vectors"] += vectors * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
         amounts["tasks"] += number
-    return amounts | moved(problem, channels_last=False, packs=False, exchanged=_goes_down(problem))
+    return amounts | moved(problem, channels_last=False, packs=False, exchanged=lanes * _goes_down(problem))
 
 
 def program(task: Task, *, packs=True) -> Program:

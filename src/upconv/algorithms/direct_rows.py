@@ -132,7 +132,12 @@ def work(problem: Problem) -> dict[str, float]:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
     copied = not down_columns and _is_crowded(problem) and not problem.maps
     amounts |= moved(
-        problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem), exchanged=down_columns, whole=False
+        problem,
+        channels_last=False,
+        packs=c_dst >= FEW,
+        writes=_joins(problem),
+        exchanged=lanes * down_columns,
+        whole=False,
     )
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize

@@ -109,7 +109,7 @@ def moved(
     packs: bool,
     reads=False,
     writes=False,
-    exchanged=False,
+    exchanged=0,
     whole=True,
 ) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
@@ -119,11 +119,13 @@ def moved(
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
         whole: whether taps that no pixel meets are packed, too.
-        exchanged: whether they want height and width exchanged, which transposes both maps, however they lie.
+        exchanged: lanes of a vector where they want height and width exchanged, which transposes both maps, however
+            they lie, and takes whole vectors for what is narrow; else 0.
     """
     source, result, weight = _bytes(problem, channels_last)
     if exchanged:
-        source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
+        filled = ((*shape[:3], -(-shape[3] // exchanged) * exchanged) for shape in problem.map_shapes)
+        source, result = (math.prod(shape) * problem.itemsize for shape in filled)
     if not whole and problem.operation == "forward":
         weight *= _live_share(problem)
     if problem.operation == "grad_input":
