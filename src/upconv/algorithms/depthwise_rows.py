@@ -17,9 +17,9 @@ WRITTEN_TAPS = 16
 ANY_TAPS = None, None
 # What kernels are counted as that have all taps written out, those of a row, none.
 KINDS = "depthwise_rows", "depthwise_rows_taps", "depthwise_rows_loops"
-# In a loop over rows of taps a sum waits for so many multiply-adds with each, unless there are sums of this many phases;
-# and more phases than that take so many with each of their vectors.
+# In a loop over rows of taps so many multiply-adds are waited for with each, unless that many phases have sums.
 WAITS, MANY_SUMS = 2.5, 3
+# What it takes to bring a vector of more than so many phases together.
 INTERLEAVING, INTERLEAVED_WELL = 5, 4
 # Sums are not cut.
 LONGEST_SUM = 512
