@@ -29,6 +29,8 @@ CALLS = 1.2
 MOST_ROWS = 2048
 # More taps of a row are loops.
 WRITTEN_TAPS = 16
+# Vectors that could be added while one of more than so many phases is brought together with the others.
+INTERLEAVING, INTERLEAVED_WELL = 2, 4
 MOST_PHASES = max(fold.PHASES)
 INTERLEAVED = f"{', '.join(map(str, fold.PHASES[:-1]))} or {MOST_PHASES}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
@@ -97,11 +99,12 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
     tiles = strips * ceil_div(rows, mr)
+    sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
     amounts = {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
         "copied_strips": strips * nv * lanes * g.c_in * problem.itemsize,
-        "folded": vectors * sum(number * places * (each * taps + g.w.s) for places, each, number in tall),
+        "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall),
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
     more = moved(problem, channels_last=False, packs=True, exchanged=lanes * (asked is not problem))

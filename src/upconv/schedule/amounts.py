@@ -120,12 +120,15 @@ def moved(
         reads, writes: whether they take a map of the other layout as it lies all the same.
         whole: whether taps that no pixel meets are packed, too.
         exchanged: lanes of a vector where they want height and width exchanged, which transposes both maps, however
-            they lie, and takes whole vectors for what is narrow; else 0.
+            they lie, and takes whole vectors for narrow rows; else 0.
     """
     source, result, weight = _bytes(problem, channels_last)
     if exchanged:
-        filled = ((*shape[:3], -(-shape[3] // exchanged) * exchanged) for shape in problem.map_shapes)
-        source, result = (math.prod(shape) * problem.itemsize for shape in filled)
+        lie_last = (layout.startswith("nhwc") for layout in problem.map_layouts)
+        source, result = (
+            math.prod(shape[:3]) * (shape[3] if last else -(-shape[3] // exchanged) * exchanged) * problem.itemsize
+            for shape, last in zip(problem.map_shapes, lie_last, strict=True)
+        )
     if not whole and problem.operation == "forward":
         weight *= _live_share(problem)
     if problem.operation == "grad_input":
