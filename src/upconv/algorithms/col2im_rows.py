@@ -107,7 +107,7 @@ def work(problem: Problem) -> dict[str, float]:
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall),
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
-    more = moved(problem, channels_last=False, packs=True, exchanged=lanes * (asked is not problem))
+    more = moved(problem, channels_last=False, packs=True, exchanged=asked is not problem)
     return amounts | more | {"calls": CALLS}
 
 

@@ -21,6 +21,8 @@ KINDS = "depthwise_rows", "depthwise_rows_taps", "depthwise_rows_loops"
 WAITS, MANY_SUMS = 2.5, 3
 # What it takes to bring a vector of more than so many phases together.
 INTERLEAVING, INTERLEAVED_WELL = 5, 4
+# How many times as few vectors columns must have to be computed as rows: there is little to do for each number moved.
+GAIN = 4
 # Sums are not cut.
 LONGEST_SUM = 512
 MOST_PHASES = max(kernel.PHASES)
@@ -49,7 +51,7 @@ def why_not(problem: Problem) -> list[str]:
 
 def _goes_down(problem):
     """Whether columns are computed as rows."""
-    return goes_down(problem, isa().lanes(problem.itemsize), kernel.PHASES)
+    return goes_down(problem, isa().lanes(problem.itemsize), kernel.PHASES, GAIN)
 
 
 def _as_rows(problem):
@@ -86,7 +88,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["depthwise_rows_vectors"] += vectors * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
         amounts["tasks"] += number
-    return amounts | moved(problem, channels_last=False, packs=False, exchanged=lanes * _goes_down(problem))
+    return amounts | moved(problem, channels_last=False, packs=False, exchanged=_goes_down(problem))
 
 
 def program(task: Task, *, packs=True) -> Program:

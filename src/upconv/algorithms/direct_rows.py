@@ -136,7 +136,7 @@ def work(problem: Problem) -> dict[str, float]:
         channels_last=False,
         packs=c_dst >= FEW,
         writes=_joins(problem),
-        exchanged=lanes * down_columns,
+        exchanged=down_columns,
         whole=False,
     )
     if copied:

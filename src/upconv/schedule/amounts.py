@@ -109,7 +109,7 @@ def moved(
     packs: bool,
     reads=False,
     writes=False,
-    exchanged=0,
+    exchanged=False,
     whole=True,
 ) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
@@ -119,16 +119,11 @@ def moved(
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
         whole: whether taps that no pixel meets are packed, too.
-        exchanged: lanes of a vector where they want height and width exchanged, which transposes both maps, however
-            they lie, and takes whole vectors for narrow rows; else 0.
+        exchanged: whether they want height and width exchanged, which transposes both maps, however they lie.
     """
     source, result, weight = _bytes(problem, channels_last)
     if exchanged:
-        lie_last = (layout.startswith("nhwc") for layout in problem.map_layouts)
-        source, result = (
-            math.prod(shape[:3]) * (shape[3] if last else -(-shape[3] // exchanged) * exchanged) * problem.itemsize
-            for shape, last in zip(problem.map_shapes, lie_last, strict=True)
-        )
+        source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
     if not whole and problem.operation == "forward":
         weight *= _live_share(problem)
     if problem.operation == "grad_input":

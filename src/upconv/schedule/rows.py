@@ -16,7 +16,7 @@ from ..runtime.program import Rows
 # Phases that are interleaved in registers; of more, each is written on its own.
 MOST_PHASES = 4
 NO_TAPS = range(0)
-# How many times as few vectors there must be down the columns to be worth two transposed maps.
+# How many times as few vectors there must be down the columns, as a rule.
 GAIN = 2
 
 
@@ -69,13 +69,14 @@ def rows_of(axis: Axis, forward, most=MOST_PHASES) -> tuple[Row, ...]:
     return (_row(0, 1, axis.out, axis.n, back, found),)
 
 
-def goes_down(problem: Problem, lanes, phases: Container[int]) -> bool:
+def goes_down(problem: Problem, lanes, phases: Container[int], gain=GAIN) -> bool:
     """Whether the columns of a problem, if not too short, are computed as rows.
 
     It is so since they fill fewer vectors, or since rows cannot be computed.
 
     Args:
         phases: how many a row may have; in a gradient in the input it has one, of stride 1.
+        gain: how many times as few vectors there must be, to be worth two transposed maps.
     """
     g, forward = problem.geometry, problem.operation == "forward"
 
@@ -87,7 +88,7 @@ def goes_down(problem: Problem, lanes, phases: Container[int]) -> bool:
         return rows * s * ceil_div(ceil_div(columns, s), lanes)
 
     high = ceil_div(g.h.out, g.h.s) if forward else g.h.n
-    return GAIN * high >= lanes and GAIN * vectors(g.w, g.h) < vectors(g.h, g.w)
+    return 2 * high >= lanes and gain * vectors(g.w, g.h) < vectors(g.h, g.w)
 
 
 @lru_cache(maxsize=512)
