@@ -56,6 +56,7 @@ from upconv.runtime import program
 from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Stage, W, X, Y, address
 from upconv.schedule import bands, panels, streams, tap_rows
 from upconv.schedule.moves import copying
+from upconv.schedule.task import Task
 
 
 def clears(nest):
@@ -180,6 +181,12 @@ def written_taps(change):
         return change(*made_for) if made_for != (None, None) else made_for
 
     return [(depthwise_tasks, "_written", wrong)]
+
+
+def columns_by_the_taps_of_rows():
+    """The columns of a map as rows, under a kernel whose axes are not exchanged."""
+    right = Task.axes_exchanged
+    return [(Task, "axes_exchanged", lambda task: replace(right(task), w=task.w))]
 
 
 def crowded_channels_not_copied():
@@ -365,11 +372,12 @@ MUTANTS = {
     "direct_rows, phases exchanged": lambda: phases_exchanged(direct_rows),
     "direct_rows, every column at the first": lambda: table(direct_rows, zero("y_col")),
     "direct_rows, channels that are spread not copied": crowded_channels_not_copied,
+    "columns as rows, by the taps of rows": columns_by_the_taps_of_rows,
     "depthwise_rows, phases exchanged": lambda: phases_exchanged(depthwise_rows),
     "direct_rows, columns apart as neighbours": lambda: columns_as_neighbours(direct_rows),
     "depthwise_rows, columns apart as neighbours": lambda: columns_as_neighbours(depthwise_rows),
     "gemm, first tap for all from afar": first_tap_for_all_from_afar,
-    "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h - 1, counts)),
+    "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h and n_h - 1, counts)),
     "depthwise_rows, last tap dropped": lambda: written_taps(
         lambda n_h, counts: (n_h, (*counts[:-1], max(0, counts[-1] - 1)))
     ),

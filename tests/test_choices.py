@@ -96,7 +96,7 @@ def test_what_loops_take_or_single_values_is_counted():
     def looped(k, s):
         return ALGORITHMS["depthwise_rows"].work(of(k, s, (24, 24), 24))["depthwise_rows_loops"]
 
-    assert looped((4, 4), (1, 1)) == 0 < looped((4, 5), (1, 1)), "16 taps are written out"
+    assert looped((4, 16), (1, 1)) == 0 < looped((4, 17), (1, 1)), "16 taps of a row are written out"
 
     def apart(s):
         return ALGORITHMS["direct_rows"].work(of((8, 8), (2, s), (5, 7)))["direct_rows_apart"]

@@ -14,7 +14,16 @@ from upconv.runtime.kernel import usable
 
 # The amounts that are multiply-adds of vectors.
 MULTIPLIED = {"gemm", "direct_rows", "depthwise_rows", "depthwise_channels", "weight_streaming", "weight_gradient"}
-MULTIPLIED |= {"strips", "tap_streaming", "weight_blocks", "weight_depthwise", "phase_blocks", "column_products"}
+MULTIPLIED |= {
+    "depthwise_rows_taps",
+    "depthwise_rows_loops",
+    "strips",
+    "tap_streaming",
+    "weight_blocks",
+    "weight_depthwise",
+    "phase_blocks",
+    "column_products",
+}
 SMALL = plan((2, 6, 5, 4), (6, 2, 4, 3), stride=2, padding=1).problem
 needs_kernels = pytest.mark.skipif(bool(usable()), reason="no kernels here")
 

@@ -81,6 +81,59 @@ def test_holes_hold_the_bias():
     assert y[0, 0].tolist() == [[8, 7, 7, 8], [7, 7, 7, 7], [7, 7, 7, 7], [8, 7, 7, 8]]
 
 
+COLUMNS = (
+    Case("column", 2, 5, 11, 1, 4, (4, 1), (2, 1), (1, 0)),
+    Case("column of groups", 2, 6, 37, 1, 4, (3, 1), (3, 2), (1, 0), (2, 0), groups=2),
+    Case("depthwise column", 2, 7, 40, 1, 7, (7, 1), (1, 1), (3, 0), groups=7, d=(2, 1)),
+    Case("column of few", 1, 3, 50, 1, 2, (16, 1), (8, 1), (4, 0)),
+)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("case", COLUMNS, ids=str)
+def test_a_map_of_one_column_is_a_map_of_one_row(case, operation):
+    for dtype, layout in (("float64", "nchw"), ("float32", "nhwc"), ("float16", "nchw"), ("complex64", "nhwc")):
+        made = planning.choose(Problem(operation, case.geometry(), dtype, layout))
+        assert made.copies[0] == "the only column as a row"
+        assert (made.inner.geometry.h.n, made.inner.geometry.w.n) == (1, case.h)
+        for prepared in (False, *[True] * (operation == "forward")):
+            assert len(check(case, operation, dtype, layout, prepared=prepared)) > 1
+    wider = replace(case, w=2)
+    assert words(Problem(operation, wider.geometry(), "float32")) == []
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("case", COLUMNS[1:], ids=str)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_a_column_whose_pixels_have_gaps_between_them(case, operation, layout):
+    """One of the columns of a wider map, read or written; what lies beside it is not touched."""
+    a, b, bias, want, _ = truth(case, operation, "float64", layout, "rough")
+
+    def gapped(array):
+        wide = np.full((*array.shape[:3], 3), np.nan)
+        wide = channels_last(wide) if layout == "nhwc" else wide
+        wide[..., 1:2] = array
+        return wide[..., 1:2]
+
+    is_map = (True, operation == "grad_weight")
+    a, b = (gapped(array) if there else array for array, there in zip((a, b), is_map, strict=True))
+    out = gapped(np.zeros(want.shape)) if operation != "grad_weight" else np.zeros(want.shape)
+    planning.solve(Problem(operation, case.geometry(), "float64", layout), AUTO, a, b, bias, out)
+    np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
+    if operation != "grad_weight":
+        assert np.isnan(out.base).sum() == 2 * out.size
+
+
+def test_a_column_is_called_without_any_python_between(monkeypatch):
+    case = COLUMNS[0]
+    x, w, bias, _ = case.arrays("float32")
+    for weight in (w, upconv.prepare(w, case.s)):
+        want = upconv.conv_transpose2d(x, weight, bias, **case.settings)
+        with monkeypatch.context() as patch:
+            patch.setattr(planning.Plan, "execute", None)
+            np.testing.assert_array_equal(upconv.conv_transpose2d(x, weight, bias, **case.settings), want)
+
+
 def words(problem):
     return [step.description for step in rewrites.steps(problem)]
 

@@ -231,7 +231,8 @@ class Generated:
 
         For a problem with a `storage` the weight is one of float32 that halves can say, and the form is one of halves.
         """
-        storage, problem = problem.storage, replace(problem, storage="")
+        # Of a form that is kept all taps are made, whatever the map.
+        storage, problem = problem.storage, replace(problem, storage="", prepared=True)
         form = self.module.weight_form(problem)
         task = Task.dense(problem)
         packed = memory.aligned(form.nbytes + program.LINE)

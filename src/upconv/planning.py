@@ -270,10 +270,14 @@ class Plan:
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
-        if self.steps or not fuses or not hasattr(algorithm, "direct"):
+        # A column as a row is the same memory.
+        same = all(step.exchanges_axes for step in self.steps)
+        rows = rewrites.as_row(self.steps[0], a, b, out) if self.steps and same else (a, b, out)
+        if not same or rows is None or not fuses or not hasattr(algorithm, "direct"):
             return None, None, False
+        a, b, out = rows
         try:
-            return algorithm.direct(self.problem, a, b, bias, out)
+            return algorithm.direct(self.inner, a, b, bias, out)
         except CodeRefused:
             # Since the plan was made; what was computed was computed by another.
             return None, None, False

@@ -166,7 +166,7 @@ class PreparedWeight(_Prepared):
         return kept.array, weight
 
     def _made(self, algorithm, problem):
-        weight = self.dense if self.storage else self.innermost(problem)
+        weight = self.dense.reshape(problem.geometry.weight_shape) if self.storage else self.innermost(problem)
         form = algorithm.weight_form(problem)
         if form is None:
             return None, weight
@@ -197,7 +197,7 @@ class PreparedWeight(_Prepared):
             self.calls.clear()
 
     def innermost(self, problem: Problem) -> np.ndarray:
-        """The weight after the rewrites: of another dtype, or 2x2 matrices for complex numbers.
+        """The weight after the rewrites: of another dtype, 2x2 matrices for complex numbers, a column as a row.
 
         Args:
             problem: the innermost problem.
@@ -205,15 +205,16 @@ class PreparedWeight(_Prepared):
         Returns:
             A dense array, as torch would lay it.
         """
+        shape = problem.geometry.weight_shape
         if self.storage:
-            return as_float32(self.dense, self.storage)
+            return as_float32(self.dense, self.storage).reshape(shape)
         key = problem.operation if self._array.dtype.kind == "c" else None
         made = self._inner.get(key)
         if made is None:
             with quiet():
                 made = innermost_weight(self.dense, problem.operation)
             made = self._inner.setdefault(key, made)
-        return made
+        return made.reshape(shape)
 
     @property
     def dense(self) -> np.ndarray:

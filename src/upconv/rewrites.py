@@ -1,5 +1,6 @@
 """Problems as other problems, before anybody chooses how to compute them: each step with its way back on the result.
 
+- A map of one column is a map of one row: the same memory, in which what runs along rows fills its vectors.
 - What has no layout that kernels read (neither channels nor pixels consecutive) is copied.
 - What is too narrow to be summed is computed in a wider dtype and rounded once: halves in float32.
 - A complex problem is a real one of twice the channels: the channels of a complex pixel, consecutive in memory, are
@@ -22,7 +23,7 @@ from .dtypes import DTYPES
 from .geometry import Axis, Geometry
 from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
-from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
+from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout, map_layout, suits
 from .phases import input_segments, live_segment_count
 from .problem import NO_ACTIVATION, Problem
 
@@ -38,7 +39,8 @@ class Rewrite:
     """One step: what is done, in a sentence; the problem that it leads to; bytes copied on the way.
 
     `run(solve, step, a, b, bias, out)` computes the problem before the step by ``solve(a, b, bias, out)``, which
-    computes the one after it. `amount` is what the bytes are counted as, one of `machine.AMOUNTS`.
+    computes the one after it. `amount` is what the bytes are counted as, one of `machine.AMOUNTS`. `exchanges_axes`:
+    the problem after it is the same with height and width exchanged, of which one is 1 everywhere.
     """
 
     description: str
@@ -47,6 +49,7 @@ class Rewrite:
     run: Callable[..., None]
     nbytes: int
     amount: str = "copied"
+    exchanges_axes: bool = False
 
 
 @lru_cache(maxsize=512)
@@ -58,6 +61,8 @@ def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
     """
     if maps or weight:
         whole = steps(problem)
+        if whole and whole[0].exchanges_axes:
+            return (whole[0], *steps(whole[0].after, maps, weight))
         # What needs more than that step finds other arrays than it was given.
         return tuple(_left(step, maps, weight) for step in whole) if len(whole) == 1 else whole
     found = []
@@ -91,6 +96,44 @@ def innermost_weight(weight, operation):
 def is_array(weight) -> bool:
     """A prepared weight is for the innermost problem, whatever the steps."""
     return isinstance(weight, np.ndarray)
+
+
+# One column as one row -----------------------------------------------------------------------------------------------
+
+
+def _as_row(problem):
+    g = problem.geometry
+    is_column = g.w.n == g.w.out == g.w.k == 1 and max(g.h.n, g.h.out, g.h.k) > 1
+    if not is_column or STRIDED in (problem.a_layout, problem.b_layout, problem.layout):
+        return None
+    after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
+    return Rewrite("the only column as a row", problem, after, _by_row, 0, exchanges_axes=True)
+
+
+def _by_row(solve, step, a, b, bias, out):
+    rows = as_row(step, a, b, out)
+    if rows is None:
+        # Somewhere the pixels of the column have gaps between them.
+        after, has_weight = step.after, step.after.operation != "grad_weight"
+        a, result = dense(a, after.a_layout), out if not has_weight else dense_empty(out.shape, out.dtype, after.layout)
+        b = b if has_weight else dense(b, after.b_layout)
+        rows = as_row(step, a, b, result)
+        solve(*rows[:2], bias, rows[2])
+        if result is not out:
+            out[...] = result
+        return
+    solve(*rows[:2], bias, rows[2])
+
+
+def as_row(step, a, b, out):
+    """The arrays of the problem after a step that exchanges axes, the same memory; None where a column has gaps."""
+    after = step.after
+    maps = (a, b) if after.operation == "grad_weight" else (a, out)
+    for array, layout in zip(maps, after.map_layouts, strict=True):
+        n, c, h, w = array.strides
+        if not suits(map_layout(array.swapaxes(2, 3).shape, (n, c, w, h), array.itemsize), layout):
+            return None
+    return tuple(array.swapaxes(2, 3) if is_array(array) else array for array in (a, b, out))
 
 
 # Copies --------------------------------------------------------------------------------------------------------------
@@ -350,4 +393,4 @@ def _size(shape):
     return int(np.prod(shape, dtype=object))
 
 
-REWRITES = (_in_wider, _copied, _activated, _as_real, _exchanged)
+REWRITES = (_as_row, _in_wider, _copied, _activated, _as_real, _exchanged)

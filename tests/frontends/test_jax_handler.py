@@ -97,8 +97,15 @@ def test_what_winograd_flags_is_computed_again(value):
     np.testing.assert_array_equal(np.isfinite(got), np.isfinite(by_lax(case)(x, w, b)))
 
 
-def test_a_kernel_much_larger_than_the_map_is_computed_with_the_roles_exchanged():
-    case = Case("exchanged", 1, 3, 2, 3, 2, (90, 90), (2, 2), d=(3, 3))
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("exchanged", 1, 3, 2, 3, 2, (90, 90), (2, 2), d=(3, 3)),
+        Case("column", 2, 6, 17, 1, 4, (4, 1), (2, 1), (1, 0), groups=2),
+    ],
+    ids=str,
+)
+def test_a_huge_kernel_is_computed_with_the_roles_exchanged_and_a_column_as_a_row(case):
     assert handler.planned("forward", case.geometry(), "float64", False).steps
     with x64():
         x, w, b, along = arrays(case)

@@ -17,14 +17,13 @@ from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import PTR, Builder, Type
 from upconv.codegen.lowering import lower
-from upconv.kernels.depthwise_rows import ACROSS, depthwise_rows, fields, interleaved
+from upconv.kernels.depthwise_rows import ACROSS, HEIGHT, PHASES, depthwise_rows, fields, interleaved
 from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
 PER_CELL = some(2, 60)
-PHASES = (1, 2, 3, 4)
 # Phases, and columns of the source from one of a phase to the next: several of the latter in the gradient alone.
 KINDS = (*((s, 1) for s in PHASES), (1, 2), (1, 3), (1, 4))
 BACKS = (1, 1, 1, 2, 0, -1)
@@ -120,13 +119,14 @@ class Setting:
         """The numbers of taps that a kernel of its own would be made for."""
         return self.n_h, tuple(count for _, count, _ in self.phases)
 
+    def kinds(self):
+        """The numbers of taps that kernels for it may be made for: none, those of a row, all."""
+        n_h, counts = self.written()
+        rows = [None] * (sum(counts) <= WRITTEN_TAPS) + [n_h] * (n_h * sum(counts) <= WRITTEN_TAPS)
+        return [(None, None), *((each, counts) for each in rows)]
+
     def __repr__(self):
         return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
-
-
-def is_few(setting):
-    n_h, counts = setting.written()
-    return n_h * sum(counts) <= WRITTEN_TAPS
 
 
 def run_between_pages(isa, per_cell):
@@ -138,12 +138,15 @@ def run_between_pages(isa, per_cell):
     for elem in DTYPES:
         for kind in KINDS:
             s, step = kind
-            loops = link(depthwise_rows(ROWS[isa], elem, s, None, None, step), ROWS[isa])
+            height = HEIGHT[ROWS[isa].registers][s]
+            loops = [link(depthwise_rows(ROWS[isa], elem, s, None, None, h, step), ROWS[isa]) for h in (1, height)]
             for number in range(per_cell):
                 setting = Setting(number, kind, elem, widest=(70, 200)[number % 2])
-                written = number % WRITTEN == 0 and is_few(setting)
-                made = depthwise_rows(ROWS[isa], elem, s, *setting.written(), step) if written else None
-                code = link(made, ROWS[isa]) if written else loops
+                code, kinds = loops[number % 2], setting.kinds()
+                if number % WRITTEN == 0:
+                    each = number // WRITTEN
+                    made = depthwise_rows(ROWS[isa], elem, s, *kinds[each % len(kinds)], (height, 1)[each % 2], step)
+                    code = link(made, ROWS[isa])
                 print(f"{isa} {elem} {kind} {number}", flush=True)
                 for at_end in (True, False):
                     arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
@@ -163,7 +166,7 @@ def test_natively_between_guard_pages(isa):
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("elem", DTYPES)
 def test_by_the_interpreter(elem, kind):
-    """Which also sees every access outside the arrays; with loops over the taps, and with the taps written out."""
+    """Which also sees every access outside the arrays; with loops over taps, and with the taps written out."""
     isas = [ROWS[isa] for isa in ("avx512", "avx2", "x86-64")]
     for number in range(100, some(106, 112)):
         isa, activation = (
@@ -171,8 +174,9 @@ def test_by_the_interpreter(elem, kind):
             activations_of(elem)[number // len(isas) % len(activations_of(elem))],
         )
         setting = Setting(number, kind, elem, widest=40, activation=activation)
-        for taps in [(None, None), *([setting.written()] if is_few(setting) else [])]:
-            kernel = depthwise_rows(isa, elem, kind[0], *taps, kind[1], activation)
+        for place, taps in enumerate(setting.kinds()):
+            height = (1, HEIGHT[isa.registers][kind[0]])[(number + place) % 2]
+            kernel = depthwise_rows(isa, elem, kind[0], *taps, height, kind[1], activation)
             arrays = [array.copy() for array in setting.arrays]
             interpret(kernel, setting.numbers(*arrays), *arrays)
             setting.check(arrays)
@@ -192,7 +196,7 @@ def test_a_weight_reaches_only_the_columns_that_have_its_tap(columns, isa):
     setting.w = Strided((1, 1, 4), (4, 4, 1))
     x, y = np.ones(columns, np.float32), np.full(2 * columns, UNTOUCHED, np.float32)
     setting.arrays = [x, y, np.array([np.inf, 1, 2, np.nan], np.float32), np.zeros(1, np.float32)]
-    for taps in ((), setting.written()):
+    for taps in ((), setting.written(), (None, setting.written()[1], 4)):
         arrays = [array.copy() for array in setting.arrays]
         link(depthwise_rows(isa, "f32", 2, *taps), isa)(setting.numbers(*arrays).ctypes.data)
         setting.check(arrays)
@@ -235,6 +239,23 @@ def test_the_hot_loop_of_taps_that_are_written_out(taps, isa, registers):
     if isa == "avx512":
         # Masks have registers of their own; on AVX2 those of the borders lie on the stack.
         assert spills(lines) == []
+
+
+@pytest.mark.parametrize(("isa", "registers"), [("avx512", "%zmm"), ("avx2", "%ymm")])
+@pytest.mark.parametrize("s", PHASES)
+def test_the_loop_over_rows_of_taps_has_those_of_a_row_written_out(s, isa, registers):
+    """Which are those of several rows, or of several vectors of one."""
+    counts, height = (3,) * s, HEIGHT[ROWS[isa].registers][s]
+    kernel = depthwise_rows(ROWS[isa], "f32", s, None, counts, height)
+    assembly = llvm.assembly(lower(kernel, ROWS[isa]), ROWS[isa])
+    lines = [line for _, body in blocks(assembly) for line in body]
+    assert [line for line in lines if line.startswith("call")] == []
+    loop = hot_loop(assembly, "vfmadd")
+    fused = [line for line in loop if re.match(r"vfmadd\d+ps", line)]
+    assert len(fused) in (3 * height, 3 * ACROSS[s])
+    assert all(registers in line for line in fused)
+    # As above, the masks of AVX2 lie on the stack.
+    assert isa != "avx512" or spills(loop) == []
 
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2"])

@@ -76,6 +76,10 @@ MORE = (
     Case("rows-many-taps", 1, 3, 2, 20, 2, (1, 18), (1, 1), (0, 8)),
     Case("depthwise-1", 2, 3, 5, 40, 3, (5, 5), (1, 1), (2, 2), groups=3),
     Case("depthwise-2", 1, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
+    Case("depthwise-many-taps", 1, 2, 4, 21, 2, (3, 19), (1, 1), (1, 9), groups=2),
+    Case("depthwise-8", 1, 2, 4, 19, 2, (16, 16), (8, 8), (4, 4), groups=2),
+    Case("depthwise-columns", 2, 3, 61, 1, 3, (5, 3), (2, 2), (1, 1), groups=3),
+    Case("rows-down", 2, 5, 61, 2, 2, (4, 3), (2, 2), (1, 1)),
     Case("depthwise-3", 1, 2, 3, 20, 2, (3, 7), (1, 3), (1, 2), groups=2),
     Case("depthwise-4", 1, 2, 3, 35, 2, (1, 4), (1, 4), groups=2),
     Case("streaming", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
@@ -222,8 +226,14 @@ def test_without_a_mutant_everything_passes(setting):
         *((s, True) for s in several),
     }
     whole = [rest for make, *rest in ways if make is depthwise_rows.depthwise_rows]
-    assert {s for s, *_ in whole} == {1, 2, 3, 4}
-    assert {counts is None for _, _, counts, *_ in whole} == {True, False}
+    assert {s for s, *_ in whole} >= {1, 2, 3, 4, 8}
+    # All taps, those of a row, none; some rows at a time, and one.
+    assert {(n_h is None, counts is None) for _, n_h, counts, *_ in whole} == {
+        (True, True),
+        (True, False),
+        (False, False),
+    }
+    assert {height > 1 for *_, height, _ in whole} == {True, False}
     blocks = [rest for make, *rest in ways if make is phase_blocks.phase_blocks]
     # All phases of a place, of a row or of a column; with a tap for some of them alone, down and across.
     assert {(down > 1, across > 1) for _, _, (down, across), _, _ in blocks} >= {

@@ -18,7 +18,7 @@ from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
-from ..schedule.rows import MOST_PHASES, everything, row_list, rows_of
+from ..schedule.rows import axes_exchanged, everything, goes_down, row_list, rows_of
 from ..schedule.task import Task
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
@@ -29,6 +29,10 @@ CALLS = 1.2
 MOST_ROWS = 2048
 # More taps of a row are loops.
 WRITTEN_TAPS = 16
+# Vectors that could be added while one of more than so many phases is brought together with the others.
+INTERLEAVING, INTERLEAVED_WELL = 2, 4
+MOST_PHASES = max(fold.PHASES)
+INTERLEAVED = f"{', '.join(map(str, fold.PHASES[:-1]))} or {MOST_PHASES}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -42,9 +46,22 @@ def why_never(problem: Problem) -> list[str]:
         refusals.append("rows of several groups cannot be one product")
     if _rows(problem) > MOST_ROWS:
         refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
-    if g.w.s > MOST_PHASES:
-        refusals.append(f"interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
     return refusals
+
+
+def why_not(problem: Problem) -> list[str]:
+    stride = _as_rows(problem).geometry.w.s
+    return [] if stride in fold.PHASES else [f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}"]
+
+
+def _goes_down(problem):
+    """Whether columns are computed as rows."""
+    return goes_down(problem, isa().lanes(problem.itemsize), fold.PHASES)
+
+
+def _as_rows(problem):
+    """The problem whose rows are computed."""
+    return axes_exchanged(problem) if _goes_down(problem) else problem
 
 
 def fuses(problem: Problem) -> bool:
@@ -72,42 +89,48 @@ def weight_form(problem: Problem) -> Panels:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, lanes, rows = problem.geometry, isa().lanes(problem.itemsize), _rows(problem)
-    mr, nv = tile_of(rows)
-    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
+    asked, lanes, rows = _as_rows(problem), isa().lanes(problem.itemsize), _rows(problem)
+    g, (mr, nv) = asked.geometry, tile_of(rows)
+    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(asked))
     (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count = ceil_div(g.n, some_n) * many_h * many_w
     lines, line = (many_h, ceil_div(height, many_h) * width) if many_w == 1 else (height * many_w, width // many_w)
     strips = g.n * lines * ceil_div(line, nv * lanes)
-    (row,) = rows_of(g.w, True)
+    (row,) = rows_of(g.w, True, MOST_PHASES)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
     tiles = strips * ceil_div(rows, mr)
+    sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
     amounts = {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
         "copied_strips": strips * nv * lanes * g.c_in * problem.itemsize,
-        "folded": vectors * sum(number * places * (each * taps + g.w.s) for places, each, number in tall),
+        "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall),
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
-    return amounts | moved(problem, channels_last=False, packs=True) | {"calls": CALLS}
+    more = moved(problem, channels_last=False, packs=True, exchanged=asked is not problem)
+    return amounts | more | {"calls": CALLS}
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
-    nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
+    packing, weight_scratch = ([panels.packing(task)], panels.scratch(task)) if packs else ([], {})
+    # Taps of a row, and rows of taps, as their products lie.
+    steps = problem.geometry.w.k, 1
+    if _goes_down(problem):
+        task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
+    nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, steps, scratch))
+    compute = bands.grids(task, nests, task.source, task.result, _most(task.problem))
     if packs:
         scratch.take(PANELS, panels.nbytes)
-        for base, nbytes in panels.scratch(task).items():
+        for base, nbytes in weight_scratch.items():
             scratch.take(base, nbytes)
     mr, nv = tile_of(_rows(problem))
     needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
     sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}
-    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    return Program(stages, sizes, task.seconds)
+    return Program([*packing, Stage(compute)], sizes, task.seconds)
 
 
 def _rows(problem):
@@ -121,7 +144,7 @@ def _most(problem):
     return bands.beside_products(problem.geometry, problem.itemsize, _rows(problem) * problem.itemsize)
 
 
-def _nests(task, band, panels, scratch):
+def _nests(task, band, panels, steps, scratch):
     """The products of a band, rows without taps, and the sums of all others."""
     products = None
     if band.h.n and band.w.n:
@@ -129,10 +152,10 @@ def _nests(task, band, panels, scratch):
         yield _product(task, band, panels, products)
     if has_holes(band.h) or products is None:
         nothing = products or band.x
-        yield _added(task, band, nothing, [segments.everywhere(band.h.out)], everything(band.w.out))
+        yield _added(task, band, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
     if products is not None:
-        (row,) = rows_of(band.w, True)
-        yield _added(task, band, products, segments.segments(band.h, True), row)
+        (row,) = rows_of(band.w, True, MOST_PHASES)
+        yield _added(task, band, products, steps, segments.segments(band.h, True), row)
 
 
 def _products(task, band, scratch):
@@ -175,15 +198,15 @@ def _product(task, band, panels, products):
     return Nest(strip_product.FIELDS, fields)
 
 
-def _added(task, band, products, h, row):
+def _added(task, band, products, steps, h, row):
     """The sums of some segments of rows."""
     g, s, activation = task.g, len(row.whole), task.problem.activation.name
     counts = tuple(len(each.taps) for each in row.whole)
     address = entry(fold.col2im_rows, task.elem, s, counts if sum(counts) <= WRITTEN_TAPS else None, activation)
-    tap = g.c_out * products.at.c
+    tap_h, tap_w = (step * g.c_out * products.at.c for step in steps)
     lists = (
-        segments.listed(ROWS, h, products.at.h, band.y.at.h, g.w.k * tap),
-        row_list([row], band.y.at.w, tap, shares=False),
+        segments.listed(ROWS, h, products.at.h, band.y.at.h, tap_h),
+        row_list([row], band.y.at.w, tap_w, shares=False),
     )
     band = bands.Band(band.n, band.h, band.w, products, band.y)
     more = {"entry": address, "w": 0, "groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": task.size}

@@ -20,7 +20,16 @@ from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import down, moved
 from ..schedule.moves import Placed, copying, offsets
 from ..schedule.panels import Block, Panels
-from ..schedule.rows import MOST_PHASES, everything, has_gaps, row_list, rows_of
+from ..schedule.rows import (
+    MOST_PHASES,
+    WIDEST_STEP,
+    axes_exchanged,
+    everything,
+    goes_down,
+    has_gaps,
+    row_list,
+    rows_of,
+)
 from ..schedule.task import Task
 
 # Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
@@ -46,11 +55,33 @@ CONVERTS_MAPS = True
 def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
-    if problem.operation == "grad_input" and problem.geometry.w.s > MOST_PHASES:
-        return [f"takes columns at most {MOST_PHASES} apart; the gradient takes those {problem.geometry.w.s} apart"]
-    if problem.operation == "forward" and problem.geometry.w.s > MOST_APART:
-        return [f"writes each of {problem.geometry.w.s} phases of a row on a step of its own; at most {MOST_APART} are"]
     return []
+
+
+def why_not(problem: Problem) -> list[str]:
+    s = _as_rows(problem).geometry.w.s
+    if problem.operation == "grad_input" and s > WIDEST_STEP:
+        return [f"takes columns at most {WIDEST_STEP} apart; the gradient takes those {s} apart"]
+    if problem.operation == "forward" and s > MOST_APART:
+        return [f"writes each of {s} phases of a row on a step of its own; at most {MOST_APART} are"]
+    return []
+
+
+def _goes_down(problem):
+    """Whether columns are computed as rows; not where only the size of the map would ask for another form."""
+    g, forward = problem.geometry, problem.operation == "forward"
+    alike = not forward or problem.channels[1] < FEW or _together(g.h) == _together(g.w) or g.w.s > MOST_APART
+    return alike and goes_down(problem, isa().lanes(problem.itemsize), range(1, MOST_APART + 1))
+
+
+def _together(axis):
+    """How many phases of an axis are computed together."""
+    return axis.s if axis.s <= MOST_PHASES else 1
+
+
+def _as_rows(problem):
+    """The problem whose rows are computed."""
+    return axes_exchanged(problem) if _goes_down(problem) else problem
 
 
 def cuts_by_row(problem: Problem) -> bool:
@@ -87,14 +118,16 @@ def across(mr, s) -> int:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
+    down_columns = _goes_down(problem)
+    asked = axes_exchanged(problem) if down_columns else problem
+    g, (c_src, c_dst), forward = asked.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     amounts = dict.fromkeys(
         ("direct_rows", "direct_rows_loads", "direct_rows_tiles", "direct_rows_apart", "tasks", "places"), 0
     )
     step = 1 if forward else g.w.s
     for (s, columns, count, own, is_apart), alike in _tally(g.w, forward):
-        for here, rows, taps, number_h in down(problem):
+        for here, rows, taps, number_h in down(asked):
             each = ceil_div(g.n * rows * ceil_div(ceil_div(columns, s), lanes), here)
             for _, mr, number in blocks_of(c_dst, s):
                 nv = across(mr, s)
@@ -107,9 +140,16 @@ def work(problem: Problem) -> dict[str, float]:
                 if is_apart:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
     if step > 1:
-        amounts["columns_apart"] = step * amounts["direct_rows_loads"] + MASKS * _masked(problem)
-    copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem) and not problem.maps
-    amounts |= moved(problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem))
+        amounts["columns_apart"] = step * amounts["direct_rows_loads"] + MASKS * _masked(asked)
+    copied = problem.a_layout == CHANNELS_FIRST and not down_columns and _is_crowded(problem) and not problem.maps
+    amounts |= moved(
+        problem,
+        channels_last=False,
+        packs=c_dst >= FEW,
+        writes=_joins(problem),
+        exchanged=down_columns,
+        whole=False,
+    )
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
     return amounts
@@ -141,33 +181,35 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
     joined, crowded = _joins(problem), _is_crowded(problem)
+    packing = [panels.packing(task)] if panels is not None and packs else []
+    taps = task.w[2:] if panels is None else (panels.row, panels.tap)
+    if _goes_down(problem):
+        task, taps = task.axes_exchanged(), (taps[1], taps[0])
 
     def make(band):
         if crowded and band.x.base == X:
             nest, x = _spread(task, band, scratch)
             yield nest
             band = bands.Band(band.n, band.h, band.w, x, band.y)
-        yield from _nests(task, band, panels, scratch)
+        yield from _nests(task, band, panels, taps, scratch)
 
     nests = bands.in_layout(task, scratch, False, make, writes=lambda y: joined)
     compute = bands.grids(task, nests, task.source, task.result)
     if panels is not None and packs:
         scratch.take(PANELS, panels.nbytes)
-    stages = [*([panels.packing(task)] if panels is not None and packs else []), Stage(compute)]
-    return Program(stages, scratch.sizes, task.seconds)
+    return Program([*packing, Stage(compute)], scratch.sizes, task.seconds)
 
 
 def _phases(problem):
     """How many phases of a row are computed together."""
-    s = problem.geometry.w.s if problem.operation == "forward" else 1
-    return s if s <= MOST_PHASES else 1
+    return _together(_as_rows(problem).geometry.w) if problem.operation == "forward" else 1
 
 
 def _joins(problem):
     """Whether all channels of a result that lies channels-last are written by one tile, phases and all."""
     g, (_, c) = problem.geometry, problem.channels
     s = g.w.s if problem.operation == "forward" else 1
-    whole = g.groups == 1 and problem.layout == CHANNELS_LAST
+    whole = g.groups == 1 and problem.layout == CHANNELS_LAST and not _goes_down(problem)
     return whole and s <= MOST_PHASES and c in JOINED and c <= CHANNELS[isa().registers][s]
 
 
@@ -198,17 +240,17 @@ def _spread(task, band, scratch):
     return nest, Placed(X_BAND, 0, mine)
 
 
-def _nests(task, band, panels, scratch):
+def _nests(task, band, panels, taps, scratch):
     rows, forward = rows_of(band.w, task.forward), task.forward
     if (forward and has_holes(band.h)) or has_gaps(band.w, forward):
         # Places without taps are written first, all at once; the others are then written over.
-        yield _nest(task, band, None, [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch)
+        yield _nest(task, band, None, task.w[2:], [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch)
     if rows:
-        yield _nest(task, band, panels, segments.segments(band.h, forward), rows, scratch)
+        yield _nest(task, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
 
 
-def _nest(task, band, panels, h, rows, scratch):
-    s, (tap_h, tap_w) = len(rows[0].own), task.w[2:] if panels is None else (panels.row, panels.tap)
+def _nest(task, band, panels, taps, h, rows, scratch):
+    s, (tap_h, tap_w) = len(rows[0].own), taps
     weight = (W, 0) if panels is None else (PANELS, 0)
     fixed = {"w": weight, "w_g": task.w_group if panels is None else panels.group, "x_c": band.x.at.c}
     fixed |= {"y_c": band.y.at.c, "w_r": task.w_dst if panels is None else task.size}

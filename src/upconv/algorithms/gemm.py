@@ -73,7 +73,7 @@ def work(problem: Problem) -> dict[str, float]:
     if not forward:
         starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
         amounts["tap_runs"] = g.groups * sum(starts)
-    amounts |= moved(problem, channels_last=True, packs=True)
+    amounts |= moved(problem, channels_last=True, packs=True, whole=False)
     if most is not None and has_empty_places(g.h, g.w, forward):
         # All of the result is written first.
         amounts["bytes"] += prod(problem.result_shape) * problem.itemsize

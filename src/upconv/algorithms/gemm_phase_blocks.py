@@ -208,7 +208,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["tasks"] += alike * here * number
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
     amounts["panels"] = read_again(problem, panel_rows, c_dst)
-    amounts |= moved(problem, channels_last=True, packs=True)
+    amounts |= moved(problem, channels_last=True, packs=True, whole=False)
     amounts["transposed"] *= TRANSPOSED
     return amounts
 

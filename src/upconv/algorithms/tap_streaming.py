@@ -79,7 +79,7 @@ def work(problem: Problem) -> dict[str, float]:
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
         "places": pixels * blocks,
         "tasks": len(rows) * len(cols) * blocks,
-        **moved(problem, channels_last=True, packs=True),
+        **moved(problem, channels_last=True, packs=True, whole=False),
     }
 
 

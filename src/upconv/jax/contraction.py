@@ -121,6 +121,11 @@ def ours(a, b, bias=None, *, operation, call):
         wider = (None if array is None else array.astype(wide) for array in (a, b, bias))
         return ours(*wider, operation=operation, call=call).astype(dtype)
     plan = None if usable() else planned(operation, g, dtype.name, call.last)
+    if plan is not None and plan.steps and plan.steps[0].exchanges_axes:
+        # The same memory, see `rewrites`.
+        a, b = (array.swapaxes(2, 3) for array in (a, b))
+        row = Call(plan.steps[0].after.geometry, call.last)
+        return ours(a, b, bias, operation=operation, call=row).swapaxes(2, 3)
     if plan is None or not is_programmed(plan.algorithm) or any(step.after.geometry == g for step in plan.steps):
         return theirs(a, b, bias, operation=operation, call=call)
     if plan.steps:

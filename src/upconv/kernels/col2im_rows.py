@@ -14,7 +14,7 @@ without one they are loops.
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .columns_apart import quotient
-from .depthwise_rows import interleaved
+from .depthwise_rows import PHASES, interleaved
 from .epilogue import Epilogue, suffix
 
 FIELDS = tuple(
@@ -33,7 +33,7 @@ def fields(s):
     return FIELDS + tuple(f"{name}_{p}" for p in range(s) for name in PHASE_FIELDS)
 
 
-NAMES = {s: fields(s) for s in range(1, 5)}
+NAMES = {s: fields(s) for s in PHASES}
 
 
 def fields_of(elem, s, counts=None, activation="none"):

@@ -63,6 +63,6 @@ def _begins(vector, step):
 
 def quotient(k, a, s):
     """a // s for a from 0 to 2**31 - 1."""
-    if s == 3:
-        return k.shift_right(a * -(-(1 << 32) // 3), 32)
+    if s % 3 == 0:
+        return k.shift_right(a * -(-(1 << 32) // s), 32)
     return k.shift_right(a, s.bit_length() - 1)

@@ -11,8 +11,10 @@
 A task is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last
 vector of a row read and multiply under a mask for each tap, whatever the weights are. The last vector is shifted back
 to end with its row (equal values are computed again). With so little to do for each value moved, kernels are made for a
-number of taps, which are written out, their weights and masks found before the rows; without one, taps are loops. Sums
-are not cut, so there should be few taps.
+number of taps, which are written out, their weights and masks found before the rows; or for the taps of a row alone,
+whose rows are a loop; without either, taps are loops. Some rows at a time share the masks of their first and last
+vectors, and do not wait for each other's sums; beyond the last row it is computed again. Sums are not cut, so there
+should be few taps.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -27,11 +29,15 @@ FIELDS = tuple(
     ).split()
 )
 PHASE_FIELDS = "a n first".split()
+# Numbers of phases that are interleaved: those for whose sums there are registers.
+PHASES = 1, 2, 3, 4, 6, 8
 POINTERS = {"x", "y", "w", "bias"}
 # Vectors across: a weight is spread over a vector once for so many.
-ACROSS = {1: 4, 2: 2, 3: 2, 4: 2}
+ACROSS = {1: 4, 2: 2, 3: 2, 4: 2, 6: 1, 8: 1}
 # A row of y is written while the one so many rows above it is computed: fetching it first takes longer than that.
 AHEAD = 4
+# Rows whose first and last vectors are computed together, by the number of vector registers.
+HEIGHT = {32: {1: 4, 2: 4, 3: 2, 4: 2, 6: 1, 8: 1}, 16: {1: 4, 2: 2, 3: 2, 4: 2, 6: 1, 8: 1}}
 
 
 def fields(s):
@@ -39,26 +45,36 @@ def fields(s):
     return FIELDS + tuple(f"{name}_{p}" for p in range(s) for name in PHASE_FIELDS)
 
 
-NAMES = {s: fields(s) for s in range(1, 5)}
+NAMES = {s: fields(s) for s in PHASES}
 
 
-def fields_of(elem, s, n_h=None, counts=None, step=1, activation="none"):
+def fields_of(elem, s, n_h=None, counts=None, height=1, step=1, activation="none"):
     """The names of the fields of the kernel with these arguments."""
     return NAMES[s]
 
 
-def macs(task, lanes, elem, s, n_h=None, counts=None, step=1, activation="none"):
+def macs(task, lanes, elem, s, n_h=None, counts=None, height=1, step=1, activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
-    columns = -(-task["out_cols"] // s)
-    vectors = task["n"] * task["rows"] * -(-columns // lanes)
-    return task["groups"] * vectors * lanes * task["n_h"] * sum(task[f"n_{p}"] for p in range(s))
+    vectors = executed_vectors(task["rows"], -(-task["out_cols"] // s), lanes, height)
+    return task["groups"] * task["n"] * vectors * lanes * task["n_h"] * sum(task[f"n_{p}"] for p in range(s))
 
 
-def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, step=1, activation="none"):
-    """The kernel for s phases; for `n_h` rows of taps and counts[p] taps of phase p in each, or for any."""
-    apart = f"_by{step}" if step > 1 else ""
-    taps = "" if counts is None else f"_{n_h}x{''.join(map(str, counts))}"
-    k = Builder(f"depthwise_rows_{elem}_{s}{apart}{taps}{suffix(activation)}_{isa.name}")
+def executed_vectors(rows, columns, lanes, height):
+    """Vectors of each phase that are computed for some rows of so many columns."""
+    across = -(-columns // lanes)
+    ends = min(2, across)
+    return rows * (across - ends) + -(-rows // height) * height * ends
+
+
+def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, height=1, step=1, activation="none"):
+    """The kernel for s phases, some rows at a time, and columns of the source that are `step` apart.
+
+    With `counts` it is for counts[p] taps of phase p along the row, in `n_h` rows, or in any without that; without
+    both it is for any taps.
+    """
+    taps = "" if counts is None else f"_{'n' if n_h is None else n_h}x{''.join(map(str, counts))}"
+    many = f"_rows{height}" * (height > 1) + f"_by{step}" * (step > 1)
+    k = Builder(f"depthwise_rows_{elem}_{s}{taps}{many}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     names = fields(s)
     task = k.fields(names, POINTERS)
@@ -67,13 +83,14 @@ def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, step=1, activation=
     taps.before_groups(row_of)
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        taps.before_rows(mine["w"], isa.registers)
+        taps.before_rows(mine["w"], isa.registers, max(ACROSS[s], height))
         bias = k.splat(k.load(mine["bias"], vector.scalar), vector)
-        with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+        with k.loop(0, task["n"]) as n, k.loop(0, task["rows"], height) as row:
             # LLVM would move a pointer for every tap from row to row, more than there are registers.
-            x = mine["x"] + k.opaque(n * task["x_n"] + row * task["x_row"])
-            y = mine["y"] + k.opaque(n * task["y_n"] + row * task["y_row"])
-            row_of.run(x, y, bias, taps)
+            places = [row if r == 0 else k.imin(row + r, task["rows"] - 1) for r in range(height)]
+            x = [mine["x"] + k.opaque(n * task["x_n"] + place * task["x_row"]) for place in places]
+            y = [mine["y"] + k.opaque(n * task["y_n"] + place * task["y_row"]) for place in places]
+            row_of.run(x, y, bias, taps, task["rows"] - row)
     return k
 
 
@@ -105,14 +122,22 @@ class _Rows:
         """The masks of a vector whose source begins at `first`."""
         return inside_row(self.k, self.vector, self.step, first, self.task["in_cols"])
 
-    def run(self, x, y, bias, taps):
-        """One row: its first vector, those between, several at a time, and its last."""
-        k, last = self.k, self.last
+    def run(self, x, y, bias, taps, left):
+        """Some rows, of which there are `left`: their first vectors, those between, several at a time, and their last.
+
+        `x` and `y` are where each of them begins.
+        """
+        k, task, last, height = self.k, self.task, self.last, len(x)
         tile = _Tile(self, x, y, bias, taps)
         with k.when(k.less(0, last)):
             tile.run(0, 1, taps.first or self.inside)
-            self.middle(tile)
-        tile.run(last, 1, taps.last or self.inside, self.task["out_cols"] - last * self.s)
+            if height == 1:
+                self.middle(tile)
+            else:
+                with k.loop(0, k.imin(left, height)) as r:
+                    here, there = x[0] + k.opaque(r * task["x_row"]), y[0] + k.opaque(r * task["y_row"])
+                    self.middle(_Tile(self, [here], [there], bias, taps))
+        tile.run(last, 1, taps.last or self.inside, task["out_cols"] - last * self.s)
 
     def middle(self, tile):
         """What lies between the first vector and the last."""
@@ -140,8 +165,8 @@ class _Taps:
     def before_groups(self, rows):
         """What all groups have in common."""
 
-    def before_rows(self, w, registers):
-        """What all rows of a group, whose weights are at w, have in common."""
+    def before_rows(self, w, registers, vectors):
+        """What all rows of a group, whose weights are at w, have in common; a tile has `vectors` of each phase."""
         self.w = w
 
     def offset(self, p, m):
@@ -177,13 +202,20 @@ class _Written(_Taps):
         self.first = {column: rows.inside(self.offset(*column)) for column in columns}
         self.last = {column: rows.inside(rows.last * rows.step + self.offset(*column)) for column in columns}
 
-    def before_rows(self, w, registers):
-        super().before_rows(w, registers)
-        keys = [(p, m, t_h) for p, count in enumerate(self.counts) for m in range(count) for t_h in range(self.n_h)]
-        if len(keys) + self.s * ACROSS[self.s] + 3 <= registers:
+    def before_rows(self, w, registers, vectors):
+        super().before_rows(w, registers, vectors)
+        rows = range(self.n_h or 0)
+        keys = [(p, m, t_h) for p, count in enumerate(self.counts) for m in range(count) for t_h in rows]
+        if len(keys) + self.s * vectors + 3 <= registers:
             self.kept = {key: self.weight(*key) for key in keys}
 
     def each(self, p, do):
+        if self.n_h is None:
+            with self.k.loop(0, self.task["n_h"]) as t_h:
+                t_h = self.k.opaque(t_h)
+                for m in range(self.counts[p]):
+                    do(m, t_h, self.offset(p, m), self.weight(p, m, t_h))
+            return
         for m in range(self.counts[p]):
             for t_h in range(self.n_h):
                 key = p, m, t_h
@@ -191,39 +223,42 @@ class _Written(_Taps):
 
 
 class _Tile:
-    """Some vectors of columns of one row."""
+    """Some vectors of columns of one row, or one vector of some rows."""
 
     def __init__(self, rows, x, y, bias, taps):
         self.rows, self.x, self.y, self.bias, self.taps = rows, x, y, bias, taps
 
     def run(self, j, nv, inside, left=None):
-        """nv vectors from column j on; `inside` gives masks, and `left` is how many outputs there are still."""
+        """nv vectors of each row from column j on; `inside` gives masks, and `left` is how many outputs there are."""
         rows = self.rows
         k, vector, s = rows.k, rows.vector, rows.s
-        sums = [[k.variable(self.bias) for _ in range(nv)] for _ in range(s)]
-        here = self.x + j * (rows.step * vector.scalar.size)
+        sums = [[k.variable(self.bias) for _ in range(nv * len(self.x))] for _ in range(s)]
+        here = [x + j * (rows.step * vector.scalar.size) for x in self.x]
         for p, row in enumerate(sums):
             self.products(here, j, p, row, inside)
-        out = self.y + j * (s * vector.scalar.size)
+        there = [y + j * (s * vector.scalar.size) for y in self.y]
         if nv > 1:
-            ahead = out + rows.task["y_row"] * AHEAD
+            ahead = there[0] + rows.task["y_row"] * AHEAD
             for line in range(0, nv * s * vector.size, LINE):
                 k.prefetch(ahead + line, write=True)
-        for v in range(nv):
-            for q, line in enumerate(interleaved(k, [rows.epilogue(row[v].get()) for row in sums])):
+        for number, places in enumerate(zip(*sums, strict=True)):
+            out, v = there[number // nv], number % nv
+            for q, line in enumerate(interleaved(k, [rows.epilogue(place.get()) for place in places])):
                 mask = None if left is None else k.lane_mask(left - q * vector.lanes, vector)
                 k.store(line, out + (v * s + q) * vector.size, mask)
 
-    def products(self, here, j, p, row, inside):
+    def products(self, here, j, p, sums, inside):
         """Add all the products of phase p to its sums."""
         k, vector, step = self.rows.k, self.rows.vector, self.rows.step
+        nv = len(sums) // len(here)
 
         def product(m, t_h, offset, weight):
             lanes = read = None
             if inside is not None:
                 lanes, read = inside[p, m] if isinstance(inside, dict) else inside(j * step + offset)
-            x = here + offset * vector.scalar.size + self.rows.task["x_h"] * t_h
-            for v, variable in enumerate(row):
+            for number, variable in enumerate(sums):
+                row, v = divmod(number, nv)
+                x = here[row] + (offset * vector.scalar.size + self.rows.task["x_h"] * t_h)
                 old = variable.get()
                 new = k.muladd(weight, load_apart(k, x + v * (step * vector.size), vector, step, read), old)
                 variable.set(new if lanes is None else k.blend(lanes, new, old))

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..layouts import WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from . import bands
-from .segments import tally
+from .segments import live_range, tally
 
 
 class PixelWork(NamedTuple):
@@ -106,15 +107,30 @@ def read_again(problem: Problem, panel_rows, columns) -> float:
     return part * panel_rows * g.groups * columns * problem.itemsize
 
 
-def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False) -> dict[str, float]:
+def moved(
+    problem: Problem,
+    *,
+    channels_last: bool,
+    packs: bool,
+    reads=False,
+    writes=False,
+    exchanged=False,
+    whole=True,
+) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
 
     Args:
         channels_last: how the kernels want both maps.
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
+        whole: whether taps that no pixel meets are packed, too.
+        exchanged: whether they want height and width exchanged, which transposes both maps, however they lie.
     """
     source, result, weight = _bytes(problem, channels_last)
+    if exchanged:
+        source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
+    if not whole and problem.operation == "forward":
+        weight *= _live_share(problem)
     transposed = (0 if reads else source) + (0 if writes else result)
     return {
         "transposed": transposed,
@@ -123,6 +139,13 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
         "bytes": problem.bytes,
         "calls": 1,
     }
+
+
+def _live_share(problem):
+    """Which part of the taps is packed in a call: of rows of taps that lie together all, or none."""
+    (first_h, end_h), (first_w, end_w) = live_range(problem.geometry.h), live_range(problem.geometry.w)
+    k_h, k_w = problem.geometry.h.k, problem.geometry.w.k
+    return (end_h - first_h) / k_h * ((end_w - first_w) / k_w if problem.b_layout == WEIGHT_CHANNELS_LAST else 1)
 
 
 def _converted(problem, transposed):

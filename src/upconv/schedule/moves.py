@@ -81,19 +81,35 @@ def lines(shape, src, dst, sizes, *, alone=False) -> tuple[tuple[int, int, int],
 
 
 def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
-    """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back.
+    """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back, row by row.
 
-    Rows that follow one another without a gap are one: those of a narrow map are no whole vectors.
+    What is neither has its height and width exchanged: pixels of a column are consecutive.
     """
     n, channels, height, width = shape
-    if width > 1 and all(placed.at.h == width * placed.at.w for placed in (src, dst)):
-        height, width = 1, height * width
-    rows, across = (channels, src.at.c), (width, dst.at.w)
+    if not all(placed.at.channels_last or placed.at.channels_first for placed in (src, dst)):
+        return _exchange_axes(elem, src, dst, shape, reads, writes)
     # What has one channel may be both; then the side that is not says which way.
-    if src.at.channels_last and dst.at.channels_first:
-        rows, across = (width, src.at.w), (channels, dst.at.c)
+    to_first = src.at.channels_last and dst.at.channels_first
+    first, last = (dst.at, src.at) if to_first else (src.at, dst.at)
+    pixel = last.w
+    if height > 1 and first.h == width * first.w and (width == 1 or last.h == width * last.w):
+        # Rows without gaps between them are one: those of a narrow map are short.
+        pixel = last.h if width == 1 else pixel
+        height, width = 1, height * width
+    rows, across = ((width, pixel), (channels, first.c)) if to_first else ((channels, first.c), (width, pixel))
     bases = (src.base, src.offset), (dst.base, dst.offset)
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
+    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
+
+
+def _exchange_axes(elem, src, dst, shape, reads, writes):
+    """The nest that brings a map whose columns are consecutive to one whose rows are, or back, channel by channel."""
+    n, channels, height, width = shape
+    rows, across = (height, src.at.h), (width, dst.at.w)
+    if dst.at.channels_first:
+        rows, across = (width, src.at.w), (height, dst.at.h)
+    bases = (src.base, src.offset), (dst.base, dst.offset)
+    n, m = (n, src.at.n, dst.at.n), (channels, src.at.c, dst.at.c)
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
 
 

@@ -2,6 +2,8 @@
 
     panels[group][tap][block][source channel][column]       columns filled up to the width of the block
 
+A weight that is packed in a call lacks what no pixel of its map meets: those taps are never read.
+
 A block is a few columns: channels of the result; where the phases of a row are fused, phases and channels. The taps of
 a panel are the same distance apart for all blocks, so that a tap and a block are offsets that add up. Nothing here
 depends on the size of a map, so a weight that is packed once serves every input.
@@ -15,6 +17,7 @@ from functools import cached_property, lru_cache
 from ..geometry import ceil_div
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
 from .moves import ONE, copying, few_rows_at_a_time, offsets, transposing
+from .segments import live_range
 
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
@@ -137,9 +140,18 @@ class Panels:
             return self._copied(task, number, src, dst)
         return self._transposed(task, number, src, dst)
 
+    def _live(self, task):
+        """(first row of taps, rows, first tap of a row, taps) that a task reads; all, of a form that is kept."""
+        if self.fused > 1 or task.problem.prepared:
+            return 0, self.k_h, 0, self.k_w
+        (first_h, end_h), (first_w, end_w) = live_range(task.g.h), live_range(task.g.w)
+        return first_h, end_h - first_h, first_w, end_w - first_w
+
     def _transposed(self, task, number, src, dst):
         """Taps consecutive: transpose (channels, taps) for each source channel; of one tap, (channels, sources)."""
-        block, taps = self.blocks[number], self.k_h * self.k_w
+        block, (first, many, *_) = self.blocks[number], self._live(task)
+        # Whole rows of taps: they follow one another, and a part of a vector takes as long as all of it.
+        src, dst, taps = src + first * task.w[2], dst + first * self.row, many * self.k_w
         line = block.width * self.size
         rows, cols, each = (block.columns, task.w_dst), (taps, self.tap), (self.c_src, task.w_src, line)
         if self.k_h * self.k_w == 1:
@@ -158,9 +170,12 @@ class Panels:
     def _copied(self, task, number, src, dst):
         """Channels of the result consecutive: copy them, all taps of one source channel after another."""
         block, (step_h, step_w) = self.blocks[number], task.w[2:]
+        first_h, rows, first_w, taps = self._live(task)
+        src, dst = src + first_h * step_h + first_w * step_w, dst + first_h * self.row + first_w * self.tap
         line = block.width * self.size
         # Rows of taps without a gap between them are one.
-        rows, taps = (1, self.k_h * self.k_w) if step_h == self.k_w * step_w else (self.k_h, self.k_w)
+        if taps == self.k_w and step_h == self.k_w * step_w:
+            rows, taps = 1, rows * taps
         places = [
             (t_h * step_h + alike * block.width * task.w_dst, t_h * self.row + alike * self.c_src * line)
             for t_h, alike in itertools.product(range(rows), range(block.alike))

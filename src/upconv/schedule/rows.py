@@ -1,15 +1,25 @@
-"""Whole rows with all phases together: what the kernels compute that put the columns of a row along the vector."""
+"""Whole rows with all phases together: what the kernels compute that put the columns of a row along the vector.
 
-from dataclasses import dataclass
+Of a map that is narrow and high the columns are computed as rows, transposed in scratch: they fill their vectors.
+"""
+
+import math
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ..geometry import Axis
+from ..geometry import Axis, ceil_div
 from ..phases import live_phases, phases
+from ..problem import Problem
 from ..runtime.program import Rows
 
 # Phases that are interleaved in registers; of more, each is written on its own.
 MOST_PHASES = 4
+# How far apart columns of the source may be that the gradient in the input brings together in registers.
+WIDEST_STEP = 4
 NO_TAPS = range(0)
+# How many times as few vectors there must be down the columns, as a rule.
+GAIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +51,8 @@ class Row:
 
 
 @lru_cache(maxsize=512)
-def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
-    """The Rows of an axis: one of all phases where they can be interleaved, else one of each phase that has taps.
+def rows_of(axis: Axis, forward, most=MOST_PHASES) -> tuple[Row, ...]:
+    """The Rows of an axis: one of all phases, of at most so many, else one of each phase that has taps.
 
     >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
     >>> row.shared, [(own.a, list(own.taps)) for own in row.own]
@@ -51,7 +61,7 @@ def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
     if not forward:
         return (_row(0, 1, axis.n, axis.out, -axis.d, [Taps(-axis.crop_lo, range(axis.k))]),)
     back = axis.d // axis.g
-    if axis.s > MOST_PHASES:
+    if axis.s > most:
         return tuple(
             _row(phase.start, axis.s, phase.count, axis.n, back, [Taps(phase.source, phase.taps)])
             for phase in live_phases(axis)
@@ -59,6 +69,35 @@ def rows_of(axis: Axis, forward) -> tuple[Row, ...]:
     found = [Taps(phase.source, phase.taps) for phase in phases(axis)]
     found += [Taps(0, NO_TAPS)] * (axis.s - len(found))
     return (_row(0, 1, axis.out, axis.n, back, found),)
+
+
+def goes_down(problem: Problem, lanes, phases: Container[int], gain=GAIN) -> bool:
+    """Whether the columns of a problem, if not too short, are computed as rows.
+
+    It is so since they fill fewer vectors, or since rows cannot be computed.
+
+    Args:
+        phases: how many a row may have; in a gradient in the input it has one.
+        gain: how many times as few vectors there must be, to be worth two transposed maps.
+    """
+    g, forward = problem.geometry, problem.operation == "forward"
+
+    def vectors(high, wide):
+        if wide.s not in (phases if forward else range(1, WIDEST_STEP + 1)):
+            return math.inf
+        rows, columns = (high.out, wide.out) if forward else (high.n, wide.n)
+        s = wide.s if forward else 1
+        return rows * s * ceil_div(ceil_div(columns, s), lanes)
+
+    high = ceil_div(g.h.out, g.h.s) if forward else g.h.n
+    return 2 * high >= lanes and gain * vectors(g.w, g.h) < vectors(g.h, g.w)
+
+
+@lru_cache(maxsize=512)
+def axes_exchanged(problem: Problem) -> Problem:
+    """The problem with height and width exchanged."""
+    g = problem.geometry
+    return replace(problem, geometry=replace(g, h=g.w, w=g.h))
 
 
 def _row(start, step, columns, in_cols, back, found):

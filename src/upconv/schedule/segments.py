@@ -95,6 +95,18 @@ def tap_places(axis: Axis) -> tuple[TapPlaces, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=512)
+def live_range(axis: Axis) -> tuple[int, int]:
+    """(first tap, end): outside of these no tap sends any input into the output; (0, 0) where none does.
+
+    >>> live_range(Axis(n=1, k=4, s=2, crop_lo=1, crop_hi=1))
+    (1, 3)
+    """
+    first = max(0, ceil_div(axis.crop_lo - (axis.n - 1) * axis.s, axis.d))
+    end = min(axis.k, ceil_div(axis.crop_lo + axis.out, axis.d))
+    return (first, end) if first < end else (0, 0)
+
+
 def everywhere(size) -> Segment:
     """All places of an axis, without taps."""
     return Segment(0, 1, size, range(0), 0, 0, 0)

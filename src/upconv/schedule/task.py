@@ -1,6 +1,6 @@
 """A task of planning: one problem on operands that lie as they do, as every way of computing takes it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
@@ -8,6 +8,7 @@ from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import BRIEF, PARTS_PER_THREAD, X, Y
 from .moves import Placed
+from .rows import axes_exchanged
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,19 @@ class Task:
         x, y = (map_strides(*each, size) for each in zip(problem.map_shapes, problem.map_layouts, strict=True))
         w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, problem.weight_itemsize)
         return cls.of(problem, x, y, w, threads, seconds)
+
+    def axes_exchanged(self):
+        """The same with height and width exchanged, of strides as well: no map lies channels-first then."""
+
+        def exchanged(at, channels):
+            # One channel is consecutive in any layout; pixels that are, too, can be moved in longer lines.
+            last = at.channels_last and (channels > 1 or not at.channels_first)
+            return Operand(at.n, at.c, at.w, at.h, last, channels_first=False)
+
+        g, (n, c, h, w) = self.g, self.w
+        source, result = (g.c_in, g.c_out) if self.forward else (g.c_out, g.c_in)
+        maps = {"x": exchanged(self.x, source), "y": exchanged(self.y, result)}
+        return replace(self, problem=axes_exchanged(self.problem), w=(n, c, w, h), **maps)
 
     @property
     def g(self):
