@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from upconv.geometry import Axis
-from upconv.winograd_forms import POINTS, Form, form, parts
+from upconv.winograd_forms import POINTS, Form, counted, form, parts, ways_alone
 
 FORMS = [(m, r) for m, r in product(range(1, 6), range(1, 6)) if r == 1 or m + r - 1 in POINTS]
 KERNELS = ((4, 2), (3, 1), (5, 2), (3, 2), (6, 2), (9, 3), (1, 1))
@@ -162,3 +162,22 @@ def test_matrices_are_keys_like_the_tuples_that_they_are(m, r):
         assert matrix == plain
         assert hash(matrix) == hash(matrix) == hash(plain)
         assert {matrix: 1}[plain] == 1
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_what_parts_add_up_to_is_counted_without_them(forward):
+    for n, k, s, lo, hi in product((1, 2, 7, 12), (1, 3, 4, 5, 6), (1, 2, 3), (-3, 0, 1, 2), (-2, 0, 1)):
+        if (n - 1) * s + k - lo - hi < 1:
+            continue
+        axis = Axis(n, k, s, 1, lo, hi)
+        for way in ways_alone(axis, forward):
+            made = parts(axis, way.outputs, forward, way.apart)
+            sizes = [(part.form.size, part.tiles, len(part.sources)) for part in made]
+            want = (
+                made[0].phases,
+                made[0].tiles,
+                sum(size * tiles * sources for size, tiles, sources in sizes),
+                sum(size * tiles for size, tiles, _ in sizes),
+                sum(size * sources for size, _, sources in sizes),
+            )
+            assert tuple(counted(axis, way, forward)) == want, (axis, way)
