@@ -154,6 +154,21 @@ def test_transforms_of_four_positions_put_next_to_nothing_aside(name, most, form
         assert len(spills(loop)) <= most
 
 
+@pytest.mark.parametrize("name", FUSED)
+def test_a_gather_asks_for_the_outputs_of_the_next_tile(name):
+    isa, f = ROWS[name], form(3, 2)
+    kernel = winograd_gather.winograd_gather(isa, "f32", f.output, f.output, f.bias, f.bias)
+    loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vadd")
+    assert sum(line.startswith("prefetch") for line in loop) == f.m**2
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_a_block_that_is_transposed_asks_for_the_next_line_of_every_row(name):
+    isa = ROWS[name]
+    assembly = llvm.assembly(lower(transpose(isa, "f32"), isa), isa)
+    assert assembly.count("prefetch") == isa.lanes(4)
+
+
 def test_spills_and_calls_are_seen():
     assert spills(["vmovups 64(%rsp), %zmm3", "movq %rsp, %rbp", "vmovups %ymm1, (%rsp,%rax)"]) == [
         "vmovups 64(%rsp), %zmm3",

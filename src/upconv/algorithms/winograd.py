@@ -70,7 +70,7 @@ COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
-MOVED, MADE = 20, 100
+MOVED, MADE = 20, 40
 
 
 def why_never(problem: Problem) -> list[str]:

@@ -10,7 +10,7 @@ as halves is rounded to the nearest. Square blocks of whole vectors are transpos
 same code runs under masks, so nothing beyond a matrix is read or written.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .stored import Stored
 
@@ -41,6 +41,9 @@ def _block(k, task, sides, src, dst, row, col):
     out = dst + col * task["dst_col"] + row * written.size
     whole = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
     with k.when(whole):
+        # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
+        for c in range(lanes):
+            k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
         lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             written.store(line, out + c * task["dst_col"])

@@ -53,8 +53,13 @@ def winograd_gather(isa: Isa, elem, rows, cols, at_rows, at_cols, activation="no
     with k.loop(0, task["n"]) as n, k.loop(0, task["tiles_h"]) as t_h:
         y_row = task["y"] + n * task["y_n"] + t_h * task["y_row"]
         row = task["row"] + t_h * task["row_tile"]
+        # The first tile of the next row of tiles, or of the next image.
+        is_last = k.equal(t_h + 1, task["tiles_h"])
+        below = k.select(is_last, task["y"] + (n + 1) * task["y_n"], y_row + task["y_row"])
         with k.loop(0, task["tiles_w"]) as t_w:
-            tile.run(y_row + t_w * task["y_col"], source.get(), row, task["col"] + t_w * task["col_tile"], whole)
+            y = y_row + t_w * task["y_col"]
+            after = k.select(k.equal(t_w + 1, task["tiles_w"]), below, y + task["y_col"])
+            tile.run(y, after, source.get(), row, task["col"] + t_w * task["col_tile"], whole)
             source.set(source.get() + task["m_tile"])
     finite.note(task["flag"])
     return k
@@ -67,8 +72,8 @@ class _Tile:
         self.k, self.isa, self.task, self.vector, self.rows, self.cols = k, isa, task, vector, rows, cols
         self.biased, self.finite, self.epilogue, self.adds = biased, finite, epilogue, adds
 
-    def run(self, y, m, row, col, whole):
-        """`row` and `col` are the indices of the tile's first output in the first phase."""
+    def run(self, y, after, m, row, col, whole):
+        """`row` and `col` are the indices of the tile's first output in the first phase; `after` is the next tile."""
         k, task = self.k, self.task
         inside = k.iand(
             self.inside(row, len(self.rows), task["row_step"], task["phases_h"], task["height"]),
@@ -76,29 +81,38 @@ class _Tile:
         )
         fast = k.iand(inside, k.equal(whole, task["c"]))
         with k.loop(0, task["phases_h"]) as p_h, k.loop(0, task["phases_w"]) as p_w:
-            there = y + p_h * task["y_ph"] + p_w * task["y_pw"]
+            phase = p_h * task["y_ph"] + p_w * task["y_pw"]
+            there = y + phase
             here = m + (p_h * task["phases_w"] + p_w) * task["m_phase"]
             with k.when(fast):
-                self.phase(there, here, whole)
+                self.phase(there, after + phase, here, whole)
             with k.when(k.equal(fast, 0)):
-                self.safe_phase(there, here, row + p_h, col + p_w, whole)
+                self.safe_phase(there, after + phase, here, row + p_h, col + p_w, whole)
 
     def inside(self, first, count, step, phases, end):
         k = self.k
         return k.iand(k.less(-1, first), k.less(first + step * (count - 1) + (phases - 1), end))
 
-    def phase(self, y, m, whole):
+    def phase(self, y, after, m, whole):
         k, task, vector = self.k, self.task, self.vector
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
             grid = Grid(k, y + at, task["y_h"], task["y_w"], len(self.rows), len(self.cols))
+            self.ask(after + at)
             self.transform(m + at, task["bias"] + at, lambda i, j: grid[i, j])
 
-    def safe_phase(self, y, m, row, col, whole):
+    def ask(self, y):
+        """Ask for a vector of the outputs of a tile and phase, where it has them all."""
+        grid = Grid(self.k, y, self.task["y_h"], self.task["y_w"], len(self.rows), len(self.cols))
+        for i, j in product(range(len(self.rows)), range(len(self.cols))):
+            self.k.prefetch(grid[i, j], write=True)
+
+    def safe_phase(self, y, after, m, row, col, whole):
         k, task, vector = self.k, self.task, self.vector
         places = self.places(y, row, col)
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
+            self.ask(after + at)
             self.transform(m + at, task["bias"] + at, lambda i, j: places[i][j] + at)
         with k.when(k.less(whole, task["c"])):
             at, rest = whole * vector.scalar.size, k.lane_mask(task["c"] - whole, vector)

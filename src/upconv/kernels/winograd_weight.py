@@ -8,10 +8,13 @@
            vectors of one phase follow those of the phase before, `vectors` of them, with zeros beyond the last channel
     flag   a word that becomes 1 if something that is written is not finite
 
-All is written in whole cache lines, which is why a few vectors go together (`vectors_at_once`).
+The vectors of a phase that lie side by side in a panel go together (`vectors_at_once`), so that every position is
+written from its first byte to its last, in whole cache lines.
 """
 
-from ..codegen.isa import LINE, Isa
+from math import gcd
+
+from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
@@ -19,17 +22,21 @@ FIELDS = tuple("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w
 POINTERS = {"w", "u", "flag"}
 
 
-def vectors_at_once(isa: Isa, nv):
-    """Vectors that are written one beside another, so that whole cache lines are; it divides `vectors` of a task."""
-    return min(nv, LINE // isa.vector_bytes)
+def vectors_at_once(vectors, nv):
+    """Vectors that go together, of the `vectors` of a phase and the nv of a panel."""
+    return gcd(vectors, nv)
 
 
-def winograd_weight(isa: Isa, elem, rows, cols, nv):
-    """The kernel for two matrices and panels of nv vectors."""
-    k = Builder(named(f"weight_{nv}", elem, isa, rows, cols))
+def winograd_weight(isa: Isa, elem, rows, cols, nv, at_once=1):
+    """The kernel for two matrices and panels of nv vectors.
+
+    Args:
+        at_once: vectors that go together; they divide nv and `vectors`.
+    """
+    k = Builder(named(f"weight_{nv}_{at_once}", elem, isa, rows, cols))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
-    at_once, finite = vectors_at_once(isa, nv), Finite(k, vector)
+    finite = Finite(k, vector)
     # The panel and the place in it of the next vectors.
     panel, within = k.variable(task["u"]), k.variable(0, I64)
     with k.loop(0, task["phases_h"]) as p_h, k.loop(0, task["phases_w"]) as p_w:
@@ -41,9 +48,9 @@ def winograd_weight(isa: Isa, elem, rows, cols, nv):
             full = k.less(at_once * vector.lanes - 1, left)
             lines = _Lines(k, isa, task, vector, rows, cols, finite)
             with k.when(full):
-                lines.run(w, u, nv, [None] * at_once)
+                lines.run(w, u, nv, at_once)
             with k.when(k.equal(full, 0)):
-                lines.run(w, u, nv, [k.lane_mask(left - i * vector.lanes, vector) for i in range(at_once)])
+                lines.run(w, u, nv, at_once, left)
             after = within.get() + at_once * vector.size
             is_over = k.equal(after, nv * vector.size)
             panel.set(k.select(is_over, panel.get() + task["u_panel"], panel.get()))
@@ -59,12 +66,14 @@ class _Lines:
         self.k, self.isa, self.task, self.vector = k, isa, task, vector
         self.rows, self.cols, self.finite = rows, cols, finite
 
-    def run(self, w, u, nv, masks):
+    def run(self, w, u, nv, at_once, left=None):
+        """`left` are the columns from the first vector on, if they may be fewer than the vectors have."""
         k, task, vector = self.k, self.task, self.vector
-        with k.loop(0, task["c"]) as c:
-            here, there = w + k.opaque(c) * task["w_c"], u + k.opaque(c) * (nv * vector.size)
-            for i, mask in enumerate(masks):
-                self.transform(here + i * vector.size, there + i * vector.size, mask)
+        with k.loop(0, task["c"]) as c, k.loop(0, at_once) as i:
+            here = w + k.opaque(c) * task["w_c"] + i * vector.size
+            there = u + k.opaque(c) * (nv * vector.size) + i * vector.size
+            mask = None if left is None else k.lane_mask(left - i * vector.lanes, vector)
+            self.transform(here, there, mask)
 
     def transform(self, w, u, mask):
         k, task, rows, cols = self.k, self.task, self.rows, self.cols

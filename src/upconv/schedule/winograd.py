@@ -15,6 +15,7 @@ from itertools import pairwise, product
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
 from ..kernels.winograd_product import CHUNK, TILES, cut, pace
+from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
@@ -382,9 +383,11 @@ def weight_lists(sizes, w, at, u, flag):
     """
     h, w_part, nv = sizes.h, sizes.w, sizes.tile[1]
     vector = isa().vector_bytes
+    vectors = sizes.phase_channels * sizes.size // vector
+    matrices = h.form.weight, w_part.form.weight
     common = {
         "fields": winograd_weight.FIELDS,
-        "entry": entry(winograd_weight.winograd_weight, sizes.elem, h.form.weight, w_part.form.weight, nv),
+        "entry": entry(winograd_weight.winograd_weight, sizes.elem, *matrices, nv, vectors_at_once(vectors, nv)),
         "w": (w[0], w[1] + h.tap * at[1] + w_part.tap * at[2]),
         "u": u,
         "flag": flag,
@@ -396,7 +399,7 @@ def weight_lists(sizes, w, at, u, flag):
         "w_ph": at[1],
         "w_pw": at[2],
         "u_pos": sizes.u_pos,
-        "vectors": sizes.phase_channels * sizes.size // vector,
+        "vectors": vectors,
     }
     channels, made = [], []
     each = sizes.source_channels // len(sizes.sources)
