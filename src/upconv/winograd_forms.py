@@ -8,7 +8,8 @@ They are made from points: a product of polynomials of m + r - 1 coefficients is
 each point: they move between B and G, so that B, which meets the data, has a 1 in every row and fractions that are
 exact in floating point.
 
-In two dimensions the same on each axis. A transposed convolution of stride s is s such filters on each axis (`Part`).
+In two dimensions the same on each axis. A transposed convolution of stride s is s such filters on each axis, and one of
+stride 1 and dilation d is d times the same filter, each on every d-th value (`Part`).
 """
 
 from dataclasses import dataclass
@@ -129,8 +130,9 @@ class Way(NamedTuple):
     apart: bool = False
 
 
-# Phases with tiles of their own are as many parts on an axis; of more than these, a layer would have too many.
-MOST_APART = 3
+# Phases with tiles of their own are as many parts on an axis; of more than these, a layer would have too many. So are
+# what dilation keeps apart, which have one transformed weight together.
+MOST_APART, MOST_DILATION = 3, 6
 
 
 # Plain sums over so many channels have errors beside which those of tiles of five values a side are small.
@@ -181,7 +183,7 @@ def ways_alone(axis: Axis, forward=True) -> list[Way]:
 @lru_cache(maxsize=256)
 def _ways_alone(k, s, d, forward):
     least, rest = divmod(k, s)
-    if d != 1 or (not rest and least == 1 < k):
+    if (not rest and least == 1 < k) or (d > 1 and not (forward and s == 1 and d <= MOST_DILATION)):
         return ()
     if not rest:
         usual = {1: 1, 2: 3, 3: 3}.get(least)
@@ -266,6 +268,11 @@ class Part:
     tap_step: int
 
     @property
+    def weight(self):
+        """What the transformed weight depends on: parts that have it in common have one."""
+        return self.form, self.phases, len(self.sources), self.tap, self.tap_step
+
+    @property
     def products(self):
         """Products on this axis for each pair of channels."""
         return self.tiles * self.form.size * self.phases * len(self.sources)
@@ -274,8 +281,10 @@ class Part:
 def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     """The parts of an axis: one of all phases if they have the same number of taps, else one for each phase.
 
+    With dilation d, which goes with stride 1, one for each remainder of an output's index by d.
+
     Args:
-        axis: one without dilation.
+        axis: the axis, for the gradient one without dilation.
         outputs: m by the number of taps r.
         forward: False for the gradient in the input: a part for the phases of each number of taps, to be added up.
         apart: each phase has tiles of its own, even if they could be shared.
@@ -287,8 +296,8 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     >>> part.tiles, part.sources[0].first, part.start, part.phases
     (2, -1, -1, 2)
     """
-    if axis.d != 1:
-        raise ValueError(f"dilation is {axis.d}; the forms are for 1")
+    if axis.d != 1 and (axis.s != 1 or not forward):
+        raise ValueError(f"dilation is {axis.d}; the forms are for 1, or for stride 1 in the forward pass")
     return _parts(axis, tuple(outputs.items()), forward, apart)
 
 
@@ -300,6 +309,8 @@ def _parts(axis, outputs, forward, apart):
         least, more = divmod(axis.k, axis.s)
         groups = (least + 1, range(more)), (least, range(more, axis.s))
         return tuple(_gradient(axis, outputs, r, residues) for r, residues in groups if r and residues)
+    if axis.d > 1:
+        return tuple(_every(axis, first, outputs) for first in range(min(axis.d, axis.out)))
     if axis.k % axis.s == 0 and not apart:
         return (_shared(axis, outputs),)
     return tuple(_own(axis, phase, outputs) for phase in phases(axis) if phase.taps)
@@ -322,6 +333,15 @@ def _own(axis, phase, outputs):
     source = Source(0, 1, axis.n, phase.source - (r - 1))
     tiles = ceil_div(phase.count, chosen.m)
     return Part(chosen, tiles, (source,), phase.start, axis.s, 1, axis.out, phase.taps[-1], -axis.s)
+
+
+def _every(axis, first, outputs):
+    """Every d-th output from the first on: they read every d-th input, as a layer without dilation would."""
+    chosen, d = form(outputs[axis.k], axis.k), axis.d
+    tiles = ceil_div(ceil_div(axis.out - first, d), chosen.m)
+    number, start = divmod(first + axis.crop_lo, d)
+    source = Source(start, d, max(0, ceil_div(axis.n - start, d)), number - (axis.k - 1))
+    return Part(chosen, tiles, (source,), first, d, 1, axis.out, axis.k - 1, -1)
 
 
 def _gradient(axis, outputs, r, residues):

@@ -76,7 +76,7 @@ def why_not(problem: Problem) -> list[str]:
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
     for name, axis in (("height", g.h), ("width", g.w)):
-        if not ways_alone(axis) or axis.k == 3 * axis.s > 3:
+        if axis.d > 1 or not ways_alone(axis) or axis.k == 3 * axis.s > 3:
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
         elif any(not axis.meeting(tap)[2] for tap in range(axis.k)):
             refusals.append(f"would leave rounding errors in taps that meet no pixel along the {name}")

@@ -48,7 +48,7 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.task import Task
-from ..schedule.winograd import Sizes, panel_width
+from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting
 from ..winograd_forms import parts, ways, ways_alone
 
@@ -111,7 +111,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
     axes = problem.geometry.h, problem.geometry.w
     if all((axis.k, axis.s) == (2, 1) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
-    if all((axis.k, axis.s) == (3, 1) for axis in axes) and min(axis.n for axis in axes) < LEAST_LOW:
+    if all((axis.k, axis.s) == (3, 1) for axis in axes) and min(axis.n // axis.d for axis in axes) < LEAST_LOW:
         return [f"plain sums of kernel 3, stride 1 are up to twice as exact on a map of fewer than {LEAST_LOW} rows"]
     return []
 
@@ -177,7 +177,12 @@ def _counts(problem, axis, way):
     sizes_ = [(part.form.size, part.tiles, len(part.sources)) for part in made]
     read = sum(size * tiles * sources for size, tiles, sources in sizes_)
     written = sum(size * tiles for size, tiles, _ in sizes_)
-    return made[0].phases, read, written, sum(size * sources for size, _, sources in sizes_)
+    return made[0].phases, read, written, _kept(made)
+
+
+def _kept(made):
+    """Positions of the transformed weight of an axis, for each of its phases."""
+    return sum(part.form.size * len(part.sources) for part in {part.weight: part for part in made}.values())
 
 
 def _price(problem, *both):
@@ -193,8 +198,7 @@ def _price(problem, *both):
 
 def _transformed(problem, made):
     """Values that the weight becomes, for the parts of each axis."""
-    positions = prod(sum(len(part.sources) * part.form.size for part in each) for each in made)
-    return positions * prod(each[0].phases for each in made) * prod(problem.channels)
+    return prod(map(_kept, made)) * prod(each[0].phases for each in made) * prod(problem.channels)
 
 
 def _ways(problem):
@@ -265,7 +269,7 @@ class Transformed:
 
 
 def weight_form(problem: Problem) -> Transformed:
-    g, chosen, made = problem.geometry, setting(problem), sizes(problem)
+    g, chosen, made = problem.geometry, setting(problem), distinct(sizes(problem))
     axes = tuple(
         (part.form.m, part.form.size, part.phases, part.tap, part.tap_step, len(part.sources))
         for each in made
@@ -280,7 +284,7 @@ def work(problem: Problem) -> dict[str, float]:
     made, lanes = sizes(problem), isa().lanes(problem.itemsize)
     # All parts of a gradient but the first read the result to add to it.
     added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
-    amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
+    amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in distinct(made))
     if problem.prepared and u_bytes > NEAR_BYTES:
         # A transformed weight is larger than the weight, and comes from far away.
         amounts["bytes"] += u_bytes

@@ -18,7 +18,7 @@ from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..winograd_forms import parts
 from . import moves, winograd
-from .winograd import Sizes, even, pieces, total
+from .winograd import Sizes, distinct, even, pieces, total
 
 # Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once.
 TURNED_BYTES, LEAST_TURNED = 1 << 18, 8
@@ -93,7 +93,7 @@ class Layer:
     """The tasks of one operation.
 
     Args:
-        g: the Geometry, of one group and without dilation.
+        g: the Geometry, of one group.
         setting: a Setting.
         elem: f32 or f64.
         x, y: where source and result lie, as a Map each.
@@ -131,7 +131,7 @@ class Layer:
         self.sink = max(sizes.m_bytes for sizes in self.sizes)
         self.bands = _Bands(self)
         self.bytes = {
-            "u": sum(sizes.u_bytes for sizes in self.sizes),
+            "u": sum(sizes.u_bytes for sizes in distinct(self.sizes)),
             # One pair of parts after another is spread.
             "v": max(sizes.v_bytes for sizes in self.sizes),
             "m": self.sink + self.sizes[0].phase_channels * self.size,
@@ -150,7 +150,7 @@ class Layer:
             x = b.x_band, bands.x
         if not self.y.pixels:
             y = b.y_band, bands.y
-        u_at = 0
+        starts = self._weight_starts()
         counts = [len(blocks) for blocks in self.blocks]
         flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
         for number, sizes in enumerate(self.sizes):
@@ -159,10 +159,9 @@ class Layer:
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, 0), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
+            multiply = winograd.product_lists(sizes, v, (b.u, starts[sizes.weight]), m)
             places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
-            u_at += sizes.u_bytes
 
     @property
     def halves_size(self):
@@ -170,6 +169,12 @@ class Layer:
         return moves.HALF if self.halves else 0
 
     # The weight ------------------------------------------------------------------------------------------------------
+
+    def _weight_starts(self):
+        """Where the transformed weight of some parts begins, by what it depends on."""
+        made = distinct(self.sizes)
+        starts = accumulate((sizes.u_bytes for sizes in made), initial=0)
+        return {sizes.weight: at for sizes, at in zip(made, starts, strict=False)}
 
     @property
     def _taps_at(self):
@@ -179,9 +184,9 @@ class Layer:
 
     def weight_tasks(self):
         """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
-        starts, users = accumulate((sizes.u_bytes for sizes in self.sizes), initial=0), {}
-        for sizes, at in zip(self.sizes, starts, strict=False):
-            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, at))
+        starts, users = self._weight_starts(), {}
+        for sizes in distinct(self.sizes):
+            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, starts[sizes.weight]))
             # Parts, and the sources of one, may begin and end their sums at other channels.
             for some, entry in channels:
                 users.setdefault(some, []).append((common, entry, blocks))
