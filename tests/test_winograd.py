@@ -38,6 +38,13 @@ CASES = (
     # In the gradient, parts of two sources and of one, whose channels do not fill whole vectors.
     Case("k5s3", 1, 66, 9, 11, 70, (5, 6), (3, 3), ((1, 1), (2, 1))),
     Case("row-k5", 1, 64, 1, 90, 20, (1, 5), (1, 2), ((0, 0), (2, 1))),
+    # Every second row and third column by itself, of which there is not always the same number.
+    Case("k3s1-dilated", 2, 64, 17, 32, 33, (3, 3), (1, 1), ((2, 1), (5, 3)), (0, 0), 1, (2, 3)),
+    Case("k3s1-dilated-rows", 1, 70, 80, 6, 20, (3, 3), (1, 1), ((4, 4), (1, 1)), (0, 0), 1, (4, 1)),
+    Case("k4s2-dilated-row", 1, 64, 20, 25, 18, (4, 3), (2, 1), ((1, 1), (0, 7)), (0, 0), 1, (1, 5)),
+    Case("k4s2-groups", 2, 192, 8, 9, 60, (4, 4), (2, 2), (1, 1), (0, 0), 3),
+    Case("k3s2-groups", 1, 128, 17, 16, 140, (3, 3), (2, 2), ((1, 0), (0, 1)), (0, 0), 2),
+    Case("k3s1-dilated-groups", 1, 128, 13, 14, 48, (3, 3), (1, 1), (2, 2), (0, 0), 2, (2, 2)),
 )
 OPERATIONS = ("forward", "grad_input")
 KERNELS = (
@@ -122,7 +129,7 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
     monkeypatch.setattr(winograd, "MADE", winograd.MOVED)
     with fresh():
         assert winograd.setting(problem) == winograd.setting(replace(problem, prepared=True))
-        prepared = upconv.prepare(w, case.s)
+        prepared = upconv.prepare(w, case.s, groups=case.groups, dilation=case.d)
         given = upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd")
         assert_same_bits(upconv.conv_transpose2d(x, prepared, bias, **case.settings, algorithm="winograd"), given)
         assert "Winograd" in repr(prepared)

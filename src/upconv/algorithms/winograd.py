@@ -9,7 +9,7 @@ largest one, so in float64, where people want the last digits, it runs when it i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -82,8 +82,6 @@ def why_not(problem: Problem) -> list[str]:
         return ["computes no gradient in the weight"]
     if problem.row.kind == "i":
         refusals.append("its transforms have fractions, which integers have not")
-    if g.groups > 1:
-        refusals.append("transforms the channels of one group alone")
     forward = problem.operation == "forward"
     for name, axis in zip(("height", "width"), (g.h, g.w), strict=True):
         if not ways_alone(axis, forward):
@@ -243,25 +241,33 @@ def sizes(problem: Problem) -> tuple[Sizes, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """The form of a transformed weight: all that its bytes depend on, beside the weight."""
+    """The form of a transformed weight: all that its bytes depend on, beside the weight; `group` are those of one."""
 
     elem: str
     is_forward: bool
+    groups: int
     channels: tuple[int, int]
     kernel: tuple[int, int]
     chunk: int
     block: int
     axes: tuple
-    nbytes: int
+    group: int
     # Its numbers are not those of the weight.
     is_computed: ClassVar[bool] = True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all groups."""
+        return self.groups * self.group
 
     def __str__(self):
         return "transformed for Winograd's tiles"
 
     def packing(self, task: Task) -> Stage:
         """The stage that transforms the weight, a unit for some channels of the source and a block of the result."""
-        return Stage([Grid(tuple(map(nest, tasks))) for tasks in _layer(task).weight_tasks()])
+        made = [tuple(map(nest, tasks)) for tasks in _layer(task).weight_tasks()]
+        moves = {W: (0, task.w_group, 0), PANELS: (0, self.group, 0)}
+        return Stage([Grid(nests, (1, self.groups, 1), moves) for nests in made])
 
     def scratch(self, task: Task) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
@@ -275,31 +281,31 @@ def weight_form(problem: Problem) -> Transformed:
         for each in made
         for part in (each.h, each.w)
     )
-    forward, nbytes = problem.operation == "forward", sum(each.u_bytes for each in made)
-    kernel = g.h.k, g.w.k
-    return Transformed(made[0].elem, forward, problem.channels, kernel, chosen.chunk, chosen.channels, axes, nbytes)
+    forward, group = problem.operation == "forward", sum(each.u_bytes for each in made)
+    sizes_ = problem.channels, (g.h.k, g.w.k), chosen.chunk, chosen.channels
+    return Transformed(made[0].elem, forward, g.groups, *sizes_, axes, group)
 
 
 def work(problem: Problem) -> dict[str, float]:
-    made, lanes = sizes(problem), isa().lanes(problem.itemsize)
+    made, lanes, groups = sizes(problem), isa().lanes(problem.itemsize), problem.geometry.groups
     # All parts of a gradient but the first read the result to add to it.
     added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
-    amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in distinct(made))
+    amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
     if problem.prepared and u_bytes > NEAR_BYTES:
         # A transformed weight is larger than the weight, and comes from far away.
         amounts["bytes"] += u_bytes
     return amounts | {
-        "winograd": sum(each.multiplications for each in made) / lanes,
-        "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
+        "winograd": groups * sum(each.multiplications for each in made) / lanes,
+        "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,
         "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
-        "tasks": sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
+        "tasks": groups * sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
     layer, form = _layer(task), weight_form(task.problem)
-    grids = list(_grids(task, layer))
+    grids = [grid for group in range(task.g.groups) for grid in _grids(task, layer, form, group)]
     stages = [*([form.packing(task)] if packs else []), Stage(grids)]
     need = layer.bytes
     zeros = task.c_src * task.size + LINE
@@ -322,8 +328,9 @@ def _layer(task):
     x, y = (_map(operand, task) for operand in (task.x, task.y))
     elem, forward = task.elem, task.forward
     activation = task.problem.activation if fuses(task.problem) else NO_ACTIVATION
+    g = replace(task.g, c_in=task.g.c_in // task.g.groups, c_out=task.g.c_out // task.g.groups, groups=1)
     return Layer(
-        task.g, setting(task.problem), elem, x, y, task.w, BASES, forward, activation=activation, halves=task.halves
+        g, setting(task.problem), elem, x, y, task.w, BASES, forward, activation=activation, halves=task.halves
     )
 
 
@@ -380,13 +387,20 @@ def _image_runs(layer):
     return [_Run(0, whole), *([_Run(whole, 1)] if whole < len(blocks) else [])]
 
 
-def _grids(task, layer) -> Iterator[Grid]:
+def _grids(task, layer, form, group) -> Iterator[Grid]:
+    """The blocks of tiles of a group."""
+    starts = {
+        X: group * task.c_src * task.x.c,
+        Y: group * task.c_dst * task.y.c,
+        BIAS: group * task.c_dst * task.size,
+        PANELS: group * form.group,
+    }
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
     for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
-        nests = tuple(map(_indexed, layer._unit((n.first, h.first, w.first))))
+        nests = tuple(_indexed(task_, starts) for task_ in layer._unit((n.first, h.first, w.first)))
         steps = {
             X: (images * task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
             Y: (images * task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
@@ -404,9 +418,14 @@ def nest(task) -> Nest:
     return Nest(task["fields"], task, task.get("lists", ()))
 
 
-def _indexed(task) -> Nest:
-    """A task as a nest whose indices of rows and columns move with its unit."""
-    made = nest(task)
+def _indexed(task, starts) -> Nest:
+    """A task as a nest whose indices of rows and columns move with its unit, from where each base starts."""
+    moved_ = {
+        name: (value[0], value[1] + starts.get(value[0], 0))
+        for name, value in task.items()
+        if isinstance(value, tuple) and name not in ("fields", "lists")
+    }
+    made = nest(task | moved_)
     bases = {winograd_spread.FIELDS: (ROW_X, COL_X), winograd_gather.FIELDS: (ROW_Y, COL_Y)}.get(made.fields)
     if bases is None:
         return made
