@@ -209,7 +209,9 @@ def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
 
     assert chosen((1, 256, 64, 64), (256, 128, 3, 3), padding=1) == "winograd"
     assert chosen((1, 256, 32, 32), (256, 128, 2, 2), stride=2) != "winograd"
-    refused = {c.name: c.refusals for c in upconv.plan((1, 8, 9, 9), (8, 8, 3, 3), dilation=2).candidates}["winograd"]
+    assert chosen((1, 128, 48, 48), (128, 128, 3, 3), padding=2, dilation=2) == "winograd"
+    planned = upconv.plan((1, 8, 9, 9), (8, 8, 3, 3), stride=2, dilation=2)
+    refused = {c.name: c.refusals for c in planned.candidates}["winograd"]
     assert any("dilation 2" in sentence for sentence in refused)
     assert any("8 channels" in sentence for sentence in refused)
     wide = choose(Problem("forward", CASES[0].geometry(), "float64")).candidates
