@@ -183,7 +183,7 @@ def ways_alone(axis: Axis, forward=True) -> list[Way]:
 @lru_cache(maxsize=256)
 def _ways_alone(k, s, d, forward):
     least, rest = divmod(k, s)
-    if (not rest and least == 1 < k) or (d > 1 and not (forward and s == 1 and d <= MOST_DILATION)):
+    if (not rest and least == 1 < k) or (d > 1 and not (s == 1 and d <= MOST_DILATION)):
         return ()
     if not rest:
         usual = {1: 1, 2: 3, 3: 3}.get(least)
@@ -281,10 +281,10 @@ class Part:
 def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     """The parts of an axis: one of all phases if they have the same number of taps, else one for each phase.
 
-    With dilation d, which goes with stride 1, one for each remainder of an output's index by d.
+    With dilation d, which goes with stride 1, one for each remainder of a result's index by d.
 
     Args:
-        axis: the axis, for the gradient one without dilation.
+        axis: the axis.
         outputs: m by the number of taps r.
         forward: False for the gradient in the input: a part for the phases of each number of taps, to be added up.
         apart: each phase has tiles of its own, even if they could be shared.
@@ -296,8 +296,8 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     >>> part.tiles, part.sources[0].first, part.start, part.phases
     (2, -1, -1, 2)
     """
-    if axis.d != 1 and (axis.s != 1 or not forward):
-        raise ValueError(f"dilation is {axis.d}; the forms are for 1, or for stride 1 in the forward pass")
+    if axis.d != 1 and axis.s != 1:
+        raise ValueError(f"dilation is {axis.d}; the forms are for 1, or for stride 1")
     return _parts(axis, tuple(outputs.items()), forward, apart)
 
 
@@ -305,12 +305,13 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
 @lru_cache(maxsize=256)
 def _parts(axis, outputs, forward, apart):
     outputs = dict(outputs)
+    if axis.d > 1:
+        results = axis.out if forward else axis.n
+        return tuple(_every(axis, first, outputs, forward) for first in range(min(axis.d, results)))
     if not forward:
         least, more = divmod(axis.k, axis.s)
         groups = (least + 1, range(more)), (least, range(more, axis.s))
         return tuple(_gradient(axis, outputs, r, residues) for r, residues in groups if r and residues)
-    if axis.d > 1:
-        return tuple(_every(axis, first, outputs) for first in range(min(axis.d, axis.out)))
     if axis.k % axis.s == 0 and not apart:
         return (_shared(axis, outputs),)
     return tuple(_own(axis, phase, outputs) for phase in phases(axis) if phase.taps)
@@ -335,13 +336,14 @@ def _own(axis, phase, outputs):
     return Part(chosen, tiles, (source,), phase.start, axis.s, 1, axis.out, phase.taps[-1], -axis.s)
 
 
-def _every(axis, first, outputs):
-    """Every d-th output from the first on: they read every d-th input, as a layer without dilation would."""
-    chosen, d = form(outputs[axis.k], axis.k), axis.d
-    tiles = ceil_div(ceil_div(axis.out - first, d), chosen.m)
-    number, start = divmod(first + axis.crop_lo, d)
-    source = Source(start, d, max(0, ceil_div(axis.n - start, d)), number - (axis.k - 1))
-    return Part(chosen, tiles, (source,), first, d, 1, axis.out, axis.k - 1, -1)
+def _every(axis, first, outputs, forward):
+    """Every d-th result from the first on: they read every d-th value, as a layer without dilation would."""
+    chosen, d, back = form(outputs[axis.k], axis.k), axis.d, axis.k - 1
+    results, values = (axis.out, axis.n) if forward else (axis.n, axis.out)
+    number, start = divmod(first + axis.crop_lo if forward else first - axis.crop_lo, d)
+    source = Source(start, d, max(0, ceil_div(values - start, d)), number - back if forward else number)
+    tiles, taps = ceil_div(ceil_div(results - first, d), chosen.m), (back, -1) if forward else (0, 1)
+    return Part(chosen, tiles, (source,), first, d, 1, results, *taps)
 
 
 def _gradient(axis, outputs, r, residues):

@@ -20,7 +20,7 @@ from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
-from ..phases import has_holes
+from ..phases import has_holes, input_segments
 from ..problem import NO_ACTIVATION, Problem
 from ..runtime.kernel import isa
 from ..runtime.program import (
@@ -99,7 +99,11 @@ def why_not(problem: Problem) -> list[str]:
 
 def _has_bare(axis, operation):
     """Whether some results have no taps: they are the bias exactly, and a tile's results share their errors."""
-    return has_holes(axis) if operation == "forward" else max(axis.crop_lo, axis.crop_hi) >= axis.k
+    if operation == "forward":
+        return has_holes(axis)
+    if axis.d > 1:
+        return not all(segment.taps for segment in input_segments(axis))
+    return max(axis.crop_lo, axis.crop_hi) >= axis.k
 
 
 def why_not_automatic(problem: Problem) -> list[str]:
@@ -288,8 +292,8 @@ def weight_form(problem: Problem) -> Transformed:
 
 def work(problem: Problem) -> dict[str, float]:
     made, lanes, groups = sizes(problem), isa().lanes(problem.itemsize), problem.geometry.groups
-    # All parts of a gradient but the first read the result to add to it.
-    added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
+    # All parts but the first that have the same results read them to add to them.
+    added = (len(made) // len({(each.h.start, each.w.start) for each in made}) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
     if problem.prepared and u_bytes > NEAR_BYTES:
         # A transformed weight is larger than the weight, and comes from far away.

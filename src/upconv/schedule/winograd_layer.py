@@ -153,15 +153,16 @@ class Layer:
         starts = self._weight_starts()
         counts = [len(blocks) for blocks in self.blocks]
         flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
-        for number, sizes in enumerate(self.sizes):
-            # Parts of a gradient are added up, and only the last sum is a result.
-            adds, is_result = not self.forward and number > 0, self.forward or number == len(self.sizes) - 1
+        places = [(sizes.h.start, sizes.w.start) for sizes in self.sizes]
+        for number, (sizes, place) in enumerate(zip(self.sizes, places, strict=True)):
+            # Parts of a gradient are added up that have the same results, and only the last sum is one.
+            adds, is_result = place in places[:number], place not in places[number + 1 :]
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, 0), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             multiply = winograd.product_lists(sizes, v, (b.u, starts[sizes.weight]), m)
-            places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
-            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
+            at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
+            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
     @property
     def halves_size(self):
