@@ -126,8 +126,9 @@ class Walk:
 
     def _pair(self, *pixels):
         """The offsets of two pixels in a vector."""
-        first, second = (self.k.shuffle(*(self.k.splat(each, PAIR) for each in pixel), (0, 4, 0, 4)) for pixel in pixels)
-        return self.k.shuffle(first, second, (0, 1, 4, 5))
+        k = self.k
+        first, second = (k.shuffle(k.splat(x, PAIR), k.splat(y, PAIR), (0, 4, 0, 4)) for x, y in pixels)
+        return k.shuffle(first, second, (0, 1, 4, 5))
 
     def _places(self):
         return self.x, self.y

@@ -14,8 +14,6 @@ from ..codegen.isa import Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .stored import Stored
 
-# Matrices of a stack lie far apart, and every one is a new stream of memory: asked for so many before it is needed.
-AHEAD = 4
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
 POINTERS = {"src", "dst"}
 
@@ -27,25 +25,20 @@ def transpose(isa: Isa, elem, reads="", writes=""):
     vector = Type(elem, isa.lanes(SIZES[elem]))
     sides = Stored(k, isa, vector, reads), Stored(k, isa, vector, writes)
     task = k.fields(FIELDS, POINTERS)
-    alone = k.equal(task["m"], 1)
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
-        ahead = k.select(k.iand(alone, k.less(i + AHEAD, task["n"])), task["src_n"] * AHEAD, 0)
         src = task["src"] + i * task["src_n"] + j * task["src_m"]
         dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]
         with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
-            _block(k, task, sides, src, dst, row, col, ahead)
+            _block(k, task, sides, src, dst, row, col)
     return k
 
 
-def _block(k, task, sides, src, dst, row, col, ahead):
+def _block(k, task, sides, src, dst, row, col):
     read, written = sides
     vector, lanes = read.vector, read.vector.lanes
     rows_left, cols_left, pad_left = task["rows"] - row, task["cols"] - col, task["pad"] - row
     corner = src + row * task["src_row"] + col * read.size
     out = dst + col * task["dst_col"] + row * written.size
-    with k.when(k.iand(k.less(lanes - 1, rows_left), k.negate(k.equal(ahead, 0)))):
-        for r in range(lanes):
-            k.prefetch(corner + r * task["src_row"] + ahead, locality=2)
     whole = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
     with k.when(whole):
         lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
