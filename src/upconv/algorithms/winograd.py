@@ -403,8 +403,8 @@ def _grids(task, layer, form, group) -> Iterator[Grid]:
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
+    shares = layer.shares(task.threads if task.share > 1 else 1, prod(counts) * task.g.groups)
     for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
-        nests = tuple(_indexed(task_, starts) for task_ in layer._unit((n.first, h.first, w.first)))
         steps = {
             X: (images * task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
             Y: (images * task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
@@ -414,7 +414,9 @@ def _grids(task, layer, form, group) -> Iterator[Grid]:
             ROW_Y: (0, h.tiles * result[0], 0),
             COL_Y: (0, 0, w.tiles * result[1]),
         }
-        yield Grid(nests, (n.count, h.count, w.count), steps)
+        for share in shares:
+            tasks = layer._unit((n.first, h.first, w.first), share)
+            yield Grid(tuple(_indexed(each, starts) for each in tasks), (n.count, h.count, w.count), steps)
 
 
 def nest(task) -> Nest:

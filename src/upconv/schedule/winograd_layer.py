@@ -230,26 +230,53 @@ class Layer:
         for place in product(*(range(len(blocks)) for blocks in self.blocks)):
             yield list(self._unit(place))
 
-    def _unit(self, place):
+    def shares(self, threads, blocks):
+        """What of a block of tiles is a unit, as lists of (part, block of columns): all of it, if there are many.
+
+        Parts that nobody adds up are spread by themselves, so to share them out costs nothing, and there may be more of
+        them than threads. Else each unit spreads the tiles for its blocks of columns.
+
+        Args:
+            threads, blocks: how many threads there are for how many blocks of tiles.
+        """
+        parts, columns = range(len(self.sizes)), range(len(self.sizes[0].blocks))
+        apart = self.forward and self.x.pixels and self.y.pixels and len(parts) > 1
+        many = -(-threads * (2 if apart else 1) // blocks)
+        if apart:
+            return [list(some) for some in _cut(list(product(parts, columns)), many)]
+        return [list(product(parts, some)) for some in _cut(columns, many)]
+
+    def _unit(self, place, share=None):
+        """The tasks of a block of tiles, or of a share of it."""
+        numbers = [[] for _ in self.sizes]
+        for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
+            numbers[part].append(number)
         if not self.x.pixels:
             yield self.bands.turn_in(place)
         by_columns = self.bands.by_columns
-        for sizes, (spread, multiply, gather) in zip(self.sizes, self.lists, strict=True):
-            if any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
+        for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
+            if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
                 continue
             common, sources, *axes = spread
             here = _entries(axes, place)
             for source in sources:
                 yield total(common, source, *here, *self.bands.x_moves(place))
-            for number, _ in enumerate(sizes.blocks):
+            for number in mine:
                 common, *axes, blocks = multiply
                 yield total(common, *_entries(axes, place), blocks[number])
                 common, *axes, blocks = gather
                 yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
                 if by_columns and not self.y.pixels:
-                    yield self.bands.turn_out(place, number)
+                    yield self.bands.turn_out(place, number, number)
         if not by_columns and not self.y.pixels:
-            yield self.bands.turn_out(place)
+            # All parts have the same blocks here.
+            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
+
+
+def _cut(items, many):
+    """Some items in at most so many pieces, as even as can be."""
+    many = min(many, len(items))
+    return [items[len(items) * number // many : len(items) * (number + 1) // many] for number in range(many)]
 
 
 def transposing(*arguments, **settings):
@@ -340,19 +367,22 @@ class _Bands:
             **moves.halves_of(layer.halves, writes=False),
         )  # fmt: skip
 
-    def turn_out(self, place, number=None):
+    def turn_out(self, place, first=0, last=-1):
+        """The task that turns what lies in the band of the blocks of columns from the first to the last."""
         layer, band = self.layer, self.y_map
         corner, (images, rows, cols) = self._place(self.dst, place)
-        first, channels = (0, layer.sizes[0].c_dst) if number is None else layer.sizes[0].blocks[number]
+        blocks = layer.sizes[0].blocks
+        first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
+        start = layer.bases.y_band, 0 if self.by_columns else first * layer.size
         dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
         if layer.y.c == layer.halves_size:
-            src, shape = (layer.bases.y_band, 0), (images, channels, rows, cols)
-            return self._converted(src, band, dst, layer.y, shape, writes=True)
+            shape = images, channels, rows, cols
+            return self._converted(start, band, dst, layer.y, shape, writes=True)
         lines = (rows, band.h, layer.y.h)
         if layer.y.h == cols * layer.y.w and band.h == cols * band.w:
             cols, lines = rows * cols, (1, 0, 0)
         return transposing(
-            layer.elem, (layer.bases.y_band, 0), dst, (cols, band.w), (channels, layer.y.c),
+            layer.elem, start, dst, (cols, band.w), (channels, layer.y.c),
             n=(images, band.n, layer.y.n), m=lines, **moves.halves_of(layer.halves, writes=True),
         )  # fmt: skip
 
