@@ -240,10 +240,10 @@ class Layer:
             threads, blocks: how many threads there are for how many blocks of tiles.
         """
         parts, columns = range(len(self.sizes)), range(len(self.sizes[0].blocks))
-        apart = self.forward and self.x.pixels and self.y.pixels and len(parts) > 1
-        many = -(-threads * (2 if apart else 1) // blocks)
-        if apart:
-            return [list(some) for some in _cut(list(product(parts, columns)), many)]
+        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and len(parts) > 1:
+            return _cut(list(product(parts, columns)), -(-2 * threads // blocks))
+        # As many for each thread, or enough of them that one more makes no difference.
+        many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
         return [list(product(parts, some)) for some in _cut(columns, many)]
 
     def _unit(self, place, share=None):
