@@ -18,6 +18,7 @@ from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import isa, usable
+from upconv.schedule.task import Task
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 # Blocks of several rows, columns and images; borders that are cut and extended; one axis alone.
@@ -216,6 +217,18 @@ def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
     assert any("8 channels" in sentence for sentence in refused)
     wide = choose(Problem("forward", CASES[0].geometry(), "float64")).candidates
     assert any("float64" in sentence for c in wide if c.name == "winograd" for sentence in c.by_name)
+
+
+@pytest.mark.parametrize(("layout", "units"), [("nhwc", (1, 4, 12)), ("nchw", (1, 2, 6))])
+def test_a_map_of_one_block_of_tiles_has_units_for_all_threads(layout, units):
+    """By its four parts and their blocks of columns; by the blocks alone where maps are turned."""
+    g = Geometry(1, 256, 768, 1, Axis(9, 5, 2, 1, 2, 1), Axis(9, 5, 2, 1, 2, 1))
+    problem = Problem("forward", g, "float32", layout, prepared=True)
+    found = []
+    for threads in (1, 2, 6):
+        made = winograd.program(Task.dense(problem, threads, 1e-3), packs=False)
+        found.append(made.units)
+    assert tuple(found) == units
 
 
 def test_an_activation_is_in_the_kernels_or_takes_a_pass_of_its_own():
