@@ -224,7 +224,7 @@ def test_a_map_of_one_block_of_tiles_has_units_for_all_threads(layout, units):
     """By its four parts and their blocks of columns; by the blocks alone where maps are turned."""
     g = Geometry(1, 256, 768, 1, Axis(9, 5, 2, 1, 2, 1), Axis(9, 5, 2, 1, 2, 1))
     problem = Problem("forward", g, "float32", layout, prepared=True)
-    assert len(winograd.sizes(replace(problem, geometry=replace(g, c_out=64)))[0].blocks) == 2
+    assert len(winograd.sizes(replace(problem, geometry=replace(g, c_out=96)))[0].blocks) == 2
     found = []
     for threads in (1, 2, 6):
         made = winograd.program(Task.dense(problem, threads, 1e-3), packs=False)

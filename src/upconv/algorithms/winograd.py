@@ -66,7 +66,7 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
 # there the room is for tiles.
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
-# Of fewer blocks of tiles, each has several blocks of columns.
+# Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
 # axes, by F(2, 3) on one and by F(3, 3) on both.
@@ -159,9 +159,11 @@ def _setting(problem, *both):
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
     tiles = (max(1, min(g.n, most // (high * wide))), rows, min(wide, most))
-    if channels >= c_dst >= 4 * line and prod(map(ceil_div, (g.n, high, wide), tiles)) < FEW_BLOCKS:
-        # Few blocks of tiles have two blocks of columns at least, to be shared out among threads.
-        channels = ceil_div(c_dst, 2 * line) * line
+    if channels >= c_dst and prod(map(ceil_div, (g.n, high, wide), tiles)) < FEW_BLOCKS:
+        half, width = ceil_div(c_dst, 2 * line) * line, panel_width(problem.itemsize)
+        # To be shared out among threads, if that fills no more panels.
+        if 2 * ceil_div(phases * half, width) <= ceil_div(phases * c_dst, width):
+            channels = half
     return Setting(
         tuple(way.outputs for way in both),
         tiles,
