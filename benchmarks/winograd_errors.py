@@ -86,7 +86,7 @@ def by_forms(problem, x, w, pair):
 
 def forget():
     """What was made for other forms."""
-    for each in (winograd.setting, winograd.sizes, winograd._layer, PROGRAMS):
+    for each in (winograd.setting, winograd.sizes, winograd.weight_form, PROGRAMS):
         each.cache_clear()
 
 

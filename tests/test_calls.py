@@ -17,6 +17,7 @@ from fresh import forget, fresh
 
 import upconv
 from upconv import calls
+from upconv.planning import Plan
 from upconv.runtime import builtin, memory, program
 from upconv.runtime.kernel import usable
 
@@ -91,6 +92,20 @@ def test_a_repeated_call_has_the_bits_of_the_first(dtype, layout, prepared, thro
             assert (second.strides, second.dtype) == (first.strides, first.dtype)
     # Nearly all of these layers are brief; if none went through, this would test nothing.
     assert remembered > len(cases) // 2
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
+def test_a_repeated_convolution_has_the_bits_of_the_first(prepared, through):
+    """Beside a transposed one of the same operands and settings, which is another call."""
+    rng = np.random.default_rng(1)
+    y, array, b = (rng.standard_normal(shape).astype("f") for shape in ((2, 6, 9, 8), (6, 6, 3, 3), (6,)))
+    w, settings = upconv.prepare(array, 2) if prepared else array, {"stride": 2, "padding": 1}
+    for turn in range(3):
+        both = [function(turn + y, w, b, **settings) for function in (upconv.conv2d, upconv.conv_transpose2d)]
+        assert len(through) == 2 * turn
+        want = upconv.conv2d(turn + y, array, b.astype(">f4"), **settings)
+        assert_same_bits(both[0], want)
+        assert both[1].shape == (2, 6, 17, 15)
 
 
 def test_the_layer_goes_the_same_way_and_new_parameters_count(through):
@@ -238,7 +253,7 @@ def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
                 upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), made, stride=2)
     kept = [call for made in weights for call in (made.calls or {}).values()]
     assert kept
-    assert sum(ready.nbytes + own.nbytes for *_, (_, (ready, own)) in kept) <= 60_000
+    assert sum(ready.nbytes + own.nbytes for *_, (_, (ready, own, _)) in kept) <= 60_000
 
 
 def test_one_dimension_and_an_output_size_are_found_again(through):
@@ -402,6 +417,38 @@ def test_one_that_is_under_way_elsewhere_sends_the_others_to_the_door(through, l
             builtin._forget()
 
 
+def test_what_is_not_done_in_one_go_is_asked_about_once_for_each_number_of_threads(monkeypatch, through, longer):
+    """Winograd's flags, say, or much scratch: to ask again takes as long as a small layer."""
+    asked, direct = [], Plan.direct
+    monkeypatch.setattr(Plan, "direct", lambda *operands: asked.append(1) or direct(*operands))
+    x, w = np.ones((1, 64, 12, 12), np.float32), np.ones((64, 16, 4, 4), np.float32)
+    flagged = upconv.plan(x, w, stride=2, algorithm="winograd")
+    monkeypatch.setattr("upconv.planning.choose", lambda problem, algorithm: flagged)
+    for count, expected in ((1, 1), (1, 1), (2, 2), (2, 2), (1, 3)):
+        with threads(count):
+            upconv.conv_transpose2d(x, w, stride=2)
+        assert len(asked) == expected
+    assert not through
+
+
+def test_the_first_call_is_done_as_the_others_are(longer, monkeypatch):
+    """What is kept is made first, and computes: the scratch of the others is in the cache already."""
+    x, w, b, settings = layer()
+    ran, run = [], program.run
+    monkeypatch.setattr(program, "run", lambda *operands: ran.append(1) or run(*operands))
+    with threads(1):
+        want = upconv.conv_transpose2d(x, w, b, **settings)
+        assert not ran
+        forget()
+        builtin._busy[0] = 1
+        try:
+            # Where its scratch is in use elsewhere, the call goes through the door.
+            assert_same_bits(upconv.conv_transpose2d(x, w, b, **settings), want)
+        finally:
+            builtin._forget()
+    assert ran
+
+
 def test_why_there_is_none(monkeypatch):
     assert builtin.why_not() == []
     for module, name, value, sentence in (
@@ -429,7 +476,7 @@ from upconv import calls
 x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
 for _ in range(2):
     y = upconv.conv_transpose2d(x, w)
-print(len(calls._of_arrays), y.sum())
+print(sum(call.run is not None for call in calls._of_arrays.values()), y.sum())
 """
     assert script(text, UPCONV_DIRECT_CALLS="0").split() == ["0", "144.0"]
     assert script(text, UPCONV_DIRECT_CALLS="").split() == ["1", "144.0"]

@@ -7,6 +7,7 @@ import copy
 
 import numpy as np
 import pytest
+from cases import LAYOUTS
 from require import require
 
 import upconv
@@ -426,6 +427,24 @@ def test_conv2d_keeps_the_dtype(name):
     x, w, b, y = (array.astype(wide) for array in (x, w, b, y))
     expected = conv2d_by_hand(x, w, (1, 1), (1, 1), 1, [(1, 1)] * 2) + b[:, None, None]
     np.testing.assert_allclose(y, expected, rtol=0.02, atol=8 * EPS.get(name, 1e-9))
+
+
+@pytest.mark.parametrize("storage", [None, "bfloat16"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_conv2d_takes_a_prepared_weight(layout, storage):
+    """The bits of the weight as given, or of what its halves stand for, on maps of any size."""
+    rng = np.random.default_rng(6)
+    w, b = rng.random((21, 8, 3, 2), np.float32) - np.float32(0.5), rng.random(21, np.float32)
+    settings = {"stride": (2, 1), "dilation": (1, 2), "groups": 3}
+    kept = upconv.prepare(w, **settings, storage=storage)
+    for size in ((9, 8), (9, 8), (5, 31)):
+        y = rng.random((2, 24, *size), np.float32)
+        y = np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if layout == "nhwc" else y
+        x = conv2d(y, kept, b, padding=1, **settings)
+        assert np.array_equal(x, conv2d(y, kept.array, b, padding=1, **settings))
+        assert x.strides == conv2d(y, w, b, padding=1, **settings).strides
+    with pytest.raises(SettingError, match=r"stride is \(1, 1\), and the weight was prepared for stride=\(2, 1\)"):
+        conv2d(y, kept, dilation=(1, 2), groups=3)
 
 
 def test_conv2d_takes_channels_last_and_empty_batches():

@@ -213,6 +213,54 @@ def test_every_algorithm_answers_every_problem_with_sentences_or_a_cost(operatio
         assert candidate.refusals == tuple(refusals)
 
 
+def of_sizes(operation, dtype, layout, prepared, n, sizes, crops):
+    """A problem of one of a few layers at some sizes."""
+    channels, kernels = {
+        "forward": ((64, 24, 1), ((4, 2, 1), (5, 2, 1))),
+        "grad_input": ((16, 16, 16), ((3, 1, 1), (3, 1, 1))),
+        "grad_weight": ((8, 4, 2), ((3, 2, 1), (4, 4, 3))),
+    }[operation]
+    h, w = (Axis(size, k, s, d, *crop) for size, (k, s, d), crop in zip(sizes, kernels, crops, strict=True))
+    prepared = prepared and operation != "grad_weight"
+    return Problem(operation, Geometry(n, *channels, h, w), dtype, layout, prepared=prepared)
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("operation", ["forward", "grad_input", "grad_weight"])
+def test_what_refuses_a_layer_refuses_it_at_every_size(operation, layout, prepared):
+    """So that it is asked once a layer, and the answer kept for all sizes."""
+    sizes = ((2, (9, 11), ((0, 0), (1, 1))), (1, (300, 5), ((1, 2), (-3, 0))), (5, (2, 700), ((-9, 0), (0, -9))))
+    for dtype in ("float32", "float64", "int64"):
+        one, *others = (of_sizes(operation, dtype, layout, prepared, *each) for each in sizes)
+        for name, algorithm in algorithms.ALGORITHMS.items():
+            if not hasattr(algorithm, "why_never"):
+                continue
+            never = algorithm.why_never(one)
+            for other in others:
+                assert other.layer == one.layer
+                assert algorithm.why_never(other) == never, name
+                assert not never or usable() or algorithm.why_not(other) == never, name
+
+
+def test_one_that_refuses_the_layer_is_asked_once_for_all_its_sizes(monkeypatch):
+    asked = []
+    for name, algorithm in algorithms.ALGORITHMS.items():
+        if hasattr(algorithm, "why_never"):
+            why_never = algorithm.why_never
+            monkeypatch.setattr(
+                algorithm,
+                "why_never",
+                lambda problem, name=name, ask=why_never: asked.append(name) or ask(problem),
+                raising=False,
+            )
+    if usable():
+        pytest.skip("no kernels can be made here")
+    for width in (50, 51, 52):
+        plan((1, 21, 9, width), (21, 21, 17, 17), stride=8)
+    assert len(asked) == len(set(asked))
+
+
 def test_what_is_reachable_by_name_only_is_never_chosen():
     for name in ("loops", "matmul"):
         made = plan((1, 1, 1, 1), (1, 1, 1, 1))

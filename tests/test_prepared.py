@@ -4,8 +4,10 @@ import copy
 import itertools
 import pickle
 import threading
+import weakref
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from ways import AUTO, KERNELS, check
 
 import upconv
 from upconv import SettingError, planning
+from upconv import prepared as module
 from upconv.algorithms import ALGORITHMS
 from upconv.arrays import empty
 from upconv.prepared import PreparedWeight
@@ -139,7 +142,7 @@ def test_it_is_a_private_copy_that_nobody_can_write():
     w[...] = 0
     assert_same_bits(upconv.conv_transpose2d(x, made, stride=case.s), want)
     assert not made.array.flags.writeable
-    assert all(not form.flags.writeable for form in made._forms.values())
+    assert all(not form.array.flags.writeable for form in made._forms.values())
     assert made._forms
     with pytest.raises(ValueError, match="read-only"):
         made.array[0] = 1
@@ -173,6 +176,75 @@ def test_a_form_is_made_once_and_only_when_it_is_asked_for(monkeypatch):
     assert f"{made.nbytes:,} bytes" in repr(made)
     upconv.conv_transpose2d(x, made, stride=case.s, algorithm="direct_rows")
     assert packed == ["gemm", "direct_rows"]
+
+
+@pytest.fixture
+def of_many_kinds(monkeypatch):
+    """(a prepared weight, maps of sizes that ask for forms of several kinds); 20 times the weight are no few bytes."""
+    monkeypatch.setattr(module, "FORMS_BYTES", 0)
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((64, 64, 4, 4), np.float32)
+    return upconv.prepare(w, stride=2), [rng.standard_normal((1, 64, n, n), np.float32) for n in (9, 7, 11, 16, 21, 48)]
+
+
+def test_forms_are_bounded_and_those_used_last_stay(of_many_kinds, monkeypatch):
+    made, maps = of_many_kinds
+    call = partial(upconv.conv_transpose2d, stride=2, algorithm="winograd")
+    wants, most = [call(x, upconv.prepare(made.array, stride=2)) for x in maps], 0
+    kinds = len({ALGORITHMS["winograd"].weight_form(upconv.plan(x, made, stride=2).problem) for x in maps})
+    assert kinds > 2
+    monkeypatch.setattr(module, "FORMS_TIMES", 8)
+    for x, want in itertools.chain(zip(maps, wants, strict=True), zip(maps[::-1], wants[::-1], strict=True)):
+        assert_same_bits(call(x, made), want)
+        forms = sum(form.nbytes for form in made._forms.values())
+        assert forms <= 8 * made.array.nbytes
+        assert made.nbytes == made.array.nbytes + forms
+        most = max(most, len(made._forms))
+        # The one used last is there still.
+        assert made.form(ALGORITHMS["winograd"], upconv.plan(x, made, stride=2).problem)[0] is not None
+    assert 1 < most < kinds
+    monkeypatch.setattr(module, "FORMS_TIMES", 0)
+    call(maps[0], made)
+    call(maps[-1], made)
+    assert len(made._forms) == 1, "the last one stays, however large"
+
+
+def test_a_form_that_is_let_go_is_not_read_any_more(monkeypatch):
+    """Not by calls that are remembered, which know addresses."""
+    monkeypatch.setattr(module, "FORMS_BYTES", 0)
+    monkeypatch.setattr(module, "FORMS_TIMES", 0)
+    x, w = np.ones((1, 8, 6, 6), np.float32), np.ones((8, 8, 4, 4), np.float32)
+    made = upconv.prepare(w, stride=2)
+    want = upconv.conv_transpose2d(x, made, stride=2)
+    upconv.conv_transpose2d(x, made, stride=2)
+    assert made.calls
+    (kept,) = made._forms.values()
+    gone = weakref.ref(kept.array)
+    del kept
+    other = "gemm" if upconv.plan(x, made, stride=2).algorithm != "gemm" else "gemm_fused_phases"
+    upconv.conv_transpose2d(x, made, stride=2, algorithm=other)
+    assert gone() is None
+    assert not made.calls
+    assert_same_bits(upconv.conv_transpose2d(x, made, stride=2), want)
+
+
+def test_threads_that_make_each_other_let_go_of_forms_are_right(of_many_kinds, monkeypatch):
+    made, maps = of_many_kinds
+    monkeypatch.setattr(module, "FORMS_TIMES", 0)
+    call, wrong = partial(upconv.conv_transpose2d, stride=2, algorithm="winograd"), []
+    wants = [call(x, upconv.prepare(made.array, stride=2)) for x in maps[:3]]
+
+    def work(x, want):
+        for _ in range(20):
+            if (call(x, made) != want).any():
+                wrong.append(x.shape)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(maps, wants, strict=False)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])

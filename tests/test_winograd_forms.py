@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from upconv.geometry import Axis
-from upconv.winograd_forms import POINTS, Form, form, parts
+from upconv.winograd_forms import POINTS, Form, Way, counted, form, parts, ways_alone
 
 FORMS = [(m, r) for m, r in product(range(1, 6), range(1, 6)) if r == 1 or m + r - 1 in POINTS]
 KERNELS = ((4, 2), (3, 1), (5, 2), (3, 2), (6, 2), (9, 3), (1, 1))
@@ -158,6 +158,16 @@ def test_the_parts_of_a_gradient_is_the_gradient(axis):
     assert computed(axis, found, data, weight, False) == defined(axis, data, weight, False)
 
 
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("axis", DILATED, ids=str)
+def test_what_is_counted_under_dilation_is_what_there_is(axis, forward):
+    way = Way({axis.k: 3})
+    made, got = parts(axis, way.outputs, forward), counted(axis, way, forward)
+    through = sum(part.form.size * part.tiles for part in made)
+    kept = sum(part.form.size for part in {part.weight: part for part in made}.values())
+    assert got == (made[0].phases, made[0].tiles, through, through, kept)
+
+
 def test_products_of_the_forms():
     """What the forms are for: in k4 s2, 64 products for 36 outputs, where the definition has 144."""
     (part,) = parts(Axis(n=32, k=4, s=2, crop_lo=1, crop_hi=1), {2: 3})
@@ -178,3 +188,22 @@ def test_matrices_are_keys_like_the_tuples_that_they_are(m, r):
         assert matrix == plain
         assert hash(matrix) == hash(matrix) == hash(plain)
         assert {matrix: 1}[plain] == 1
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_what_parts_add_up_to_is_counted_without_them(forward):
+    for n, k, s, lo, hi in product((1, 2, 7, 12), (1, 3, 4, 5, 6), (1, 2, 3), (-3, 0, 1, 2), (-2, 0, 1)):
+        if (n - 1) * s + k - lo - hi < 1:
+            continue
+        axis = Axis(n, k, s, 1, lo, hi)
+        for way in ways_alone(axis, forward):
+            made = parts(axis, way.outputs, forward, way.apart)
+            sizes = [(part.form.size, part.tiles, len(part.sources)) for part in made]
+            want = (
+                made[0].phases,
+                made[0].tiles,
+                sum(size * tiles * sources for size, tiles, sources in sizes),
+                sum(size * tiles for size, tiles, _ in sizes),
+                sum(size * sources for size, _, sources in sizes),
+            )
+            assert tuple(counted(axis, way, forward)) == want, (axis, way)

@@ -23,7 +23,10 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long."""
+    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long.
+
+    Without the first it is one that is not done in one go on so many threads as the last says.
+    """
 
     run: object
     alone: bool
@@ -55,9 +58,9 @@ _all, _nbytes = WeakSet(), 0
 _of_arrays = Calls()
 
 
-def again(settings, x, weight, bias, activation):
+def again(settings, x, weight, bias, activation, operation="forward"):
     """The result of a call like one before, None where there was none; nothing has been checked."""
-    found = _find(settings, x, weight, bias, activation)
+    found = _find(settings, x, weight, bias, activation, operation)
     if found is None:
         return None
     kept, key, array = found
@@ -65,7 +68,7 @@ def again(settings, x, weight, bias, activation):
     if call is None or memory.is_poisoned():
         return None
     run, alone, empty, shape, dtype, axes, _ = call
-    if alone and get_num_threads() > 1:
+    if run is None or (alone and get_num_threads() > 1):
         return None
     y = empty(shape, dtype)
     if axes is not None:
@@ -74,7 +77,7 @@ def again(settings, x, weight, bias, activation):
     return None if result is NotImplemented else result
 
 
-def _find(settings, x, weight, bias, activation):
+def _find(settings, x, weight, bias, activation, operation):
     """(where it would be kept, its key, the weight's array), None for what is never remembered."""
     if type(x) is not ndarray or not (activation is None or type(activation) is str):
         return None
@@ -87,40 +90,49 @@ def _find(settings, x, weight, bias, activation):
     # Settings are held by what is kept, so nothing else can get their identity.
     if type(weight) is ndarray:
         w = weight.shape, weight.strides, weight.dtype
-        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation), weight
+        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation, operation), weight
     if type(weight) is PreparedWeight:
         if weight.calls is None:
             weight.calls = Calls()
         # In the order in which a program reads it, whatever that of the array that it was made from.
-        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation), weight.dense
+        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation, operation), weight.dense
     return None
 
 
-def remember(settings, plan, x, weight, bias, activation, y):
-    """Keep a call that has just been made, if it can be done in one go; y is its result, as it is handed out."""
+def first(settings, x, weight, bias, activation, y, plan):
+    """Keep a call of a plan, if it can be done in one go, and do it: whether y has been computed.
+
+    What cannot is kept as well, so that nobody asks again before the number of threads is another.
+    """
     global _nbytes
-    found = _find(settings, x, weight, bias, activation)
+    found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation, plan.problem.operation)
     if found is None:
-        return
-    arrays = [array for array in (x, found[2], bias) if array is not None]
-    if not all(array.dtype.isnative and array.flags.aligned for array in arrays):
-        return
+        return False
+    kept, key, array = found
+    call, threads = kept.get(key), get_num_threads()
+    if call is not None and (call.run is not None or call.held[1] == threads):
+        return False
+    arrays = (x, array) if bias is None else (x, array, bias)
+    if not all(each.dtype.isnative and each.flags.aligned for each in arrays):
+        return False
     if bias is not None and bias.strides != (bias.itemsize,):
-        return
+        return False
     run, held, alone = plan.direct(x, weight, bias, y)
+    if len(kept) >= MOST:
+        kept.clear()
     if run is None:
-        return
+        kept[key] = Call(None, False, None, (), y.dtype, None, (settings, threads))
+        return False
     dense, axes = y.shape, None
-    if y.strides != np.empty(dense, y.dtype).strides:
+    size, (_, channels, height, width) = y.itemsize, dense
+    if y.strides != (channels * height * width * size, height * width * size, width * size, size):
         # Channels-last, and so with a batch: what lies in memory as (n, h, w, c).
         axes = 0, 3, 1, 2
         dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
-    kept, key, _ = found
-    ready, own = held
+    ready, own, _ = held
     _nbytes += ready.nbytes + own.nbytes
     if _nbytes > MOST_BYTES:
         kept.cache_clear()
-    elif len(kept) >= MOST:
-        kept.clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
     kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held))
+    return run(x, array, bias, y) is not NotImplemented

@@ -2,7 +2,8 @@
 
 A way of computing is a module in `algorithms/` with
 
-    why_not(problem)       sentences of refusal; empty means yes
+    why_never(problem)     sentences of refusal that hold whatever the sizes of the maps: asked for once a layer
+    why_not(problem)       those that depend on the sizes; either may be left out, and empty means yes
     fuses(problem)         whether its kernels apply the problem's activation
     work(problem)          amounts by the names of `machine.AMOUNTS`
     weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
@@ -18,7 +19,6 @@ A way of computing is a module in `algorithms/` with
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
 
-import ctypes
 import math
 import threading
 from collections import OrderedDict
@@ -116,10 +116,17 @@ class Generated:
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
-        refusals = usable()
-        if not refusals and not problem.row.element:
-            refusals = [f"has no kernels for {problem.dtype}"]
-        return refusals or self.module.why_not(self._asked(problem) if problem.storage else problem)
+        return usable() or self.why_never(problem) or self.why_not_now(problem)
+
+    def why_never(self, problem: Problem) -> list[str]:
+        """Those that hold for every problem of the same `layer`, where kernels can be made."""
+        if not problem.row.element:
+            return [f"has no kernels for {problem.dtype}"]
+        return _refusals(self.module, "why_never", self._asked(problem) if problem.storage else problem)
+
+    def why_not_now(self, problem: Problem) -> list[str]:
+        """Those that depend on the sizes of the maps, for a problem of a layer that is not refused."""
+        return _refusals(self.module, "why_not", self._asked(problem) if problem.storage else problem)
 
     def why_not_automatic(self, problem: Problem) -> list[str]:
         """Why it is not chosen on its own."""
@@ -185,11 +192,13 @@ class Generated:
             return program.run(ready.program, a, b, out, None)
         panels = None
         if problem.prepared:
+            # Held until the program is over: the weight may let go of a form meanwhile.
             panels, b = b.form(self, problem)
             if self._widens(problem):
                 return self._run_widened(problem, a, panels, b, bias, out)
         ready = self.runnable(problem, a.strides, b.strides, out.strides, threads)
-        return program.run(ready.program, a, out, b, ready.bias(bias), panels)
+        start = None if panels is None else program.address(panels)
+        return program.run(ready.program, a, out, b, ready.bias(bias), start)
 
     def direct(self, problem: Problem, a, b, bias, out):
         """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
@@ -206,9 +215,11 @@ class Generated:
         ready = self._made(problem, a.strides, array.strides, out.strides, threads)
         if program.FLAGS in ready.program.sizes:
             return None, None, False
-        own, passed = ready.no_bias.copy(), (0, 0) if bias is None else (bias.nbytes, ready.repeats)
-        run = builtin(ready.program, problem.itemsize - 1, panels, own, passed, is_longer)
-        return run, (ready, own), is_longer
+        # What is passed is written to it.
+        own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
+        start = None if panels is None else program.address(panels)
+        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, is_longer)
+        return run, (ready, own, panels), is_longer
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""
@@ -256,8 +267,7 @@ class Generated:
         nbytes = self.module.weight_form(plain).nbytes
         # Not the scratch of this thread, which the program takes and gives back.
         wide = memory.aligned(nbytes + program.LINE)
-        halves = np.frombuffer((ctypes.c_uint16 * (nbytes // 4)).from_address(panels), np.uint16)
-        widen(halves, wide[:nbytes].view(np.float32), problem.storage)
+        widen(panels[: nbytes // 2].view(np.uint16), wide[:nbytes].view(np.float32), problem.storage)
         w = weight_strides(plain.geometry.weight_shape, plain.b_layout, plain.itemsize)
         ready = self.runnable(plain, a.strides, w, out.strides, pool.get_num_threads())
         return program.run(ready.program, a, out, None, ready.bias(bias), program.address(wide))
@@ -282,11 +292,17 @@ class Generated:
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
 
 
+def _refusals(module, name, problem):
+    asks = getattr(module, name, None)
+    return [] if asks is None else asks(problem)
+
+
 @lru_cache(maxsize=512)
 def _wide(problem, module):
     """A problem without its storage; one whose form is not kept in halves has its weight as given."""
     plain = replace(problem, storage="")
-    ours = problem.operation != "grad_weight" and not module.why_not(plain)
+    refused = _refusals(module, "why_never", plain) or _refusals(module, "why_not", plain)
+    ours = problem.operation != "grad_weight" and not refused
     computed = ours and getattr(module.weight_form(plain), "is_computed", False)
     return replace(plain, prepared=False) if computed else plain
 

@@ -5,7 +5,7 @@ it is chosen is which axis is consecutive; every other stride is a value of the 
 they lie. What has no name here is copied first, and a plan says so.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Maps: the pixels of a row are consecutive; the channels of a pixel are, and the pixels of a row follow one another;
 # the same with gaps between pixels, as in a slice of the channels; neither.
@@ -17,8 +17,7 @@ STRIDED = "strided"
 RESULTS = (CHANNELS_FIRST, CHANNELS_LAST)
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """Strides in bytes of a (n, c, h, w) array, and which of its axes are consecutive.
 
     `channels_last`: the channels of a pixel lie one after another. `channels_first`: the pixels of a row do.

@@ -99,12 +99,10 @@ class Machine:
         >>> ROWS["avx512"].seconds({"calls": 1}) == 1 / ROWS["avx512"].rates["calls"]
         True
         """
-        slower = self.int64 if dtype == "int64" else 1.0
-        total = 0.0
+        rates, total, slower = self.rates, 0.0, MULTIPLIED if dtype == "int64" else ()
         for name, amount in work.items():
-            rate = self.rates.get(name)
-            if rate:
-                total += amount / rate * (slower if slower != 1.0 and name.startswith(MULTIPLIED) else 1.0)
+            if amount and name in rates:
+                total += amount / rates[name] * self.int64 if name.startswith(slower) else amount / rates[name]
         return total
 
 

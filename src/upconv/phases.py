@@ -12,9 +12,9 @@ it should.
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice, pairwise
+from typing import NamedTuple
 
 from .errors import SettingError
 from .geometry import Axis, ceil_div
@@ -25,8 +25,7 @@ MOST_SEGMENTS = 1 << 16
 KEPT = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A run of places, `step` apart, that read the same taps of the same kind of neighbour.
 
     Place number j is index ``start + j*step``; through the a-th tap of `taps` it reads index
@@ -47,8 +46,7 @@ class Segment:
         return slice(self.start, self.start + (self.count - 1) * self.step + 1, self.step)
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """The outputs of one axis whose canvas position is congruent to `residue` modulo s.
 
     `taps` are the taps they may read, `start` the first such output, `count` their number. Place number j reads input

@@ -417,15 +417,13 @@ def _cells(candidate, chosen):
     return marked(candidate.name, chosen), answer, "; ".join(candidate.refusals or candidate.by_name)
 
 
-def solve(problem, algorithm, a, b, bias, out):
+def solve(problem, algorithm, a, b, bias, out, directly=None):
     """Choose for operands as they lie, and compute: for doors, which have checked everything.
 
     Args:
         problem: what is computed; the layouts that it names are those of fresh arrays.
         algorithm, a, b, bias, out: as in `Plan.run`, and as in `choose`.
-
-    Returns:
-        The Plan that was made; None where one was given, or there is nothing to compute.
+        directly: a function of the Plan that is asked first, and says whether it has computed.
     """
     if isinstance(algorithm, Plan):
         same = all(
@@ -434,9 +432,9 @@ def solve(problem, algorithm, a, b, bias, out):
         if not same or algorithm.problem.activation != problem.activation:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         algorithm.run(a, b, bias, out)
-        return None
+        return
     if not out.size:
-        return None
+        return
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
     prepared = isinstance(b, PreparedWeight)
     if not prepared:
@@ -445,10 +443,10 @@ def solve(problem, algorithm, a, b, bias, out):
         problem = replace(problem, storage=b.storage)
     aligned = a.flags.aligned, prepared or b.flags.aligned, target.flags.aligned
     made = fitted(problem, algorithm, a.strides, None if prepared else b.strides, target.strides, aligned)
-    made.execute(a, b, bias, target)
+    if directly is None or not directly(made):
+        made.execute(a, b, bias, target)
     if target is not out:
         out[...] = target
-    return made
 
 
 @lru_cache(maxsize=512)

@@ -12,7 +12,6 @@ from .arrays import as_array, check_weight, native
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .rewrites import innermost_weight
-from .runtime.program import address
 from .settings import Settings
 from .storage import Error, as_float32, check, stored
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 SETTINGS = ("stride", "dilation", "groups")
 # Problems of which a weight knows by heart what they read; a vocoder sends a new width with every call.
 MOST_FOUND = 64
+# What all forms of a weight together may take: so many times the weight, which is more than twice the largest form of
+# `winograd`, or so many bytes, whichever is more; and at least the last one.
+FORMS_TIMES, FORMS_BYTES = 16, 4 << 20
 
 
 class _Prepared:
@@ -94,13 +96,26 @@ class _Prepared:
         return f"{self.shape}, {self.dtype.name}{kept}"
 
 
+class _Form:
+    """A form that is kept; `used` grows with the time of its last use."""
+
+    __slots__ = ("array", "used")
+
+    def __init__(self, array: np.ndarray):
+        self.array, self.used = array, 0
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+
 class PreparedWeight(_Prepared):
     """A weight that does not change, with the packed forms that its layers ask for; taken wherever a weight is.
 
     Made by `upconv.prepare`. It is a private copy: changes of the array that it was made from are not seen. Forms
     serve inputs of any size; each is made when a plan first asks for it, and kept. Winograd's has a few kinds, for maps
-    of different sizes: a weight that meets many may keep several. Pickling and copying leave the forms behind, to be
-    made again.
+    of different sizes: a weight that meets many keeps several, those used last, together at most 16 times the weight
+    (or 4 MiB, where that is more). Pickling and copying leave the forms behind, to be made again.
 
     >>> made = prepare(np.ones((8, 4, 3, 3), np.float32), stride=2)
     >>> made.shape, made.nbytes
@@ -109,40 +124,46 @@ class PreparedWeight(_Prepared):
     PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
     """
 
-    __slots__ = ("_forms", "_found", "_inner", "calls")
+    __slots__ = ("_forms", "_found", "_inner", "_uses", "calls")
 
     def __init__(self, array: np.ndarray, settings: Settings, storage: str = "", error: Error | None = None) -> None:
         super().__init__(array, settings, storage, error)
-        self._forms: dict[Any, np.ndarray] = {}
+        self._forms: dict[Any, _Form] = {}
+        self._uses = 0
         self._inner: dict[Any, np.ndarray] = {}
         # What has been asked for by problems, which says sooner which form that is than its many blocks do.
-        self._found: dict[Any, tuple[int | None, np.ndarray]] = {}
+        self._found: dict[Any, tuple[_Form | None, np.ndarray]] = {}
         # The calls that have been made with it: see `calls`.
         self.calls: Any = None
 
     @property
     def nbytes(self) -> int:
         """Bytes kept: the weight, and the forms made so far."""
-        arrays = self._array, *self._inner.values(), *self._forms.values()
+        arrays = self._array, *self._inner.values(), *(form.array for form in list(self._forms.values()))
         return sum({id(array): array.nbytes for array in arrays}.values())
 
-    def form(self, algorithm: Any, problem: Problem) -> tuple[int | None, np.ndarray]:
-        """What an algorithm reads for its problem; a form is made when it is first asked for.
+    def form(self, algorithm: Any, problem: Problem) -> tuple[np.ndarray | None, np.ndarray]:
+        """What an algorithm reads for its problem; a form is made when it is first asked for, and may be let go again.
 
         Args:
             algorithm: a `generated.Generated`.
             problem: the innermost problem, after all rewrites.
 
         Returns:
-            (address of the form, or None if it reads the weight as it lies; the weight). Of a weight that is kept in
-            halves, both are halves, the weight as uint16.
+            (the bytes of the form, to be held while they are read, or None if it reads the weight as it lies; the
+            weight). Of a weight that is kept in halves, both are halves, the weight as uint16.
         """
         found = self._found.get((algorithm.name, problem))
         if found is None:
             if len(self._found) >= MOST_FOUND:
                 self._found.clear()
             found = self._found[algorithm.name, problem] = self._made(algorithm, problem)
-        return found
+        kept, weight = found
+        if kept is None:
+            return None, weight
+        self._uses += 1
+        kept.used = self._uses
+        return kept.array, weight
 
     def _made(self, algorithm, problem):
         weight = self.dense if self.storage else self.innermost(problem)
@@ -154,8 +175,26 @@ class PreparedWeight(_Prepared):
             with self._lock:
                 made = self._forms.get(form)
                 if made is None:
-                    made = self._forms[form] = algorithm.pack(problem, self.innermost(problem))
-        return address(made), weight
+                    made = _Form(algorithm.pack(problem, self.innermost(problem)))
+                    self._let_go(made.nbytes)
+                    self._forms[form] = made
+        return made, weight
+
+    def _let_go(self, nbytes):
+        """Make room for a form of so many bytes: those used longest ago go first. Called with the lock held."""
+        most = max(FORMS_TIMES * self._array.nbytes, FORMS_BYTES) - nbytes
+        kept = sorted(self._forms.items(), key=lambda each: each[1].used)
+        total = sum(form.nbytes for _, form in kept)
+        if total <= most:
+            return
+        for form, made in kept:
+            if total > most:
+                del self._forms[form]
+                total -= made.nbytes
+        # What was known of them; a call under way holds what it reads.
+        self._found.clear()
+        if self.calls is not None:
+            self.calls.clear()
 
     def innermost(self, problem: Problem) -> np.ndarray:
         """The weight after the rewrites: of another dtype, or 2x2 matrices for complex numbers.
@@ -183,7 +222,8 @@ class PreparedWeight(_Prepared):
         return self._inner.setdefault("dense", np.ascontiguousarray(self._array)) if made is None else made
 
     def __repr__(self):
-        forms = ", ".join(f"{form} ({made.nbytes:,} bytes)" for form, made in self._forms.items()) or "none yet"
+        kept = list(self._forms.items())
+        forms = ", ".join(f"{form} ({made.nbytes:,} bytes)" for form, made in kept) or "none yet"
         return f"PreparedWeight({self._said()}, {self.nbytes:,} bytes, forms: {forms})"
 
 
@@ -287,7 +327,8 @@ def prepare(
     """A weight that is packed once instead of in every call.
 
     Args:
-        weight: (c_in, c_out // groups, k_h, k_w), or that of a layer of one or three dimensions; it is copied.
+        weight: (c_in, c_out // groups, k_h, k_w), or that of a layer of one or three dimensions; for `upconv.conv2d`
+            (c_out, c_in // groups, k_h, k_w). It is copied.
         stride, groups, dilation: of the calls that it is for.
         padding, output_padding: taken so that the settings of a call can be passed as they are; forms do not depend on
             them.

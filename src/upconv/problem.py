@@ -202,6 +202,14 @@ class Problem:
         return (c_out, c_in) if self.operation == "grad_input" else (c_in, c_out)
 
     @property
+    def layer(self):
+        """All of the problem but the sizes of the maps and how they are cropped."""
+        g = self.geometry
+        (h, w), a, b = (g.h, g.w), self.a_layout, self.b_layout
+        of = g.c_in, g.c_out, g.groups, h.k, h.s, h.d, w.k, w.s, w.d, self.layout, a, b
+        return self.operation, self.dtype, self.prepared, self.activation, self.storage, self.maps, *of
+
+    @property
     def is_depthwise(self) -> bool:
         """Whether every channel has a kernel of its own."""
         g = self.geometry

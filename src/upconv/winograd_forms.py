@@ -235,8 +235,7 @@ def _inverse(rows):
     return tuple(tuple(row[n:]) for row in rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """What a tile reads on an axis: its value number j is number ``first + tile*m + j`` of the values below.
 
     Value number i lies at index ``start + i*step`` of the map; there are `count` of them, and zeros before and after.
@@ -248,8 +247,7 @@ class Source:
     first: int
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Results on one axis that are made of the same tiles.
 
     Output i of phase q of a tile is index ``start + (tile*m + i)*step + q`` of the result, for q below `phases`, if
@@ -301,7 +299,61 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     return _parts(axis, tuple(outputs.items()), forward, apart)
 
 
-# A new width leaves the height as it was, and ways are compared before one is taken.
+class Counted(NamedTuple):
+    """What the `parts` of an axis add up to.
+
+    Attributes:
+        phases: of the first part; `tiles` likewise.
+        read, written: positions of all tiles, each time that a source is spread, and that its products are gathered.
+        kept: positions of one tile, for each source.
+    """
+
+    phases: int
+    tiles: int
+    read: int
+    written: int
+    kept: int
+
+
+def counted(axis: Axis, way: Way, forward=True) -> Counted:
+    """The numbers of `parts`, without the parts: ways are compared before one is taken.
+
+    >>> counted(Axis(n=4, k=4, s=2, crop_lo=1, crop_hi=1), Way({2: 3}))
+    Counted(phases=2, tiles=2, read=8, written=8, kept=4)
+    """
+    k, s, outputs = axis.k, axis.s, way.outputs
+    if axis.d > 1:
+        results, size = axis.out if forward else axis.n, k + outputs[k] - 1
+        tiles = [ceil_div(ceil_div(results - first, axis.d), outputs[k]) for first in range(min(axis.d, results))]
+        return Counted(1, tiles[0], size * sum(tiles), size * sum(tiles), size)
+    if not forward:
+        least, more = divmod(k, s)
+        groups = ((least + 1, more), (least, s - more))
+        found = [(r + outputs[r] - 1, ceil_div(axis.n, outputs[r]), many) for r, many in groups if r and many]
+        phases = 1
+    elif k % s == 0 and not way.apart:
+        r, (first, last) = k // s, _steps(axis)
+        found, phases = [(r + outputs[r] - 1, ceil_div(last - first + 1, outputs[r]), 1)], s
+    else:
+        found, phases = [], 1
+        for start in range(min(s, axis.out)):
+            r = ceil_div(k - (start + axis.crop_lo) % s, s)
+            if r > 0:
+                found.append((r + outputs[r] - 1, ceil_div(ceil_div(axis.out - start, s), outputs[r]), 1))
+    read = written = kept = 0
+    for size, tiles, sources in found:
+        read += size * tiles * sources
+        written += size * tiles
+        kept += size * sources
+    return Counted(phases, found[0][1], read, written, kept)
+
+
+def _steps(axis):
+    """The first and the last canvas step that have an output at all."""
+    return ceil_div(axis.crop_lo - axis.s + 1, axis.s), (axis.out - 1 + axis.crop_lo) // axis.s
+
+
+# A new width leaves the height as it was.
 @lru_cache(maxsize=256)
 def _parts(axis, outputs, forward, apart):
     outputs = dict(outputs)
@@ -320,8 +372,7 @@ def _parts(axis, outputs, forward, apart):
 def _shared(axis, outputs):
     r = axis.k // axis.s
     chosen = form(outputs[r], r)
-    # The canvas steps that have an output at all.
-    first, last = ceil_div(axis.crop_lo - axis.s + 1, axis.s), (axis.out - 1 + axis.crop_lo) // axis.s
+    first, last = _steps(axis)
     source = Source(0, 1, axis.n, first - (r - 1))
     start = axis.s * first - axis.crop_lo
     tiles = ceil_div(last - first + 1, chosen.m)

@@ -385,19 +385,27 @@ def test_the_report_says_why_torch_computes():
     assert "this is on meta" in repr(ut.accelerate(meta, example_inputs=torch.ones(1, 2, 2, 2, device="meta")))
 
 
-def test_gradients_that_upconv_has_no_kernel_for_are_torchs():
+@pytest.mark.parametrize("last", [False, True], ids=["nchw", "nhwc"])
+def test_gradients_that_upconv_is_slower_at_are_torchs(last):
     from upconv.torch import choice, dispatch
 
-    rows = (1, 4, 1, False), (3, 4, 1, True), (8, 1, 1, False), (8, 4, 4, False), (32, 4, 4, True), (8, 2, 1, True)
-    rows += ((32, 4, 32, True),)
-    for c_out, k, groups, is_ours in rows:
-        x, w = torch.randn(1, 32, 32, 32), torch.randn(32, c_out // groups, k, k)
-        call = dispatch.facts(x, w, None, (2, 0, 0, groups, 1))
-        plan, found = call.plan("grad_weight")
-        assert found == is_ours == (not choice.slower(plan)), (c_out, k, groups)
-    for groups in (4, 32):
-        call = dispatch.facts(torch.randn(1, 32, 32, 32), torch.randn(32, 2, 4, 4), None, (2, 0, 0, groups, 1))
-        assert call.plan("grad_input")[1] == (groups == 4)
+    # c_out, k, groups, stride, whether the gradient in the weight is upconv's, and with channels last.
+    rows = (1, 4, 1, 2, True, True), (2, 4, 1, 2, True, True), (3, 4, 1, 2, True, True), (8, 1, 1, 2, True, True)
+    rows += (8, 1, 1, 1, False, False), (8, 4, 4, 2, False, False), (16, 4, 4, 2, True, False)
+    rows += (32, 4, 4, 2, True, True), (32, 4, 32, 2, True, True)
+    form = torch.channels_last if last else torch.contiguous_format
+
+    def call(c_out, k, groups, stride, dtype=torch.float32):
+        x, w = torch.randn(1, 32, 32, 32, dtype=dtype), torch.randn(32, c_out // groups, k, k, dtype=dtype)
+        return dispatch.facts(x.contiguous(memory_format=form), w, None, (stride, 0, 0, groups, 1))
+
+    for *sizes, first, second in rows:
+        plan, found = call(*sizes).plan("grad_weight")
+        assert found == (second if last else first) == (not choice.slower(plan)), sizes
+        if "float16" not in choice.WITH_INSTRUCTIONS:
+            assert call(*sizes, torch.float16).plan("grad_weight")[1], sizes
+    assert call(64, 4, 4, 2).plan("grad_input")[1]
+    assert call(64, 4, 32, 2).plan("grad_input")[1] is not last
 
 
 def test_a_layer_that_the_example_misses_is_named():

@@ -139,6 +139,28 @@ def test_halves_that_torch_computes_are_not_counted_as_upconvs(monkeypatch):
     ut.contraction.call_of.cache_clear()
 
 
+# (operation, kernel, side from which the map is upconv's, and the same channels-last).
+FIRST_SIDES = [
+    ("forward", 2, 13, 15),
+    ("forward", 3, 13, 15),
+    ("forward", 4, 1, 1),
+    ("grad_input", 3, 13, 23),
+    ("grad_input", 4, 1, 23),
+    ("grad_weight", 3, 13, 13),
+    ("grad_weight", 4, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("operation", "k", "first", "last"), FIRST_SIDES)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "nhwc"])
+def test_maps_on_which_packing_is_not_made_up_for_are_torchs(operation, k, first, last, channels_last):
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    for side in (4, 8, 12, 13, 14, 15, 22, 23, 40):
+        x, w = torch.empty(1, 128, side, side).contiguous(memory_format=form), torch.empty(128, 64, k, k)
+        plan, is_ours = ut.dispatch.facts(x, w, None, (1, 0, 0, 1, 1)).plan(operation)
+        assert is_ours == (side >= (last if channels_last else first)) == (not ut.choice.small_map(plan.problem)), side
+
+
 def test_a_busy_machine_is_said():
     from upconv.torch.report import Report, Times
 

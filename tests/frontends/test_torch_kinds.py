@@ -269,7 +269,7 @@ def test_small_layers_are_left_to_torch_and_large_ones_are_not():
 
 
 def test_the_gradient_in_the_weight_of_groups_of_few_channels_is_left_to_torch():
-    x, w = torch.randn(2, 16, 16, 16, requires_grad=True), torch.randn(16, 4, 4, 4, requires_grad=True)
+    x, w = torch.randn(2, 16, 16, 16, requires_grad=True), torch.randn(16, 2, 4, 4, requires_grad=True)
     call = ut.dispatch.facts(x, w, None, (2, 1, 0, 2, 1))
     assert [operation for operation in upconv.bilinear.SLOTS if not call.plan(operation)[1]] == ["grad_weight"]
     results = []

@@ -220,10 +220,18 @@ def test_autocast_computes_in_half_precision(half, is_native, monkeypatch, ours)
     assert any(plan.problem.dtype in choice.HALVES for plan in ours) is not is_native
 
 
-def test_half_precision_is_torchs_where_onednn_has_instructions():
-    for name, asked in choice.HALVES.items():
-        has = bool(getattr(torch.ops.mkldnn, asked)())
-        assert (name in choice.WITH_INSTRUCTIONS) == has
-        for groups, is_torchs in ((1, has), (4, has), (64, False)):
-            plan = upconv.plan((1, 64, 32, 32), (64, 64 // groups, 4, 4), stride=2, groups=groups, dtype=name)
+@pytest.mark.parametrize("computes", [True, False])
+@pytest.mark.parametrize("has_tiles", [True, False, None])
+def test_half_precision_is_torchs_where_onednn_has_matrix_tiles(computes, has_tiles, monkeypatch):
+    """Where torch cannot tell, it may have them; depthwise layers that are no ordinary convolution are upconv's."""
+    for name, (asked, tells) in choice.HALVES.items():
+        monkeypatch.setattr(torch.ops.mkldnn, asked, lambda: computes, raising=False)
+        monkeypatch.setattr(torch.cpu, tells, None if has_tiles is None else lambda: has_tiles, raising=False)
+        has = computes and has_tiles is not False and torch.backends.mkldnn.is_available()
+        assert choice.has_instructions(name) == has
+        monkeypatch.setattr(choice, "WITH_INSTRUCTIONS", frozenset({name} if has else ()))
+        rows = (1, 2, False, has), (4, 2, True, has), (64, 2, True, False), (64, 1, False, False), (64, 1, True, has)
+        for groups, stride, last, is_torchs in rows:
+            settings = {"stride": stride, "groups": groups, "dtype": name, "channels_last": last}
+            plan = upconv.plan((1, 64, 32, 32), (64, 64 // groups, 4, 4), **settings)
             assert any("oneDNN" in reason for reason in choice.slower(plan)) is is_torchs

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made h
 CASES = (
     Case("dense", 1, 21, 5, 4, 75, (3, 3), (2, 2), (1, 1)),
     Case("one-tap", 1, 20, 6, 7, 40, (1, 1)),
+    Case("one-tap-grouped", 1, 34, 6, 5, 26, (1, 1), (2, 1), groups=2),
     Case("upright", 1, 20, 6, 1, 18, (3, 1), (2, 1)),
     Case("grouped", 1, 26, 4, 3, 34, (3, 2), (1, 1), groups=2),
     Case("fused", 1, 24, 6, 7, 20, (4, 4), (2, 2), (1, 1)),

@@ -30,7 +30,7 @@ MOST_COLUMNS = 2048
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
     if problem.operation != "forward":
         return ["computes the forward pass alone"]

@@ -34,7 +34,7 @@ ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]

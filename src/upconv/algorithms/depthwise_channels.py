@@ -16,7 +16,7 @@ from ..schedule.task import Task
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]

@@ -22,7 +22,7 @@ ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, forward = problem.geometry, problem.operation == "forward"
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]

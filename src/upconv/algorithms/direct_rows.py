@@ -40,7 +40,7 @@ ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     if problem.operation == "grad_input" and problem.geometry.w.s > 1:

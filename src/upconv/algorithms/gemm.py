@@ -32,7 +32,7 @@ MOST_LISTED = 512
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     return []

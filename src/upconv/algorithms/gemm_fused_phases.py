@@ -5,7 +5,7 @@ vectors are filled where there are few channels, and an input is loaded once for
 """
 
 import itertools
-from functools import cache, lru_cache
+from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import gemm as kernel
@@ -23,7 +23,7 @@ from ..schedule.task import Task
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
@@ -86,8 +86,8 @@ def work(problem: Problem) -> dict[str, float]:
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(task.problem), bands.Scratch()
-    # The same list for all bands.
-    blocks = cache(lambda kept: _blocks(task, panels, kept))
+    # By the phases that are kept: the same list for all bands.
+    blocks: dict[tuple[int, int], Rows] = {}
     nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, blocks))
     compute = bands.grids(task, nests, task.source, task.result)
     if packs:
@@ -104,18 +104,20 @@ def _nests(task, band, panels, blocks):
     if segments.has_empty_places(band.h, band.w, True):
         # Whole blocks hold the bias of every channel once for each of their phases.
         holes = [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)]
-        first = blocks((0, 1))
+        first = _blocks(task, panels, (0, 1), blocks)
         yield pixel_products.product(task, band, kernel.FIELDS, panels, *holes, (first,), more)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):
         cols = pixel_products.cols(band, [segment for segment, _ in alike], panels)
-        lists = rows, cols, blocks(kept)
+        lists = rows, cols, _blocks(task, panels, kept, blocks)
         yield Nest(kernel.FIELDS, pixel_products.placed(task, band, more), lists)
 
 
-def _blocks(task, panels, kept):
-    """The list of the blocks that have columns of the phases that are kept."""
+def _blocks(task, panels, kept, known):
+    """The list of the blocks that have columns of the phases that are kept, if it is not known yet."""
+    if kept in known:
+        return known[kept]
     first, end = (phase * task.c_dst for phase in kept)
     activation, values = task.problem.activation.name, []
     for number, block in enumerate(panels.blocks):
@@ -124,4 +126,5 @@ def _blocks(task, panels, kept):
             address = entry(kernel.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), activation)
             offset = block.first * task.size
             values.append((address, offset, panels.block(number), offset, low, high))
-    return Rows(pixel_products.BLOCKS, values)
+    known[kept] = Rows(pixel_products.BLOCKS, values)
+    return known[kept]

@@ -47,7 +47,7 @@ IN_PLACE = 8
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
     if problem.operation != "forward":
         return ["computes the forward pass alone"]

@@ -23,7 +23,7 @@ KEPT_BYTES = NEAR_BYTES // 2
 CONVERTS_MAPS = True
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, found = problem.geometry, []
     if problem.operation != "grad_input":
         return ["computes the gradient in the input alone"]
@@ -53,7 +53,7 @@ def work(problem: Problem) -> dict[str, float]:
     counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
     mr, wide = _tile(form, problem.itemsize)
     amounts = moved(problem, channels_last=True, packs=True)
-    # Rows of taps are packed one by one, each a part of a cache line.
+    # They are packed at gemm's pace; the price is higher since very long rows take longer than is predicted.
     amounts["packed"] /= IN_LINES
     if form.nbytes > KEPT_BYTES:
         # All of it is packed before any of it is used, so it comes back from far away.

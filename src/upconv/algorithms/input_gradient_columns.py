@@ -56,12 +56,17 @@ MOST_LISTED = 64
 SECONDS_PER_UNIT = 0.05
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation != "grad_input":
         return ["computes the gradient in the input alone"]
-    g, found = problem.geometry, why_no_lines(problem)
+    found = why_no_lines(problem)
     if problem.b_layout != TAPS_LAST:
         found.append("the weight must lie as torch has it")
+    return found
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, found = problem.geometry, []
     sums = _pixels(g) * g.c_in * problem.itemsize
     if sums > MOST_SUMS_BYTES:
         found.append(f"the sums of all pixels would take {sums:,} bytes; at most {MOST_SUMS_BYTES:,} stay near")

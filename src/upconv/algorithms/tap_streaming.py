@@ -34,17 +34,22 @@ MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
 MOST_TAPS = 1 << 10
 
 
-def why_not(problem: Problem) -> list[str]:
-    g, refusals = problem.geometry, []
+def why_never(problem: Problem) -> list[str]:
+    g = problem.geometry
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
+    if max(g.h.k, g.w.k) > MOST_TAPS:
+        return [f"a kernel of {g.h.k}x{g.w.k} has too many taps to list; at most {MOST_TAPS} an axis are"]
+    return []
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
     sums, pixels = _sums_bytes(problem), g.n * g.h.n * g.w.n
     if sums > MOST_SUMS_BYTES:
         refusals.append(f"the sums of a block of channels are {sums >> 20} MiB; at most 1 MiB stays near")
     if pixels > MOST_PIXELS:
         refusals.append(f"{pixels} pixels are too many to list for each tap; at most {MOST_PIXELS} are listed")
-    if max(g.h.k, g.w.k) > MOST_TAPS:
-        refusals.append(f"a kernel of {g.h.k}x{g.w.k} has too many taps to list; at most {MOST_TAPS} an axis are")
     return refusals
 
 

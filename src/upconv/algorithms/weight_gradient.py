@@ -16,7 +16,7 @@ TILES = {32: (6, 4), 16: (5, 2)}
 MOST_LISTS = 128
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
 
 

@@ -20,9 +20,11 @@ from ..schedule.task import Task
 from ..schedule.weight_tiles import PIXELS, arrangement
 
 
+def why_never(problem: Problem) -> list[str]:
+    return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
+
+
 def why_not(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
     return [] if problem.geometry.n else ["sums over images, of which there is none"]
 
 

@@ -33,16 +33,21 @@ MOST_BYTES = 64 << 20
 UNITS = 8
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation != "grad_weight":
         return ["computes the gradient in the weight alone"]
-    g, found = problem.geometry, why_no_lines(problem)
-    if _columns(g) % isa().lanes(problem.itemsize):
+    found = why_no_lines(problem)
+    if _columns(problem.geometry) % isa().lanes(problem.itemsize):
         found.append("output channels times taps must fill whole vectors")
-    if not g.n:
-        found.append("sums over images, of which there is none")
     if _is_last(problem) and problem.b_layout == CHANNELS_SLICED:
         found.append("the pixels of the gradient in the output must follow one another without a gap")
+    return found
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, found = problem.geometry, []
+    if not g.n:
+        found.append("sums over images, of which there is none")
     if g.n * g.h.n * g.w.n * _columns(g) * problem.itemsize > MOST_BYTES:
         found.append(f"the lines of all pixels would take more than {MOST_BYTES:,} bytes")
     return found

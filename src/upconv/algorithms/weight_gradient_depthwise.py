@@ -27,11 +27,13 @@ UNIT_VECTORS = 4
 PIECE_PRODUCTS = 50_000_000
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation != "grad_weight":
         return ["computes the gradient in the weight alone"]
-    if not problem.is_depthwise:
-        return ["every channel must have a kernel of its own (groups = channels)"]
+    return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]
+
+
+def why_not(problem: Problem) -> list[str]:
     return [] if problem.geometry.n else ["sums over images, of which there is none"]
 
 

@@ -26,7 +26,7 @@ from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
 PIXELS = 256
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation != "grad_weight":
         return ["computes the gradient in the weight alone"]
     g, found = problem.geometry, []
@@ -36,11 +36,13 @@ def why_not(problem: Problem) -> list[str]:
         found.append("the taps of a row must be neighbours (dilation 1)")
     if problem.b_layout == CHANNELS_SLICED:
         found.append("the pixels of the gradient in the output must follow one another without a gap")
-    if not g.n:
-        found.append("sums over images, of which there is none")
-    elif not found and not _Shape(problem).parts.count:
-        found.append("its sums are too large for parts of the pixels")
     return found
+
+
+def why_not(problem: Problem) -> list[str]:
+    if not problem.geometry.n:
+        return ["sums over images, of which there is none"]
+    return [] if _Shape(problem).parts.count else ["its sums are too large for parts of the pixels"]
 
 
 def fuses(problem: Problem) -> bool:

@@ -65,12 +65,10 @@ TURNED_BYTES, MOST_TURNED = 8 << 20, 64 << 20
 MOST_SUMS = 64 << 20
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     if problem.operation != "grad_weight":
         return ["computes the gradient in the weight alone"]
     g, refusals = problem.geometry, []
-    if not g.n:
-        refusals.append("sums over images, of which there is none")
     if problem.row.kind != "f":
         refusals.append("is for floating-point numbers alone")
     if g.groups > 1:
@@ -78,10 +76,18 @@ def why_not(problem: Problem) -> list[str]:
     for name, axis in (("height", g.h), ("width", g.w)):
         if axis.d > 1 or not ways_alone(axis) or axis.k == 3 * axis.s > 3:
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
-        elif any(not axis.meeting(tap)[2] for tap in range(axis.k)):
-            refusals.append(f"would leave rounding errors in taps that meet no pixel along the {name}")
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
+    return refusals
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    if not g.n:
+        refusals.append("sums over images, of which there is none")
+    for name, axis in (("height", g.h), ("width", g.w)):
+        if any(not axis.meeting(tap)[2] for tap in range(axis.k)):
+            refusals.append(f"would leave rounding errors in taps that meet no pixel along the {name}")
     if not refusals:
         plan = _plan(problem)
         tiles = min(g.n * pair.h.tiles * pair.w.tiles for pair in plan.pairs)

@@ -35,22 +35,27 @@ MOST_PIXELS, MOST_SUMS_BYTES = 256, 1 << 20
 LEAST_CHANNELS = 16
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
-    pixels = g.n * g.h.n * g.w.n
     if g.groups > 1:
         refusals.append("the weight of several groups is no plain matrix")
+    if g.c_in < LEAST_CHANNELS:
+        refusals.append(f"sums of {g.c_in} channels are too short beside adding them up")
+    if g.c_out < isa().lanes(problem.itemsize):
+        refusals.append(f"{g.c_out} channels do not fill a vector")
+    return refusals
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    pixels = g.n * g.h.n * g.w.n
     if pixels > MOST_PIXELS:
         refusals.append(f"the sums of {pixels} pixels would not stay in the cache; at most {MOST_PIXELS} do")
     sums = pixels * g.h.k * g.w.k * isa().vector_bytes
     if sums > MOST_SUMS_BYTES:
         refusals.append(f"the sums of all taps are {sums >> 20} MiB for a vector of channels; at most 1 MiB stays near")
-    if g.c_in < LEAST_CHANNELS:
-        refusals.append(f"sums of {g.c_in} channels are too short beside adding them up")
-    if g.c_out < isa().lanes(problem.itemsize):
-        refusals.append(f"{g.c_out} channels do not fill a vector")
     return refusals
 
 

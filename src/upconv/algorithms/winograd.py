@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
-from operator import mul
 from typing import ClassVar
 
 from ..geometry import ceil_div
@@ -49,8 +48,8 @@ from ..runtime.program import (
 from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, distinct, panel_width
-from ..schedule.winograd_layer import Bases, Layer, Map, Setting
-from ..winograd_forms import parts, ways, ways_alone
+from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
+from ..winograd_forms import counted, parts, ways, ways_alone
 
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
@@ -78,7 +77,7 @@ FAR_APART = 1.25
 MOVED, MADE = 20, 100
 
 
-def why_not(problem: Problem) -> list[str]:
+def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
@@ -88,14 +87,21 @@ def why_not(problem: Problem) -> list[str]:
     for name, axis in zip(("height", "width"), (g.h, g.w), strict=True):
         if not ways_alone(axis, forward):
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
-        elif _has_bare(axis, problem.operation):
-            refusals.append(f"would leave rounding errors where no tap reaches along the {name}")
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
     if problem.channels[0] < LEAST_CHANNELS:
         refusals.append(f"sums of {problem.channels[0]} channels are too short; {LEAST_CHANNELS} are needed")
-    if not refusals and _tiles(problem) < LEAST_TILES:
-        refusals.append(f"a map of {_tiles(problem)} tiles is too small; {LEAST_TILES} are needed")
+    return refusals
+
+
+def why_not(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    for name, axis in (("height", g.h), ("width", g.w)):
+        if _has_bare(axis, problem.operation):
+            refusals.append(f"would leave rounding errors where no tap reaches along the {name}")
+    tiles = 0 if refusals else _tiles(problem)
+    if not refusals and tiles < LEAST_TILES:
+        refusals.append(f"a map of {tiles} tiles is too small; {LEAST_TILES} are needed")
     return refusals
 
 
@@ -131,15 +137,12 @@ def setting(problem: Problem) -> Setting:
     found = _ways(problem)
     if len(found) == 1:
         return _setting(problem, *found[0])
-    g, counted = problem.geometry, ({}, {})
-
-    def counts(number, way):
-        key = *way.outputs.items(), way.apart
-        if key not in counted[number]:
-            counted[number][key] = _counts(problem, (g.h, g.w)[number], way)
-        return counted[number][key]
-
-    prices = [_price(problem, *(counts(number, way) for number, way in enumerate(pair))) for pair in found]
+    g, forward = problem.geometry, problem.operation == "forward"
+    # Pairs are made of a few ways, the same objects.
+    of_h, of_w = ({id(pair[i]): pair[i] for pair in found} for i in (0, 1))
+    of_h = {key: counted(g.h, way, forward) for key, way in of_h.items()}
+    of_w = {key: counted(g.w, way, forward) for key, way in of_w.items()}
+    prices = _prices(problem, [(of_h[id(h)], of_w[id(w)]) for h, w in found])
     return _setting(problem, *found[prices.index(min(prices))])
 
 
@@ -180,29 +183,22 @@ def _longest_sum(count, both):
     return LONG_SUM if count >= MANY_CHANNELS and is_small else SHORT_SUM
 
 
-def _counts(problem, axis, way):
-    """(phases, positions of all tiles for each source, positions of all tiles, those of the weight) of an axis."""
-    made = _parts(problem, axis, way)
-    sizes_ = [(part.form.size, part.tiles, len(part.sources)) for part in made]
-    read = sum(size * tiles * sources for size, tiles, sources in sizes_)
-    written = sum(size * tiles for size, tiles, _ in sizes_)
-    return made[0].phases, read, written, _kept(made)
-
-
 def _kept(made):
     """Positions of the transformed weight of an axis, for each of its phases."""
     return sum(part.form.size * len(part.sources) for part in {part.weight: part for part in made}.values())
 
 
-def _price(problem, *both):
+def _prices(problem, pairs):
     """What decides between ways: products, and values that are spread, gathered or made of the weight, in products."""
-    c_src, c_dst = problem.channels
-    phases, read, written, kept = map(mul, *both)
-    width, n = panel_width(problem.itemsize), problem.geometry.n
-    columns = ceil_div(phases * c_dst, width) * width
-    values = n * (read * c_src + written * phases * c_dst)
-    weight = kept * phases * c_src * c_dst * (MOVED if problem.prepared else MADE)
-    return n * read * c_src * columns + MOVED * values + weight
+    (c_src, c_dst), made = problem.channels, MOVED if problem.prepared else MADE
+    width, n, found = panel_width(problem.itemsize), problem.geometry.n, []
+    for h, w in pairs:
+        phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
+        columns = ceil_div(phases * c_dst, width) * width
+        values = n * (read * c_src + written * phases * c_dst)
+        weight = kept * phases * c_src * c_dst * made
+        found.append(n * read * c_src * columns + MOVED * values + weight)
+    return found
 
 
 def _transformed(problem, made):
@@ -231,23 +227,18 @@ def _blocks(each):
 
 
 def _tiles(problem):
-    g = problem.geometry
-    pairs = zip((g.h, g.w), _ways(problem)[0], strict=True)
-    return g.n * prod(_parts(problem, *pair)[0].tiles for pair in pairs)
+    g, (h, w), forward = problem.geometry, _ways(problem)[0], problem.operation == "forward"
+    return g.n * counted(g.h, h, forward).tiles * counted(g.w, w, forward).tiles
+
+
+def _of_group(g):
+    return g if g.groups == 1 else replace(g, c_in=g.c_in // g.groups, c_out=g.c_out // g.groups, groups=1)
 
 
 @lru_cache(maxsize=512)
 def sizes(problem: Problem) -> tuple[Sizes, ...]:
     """The sizes of everything between source and result, for each pair of parts."""
-    g, chosen, forward = problem.geometry, setting(problem), problem.operation == "forward"
-    both = zip((g.h, g.w), chosen.outputs, chosen.apart, strict=True)
-    h, w = (parts(axis, outputs, forward, apart) for axis, outputs, apart in both)
-    c_src, c_dst = problem.channels
-    elem = problem.row.element
-    return tuple(
-        Sizes(a, b, g.n, c_src, c_dst, elem, chosen.tiles, chosen.channels, chosen.chunk, chosen.longest)
-        for a, b in product(h, w)
-    )
+    return sizes_of(_of_group(problem.geometry), setting(problem), problem.row.element, problem.operation == "forward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,15 +267,19 @@ class Transformed:
 
     def packing(self, task: Task) -> Stage:
         """The stage that transforms the weight, a unit for some channels of the source and a block of the result."""
-        made = [tuple(map(nest, tasks)) for tasks in _layer(task).weight_tasks()]
-        moves = {W: (0, task.w_group, 0), PANELS: (0, self.group, 0)}
-        return Stage([Grid(nests, (1, self.groups, 1), moves) for nests in made])
+        return _packing(task, self, _layer(task))
 
     def scratch(self, task: Task) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
         return {SINK: _layer(task).bytes["taps"], FLAGS: 64}
 
 
+def _packing(task, form, layer):
+    moves = {W: (0, task.w_group, 0), PANELS: (0, form.group, 0)}
+    return Stage([Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()])
+
+
+@lru_cache(maxsize=512)
 def weight_form(problem: Problem) -> Transformed:
     g, chosen, made = problem.geometry, setting(problem), distinct(sizes(problem))
     axes = tuple(
@@ -317,7 +312,7 @@ def program(task: Task, *, packs=True) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
     layer, form = _layer(task), weight_form(task.problem)
     grids = [grid for group in range(task.g.groups) for grid in _grids(task, layer, form, group)]
-    stages = [*([form.packing(task)] if packs else []), Stage(grids)]
+    stages = [*([_packing(task, form, layer)] if packs else []), Stage(grids)]
     need = layer.bytes
     zeros = task.c_src * task.size + LINE
     scratch = {
@@ -333,16 +328,12 @@ def program(task: Task, *, packs=True) -> Program:
     return Program(stages, scratch, task.seconds)
 
 
-# The form of the weight and the program ask for the same one.
-@lru_cache(maxsize=8)
 def _layer(task):
-    x, y = (_map(operand, task) for operand in (task.x, task.y))
-    elem, forward = task.elem, task.forward
-    activation = task.problem.activation if fuses(task.problem) else NO_ACTIVATION
-    g = replace(task.g, c_in=task.g.c_in // task.g.groups, c_out=task.g.c_out // task.g.groups, groups=1)
-    return Layer(
-        g, setting(task.problem), elem, x, y, task.w, BASES, forward, activation=activation, halves=task.halves
-    )
+    x, y = _map(task.x, task), _map(task.y, task)
+    problem, forward = task.problem, task.forward
+    activation = problem.activation if fuses(problem) else NO_ACTIVATION
+    of = activation, task.halves, sizes(problem)
+    return Layer(_of_group(task.g), setting(problem), task.elem, x, y, task.w, BASES, forward, *of)
 
 
 def _map(operand: Operand, task):
@@ -433,17 +424,20 @@ def nest(task) -> Nest:
 
 def _indexed(task, starts) -> Nest:
     """A task as a nest whose indices of rows and columns move with its unit, from where each base starts."""
-    moved_ = {
-        name: (value[0], value[1] + starts.get(value[0], 0))
-        for name, value in task.items()
-        if isinstance(value, tuple) and name not in ("fields", "lists")
-    }
-    made = nest(task | moved_)
-    bases = {winograd_spread.FIELDS: (ROW_X, COL_X), winograd_gather.FIELDS: (ROW_Y, COL_Y)}.get(made.fields)
-    if bases is None:
+    for name, value in task.items():
+        # Fields and lists are tuples as well, but not of a base and an offset.
+        if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts:
+            task[name] = value[0], value[1] + starts[value[0]]
+    made = nest(task)
+    if made.fields is winograd_spread.FIELDS:
+        bases = ROW_X, COL_X
+    elif made.fields is winograd_gather.FIELDS:
+        bases = ROW_Y, COL_Y
+    else:
         return made
-    changed = {name: (base, made.common[name]) for name, base in zip(("row", "col"), bases, strict=True)}
-    if "zeros" in made.common:
+    # The task is this nest's own.
+    task["row"], task["col"] = (bases[0], task["row"]), (bases[1], task["col"])
+    if "zeros" in task:
         # The flags move with the unit, and zeros must not.
-        changed["zeros"] = SUMS, 0
-    return Nest(made.fields, {**made.common, **changed})
+        task["zeros"] = SUMS, 0
+    return made

@@ -184,9 +184,9 @@ class OpenVino(Adapter):
 
         self.openvino, self.ops = openvino, opset13
 
-    def prepare(self, layer, inputs, weight, bias):
-        geometry, ops = layer.geometry(), self.ops
-        x = ops.parameter(geometry.input_shape, np.float32)
+    def convolution(self, layer, x, weight):
+        """The layer's node on a node x."""
+        ops = self.ops
         settings = {
             "strides": list(layer.s),
             "pads_begin": list(layer.p),
@@ -195,11 +195,14 @@ class OpenVino(Adapter):
             "output_padding": list(layer.op),
         }
         if layer.groups == 1:
-            y = ops.convolution_backprop_data(x, ops.constant(weight), **settings)
-        else:
-            grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
-            y = ops.group_convolution_backprop_data(x, ops.constant(grouped), **settings)
-        y = ops.add(y, ops.constant(bias.reshape(1, -1, 1, 1)))
+            return ops.convolution_backprop_data(x, ops.constant(weight), **settings)
+        grouped = weight.reshape(layer.groups, -1, *weight.shape[1:])
+        return ops.group_convolution_backprop_data(x, ops.constant(grouped), **settings)
+
+    def prepare(self, layer, inputs, weight, bias):
+        ops = self.ops
+        x = ops.parameter(layer.geometry().input_shape, np.float32)
+        y = ops.add(self.convolution(layer, x, weight), ops.constant(bias.reshape(1, -1, 1, 1)))
         hints = {
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,

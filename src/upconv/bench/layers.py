@@ -116,8 +116,12 @@ def _parse(row):
     return Layer(name, **{size: number[size] for size in SIZES}, **pairs)
 
 
-def matching(patterns=None):
+def matching(patterns=None, layers=None):
     """The layers whose names match any of the comma-separated patterns: part of a name, or with * and ? all of it.
+
+    Args:
+        patterns: None for all.
+        layers: by default those of the table.
 
     Raises:
         ValueError: when a pattern matches no row.
@@ -125,13 +129,14 @@ def matching(patterns=None):
     >>> [layer.name for layer in matching("dcgan-?,sam")]
     ['dcgan-2', 'dcgan-4', 'dcgan-5', 'sam-dec2']
     """
+    layers = list(table() if layers is None else layers)
     if not patterns:
-        return list(table())
+        return layers
     wanted = [pattern.strip() for pattern in patterns.split(",") if pattern.strip()]
     for pattern in wanted:
-        if not any(_matches(layer.name, pattern) for layer in table()):
+        if not any(_matches(layer.name, pattern) for layer in layers):
             raise ValueError(f"--only {pattern!r} matches no row of the layer table")
-    return [layer for layer in table() if any(_matches(layer.name, pattern) for pattern in wanted)]
+    return [layer for layer in layers if any(_matches(layer.name, pattern) for pattern in wanted)]
 
 
 def _matches(name, pattern):

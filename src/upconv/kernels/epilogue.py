@@ -1,6 +1,7 @@
 """What a kernel does to a value between its sum and its store: the activation, in registers."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from struct import pack, unpack
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ def suffix(activation):
     return "" if activation == "none" else f"_{activation}"
 
 
+@lru_cache(maxsize=64)
 def slope_field(elem, slope):
     """A slope as the 64-bit field of a task: the bits of the number in the type of the values."""
     code, whole = {"f32": ("<f", "<i"), "f64": ("<d", "<q")}[elem]

@@ -219,7 +219,7 @@ def builtin(
         program: runs in one go, and sets no flags.
         mask: addresses of the arrays have none of these bits.
         weight_form: address of the packed weight, where it was prepared and the program reads a form of it.
-        bias: what the program reads as a bias; it is written to, so it must be the function's own.
+        bias: what the program reads as a bias; if one is passed it is written to, so it must be the function's own.
         repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
         lets_go: of the GIL, while it computes.
     """
@@ -230,27 +230,21 @@ def builtin(
     start = (_longer_scratch() if lets_go else _scratch()).address
     packed = start + offsets[PANELS] if weight_form is None else weight_form
     own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
-    values = {
-        "mask": mask,
-        "bias_words": repeats[0] // 4,
-        "bias_times": repeats[1],
-        "bias_at": address(bias),
-        "clear_words": program.sizes[cleared[0]] // 4 if cleared else 0,
-        "clear_at": start + offsets[cleared[0]] if cleared else start,
-        "execute": kernel.entry(execute),
-        "refusal": id(NotImplemented),
-        "increment": _python("Py_IncRef"),
-        "busy": address(_busy) if lets_go else 0,
-        "save": _python("PyEval_SaveThread"),
-        "restore": _python("PyEval_RestoreThread"),
-    }
-    job = program.job((NOTHING, 0, 0, 0, address(bias), packed, *own), 0, program.units)
-    return _bound(np.array([*map(values.get, HEAD), *job], np.int64))
+    bias_at, busy = address(bias), address(_busy) if lets_go else 0
+    cleared_words, cleared_at = (program.sizes[cleared[0]] // 4, offsets[cleared[0]]) if cleared else (0, 0)
+    increment, save, restore = _pythons()
+    # In the order of HEAD.
+    head = mask, repeats[0] // 4, repeats[1], bias_at, cleared_words, start + cleared_at
+    tail = kernel.entry(execute), id(NotImplemented), increment, busy, save, restore
+    job = program.job((NOTHING, 0, 0, 0, bias_at, packed, *own), 0, program.units)
+    return _bound(np.array((*head, *tail, *job), np.int64))
 
 
-def _python(name):
-    """The address of a function of CPython's."""
-    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
+@lru_cache(maxsize=1)
+def _pythons():
+    """The addresses of three functions of CPython's."""
+    names = "Py_IncRef", "PyEval_SaveThread", "PyEval_RestoreThread"
+    return tuple(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in names)
 
 
 @lru_cache(maxsize=1)
@@ -278,9 +272,16 @@ if hasattr(os, "register_at_fork"):
 
 
 def _bound(template):
+    make, definition = _maker()
+    return make(definition, template, None)
+
+
+@lru_cache(maxsize=1)
+def _maker():
+    """(CPython's function that makes functions, the address of our definition)."""
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    return make(ctypes.addressof(_definition()), template, None)
+    return make, ctypes.addressof(_definition())
 
 
 # CPython keeps only the address of a definition, so it must outlive every function that is made of it.

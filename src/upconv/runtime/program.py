@@ -9,7 +9,6 @@ import ctypes
 import itertools
 from array import array
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -53,6 +52,8 @@ BRIEF = 50e-6
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
+# A list that a nest has not: one row of no fields.
+NO_LIST = [0, 1, 0, 0]
 # Steps of a base that a unit does not move.
 STAYS = (0,) * DIMENSIONS
 # A job of `execute`, and the counter of its units; which word says where the counter is.
@@ -138,10 +139,11 @@ class Program:
         if slots not in self._frames:
             offsets, steps, end = [0] * BASES, [0] * BASES, 0
             for base in SHARED + OWN:
-                size, own = _lines(self.sizes.get(base, 0)), base not in self.shared
                 offsets[base] = end
-                steps[base] = size if own else 0
-                end += size * (slots if own else 1)
+                if base in self.sizes:
+                    size, own = _lines(self.sizes[base]), base not in self.shared
+                    steps[base] = size if own else 0
+                    end += size * (slots if own else 1)
             self._frames[slots] = offsets, end, steps
         return self._frames[slots]
 
@@ -240,10 +242,30 @@ def _flags(program, start):
     return np.frombuffer(ctypes.string_at(at, program.sizes[FLAGS]), np.uint8)
 
 
-@lru_cache(maxsize=256)
-def _places(fields, names):
-    """Where some fields are in a task, in bytes."""
-    return [8 * fields.index(name) for name in names]
+class _Names(NamedTuple):
+    """What is known of the fields of a kernel's tasks: what fills them up, and where those of a list are, in bytes.
+
+    Names are many, and to hash them takes longer than to write a list; so what is known of them is found by identity,
+    and they are held.
+    """
+
+    fields: tuple[str, ...]
+    rest: list[int]
+    lists: dict[tuple[str, ...], list[int]]
+
+
+_names: dict[int, _Names] = {}
+MOST_NAMES = 256
+
+
+def _names_of(fields) -> _Names:
+    """What is known of the names of fields."""
+    found = _names.get(id(fields))
+    if found is None:
+        if len(_names) >= MOST_NAMES:
+            _names.clear()
+        found = _names[id(fields)] = _Names(fields, [0] * (-len(fields) % VECTOR_FIELDS), {})
+    return found
 
 
 def _encode(grids):
@@ -253,8 +275,7 @@ def _encode(grids):
     for grid in grids:
         first, units = units, units + prod(grid.sizes)
         record = [units, first, 8 * nest, 8 * (nest + NEST * len(grid.nests)), *grid.sizes[1:]]
-        for base in MOVED:
-            record += grid.steps.get(base, STAYS)
+        record += itertools.chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
         records += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
     rows, seen = array("q"), {}
@@ -271,12 +292,14 @@ def _encode_nest(nest, start, rows, seen):
         rows: the array of all of them.
         seen: those that are there by identity.
     """
-    row, pointers = [*map(nest.common.get, nest.fields, itertools.repeat(0))], []
-    for place, value in enumerate(row):
-        if type(value) is tuple:
-            pointers += (8 * place, 8 * value[0])
-            row[place] = value[1]
-    row += [0] * (-len(row) % VECTOR_FIELDS)
+    known = _names_of(nest.fields)
+    row, pointers = [*map(nest.common.get, nest.fields, itertools.repeat(0)), *known.rest], []
+    # A nest is written in as few steps of Python as can be: fields are many, pointers few.
+    kinds, place = [*map(type, row)], -1
+    for _ in range(kinds.count(tuple)):
+        place = kinds.index(tuple, place + 1)
+        base, row[place] = row[place]
+        pointers += (8 * place, 8 * base)
     at = start + 8 * len(rows)
     record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
     rows.extend(row + pointers)
@@ -291,11 +314,12 @@ def _encode_nest(nest, start, rows, seen):
                 rows.extend(itertools.chain.from_iterable(values))
             found = at, len(values), start + 8 * len(rows), len(names)
             seen[id(values)] = (names, nest.fields, values), *found
-            rows.extend(_places(nest.fields, names))
+            places = known.lists.get(names)
+            if places is None:
+                places = known.lists[names] = [8 * nest.fields.index(name) for name in names]
+            rows.extend(places)
         record += found
-    for _ in range(LISTS - len(nest.lists)):
-        record += (0, 1, 0, 0)
-    return record
+    return record + NO_LIST * (LISTS - len(nest.lists))
 
 
 def cut(first, end, parts):

@@ -7,8 +7,8 @@ however large the map is, whose products are grids of units.
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
@@ -22,8 +22,7 @@ BAND_BYTES = 384 << 10
 MOST_RUNS = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Bands of one axis that are alike: `count` of them.
 
     Places of the result go from `first` on, `size` in each band and `step` from band to band; those of the source from
@@ -40,8 +39,7 @@ class Run:
     axis: Axis
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(NamedTuple):
     """One band: n images, the axes of the layer that computes it, and where its operands lie."""
 
     n: int
@@ -255,7 +253,7 @@ def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, 
         if last and result[1] == 1:
             # The stride of one column is any, but a block of phases may begin with some that are cut off before it:
             # those lie where they would in a longer row, each a pixel.
-            y = Placed(y.base, y.offset, replace(y.at, w=c_dst * task.size))
+            y = Placed(y.base, y.offset, y.at._replace(w=c_dst * task.size))
         return [*before, *make(Band(band.n, band.h, band.w, x, y)), *after]
 
     return nests

@@ -1,6 +1,6 @@
 """Operands in memory, and the nests that move them: transposing a layout, copying, making halves float32 and back."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..kernels import convert, copy, transpose
 from ..layouts import Operand
@@ -8,8 +8,7 @@ from ..runtime.kernel import entry
 from ..runtime.program import Nest, Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """An operand in memory: which base address, how far from it, and the strides."""
 
     base: int

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 
 from ..geometry import ceil_div
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
-from .moves import copying, few_rows_at_a_time, offsets, transposing
+from .moves import ONE, copying, few_rows_at_a_time, offsets, transposing
 
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
@@ -138,11 +138,14 @@ class Panels:
         return self._transposed(task, number, src, dst)
 
     def _transposed(self, task, number, src, dst):
-        """Taps consecutive: transpose (channels, taps) for each source channel."""
+        """Taps consecutive: transpose (channels, taps) for each source channel; of one tap, (channels, sources)."""
         block, taps = self.blocks[number], self.k_h * self.k_w
-        rows, cols = (block.columns, task.w_dst), (taps, self.tap)
         line = block.width * self.size
-        each, alike = (self.c_src, task.w_src, line), (block.alike, block.width * task.w_dst, self.c_src * line)
+        rows, cols, each = (block.columns, task.w_dst), (taps, self.tap), (self.c_src, task.w_src, line)
+        if self.k_h * self.k_w == 1:
+            # Consecutive, then; and a vector of columns is transposed at a time, whether there are as many or one.
+            cols, each = (self.c_src, line), ONE
+        alike = block.alike, block.width * task.w_dst, self.c_src * line
         lists, pad = (), block.width
         if task.w_dst > task.w_src:
             lists, pad = (few_rows_at_a_time(task, rows, block.width),), 0

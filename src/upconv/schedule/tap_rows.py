@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ..geometry import ceil_div
 from ..runtime.program import PANELS, Grid, Stage, W
-from .moves import few_rows_at_a_time, transposing
+from .moves import ONE, few_rows_at_a_time, transposing
 
 # Blocks are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
@@ -55,9 +55,13 @@ class TapRows:
         return f"rows of taps in {self.blocks} blocks"
 
     def packing(self, task) -> Stage:
-        """Transpose (columns, taps of a row) for each source channel and row of taps: a unit for each block."""
+        """Transpose (columns, taps) for each source channel, of one tap (columns, sources): a unit for each block."""
         whole, rest = divmod(self.c_dst, self.width)
-        grids = []
+        grids, line = [], self.width * self.size
+        cols, each = (self.k_h * self.k_w, self.tap), (self.c_src, task.w_src, line)
+        if self.k_h * self.k_w == 1:
+            # A vector of columns is transposed at a time, whether there are as many or one.
+            cols, each = (self.c_src, line), ONE
         for first, many, columns in ((0, whole, self.width), (whole, 1, rest)):
             if many and columns:
                 src, dst = first * self.width * task.w_dst, first * self.block
@@ -67,9 +71,8 @@ class TapRows:
                     (W, src),
                     (PANELS, dst),
                     (0, task.w_dst),
-                    (self.k_w, self.tap),
-                    n=(self.c_src, task.w_src, self.width * self.size),
-                    m=(self.k_h, task.w[2], self.row),
+                    cols,
+                    n=each,
                     pad=0,
                     lists=(few_rows_at_a_time(task, rows, self.width),),
                 )

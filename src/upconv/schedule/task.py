@@ -1,7 +1,6 @@
 """A task of planning: one problem on operands that lie as they do, as every way of computing takes it."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
@@ -21,6 +20,8 @@ class Task:
         w: strides of the weight in bytes.
         threads: how many there will be.
         seconds: predicted on one thread.
+        elem, lanes: of the dtype, and how many of it a vector has.
+        c_src, c_dst: channels of the source and of the result, of a group.
     """
 
     problem: Problem
@@ -29,6 +30,18 @@ class Task:
     w: tuple[int, int, int, int]
     threads: int = 1
     seconds: float = 0.0
+    elem: str = field(init=False, repr=False, compare=False)
+    lanes: int = field(init=False, repr=False, compare=False)
+    c_src: int = field(init=False, repr=False, compare=False)
+    c_dst: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        problem, put = self.problem, object.__setattr__
+        put(self, "elem", problem.row.element)
+        put(self, "lanes", isa().lanes(problem.itemsize))
+        c_src, c_dst = problem.channels
+        put(self, "c_src", c_src)
+        put(self, "c_dst", c_dst)
 
     @classmethod
     def of(cls, problem, x, y, w, threads=1, seconds=0.0):
@@ -57,27 +70,6 @@ class Task:
     @property
     def size(self):
         return self.problem.itemsize
-
-    @cached_property
-    def elem(self):
-        return self.problem.row.element
-
-    @cached_property
-    def lanes(self):
-        return isa().lanes(self.size)
-
-    @cached_property
-    def channels(self):
-        """(channels of the source, channels of the result) of a group."""
-        return self.problem.channels
-
-    @property
-    def c_src(self):
-        return self.channels[0]
-
-    @property
-    def c_dst(self):
-        return self.channels[1]
 
     @property
     def w_src(self):

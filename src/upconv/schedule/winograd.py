@@ -9,9 +9,8 @@ channels, so that all phases of a tile are written together. What is padded is s
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from itertools import pairwise, product
-from math import prod
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
@@ -25,7 +24,7 @@ SIZES = {"f32": 4, "f64": 8}
 
 
 def total(*entries):
-    """The sum of entries of lists: numbers add up, and to an address (base, offset) the numbers are added.
+    """The sum of entries of lists: numbers add up, and to an address (base, offset) of the first they are added.
 
     >>> total({"x": (1, 100), "n": 2}, {"x": 20}, {"row": 3})
     {'x': (1, 120), 'n': 2, 'row': 3}
@@ -33,14 +32,12 @@ def total(*entries):
     fields = dict(entries[0])
     for entry_ in entries[1:]:
         for name, value in entry_.items():
-            fields[name] = _plus(fields[name], value) if name in fields else value
+            known = fields.get(name)
+            if known is None:
+                fields[name] = value
+            elif value:
+                fields[name] = (known[0], known[1] + value) if type(known) is tuple else known + value
     return fields
-
-
-def _plus(a, b):
-    if isinstance(a, tuple):
-        return a[0], a[1] + b
-    return (b[0], b[1] + a) if isinstance(b, tuple) else a + b
 
 
 def pieces(count, size):
@@ -71,11 +68,49 @@ def panel_width(size):
     return TILES[isa().registers][1] * isa().lanes(size)
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How a pair of parts is computed: the sizes of everything between source and result, in bytes where not said.
+@dataclass
+class OfLayer:
+    """What `Sizes` of a layer have in common, in bytes where not said.
 
     Attributes:
+        size: of a number.
+        tile: (mr, nv) of the product.
+        width: columns of a panel.
+        positions, phases: products of a tile, and phases that are gathered together.
+        sources: pairs (number on h, number on w) of the sources that are added up.
+        source_channels: what is summed over: the channels of all sources, each rounded up to whole vectors.
+        v_tile, m_tile: from tile to tile of the spread tiles, and of their products.
+        blocks: (first channel, how many) of each block of columns; all but the last are alike.
+        phase_channels: columns of one phase in a block: whole cache lines.
+        panels: panels of a block.
+        u_line: the weight for one channel of the source, one position and a block of columns.
+        u_pos, u_block, u_bytes: the same for all channels, then for all positions, then for all blocks.
+    """
+
+    size: int
+    tile: tuple[int, int]
+    width: int
+    positions: int
+    phases: int
+    sources: list[tuple[int, int]]
+    source_channels: int
+    v_tile: int
+    m_tile: int
+    blocks: list[tuple[int, int]]
+    phase_channels: int
+    panels: int
+    u_line: int
+    u_pos: int
+    u_block: int
+    u_bytes: int
+
+
+class Sizes(OfLayer):
+    """How a pair of parts is computed: the sizes of everything between source and result, in bytes where not said.
+
+    What depends on no size of a map is the same for all `Sizes` of a layer, and is worked out once: see `_of_layer`.
+
+    Args:
         h, w: the parts.
         n, c_src, c_dst: images, channels of the source and of the result.
         elem: f32 or f64.
@@ -84,131 +119,50 @@ class Sizes:
         chunk: channels of a panel of the weight, each a sum of its own at least.
         longest: products of the longest sum.
         turned: channels of the source whose weight is transformed at once, at most.
+
+    Attributes:
+        tile_lists: the blocks of tiles of images, rows and columns: (first, how many) of each.
+        block_tiles: room for tiles in a block, those included that the product makes beyond its last.
+        v_pos, m_pos: bytes from position to position of the spread tiles, and of their products.
     """
 
-    h: Part
-    w: Part
-    n: int
-    c_src: int
-    c_dst: int
-    elem: str
-    tiles: tuple
-    channels: int
-    chunk: int = CHUNK
-    longest: int = CHUNK
-    turned: int = CHUNK
-
-    @cached_property
-    def size(self):
-        return SIZES[self.elem]
-
-    @cached_property
-    def tile(self):
-        """(mr, nv) of the product."""
-        return TILES[isa().registers]
+    def __init__(
+        self,
+        h: Part,
+        w: Part,
+        n: int,
+        c_src: int,
+        c_dst: int,
+        elem: str,
+        tiles: tuple[int, int, int],
+        channels: int,
+        chunk: int = CHUNK,
+        longest: int = CHUNK,
+        turned: int = CHUNK,
+    ):
+        self.h, self.w, self.n, self.c_src, self.c_dst, self.elem, self.tiles = h, w, n, c_src, c_dst, elem, tiles
+        self.channels, self.chunk, self.longest, self.turned = channels, chunk, longest, turned
+        phases, many = h.phases * w.phases, (len(h.sources), len(w.sources))
+        of = h.form.size * w.form.size, phases, many, c_src, c_dst, elem, channels
+        vars(self).update(vars(_of_layer(isa(), *of)))
+        self.tile_lists = [pieces(n, tiles[0]), pieces(h.tiles, tiles[1]), pieces(w.tiles, tiles[2])]
+        most = min(tiles[0], n) * min(tiles[1], h.tiles) * min(tiles[2], w.tiles)
+        self.block_tiles = _room(most, self.tile[0])
+        self.v_pos = odd_lines(self.block_tiles * self.v_tile)
+        self.m_pos = odd_lines(self.block_tiles * self.m_tile)
 
     @property
     def pace(self):
         """Lines that the product asks for."""
         return pace(isa(), self.size, *self.tile, self.block_tiles)
 
-    @cached_property
-    def width(self):
-        """Columns of a panel."""
-        return panel_width(self.size)
-
-    @cached_property
-    def positions(self):
-        return self.h.form.size * self.w.form.size
-
-    @cached_property
-    def phases(self):
-        return self.h.phases * self.w.phases
-
-    @cached_property
-    def sources(self):
-        """Pairs (number on h, number on w) of the sources that are added up."""
-        return list(product(range(len(self.h.sources)), range(len(self.w.sources))))
-
-    @cached_property
-    def source_channels(self):
-        """What is summed over: the channels of all sources, each rounded up to whole vectors."""
-        lanes = isa().lanes(self.size)
-        return self.c_src if len(self.sources) == 1 else len(self.sources) * -(-self.c_src // lanes) * lanes
-
-    @cached_property
-    def tile_lists(self):
-        """The blocks of tiles of images, rows and columns: (first, how many) of each."""
-        counts = self.n, self.h.tiles, self.w.tiles
-        return [pieces(count, size) for count, size in zip(counts, self.tiles, strict=True)]
-
-    @cached_property
-    def block_tiles(self):
-        """Room for tiles in a block, those included that the product makes beyond its last."""
-        most = prod(map(min, self.tiles, (self.n, self.h.tiles, self.w.tiles)))
-        mr, _ = self.tile
-        # Fewer tiles may be rounded up to more than the most are.
-        cuts = (cut(tiles, mr) for tiles in range(max(1, most - mr), most + 1))
-        return max(tall * mr + short * (mr - 1) for tall, short in cuts)
-
-    @cached_property
-    def v_tile(self):
-        lanes = isa().lanes(self.size)
-        return odd_lines(-(-self.source_channels // lanes) * lanes * self.size)
-
-    @cached_property
-    def v_pos(self):
-        return odd_lines(self.block_tiles * self.v_tile)
-
     @property
     def v_bytes(self):
         return self.positions * self.v_pos
 
-    @cached_property
-    def blocks(self):
-        """(first channel, how many) of each block of columns; all but the last are alike."""
-        return pieces(self.c_dst, self.phase_channels)
-
-    @cached_property
-    def phase_channels(self):
-        """Columns of one phase in a block: whole cache lines."""
-        line = LINE // self.size
-        return -(-min(self.channels, self.c_dst) // line) * line
-
-    @cached_property
-    def panels(self):
-        """Panels of a block."""
-        return -(-self.phases * self.phase_channels // self.width)
-
-    @cached_property
-    def m_tile(self):
-        return odd_lines(self.panels * self.width * self.size)
-
-    @cached_property
-    def m_pos(self):
-        return odd_lines(self.block_tiles * self.m_tile)
-
     @property
     def m_bytes(self):
         return self.positions * self.m_pos
-
-    @cached_property
-    def u_line(self):
-        """Bytes of the weight for one channel of the source, one position and a block of columns."""
-        return self.panels * self.width * self.size
-
-    @cached_property
-    def u_pos(self):
-        # Positions are written side by side: not at the same place of a page.
-        return self.source_channels * self.u_line + LINE
-
-    @cached_property
-    def u_block(self):
-        return self.positions * self.u_pos
-
-    @property
-    def u_bytes(self):
-        return len(self.blocks) * self.u_block
 
     @property
     def weight(self):
@@ -228,6 +182,45 @@ def distinct(sizes):
     for each in sizes:
         first.setdefault(each.weight, each)
     return list(first.values())
+
+
+@lru_cache(maxsize=256)
+def _of_layer(isa, positions, phases, sources, c_src, c_dst, elem, channels):
+    size, tile = SIZES[elem], TILES[isa.registers]
+    lanes, line = isa.lanes(size), LINE // size
+    width = tile[1] * lanes
+    pairs = list(product(range(sources[0]), range(sources[1])))
+    source_channels = c_src if len(pairs) == 1 else len(pairs) * -(-c_src // lanes) * lanes
+    phase_channels = -(-min(channels, c_dst) // line) * line
+    panels = -(-phases * phase_channels // width)
+    blocks, u_line = pieces(c_dst, phase_channels), panels * width * size
+    # Positions are written side by side: not at the same place of a page.
+    u_pos = source_channels * u_line + LINE
+    return OfLayer(
+        size=size,
+        tile=tile,
+        width=width,
+        positions=positions,
+        phases=phases,
+        sources=pairs,
+        source_channels=source_channels,
+        v_tile=odd_lines(-(-source_channels // lanes) * lanes * size),
+        m_tile=odd_lines(panels * width * size),
+        blocks=blocks,
+        phase_channels=phase_channels,
+        panels=panels,
+        u_line=u_line,
+        u_pos=u_pos,
+        u_block=positions * u_pos,
+        u_bytes=len(blocks) * positions * u_pos,
+    )
+
+
+@lru_cache(maxsize=256)
+def _room(most, mr):
+    """Tiles that the product makes of at most so many: fewer may be rounded up to more than the most are."""
+    cuts = (cut(tiles, mr) for tiles in range(max(1, most - mr), most + 1))
+    return max(tall * mr + short * (mr - 1) for tall, short in cuts)
 
 
 def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):

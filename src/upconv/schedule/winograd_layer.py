@@ -10,6 +10,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, product
+from typing import NamedTuple
 
 from ..geometry import Geometry
 from ..kernels.winograd_product import CHUNK
@@ -45,6 +46,32 @@ class Setting:
     longest: int = CHUNK
 
 
+def sizes_of(g: Geometry, setting: Setting, elem, forward=True) -> tuple[Sizes, ...]:
+    """The sizes of everything between source and result, for each pair of parts of a Geometry of one group.
+
+    Raises:
+        ValueError: for parts of an axis whose tiles differ.
+    """
+    c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
+    h, w = (
+        parts(axis, outputs, forward, apart)
+        for axis, outputs, apart in zip((g.h, g.w), setting.outputs, setting.apart, strict=True)
+    )
+    if any(len(axis) > 1 and len({part.form.m for part in axis}) > 1 for axis in (h, w)):
+        raise ValueError(f"the phases of an axis must have one m, not those of {setting.outputs}")
+    counts = g.n, max(part.tiles for part in h), max(part.tiles for part in w)
+    tiles = even(counts[0], setting.tiles[0]), even(counts[1], setting.tiles[1]), even(counts[2], setting.tiles[2])
+    taps = g.h.k * g.w.k * min(setting.channels, c_dst) * winograd.SIZES[elem]
+    turned = max(LEAST_TURNED, min(setting.chunk, TURNED_BYTES // taps // LEAST_TURNED * LEAST_TURNED))
+    of = c_src, c_dst, elem, tiles, setting.channels, setting.chunk, setting.longest, turned
+    return tuple(Sizes(a, b, g.n, *of) for a, b in product(h, w))
+
+
+def _counts(n, sizes):
+    """Images, and the most rows and columns of tiles of any part."""
+    return n, max(each.h.tiles for each in sizes), max(each.w.tiles for each in sizes)
+
+
 @dataclass(frozen=True, slots=True)
 class Bases:
     """Numbers of the bases of addresses.
@@ -69,8 +96,7 @@ class Bases:
     y_band: int
 
 
-@dataclass(frozen=True, slots=True)
-class Map:
+class Map(NamedTuple):
     """A map in memory: strides in bytes (n, c, h, w), and whether the channels of a pixel are consecutive."""
 
     n: int
@@ -101,30 +127,34 @@ class Layer:
         forward: False for the gradient in the input.
         activation: what the results pass through, one that kernels apply.
         halves: the kind of halves that both maps are, if they are; then neither is said to lie in `pixels`.
+        sizes: the `sizes_of` the layer, if they are known.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
     """
 
-    def __init__(self, g: Geometry, setting, elem, x, y, w, bases, forward=True, activation=NO_ACTIVATION, halves=""):
+    def __init__(
+        self,
+        g: Geometry,
+        setting,
+        elem,
+        x,
+        y,
+        w,
+        bases,
+        forward=True,
+        activation=NO_ACTIVATION,
+        halves="",
+        sizes=None,
+    ):
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
         self.activation, self.halves = activation, halves
-        c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
-        both = zip((g.h, g.w), setting.outputs, setting.apart, strict=True)
-        axes = [parts(axis, outputs, forward, apart) for axis, outputs, apart in both]
-        if any(len({part.form.m for part in axis}) > 1 for axis in axes):
-            raise ValueError(f"the phases of an axis must have one m, not those of {setting.outputs}")
+        self.sizes = sizes_of(g, setting, elem, forward) if sizes is None else sizes
+        c_src = self.sizes[0].c_src
         # The source channel's stride first, whichever side that is.
         self.w = w if forward else (w[1], w[0], *w[2:])
-        counts = g.n, *(max(part.tiles for part in axis) for axis in axes)
-        tiles = tuple(map(even, counts, setting.tiles))
-        self.size = winograd.SIZES[elem]
-        taps = g.h.k * g.w.k * min(setting.channels, c_dst) * self.size
-        turned = max(LEAST_TURNED, min(setting.chunk, TURNED_BYTES // taps // LEAST_TURNED * LEAST_TURNED))
-        self.sizes = [
-            Sizes(h, w, g.n, c_src, c_dst, elem, tiles, setting.channels, setting.chunk, setting.longest, turned)
-            for h, w in product(*axes)
-        ]
+        counts, tiles = _counts(g.n, self.sizes), self.sizes[0].tiles
+        self.size = self.sizes[0].size
         self.blocks = list(map(pieces, counts, tiles))
         self.flags = len(self.blocks[0]) * len(self.blocks[1]) * len(self.blocks[2])
         self.zeros = 64 + -(-8 * self.flags // 64) * 64

@@ -13,7 +13,7 @@ import torch
 from torch import get_num_threads, is_grad_enabled
 
 from ..algorithms import is_programmed
-from ..layouts import CHANNELS_LAST
+from ..layouts import CHANNELS_FIRST, CHANNELS_LAST
 from ..phases import input_segments, live_segments
 from ..planning import Plan, choose
 from ..problem import Problem
@@ -21,23 +21,36 @@ from ..volume import Volume
 
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
-# Output channels, and channels of a group, whose tiles do not keep the multipliers of the gradient in the weight busy.
-FEW_CHANNELS, FEW_OF_A_GROUP = 3, 8
-# Taps below which packing a weight is not made up for on maps of fewer pixels than these; and pixels for which a weight
-# with more taps than half of that is read once, where it lies.
-FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D, ONE_READ = 16, 200, 64, 4
+# Output channels, and by layout channels of a group, whose tiles do not keep the multipliers of the gradient in the
+# weight busy.
+FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
+# Taps below which packing a weight is not made up for on maps of fewer pixels than these, by layout; and those for a
+# gradient in the input that lies channels-last, whatever its taps up to so many.
+FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
+FEW_PIXELS_LAST = 500
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
-FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise")
-HALVES = {"float16": "_is_mkldnn_fp16_supported", "bfloat16": "_is_mkldnn_bf16_supported"}
+FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise", "weight_gradient_tap_rows")
+# Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them.
+HALVES = {
+    "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported"),
+    "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported"),
+}
 
 
 def has_instructions(dtype):
-    """Whether oneDNN multiplies this half precision by instructions made for it, which ours do not use."""
-    asked = getattr(torch.ops.mkldnn, HALVES[dtype], None)
-    return asked is not None and torch.backends.mkldnn.is_available() and bool(asked())
+    """Whether oneDNN multiplies this half precision by matrix tiles, which ours do not use.
+
+    By the instructions of AVX-512 alone it takes longer than ours, which convert to float32 and back.
+    """
+    computes, tells = HALVES[dtype]
+    asked, has_tiles = getattr(torch.ops.mkldnn, computes, None), getattr(torch.cpu, tells, None)
+    if asked is None or not torch.backends.mkldnn.is_available() or not asked():
+        return False
+    # A torch that cannot tell may have them.
+    return has_tiles is None or bool(has_tiles())
 
 
 WITH_INSTRUCTIONS = frozenset(filter(has_instructions, HALVES))
@@ -216,6 +229,8 @@ def slower_volume(problem):
     depthwise = volume.c_in == volume.c_out == volume.groups
     if problem.macs < FEW_VOLUME_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than the calls that a volume takes upconv")
+    if _is_torchs_slowest(problem):
+        return tuple(why)
     if problem.operation != "forward" and voxels < FEW_VOXELS and not depthwise:
         why.append(f"putting the weight together takes longer than {voxels} voxels can make up for in a gradient")
     grouped = volume.groups > 1 or volume.c_out < FEW_CHANNELS
@@ -226,6 +241,11 @@ def slower_volume(problem):
     return tuple(why)
 
 
+def _is_torchs_slowest(problem):
+    """Whether it is the gradient in the weight of float16, which oneDNN computes with matrix tiles or not at all."""
+    return problem.operation == "grad_weight" and problem.dtype == "float16" and problem.dtype not in WITH_INSTRUCTIONS
+
+
 def cannot(plan):
     """Why upconv may not compute what is planned, as sentences."""
     return () if is_programmed(plan.algorithm) else ("upconv has no kernels here",)
@@ -234,20 +254,22 @@ def cannot(plan):
 def small_map(problem):
     """Why torch's operator is faster on a small map, as a sentence; empty where it is not.
 
-    Made from 416 layers of 32 to 512 channels on AVX-512 and AVX2 (`python benchmarks/torch_rule.py`): upconv packs the
-    weight in every call, which takes longer than it saves where few pixels meet few taps.
+    Made from some 500 layers of 32 to 512 channels on AVX-512 and AVX2 (`python benchmarks/torch_rule.py --of
+    small,gradients`): upconv packs the weight in every call, or puts its gradient together, which takes longer than it
+    saves where few pixels meet few taps.
     """
-    g = problem.geometry
-    pixels, taps, last = g.n * g.h.n * g.w.n, g.h.k * g.w.k, problem.a_layout == CHANNELS_LAST
-    if problem.operation != "forward" or problem.prepared or g.groups > 1:
+    g, operation = problem.geometry, problem.operation
+    if problem.prepared or g.groups > 1:
         return ""
-    reads_in_place = pixels <= ONE_READ and taps >= FEW_TAPS / 2 and not last
-    if taps < FEW_TAPS and pixels < FEW_PIXELS and not reads_in_place:
-        return f"packing a weight of {taps} taps takes longer than {pixels} pixels can make up for"
-    if 1 in (g.h.k, g.w.k) and pixels <= FEW_PIXELS_1D:
+    pixels, taps, last = g.n * g.h.n * g.w.n, g.h.k * g.w.k, problem.a_layout == CHANNELS_LAST
+    few = FEW_PIXELS[CHANNELS_LAST if last and operation == "forward" else CHANNELS_FIRST]
+    made = "packing" if operation != "grad_weight" else "putting together"
+    if (taps < FEW_TAPS and pixels < few) or (
+        operation == "grad_input" and last and taps <= FEW_TAPS and pixels < FEW_PIXELS_LAST
+    ):
+        return f"{made} a weight of {taps} taps takes longer than {pixels} pixels can make up for"
+    if operation == "forward" and 1 in (g.h.k, g.w.k) and pixels <= FEW_PIXELS_1D:
         return f"packing the weight takes longer than {pixels} pixels of a 1-D layer can make up for"
-    if last and taps < FEW_TAPS and g.h.s == g.w.s == 1:
-        return "with stride 1 it is an ordinary convolution, for which oneDNN has its best kernels channels-last"
     return ""
 
 
@@ -256,19 +278,28 @@ def slower(plan):
     problem, g, why = plan.problem, plan.problem.geometry, []
     if problem.macs < FEW_MACS:
         why.append(f"{problem.macs} multiply-adds take less time than a call of upconv's")
+    if _is_torchs_slowest(problem):
+        return tuple(why)
     if sentence := small_map(problem):
         why.append(sentence)
+    last = problem.a_layout == CHANNELS_LAST
     if problem.operation == "grad_weight" and plan.algorithm not in FOR_FEW_CHANNELS:
-        if g.groups > 1 and min(problem.channels) < FEW_OF_A_GROUP:
+        few = FEW_OF_A_GROUP[CHANNELS_LAST if last else CHANNELS_FIRST]
+        if g.groups > 1 and min(problem.channels) < few:
             why.append("upconv's kernels for the gradient in the weight are not made for groups of so few channels")
         if g.c_out < FEW_CHANNELS:
             why.append("upconv's kernels for the gradient in the weight are not made for so few output channels")
-        if g.h.k == g.w.k == 1:
+        if g.h.k == g.w.k == 1 and g.h.s == g.w.s == 1:
             why.append("with one tap the gradient in the weight is one plain product, which torch has, too")
     is_depthwise = g.groups == g.c_in > 1
-    if problem.operation == "grad_input" and is_depthwise:
-        why.append("torch's depthwise convolution begins sooner")
-    # oneDNN has no depthwise transposed convolution, so there its instructions do not help it.
-    if problem.dtype in WITH_INSTRUCTIONS and not (problem.operation == "forward" and is_depthwise):
+    if problem.operation == "grad_input" and is_depthwise and last:
+        why.append("channels-last, torch's depthwise convolution is as fast and begins sooner")
+    if problem.dtype in WITH_INSTRUCTIONS and not (is_depthwise and _is_no_convolution(problem, last)):
         why.append(f"oneDNN has instructions for {problem.dtype} here")
     return tuple(why)
+
+
+def _is_no_convolution(problem, last):
+    """Whether a depthwise layer is none of the ordinary depthwise convolutions that oneDNN has fast in halves."""
+    g = problem.geometry
+    return max(g.h.s, g.w.s) > 1 or (problem.operation != "grad_weight" and not last)
