@@ -160,6 +160,17 @@ def phases_exchanged(module):
 right_interleaved = depthwise_rows.interleaved
 
 
+def columns_as_neighbours(module):
+    """Columns that lie apart are read as if they followed one another."""
+    return [(module, "load_apart", lambda k, x, vector, step, read=None: k.load(x, vector, read and read[0]))]
+
+
+def first_tap_for_all_from_afar():
+    """A panel that comes from far away is read at its first column of taps alone."""
+    right = gemm._tiles_together
+    return [(gemm, "_tiles_together", lambda k, task, *rest: right(k, task | {"w_w": 0}, *rest))]
+
+
 def written_taps(change):
     """Kernels with other taps written out than the layer has."""
     right = depthwise_tasks._written
@@ -355,6 +366,9 @@ MUTANTS = {
     "direct_rows, every column at the first": lambda: table(direct_rows, zero("y_col")),
     "direct_rows, channels that are spread not copied": crowded_channels_not_copied,
     "depthwise_rows, phases exchanged": lambda: phases_exchanged(depthwise_rows),
+    "direct_rows, columns apart as neighbours": lambda: columns_as_neighbours(direct_rows),
+    "depthwise_rows, columns apart as neighbours": lambda: columns_as_neighbours(depthwise_rows),
+    "gemm, first tap for all from afar": first_tap_for_all_from_afar,
     "depthwise_rows, last row of taps dropped": lambda: written_taps(lambda n_h, counts: (n_h - 1, counts)),
     "depthwise_rows, last tap dropped": lambda: written_taps(
         lambda n_h, counts: (n_h, (*counts[:-1], max(0, counts[-1] - 1)))

@@ -109,3 +109,39 @@ def test_what_loops_take_or_single_values_is_counted():
         return ALGORITHMS["tap_streaming"].work(of((4, 4), (2, 2), (64, c_out)))["tap_streaming_loads"]
 
     assert loads(1) == loads(8) < loads(256)
+
+
+def large(operation, layout, channels=(512, 512), prepared=False, size=16):
+    """The problem of a layer whose weight is far larger than what stays near."""
+    h = Axis(size, 4, 2, 1, 1, 1)
+    return Problem(operation, Geometry(1, *channels, 1, h, h), "float32", layout, prepared=prepared)
+
+
+@pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")
+def test_what_comes_again_is_counted():
+    gemm, winograd = ALGORITHMS["gemm"], ALGORITHMS["winograd"]
+    # Of a weight that is packed block by block the source comes again for each, and is transposed again.
+    nhwc, nchw = (large("grad_input", layout, size=4) for layout in ("nhwc", "nchw"))
+    source, result = (math.prod(shape) * 4 for shape in nhwc.map_shapes)
+    again = len(gemm.weight_form(nhwc).blocks) - 1
+    assert gemm.work(nhwc)["streamed"] == again * source > 0 == gemm.work(nhwc)["transposed"]
+    assert gemm.work(nchw)["transposed"] == (1 + again) * source + result
+    assert "panels" not in gemm.work(nhwc)
+    # Of many bands that would be dearer than to read all of the weight for each.
+    axis = Axis(64, 2, 2)
+    assert "panels" in gemm.work(Problem("grad_input", Geometry(1, 768, 384, 1, axis, axis), "float32", "nchw"))
+    # One that is prepared is read by every task from where it is.
+    ready = large("forward", "nhwc", prepared=True)
+    assert gemm.work(ready)["panels"] >= math.prod(ready.geometry.weight_shape) * 4
+    # So is a transformed one, by every block of tiles.
+    assert winograd.work(ready)["panels"] % winograd.weight_form(ready).nbytes == 0 < winograd.work(ready)["panels"]
+    assert winograd.work(large("forward", "nhwc", (64, 16)))["panels"] == 0
+
+
+@pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")
+def test_lines_that_stay_near_cost_nothing():
+    work = ALGORITHMS["weight_gradient_columns"].work
+    few = Geometry(1, 2048, 256, 1, Axis(8, 4, 2), Axis(6, 4, 2))
+    many = dataclasses.replace(few, h=Axis(16, 4, 2), w=Axis(16, 4, 2))
+    near, far = (work(Problem("grad_weight", g, "float32", "nhwc"))["columns"] for g in (few, many))
+    assert near == 0 < far

@@ -61,11 +61,12 @@ def test_a_tile_has_no_more_than_the_registers(isa):
 
 @pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
 def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv):
+    """Whether it is computed at once, or with the others of its block."""
     isa = ROWS[isa]
     assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv), isa), isa)
     width = nv * isa.vector_bytes
     # Rows that are no whole lines may begin anywhere in one.
-    assert assembly.count("prefetch") == mr * (width // LINE if width % LINE == 0 else width // LINE + 2)
+    assert assembly.count("prefetch") == 2 * mr * (width // LINE if width % LINE == 0 else width // LINE + 2)
 
 
 # (vectors, phases), (phases that the last tap reaches) of layers whose results have few channels.

@@ -26,7 +26,7 @@ from upconv.algorithms import (
 )
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import memory, program
-from upconv.schedule import pixel_parts
+from upconv.schedule import pixel_parts, pixel_products
 
 DTYPES = ("float32", "float64", "int64")
 # What is for large layers, to be met with constants that let small ones begin with it.
@@ -36,6 +36,8 @@ LARGE = (
     Case("crowded", 2, 14, 4, 32, 5, (3, 3), (1, 2), (1, 1)),
     Case("packed-rows", 1, 14, 3, 17, 10, (3, 4), (2, 2), (1, 1)),
     Case("depthwise-rows", 2, 3, 4, 37, 3, (4, 4), (2, 2), (1, 1), groups=3),
+    Case("depthwise-rows-apart", 1, 2, 2, 37, 2, (3, 6), (2, 3), (1, 2), groups=2),
+    Case("rows-apart", 1, 9, 3, 35, 3, (3, 4), (2, 2), (1, 1)),
     Case("depthwise-long-rows", 1, 2, 2, 150, 2, (5, 5), (1, 3), (2, 2), groups=2),
     Case("columns", 2, 7, 3, 4, 16, (3, 4), (2, 2), (1, 1)),
     Case("fused-phases", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
@@ -103,6 +105,7 @@ def large(dtypes=3, ends=2):
     weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
     input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
     pixel_parts.PART_CYCLES = 200
+    pixel_products.NEAR_BYTES = 1 << 10
     print(len(LARGE))
     main(LARGE, dtypes, ends)
 

@@ -25,6 +25,8 @@ HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import 
 # Random settings of each kernel.
 PER_CELL = some(2, 60)
 PHASES = (1, 2, 3, 4)
+# Phases, and columns of the source from one of a phase to the next: several of the latter in the gradient alone.
+KINDS = (*((s, 1) for s in PHASES), (1, 2), (1, 3), (1, 4))
 BACKS = (1, 1, 1, 2, 0, -1)
 # Every so many settings have a kernel for their numbers of taps.
 WRITTEN = 4
@@ -35,13 +37,15 @@ TAPS = (2, 2, (2, 2)), (1, 3, (3,)), (3, 1, (1, 1, 1)), (4, 1, (1, 1, 1, 1))
 class Setting:
     """One random task: its arrays, and what they should become."""
 
-    def __init__(self, number, s, elem, widest=70, activation="none"):
-        draw = random.Random(f"{number} {s} {elem}")
-        self.s, self.elem, self.dtype, self.activation = s, elem, DTYPES[elem], activation
+    def __init__(self, number, kind, elem, widest=70, activation="none"):
+        self.s, self.step = s, step = kind
+        draw = random.Random(f"{number} {s} {elem}" if step == 1 else f"{number} {kind} {elem}")
+        self.elem, self.dtype, self.activation = elem, DTYPES[elem], activation
         self.groups, self.n, self.rows = (draw.randrange(1, 4) for _ in range(3))
         self.n_h = draw.randrange(5)
-        self.in_cols = draw.randrange(1, widest + 1)
-        self.out_cols = max(1, draw.choice((s * self.in_cols, s * self.in_cols + draw.randrange(-4, 9))))
+        self.in_cols = draw.randrange(1, step * widest + 1)
+        columns = s * (-(-self.in_cols // step))
+        self.out_cols = max(1, draw.choice((columns, columns + draw.randrange(-4, 9))))
         if draw.random() < 0.2:
             self.out_cols = draw.randrange(1, s * widest)
         self.back, self.row_step, self.tap_step = draw.choice(BACKS), draw.choice((1, 2)), draw.choice((1, -1, 2))
@@ -98,7 +102,7 @@ class Setting:
         for p, (a, count, first) in enumerate(self.phases):
             columns = np.arange(p, self.out_cols, self.s)
             for m in range(count):
-                source = columns // self.s + a - m * self.back
+                source = columns // self.s * self.step + a - m * self.back
                 exists = (source >= 0) & (source < self.in_cols)
                 for row, t_h in np.ndindex(self.rows, self.n_h):
                     pixels = xv[:, :, self.first_row + row * self.row_step + t_h * self.tap_step]
@@ -132,13 +136,15 @@ def run_between_pages(isa, per_cell):
     rooms = [Room(1 << 20) for _ in range(4)]
     count = 0
     for elem in DTYPES:
-        for s in PHASES:
-            loops = link(depthwise_rows(ROWS[isa], elem, s), ROWS[isa])
+        for kind in KINDS:
+            s, step = kind
+            loops = link(depthwise_rows(ROWS[isa], elem, s, None, None, step), ROWS[isa])
             for number in range(per_cell):
-                setting = Setting(number, s, elem, widest=(70, 200)[number % 2])
+                setting = Setting(number, kind, elem, widest=(70, 200)[number % 2])
                 written = number % WRITTEN == 0 and is_few(setting)
-                code = link(depthwise_rows(ROWS[isa], elem, s, *setting.written()), ROWS[isa]) if written else loops
-                print(f"{isa} {elem} {s} {number}", flush=True)
+                made = depthwise_rows(ROWS[isa], elem, s, *setting.written(), step) if written else None
+                code = link(made, ROWS[isa]) if written else loops
+                print(f"{isa} {elem} {kind} {number}", flush=True)
                 for at_end in (True, False):
                     arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
                     code(setting.numbers(*arrays).ctypes.data)
@@ -151,12 +157,12 @@ def run_between_pages(isa, per_cell):
 def test_natively_between_guard_pages(isa):
     text = f"{HERE}import test_depthwise_rows; print(test_depthwise_rows.run_between_pages({isa!r}, {PER_CELL}))"
     printed = script(text).splitlines()
-    assert int(printed[-1]) == len(DTYPES) * len(PHASES) * PER_CELL * 2
+    assert int(printed[-1]) == len(DTYPES) * len(KINDS) * PER_CELL * 2
 
 
-@pytest.mark.parametrize("s", PHASES)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("elem", DTYPES)
-def test_by_the_interpreter(elem, s):
+def test_by_the_interpreter(elem, kind):
     """Which also sees every access outside the arrays; with loops over the taps, and with the taps written out."""
     isas = [ROWS[isa] for isa in ("avx512", "avx2", "x86-64")]
     for number in range(100, some(106, 112)):
@@ -164,9 +170,9 @@ def test_by_the_interpreter(elem, s):
             isas[number % len(isas)],
             activations_of(elem)[number // len(isas) % len(activations_of(elem))],
         )
-        setting = Setting(number, s, elem, widest=40, activation=activation)
+        setting = Setting(number, kind, elem, widest=40, activation=activation)
         for taps in [(None, None), *([setting.written()] if is_few(setting) else [])]:
-            kernel = depthwise_rows(isa, elem, s, *taps, activation)
+            kernel = depthwise_rows(isa, elem, kind[0], *taps, kind[1], activation)
             arrays = [array.copy() for array in setting.arrays]
             interpret(kernel, setting.numbers(*arrays), *arrays)
             setting.check(arrays)
@@ -176,7 +182,7 @@ def test_by_the_interpreter(elem, s):
 @pytest.mark.parametrize("columns", [1, 2, 15, 16, 17, 33, 64, 70])
 def test_a_weight_reaches_only_the_columns_that_have_its_tap(columns, isa):
     """Kernel 4, stride 2, padding 1: the first weight wants the column to the left, which the first pixels lack."""
-    setting = Setting(0, 2, "f32")
+    setting = Setting(0, (2, 1), "f32")
     for name in "groups n rows n_h row_step tap_step back".split():
         setattr(setting, name, 1)
     setting.in_cols, setting.out_cols, setting.first_row, setting.w_step = columns, 2 * columns, 0, 2
@@ -244,5 +250,6 @@ def test_loops_over_taps_have_no_calls_and_spill_no_vector(s, isa):
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
     for elem in DTYPES:
-        for s in PHASES:
-            assert undefined_symbols(llvm.compile_object(lower(depthwise_rows(isa, elem, s), isa), isa)) == []
+        for s, step in KINDS:
+            kernel = depthwise_rows(isa, elem, s, None, None, step)
+            assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

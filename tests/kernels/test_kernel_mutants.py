@@ -48,7 +48,7 @@ from upconv.runtime import kernel, program
 from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import made
 from upconv.runtime.program import BIAS, PANELS, X_BAND, W, X, Y
-from upconv.schedule import bands, pixel_parts
+from upconv.schedule import bands, pixel_parts, pixel_products
 
 # What the small suite lacks: many channels, sums that are cut, several bands, depthwise, fused phases.
 MORE = (
@@ -164,6 +164,7 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(input_tasks, "COLUMNS_BYTES", 1 << 12)
     monkeypatch.setattr(input_tasks, "LANE_PRODUCTS", 2)
     monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)
+    monkeypatch.setattr(pixel_products, "NEAR_BYTES", 1 << 12)
     empty = ways.empty
 
     def roomy(shape, dtype, layout):
@@ -216,13 +217,13 @@ def test_without_a_mutant_everything_passes(setting):
     # A tile of one channel writes both layouts alike.
     several = [s for s, most in row_tasks.CHANNELS[kernel.isa().registers].items() if most > 1]
     rows = [rest for make, *rest in ways if make is direct_rows.direct_rows]
-    assert {(s, joined) for _, s, _, joined, _ in rows} >= {
+    assert {(s, joined) for _, s, _, joined, *_ in rows} >= {
         *((s, False) for s in (1, 2, 3, 4)),
         *((s, True) for s in several),
     }
     whole = [rest for make, *rest in ways if make is depthwise_rows.depthwise_rows]
     assert {s for s, *_ in whole} == {1, 2, 3, 4}
-    assert {counts is None for _, _, counts, _ in whole} == {True, False}
+    assert {counts is None for _, _, counts, *_ in whole} == {True, False}
     blocks = [rest for make, *rest in ways if make is phase_blocks.phase_blocks]
     # All phases of a place, of a row or of a column; with a tap for some of them alone, down and across.
     assert {(down > 1, across > 1) for _, _, (down, across), _, _ in blocks} >= {

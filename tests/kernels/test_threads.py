@@ -12,6 +12,7 @@ from ways import KERNELS, result, truth, willing
 
 from upconv import planning
 from upconv.algorithms import (
+    ALGORITHMS,
     gemm,
     input_gradient_columns,
     weight_gradient_blocks,
@@ -22,7 +23,7 @@ from upconv.algorithms import (
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
-from upconv.schedule import bands, pixel_parts, task
+from upconv.schedule import bands, pixel_parts, pixel_products, task
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -122,6 +123,24 @@ def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut
                 results.append(computed("gemm", case.geometry(), operation, dtype, layout, *pair))
         assert_same_bits(results[1], results[0])
     assert used
+
+
+@pytest.mark.parametrize("way", ["gemm", "gemm_tap_rows"])
+def test_a_panel_from_afar_gives_the_same_bits(way, cut, monkeypatch):
+    """Tiles that wait for one another, forced on small layers: sums of less, just, and more than are cut."""
+    seen = set()
+    for c_out, operation, dtype in itertools.product((5, 63, 64, 130), OPERATIONS[:2], ("float32", "float64")):
+        case = Case("afar", 2, c_out, 5, 7, c_out, (3, 4), (2, 2), (1, 1))
+        pair, results = operands(operation, case.arrays(dtype, "nhwc")), []
+        if ALGORITHMS[way].why_not(Problem(operation, case.geometry(), dtype, "nhwc")):
+            continue
+        for near in (1 << 40, 0):
+            with fresh(), monkeypatch.context() as patch:
+                patch.setattr(pixel_products, "NEAR_BYTES", near)
+                results.append(computed(way, case.geometry(), operation, dtype, "nhwc", *pair))
+        assert_same_bits(results[1], results[0])
+        seen.add(operation)
+    assert "grad_input" in seen
 
 
 MACS_PER_SECOND = 3e10

@@ -1,4 +1,7 @@
-"""Depthwise layers channels-first: columns of a row along the vector, all phases of a row together."""
+"""Depthwise layers channels-first: columns of a row along the vector, all phases of a row together.
+
+The gradient in the input of a strided layer reads columns some steps apart, which are brought together in registers.
+"""
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
@@ -29,10 +32,8 @@ def why_never(problem: Problem) -> list[str]:
     if not problem.is_depthwise:
         return ["every channel must have a kernel of its own (groups = channels)"]
     refusals = []
-    if not forward and g.w.s > 1:
-        refusals.append("reads consecutive columns, and the gradient takes every s-th")
-    if forward and g.w.s > MOST_PHASES:
-        refusals.append(f"interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
+    if g.w.s > MOST_PHASES:
+        refusals.append(f"takes or interleaves at most {MOST_PHASES} phases of a row; the stride is {g.w.s}")
     taps = ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s) if forward else g.h.k * g.w.k
     if taps > LONGEST_SUM:
         refusals.append(f"sums at most {LONGEST_SUM} products at once; here {taps} meet")
@@ -63,6 +64,8 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["depthwise_rows_vectors"] += number * rows * each * s
         amounts["depthwise_rows_rows"] += number * rows * g.groups * g.n
         amounts["tasks"] += number
+    if not forward and g.w.s > 1:
+        amounts["columns_apart"] = g.w.s * (amounts["depthwise_rows"] + amounts["depthwise_rows_loops"])
     return amounts | moved(problem, channels_last=False, packs=False)
 
 
@@ -82,9 +85,13 @@ def _nests(task, band):
 
 
 def _nest(task, band, h, row):
-    s, activation = len(row.own), task.problem.activation.name
+    s, step, activation = len(row.own), 1 if task.forward else band.w.s, task.problem.activation.name
+
+    def address(taps_h):
+        return entry(kernel.depthwise_rows, task.elem, s, *_written(taps_h, row.whole), step, activation)
+
     rows = [
-        (*values, entry(kernel.depthwise_rows, task.elem, s, *_written(len(segment.taps), row.whole), activation))
+        (*values, address(len(segment.taps)))
         for segment, values in zip(h, segments.values(h, band.x.at.h, band.y.at.h, task.w[2]), strict=True)
     ]
     lists = Rows(ROWS, rows), row_list([row], band.y.at.w, task.w[3], shares=False)

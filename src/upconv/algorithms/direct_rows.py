@@ -1,6 +1,7 @@
 """Columns of a row along the vector, few channels and all phases of a row at once: for results of few channels.
 
 The maps are read and written channels-first, where they lie; the phases of a row are interleaved in registers.
+So are columns some steps apart, which the gradient in the input of a strided layer reads, brought together there.
 """
 
 from collections import Counter
@@ -33,6 +34,8 @@ FEW_WAYS = 12
 JOINED = (1, 2, 3, 4, 6)
 # Phases beyond those that are interleaved are written value by value.
 MOST_APART = 16
+# In how many vectors' time the masks of a vector are found for columns that lie apart.
+MASKS = 14
 # Weights of fewer channels are read where they lie.
 FEW = 3
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
@@ -43,8 +46,8 @@ CONVERTS_MAPS = True
 def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
-    if problem.operation == "grad_input" and problem.geometry.w.s > 1:
-        return ["reads consecutive columns, and the gradient takes every s-th"]
+    if problem.operation == "grad_input" and problem.geometry.w.s > MOST_PHASES:
+        return [f"takes columns at most {MOST_PHASES} apart; the gradient takes those {problem.geometry.w.s} apart"]
     if problem.operation == "forward" and problem.geometry.w.s > MOST_APART:
         return [f"writes each of {problem.geometry.w.s} phases of a row on a step of its own; at most {MOST_APART} are"]
     return []
@@ -89,6 +92,7 @@ def work(problem: Problem) -> dict[str, float]:
     amounts = dict.fromkeys(
         ("direct_rows", "direct_rows_loads", "direct_rows_tiles", "direct_rows_apart", "tasks", "places"), 0
     )
+    step = 1 if forward else g.w.s
     for (s, columns, count, own, is_apart), alike in _tally(g.w, forward):
         for here, rows, taps, number_h in down(problem):
             each = ceil_div(g.n * rows * ceil_div(ceil_div(columns, s), lanes), here)
@@ -102,11 +106,25 @@ def work(problem: Problem) -> dict[str, float]:
                 amounts["tasks"] += alike * here * number_h
                 if is_apart:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
+    if step > 1:
+        amounts["columns_apart"] = step * amounts["direct_rows_loads"] + MASKS * _masked(problem)
     copied = problem.a_layout == CHANNELS_FIRST and _is_crowded(problem) and not problem.maps
     amounts |= moved(problem, channels_last=False, packs=c_dst >= FEW, writes=_joins(problem))
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
     return amounts
+
+
+def _masked(problem):
+    """Vectors, for each tap, of the tiles that reach beyond a row in the gradient: most tiles, where rows are short."""
+    g, (_, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
+    vectors = ceil_div(g.w.n, lanes)
+    if g.w.crop_lo <= 0 and g.w.crop_hi <= 0 and g.w.n >= lanes:
+        return 0
+    found = 0
+    for _, mr, number in blocks_of(c_dst, 1):
+        found += number * min(vectors, 2 * across(mr, 1))
+    return found * g.n * g.h.n * g.groups * g.h.k * g.w.k
 
 
 @lru_cache(maxsize=512)
@@ -197,20 +215,21 @@ def _nest(task, band, panels, h, rows, scratch):
     lists = (
         segments.listed(ROWS, h, band.x.at.h, band.y.at.h, tap_h),
         row_list(rows, band.y.at.w, tap_w),
-        _blocks(task, band, panels, s, scratch),
+        _blocks(task, band, panels, (s, 1 if task.forward else band.w.s), scratch),
     )
     return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
 
 
-def _blocks(task, band, panels, s, scratch):
+def _blocks(task, band, panels, steps, scratch):
     """The list of blocks of channels, those that are alike together."""
+    s, step = steps
     values, joined, size = [], not band.y.at.channels_first, task.size
     for place, (start, mr, number) in enumerate(blocks_of(task.c_dst, s)):
         nv = across(mr, s)
         needs = kernel.scratch(task.lanes * size, mr, s, nv)
         scratch.take(PLACES, needs["places"])
         scratch.take(TOTALS, needs["totals"])
-        address = entry(kernel.direct_rows, task.elem, mr, s, nv, joined, task.problem.activation.name)
+        address = entry(kernel.direct_rows, task.elem, mr, s, nv, joined, step, task.problem.activation.name)
         if panels is None:
             weight = start * task.w_dst, mr * task.w_dst, task.w_src
         else:

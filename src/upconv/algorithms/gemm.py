@@ -8,6 +8,7 @@ band by band, in scratch that stays in the second-level cache.
 
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
@@ -15,14 +16,16 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import NEAR_BYTES, gemm_work, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels, even_blocks
-from ..schedule.segments import tally
+from ..schedule.segments import has_empty_places, tally
 from ..schedule.task import Task
 
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
+# How many times as long a source takes that is transposed on the way, beside panels that come from far away.
+TURNED = 2
 SECONDS_PER_UNIT = 0.1
 # Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
 LONG_RUN = 256
@@ -63,21 +66,34 @@ def _panels(elem, size, groups, c_src, c_dst, k_h, k_w, is_forward):
 
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), forward = problem.geometry, problem.channels, problem.operation == "forward"
-    lanes = isa().lanes(problem.itemsize)
-    counted = pixel_work(problem, tally(g.w, forward), c_src, _most(problem))
+    lanes, most = isa().lanes(problem.itemsize), _most(problem)
+    counted = pixel_work(problem, tally(g.w, forward), c_src, most)
     tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
     amounts = gemm_work(counted, tiles, g.groups)
-    amounts["panels"] = read_again(problem, counted, c_dst)
     if not forward:
         starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
         amounts["tap_runs"] = g.groups * sum(starts)
-    return amounts | moved(problem, channels_last=True, packs=True)
+    amounts |= moved(problem, channels_last=True, packs=True)
+    if most is not None and has_empty_places(g.h, g.w, forward):
+        # All of the result is written first.
+        amounts["bytes"] += prod(problem.result_shape) * problem.itemsize
+    panels = weight_form(problem)
+    if problem.prepared or not is_weighty(problem, panels):
+        amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
+    else:
+        # The source comes again for every block of channels.
+        again = "transposed" if is_turned(problem.operand_shape, problem.a_layout, True) else "streamed"
+        source = prod(problem.operand_shape) * problem.itemsize
+        amounts[again] = amounts.get(again, 0) + source * (len(panels.blocks) - 1)
+    return amounts
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(task.problem), bands.Scratch()
-    if packs and _is_weighty(task, panels):
+    # A unit cannot be interrupted.
+    fits = task.seconds <= _units(task.problem, panels) * SECONDS_PER_UNIT
+    if packs and fits and is_weighty(task.problem, panels):
         return _by_blocks(task, panels, scratch)
     rows = block_rows(task, panels, kernel_of(task, panels), range(len(panels.blocks)))
 
@@ -95,7 +111,10 @@ def program(task: Task, *, packs=True) -> Program:
 def _most(problem):
     """How large bands are: where tiles write whole lines of the output, each once, the source alone must fit."""
     g, is_forward = problem.geometry, problem.operation == "forward"
-    if not is_forward or problem.maps or not problem.layout.startswith("nhwc"):
+    if not is_forward:
+        panels = weight_form(problem)
+        return bands.beside_panel(g, problem.itemsize, panels.nbytes) if len(panels.blocks) == 1 else None
+    if problem.maps or not problem.layout.startswith("nhwc"):
         # Written elsewhere, or in pieces.
         return None
     if problem.channels[1] * problem.itemsize < LONG_RUN:
@@ -123,20 +142,28 @@ def block_rows(task, panels, kernel_of, numbers):
 # Weights that are large beside the source ----------------------------------------------------------------------------
 
 
-def _is_weighty(task, panels):
+def _units(problem, panels):
+    return len(panels.blocks) * problem.geometry.groups
+
+
+def is_weighty(problem: Problem, panels: Panels) -> bool:
     """Whether the packed weight would leave the cache before it is used, and the source is less to read again."""
-    units = len(panels.blocks) * task.g.groups
-    # A unit cannot be interrupted, nor shared out.
-    if units == 1 or task.seconds > units * SECONDS_PER_UNIT:
+    g, forward = problem.geometry, problem.operation == "forward"
+    # One unit cannot be shared out.
+    if panels.nbytes <= WEIGHTY_BYTES or _units(problem, panels) == 1:
         return False
-    steps = task.g.h.s + task.g.w.s if task.forward else 2
-    many = bands.count(task.g, task.forward, task.size, _most(task.problem))
+    steps = g.h.s + g.w.s if forward else 2
+    many = bands.count(g, forward, problem.itemsize, _most(problem))
     if many * steps > MOST_LISTED:
         return False
-    n, c, h, w = task.problem.operand_shape
+    source = prod(problem.operand_shape) * problem.itemsize
+    if not forward and is_turned(problem.operand_shape, problem.a_layout, True):
+        # Every block transposes the source again; else panels are written and read, and every band reads them again.
+        again = TURNED * source * (len(panels.blocks) - 1)
+        return again <= (3 + many * far(panels.nbytes)) * panels.nbytes
     # Every block reads all of the source; else, in a gradient, every band reads all of the weight.
-    most = 3 if task.forward else max(3, many)
-    return panels.nbytes > WEIGHTY_BYTES and n * c * h * w * task.size * len(panels.blocks) <= most * panels.nbytes
+    most = 3 if forward else max(3, many)
+    return source * len(panels.blocks) <= most * panels.nbytes
 
 
 def _by_blocks(task, panels, scratch):
@@ -155,7 +182,8 @@ def _by_blocks(task, panels, scratch):
             return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more)
 
         y = Placed(Y, block.first * task.y.c, task.y)
-        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, _most(part.problem))
+        most = _most(part.problem) if task.forward else None
+        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, most)
         step = block.columns
         steps = {
             X: (0, task.c_src * task.x.c, 0),

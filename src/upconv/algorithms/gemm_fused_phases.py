@@ -79,7 +79,7 @@ def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.fused_tally(g.w), g.c_in)
     amounts = gemm_work(counted, _tiles_of(g.c_out, g.w.s, lanes))
-    amounts["panels"] = read_again(problem, counted, g.c_out * g.w.s)
+    amounts["panels"] = read_again(problem, counted.panel_rows, g.c_out * g.w.s)
     return amounts | moved(problem, channels_last=True, packs=True)
 
 

@@ -20,7 +20,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import NEAR_BYTES, moved
+from ..schedule.amounts import moved, read_again
 from ..schedule.panels import Panels, even_blocks
 from ..schedule.task import Task
 
@@ -194,7 +194,7 @@ def work(problem: Problem) -> dict[str, float]:
     tile = nv, down, across = tile_of(problem)
     mr, line = kernel.height(isa(), nv, (down, across)), isa().lanes(size) * size
     number, (many, again) = len(weight_form(problem).blocks), _bands(problem, together=_fuses_down(g.h, down))
-    amounts = dict.fromkeys(("phase_blocks", "phase_blocks_waits", "phase_blocks_bytes", "tasks"), 0)
+    amounts: dict[str, float] = dict.fromkeys(("phase_blocks", "phase_blocks_waits", "phase_blocks_bytes", "tasks"), 0)
     lists = _counted(g.h, _fuses_down(g.h, down)), _counted(g.w, g.w.s > 1)
     most, panel_rows = max((rows for rows, _, _ in lists[0]), default=1), 0
     for (rows, taps_h, many_h), (cols, taps_w, many_w) in itertools.product(*lists):
@@ -207,8 +207,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
         amounts["tasks"] += alike * here * number
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
-    if math.prod(g.weight_shape) * size > NEAR_BYTES:
-        amounts["panels"] = panel_rows * g.groups * c_dst * size
+    amounts["panels"] = read_again(problem, panel_rows, c_dst)
     amounts |= moved(problem, channels_last=True, packs=True)
     amounts["transposed"] *= TRANSPOSED
     return amounts

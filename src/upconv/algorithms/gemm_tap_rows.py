@@ -13,7 +13,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import IN_LINES, NEAR_BYTES, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
 from ..schedule.tap_rows import TapRows
 from ..schedule.task import Task
 
@@ -50,20 +50,18 @@ def weight_form(problem: Problem) -> TapRows:
 
 def work(problem: Problem) -> dict[str, float]:
     g, form = problem.geometry, weight_form(problem)
-    counted = pixel_work(problem, segments.tally(g.w, False), form.c_src)
+    counted = pixel_work(problem, segments.tally(g.w, False), form.c_src, _most(problem, form))
     mr, wide = _tile(form, problem.itemsize)
     amounts = moved(problem, channels_last=True, packs=True)
-    # They are packed at gemm's pace; the price is higher since very long rows take longer than is predicted.
-    amounts["packed"] /= IN_LINES
     if form.nbytes > KEPT_BYTES:
         # All of it is packed before any of it is used, so it comes back from far away.
         amounts["packed"] *= 2
     return amounts | {
         f"gemm{wide}": counted.products(mr) * form.blocks * wide,
-        "places": counted.places,
+        "places": counted.places * form.blocks,
         "tasks": counted.tasks * form.blocks,
         "tiles": counted.tiles(mr) * form.blocks,
-        "panels": read_again(problem, counted, problem.channels[1]),
+        "panels": read_again(problem, counted.panel_rows, problem.channels[1]),
         "tap_runs": counted.products(mr) / (mr * form.c_src * g.w.k) * form.blocks,
     }
 
@@ -72,10 +70,16 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     form, scratch = weight_form(task.problem), bands.Scratch()
     compute = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, form))
-    stages = [*([form.packing(task)] if packs else []), Stage(bands.grids(task, compute, task.source, task.result))]
+    compute = bands.grids(task, compute, task.source, task.result, _most(task.problem, form))
+    stages = [*([form.packing(task)] if packs else []), Stage(compute)]
     needs = kernel.scratch(task.lanes * task.size, *_tile(form, task.size))
     sizes = {PANELS: form.nbytes if packs else 0, PLACES: needs["places"], TOTALS: needs["totals"], **scratch.sizes}
     return Program(stages, sizes, task.seconds)
+
+
+def _most(problem, form):
+    """How large bands are."""
+    return bands.beside_panel(problem.geometry, problem.itemsize, form.nbytes) if form.blocks == 1 else None
 
 
 def _tile(form, size):

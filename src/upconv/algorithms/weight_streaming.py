@@ -72,13 +72,18 @@ def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     pixels = g.n * g.h.n * g.w.n
     sums = ceil_div(math.prod(g.weight_shape[1:]), lanes) * pixels
-    return {
+    rows = sum(segment.count for segment in live_segments(g.h))
+    amounts = moved(problem, channels_last=True, packs=False)
+    if problem.b_layout != WEIGHT_CHANNELS_LAST:
+        # The products of all taps, which are those of a channel side by side.
+        amounts["transposed"] += pixels * math.prod(g.weight_shape[1:]) * problem.itemsize
+    return amounts | {
         "weight_streaming": sums * g.c_in,
         "weight_streaming_sums": sums,
         "streamed": math.prod(g.weight_shape) * problem.weight_itemsize,
         "widened": math.prod(g.weight_shape) if problem.storage else 0,
-        "tasks": len(live_segments(g.h)) * len(live_segments(g.w)) * ceil_div(g.c_out, _channels_at_once(problem, 1)),
-        **moved(problem, channels_last=True, packs=False),
+        # Every row of every segment begins a loop of its own.
+        "tasks": g.n * rows * len(live_segments(g.w)) * ceil_div(g.c_out, _channels_at_once(problem, 1)),
     }
 
 

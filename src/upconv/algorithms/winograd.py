@@ -45,7 +45,7 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.amounts import NEAR_BYTES, moved
+from ..schedule.amounts import far, moved
 from ..schedule.task import Task
 from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
@@ -70,8 +70,6 @@ FEW_BLOCKS = 4
 # Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
 # axes, by F(2, 3) on one and by F(3, 3) on both.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
-# How many times as long the transform of a weight takes in a gradient, whose channels of the result lie far apart.
-FAR_APART = 1.25
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
 MOVED, MADE = 20, 100
@@ -297,13 +295,12 @@ def work(problem: Problem) -> dict[str, float]:
     # All parts but the first that have the same results read them to add to them.
     added = (len(made) // len({(each.h.start, each.w.start) for each in made}) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
-    if problem.prepared and u_bytes > NEAR_BYTES:
-        # A transformed weight is larger than the weight, and comes from far away.
-        amounts["bytes"] += u_bytes
+    # Every block of tiles reads all of it.
+    amounts["panels"] = far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
     return amounts | {
         "winograd": groups * sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,
-        "winograd_weight": 0 if problem.prepared else u_bytes * (1 if problem.operation == "forward" else FAR_APART),
+        "winograd_weight": 0 if problem.prepared else u_bytes,
         "tasks": groups * sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 

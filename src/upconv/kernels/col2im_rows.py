@@ -13,7 +13,8 @@ without one they are loops.
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
-from .depthwise_rows import interleaved, quotient
+from .columns_apart import quotient
+from .depthwise_rows import interleaved
 from .epilogue import Epilogue, suffix
 
 FIELDS = tuple(

@@ -1,10 +1,11 @@
 """Every channel with a kernel of its own, all phases of a row together: what they share is read and y written once.
 
-    y[row, j*s + p]  =  bias  +  sum over t_h, m of  x[row + t_h, j + a_p - m*back] * w[t_h, p, m]
+    y[row, j*s + p]  =  bias  +  sum over t_h, m of  x[row + t_h, j*step + a_p - m*back] * w[t_h, p, m]
 
     x    a row of pixels, consecutive              x0 x1 x2 x3 ..
     sums one vector of columns j for each phase    a0 a1 a2 a3 ..   b0 b1 b2 b3 ..
     y    the phases interleaved in registers       a0 b0 a1 b1 a2 b2 a3 b3 ..
+    step 1, or that of the gradient in the input, which has one phase: the columns of a vector are `step` apart then
     w    as it is: phase p has n_p taps in a row, from `first_p` on, `w_w` apart
 
 A task is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last
@@ -16,6 +17,7 @@ are not cut, so there should be few taps.
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
+from .columns_apart import inside_row, load_apart, quotient
 from .epilogue import Epilogue, suffix
 
 FIELDS = tuple(
@@ -40,26 +42,27 @@ def fields(s):
 NAMES = {s: fields(s) for s in range(1, 5)}
 
 
-def fields_of(elem, s, n_h=None, counts=None, activation="none"):
+def fields_of(elem, s, n_h=None, counts=None, step=1, activation="none"):
     """The names of the fields of the kernel with these arguments."""
     return NAMES[s]
 
 
-def macs(task, lanes, elem, s, n_h=None, counts=None, activation="none"):
+def macs(task, lanes, elem, s, n_h=None, counts=None, step=1, activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
     columns = -(-task["out_cols"] // s)
     vectors = task["n"] * task["rows"] * -(-columns // lanes)
     return task["groups"] * vectors * lanes * task["n_h"] * sum(task[f"n_{p}"] for p in range(s))
 
 
-def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, activation="none"):
+def depthwise_rows(isa: Isa, elem, s, n_h=None, counts=None, step=1, activation="none"):
     """The kernel for s phases; for `n_h` rows of taps and counts[p] taps of phase p in each, or for any."""
+    apart = f"_by{step}" if step > 1 else ""
     taps = "" if counts is None else f"_{n_h}x{''.join(map(str, counts))}"
-    k = Builder(f"depthwise_rows_{elem}_{s}{taps}{suffix(activation)}_{isa.name}")
+    k = Builder(f"depthwise_rows_{elem}_{s}{apart}{taps}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     names = fields(s)
     task = k.fields(names, POINTERS)
-    row_of = _Rows(k, task, vector, s, Epilogue(k, vector, activation, FIELDS.index("slope")))
+    row_of = _Rows(k, task, vector, (s, step), Epilogue(k, vector, activation, FIELDS.index("slope")))
     taps = _Loops(k, task, vector, s) if counts is None else _Written(k, task, vector, s, n_h, counts)
     taps.before_groups(row_of)
     with k.loop(0, task["groups"]) as group:
@@ -81,8 +84,9 @@ class _Rows:
     tap can lie beyond the row.
     """
 
-    def __init__(self, k, task, vector, s, epilogue):
-        self.k, self.task, self.vector, self.s, self.epilogue = k, task, vector, s, epilogue
+    def __init__(self, k, task, vector, steps, epilogue):
+        self.k, self.task, self.vector, self.epilogue = k, task, vector, epilogue
+        self.s, self.step = s, step = steps
         lanes = vector.lanes
         self.end = quotient(k, task["out_cols"] + (s - 1), s)
         self.last = k.imax(self.end - lanes, 0)
@@ -93,12 +97,13 @@ class _Rows:
             some = k.less(0, count)
             low = k.select(some, k.imin(low, a - k.imax(reach, 0)), low)
             high = k.select(some, k.imax(high, a - k.imin(reach, 0)), high)
-        beyond = self.last + (lanes - 1) + high
-        self.clear = k.iand(k.less(-lanes - 1, low), k.less(beyond, task["in_cols"] + 1))
+        # Behind the first vector, and up to where the last begins.
+        beyond = (self.last - 1) * step + high
+        self.clear = k.iand(k.less(-lanes * step - 1, low), k.less(beyond, task["in_cols"]))
 
     def inside(self, first):
-        """The lanes whose source, counted from `first` on, exists."""
-        return self.k.lane_mask_between(self.k.imin(first, 0) * -1, self.task["in_cols"] - first, self.vector)
+        """The masks of a vector whose source begins at `first`."""
+        return inside_row(self.k, self.vector, self.step, first, self.task["in_cols"])
 
     def run(self, x, y, bias, taps):
         """One row: its first vector, those between, several at a time, and its last."""
@@ -170,7 +175,7 @@ class _Written(_Taps):
     def before_groups(self, rows):
         columns = [(p, m) for p, count in enumerate(self.counts) for m in range(count)]
         self.first = {column: rows.inside(self.offset(*column)) for column in columns}
-        self.last = {column: rows.inside(rows.last + self.offset(*column)) for column in columns}
+        self.last = {column: rows.inside(rows.last * rows.step + self.offset(*column)) for column in columns}
 
     def before_rows(self, w, registers):
         super().before_rows(w, registers)
@@ -196,7 +201,7 @@ class _Tile:
         rows = self.rows
         k, vector, s = rows.k, rows.vector, rows.s
         sums = [[k.variable(self.bias) for _ in range(nv)] for _ in range(s)]
-        here = self.x + j * vector.scalar.size
+        here = self.x + j * (rows.step * vector.scalar.size)
         for p, row in enumerate(sums):
             self.products(here, j, p, row, inside)
         out = self.y + j * (s * vector.scalar.size)
@@ -211,26 +216,19 @@ class _Tile:
 
     def products(self, here, j, p, row, inside):
         """Add all the products of phase p to its sums."""
-        k, vector = self.rows.k, self.rows.vector
+        k, vector, step = self.rows.k, self.rows.vector, self.rows.step
 
         def product(m, t_h, offset, weight):
-            mask = None
+            lanes = read = None
             if inside is not None:
-                mask = inside[p, m] if isinstance(inside, dict) else inside(j + offset)
+                lanes, read = inside[p, m] if isinstance(inside, dict) else inside(j * step + offset)
             x = here + offset * vector.scalar.size + self.rows.task["x_h"] * t_h
             for v, variable in enumerate(row):
                 old = variable.get()
-                new = k.muladd(weight, k.load(x + v * vector.size, vector, mask), old)
-                variable.set(new if mask is None else k.blend(mask, new, old))
+                new = k.muladd(weight, load_apart(k, x + v * (step * vector.size), vector, step, read), old)
+                variable.set(new if lanes is None else k.blend(lanes, new, old))
 
         self.taps.each(p, product)
-
-
-def quotient(k, a, s):
-    """a // s for a from 0 to 2**31 - 1."""
-    if s == 3:
-        return k.shift_right(a * -(-(1 << 32) // 3), 32)
-    return k.shift_right(a, s.bit_length() - 1)
 
 
 def interleaved(k, lines):

@@ -1,8 +1,10 @@
 """The same product with the roles exchanged: columns of x along the vector, few channels and all phases unrolled.
 
-    y[r, row, j*s + p]  =  bias[r]  +  sum over c, t_h, m of  x[c, row + t_h, j + a_p - m*back] * w[c, r, t_h, p, m]
+    y[r, row, j*s + p]  =  bias[r]  +  sum over c, t_h, m of  x[c, row + t_h, column] * w[c, r, t_h, p, m]
+    column  =  j*step + a_p - m*back
 
     x   read in place, channels-first: the pixels of a row consecutive, channels `x_c` apart
+    step  1, or that of the gradient in the input, which has one phase: the columns of a vector are `step` apart then
     w   the weight as it is: any strides, one number at a time; phase p has n_p taps in a row, from `first_p` on
     y   written, never read: the s phases of a row interleaved in registers; or, for s = 1, on any step `y_col`;
         or, `joined`, all mr channels of all phases interleaved, there being no others
@@ -16,7 +18,8 @@ is shifted back to end with it (equal values are computed again). Taps that all 
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
-from .depthwise_rows import interleaved, quotient
+from .columns_apart import inside_row, load_apart, quotient
+from .depthwise_rows import interleaved
 from .epilogue import Epilogue, suffix
 from .gemm import LONGEST_SUM, spill_partial_sums
 
@@ -41,12 +44,12 @@ def fields(s):
 NAMES = {s: fields(s) for s in range(1, 5)}
 
 
-def fields_of(elem, mr, s, nv, joined=False, activation="none"):
+def fields_of(elem, mr, s, nv, joined=False, step=1, activation="none"):
     """The names of the fields of the kernel with these arguments."""
     return NAMES[s]
 
 
-def macs(task, lanes, elem, mr, s, nv, joined=False, activation="none"):
+def macs(task, lanes, elem, mr, s, nv, joined=False, step=1, activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
     columns = -(-task["out_cols"] // s)
     per_row = -(-columns // lanes)
@@ -60,9 +63,10 @@ def scratch(vector_bytes, mr, s, nv):
     return {"places": PLACE * VECTORS_PER_BLOCK, "totals": mr * s * nv * vector_bytes}
 
 
-def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, activation="none"):
+def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, step=1, activation="none"):
     """The kernel for a tile of mr channels by s phases by nv vectors of columns."""
-    k = Builder(f"direct_rows_{elem}_{mr}x{s}x{nv}{'_joined' if joined else ''}{suffix(activation)}_{isa.name}")
+    apart = f"_by{step}" if step > 1 else ""
+    k = Builder(f"direct_rows_{elem}_{mr}x{s}x{nv}{'_joined' if joined else ''}{apart}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(NAMES[s], POINTERS)
     low, high = _reach(k, task, s)
@@ -71,7 +75,9 @@ def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, activation="none"):
         steps = {"x": 0, "y": task["y_c"] * mr, "w": task["w_b"], "bias": mr * vector.scalar.size}
         mine = {name: task[name] + group * task[f"{name}_g"] + block * step for name, step in steps.items()}
         _block(
-            k, _List(k, task | mine, vector, s, low, high), _Tile(k, task | mine, vector, (mr, s, nv, joined), epilogue)
+            k,
+            _List(k, task | mine, vector, (s, step), low, high),
+            _Tile(k, task | mine, vector, (mr, s, nv, joined, step), epilogue),
         )
     return k
 
@@ -103,8 +109,9 @@ def _block(k, places, tile):
 class _List:
     """The vectors of columns one after another: offsets in x and in y, the first column, and whether all is inside."""
 
-    def __init__(self, k, task, vector, s, low, high):
-        self.k, self.task, self.vector, self.s, self.low, self.high = k, task, vector, s, low, high
+    def __init__(self, k, task, vector, steps, low, high):
+        self.k, self.task, self.vector, self.low, self.high = k, task, vector, low, high
+        self.s, self.step = s, _ = steps
         lanes = vector.lanes
         # Columns: places of the output, over s. A row is cut into ceil(columns / lanes) vectors.
         self.columns = quotient(k, task["out_cols"] + (s - 1), s)
@@ -119,12 +126,13 @@ class _List:
         n, row, col = self.n.get(), self.row.get(), self.col.get()
         j = k.imin(col, self.last)
         there = task["places"] + place * PLACE
-        k.store(n * task["x_n"] + row * task["x_row"] + j * size, there)
+        k.store(n * task["x_n"] + row * task["x_row"] + j * (self.step * size), there)
         k.store(n * task["y_n"] + row * task["y_row"] + j * (task["y_col"] * self.s), there + 8)
         k.store(j, there + 16)
-        reads = k.iand(k.less(-1, j + self.low), j + self.high < task["in_cols"] - (lanes - 1))
-        inside = k.iand(reads, (j + lanes) * self.s < task["out_cols"] + 1)
-        k.store(k.select(inside, 0, 1), there + 24)
+        first, reach = j * self.step, (lanes - 1) * self.step
+        reads = k.iand(k.less(-1, first + self.low), first + self.high < task["in_cols"] - reach)
+        clear = k.iand(reads, (j + lanes) * self.s < task["out_cols"] + 1)
+        k.store(k.select(clear, 0, 1), there + 24)
         with k.when(more):
             beyond = col + lanes
             in_row = beyond < self.columns
@@ -140,7 +148,7 @@ class _Tile:
 
     def __init__(self, k, task, vector, shape, epilogue):
         self.k, self.task, self.vector, self.epilogue = k, task, vector, epilogue
-        self.mr, self.s, self.nv, self.joined = shape
+        self.mr, self.s, self.nv, self.joined, self.step = shape
 
     def run(self, places):
         """The tile of the vectors listed at `places`: without masks where all of them are inside."""
@@ -184,7 +192,7 @@ class _Tile:
                         column = a - m * task["back"]
                         step = t_h * task["x_h"] + start * task["x_c"] + column * vector.scalar.size
                         w = task["w"] + t_h * task["w_h"] + start * task["w_c"] + m * task["w_w"]
-                        masks = columns and [self.inside(j + column) for j in columns]
+                        masks = columns and [self.inside(j * self.step + column) for j in columns]
                         mine = [sums[p] for p in phases]
                         self.channels([pointer + step for pointer in x], [w + at for at in first], part, masks, mine)
         with k.when(cut.get() > 0):
@@ -193,8 +201,8 @@ class _Tile:
         self.write(y, columns, sums)
 
     def inside(self, first):
-        """The lanes whose source, counted from `first` on, exists."""
-        return self.k.lane_mask_between(self.k.imin(first, 0) * -1, self.task["in_cols"] - first, self.vector)
+        """The masks of a vector whose source begins at `first`."""
+        return inside_row(self.k, self.vector, self.step, first, self.task["in_cols"])
 
     def channels(self, x, w, count, masks, sums):
         """Add the products of `count` channels, through one tap of some phases."""
@@ -205,15 +213,15 @@ class _Tile:
     def products(self, x, w, masks, sums):
         """Add one product to every sum of some phases."""
         k, task, vector = self.k, self.task, self.vector
-        masks = masks or [None] * self.nv
-        panel = [k.load(pointer, vector, mask) for pointer, mask in zip(x, masks, strict=True)]
+        masks = masks or [(None, None)] * self.nv
+        panel = [load_apart(k, pointer, vector, self.step, read) for pointer, (_, read) in zip(x, masks, strict=True)]
         for rows, weights in zip(sums, w, strict=True):
             for r, row in enumerate(rows):
                 value = k.splat(k.load(weights + task["w_r"] * r, vector.scalar), vector)
-                for variable, pixels, mask in zip(row, panel, masks, strict=True):
+                for variable, pixels, (lanes, _) in zip(row, panel, masks, strict=True):
                     old = variable.get()
                     new = k.muladd(value, pixels, old)
-                    variable.set(new if mask is None else k.blend(mask, new, old))
+                    variable.set(new if lanes is None else k.blend(lanes, new, old))
 
     def line(self, pointer, number):
         """Where line `number` of a vector of columns is written: by channels, or all channels of a pixel together."""

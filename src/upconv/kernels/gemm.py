@@ -10,6 +10,9 @@ A task is a segment, images x rows x cols pixels on any strides, of some groups,
 spaced in x and in w. The kernel lists the pixels of a block as offsets, so that a tile of `mr` pixels runs on over the
 ends of rows and images; the last tile repeats the last pixel, which computes equal values again. No sum is longer than
 LONGEST_SUM products: longer ones are cut, and the parts are added up separately.
+
+A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
+there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -29,7 +32,7 @@ PLACE, PAIR = 16, Type("i64", 4)
 FIELDS = tuple(
     (
         "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns "
-        "places totals groups x_g y_g w_g bias_g first_column slope"
+        "places totals groups x_g y_g w_g bias_g first_column near slope"
     ).split()
 )
 POINTERS = {"x", "y", "w", "bias", "places", "totals"}
@@ -47,8 +50,8 @@ def macs(task, lanes, elem, mr, nv, activation="none"):
 
 
 def scratch(vector_bytes, mr, nv):
-    """Bytes of the listed pixels and of the partial sums."""
-    return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": mr * nv * vector_bytes}
+    """Bytes of the listed pixels, and of the sums and partial sums of the tiles of a block."""
+    return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
 def gemm(isa: Isa, elem, mr, nv, activation="none"):
@@ -68,11 +71,16 @@ def _group(k, task, vector, mr, nv, epilogue):
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
     block = mr * TILES_PER_BLOCK
+    is_far = k.less(task["near"], task["n_h"] * task["n_w"] * task["c"] * (nv * vector.size))
+    is_far = k.iand(is_far, k.less(mr, pixels))
     with k.loop(0, pixels, block) as start:
         left = pixels - start
         walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
-        with k.loop(0, k.imin(left, block), mr) as first:
+        here = k.imin(left, block)
+        with k.loop(0, k.select(is_far, 0, here), mr) as first:
             _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
+        with k.when(is_far):
+            _tiles_together(k, task, vector, here, mr, nv, epilogue)
 
 
 class Walk:
@@ -158,6 +166,55 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue)
+
+
+def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
+    """The tiles of a block, a run of channels of the panel at a time: sums lie in memory, those that are cut behind."""
+    width, of_sums = nv * vector.size, mr * nv * vector.size
+    length, cut, begun = (k.variable(0, I64) for _ in range(3))
+
+    def here(first):
+        """(where the sums of a tile lie, where its pixels are listed)."""
+        return task["totals"] + first * (2 * width), task["places"] + first * PLACE
+
+    def put(sums, there):
+        for place, variable in _flat(sums):
+            k.store(variable.get(), there + place * vector.size)
+
+    def get(sums, there):
+        for place, variable in _flat(sums):
+            variable.set(k.load(there + place * vector.size, vector))
+
+    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w, k.loop(0, task["c"], LONGEST_SUM) as start:
+        part = k.imin(task["c"] - start, LONGEST_SUM)
+        is_full = length.get() + part > LONGEST_SUM
+        source = task["x"] + (t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size)
+        w = task["w"] + (t_h * task["w_h"] + t_w * task["w_w"] + start * width)
+        with k.loop(0, pixels, mr) as first:
+            there, offsets = here(k.opaque(first))
+            sums = [[k.variable(k.zero(vector)) for _ in range(nv)] for _ in range(mr)]
+            with k.when(k.less(0, begun.get())):
+                get(sums, there)
+            with k.when(k.equal(begun.get(), 0)):
+                expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
+            with k.when(is_full):
+                flat = [variable for _, variable in _flat(sums)]
+                spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
+            _products(k, vector, [source + k.load(offsets + PLACE * r, I64) for r in range(mr)], w, part, sums)
+            put(sums, there)
+        with k.when(is_full):
+            cut.set(1)
+            length.set(0)
+        length.set(length.get() + part)
+        begun.set(1)
+    with k.loop(0, pixels, mr) as first:
+        there, offsets = here(k.opaque(first))
+        sums = [[k.variable(k.zero(vector)) for _ in range(nv)] for _ in range(mr)]
+        get(sums, there)
+        with k.when(k.less(0, cut.get())):
+            for place, variable in _flat(sums):
+                variable.set(k.add(variable.get(), k.load(there + (of_sums + place * vector.size), vector)))
+        _write(k, task, vector, sums, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], epilogue)
 
 
 def expect(k, y, width):

@@ -77,8 +77,9 @@ class Tiles(NamedTuple):
 
 def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1) -> dict[str, float]:
     """What `kernels.gemm` does for the blocks of columns of each of some groups."""
-    amounts = {"places": counted.places * groups, "tasks": 0, "tiles": 0}
+    amounts: dict[str, float] = {"places": 0, "tasks": 0, "tiles": 0}
     for mr, wide, number in tiles:
+        amounts["places"] += number * groups * counted.places
         amounts["tasks"] += number * counted.tasks
         amounts["tiles"] += number * groups * counted.tiles(mr)
         amounts[f"gemm{wide}"] = number * groups * counted.products(mr) * wide
@@ -89,16 +90,20 @@ def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1) -> dict[str,
 NEAR_BYTES = 1 << 20
 
 
-def read_again(problem: Problem, counted: PixelWork, columns) -> float:
+def far(nbytes) -> float:
+    """Which part of so many bytes, read again and again beside a band, comes from far away.
+
+    >>> far(1 << 20), far(3 << 19), far(9 << 20)
+    (0.0, 0.5, 1.0)
+    """
+    return min(1.0, max(0.0, nbytes / NEAR_BYTES - 1))
+
+
+def read_again(problem: Problem, panel_rows, columns) -> float:
     """Bytes of panels that come from far away, each time that a task reads them."""
     g = problem.geometry
-    if math.prod(g.weight_shape) * problem.itemsize <= NEAR_BYTES:
-        return 0
-    return counted.panel_rows * g.groups * columns * problem.itemsize
-
-
-# How long packing takes in a gradient, whose rows are whole cache lines and more, beside the forward pass.
-IN_LINES = 0.5
+    part = far(math.prod(g.weight_shape) * problem.itemsize)
+    return part * panel_rows * g.groups * columns * problem.itemsize
 
 
 def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, writes=False) -> dict[str, float]:
@@ -110,8 +115,6 @@ def moved(problem: Problem, *, channels_last: bool, packs: bool, reads=False, wr
         reads, writes: whether they take a map of the other layout as it lies all the same.
     """
     source, result, weight = _bytes(problem, channels_last)
-    if problem.operation == "grad_input":
-        weight *= IN_LINES
     transposed = (0 if reads else source) + (0 if writes else result)
     return {
         "transposed": transposed,
@@ -127,12 +130,16 @@ def _converted(problem, transposed):
     return (sum(map(math.prod, problem.map_shapes)) - transposed) * (problem.map_itemsize + problem.itemsize)
 
 
+def is_turned(shape, layout, channels_last) -> bool:
+    """Whether a map is transposed where kernels want it channels-last or not."""
+    return shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
+
+
 # Most ways ask, in one order or the other.
 @lru_cache(maxsize=64)
 def _bytes(problem, channels_last):
     """(bytes of both maps that are transposed where kernels want them channels-last or not, bytes of the weight)."""
     turned = []
     for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
-        is_turned = shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
-        turned.append(math.prod(shape) * problem.itemsize if is_turned else 0)
+        turned.append(math.prod(shape) * problem.itemsize if is_turned(shape, layout, channels_last) else 0)
     return *turned, math.prod(problem.geometry.weight_shape) * problem.itemsize

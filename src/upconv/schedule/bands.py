@@ -18,6 +18,8 @@ from .moves import Placed, carried
 from .task import Task
 
 BAND_BYTES = 384 << 10
+# Of bands beside a panel that is larger than they would be, and how many products they may have.
+MOST_BESIDE_PANEL, MOST_PRODUCTS = 16 << 20, 2 << 30
 # To list so many takes a second.
 MOST_RUNS = 1 << 14
 
@@ -89,6 +91,16 @@ def of_source(g: Geometry, size) -> int:
     """The `most` of `largest` where the input alone is to fit: the output is written where it lies, and once."""
     source, result = g.w.n * g.c_in, g.h.s * g.w.out * g.c_out
     return _at_most(g, size) * (source + result) // max(1, source)
+
+
+def beside_panel(g: Geometry, size, nbytes) -> int:
+    """The `most` where one block of channels reads a panel of so many bytes for every band, and the source once.
+
+    Then a source from afar costs less than one more band does. But a band is not to take long.
+    """
+    maps = (g.n * (g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out)) * size
+    brief = maps * MOST_PRODUCTS // max(1, g.macs)
+    return max(_at_most(g, size), min(nbytes, MOST_BESIDE_PANEL, brief))
 
 
 def overlapping(axis: Axis, step) -> tuple[int, int]:

@@ -81,8 +81,13 @@ def lines(shape, src, dst, sizes, *, alone=False) -> tuple[tuple[int, int, int],
 
 
 def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
-    """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back, row by row."""
+    """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back.
+
+    Rows that follow one another without a gap are one: those of a narrow map are no whole vectors.
+    """
     n, channels, height, width = shape
+    if width > 1 and all(placed.at.h == width * placed.at.w for placed in (src, dst)):
+        height, width = 1, height * width
     rows, across = (channels, src.at.c), (width, dst.at.w)
     # What has one channel may be both; then the side that is not says which way.
     if src.at.channels_last and dst.at.channels_first:

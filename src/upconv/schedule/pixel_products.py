@@ -20,6 +20,10 @@ from .task import Task
 # What the block list says of each block.
 BLOCKS = ("entry", "y", "w", "bias", "first_column", "columns")
 
+# A panel of more bytes does not stay in a second-level cache from tile to tile. Of smaller ones, down to half of this,
+# sums that wait in memory cost more than they save.
+NEAR_BYTES = 1 << 21
+
 # Values in the line of ones: more than any block of channels has.
 ONES = 1024
 
@@ -51,6 +55,7 @@ def common(task: Task) -> dict:
         "totals": (TOTALS, 0),
         "bias": (BIAS, 0),
         "bias_g": task.c_dst * task.size,
+        "near": NEAR_BYTES,
         "slope": slope_field(task.elem, task.problem.activation.slope) if task.elem in ("f32", "f64") else 0,
     }
 
