@@ -18,6 +18,7 @@ from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import isa, usable
+from upconv.schedule.task import Task
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 # Blocks of several rows, columns and images; borders that are cut and extended; one axis alone.
@@ -38,6 +39,13 @@ CASES = (
     # In the gradient, parts of two sources and of one, whose channels do not fill whole vectors.
     Case("k5s3", 1, 66, 9, 11, 70, (5, 6), (3, 3), ((1, 1), (2, 1))),
     Case("row-k5", 1, 64, 1, 90, 20, (1, 5), (1, 2), ((0, 0), (2, 1))),
+    # Every second row and third column by itself, of which there is not always the same number.
+    Case("k3s1-dilated", 2, 64, 17, 32, 70, (3, 3), (1, 1), ((2, 1), (5, 3)), (0, 0), 1, (2, 3)),
+    Case("k3s1-dilated-rows", 1, 70, 80, 6, 20, (3, 3), (1, 1), ((4, 4), (1, 1)), (0, 0), 1, (4, 1)),
+    Case("k5s2-dilated-row", 1, 64, 20, 25, 66, (5, 3), (2, 1), ((1, 2), (0, 7)), (0, 0), 1, (1, 5)),
+    Case("k4s2-groups", 2, 192, 8, 9, 60, (4, 4), (2, 2), (1, 1), (0, 0), 3),
+    Case("k3s2-groups", 1, 128, 17, 16, 140, (3, 3), (2, 2), ((1, 0), (0, 1)), (0, 0), 2),
+    Case("k3s1-dilated-groups", 1, 128, 13, 14, 136, (3, 3), (1, 1), (2, 2), (0, 0), 2, (2, 2)),
 )
 OPERATIONS = ("forward", "grad_input")
 KERNELS = (
@@ -122,7 +130,7 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
     monkeypatch.setattr(winograd, "MADE", winograd.MOVED)
     with fresh():
         assert winograd.setting(problem) == winograd.setting(replace(problem, prepared=True))
-        prepared = upconv.prepare(w, case.s)
+        prepared = upconv.prepare(w, case.s, groups=case.groups, dilation=case.d)
         given = upconv.conv_transpose2d(x, w, bias, **case.settings, algorithm="winograd")
         assert_same_bits(upconv.conv_transpose2d(x, prepared, bias, **case.settings, algorithm="winograd"), given)
         assert "Winograd" in repr(prepared)
@@ -202,11 +210,26 @@ def test_it_is_chosen_for_what_it_is_good_at_and_says_why_not_elsewhere():
 
     assert chosen((1, 256, 64, 64), (256, 128, 3, 3), padding=1) == "winograd"
     assert chosen((1, 256, 32, 32), (256, 128, 2, 2), stride=2) != "winograd"
-    refused = {c.name: c.refusals for c in upconv.plan((1, 8, 9, 9), (8, 8, 3, 3), dilation=2).candidates}["winograd"]
+    assert chosen((1, 128, 48, 48), (128, 128, 3, 3), padding=2, dilation=2) == "winograd"
+    planned = upconv.plan((1, 8, 9, 9), (8, 8, 3, 3), stride=2, dilation=2)
+    refused = {c.name: c.refusals for c in planned.candidates}["winograd"]
     assert any("dilation 2" in sentence for sentence in refused)
     assert any("8 channels" in sentence for sentence in refused)
     wide = choose(Problem("forward", CASES[0].geometry(), "float64")).candidates
     assert any("float64" in sentence for c in wide if c.name == "winograd" for sentence in c.by_name)
+
+
+@pytest.mark.parametrize(("layout", "units"), [("nhwc", (1, 4, 12)), ("nchw", (1, 2, 6))])
+def test_a_map_of_one_block_of_tiles_has_units_for_all_threads(layout, units):
+    """By its four parts and their blocks of columns; by the blocks alone where maps are turned."""
+    g = Geometry(1, 256, 768, 1, Axis(9, 5, 2, 1, 2, 1), Axis(9, 5, 2, 1, 2, 1))
+    problem = Problem("forward", g, "float32", layout, prepared=True)
+    assert len(winograd.sizes(replace(problem, geometry=replace(g, c_out=96)))[0].blocks) == 2
+    found = []
+    for threads in (1, 2, 6):
+        made = winograd.program(Task.dense(problem, threads, 1e-3), packs=False)
+        found.append(made.units)
+    assert tuple(found) == units
 
 
 def test_an_activation_is_in_the_kernels_or_takes_a_pass_of_its_own():

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from upconv.geometry import Axis
-from upconv.winograd_forms import POINTS, Form, counted, form, parts, ways_alone
+from upconv.winograd_forms import POINTS, Form, Way, counted, form, parts, ways_alone
 
 FORMS = [(m, r) for m, r in product(range(1, 6), range(1, 6)) if r == 1 or m + r - 1 in POINTS]
 KERNELS = ((4, 2), (3, 1), (5, 2), (3, 2), (6, 2), (9, 3), (1, 1))
@@ -16,6 +16,12 @@ AXES = [
     Axis(n, k, s, crop_lo=lo, crop_hi=hi)
     for n, (k, s), lo, hi in product((1, 2, 5, 7), KERNELS, (-3, 0, 1, 2), (-2, 0, 1))
     if (n - 1) * s + k - lo - hi > 0
+]
+# With stride 1 and dilation; of some remainders there is no input, or no output.
+DILATED = [
+    Axis(n, k, 1, d, lo, hi)
+    for n, k, d, lo, hi in product((1, 2, 5, 7, 13), (2, 3), (2, 3, 5), (-3, 0, 1, 4), (-2, 0, 3))
+    if n - 1 + (k - 1) * d + 1 - lo - hi > 0
 ]
 OUTPUTS = {1: 3, 2: 3, 3: 3}
 
@@ -117,7 +123,7 @@ def defined(axis, data, weight, forward):
     """By the definition."""
     result = [Fraction(0)] * (axis.out if forward else axis.n)
     for i, t in product(range(axis.n), range(axis.k)):
-        o = i * axis.s + t - axis.crop_lo
+        o = i * axis.s + t * axis.d - axis.crop_lo
         if 0 <= o < axis.out:
             result[o if forward else i] += data[i if forward else o] * weight[t]
     return result
@@ -136,11 +142,30 @@ def test_the_parts_of_an_axis_are_the_layer(axis, apart):
     assert computed(axis, found, data, weight, True) == defined(axis, data, weight, True)
 
 
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("axis", DILATED, ids=str)
+def test_dilation_leaves_filters_that_are_apart_and_have_one_weight(axis, forward):
+    data, weight = operands(axis, forward)
+    found = parts(axis, OUTPUTS, forward)
+    assert computed(axis, found, data, weight, forward) == defined(axis, data, weight, forward)
+    assert len({part.weight for part in found}) == 1
+
+
 @pytest.mark.parametrize("axis", AXES, ids=str)
 def test_the_parts_of_a_gradient_is_the_gradient(axis):
     data, weight = operands(axis, False)
     found = parts(axis, OUTPUTS, forward=False)
     assert computed(axis, found, data, weight, False) == defined(axis, data, weight, False)
+
+
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("axis", DILATED, ids=str)
+def test_what_is_counted_under_dilation_is_what_there_is(axis, forward):
+    way = Way({axis.k: 3})
+    made, got = parts(axis, way.outputs, forward), counted(axis, way, forward)
+    through = sum(part.form.size * part.tiles for part in made)
+    kept = sum(part.form.size for part in {part.weight: part for part in made}.values())
+    assert got == (made[0].phases, made[0].tiles, through, through, kept)
 
 
 def test_products_of_the_forms():
@@ -150,8 +175,9 @@ def test_products_of_the_forms():
 
 
 def test_what_there_is_no_form_for():
-    with pytest.raises(ValueError, match="dilation is 2"):
-        parts(Axis(n=5, k=3, d=2), OUTPUTS)
+    for forward in (True, False):
+        with pytest.raises(ValueError, match="dilation is 2"):
+            parts(Axis(n=5, k=3, s=2, d=2), OUTPUTS, forward)
 
 
 @pytest.mark.parametrize(("m", "r"), FORMS)

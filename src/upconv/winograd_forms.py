@@ -8,7 +8,8 @@ They are made from points: a product of polynomials of m + r - 1 coefficients is
 each point: they move between B and G, so that B, which meets the data, has a 1 in every row and fractions that are
 exact in floating point.
 
-In two dimensions the same on each axis. A transposed convolution of stride s is s such filters on each axis (`Part`).
+In two dimensions the same on each axis. A transposed convolution of stride s is s such filters on each axis, and one of
+stride 1 and dilation d is d times the same filter, each on every d-th value (`Part`).
 """
 
 from dataclasses import dataclass
@@ -129,8 +130,9 @@ class Way(NamedTuple):
     apart: bool = False
 
 
-# Phases with tiles of their own are as many parts on an axis; of more than these, a layer would have too many.
-MOST_APART = 3
+# Phases with tiles of their own are as many parts on an axis; of more than these, a layer would have too many. So are
+# what dilation keeps apart, which have one transformed weight together.
+MOST_APART, MOST_DILATION = 3, 6
 
 
 # Plain sums over so many channels have errors beside which those of tiles of five values a side are small.
@@ -181,7 +183,7 @@ def ways_alone(axis: Axis, forward=True) -> list[Way]:
 @lru_cache(maxsize=256)
 def _ways_alone(k, s, d, forward):
     least, rest = divmod(k, s)
-    if d != 1 or (not rest and least == 1 < k):
+    if (not rest and least == 1 < k) or (d > 1 and not (s == 1 and d <= MOST_DILATION)):
         return ()
     if not rest:
         usual = {1: 1, 2: 3, 3: 3}.get(least)
@@ -264,6 +266,11 @@ class Part(NamedTuple):
     tap_step: int
 
     @property
+    def weight(self):
+        """What the transformed weight depends on: parts that have it in common have one."""
+        return self.form, self.phases, len(self.sources), self.tap, self.tap_step
+
+    @property
     def products(self):
         """Products on this axis for each pair of channels."""
         return self.tiles * self.form.size * self.phases * len(self.sources)
@@ -272,8 +279,10 @@ class Part(NamedTuple):
 def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     """The parts of an axis: one of all phases if they have the same number of taps, else one for each phase.
 
+    With dilation d, which goes with stride 1, one for each remainder of a result's index by d.
+
     Args:
-        axis: one without dilation.
+        axis: the axis.
         outputs: m by the number of taps r.
         forward: False for the gradient in the input: a part for the phases of each number of taps, to be added up.
         apart: each phase has tiles of its own, even if they could be shared.
@@ -285,8 +294,8 @@ def parts(axis: Axis, outputs, forward=True, apart=False) -> tuple[Part, ...]:
     >>> part.tiles, part.sources[0].first, part.start, part.phases
     (2, -1, -1, 2)
     """
-    if axis.d != 1:
-        raise ValueError(f"dilation is {axis.d}; the forms are for 1")
+    if axis.d != 1 and axis.s != 1:
+        raise ValueError(f"dilation is {axis.d}; the forms are for 1, or for stride 1")
     return _parts(axis, tuple(outputs.items()), forward, apart)
 
 
@@ -313,6 +322,10 @@ def counted(axis: Axis, way: Way, forward=True) -> Counted:
     Counted(phases=2, tiles=2, read=8, written=8, kept=4)
     """
     k, s, outputs = axis.k, axis.s, way.outputs
+    if axis.d > 1:
+        results, size = axis.out if forward else axis.n, k + outputs[k] - 1
+        tiles = [ceil_div(ceil_div(results - first, axis.d), outputs[k]) for first in range(min(axis.d, results))]
+        return Counted(1, tiles[0], size * sum(tiles), size * sum(tiles), size)
     if not forward:
         least, more = divmod(k, s)
         groups = ((least + 1, more), (least, s - more))
@@ -344,6 +357,9 @@ def _steps(axis):
 @lru_cache(maxsize=256)
 def _parts(axis, outputs, forward, apart):
     outputs = dict(outputs)
+    if axis.d > 1:
+        results = axis.out if forward else axis.n
+        return tuple(_every(axis, first, outputs, forward) for first in range(min(axis.d, results)))
     if not forward:
         least, more = divmod(axis.k, axis.s)
         groups = (least + 1, range(more)), (least, range(more, axis.s))
@@ -369,6 +385,16 @@ def _own(axis, phase, outputs):
     source = Source(0, 1, axis.n, phase.source - (r - 1))
     tiles = ceil_div(phase.count, chosen.m)
     return Part(chosen, tiles, (source,), phase.start, axis.s, 1, axis.out, phase.taps[-1], -axis.s)
+
+
+def _every(axis, first, outputs, forward):
+    """Every d-th result from the first on: they read every d-th value, as a layer without dilation would."""
+    chosen, d, back = form(outputs[axis.k], axis.k), axis.d, axis.k - 1
+    results, values = (axis.out, axis.n) if forward else (axis.n, axis.out)
+    number, start = divmod(first + axis.crop_lo if forward else first - axis.crop_lo, d)
+    source = Source(start, d, max(0, ceil_div(values - start, d)), number - back if forward else number)
+    tiles, taps = ceil_div(ceil_div(results - first, d), chosen.m), (back, -1) if forward else (0, 1)
+    return Part(chosen, tiles, (source,), first, d, 1, results, *taps)
 
 
 def _gradient(axis, outputs, r, residues):

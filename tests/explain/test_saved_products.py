@@ -55,11 +55,17 @@ def test_both_axes_save_together():
 
 
 def test_what_has_no_form_says_so():
-    text = saved_products(layer(Axis(5, 7, 2), Axis(5, 3, 1, 2)))
+    text = saved_products(layer(Axis(5, 7, 2), Axis(5, 3, 2, 2)))
     assert "no form for kernel 7, stride 2, dilation 1" in text
-    assert "no form for kernel 3, stride 1, dilation 2" in text
+    assert "no form for kernel 3, stride 2, dilation 2" in text
     assert "fewer" not in text
     assert "one tap in each phase" in saved_products(layer(Axis(5, 4, 2), Axis(5, 1)))
+
+
+def test_under_dilation_every_second_value_is_one_of_the_filter():
+    text = saved_products(layer(Axis(9, 3, 1, 2), Axis(9, 3, 1, 2)))
+    assert "inputs x0 = 3, x2 = 1, x4 = 4, x6 = 2" in text
+    assert "y2  = m1 - m2 + m3" in text
 
 
 def test_the_command(capsys, monkeypatch):

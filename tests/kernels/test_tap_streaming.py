@@ -47,7 +47,7 @@ class Setting:
         y = np.full(self.y.size, UNTOUCHED, self.dtype)
         self.y.view(y)[...] = whole_numbers(rng, self.y.view(y).size, self.dtype, False).reshape(self.y.view(y).shape)
         self.weight = w
-        self.arrays = [x, as_stored(w, self.storage), y, np.zeros(2 * self.n * self.rows * self.cols, np.int64)]
+        self.arrays = [x, as_stored(w, self.storage), y, np.zeros(2 * (self.n * self.rows * self.cols + 1), np.int64)]
         self.arrays.append(np.zeros(CHUNK * self.width, self.dtype))
 
     def numbers(self, x, w, y, places, wide):

@@ -104,7 +104,7 @@ def program(task: Task, *, packs=True) -> Program:
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
     width = max(block.width for block in form.blocks)
-    scratch |= {PLACES: 16 * pixels, M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
+    scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
     if task.storage and not packs:
         scratch[TOTALS] = kernel.CHUNK * width * task.size
     if packs:

@@ -74,7 +74,7 @@ def why_never(problem: Problem) -> list[str]:
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
     for name, axis in (("height", g.h), ("width", g.w)):
-        if not ways_alone(axis) or axis.k == 3 * axis.s > 3:
+        if axis.d > 1 or not ways_alone(axis) or axis.k == 3 * axis.s > 3:
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")

@@ -9,7 +9,7 @@ largest one, so in float64, where people want the last digits, it runs when it i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -19,7 +19,7 @@ from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
-from ..phases import has_holes
+from ..phases import has_holes, input_segments
 from ..problem import NO_ACTIVATION, Problem
 from ..runtime.kernel import isa
 from ..runtime.program import (
@@ -47,7 +47,7 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import far, moved
 from ..schedule.task import Task
-from ..schedule.winograd import Sizes, panel_width
+from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
 from ..winograd_forms import counted, parts, ways, ways_alone
 
@@ -65,6 +65,8 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
 # there the room is for tiles.
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
+# Of fewer blocks of tiles, each has two blocks of columns at least.
+FEW_BLOCKS = 4
 # Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
 # axes, by F(2, 3) on one and by F(3, 3) on both.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
@@ -79,8 +81,6 @@ def why_never(problem: Problem) -> list[str]:
         return ["computes no gradient in the weight"]
     if problem.row.kind == "i":
         refusals.append("its transforms have fractions, which integers have not")
-    if g.groups > 1:
-        refusals.append("transforms the channels of one group alone")
     forward = problem.operation == "forward"
     for name, axis in zip(("height", "width"), (g.h, g.w), strict=True):
         if not ways_alone(axis, forward):
@@ -105,7 +105,11 @@ def why_not(problem: Problem) -> list[str]:
 
 def _has_bare(axis, operation):
     """Whether some results have no taps: they are the bias exactly, and a tile's results share their errors."""
-    return has_holes(axis) if operation == "forward" else max(axis.crop_lo, axis.crop_hi) >= axis.k
+    if operation == "forward":
+        return has_holes(axis)
+    if axis.d > 1:
+        return not all(segment.taps for segment in input_segments(axis))
+    return max(axis.crop_lo, axis.crop_hi) >= axis.k
 
 
 def why_not_automatic(problem: Problem) -> list[str]:
@@ -115,7 +119,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
     axes = problem.geometry.h, problem.geometry.w
     if all((axis.k, axis.s) == (2, 1) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
-    if all((axis.k, axis.s) == (3, 1) for axis in axes) and min(axis.n for axis in axes) < LEAST_LOW:
+    if all((axis.k, axis.s) == (3, 1) for axis in axes) and min(axis.n // axis.d for axis in axes) < LEAST_LOW:
         return [f"plain sums of kernel 3, stride 1 are up to twice as exact on a map of fewer than {LEAST_LOW} rows"]
     return []
 
@@ -156,6 +160,11 @@ def _setting(problem, *both):
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
     tiles = (max(1, min(g.n, most // (high * wide))), rows, min(wide, most))
+    if channels >= c_dst and prod(map(ceil_div, (g.n, high, wide), tiles)) < FEW_BLOCKS:
+        half, width = ceil_div(c_dst, 2 * line) * line, panel_width(problem.itemsize)
+        # To be shared out among threads, if that fills no more panels.
+        if 2 * ceil_div(phases * half, width) <= ceil_div(phases * c_dst, width):
+            channels = half
     return Setting(
         tuple(way.outputs for way in both),
         tiles,
@@ -170,6 +179,11 @@ def _longest_sum(count, both):
         return SHORTEST_SUM if all(way.outputs == {3: 3} for way in both) else SHORTER_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
     return LONG_SUM if count >= MANY_CHANNELS and is_small else SHORT_SUM
+
+
+def _kept(made):
+    """Positions of the transformed weight of an axis, for each of its phases."""
+    return sum(part.form.size * len(part.sources) for part in {part.weight: part for part in made}.values())
 
 
 def _prices(problem, pairs):
@@ -187,8 +201,7 @@ def _prices(problem, pairs):
 
 def _transformed(problem, made):
     """Values that the weight becomes, for the parts of each axis."""
-    positions = prod(sum(len(part.sources) * part.form.size for part in each) for each in made)
-    return positions * prod(each[0].phases for each in made) * prod(problem.channels)
+    return prod(map(_kept, made)) * prod(each[0].phases for each in made) * prod(problem.channels)
 
 
 def _ways(problem):
@@ -216,76 +229,87 @@ def _tiles(problem):
     return g.n * counted(g.h, h, forward).tiles * counted(g.w, w, forward).tiles
 
 
+def _of_group(g):
+    return g if g.groups == 1 else replace(g, c_in=g.c_in // g.groups, c_out=g.c_out // g.groups, groups=1)
+
+
 @lru_cache(maxsize=512)
 def sizes(problem: Problem) -> tuple[Sizes, ...]:
     """The sizes of everything between source and result, for each pair of parts."""
-    return sizes_of(problem.geometry, setting(problem), problem.row.element, problem.operation == "forward")
+    return sizes_of(_of_group(problem.geometry), setting(problem), problem.row.element, problem.operation == "forward")
 
 
 @dataclass(frozen=True, slots=True)
 class Transformed:
-    """The form of a transformed weight: all that its bytes depend on, beside the weight."""
+    """The form of a transformed weight: all that its bytes depend on, beside the weight; `group` are those of one."""
 
     elem: str
     is_forward: bool
+    groups: int
     channels: tuple[int, int]
     kernel: tuple[int, int]
     chunk: int
     block: int
     axes: tuple
-    nbytes: int
+    group: int
     # Its numbers are not those of the weight.
     is_computed: ClassVar[bool] = True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all groups."""
+        return self.groups * self.group
 
     def __str__(self):
         return "transformed for Winograd's tiles"
 
     def packing(self, task: Task) -> Stage:
         """The stage that transforms the weight, a unit for some channels of the source and a block of the result."""
-        return _packing(_layer(task))
+        return _packing(task, self, _layer(task))
 
     def scratch(self, task: Task) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
         return {SINK: _layer(task).bytes["taps"], FLAGS: 64}
 
 
-def _packing(layer):
-    return Stage([Grid(tuple(map(nest, tasks))) for tasks in layer.weight_tasks()])
+def _packing(task, form, layer):
+    moves = {W: (0, task.w_group, 0), PANELS: (0, form.group, 0)}
+    return Stage([Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()])
 
 
 @lru_cache(maxsize=512)
 def weight_form(problem: Problem) -> Transformed:
-    g, chosen, made = problem.geometry, setting(problem), sizes(problem)
+    g, chosen, made = problem.geometry, setting(problem), distinct(sizes(problem))
     axes = tuple(
         (part.form.m, part.form.size, part.phases, part.tap, part.tap_step, len(part.sources))
         for each in made
         for part in (each.h, each.w)
     )
-    forward, nbytes = problem.operation == "forward", sum(each.u_bytes for each in made)
-    kernel = g.h.k, g.w.k
-    return Transformed(made[0].elem, forward, problem.channels, kernel, chosen.chunk, chosen.channels, axes, nbytes)
+    forward, group = problem.operation == "forward", sum(each.u_bytes for each in made)
+    sizes_ = problem.channels, (g.h.k, g.w.k), chosen.chunk, chosen.channels
+    return Transformed(made[0].elem, forward, g.groups, *sizes_, axes, group)
 
 
 def work(problem: Problem) -> dict[str, float]:
-    made, lanes = sizes(problem), isa().lanes(problem.itemsize)
-    # All parts of a gradient but the first read the result to add to it.
-    added = 0 if problem.operation == "forward" else (len(made) - 1) * prod(problem.result_shape)
-    amounts, u_bytes = moved(problem, channels_last=True, packs=False), sum(each.u_bytes for each in made)
+    made, lanes, groups = sizes(problem), isa().lanes(problem.itemsize), problem.geometry.groups
+    # All parts but the first that have the same results read them to add to them.
+    added = (len(made) // len({(each.h.start, each.w.start) for each in made}) - 1) * prod(problem.result_shape)
+    amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
     # Every block of tiles reads all of it.
-    amounts["panels"] = far(u_bytes) * sum(each.u_bytes * _blocks(each) for each in made)
+    amounts["panels"] = far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
     return amounts | {
-        "winograd": sum(each.multiplications for each in made) / lanes,
-        "winograd_moved": (sum(map(_through, made)) + added) * problem.itemsize,
+        "winograd": groups * sum(each.multiplications for each in made) / lanes,
+        "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,
         "winograd_weight": 0 if problem.prepared else u_bytes,
-        "tasks": sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
+        "tasks": groups * sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
     layer, form = _layer(task), weight_form(task.problem)
-    grids = list(_grids(task, layer))
-    stages = [*([_packing(layer)] if packs else []), Stage(grids)]
+    grids = [grid for group in range(task.g.groups) for grid in _grids(task, layer, form, group)]
+    stages = [*([_packing(task, form, layer)] if packs else []), Stage(grids)]
     need = layer.bytes
     zeros = task.c_src * task.size + LINE
     scratch = {
@@ -305,9 +329,8 @@ def _layer(task):
     x, y = _map(task.x, task), _map(task.y, task)
     problem, forward = task.problem, task.forward
     activation = problem.activation if fuses(problem) else NO_ACTIVATION
-    return Layer(
-        task.g, setting(problem), task.elem, x, y, task.w, BASES, forward, activation, task.halves, sizes(problem)
-    )
+    of = activation, task.halves, sizes(problem)
+    return Layer(_of_group(task.g), setting(problem), task.elem, x, y, task.w, BASES, forward, *of)
 
 
 def _map(operand: Operand, task):
@@ -363,13 +386,20 @@ def _image_runs(layer):
     return [_Run(0, whole), *([_Run(whole, 1)] if whole < len(blocks) else [])]
 
 
-def _grids(task, layer) -> Iterator[Grid]:
+def _grids(task, layer, form, group) -> Iterator[Grid]:
+    """The blocks of tiles of a group."""
+    starts = {
+        X: group * task.c_src * task.x.c,
+        Y: group * task.c_dst * task.y.c,
+        BIAS: group * task.c_dst * task.size,
+        PANELS: group * form.group,
+    }
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
+    shares = layer.shares(task.threads if task.share > 1 else 1, prod(counts) * task.g.groups)
     for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
-        nests = tuple(map(_indexed, layer._unit((n.first, h.first, w.first))))
         steps = {
             X: (images * task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
             Y: (images * task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
@@ -379,7 +409,9 @@ def _grids(task, layer) -> Iterator[Grid]:
             ROW_Y: (0, h.tiles * result[0], 0),
             COL_Y: (0, 0, w.tiles * result[1]),
         }
-        yield Grid(nests, (n.count, h.count, w.count), steps)
+        for share in shares:
+            tasks = layer._unit((n.first, h.first, w.first), share)
+            yield Grid(tuple(_indexed(each, starts) for each in tasks), (n.count, h.count, w.count), steps)
 
 
 def nest(task) -> Nest:
@@ -387,8 +419,12 @@ def nest(task) -> Nest:
     return Nest(task["fields"], task, task.get("lists", ()))
 
 
-def _indexed(task) -> Nest:
-    """A task as a nest whose indices of rows and columns move with its unit."""
+def _indexed(task, starts) -> Nest:
+    """A task as a nest whose indices of rows and columns move with its unit, from where each base starts."""
+    for name, value in task.items():
+        # Fields and lists are tuples as well, but not of a base and an offset.
+        if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts:
+            task[name] = value[0], value[1] + starts[value[0]]
     made = nest(task)
     if made.fields is winograd_spread.FIELDS:
         bases = ROW_X, COL_X

@@ -103,21 +103,23 @@ def _axis(axis, way, words):
     taps = [f"w{tap}" for tap in reversed(first.taps)]
     sources, weights = (_values(rows, values) for rows, values in ((made.source, d), (made.weight, g)))
     products = [a * b for a, b in zip(sources, weights, strict=True)]
+    # Under dilation a filter has every d-th input, and makes every d-th output.
+    inputs = [f"x{j * axis.d}" for j in range(made.size)]
     rows = [words["columns"]]
     for place, (row, column) in enumerate(zip(made.source, made.weight, strict=True)):
-        left, right = _sum(row, [f"x{j}" for j in range(made.size)]), _sum(column, taps)
+        left, right = _sum(row, inputs), _sum(column, taps)
         cells = f"{words['name']}{place}", left, f"= {sources[place]}", right, f"= {weights[place]}"
         rows.append((*cells, str(products[place])))
     names = [f"{words['name']}{place}" for place in range(made.size)]
     found = _values(made.output, products)
-    outputs = [(f"y{i}", f"= {_sum(row, names)}", f"= {found[i]}") for i, row in enumerate(made.output)]
+    outputs = [(f"y{i * axis.d}", f"= {_sum(row, names)}", f"= {found[i]}") for i, row in enumerate(made.output)]
     plain = [sum(d[i + b] * g[b] for b in range(made.r)) for i in range(made.m)]
     facts = {"k": axis.k, "s": axis.s, "m": made.m, "r": made.r, "size": made.size, "plain": made.m * made.r}
     kind = "uneven" if len(way.outputs) > 1 else "filter" if axis.s > 1 else "one filter"
     return [
         words[kind].format(**facts, fewer=min(way.outputs), phase=first.residue, taps=", ".join(taps)),
         words["plain"].format(**facts),
-        words["example"].format(d=_listed("x", d), g=", ".join(f"{t} = {v}" for t, v in zip(taps, g, strict=True))),
+        words["example"].format(d=_listed(inputs, d), g=_listed(taps, g)),
         *aligned(rows, indent=""),
         words["outputs"],
         *aligned(outputs, indent=""),
@@ -125,8 +127,8 @@ def _axis(axis, way, words):
     ]
 
 
-def _listed(name, values):
-    return ", ".join(f"{name}{place} = {value}" for place, value in enumerate(values))
+def _listed(names, values):
+    return ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
 
 
 def _values(rows, values):

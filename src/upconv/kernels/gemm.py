@@ -27,8 +27,8 @@ UNFUSED = {2: 5, 1: 8}
 LONGEST_SUM = 128
 UNROLL = 4
 TILES_PER_BLOCK = 16
-# Bytes of the offsets of a pixel.
-PLACE = 16
+# Bytes of the offsets of a pixel; pixels of a row are noted two at a time, so there is room for one more.
+PLACE, PAIR = 16, Type("i64", 4)
 FIELDS = tuple(
     (
         "entry x y w bias n_h n_w x_h x_w w_h w_w c n rows cols x_n x_row x_col y_n y_row y_col columns "
@@ -51,7 +51,7 @@ def macs(task, lanes, elem, mr, nv, activation="none"):
 
 def scratch(vector_bytes, mr, nv):
     """Bytes of the listed pixels, and of the sums and partial sums of the tiles of a block."""
-    return {"places": PLACE * mr * TILES_PER_BLOCK, "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
+    return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
 def gemm(isa: Isa, elem, mr, nv, activation="none"):
@@ -117,10 +117,12 @@ class Walk:
     def _run(self, line, run):
         """The next pixels of a row, and on to the next row if that was the end of it."""
         k = self.k
-        for number, (variable, (pixel, _, _)) in enumerate(zip(self._places(), self.steps, strict=True)):
-            here = variable.get()
-            with k.loop(0, run) as place:
-                k.store(here + place * pixel, line + (place * PLACE + 8 * number))
+        x, y = self.x.get(), self.y.get()
+        (x_col, _, _), (y_col, _, _) = self.steps
+        pair, step = k.variable(self._pair((x, y), (x + x_col, y + y_col))), self._pair(*[(2 * x_col, 2 * y_col)] * 2)
+        with k.loop(0, run, 2) as place:
+            k.store(pair.get(), line + place * PLACE)
+            pair.set(k.add(pair.get(), step))
         left = self.cols_left.get() - run
         is_last, in_image = k.equal(left, 0), self.rows_left.get() > 1
         for variable, (pixel, row, image) in zip(self._places(), self.steps, strict=True):
@@ -129,6 +131,12 @@ class Walk:
         rows_left = k.select(in_image, self.rows_left.get() - 1, self.task["rows"])
         self.rows_left.set(k.select(is_last, rows_left, self.rows_left.get()))
         self.cols_left.set(k.select(is_last, self.task["cols"], left))
+
+    def _pair(self, *pixels):
+        """The offsets of two pixels in a vector."""
+        k = self.k
+        first, second = (k.shuffle(k.splat(x, PAIR), k.splat(y, PAIR), (0, 4, 0, 4)) for x, y in pixels)
+        return k.shuffle(first, second, (0, 1, 4, 5))
 
     def _places(self):
         return self.x, self.y

@@ -52,7 +52,7 @@ def macs(task, lanes, elem, mr, nv, phases, some, activation="none"):
 
 def scratch(vector_bytes, mr, nv, phases):
     """Bytes of the listed blocks and of the partial sums."""
-    return {"places": PLACE * mr * TILES_PER_BLOCK, "totals": mr * nv * phases[0] * phases[1] * vector_bytes}
+    return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": mr * nv * phases[0] * phases[1] * vector_bytes}
 
 
 def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):

@@ -166,10 +166,23 @@ class Sizes(OfLayer):
         return self.positions * self.m_pos
 
     @property
+    def weight(self):
+        """What the transformed weight depends on, of what pairs of parts of a layer may differ in."""
+        return self.h.weight, self.w.weight
+
+    @property
     def multiplications(self):
         """Products that are made, those beyond the last tile of a block not counted."""
         columns = len(self.blocks) * self.panels * self.width
         return self.n * self.h.tiles * self.w.tiles * self.positions * self.source_channels * columns
+
+
+def distinct(sizes):
+    """The first pair of parts of each transformed weight."""
+    first = {}
+    for each in sizes:
+        first.setdefault(each.weight, each)
+    return list(first.values())
 
 
 @lru_cache(maxsize=256)

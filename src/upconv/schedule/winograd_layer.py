@@ -19,7 +19,7 @@ from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..winograd_forms import parts
 from . import moves, winograd
-from .winograd import Sizes, even, pieces, total
+from .winograd import Sizes, distinct, even, pieces, total
 
 # Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once.
 TURNED_BYTES, LEAST_TURNED = 1 << 18, 8
@@ -119,7 +119,7 @@ class Layer:
     """The tasks of one operation.
 
     Args:
-        g: the Geometry, of one group and without dilation.
+        g: the Geometry, of one group.
         setting: a Setting.
         elem: f32 or f64.
         x, y: where source and result lie, as a Map each.
@@ -161,7 +161,7 @@ class Layer:
         self.sink = max(sizes.m_bytes for sizes in self.sizes)
         self.bands = _Bands(self)
         self.bytes = {
-            "u": sum(sizes.u_bytes for sizes in self.sizes),
+            "u": sum(sizes.u_bytes for sizes in distinct(self.sizes)),
             # One pair of parts after another is spread.
             "v": max(sizes.v_bytes for sizes in self.sizes),
             "m": self.sink + self.sizes[0].phase_channels * self.size,
@@ -180,19 +180,19 @@ class Layer:
             x = b.x_band, bands.x
         if not self.y.pixels:
             y = b.y_band, bands.y
-        u_at = 0
+        starts = self._weight_starts()
         counts = [len(blocks) for blocks in self.blocks]
         flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
-        for number, sizes in enumerate(self.sizes):
-            # Parts of a gradient are added up, and only the last sum is a result.
-            adds, is_result = not self.forward and number > 0, self.forward or number == len(self.sizes) - 1
+        places = [(sizes.h.start, sizes.w.start) for sizes in self.sizes]
+        for number, (sizes, place) in enumerate(zip(self.sizes, places, strict=True)):
+            # Parts of a gradient are added up that have the same results, and only the last sum is one.
+            adds, is_result = place in places[:number], place not in places[number + 1 :]
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, 0), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            multiply = winograd.product_lists(sizes, v, (b.u, u_at), m)
-            places = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
-            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *places, activation, adds)
-            u_at += sizes.u_bytes
+            multiply = winograd.product_lists(sizes, v, (b.u, starts[sizes.weight]), m)
+            at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
+            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
     @property
     def halves_size(self):
@@ -200,6 +200,12 @@ class Layer:
         return moves.HALF if self.halves else 0
 
     # The weight ------------------------------------------------------------------------------------------------------
+
+    def _weight_starts(self):
+        """Where the transformed weight of some parts begins, by what it depends on."""
+        made = distinct(self.sizes)
+        starts = accumulate((sizes.u_bytes for sizes in made), initial=0)
+        return {sizes.weight: at for sizes, at in zip(made, starts, strict=False)}
 
     @property
     def _taps_at(self):
@@ -209,9 +215,9 @@ class Layer:
 
     def weight_tasks(self):
         """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
-        starts, users = accumulate((sizes.u_bytes for sizes in self.sizes), initial=0), {}
-        for sizes, at in zip(self.sizes, starts, strict=False):
-            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, at))
+        starts, users = self._weight_starts(), {}
+        for sizes in distinct(self.sizes):
+            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, starts[sizes.weight]))
             # Parts, and the sources of one, may begin and end their sums at other channels.
             for some, entry in channels:
                 users.setdefault(some, []).append((common, entry, blocks))
@@ -254,26 +260,53 @@ class Layer:
         for place in product(*(range(len(blocks)) for blocks in self.blocks)):
             yield list(self._unit(place))
 
-    def _unit(self, place):
+    def shares(self, threads, blocks):
+        """What of a block of tiles is a unit, as lists of (part, block of columns): all of it, if there are many.
+
+        Parts that nobody adds up are spread by themselves, so to share them out costs nothing, and there may be more of
+        them than threads. Else each unit spreads the tiles for its blocks of columns.
+
+        Args:
+            threads, blocks: how many threads there are for how many blocks of tiles.
+        """
+        parts, columns = range(len(self.sizes)), range(len(self.sizes[0].blocks))
+        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and len(parts) > 1:
+            return _cut(list(product(parts, columns)), -(-2 * threads // blocks))
+        # As many for each thread, or enough of them that one more makes no difference.
+        many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
+        return [list(product(parts, some)) for some in _cut(columns, many)]
+
+    def _unit(self, place, share=None):
+        """The tasks of a block of tiles, or of a share of it."""
+        numbers = [[] for _ in self.sizes]
+        for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
+            numbers[part].append(number)
         if not self.x.pixels:
             yield self.bands.turn_in(place)
         by_columns = self.bands.by_columns
-        for sizes, (spread, multiply, gather) in zip(self.sizes, self.lists, strict=True):
-            if any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
+        for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
+            if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
                 continue
             common, sources, *axes = spread
             here = _entries(axes, place)
             for source in sources:
                 yield total(common, source, *here, *self.bands.x_moves(place))
-            for number, _ in enumerate(sizes.blocks):
+            for number in mine:
                 common, *axes, blocks = multiply
                 yield total(common, *_entries(axes, place), blocks[number])
                 common, *axes, blocks = gather
                 yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
                 if by_columns and not self.y.pixels:
-                    yield self.bands.turn_out(place, number)
+                    yield self.bands.turn_out(place, number, number)
         if not by_columns and not self.y.pixels:
-            yield self.bands.turn_out(place)
+            # All parts have the same blocks here.
+            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
+
+
+def _cut(items, many):
+    """Some items in at most so many pieces, as even as can be."""
+    many = min(many, len(items))
+    return [items[len(items) * number // many : len(items) * (number + 1) // many] for number in range(many)]
 
 
 def transposing(*arguments, **settings):
@@ -364,19 +397,22 @@ class _Bands:
             **moves.halves_of(layer.halves, writes=False),
         )  # fmt: skip
 
-    def turn_out(self, place, number=None):
+    def turn_out(self, place, first=0, last=-1):
+        """The task that turns what lies in the band of the blocks of columns from the first to the last."""
         layer, band = self.layer, self.y_map
         corner, (images, rows, cols) = self._place(self.dst, place)
-        first, channels = (0, layer.sizes[0].c_dst) if number is None else layer.sizes[0].blocks[number]
+        blocks = layer.sizes[0].blocks
+        first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
+        start = layer.bases.y_band, 0 if self.by_columns else first * layer.size
         dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
         if layer.y.c == layer.halves_size:
-            src, shape = (layer.bases.y_band, 0), (images, channels, rows, cols)
-            return self._converted(src, band, dst, layer.y, shape, writes=True)
+            shape = images, channels, rows, cols
+            return self._converted(start, band, dst, layer.y, shape, writes=True)
         lines = (rows, band.h, layer.y.h)
         if layer.y.h == cols * layer.y.w and band.h == cols * band.w:
             cols, lines = rows * cols, (1, 0, 0)
         return transposing(
-            layer.elem, (layer.bases.y_band, 0), dst, (cols, band.w), (channels, layer.y.c),
+            layer.elem, start, dst, (cols, band.w), (channels, layer.y.c),
             n=(images, band.n, layer.y.n), m=lines, **moves.halves_of(layer.halves, writes=True),
         )  # fmt: skip
 
