@@ -53,7 +53,7 @@ from upconv.kernels import (
     weight_streaming,
 )
 from upconv.runtime import program
-from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Stage, W, X, Y, address
+from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Stage, W, X, Y
 from upconv.schedule import bands, panels, streams, tap_rows
 from upconv.schedule.moves import copying
 from upconv.schedule.task import Task
@@ -117,7 +117,7 @@ def band_off_by_a_row():
     def wrong(axis, forward, step):
         found = right(axis, forward, step)
         # Another run than the first begins below the first row, so what is above it exists.
-        return (*found[:1], *(replace(run, source=max(0, run.source - 1)) for run in found[1:]))
+        return (*found[:1], *(run._replace(source=max(0, run.source - 1)) for run in found[1:]))
 
     return [(bands, "runs", wrong)]
 
@@ -274,7 +274,7 @@ def prepared_form_of_another_way():
         form, made = algorithm.weight_form(problem), next(iter(self._forms.values()), None)
         if form is None or made is None or made.nbytes < form.nbytes:
             return right(self, algorithm, problem)
-        return address(made), self.innermost(problem)
+        return made.array, self.innermost(problem)
 
     return [(prepared.PreparedWeight, "form", wrong)]
 

@@ -40,20 +40,20 @@ def segment_mutant(change):
 
 
 def last_tap_dropped(segment):
-    return replace(segment, taps=segment.taps[:-1]) if len(segment.taps) > 1 else segment
+    return segment._replace(taps=segment.taps[:-1]) if len(segment.taps) > 1 else segment
 
 
 def first_tap_dropped(segment):
     if len(segment.taps) < 2:
         return segment
-    return replace(segment, taps=segment.taps[1:], source=segment.source + segment.tap_step)
+    return segment._replace(taps=segment.taps[1:], source=segment.source + segment.tap_step)
 
 
 def taps_reversed(segment):
     if len(segment.taps) < 2:
         return segment
     last = segment.source + (len(segment.taps) - 1) * segment.tap_step
-    return replace(segment, source=last, tap_step=-segment.tap_step)
+    return segment._replace(source=last, tap_step=-segment.tap_step)
 
 
 def shifted(axis):

@@ -94,7 +94,7 @@ COLUMNS = (
 def test_a_map_of_one_column_is_a_map_of_one_row(case, operation):
     for dtype, layout in (("float64", "nchw"), ("float32", "nhwc"), ("float16", "nchw"), ("complex64", "nhwc")):
         made = planning.choose(Problem(operation, case.geometry(), dtype, layout))
-        assert made.copies[0] == "the only column as a row"
+        assert made.copies[0].startswith("the only column as a row")
         assert (made.inner.geometry.h.n, made.inner.geometry.w.n) == (1, case.h)
         for prepared in (False, *[True] * (operation == "forward")):
             assert len(check(case, operation, dtype, layout, prepared=prepared)) > 1

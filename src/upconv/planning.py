@@ -114,6 +114,12 @@ class Plan:
         return asks is not None and asks(self.inner)
 
     @property
+    def computes_columns(self) -> bool:
+        """Whether columns are computed as rows: then products are added up in another order."""
+        asks = getattr(ALGORITHMS[self.algorithm], "computes_columns", None)
+        return any(step.exchanges_axes for step in self.steps) != (asks is not None and asks(self.inner))
+
+    @property
     def details(self) -> Details:
         """What the algorithm will execute; asked for only when it is wanted, since that may generate kernels."""
         known = getattr(ALGORITHMS[self.algorithm], "details", None)
@@ -428,6 +434,9 @@ def solve(problem, algorithm, a, b, bias, out, directly=None):
         problem: what is computed; the layouts that it names are those of fresh arrays.
         algorithm, a, b, bias, out: as in `Plan.run`, and as in `choose`.
         directly: a function of the Plan that is asked first, and says whether it has computed.
+
+    Returns:
+        The Plan that was made; None where one was given, or there is nothing to compute.
     """
     if isinstance(algorithm, Plan):
         same = all(
@@ -436,9 +445,9 @@ def solve(problem, algorithm, a, b, bias, out, directly=None):
         if not same or algorithm.problem.activation != problem.activation:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         algorithm.run(a, b, bias, out)
-        return
+        return None
     if not out.size:
-        return
+        return None
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
     prepared = isinstance(b, PreparedWeight)
     if not prepared:
@@ -451,6 +460,7 @@ def solve(problem, algorithm, a, b, bias, out, directly=None):
         made.execute(a, b, bias, target)
     if target is not out:
         out[...] = target
+    return made
 
 
 @lru_cache(maxsize=512)

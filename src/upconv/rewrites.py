@@ -23,7 +23,16 @@ from .dtypes import DTYPES
 from .geometry import Axis, Geometry
 from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
-from .layouts import STRIDED, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout, map_layout, suits
+from .layouts import (
+    CHANNELS_FIRST,
+    STRIDED,
+    WEIGHT_CHANNELS_LAST,
+    Operand,
+    dense_layout,
+    dense_weight_layout,
+    map_layout,
+    suits,
+)
 from .phases import input_segments, live_segment_count
 from .problem import NO_ACTIVATION, Problem
 
@@ -107,7 +116,8 @@ def _as_row(problem):
     if not is_column or STRIDED in (problem.a_layout, problem.b_layout, problem.layout):
         return None
     after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
-    return Rewrite("the only column as a row", problem, after, _by_row, 0, exchanges_axes=True)
+    text = "the only column as a row; copied first where there are gaps between its pixels"
+    return Rewrite(text, problem, after, _by_row, 0, exchanges_axes=True)
 
 
 def _by_row(solve, step, a, b, bias, out):
@@ -130,8 +140,10 @@ def as_row(step, a, b, out):
     after = step.after
     maps = (a, b) if after.operation == "grad_weight" else (a, out)
     for array, layout in zip(maps, after.map_layouts, strict=True):
-        n, c, h, w = array.strides
-        if not suits(map_layout(array.swapaxes(2, 3).shape, (n, c, w, h), array.itemsize), layout):
+        rows = array.swapaxes(2, 3)
+        lies = rows.shape, rows.strides, rows.itemsize
+        # One pixel with consecutive channels has the name of both layouts, or of the other one.
+        if not (layout == CHANNELS_FIRST and Operand.of(*lies).channels_first) and not suits(map_layout(*lies), layout):
             return None
     return tuple(array.swapaxes(2, 3) if is_array(array) else array for array in (a, b, out))
 

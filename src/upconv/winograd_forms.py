@@ -145,7 +145,7 @@ def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
     Args:
         channels: those of the source.
 
-    >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 1, 2), Axis(8, 3))
+    >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 2, 2), Axis(8, 3))
     ([[{3: 2}, {3: 3}], [{3: 3}, {3: 2}]], [])
     """
     return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, channels >= MANY_CHANNELS))

@@ -159,7 +159,7 @@ def run_between_pages(isa, per_cell):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from guarded import Room
 
-    rooms = [Room(4 << 20) for _ in range(6)]
+    rooms = [Room(16 << 20) for _ in range(6)]
     row, count = ROWS[isa], 0
     for elem in DTYPES:
         for tile in TILES[row.registers]:

@@ -54,14 +54,14 @@ def why_not(problem: Problem) -> list[str]:
     return [] if stride in fold.PHASES else [f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}"]
 
 
-def _goes_down(problem):
+def computes_columns(problem):
     """Whether columns are computed as rows."""
     return goes_down(problem, isa().lanes(problem.itemsize), fold.PHASES)
 
 
 def _as_rows(problem):
     """The problem whose rows are computed."""
-    return axes_exchanged(problem) if _goes_down(problem) else problem
+    return axes_exchanged(problem) if computes_columns(problem) else problem
 
 
 def fuses(problem: Problem) -> bool:
@@ -119,7 +119,7 @@ def program(task: Task, *, packs=True) -> Program:
     packing, weight_scratch = ([panels.packing(task)], panels.scratch(task)) if packs else ([], {})
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
-    if _goes_down(problem):
+    if computes_columns(problem):
         task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, steps, scratch))
     compute = bands.grids(task, nests, task.source, task.result, _most(task.problem))

@@ -54,14 +54,14 @@ def why_not(problem: Problem) -> list[str]:
     return []
 
 
-def _goes_down(problem):
+def computes_columns(problem):
     """Whether columns are computed as rows."""
     return goes_down(problem, isa().lanes(problem.itemsize), kernel.PHASES, GAIN)
 
 
 def _as_rows(problem):
     """The problem whose rows are computed."""
-    return axes_exchanged(problem) if _goes_down(problem) else problem
+    return axes_exchanged(problem) if computes_columns(problem) else problem
 
 
 def fuses(problem: Problem) -> bool:
@@ -95,13 +95,13 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["tasks"] += number
     if not forward and g.w.s > 1:
         amounts["columns_apart"] = g.w.s * sum(amounts[kind] for kind in KINDS)
-    return amounts | moved(problem, channels_last=False, packs=False, exchanged=_goes_down(problem))
+    return amounts | moved(problem, channels_last=False, packs=False, exchanged=computes_columns(problem))
 
 
 def program(task: Task, *, packs=True) -> Program:
     """The bands alone: nothing is packed."""
     scratch = bands.Scratch()
-    if _goes_down(task.problem):
+    if computes_columns(task.problem):
         task = task.axes_exchanged()
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band))
     return Program([Stage(bands.grids(task, nests, task.source, task.result))], scratch.sizes, task.seconds)

@@ -67,7 +67,7 @@ def why_not(problem: Problem) -> list[str]:
     return []
 
 
-def _goes_down(problem):
+def computes_columns(problem):
     """Whether columns are computed as rows; not where only the size of the map would ask for another form."""
     g, forward = problem.geometry, problem.operation == "forward"
     alike = not forward or problem.channels[1] < FEW or _together(g.h) == _together(g.w) or g.w.s > MOST_APART
@@ -81,7 +81,7 @@ def _together(axis):
 
 def _as_rows(problem):
     """The problem whose rows are computed."""
-    return axes_exchanged(problem) if _goes_down(problem) else problem
+    return axes_exchanged(problem) if computes_columns(problem) else problem
 
 
 def cuts_by_row(problem: Problem) -> bool:
@@ -118,7 +118,7 @@ def across(mr, s) -> int:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    down_columns = _goes_down(problem)
+    down_columns = computes_columns(problem)
     asked = axes_exchanged(problem) if down_columns else problem
     g, (c_src, c_dst), forward = asked.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
@@ -183,7 +183,7 @@ def program(task: Task, *, packs=True) -> Program:
     joined, crowded = _joins(problem), _is_crowded(problem)
     packing = [panels.packing(task)] if panels is not None and packs else []
     taps = task.w[2:] if panels is None else (panels.row, panels.tap)
-    if _goes_down(problem):
+    if computes_columns(problem):
         task, taps = task.axes_exchanged(), (taps[1], taps[0])
 
     def make(band):
@@ -209,7 +209,7 @@ def _joins(problem):
     """Whether all channels of a result that lies channels-last are written by one tile, phases and all."""
     g, (_, c) = problem.geometry, problem.channels
     s = g.w.s if problem.operation == "forward" else 1
-    whole = g.groups == 1 and problem.layout == CHANNELS_LAST and not _goes_down(problem)
+    whole = g.groups == 1 and problem.layout == CHANNELS_LAST and not computes_columns(problem)
     return whole and s <= MOST_PHASES and c in JOINED and c <= CHANNELS[isa().registers][s]
 
 

@@ -1,14 +1,15 @@
 """upconv for dask: images and batches larger than memory, block by block, lazily.
 
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
-are computed as the plan of the whole problem says, so that joined they are the bits of a single call. Where that would
-be Winograd's algorithm, whose tiles do not end where blocks do, or `direct_rows` with sums so long that they are cut,
-which it does by the row, they are the bits of a single call with ``algorithm="gemm"``. Maps are planned as
-channels-first ones.
+are computed as the plan of the whole problem says, so that joined they are the bits of a single call. They are those of
+a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
+do, `direct_rows` with sums so long that they are cut, which it does by the row, or a way that would compute the columns
+of some blocks as rows and not those of all. Maps are planned as channels-first ones.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate, pairwise, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,10 +38,15 @@ if TYPE_CHECKING:
 
 
 class Block(NamedTuple):
-    """How one run of outputs is made on one axis: where its inputs lie, as (chunk, slice), and the signed crops."""
+    """How one run of outputs is made on one axis: where its inputs lie, as (chunk, slice), and what it computes."""
 
     pieces: tuple[tuple[int, slice], ...]
-    crops: tuple[int, int]
+    axis: Axis
+
+    @property
+    def crops(self) -> tuple[int, int]:
+        """The signed crops."""
+        return self.axis.crop_lo, self.axis.crop_hi
 
 
 def conv_transpose2d(
@@ -92,8 +98,8 @@ def conv_transpose2d(
     if b is not None:
         check_bias(b.shape, geometry.c_out)
     problem = Problem("forward", geometry, dtype, activation=activation_of(activation, dtype))
-    chosen = _chosen(choose(problem, algorithm), algorithm)
     rows, columns = (_blocks(axis, chunks) for axis, chunks in ((geometry.h, x.chunks[2]), (geometry.w, x.chunks[3])))
+    chosen = _chosen(choose(problem, algorithm), algorithm, rows[1], columns[1])
     call = _Call(settings, chosen, activation)
     names = [each.name for each in (x, w, b) if each is not None]
     name = "conv_transpose2d-" + tokenize(names, geometry, chosen, activation)
@@ -111,17 +117,28 @@ def conv_transpose2d(
     return dask.array.Array(layers, name, chunks, dtype=x.dtype)
 
 
-def _chosen(plan, asked):
-    """The name of the algorithm of all blocks.
+def _chosen(plan, asked, rows, columns):
+    """The name of the algorithm of all blocks, which lie in these rows and columns of Blocks.
 
-    One that rounds by where its tiles or rows lie would have other bits in each block.
+    One that rounds by where its tiles or rows lie would have other bits in each block, and so would one that computes
+    the columns of some as rows.
     """
-    if not plan.rounds_by_place:
+    sizes = product({each.axis for each in rows}, {each.axis for each in columns})
+    if not plan.rounds_by_place and all(_adds_alike(plan, h, w) for h, w in sizes):
         return plan.algorithm
     instead = plan.fallback or INSTEAD
     if asked == AUTO:
         return instead
     raise SettingError(f"algorithm is {asked!r}, which is for whole problems; by blocks {instead!r} does it")
+
+
+def _adds_alike(plan, h, w):
+    """Whether the algorithm of a plan computes a part of these axes, and adds up products in the order of the whole."""
+    part = replace(plan.problem, geometry=replace(plan.problem.geometry, h=h, w=w))
+    try:
+        return choose(part, plan.algorithm).computes_columns == plan.computes_columns
+    except SettingError:
+        return False
 
 
 class _Call(NamedTuple):
@@ -182,7 +199,7 @@ def _blocks(axis: Axis, chunks):
             for place, (begin, end) in enumerate(pairwise(starts))
             if max(first, begin) < min(first + part.n, end)
         ]
-        made.append(Block(tuple(pieces), (part.crop_lo, part.crop_hi)))
+        made.append(Block(tuple(pieces), part))
     return tuple(hi - lo for lo, hi in pairwise(bounds)), made
 
 
