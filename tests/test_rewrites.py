@@ -86,6 +86,8 @@ COLUMNS = (
     Case("column of groups", 2, 6, 37, 1, 4, (3, 1), (3, 2), (1, 0), (2, 0), groups=2),
     Case("depthwise column", 2, 7, 40, 1, 7, (7, 1), (1, 1), (3, 0), groups=7, d=(2, 1)),
     Case("column of few", 1, 3, 50, 1, 2, (16, 1), (8, 1), (4, 0)),
+    # One pixel of many channels lies in both layouts.
+    Case("pixel to a column", 2, 20, 1, 1, 1, (2, 1), (2, 1)),
 )
 
 

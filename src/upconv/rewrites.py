@@ -142,8 +142,9 @@ def as_row(step, a, b, out):
     for array, layout in zip(maps, after.map_layouts, strict=True):
         rows = array.swapaxes(2, 3)
         lies = rows.shape, rows.strides, rows.itemsize
-        # One pixel with consecutive channels has the name of both layouts, or of the other one.
-        if not (layout == CHANNELS_FIRST and Operand.of(*lies).channels_first) and not suits(map_layout(*lies), layout):
+        # One pixel with consecutive channels has the name of both layouts, or of the other one; nothing lies anyhow.
+        fits = layout == CHANNELS_FIRST and Operand.of(*lies).channels_first
+        if rows.size and not fits and not suits(map_layout(*lies), layout):
             return None
     return tuple(array.swapaxes(2, 3) if is_array(array) else array for array in (a, b, out))
 
