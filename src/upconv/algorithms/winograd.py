@@ -60,6 +60,8 @@ LEAST_CHANNELS = 64
 LEAST_TILES = 9
 # Rows, and columns, of which those at the border, which have fewer products, are not most.
 LEAST_LOW = 4
+# The same of every dilated part, and channels of the source: there other sums are the more exact, so fewer are left to us.
+LEAST_DILATED, DILATED_CHANNELS = 12, 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
 BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
@@ -119,8 +121,14 @@ def why_not_automatic(problem: Problem) -> list[str]:
     axes = problem.geometry.h, problem.geometry.w
     if all((axis.k, axis.s) == (2, 1) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
-    if all((axis.k, axis.s) == (3, 1) for axis in axes) and min(axis.n // axis.d for axis in axes) < LEAST_LOW:
-        return [f"plain sums of kernel 3, stride 1 are up to twice as exact on a map of fewer than {LEAST_LOW} rows"]
+    if all((axis.k, axis.s) == (3, 1) for axis in axes):
+        is_dilated = any(axis.d > 1 for axis in axes)
+        least = LEAST_DILATED if is_dilated else LEAST_LOW
+        if min(axis.n // axis.d for axis in axes) < least:
+            each = " of each remainder of the dilation" if is_dilated else ""
+            return [f"plain sums of kernel 3, stride 1 are up to twice as exact on fewer than {least} rows{each}"]
+        if is_dilated and problem.channels[0] < DILATED_CHANNELS:
+            return [f"plain sums of fewer than {DILATED_CHANNELS} channels are up to twice as exact under dilation"]
     return []
 
 
