@@ -253,7 +253,7 @@ def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
                 upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), made, stride=2)
     kept = [call for made in weights for call in (made.calls or {}).values()]
     assert kept
-    assert sum(ready.nbytes + own.nbytes for *_, (_, (ready, own, _)) in kept) <= 60_000
+    assert sum(ready.nbytes + own.nbytes for _, (ready, own, _) in (call.held for call in kept)) <= 60_000
 
 
 def test_one_dimension_and_an_output_size_are_found_again(through):

@@ -230,6 +230,20 @@ def test_a_form_that_is_let_go_is_not_read_any_more(monkeypatch):
     assert_same_bits(upconv.conv_transpose2d(x, made, stride=2), want)
 
 
+def test_a_form_that_remembered_calls_read_counts_as_used(of_many_kinds, monkeypatch):
+    made, maps = of_many_kinds
+    monkeypatch.setattr(module, "FORMS_TIMES", 8)
+    small = np.ones((1, made.shape[0], 2, 3), np.float32)
+    for _ in range(3):
+        upconv.conv_transpose2d(small, made, stride=2)
+    (often,) = made._forms.values()
+    for x in maps:
+        upconv.conv_transpose2d(x, made, stride=2, algorithm="winograd")
+        for _ in range(3):
+            upconv.conv_transpose2d(small, made, stride=2)
+        assert often in made._forms.values()
+
+
 def test_threads_that_make_each_other_let_go_of_forms_are_right(of_many_kinds, monkeypatch):
     made, maps = of_many_kinds
     monkeypatch.setattr(module, "FORMS_TIMES", 0)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy import ndarray
 
 from .generated import PROGRAM_BYTES
-from .prepared import PreparedWeight
+from .prepared import Form, PreparedWeight
 from .runtime import memory
 from .runtime.pool import get_num_threads
 
@@ -25,7 +25,8 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 class Call(NamedTuple):
     """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long.
 
-    Without the first it is one that is not done in one go on so many threads as the last says.
+    `form` is the one that is read of those that a prepared weight keeps.
+    Without `run` it is one that is not done in one go on so many threads as the last of `held` says.
     """
 
     run: object
@@ -35,6 +36,7 @@ class Call(NamedTuple):
     dtype: np.dtype
     axes: tuple[int, ...] | None
     held: tuple
+    form: Form | None = None
 
 
 class Calls(dict):
@@ -67,9 +69,11 @@ def again(settings, x, weight, bias, activation, operation="forward"):
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, alone, empty, shape, dtype, axes, _ = call
+    run, alone, empty, shape, dtype, axes, _, form = call
     if run is None or (alone and get_num_threads() > 1):
         return None
+    if form is not None:
+        form.is_recent = True
     y = empty(shape, dtype)
     if axes is not None:
         y = y.transpose(axes)
@@ -129,10 +133,11 @@ def first(settings, x, weight, bias, activation, y, plan):
         # Channels-last, and so with a batch: what lies in memory as (n, h, w, c).
         axes = 0, 3, 1, 2
         dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
-    ready, own, _ = held
+    ready, own, panels = held
     _nbytes += ready.nbytes + own.nbytes
     if _nbytes > MOST_BYTES:
         kept.cache_clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held))
+    form = weight.form_of(panels) if type(weight) is PreparedWeight else None
+    kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held), form)
     return run(x, array, bias, y) is not NotImplemented

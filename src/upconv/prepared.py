@@ -96,13 +96,16 @@ class _Prepared:
         return f"{self.shape}, {self.dtype.name}{kept}"
 
 
-class _Form:
-    """A form that is kept; `used` grows with the time of its last use."""
+class Form:
+    """A form that is kept; `used` grows with the time of its last use, but for those by remembered calls.
 
-    __slots__ = ("array", "used")
+    `is_recent`: whether one of those has used it since there was last no room.
+    """
+
+    __slots__ = ("array", "is_recent", "used")
 
     def __init__(self, array: np.ndarray):
-        self.array, self.used = array, 0
+        self.array, self.used, self.is_recent = array, 0, False
 
     @property
     def nbytes(self) -> int:
@@ -128,11 +131,11 @@ class PreparedWeight(_Prepared):
 
     def __init__(self, array: np.ndarray, settings: Settings, storage: str = "", error: Error | None = None) -> None:
         super().__init__(array, settings, storage, error)
-        self._forms: dict[Any, _Form] = {}
+        self._forms: dict[Any, Form] = {}
         self._uses = 0
         self._inner: dict[Any, np.ndarray] = {}
         # What has been asked for by problems, which says sooner which form that is than its many blocks do.
-        self._found: dict[Any, tuple[_Form | None, np.ndarray]] = {}
+        self._found: dict[Any, tuple[Form | None, np.ndarray]] = {}
         # The calls that have been made with it: see `calls`.
         self.calls: Any = None
 
@@ -175,19 +178,31 @@ class PreparedWeight(_Prepared):
             with self._lock:
                 made = self._forms.get(form)
                 if made is None:
-                    made = _Form(algorithm.pack(problem, self.innermost(problem)))
+                    made = Form(algorithm.pack(problem, self.innermost(problem)))
                     self._let_go(made.nbytes)
                     self._forms[form] = made
         return made, weight
 
+    def form_of(self, array: np.ndarray | None) -> Form | None:
+        """The form that lies in an array, None if none does.
+
+        Args:
+            array: from `form`.
+
+        Returns:
+            The Form that is kept.
+        """
+        return next((form for form in list(self._forms.values()) if form.array is array), None)
+
     def _let_go(self, nbytes):
         """Make room for a form of so many bytes: those used longest ago go first. Called with the lock held."""
         most = max(FORMS_TIMES * self._array.nbytes, FORMS_BYTES) - nbytes
-        kept = sorted(self._forms.items(), key=lambda each: each[1].used)
+        kept = sorted(self._forms.items(), key=lambda each: (each[1].is_recent, each[1].used))
         total = sum(form.nbytes for _, form in kept)
         if total <= most:
             return
         for form, made in kept:
+            made.is_recent = False
             if total > most:
                 del self._forms[form]
                 total -= made.nbytes

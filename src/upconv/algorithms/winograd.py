@@ -60,7 +60,7 @@ LEAST_CHANNELS = 64
 LEAST_TILES = 9
 # Rows, and columns, of which those at the border, which have fewer products, are not most.
 LEAST_LOW = 4
-# The same of every dilated part, and channels of the source: there other sums are the more exact, so fewer are left to us.
+# The same of every remainder of a dilation, and channels of the source: there plain sums are the more exact.
 LEAST_DILATED, DILATED_CHANNELS = 12, 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
 BLOCK_BYTES, MOST_TILES = 1 << 21, 66
