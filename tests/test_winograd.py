@@ -349,3 +349,17 @@ def test_dilated_layers_of_few_channels_or_rows_are_not_chosen_by_themselves():
         problem = Problem("forward", Geometry(1, channels, 128, 1, axis, axis), "float32")
         assert not ALGORITHMS["winograd"].why_not(problem)
         assert bool(ALGORITHMS["winograd"].why_not_automatic(problem)) != is_chosen, (channels, size, d)
+
+
+@pytest.mark.parametrize("axis", range(4))
+@pytest.mark.parametrize("kernel", [(3, 1), (4, 2), (5, 2)])
+def test_maps_that_repeat_along_an_axis_are_read_where_they_lie(axis, kernel):
+    """Steps of 0 bytes: all images, channels, rows or columns are one."""
+    k, s = kernel
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 96, 20, 20), np.float32)
+    x = np.broadcast_to(x.take([0], axis), x.shape)
+    w = rng.standard_normal((96, 64, k, k), np.float32) / 30
+    for weight in (w, upconv.prepare(w, s, 1)):
+        y, dense = (upconv.conv_transpose2d(each, weight, None, s, 1, algorithm="winograd") for each in (x, x.copy()))
+        assert_same_bits(y, dense)

@@ -194,10 +194,9 @@ class Layer:
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
-    @property
-    def halves_size(self):
-        """Bytes of a number of the maps where they are halves; else 0, which is no distance."""
-        return moves.HALF if self.halves else 0
+    def is_converted(self, at):
+        """Whether a Map is one of halves whose channels are consecutive: then it is no more than converted."""
+        return bool(self.halves) and at.c == moves.HALF
 
     # The weight ------------------------------------------------------------------------------------------------------
 
@@ -386,7 +385,7 @@ class _Bands:
         layer, band = self.layer, self.x_map
         corner, (images, rows, cols) = self._place(self.src, place)
         src, dst = (layer.bases.x, layer.x.at(*corner)), (layer.bases.x_band, 0)
-        if layer.x.c == layer.halves_size:
+        if layer.is_converted(layer.x):
             return self._converted(src, layer.x, dst, band, (images, layer.sizes[0].c_src, rows, cols), writes=False)
         lines = (rows, layer.x.h, band.h)
         if layer.x.h == cols * layer.x.w and band.h == cols * band.w:
@@ -405,7 +404,7 @@ class _Bands:
         first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
         start = layer.bases.y_band, 0 if self.by_columns else first * layer.size
         dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
-        if layer.y.c == layer.halves_size:
+        if layer.is_converted(layer.y):
             shape = images, channels, rows, cols
             return self._converted(start, band, dst, layer.y, shape, writes=True)
         lines = (rows, band.h, layer.y.h)
