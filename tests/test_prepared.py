@@ -260,6 +260,8 @@ def test_threads_that_make_each_other_let_go_of_forms_are_right(of_many_kinds, m
         thread.start()
     for thread in threads:
         thread.join()
+    # What is noted of forms is of those that are kept.
+    assert {kept for kept, _ in made._found.values()} <= set(made._forms.values())
     assert not wrong
 
 

@@ -134,10 +134,13 @@ def first(settings, x, weight, bias, activation, y, plan):
         axes = 0, 3, 1, 2
         dense = tuple(y.shape[axis] for axis in (0, 2, 3, 1))
     ready, own, panels = held
+    form = weight.form_of(panels) if type(weight) is PreparedWeight else None
+    if panels is not None and form is None and type(weight) is PreparedWeight:
+        # Let go by another thread: a call that is kept would keep it.
+        return run(x, array, bias, y) is not NotImplemented
     _nbytes += ready.nbytes + own.nbytes
     if _nbytes > MOST_BYTES:
         kept.cache_clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    form = weight.form_of(panels) if type(weight) is PreparedWeight else None
     kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held), form)
     return run(x, array, bias, y) is not NotImplemented

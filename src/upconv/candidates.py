@@ -82,8 +82,8 @@ _refusing = _Layers()
 
 def _never(problem):
     """The names of those that refuse the layer of a problem."""
+    # What says why kernels cannot be made; that holds from then on, whatever was known before.
     if generated.usable():
-        # No kernels: that holds from now on, whatever was known before.
         return frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "why_never"))
     found = _refusing.get(problem.layer)
     if found is None:

@@ -158,9 +158,7 @@ class PreparedWeight(_Prepared):
         """
         found = self._found.get((algorithm.name, problem))
         if found is None:
-            if len(self._found) >= MOST_FOUND:
-                self._found.clear()
-            found = self._found[algorithm.name, problem] = self._made(algorithm, problem)
+            found = self._made(algorithm, problem)
         kept, weight = found
         if kept is None:
             return None, weight
@@ -171,16 +169,16 @@ class PreparedWeight(_Prepared):
     def _made(self, algorithm, problem):
         weight = self.dense.reshape(problem.geometry.weight_shape) if self.storage else self.innermost(problem)
         form = algorithm.weight_form(problem)
-        if form is None:
-            return None, weight
-        made = self._forms.get(form)
-        if made is None:
-            with self._lock:
-                made = self._forms.get(form)
-                if made is None:
-                    made = Form(algorithm.pack(problem, self.innermost(problem)))
-                    self._let_go(made.nbytes)
-                    self._forms[form] = made
+        # Another thread may let go of the form at any time, so what is noted of it is noted as it is found.
+        with self._lock:
+            made = None if form is None else self._forms.get(form)
+            if made is None and form is not None:
+                made = Form(algorithm.pack(problem, self.innermost(problem)))
+                self._let_go(made.nbytes)
+                self._forms[form] = made
+        if len(self._found) >= MOST_FOUND:
+            self._found.clear()
+        self._found[algorithm.name, problem] = made, weight
         return made, weight
 
     def form_of(self, array: np.ndarray | None) -> Form | None:

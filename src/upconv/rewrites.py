@@ -124,9 +124,12 @@ def _by_row(solve, step, a, b, bias, out):
     rows = as_row(step, a, b, out)
     if rows is None:
         # Somewhere the pixels of the column have gaps between them.
-        after, has_weight = step.after, step.after.operation != "grad_weight"
-        a, result = dense(a, after.a_layout), out if not has_weight else dense_empty(out.shape, out.dtype, after.layout)
-        b = b if has_weight else dense(b, after.b_layout)
+        after, result = step.after, out
+        a = dense(a, after.a_layout)
+        if after.operation == "grad_weight":
+            b = dense(b, after.b_layout)
+        else:
+            result = dense_empty(out.shape, out.dtype, after.layout)
         rows = as_row(step, a, b, result)
         solve(*rows[:2], bias, rows[2])
         if result is not out:

@@ -31,8 +31,8 @@ MOST_ROWS = 2048
 WRITTEN_TAPS = 16
 # Vectors that could be added while one of more than so many phases is brought together with the others.
 INTERLEAVING, INTERLEAVED_WELL = 2, 4
-MOST_PHASES = max(fold.PHASES)
-INTERLEAVED = f"{', '.join(map(str, fold.PHASES[:-1]))} or {MOST_PHASES}"
+MOST_INTERLEAVED = max(fold.PHASES)
+INTERLEAVED = f"{', '.join(map(str, fold.PHASES[:-1]))} or {MOST_INTERLEAVED}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -96,7 +96,7 @@ def work(problem: Problem) -> dict[str, float]:
     count = ceil_div(g.n, some_n) * many_h * many_w
     lines, line = (many_h, ceil_div(height, many_h) * width) if many_w == 1 else (height * many_w, width // many_w)
     strips = g.n * lines * ceil_div(line, nv * lanes)
-    (row,) = rows_of(g.w, True, MOST_PHASES)
+    (row,) = rows_of(g.w, True, MOST_INTERLEAVED)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
@@ -154,7 +154,7 @@ def _nests(task, band, panels, steps, scratch):
         nothing = products or band.x
         yield _added(task, band, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
     if products is not None:
-        (row,) = rows_of(band.w, True, MOST_PHASES)
+        (row,) = rows_of(band.w, True, MOST_INTERLEAVED)
         yield _added(task, band, products, steps, segments.segments(band.h, True), row)
 
 

@@ -28,8 +28,8 @@ INTERLEAVING, INTERLEAVED_WELL = 5, 4
 GAIN = 4
 # Sums are not cut.
 LONGEST_SUM = 512
-MOST_PHASES = max(kernel.PHASES)
-INTERLEAVED = f"{', '.join(map(str, kernel.PHASES[:-1]))} or {MOST_PHASES}"
+MOST_INTERLEAVED = max(kernel.PHASES)
+INTERLEAVED = f"{', '.join(map(str, kernel.PHASES[:-1]))} or {MOST_INTERLEAVED}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -76,7 +76,7 @@ def weight_form(problem: Problem) -> None:
 def work(problem: Problem) -> dict[str, float]:
     g, forward = _as_rows(problem).geometry, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
-    (row,) = rows_of(g.w, forward, MOST_PHASES)
+    (row,) = rows_of(g.w, forward, MOST_INTERLEAVED)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
     each, columns = g.groups * g.n, ceil_div(row.columns, s)
     amounts = dict.fromkeys(
@@ -111,7 +111,7 @@ def _nests(task, band):
     if task.forward and has_holes(band.h):
         # Rows without taps are written first; the others are then written over.
         yield _nest(task, band, [segments.everywhere(band.h.out)], everything(band.w.out))
-    (row,) = rows_of(band.w, task.forward, MOST_PHASES)
+    (row,) = rows_of(band.w, task.forward, MOST_INTERLEAVED)
     yield _nest(task, band, segments.segments(band.h, task.forward), row)
 
 

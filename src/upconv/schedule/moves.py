@@ -84,6 +84,9 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     """The nest that makes a (n, c, h, w) map channels-last that lies channels-first, or back, row by row.
 
     What is neither has its height and width exchanged: pixels of a column are consecutive.
+
+    Raises:
+        ValueError: for a map of which neither is true.
     """
     n, channels, height, width = shape
     if not all(placed.at.channels_last or placed.at.channels_first for placed in (src, dst)):
@@ -105,6 +108,10 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
 def _exchange_axes(elem, src, dst, shape, reads, writes):
     """The nest that brings a map whose columns are consecutive to one whose rows are, or back, channel by channel."""
     n, channels, height, width = shape
+    sizes = HALF if reads else transpose.SIZES[elem], HALF if writes else transpose.SIZES[elem]
+    for (_, _, at), size in zip((src, dst), sizes, strict=True):
+        if not (at.channels_last or at.channels_first or at.h == size):
+            raise ValueError(f"{at} has no consecutive axis for numbers of {size} bytes")
     rows, across = (height, src.at.h), (width, dst.at.w)
     if dst.at.channels_first:
         rows, across = (width, src.at.w), (height, dst.at.h)

@@ -13,7 +13,7 @@ from ..phases import live_phases, phases
 from ..problem import Problem
 from ..runtime.program import Rows
 
-# Phases that are interleaved in registers; of more, each is written on its own.
+# Phases that are interleaved in registers, unless a way says otherwise; of more, each is written on its own.
 MOST_PHASES = 4
 # How far apart columns of the source may be that the gradient in the input brings together in registers.
 WIDEST_STEP = 4
