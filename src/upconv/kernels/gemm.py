@@ -43,7 +43,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, activation="none"):
+def macs(task, lanes, elem, mr, nv, activation="none", by_row=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -54,19 +54,19 @@ def scratch(vector_bytes, mr, nv):
     return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
-def gemm(isa: Isa, elem, mr, nv, activation="none"):
-    """The kernel for a tile of mr pixels by nv vectors."""
-    k = Builder(f"gemm_{elem}_{mr}x{nv}{suffix(activation)}_{isa.name}")
+def gemm(isa: Isa, elem, mr, nv, activation="none", by_row=False):
+    """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
+    k = Builder(f"gemm_{elem}_{mr}x{nv}{'_by_row' if by_row else ''}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue)
+        _group(k, task | mine, vector, mr, nv, epilogue, by_row)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue):
+def _group(k, task, vector, mr, nv, epilogue, by_row):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -77,10 +77,12 @@ def _group(k, task, vector, mr, nv, epilogue):
         left = pixels - start
         walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
         here = k.imin(left, block)
-        with k.loop(0, k.select(is_far, 0, here), mr) as first:
-            _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
-        with k.when(is_far):
-            _tiles_together(k, task, vector, here, mr, nv, epilogue)
+        with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
+            rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
+            _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue, rows)
+        if not by_row:
+            with k.when(is_far):
+                _tiles_together(k, task, vector, here, mr, nv, epilogue)
 
 
 class Walk:
@@ -142,7 +144,7 @@ class Walk:
         return self.x, self.y
 
 
-def _tile(k, task, vector, offsets, mr, nv, epilogue):
+def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
     expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
@@ -165,7 +167,7 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
-    _write(k, task, vector, sums, y, epilogue)
+    _write(k, task, vector, sums, y, epilogue, rows)
 
 
 def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
@@ -256,22 +258,26 @@ def spill_partial_sums(k, totals, vector, sums, cut):
         variable.set(k.zero(vector))
 
 
-def _write(k, task, vector, sums, y, epilogue):
-    """Add the bias, apply the activation and write the channels that exist."""
+def _write(k, task, vector, sums, y, epilogue, rows=None):
+    """Add the bias, of the channels or of some rows, apply the activation and write the channels that exist."""
     nv = len(sums[0])
-    bias = [k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]
+    if rows is None:
+        bias = [[k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]] * len(sums)
+    else:
+        size = vector.scalar.size
+        bias = [[k.splat(k.load(task["bias"] + row * size, vector.scalar), vector)] * nv for row in rows]
     full = k.iand(k.equal(task["columns"], nv * vector.lanes), k.equal(task["first_column"], 0))
     with k.when(full):
-        for row, pointer in zip(sums, y, strict=True):
+        for row, mine, pointer in zip(sums, bias, y, strict=True):
             for v, variable in enumerate(row):
-                k.store(epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
+                k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * vector.size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
             mask = k.lane_mask_between(
                 task["first_column"] - v * vector.lanes, task["columns"] - v * vector.lanes, vector
             )
-            for row, pointer in zip(sums, y, strict=True):
-                k.store(epilogue(k.add(row[v].get(), bias[v])), pointer + v * vector.size, mask)
+            for row, mine, pointer in zip(sums, bias, y, strict=True):
+                k.store(epilogue(k.add(row[v].get(), mine[v])), pointer + v * vector.size, mask)
 
 
 def _flat(sums):
