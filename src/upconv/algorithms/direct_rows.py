@@ -21,7 +21,7 @@ from ..schedule.amounts import down, exchanged, moved
 from ..schedule.moves import Placed, copying, offsets
 from ..schedule.panels import Block, Panels
 from ..schedule.rows import (
-    MOST_PHASES,
+    MOST_INTERLEAVED,
     WIDEST_STEP,
     as_rows,
     everything,
@@ -181,7 +181,7 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
 def _phases(problem, by_columns):
     """How many phases of a row are computed together."""
     s = as_rows(problem, by_columns).geometry.w.s
-    return s if problem.operation == "forward" and s <= MOST_PHASES else 1
+    return s if problem.operation == "forward" and s <= MOST_INTERLEAVED else 1
 
 
 def _joins(problem, by_columns):
@@ -189,7 +189,7 @@ def _joins(problem, by_columns):
     g, (_, c) = problem.geometry, problem.channels
     s = g.w.s if problem.operation == "forward" else 1
     whole = g.groups == 1 and problem.layout == CHANNELS_LAST and not by_columns
-    return whole and s <= MOST_PHASES and c in JOINED and c <= CHANNELS[isa().registers][s]
+    return whole and s <= MOST_INTERLEAVED and c in JOINED and c <= CHANNELS[isa().registers][s]
 
 
 def _pixels(problem):

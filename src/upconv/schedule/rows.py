@@ -12,7 +12,7 @@ from ..problem import Problem
 from ..runtime.program import Rows
 
 # Phases that are interleaved in registers, unless a way says otherwise; of more, each is written on its own.
-MOST_PHASES = 4
+MOST_INTERLEAVED = 4
 # How far apart columns of the source may be that the gradient in the input brings together in registers.
 WIDEST_STEP = 4
 NO_TAPS = range(0)
@@ -47,7 +47,7 @@ class Row:
 
 
 @lru_cache(maxsize=512)
-def rows_of(axis: Axis, forward, most=MOST_PHASES) -> tuple[Row, ...]:
+def rows_of(axis: Axis, forward, most=MOST_INTERLEAVED) -> tuple[Row, ...]:
     """The Rows of an axis: one of all phases, of at most so many, else one of each phase that has taps.
 
     >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
@@ -126,7 +126,7 @@ def everything(columns) -> Row:
 
 def has_gaps(axis: Axis, forward) -> bool:
     """Whether rows of an axis leave some outputs unwritten: where phases are on their own and some have no taps."""
-    return forward and axis.s > MOST_PHASES and sum(row.columns for row in rows_of(axis, True)) < axis.out
+    return forward and axis.s > MOST_INTERLEAVED and sum(row.columns for row in rows_of(axis, True)) < axis.out
 
 
 def row_list(rows, y_step, w_step, *, shares=True) -> Rows:
