@@ -275,12 +275,10 @@ class Plan:
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
-        # A column as a row is the same memory.
-        same = all(step.exchanges_axes for step in self.steps)
-        rows = rewrites.as_row(self.steps[0], a, b, out) if self.steps and same else (a, b, out)
-        if not same or rows is None or not fuses or not hasattr(algorithm, "direct"):
+        if not fuses or not hasattr(algorithm, "direct") or not all(step.exchanges_axes for step in self.steps):
             return None, None, False
-        a, b, out = rows
+        if self.steps:
+            a, b, out = rewrites.as_row(a, b, out)
         try:
             return algorithm.direct(self.inner, a, b, bias, out)
         except CodeRefused:
