@@ -14,7 +14,7 @@ from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad ahead".split())
 POINTERS = {"src", "dst"}
 
 
@@ -44,12 +44,14 @@ def _block(k, task, sides, src, dst, row, col):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
         for c in range(lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
+        _ask(k, task, corner, lanes)
         lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
+        _ask(k, task, corner, lanes)
         inside = k.lane_mask(cols_left, vector)
         lines = [read.load(corner + r * task["src_row"], inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
@@ -66,6 +68,13 @@ def _block(k, task, sides, src, dst, row, col):
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
                 written.store(line, out + c * task["dst_col"], below)
+
+
+def _ask(k, task, corner, lanes):
+    """Ask for the rows that lie `ahead` of those of a block."""
+    with k.when(k.negate(k.equal(task["ahead"], 0))):
+        for r in range(lanes):
+            k.prefetch(corner + (r * task["src_row"] + task["ahead"]), locality=2)
 
 
 def transposed(k, lines):

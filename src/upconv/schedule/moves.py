@@ -120,7 +120,7 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
 
 
-def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="") -> Nest:
+def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), ahead=0, reads="", writes="") -> Nest:
     """The nest that transposes n x m matrices.
 
     Args:
@@ -130,6 +130,7 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         n, m: (how many, step in the source, step in the result).
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
+        ahead: so many bytes behind what is read more is asked for.
         reads, writes: the kind of halves that the source, or the result, is.
     """
     fields = {
@@ -142,6 +143,7 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         "cols": cols[0],
         "dst_col": cols[1],
         "pad": rows[0] if pad is None else pad,
+        "ahead": ahead,
     }
     return Nest(transpose.FIELDS, fields, lists)
 
