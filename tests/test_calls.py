@@ -256,6 +256,24 @@ def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
     assert sum(ready.nbytes + own.nbytes for _, (ready, own, _) in (call.held for call in kept)) <= 60_000
 
 
+def test_programs_of_what_is_forgotten_are_not_counted(monkeypatch, through):
+    """Of a weight that has gone, and of too many calls of one: another's are not forgotten for them."""
+    monkeypatch.setattr(calls, "MOST", 4)
+    forget()
+    stays, x = upconv.prepare(layer()[1], stride=2), layer()[0]
+    upconv.conv_transpose2d(x, stays, stride=2)
+    upconv.conv_transpose2d(x, stays, stride=2)
+    monkeypatch.setattr(calls, "MOST_BYTES", 12 * stays.calls.nbytes)
+    for width in range(1, 30):
+        goes = upconv.prepare(layer()[1], stride=2)
+        for weight in (goes, layer()[1]):
+            upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), weight, stride=2)
+        del goes, weight
+    del through[:]
+    upconv.conv_transpose2d(x, stays, stride=2)
+    assert len(through) == 1
+
+
 def test_one_dimension_and_an_output_size_are_found_again(through):
     x, w = np.ones((1, 4, 9), np.float32), np.ones((4, 3, 4), np.float32)
     one, two = upconv.ConvTranspose1d(4, 3, 4, stride=2), upconv.ConvTranspose2d(4, 3, 4, stride=2)
