@@ -2,7 +2,8 @@
 
     total[r, v]  (+)=  sum over the pixels of a block of  a[pixel, r] * b[pixel, v]
 
-    a       read one number at a time, the rows of a tile consecutive: a panel, or channels-last in place
+    a       read one number at a time, the rows of a tile consecutive: a panel, or channels-last in place; or, with a
+            `step`, in planes `a_channel` apart, where the next pixel is so many numbers further on
     b       whole vectors: a panel, or channels-last in place, where the last vector of a single tile may be cut
     total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
 
@@ -17,24 +18,25 @@ UNROLL = 4
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
-        "b_count"
+        "b_count a_channel"
     ).split()
 )
 POINTERS = {"a", "b", "total"}
 
 
-def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False):
+def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
 
 
-def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False):
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0):
     """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`.
 
     With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector.
     """
-    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{'_a_outer' * a_outer}{'_cut' * cut}_{isa.name}")
+    kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}"
+    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{kind}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     masks = [None] * nv
@@ -49,7 +51,10 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False):
         with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
             first = a + (n * task["a_n"] + row * task["a_row"])
             b_row = b + (n * task["b_n"] + row * task["b_row"])
-            _row(k, task, vector, first, b_row, sums, masks)
+            if step:
+                _row_of_planes(k, task, vector, first, b_row, sums, masks, step)
+            else:
+                _row(k, task, vector, first, b_row, sums, masks)
         here = task["total"] + (a_tile * task["total_row"] * mr + b_tile * (nv * vector.size))
         _put(k, task, vector, here, sums)
     return k
@@ -63,12 +68,8 @@ def _row(k, task, vector, a, b, sums, masks):
 
     def pixel(at_a, at_b):
         # Only a constant is folded into an address: what is known at run time goes into one pointer for all.
-        here, there = a + at_a, b + at_b
-        panel = [k.load(there + v * vector.size, vector, mask) for v, mask in enumerate(masks)]
-        for r, line in enumerate(sums):
-            value = k.splat(k.load(here + r * size, vector.scalar), vector)
-            for variable, part in zip(line, panel, strict=True):
-                variable.set(k.muladd(value, part, variable.get()))
+        here = a + at_a
+        _pixel(k, vector, [here + r * size for r in range(len(sums))], b + at_b, sums, masks)
 
     with k.loop(0, whole, UNROLL) as col:
         at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)
@@ -76,6 +77,35 @@ def _row(k, task, vector, a, b, sums, masks):
             pixel(at_a + step_a * u, at_b + step_b * u)
     with k.loop(whole, cols) as col:
         pixel(k.opaque(col * step_a), k.opaque(col * step_b))
+
+
+def _row_of_planes(k, task, vector, a, b, sums, masks, step):
+    """The same with a pointer for each plane, each of which goes on by constants."""
+    cols, step_b, size = task["cols"], task["b_col"], step * vector.scalar.size
+    whole = cols - k.iand(cols, UNROLL - 1)
+    planes, there = [k.variable(a + task["a_channel"] * r) for r in range(len(sums))], k.variable(b)
+
+    def pixels(count):
+        # The panel goes on pixel by pixel: a pointer for each would be more than there are registers.
+        for u in range(count):
+            _pixel(k, vector, [plane.get() + u * size for plane in planes], there.get(), sums, masks)
+            there.set(there.get() + step_b)
+        for plane in planes:
+            plane.set(plane.get() + count * size)
+
+    with k.loop(0, whole, UNROLL):
+        pixels(UNROLL)
+    with k.loop(whole, cols):
+        pixels(1)
+
+
+def _pixel(k, vector, numbers, panel, sums, masks):
+    """A pixel: where the numbers of a lie, and the vectors of b."""
+    parts = [k.load(panel + v * vector.size, vector, mask) for v, mask in enumerate(masks)]
+    for line, number in zip(sums, numbers, strict=True):
+        value = k.splat(k.load(number, vector.scalar), vector)
+        for variable, part in zip(line, parts, strict=True):
+            variable.set(k.muladd(value, part, variable.get()))
 
 
 def _put(k, task, vector, total, sums):
