@@ -32,7 +32,8 @@ READS_HALVES = True
 TILES = {32: (6, 4), 16: (4, 3)}
 # The sums of a block must stay in the cache while its weight passes by.
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
-# A part of a weight that is packed in the call is to stay in an eighth of a second-level cache; whole chunks of the kernel.
+# A part of a weight that is packed in the call is to stay in the second-level cache beside what is read; whole chunks
+# of the kernel.
 PART_BYTES = NEAR_BYTES // 4
 # The table has a row for each tap of an axis.
 MOST_TAPS = 1 << 10
