@@ -73,9 +73,13 @@ _all: WeakSet[Calls] = WeakSet()
 _of_arrays = Calls()
 
 
-def again(settings, x, weight, bias, activation, operation="forward"):
-    """The result of a call like one before, None where there was none; nothing has been checked."""
-    found = _find(settings, x, weight, bias, activation, operation)
+def again(settings, x, weight, bias, activation, asked="forward"):
+    """The result of a call like one before, None where there was none; nothing has been checked.
+
+    Args:
+        asked: what tells calls apart beside their operands: the operation, and what else its door has looked at.
+    """
+    found = _find(settings, x, weight, bias, activation, asked)
     if found is None:
         return None
     kept, key, array = found
@@ -94,7 +98,7 @@ def again(settings, x, weight, bias, activation, operation="forward"):
     return None if result is NotImplemented else result
 
 
-def _find(settings, x, weight, bias, activation, operation):
+def _find(settings, x, weight, bias, activation, asked):
     """(where it would be kept, its key, the weight's array), None for what is never remembered."""
     if type(x) is not ndarray or not (activation is None or type(activation) is str):
         return None
@@ -107,21 +111,21 @@ def _find(settings, x, weight, bias, activation, operation):
     # Settings are held by what is kept, so nothing else can get their identity.
     if type(weight) is ndarray:
         w = weight.shape, weight.strides, weight.dtype
-        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation, operation), weight
+        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation, asked), weight
     if type(weight) is PreparedWeight:
         if weight.calls is None:
             weight.calls = Calls()
         # In the order in which a program reads it, whatever that of the array that it was made from.
-        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation, operation), weight.dense
+        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation, asked), weight.dense
     return None
 
 
-def first(settings, x, weight, bias, activation, y, plan):
+def first(settings, x, weight, bias, activation, asked, y, plan):
     """Keep a call of a plan, if it can be done in one go, and do it: whether y has been computed.
 
     What cannot is kept as well, so that nobody asks again before the number of threads is another.
     """
-    found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation, plan.problem.operation)
+    found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation, asked)
     if found is None:
         return False
     kept, key, array = found

@@ -97,6 +97,21 @@ def test_blocks_take_the_plan_of_the_whole():
         np.testing.assert_array_equal(made.compute(), y)
 
 
+@pytest.mark.parametrize(("c_in", "k", "is_refused"), [(60, 3, True), (60, 4, False), (20, 3, False)])
+def test_tiles_whose_phases_are_cut_together_are_not_computed_by_blocks(c_in, k, is_refused):
+    """Where some phases have fewer taps than others, and a block begins with another phase than the whole does."""
+    rng = random.Random(7)
+    x, weight = numbers(rng, 1, c_in, 24, 24), numbers(rng, c_in, 16, k, k)
+    call = {"stride": 2, "padding": 1, "algorithm": "gemm_phase_blocks"}
+    y = conv_transpose2d(x, weight, None, **call)
+    blocks = da.from_array(x, chunks=(1, c_in, 5, 5))
+    if is_refused:
+        with pytest.raises(SettingError, match="'gemm_phase_blocks', which is for whole problems; by blocks 'gemm'"):
+            np.testing.assert_array_equal(ud.conv_transpose2d(blocks, weight, None, **call).compute(), y)
+    else:
+        np.testing.assert_array_equal(ud.conv_transpose2d(blocks, weight, None, **call).compute(), y)
+
+
 # (channels in and out, kernel, stride, padding): for the ways that gather columns, stream weights or fuse phases.
 WAYS = ((64, 3, 4, 2, 1), (64, 8, 4, 2, 1), (128, 5, 5, 2, 2), (64, 3, 9, 1, 4), (64, 1, 8, 4, 2), (128, 16, 4, 2, 1))
 
