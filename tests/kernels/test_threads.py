@@ -44,8 +44,8 @@ CUT = (
 @pytest.fixture
 def cut(monkeypatch):
     """Bands of a few rows, parts for every thread, several parts even on one."""
-    for module in (program, task):
-        monkeypatch.setattr(module, "BRIEF", 0)
+    for name in ("BRIEF", "ALONE"):
+        monkeypatch.setattr(program, name, 0)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
     for module in (
         weight_gradient_blocks,

@@ -136,6 +136,12 @@ def run_on(executor, work, *operands):
         _executor.reset(token)
 
 
+def own_threads() -> int:
+    """How many threads of the pool itself a call may use; 0 where those of a front-end do the work."""
+    executor = _executor.get()
+    return 0 if executor is not None and executor.run is not None else get_num_threads()
+
+
 def native(threads):
     """The pool for native code that has no use for Python: how to call it, and how many may help.
 

@@ -49,6 +49,8 @@ SECONDS_PER_PIECE = 0.05
 # Bands that a problem is cut into for each thread.
 PARTS_PER_THREAD = 8
 BRIEF = 50e-6
+# Below it another thread is not worth its waking, which takes 15 to 30 us here, and its share of what each begins.
+ALONE = 80e-6
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
@@ -180,6 +182,11 @@ def address(array) -> int:
     return _interface(array)["data"][0]
 
 
+def team(seconds: float, threads: int) -> int:
+    """How many threads a program of so many predicted seconds is made for, and run on, where there are so many."""
+    return 1 if seconds < ALONE else threads
+
+
 def run(program: Program, x, y, w, bias, panels: int | None = None):
     """Run a program on arrays (or None) that lie as it was made for.
 
@@ -195,7 +202,7 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
         # the kernels begin, and would leave something else than zeros in the sums.
         lend = memory.scratch if any(base in program.sizes for base in ZEROED) else memory.brief
         return _in_one_piece(program, operands, panels, lend(program.frame(1)[1]), keeps_gil=True)
-    threads = pool.get_num_threads()
+    threads = team(program.seconds, pool.get_num_threads())
     if threads == 1 and program.seconds < 2 * SECONDS_PER_PIECE:
         return _in_one_piece(program, operands, panels, memory.scratch(program.frame(1)[1]), keeps_gil=False)
     waves, size = program.waves(threads)
@@ -335,6 +342,7 @@ def _lines(size):
 
 
 __all__ = [
+    "ALONE",
     "BIAS",
     "BRIEF",
     "COL_X",
@@ -364,4 +372,5 @@ __all__ = [
     "address",
     "cut",
     "run",
+    "team",
 ]

@@ -6,7 +6,7 @@ from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
-from ..runtime.program import BRIEF, PARTS_PER_THREAD, X, Y
+from ..runtime.program import PARTS_PER_THREAD, X, Y
 from .moves import Placed
 from .rows import axes_exchanged
 
@@ -129,4 +129,4 @@ class Task:
     @property
     def share(self):
         """Into how many bands, at least, the result should be cut for the sake of the threads."""
-        return 1 if self.threads == 1 or self.seconds < BRIEF else PARTS_PER_THREAD * self.threads
+        return 1 if self.threads == 1 else PARTS_PER_THREAD * self.threads
