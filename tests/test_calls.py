@@ -309,7 +309,7 @@ def test_what_is_rewritten_first_takes_the_door(name, through):
 @pytest.fixture
 def longer(monkeypatch):
     """Every call counts as one that takes longer than a brief one."""
-    for name in ("BRIEF", "ALONE"):
+    for name in ("BRIEF", "WORTH_WAKING"):
         monkeypatch.setattr(program, name, 0)
 
 
@@ -487,7 +487,7 @@ def test_a_forks_child_has_threads_of_its_own():
 import os, numpy as np, upconv
 from upconv import calls
 from upconv.runtime import pool, program
-program.BRIEF = program.ALONE = 0
+program.BRIEF = program.WORTH_WAKING = 0
 upconv.set_num_threads(2)
 x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
 def asked():

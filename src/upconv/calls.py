@@ -7,7 +7,6 @@ else is the door's, every error too.
 """
 
 import os
-import os
 from typing import NamedTuple
 from weakref import WeakSet
 

@@ -224,7 +224,7 @@ class Generated:
         own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
         start = None if panels is None else program.address(panels)
         run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer)
-        return run, (ready, own, panels), threads if seconds >= program.ALONE else 0
+        return run, (ready, own, panels), threads if is_longer else 0
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""

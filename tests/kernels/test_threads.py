@@ -44,8 +44,9 @@ CUT = (
 @pytest.fixture
 def cut(monkeypatch):
     """Bands of a few rows, parts for every thread, several parts even on one."""
-    for name in ("BRIEF", "ALONE"):
+    for name in ("BRIEF", "WORTH_WAKING"):
         monkeypatch.setattr(program, name, 0)
+    monkeypatch.setattr(task, "PART_SECONDS", 1e-12)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
     for module in (
         weight_gradient_blocks,

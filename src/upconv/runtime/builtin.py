@@ -28,7 +28,7 @@ from . import kernel, memory, waves
 from .program import Program, address, team
 
 # Programs that need more scratch are called in the other way.
-SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 4 << 20
+SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 16 << 20
 METH_FASTCALL = 0x80
 HEAD = tuple("mask bias_words bias_times bias_at panels scratch refusal increment busy save restore".split())
 NAME = "upconv_call"

@@ -42,7 +42,7 @@ class Native:
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
             table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
-        attend, call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
+        attend, call, abandon, prepare, grow, self.now = table[: len(pool_code.ENTRIES)]
         arguments = None, ctypes.c_void_p
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
         self.attend = ctypes.PYFUNCTYPE(*arguments)(attend)
@@ -149,12 +149,13 @@ def native(threads):
         threads: how many threads a call may use, the calling one included.
 
     Returns:
-        (address of ``void call(descriptor)``, see `parts` and `pool_protocol`; helpers to ask for), or (0, 0) where a
-        call has its own thread only.
+        (address of ``void call(descriptor)``, see `parts` and `pool_protocol`; of ``int64_t now(void)``, nanoseconds;
+        helpers to ask for), or (0, 0, 0) where a call has its own thread only.
     """
     if threads == 1 or (_state.native or _start(_state)) is None:
-        return 0, 0
-    return ctypes.cast(_state.native.call, ctypes.c_void_p).value, _hire(_state, threads - 1)
+        return 0, 0, 0
+    native = _state.native
+    return ctypes.cast(native.call, ctypes.c_void_p).value, native.now, _hire(_state, threads - 1)
 
 
 def set_num_threads(n: SupportsIndex) -> None:

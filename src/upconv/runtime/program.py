@@ -48,9 +48,11 @@ OWN = tuple(range(SUMS + 1, BASES))
 SECONDS_PER_PIECE = 0.05
 # Bands that a problem is cut into for each thread.
 PARTS_PER_THREAD = 8
+# Predicted seconds that a part takes at least, lest beginning it is much of its time.
+PART_SECONDS = 20e-6
 BRIEF = 50e-6
-# Below it another thread is not worth its waking, which takes 15 to 30 us here, and its share of what each begins.
-ALONE = 80e-6
+# Predicted seconds from which on a call is worth it that threads which sleep are woken, which takes 35 us here.
+WORTH_WAKING = 250e-6
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
@@ -183,8 +185,8 @@ def address(array) -> int:
 
 
 def team(seconds: float, threads: int) -> int:
-    """How many threads a program of so many predicted seconds is made for, and run on, where there are so many."""
-    return 1 if seconds < ALONE else threads
+    """How many threads a program of so many predicted seconds is made for, where there are so many."""
+    return 1 if seconds < BRIEF else threads
 
 
 def run(program: Program, x, y, w, bias, panels: int | None = None):
@@ -202,7 +204,9 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
         # the kernels begin, and would leave something else than zeros in the sums.
         lend = memory.scratch if any(base in program.sizes for base in ZEROED) else memory.brief
         return _in_one_piece(program, operands, panels, lend(program.frame(1)[1]), keeps_gil=True)
-    threads = team(program.seconds, pool.get_num_threads())
+    # Threads of a front-end may be awake.
+    is_alone = program.seconds < WORTH_WAKING and pool.own_threads()
+    threads = 1 if is_alone else pool.get_num_threads()
     if threads == 1 and program.seconds < 2 * SECONDS_PER_PIECE:
         return _in_one_piece(program, operands, panels, memory.scratch(program.frame(1)[1]), keeps_gil=False)
     waves, size = program.waves(threads)
@@ -342,7 +346,6 @@ def _lines(size):
 
 
 __all__ = [
-    "ALONE",
     "BIAS",
     "BRIEF",
     "COL_X",
@@ -351,6 +354,7 @@ __all__ = [
     "LINE",
     "PANELS",
     "PARTS_PER_THREAD",
+    "PART_SECONDS",
     "PLACES",
     "ROW_X",
     "ROW_Y",

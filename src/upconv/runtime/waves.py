@@ -5,13 +5,18 @@ Python's own (`builtin`) and for handlers that a framework calls. All words have
 
     record  0 execute   1 the pool's call   2 kinds: which base is added to each word of a job   3 waves   4 the jobs'
             place in the scratch   5 first byte to be cleared there   6 how many   7 first flag there   8 how many
-            from 9 on, for each wave: jobs, their template, helpers
+            9 the pool's clock, 0 where no wave has helpers   10 whether helpers that sleep are always woken
+            from 11 on, for each wave: jobs, their template, helpers
     bases   0 nothing   1 x   2 y   3 w   4 bias   5 scratch   6 packed weight
 
 A module that has TEXT in it calls `run_program(record, bases)`, and then `flagged(record, scratch)`. The scratch begins
 at a cache line. Like the rest of a module's code it needs no symbol of the process.
+
+To wake a helper takes as long as a short call. So for those a helper is woken only when the call before ended so lately
+that it would be awake still: calls that follow one another as closely keep it awake.
 """
 
+import itertools
 from functools import cache
 from string import Template
 
@@ -21,13 +26,17 @@ from ..kernels.execute import BASES, INDICES, PANELS, WORDS, execute
 from . import pool
 from .kernel import entry
 from .parts import DESCRIPTOR_WORDS, FN, OUTCOME, PARTS, ROWS, SLICE, STEP, WAKE, WANTED
-from .program import COUNTER, FLAGS, ZEROED, Program, address
+from .pool_protocol import SPIN_NS
+from .program import COUNTER, FLAGS, WORTH_WAKING, ZEROED, Program, address
 
 SCRATCH_BASE, PANELS_BASE = 5, 6
-RECORD_WORDS = 9
+RECORD_WORDS = 11
 JOB_WORDS = WORDS + BASES + 1
 
 _TEXT = """
+; When the last call ended that had helpers.
+@ended = internal global i64 0, align 64
+
 define internal i64 @word(ptr %at, i64 %i) alwaysinline nounwind {
   %p = getelementptr i64, ptr %at, i64 %i
   %v = load i64, ptr %p
@@ -84,6 +93,38 @@ set:
   ret i1 1
 }
 
+; Whether helpers that sleep are to be woken.
+define internal i64 @wakes(ptr %record) nounwind {
+  %always = call i64 @word(ptr %record, i64 10)
+  %clock = call ptr @pointer(ptr %record, i64 9)
+  %none = icmp eq ptr %clock, null
+  %sure = icmp ne i64 %always, 0
+  %told = or i1 %none, %sure
+  br i1 %told, label %end, label %look
+look:
+  %time = call i64 %clock()
+  %before = load atomic i64, ptr @ended monotonic, align 8
+  %gap = sub i64 %time, %before
+  %close = icmp slt i64 %gap, $SPIN
+  %follows = zext i1 %close to i64
+  br label %end
+end:
+  %wakes = phi i64 [%always, %0], [%follows, %look]
+  ret i64 %wakes
+}
+
+define internal void @end(ptr %record) nounwind {
+  %clock = call ptr @pointer(ptr %record, i64 9)
+  %none = icmp eq ptr %clock, null
+  br i1 %none, label %done, label %note
+note:
+  %time = call i64 %clock()
+  store atomic i64 %time, ptr @ended monotonic, align 8
+  br label %done
+done:
+  ret void
+}
+
 ; Run the waves of a program one after another: the jobs are made from their template behind the program's scratch.
 define internal void @run_program(ptr %record, ptr %bases) nounwind {
   %waves = call i64 @word(ptr %record, i64 3)
@@ -96,6 +137,7 @@ define internal void @run_program(ptr %record, ptr %bases) nounwind {
   %clear = inttoptr i64 %clear.there to ptr
   %clear.size = call i64 @word(ptr %record, i64 6)
   call void @clear(ptr %clear, i64 %clear.size)
+  %wakes = call i64 @wakes(ptr %record)
   %list = getelementptr i64, ptr %record, i64 $RECORD_WORDS
   br label %look
 look:
@@ -105,15 +147,16 @@ look:
 next:
   %three = mul i64 %i, 3
   %wave = getelementptr i64, ptr %list, i64 %three
-  call void @wave(ptr %record, ptr %wave, ptr %bases, ptr %jobs)
+  call void @wave(ptr %record, ptr %wave, ptr %bases, ptr %jobs, i64 %wakes)
   %j = add i64 %i, 1
   br label %look
 end:
+  call void @end(ptr %record)
   ret void
 }
 
 ; Make the jobs of a wave, and run them; their counter is the last word of the last one.
-define internal void @wave(ptr %record, ptr %wave, ptr %bases, ptr %jobs) nounwind {
+define internal void @wave(ptr %record, ptr %wave, ptr %bases, ptr %jobs, i64 %wakes) nounwind {
   %c = alloca [$DESCRIPTOR x i64], align 128
   %parts = call i64 @word(ptr %wave, i64 0)
   %template = call ptr @pointer(ptr %wave, i64 1)
@@ -160,7 +203,7 @@ team:
   call void @put(i64 $JOB_BYTES, ptr %c, i64 $STEP)
   call void @put(i64 %parts, ptr %c, i64 $PARTS)
   call void @put(i64 %helpers, ptr %c, i64 $WANTED)
-  call void @put(i64 1, ptr %c, i64 $WAKE)
+  call void @put(i64 %wakes, ptr %c, i64 $WAKE)
   call void @put(i64 $FOREVER, ptr %c, i64 $SLICE)
   %pool = call ptr @pointer(ptr %record, i64 1)
   br label %enter
@@ -190,6 +233,7 @@ TEXT = Template(_TEXT).substitute(
     SLICE=SLICE,
     OUTCOME=OUTCOME,
     FOREVER=pool.FOREVER_NS,
+    SPIN=SPIN_NS,
 )
 
 
@@ -201,16 +245,17 @@ def record(program: Program, threads: int, place: int | None = None) -> tuple[np
     """
     waves, size = program.waves(threads)
     place = size if place is None else place
-    call, helpers = pool.native(threads)
+    call, clock, helpers = pool.native(threads)
+    jobs = [(len(wave), address(wave), min(helpers, len(wave) - 1)) for wave in waves]
     offsets = program.frame(1)[0]
     zeroed = [base for base in ZEROED if base in program.sizes]
     # They lie one after the other.
     start = offsets[zeroed[0]] if zeroed else 0
     end = offsets[zeroed[-1]] + program.sizes[zeroed[-1]] if zeroed else 0
     flags = (offsets[FLAGS], program.sizes[FLAGS]) if FLAGS in program.sizes else (0, 0)
+    clock = clock if any(helping for *_, helping in jobs) else 0
     words = [entry(execute), call, address(_kinds()), len(waves), place, start, end - start, *flags]
-    for wave in waves:
-        words += [len(wave), address(wave), min(helpers, len(wave) - 1)]
+    words += [clock, program.seconds >= WORTH_WAKING, *itertools.chain.from_iterable(jobs)]
     most = max(map(len, waves), default=0)
     return np.array(words, np.int64), place + 8 * JOB_WORDS * most
 

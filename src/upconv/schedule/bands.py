@@ -20,6 +20,8 @@ from .task import Task
 BAND_BYTES = 384 << 10
 # Of bands beside a panel that is larger than they would be, and how many products they may have.
 MOST_BESIDE_PANEL, MOST_PRODUCTS = 16 << 20, 2 << 30
+# By how much of a band a thread may be late.
+LATE = 0.25
 # To list so many takes a second.
 MOST_RUNS = 1 << 14
 
@@ -113,6 +115,23 @@ def overlapping(axis: Axis, step) -> tuple[int, int]:
     return (number, number * min(axis.n, ceil_div(step + axis.d * (axis.k - 1), axis.s))) if number > 1 else (1, axis.n)
 
 
+def share_of_sources(task: Task, most=None) -> int:
+    """The `share` where each band computes its whole source, so that what neighbours both read is computed twice.
+
+    Threads come at different times, so some bands for each are better than one; here each band more is more work too.
+    """
+    g, threads = task.g, task.threads
+
+    def finished(share):
+        """When the last band is, in places of the source; a thread may come late by a part of a band."""
+        some_n, some_rows, some_cols = largest(g, True, task.size, share, most)
+        (many_h, rows), (many_w, cols) = overlapping(g.h, some_rows), overlapping(g.w, some_cols)
+        many = ceil_div(g.n, some_n) * many_h * many_w
+        return (ceil_div(many, threads) + LATE) / many * g.n * rows * cols
+
+    return min(range(threads, task.share + 1, threads), key=finished, default=1)
+
+
 def count(g: Geometry, forward, size, most=None) -> int:
     """How many bands there are for one thread."""
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
@@ -195,10 +214,15 @@ class Scratch:
         return Placed(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
 
 
-def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None) -> list[Grid]:
-    """A Grid for each kind of band, of `most` bytes where that is said; `make` gives the nests of a band."""
+def grids(
+    task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None, share=None
+) -> list[Grid]:
+    """A Grid for each kind of band, of `most` bytes where that is said, and at least `share` bands if not task.share.
+
+    `make` gives the nests of a band.
+    """
     made = []
-    for n, (n_count, first_n), h, w in _kinds(task, most):
+    for n, (n_count, first_n), h, w in _kinds(task, most, share):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
         steps = {
             X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
@@ -217,10 +241,10 @@ def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y:
             yield from make(Band(n, h.axis, w.axis, there, here))
 
 
-def _kinds(task, most=None):
+def _kinds(task, most=None, share=None):
     """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
     g, forward = task.g, task.forward
-    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share, most)
+    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share if share is None else share, most)
     images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
     rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
     for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):

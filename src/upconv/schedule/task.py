@@ -6,7 +6,7 @@ from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
-from ..runtime.program import PARTS_PER_THREAD, X, Y
+from ..runtime.program import PART_SECONDS, PARTS_PER_THREAD, X, Y
 from .moves import Placed
 from .rows import axes_exchanged
 
@@ -129,4 +129,7 @@ class Task:
     @property
     def share(self):
         """Into how many bands, at least, the result should be cut for the sake of the threads."""
-        return 1 if self.threads == 1 else PARTS_PER_THREAD * self.threads
+        if self.threads == 1:
+            return 1
+        most = int(self.seconds / PART_SECONDS)
+        return max(self.threads, min(PARTS_PER_THREAD * self.threads, most))
