@@ -79,7 +79,7 @@ def run(fn, rows, *, brief=False):
         fn: address of a native ``void fn(int64_t *row)`` that may be called by several threads at once.
         rows: int64, (parts, words), C-contiguous; stays alive until the return, and unchanged but by the parts.
         brief: for calls predicted under 50 us: keep the GIL, look at no signal before the end, and wake no thread, as
-            that would take as long; threads that finished a call in the last 20 us still help.
+            that would take as long; threads that finished a call in the last 50 us still help.
 
     Raises:
         SettingError: for a table of another kind.
