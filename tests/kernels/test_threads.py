@@ -68,14 +68,15 @@ def cut(monkeypatch):
 
 @pytest.fixture
 def parts(monkeypatch):
-    """How many parts each run of the pool had."""
-    counted, run = [], pool.run
+    """How many parts each wave had."""
+    counted, waves = [], program.Program.waves
 
-    def counting(fn, rows, **options):
-        counted.append(len(rows))
-        return run(fn, rows, **options)
+    def counting(self, threads):
+        made = waves(self, threads)
+        counted.extend(map(len, made[0]))
+        return made
 
-    monkeypatch.setattr(pool, "run", counting)
+    monkeypatch.setattr(program.Program, "waves", counting)
     return counted
 
 

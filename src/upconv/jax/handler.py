@@ -22,7 +22,7 @@ from ..geometry import Axis, Geometry
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..planning import AUTO, Plan, fitted
 from ..problem import Problem
-from ..runtime import pool, waves
+from ..runtime import pool
 from ..runtime.kernel import isa, link
 from ..runtime.program import address, team
 from . import handler_code as code
@@ -111,7 +111,7 @@ class Prepared:
         threads = [team(each.program.seconds, spec.threads) for each in ready]
         # The jobs of either are behind all that the larger one needs.
         place = max(each.program.scratch_bytes(number) for each, number in zip(ready, threads, strict=True))
-        made = [waves.record(each.program, number, place) for each, number in zip(ready, threads, strict=True)]
+        made = [each.program.record(number, place) for each, number in zip(ready, threads, strict=True)]
         self.scratch_bytes = max(size for _, size in made) + code.ALIGNMENT
         bias_at, words = 0, [spec.operation == "grad_weight"]
         for each, (record, _) in zip(ready, made, strict=True):

@@ -215,7 +215,7 @@ def builtin(
     """
     if why_not():
         return None
-    record, size = waves.record(program, team(program.seconds, threads))
+    record, size = program.record(team(program.seconds, threads))
     if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES):
         return None
     start = (_longer_scratch() if lets_go else _scratch()).address

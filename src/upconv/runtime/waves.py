@@ -1,7 +1,7 @@
-"""A program's waves from native code: what runs them as LLVM IR, and the record that it reads.
+"""What runs a program's waves without Python between them, as LLVM IR, from a record that `Program.record` makes.
 
-`program.run` is the way from Python. Here no Python runs between a call's operands and its kernels: for functions of
-Python's own (`builtin`) and for handlers that a framework calls. All words have 64 bits:
+It is for functions of Python's own (`builtin`), for handlers that a framework calls, and for `program.run`. All words
+have 64 bits:
 
     record  0 execute   1 the pool's call   2 kinds: which base is added to each word of a job   3 waves   4 the jobs'
             place in the scratch   5 first byte to be cleared there   6 how many   7 first flag there   8 how many
@@ -16,18 +16,15 @@ To wake a helper takes as long as a short call. So for those a helper is woken o
 that it would be awake still: calls that follow one another as closely keep it awake.
 """
 
-import itertools
 from functools import cache
 from string import Template
 
 import numpy as np
 
-from ..kernels.execute import BASES, INDICES, PANELS, WORDS, execute
-from . import pool
-from .kernel import entry
+from ..kernels.execute import BASES, COUNTER, INDICES, PANELS, WORDS
+from . import kernel, pool
 from .parts import DESCRIPTOR_WORDS, FN, OUTCOME, PARTS, ROWS, SLICE, STEP, WAKE, WANTED
 from .pool_protocol import SPIN_NS
-from .program import COUNTER, FLAGS, WORTH_WAKING, ZEROED, Program, address
 
 SCRATCH_BASE, PANELS_BASE = 5, 6
 RECORD_WORDS = 11
@@ -216,6 +213,15 @@ end:
   ret void
 }
 """
+NAME = "upconv_waves"
+ENTRY = f"""
+define void @{NAME}(ptr %job) nounwind {{
+  %record = load ptr, ptr %job
+  %bases = getelementptr i64, ptr %job, i64 1
+  call void @run_program(ptr %record, ptr %bases)
+  ret void
+}}
+"""
 TEXT = Template(_TEXT).substitute(
     SCRATCH_BASE=SCRATCH_BASE,
     RECORD_WORDS=RECORD_WORDS,
@@ -237,32 +243,15 @@ TEXT = Template(_TEXT).substitute(
 )
 
 
-def record(program: Program, threads: int, place: int | None = None) -> tuple[np.ndarray, int]:
-    """(the record of a program for so many threads, bytes of scratch that a run needs); the program must live as long.
-
-    Args:
-        place: where in the scratch the jobs are made, if not behind what the program needs.
-    """
-    waves, size = program.waves(threads)
-    place = size if place is None else place
-    call, clock, helpers = pool.native(threads)
-    jobs = [(len(wave), address(wave), min(helpers, len(wave) - 1)) for wave in waves]
-    offsets = program.frame(1)[0]
-    zeroed = [base for base in ZEROED if base in program.sizes]
-    # They lie one after the other.
-    start = offsets[zeroed[0]] if zeroed else 0
-    end = offsets[zeroed[-1]] + program.sizes[zeroed[-1]] if zeroed else 0
-    flags = (offsets[FLAGS], program.sizes[FLAGS]) if FLAGS in program.sizes else (0, 0)
-    clock = clock if any(helping for *_, helping in jobs) else 0
-    words = [entry(execute), call, address(_kinds()), len(waves), place, start, end - start, *flags]
-    words += [clock, program.seconds >= WORTH_WAKING, *itertools.chain.from_iterable(jobs)]
-    most = max(map(len, waves), default=0)
-    return np.array(words, np.int64), place + 8 * JOB_WORDS * most
-
-
 @cache
-def _kinds():
+def kinds():
     """Which base is added to each word of a job: operands by their number, the rest lies in the scratch."""
     own = [0 if base in INDICES else SCRATCH_BASE for base in range(PANELS + 1, BASES)]
     bases = [*range(PANELS), PANELS_BASE, *own]
     return np.array([0] * (WORDS - 2) + [SCRATCH_BASE, 0, *bases, 0], np.int64)
+
+
+@cache
+def run():
+    """``run(job)`` lets go of the GIL; a job is the address of a record, and the bases."""
+    return kernel.link(NAME, TEXT + ENTRY).function()

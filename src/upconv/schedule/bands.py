@@ -20,6 +20,8 @@ from .task import Task
 BAND_BYTES = 384 << 10
 # Of bands beside a panel that is larger than they would be, and how many products they may have.
 MOST_BESIDE_PANEL, MOST_PRODUCTS = 16 << 20, 2 << 30
+# Of source and result that a band has at least, if it is cut for threads alone.
+LEAST_BYTES = 16 << 10
 # By how much of a band a thread may be late.
 LATE = 0.25
 # To list so many takes a second.
@@ -68,10 +70,18 @@ def largest(g: Geometry, forward, size, share=1, most=None):
     per_step = _values_of_rows(g, forward, step_h) * size
     per_image = per_step * ceil_div(height, step_h)
     most = _at_most(g, size) if most is None else most
-    limit = min(most, max(16 << 10, per_image * g.n // share))
-    some_n = max(1, min(g.n, limit // max(1, per_image)))
-    some_rows = min(height, max(1, limit // per_step) * step_h)
-    some_cols = min(width, max(32, width * limit // per_step // step_w) * step_w) if per_step > limit else width
+    some_n = max(1, min(g.n, most // max(1, per_image)))
+    some_rows = min(height, max(1, most // per_step) * step_h)
+    some_cols = min(width, max(32, width * most // per_step // step_w) * step_w) if per_step > most else width
+    if share > 1:
+        # Of images that are too few each is cut, into rows that are as many as can be, or if they are too few as well
+        # into parts of rows.
+        some_n = min(some_n, max(ceil_div(g.n, share), LEAST_BYTES // max(1, per_image)))
+        cuts, steps = ceil_div(share, g.n), ceil_div(height, step_h)
+        some_rows = min(some_rows, max(ceil_div(steps, cuts), LEAST_BYTES // per_step) * step_h)
+        least = width * LEAST_BYTES // per_step // step_w
+        some = max(32, ceil_div(ceil_div(width, step_w), ceil_div(cuts, steps)), least)
+        some_cols = min(some_cols, some * step_w)
     return some_n, some_rows, some_cols
 
 

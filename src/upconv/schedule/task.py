@@ -6,7 +6,7 @@ from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
-from ..runtime.program import PART_SECONDS, PARTS_PER_THREAD, X, Y
+from ..runtime.program import PART_PIXELS, PART_SECONDS, PARTS_PER_THREAD, X, Y
 from .moves import Placed
 from .rows import axes_exchanged
 
@@ -131,5 +131,6 @@ class Task:
         """Into how many bands, at least, the result should be cut for the sake of the threads."""
         if self.threads == 1:
             return 1
-        most = int(self.seconds / PART_SECONDS)
+        pixels = self.g.n * self.g.h.n * self.g.w.n
+        most = min(int(self.seconds / PART_SECONDS), pixels // PART_PIXELS)
         return max(self.threads, min(PARTS_PER_THREAD * self.threads, most))
