@@ -5,16 +5,18 @@
     src   columns consecutive, rows `src_row` apart
     dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
 
-Both outer axes have strides of their own. Either side may be one of halves, the other is float32 then; what is written
-as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the
-same code runs under masks, so nothing beyond a matrix is read or written.
+A `run` of columns, whole vectors, goes through all rows, then the next one: with a vector at a time lines of the result
+are written from end to end, with more of them those of the source are read so. Both outer axes have strides of their
+own. Either side may be one of halves, the other is float32 then; what is written as halves is rounded to the nearest.
+Square blocks of whole vectors are transposed in registers; at the edges the same code runs under masks, so nothing
+beyond a matrix is read or written.
 """
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad run ahead".split())
 POINTERS = {"src", "dst"}
 
 
@@ -28,8 +30,10 @@ def transpose(isa: Isa, elem, reads="", writes=""):
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
         src = task["src"] + i * task["src_n"] + j * task["src_m"]
         dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]
-        with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
-            _block(k, task, sides, src, dst, row, col)
+        with k.loop(0, task["cols"], task["run"]) as first:
+            end = k.imin(first + task["run"], task["cols"])
+            with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
+                _block(k, task, sides, src, dst, row, col)
     return k
 
 
@@ -44,12 +48,14 @@ def _block(k, task, sides, src, dst, row, col):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
         for c in range(lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
+        _ask(k, task, corner, lanes)
         lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
+        _ask(k, task, corner, lanes)
         inside = k.lane_mask(cols_left, vector)
         lines = [read.load(corner + r * task["src_row"], inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
@@ -66,6 +72,13 @@ def _block(k, task, sides, src, dst, row, col):
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
                 written.store(line, out + c * task["dst_col"], below)
+
+
+def _ask(k, task, corner, lanes):
+    """Ask for the rows that lie `ahead` of those of a block."""
+    with k.when(k.negate(k.equal(task["ahead"], 0))):
+        for r in range(lanes):
+            k.prefetch(corner + (r * task["src_row"] + task["ahead"]), locality=2)
 
 
 def transposed(k, lines):

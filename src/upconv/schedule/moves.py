@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ..kernels import convert, copy, transpose
 from ..layouts import Operand
-from ..runtime.kernel import entry
+from ..runtime.kernel import entry, isa
 from ..runtime.program import Nest, Rows
 
 
@@ -23,6 +23,9 @@ class Placed(NamedTuple):
 # Bytes of a half and of the float32 that it becomes.
 HALF, WIDE = 2, 4
 ONE = (1, 0, 0)
+# Columns that are transposed together are a page of each row: so many rows are as many streams of memory as a vector
+# has lanes, not as many as there are channels, and what they become stays in the second-level cache.
+PAGE = 4096
 
 
 def carried(elem, src, dst, shape, halves="", *, writes=False) -> Nest:
@@ -102,7 +105,14 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     rows, across = ((width, pixel), (channels, first.c)) if to_first else ((channels, first.c), (width, pixel))
     bases = (src.base, src.offset), (dst.base, dst.offset)
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
-    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
+    run = 0 if to_first else page_of(elem, channels)
+    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes, run=run)
+
+
+def page_of(elem, rows):
+    """The columns of a page, for `transposing`; 0 for a few rows, where a result is better written from end to end."""
+    size = transpose.SIZES[elem]
+    return PAGE // size if rows >= 2 * isa().lanes(size) else 0
 
 
 def _exchange_axes(elem, src, dst, shape, reads, writes):
@@ -120,7 +130,9 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
 
 
-def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="") -> Nest:
+def transposing(
+    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", run=0, ahead=0
+) -> Nest:
     """The nest that transposes n x m matrices.
 
     Args:
@@ -131,6 +143,8 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
         reads, writes: the kind of halves that the source, or the result, is.
+        run: how many columns go through all rows at a time, whole vectors; one vector, without.
+        ahead: what lies so many bytes behind what is read is asked for.
     """
     fields = {
         "entry": entry(transpose.transpose, elem, reads, writes),
@@ -142,6 +156,8 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         "cols": cols[0],
         "dst_col": cols[1],
         "pad": rows[0] if pad is None else pad,
+        "run": run or isa().lanes(transpose.SIZES[elem]),
+        "ahead": ahead,
     }
     return Nest(transpose.FIELDS, fields, lists)
 
@@ -189,7 +205,19 @@ def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
         rows, stack = (a_count, a_src), (many, taps, tap)
     else:
         rows, stack = (many, taps), a
+        if b_dst > a_dst:
+            # Lines far apart are few at a time: all channels of a follow one another in each.
+            lists = (*lists, _few_columns_at_a_time(task, b_count, b_dst))
+            return transposing(task.elem, src, dst, rows, (0, b_dst), m=stack, lists=lists)
     return transposing(task.elem, src, dst, rows, (b_count, b_dst), m=stack, lists=lists)
+
+
+def _few_columns_at_a_time(task, count, step) -> Rows:
+    """The list for `transposing` that takes a vector of columns, then the next: see `few_rows_at_a_time`."""
+    values = [
+        (start * task.size, start * step, min(task.lanes, count - start)) for start in range(0, count, task.lanes)
+    ]
+    return Rows(("src", "dst", "cols"), values)
 
 
 def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads="") -> Nest:
