@@ -211,6 +211,17 @@ def test_each_gradient_lies_channels_last_if_one_of_its_own_operands_does(which,
     np.testing.assert_allclose(gw, backward(gy, x, w)[1])
 
 
+@pytest.mark.parametrize("lies", [np.asarray, last], ids=["nchw", "nhwc"])
+def test_the_gradient_in_the_input_lies_as_the_input_does_where_that_in_the_output_lies_either_way(lies):
+    x, w, gy = (
+        some.astype("f") for some in (lies(np.ones((2, 3, 4, 5))), np.ones((3, 1, 3, 3)), np.ones((2, 1, 6, 7)))
+    )
+    x = lies(x)
+    gx, _, _ = backward(gy, x, w)
+    assert is_last(gx) == is_last(x) == (lies is last)
+    np.testing.assert_array_equal(gx, grad.conv_transpose2d_input(x.shape, w, gy))
+
+
 @pytest.mark.parametrize("name", ["float16", "float32", "float64", "complex64"])
 def test_operands_of_any_strides_and_byte_order_give_the_same(name):
     x, w, gy = operands(CASES[3], name)

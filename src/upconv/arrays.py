@@ -114,8 +114,7 @@ def lies_channels_last(array):
     them, since it says in which memory format torch's operators answer. Where both layouts are the same memory (one
     channel, or 1x1 maps) and for empty arrays the answer is no.
     """
-    _, c, *sizes = array.shape
-    if array.size == 0 or c == 1 or max(sizes) == 1:
+    if array.size == 0 or lies_either_way(array):
         return False
     least = 0
     # From the innermost axis outwards, each stride must reach beyond everything inside it.
@@ -127,6 +126,12 @@ def lies_channels_last(array):
             return False
         least = stride * size
     return True
+
+
+def lies_either_way(array):
+    """Whether both layouts of an array (n, c, ...) are the same memory: one channel, or maps of one place."""
+    _, c, *sizes = array.shape
+    return c == 1 or max(sizes) == 1
 
 
 def preferred_layout(*arrays, is_batched=True):

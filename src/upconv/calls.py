@@ -17,8 +17,8 @@ from .prepared import Form, PreparedWeight
 from .runtime import memory
 from .runtime.pool import get_num_threads
 
-# How many are kept for weights that are arrays, and for each prepared weight; and how many bytes of programs may have
-# been kept by all of them together. With one more, all are forgotten.
+# How many are kept for weights that are arrays, and for each prepared weight: with one more, those are forgotten. And
+# how many bytes of programs are kept by all of them together: with more, all are.
 MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
@@ -26,7 +26,7 @@ class Call(NamedTuple):
     """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long.
 
     `form` is the one that is read of those that a prepared weight keeps.
-    Without `run` it is one that is not done in one go on so many threads as the last of `held` says.
+    Without `run` it is one that is not done in one go on so many `threads`.
     """
 
     run: object
@@ -37,6 +37,7 @@ class Call(NamedTuple):
     axes: tuple[int, ...] | None
     held: tuple
     form: Form | None = None
+    threads: int = 0
 
 
 class Calls(dict):
@@ -46,30 +47,46 @@ class Calls(dict):
 
     def __init__(self):
         super().__init__()
+        self.nbytes = 0
         _all.add(self)
+
+    def keep(self, key, call: Call, nbytes=0):
+        """Remember a call that keeps so many bytes; what is too much is forgotten before."""
+        if len(self) >= MOST:
+            self.clear()
+        if nbytes + sum([each.nbytes for each in list(_all)]) > MOST_BYTES:
+            self.cache_clear()
+        self[key] = call
+        self.nbytes += nbytes
+
+    def clear(self):
+        super().clear()
+        self.nbytes = 0
 
     def cache_clear(self):
         """Forget everything that is remembered, by others as well."""
-        global _nbytes
-        _nbytes = 0
         for each in list(_all):
             each.clear()
 
 
-_all, _nbytes = WeakSet(), 0
+_all: WeakSet[Calls] = WeakSet()
 _of_arrays = Calls()
 
 
-def again(settings, x, weight, bias, activation, operation="forward"):
-    """The result of a call like one before, None where there was none; nothing has been checked."""
-    found = _find(settings, x, weight, bias, activation, operation)
+def again(settings, x, weight, bias, activation, asked="forward"):
+    """The result of a call like one before, None where there was none; nothing has been checked.
+
+    Args:
+        asked: what tells calls apart beside their operands: the operation, and what else its door has looked at.
+    """
+    found = _find(settings, x, weight, bias, activation, asked)
     if found is None:
         return None
     kept, key, array = found
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, alone, empty, shape, dtype, axes, _, form = call
+    run, alone, empty, shape, dtype, axes, _, form, _ = call
     if run is None or (alone and get_num_threads() > 1):
         return None
     if form is not None:
@@ -81,7 +98,7 @@ def again(settings, x, weight, bias, activation, operation="forward"):
     return None if result is NotImplemented else result
 
 
-def _find(settings, x, weight, bias, activation, operation):
+def _find(settings, x, weight, bias, activation, asked):
     """(where it would be kept, its key, the weight's array), None for what is never remembered."""
     if type(x) is not ndarray or not (activation is None or type(activation) is str):
         return None
@@ -94,27 +111,26 @@ def _find(settings, x, weight, bias, activation, operation):
     # Settings are held by what is kept, so nothing else can get their identity.
     if type(weight) is ndarray:
         w = weight.shape, weight.strides, weight.dtype
-        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation, operation), weight
+        return _of_arrays, (id(settings), x.shape, x.strides, x.dtype, w, b, activation, asked), weight
     if type(weight) is PreparedWeight:
         if weight.calls is None:
             weight.calls = Calls()
         # In the order in which a program reads it, whatever that of the array that it was made from.
-        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation, operation), weight.dense
+        return weight.calls, (id(settings), x.shape, x.strides, x.dtype, b, activation, asked), weight.dense
     return None
 
 
-def first(settings, x, weight, bias, activation, y, plan):
+def first(settings, x, weight, bias, activation, asked, y, plan):
     """Keep a call of a plan, if it can be done in one go, and do it: whether y has been computed.
 
     What cannot is kept as well, so that nobody asks again before the number of threads is another.
     """
-    global _nbytes
-    found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation, plan.problem.operation)
+    found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation, asked)
     if found is None:
         return False
     kept, key, array = found
     call, threads = kept.get(key), get_num_threads()
-    if call is not None and (call.run is not None or call.held[1] == threads):
+    if call is not None and (call.run is not None or call.threads == threads):
         return False
     arrays = (x, array) if bias is None else (x, array, bias)
     if not all(each.dtype.isnative and each.flags.aligned for each in arrays):
@@ -122,10 +138,8 @@ def first(settings, x, weight, bias, activation, y, plan):
     if bias is not None and bias.strides != (bias.itemsize,):
         return False
     run, held, alone = plan.direct(x, weight, bias, y)
-    if len(kept) >= MOST:
-        kept.clear()
     if run is None:
-        kept[key] = Call(None, False, None, (), y.dtype, None, (settings, threads))
+        kept.keep(key, Call(None, False, None, (), y.dtype, None, (settings, None), threads=threads))
         return False
     dense, axes = y.shape, None
     size, (_, channels, height, width) = y.itemsize, dense
@@ -138,9 +152,7 @@ def first(settings, x, weight, bias, activation, y, plan):
     if panels is not None and form is None and type(weight) is PreparedWeight:
         # Let go by another thread: a call that is kept would keep it.
         return run(x, array, bias, y) is not NotImplemented
-    _nbytes += ready.nbytes + own.nbytes
-    if _nbytes > MOST_BYTES:
-        kept.cache_clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held), form)
+    call = Call(run, alone, empty, dense, y.dtype, axes, (settings, held), form)
+    kept.keep(key, call, ready.nbytes + own.nbytes)
     return run(x, array, bias, y) is not NotImplemented

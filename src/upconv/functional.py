@@ -149,7 +149,9 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     if border is not None:
         _fold(problem, border, algorithm, x, w.array if w is not w_array else w, b, y)
     else:
-        kept = partial(calls.first, settings, input, weight, bias, activation, y) if is_usual and is_batched else None
+        kept = None
+        if is_usual and is_batched:
+            kept = partial(calls.first, settings, input, weight, bias, activation, "forward", y)
         solve(problem, algorithm, x, w, b, y, kept)
     if out is not None:
         return out
@@ -241,7 +243,7 @@ def conv2d(
     b = parse_bias(bias, problem.geometry.c_in)
     agree(input=y, weight=w, bias=b)
     x = empty(problem.geometry.input_shape, native_dtype(y), problem.layout)
-    kept = partial(calls.first, settings, input, weight, bias, None, x) if is_batched else None
+    kept = partial(calls.first, settings, input, weight, bias, None, "grad_input", x) if is_batched else None
     solve(problem, AUTO, y, w, b, x, kept)
     return like(input, x if is_batched else x[0])
 

@@ -11,8 +11,6 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
-    computes_columns(problem)
-                           optional: whether columns are computed as rows, and products added up in that order
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
@@ -139,11 +137,6 @@ class Generated:
         """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""
         asks = getattr(self.module, "cuts_by_row", None)
         return self.fallback is not None or (asks is not None and asks(self._asked(problem)))
-
-    def computes_columns(self, problem: Problem) -> bool:
-        """Whether it computes columns as rows, which adds up products in another order."""
-        asks = getattr(self.module, "computes_columns", None)
-        return asks is not None and asks(self._asked(problem))
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)

@@ -3,18 +3,30 @@
 Those in one and in three dimensions have the same names with another number.
 
 The settings mean what they mean in the forward call. Each gradient lies channels-last in memory if one of the operands
-it is computed from does. For complex operands these are the gradients of a real loss, as torch defines them: the other
-operand enters conjugated.
+it is computed from does; that in the input as the input does, where the gradient in the output, of one channel, lies
+either way. For complex operands these are the gradients of a real loss, as torch defines them: the other operand enters
+conjugated.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, overload
 
-import numpy as np  # noqa: F401 - for the examples
+import numpy as np
 
-from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
+from . import calls
+from .arrays import (
+    agree,
+    batched,
+    check_shape,
+    check_weight,
+    differentiable,
+    empty,
+    lies_either_way,
+    native_dtype,
+    preferred_layout,
+)
 from .channel_sums import channel_sums
 from .dtypes import quiet
 from .grad_dimensions import (
@@ -109,10 +121,15 @@ def conv_transpose2d_input(
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     shape, is_batched = shape_of(input_size, (3, 4), "input_size")
+    asked = ("grad_input", shape) if is_batched else None
+    gradient = None if asked is None else calls.again(settings, grad_output, weight, None, None, asked)
+    if gradient is not None:
+        return gradient
     w = check_weight(differentiable(weight, "weight"))
     call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(weight=w, grad_output=call.grad_output)
-    return like(grad_output, call.unbatch(call.grad_input(w)))
+    kept = None if asked is None else partial(calls.first, settings, grad_output, weight, None, None, asked)
+    return like(grad_output, call.unbatch(call.grad_input(w, kept=kept)))
 
 
 @overload
@@ -239,13 +256,21 @@ def conv_transpose2d_backward(
     ([[[[2.0, 2.0], [2.0, 2.0]]]], [[[[4.0, 4.0]]]], [6.0])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
+    mask, gradient, kept = mask_of(output_mask), None, None
+    if mask[0] and type(input) is np.ndarray:
+        asked = "grad_input", input.shape, input.strides, input.dtype
+        gradient = calls.again(settings, grad_output, weight, None, None, asked)
+        if gradient is not None and not mask[1] and not mask[2]:
+            return gradient, None, None
+        kept = partial(calls.first, settings, grad_output, weight, None, None, asked)
     x, is_batched = batched(differentiable(input, "input"))
     w = check_weight(differentiable(weight, "weight"))
-    mask = mask_of(output_mask)
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
+    if mask[0] and gradient is None:
+        gradient = like(grad_output, call.unbatch(call.grad_input(w, x, kept)))
     return (
-        like(grad_output, call.unbatch(call.grad_input(w))) if mask[0] else None,
+        gradient,
         like(grad_output, call.grad_weight(x)) if mask[1] else None,
         like(grad_output, call.grad_bias()) if mask[2] else None,
     )
@@ -256,17 +281,21 @@ class _Call:
 
     def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched):
         output, self.geometry, border = _sizes(settings, tuple(input_shape), weight_shape)
-        self.is_batched = is_batched
+        self.is_batched, self.has_border = is_batched, border is not None
         shape = output if is_batched else output[1:]
         check_shape(grad_output, shape, "grad_output")
         self.grad_output = grad_output if is_batched else grad_output[None]
         self.canvas = self.grad_output if border is None else border.pad(self.grad_output)
 
-    def grad_input(self, weight):
-        return self._run("grad_input", self.grad_output, weight, self.canvas, _conjugate(weight))
+    def grad_input(self, weight, x=None, kept=None):
+        """The gradient; `x` is the input where it is there, `kept` is what remembers the call (see `calls.first`)."""
+        operands = (self.grad_output, weight, *([] if x is None or not lies_either_way(self.grad_output) else [x]))
+        # What is remembered is computed from the operands themselves.
+        is_plain = self.is_batched and not self.has_border and weight.dtype.kind != "c"
+        return self._run("grad_input", operands, self.canvas, _conjugate(weight), kept if is_plain else None)
 
     def grad_weight(self, x):
-        return self._run("grad_weight", x, self.grad_output, _conjugate(x), self.canvas)
+        return self._run("grad_weight", (x, self.grad_output), _conjugate(x), self.canvas)
 
     @quiet()
     def grad_bias(self):
@@ -276,11 +305,11 @@ class _Call:
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
 
-    def _run(self, operation, first, second, a, b):
-        layout = preferred_layout(first, second, is_batched=self.is_batched)
+    def _run(self, operation, operands, a, b, kept=None):
+        layout = preferred_layout(*operands, is_batched=self.is_batched)
         problem = _problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
-        solve(problem, AUTO, a, b, None, gradient)
+        solve(problem, AUTO, a, b, None, gradient, None if kept is None else partial(kept, gradient))
         return gradient
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np  # noqa: F401 - for the examples
 
 from . import depth
-from .arrays import agree, batched, check_shape, check_weight, differentiable, empty, native_dtype, preferred_layout
+from .arrays import (
+    agree,
+    batched,
+    check_shape,
+    check_weight,
+    differentiable,
+    empty,
+    lies_either_way,
+    native_dtype,
+    preferred_layout,
+)
 from .channel_sums import channel_sums
 from .dtypes import quiet
 from .interchange import like
@@ -256,7 +266,7 @@ def _backward(settings, grad_output, input, weight, output_mask):
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
-        like(grad_output, call.unbatch(call.grad_input(w))) if mask[0] else None,
+        like(grad_output, call.unbatch(call.grad_input(w, x))) if mask[0] else None,
         like(grad_output, call.grad_weight(x)) if mask[1] else None,
         like(grad_output, call.grad_bias()) if mask[2] else None,
     )
@@ -278,11 +288,13 @@ class _Call:
         if not self.is_flat:
             depth.check_volume(self.geometry, grad_output.dtype.name)
 
-    def grad_input(self, weight):
-        return self._run("grad_input", self.input_shape, self.grad_output, weight, self.canvas, _conjugate(weight))
+    def grad_input(self, weight, x=None):
+        """The gradient; `x` is the input where it is there."""
+        operands = (self.grad_output, weight, *([] if x is None or not lies_either_way(self.grad_output) else [x]))
+        return self._run("grad_input", self.input_shape, operands, self.canvas, _conjugate(weight))
 
     def grad_weight(self, x):
-        return self._run("grad_weight", self.weight_shape, x, self.grad_output, _conjugate(x), self.canvas)
+        return self._run("grad_weight", self.weight_shape, (x, self.grad_output), _conjugate(x), self.canvas)
 
     @quiet()
     def grad_bias(self):
@@ -292,8 +304,8 @@ class _Call:
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
 
-    def _run(self, operation, shape, first, second, a, b):
-        operands = (_lifted(first), _lifted(second)) if self.is_flat else (first, second)
+    def _run(self, operation, shape, operands, a, b):
+        operands = tuple(map(_lifted, operands)) if self.is_flat else operands
         layout = preferred_layout(*operands, is_batched=self.is_batched)
         if not self.is_flat:
             gradient = empty(shape, native_dtype(a), "nchw" if operation == "grad_weight" else layout)

@@ -114,10 +114,9 @@ class Plan:
         return asks is not None and asks(self.inner)
 
     @property
-    def computes_columns(self) -> bool:
-        """Whether columns are computed as rows: then products are added up in another order."""
-        asks = getattr(ALGORITHMS[self.algorithm], "computes_columns", None)
-        return any(step.exchanges_axes for step in self.steps) != (asks is not None and asks(self.inner))
+    def exchanges_axes(self) -> bool:
+        """Whether the only column of maps is a row to the algorithm: then products are added up in another order."""
+        return any(step.exchanges_axes for step in self.steps)
 
     @property
     def details(self) -> Details:

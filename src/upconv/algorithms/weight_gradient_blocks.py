@@ -224,8 +224,9 @@ class _Way:
             for g in range(self.task.g.groups) if group is None else (group,):
                 before = 0
                 for first, tiles, rows in made.ranges:
-                    kinds = rows, made.nv, False, made.cuts_b, made.planes_a
-                    address = entry(kernel.weight_gradient_blocks, self.task.elem, *kinds)
+                    address = entry(
+                        kernel.weight_gradient_blocks, self.task.elem, rows, made.nv, False, made.cuts_b, made.planes_a
+                    )
                     at = before * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * sums.group + first * sums.row

@@ -26,7 +26,7 @@ from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
 PIXELS = 256
 # How many times as fast a few channels are interleaved as more are transposed.
-INTERLEAVED = 3
+FEW_AS_FAST = 3
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -104,7 +104,7 @@ def work(problem: Problem) -> dict[str, float]:
     visits = made.tiles * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
     # Rows that two blocks meet are transposed for each; a few channels are interleaved.
     turned = made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows))
-    turned /= INTERLEAVED if g.c_out in FEW else 1
+    turned /= FEW_AS_FAST if g.c_out in FEW else 1
     # Lines of grad_y that are new to a tile at each pixel.
     lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)

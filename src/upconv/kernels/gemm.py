@@ -13,6 +13,9 @@ LONGEST_SUM products: longer ones are cut, and the parts are added up separately
 
 A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
+
+A `brief` kernel is for at most one tap and sums that are not cut: its tiles are short, and so what begins and ends one
+is left to what they need.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -43,7 +46,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, activation="none"):
+def macs(task, lanes, elem, mr, nv, activation="none", brief=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -54,19 +57,24 @@ def scratch(vector_bytes, mr, nv):
     return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
-def gemm(isa: Isa, elem, mr, nv, activation="none"):
+def is_brief(taps, channels) -> bool:
+    """Whether the brief kernel will do for segments of at most so many taps."""
+    return taps <= 1 and channels <= LONGEST_SUM
+
+
+def gemm(isa: Isa, elem, mr, nv, activation="none", brief=False):
     """The kernel for a tile of mr pixels by nv vectors."""
-    k = Builder(f"gemm_{elem}_{mr}x{nv}{suffix(activation)}_{isa.name}")
+    k = Builder(f"gemm_{elem}_{mr}x{nv}{'_brief' if brief else ''}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue)
+        _group(k, task | mine, vector, mr, nv, epilogue, brief)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue):
+def _group(k, task, vector, mr, nv, epilogue, brief):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -77,6 +85,10 @@ def _group(k, task, vector, mr, nv, epilogue):
         left = pixels - start
         walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
         here = k.imin(left, block)
+        if brief:
+            with k.loop(0, here, mr) as first:
+                _brief_tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
+            return
         with k.loop(0, k.select(is_far, 0, here), mr) as first:
             _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
         with k.when(is_far):
@@ -164,6 +176,17 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue):
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
+    y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
+    _write(k, task, vector, sums, y, epilogue)
+
+
+def _brief_tile(k, task, vector, offsets, mr, nv, epilogue):
+    """The same under at most one tap, without cutting the sums."""
+    x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
+    expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+    zero = k.zero(vector)
+    sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+    _products(k, vector, x, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue)
 

@@ -7,10 +7,10 @@
 
 A `run` of columns, whole vectors, goes through all rows, then the next one: with a vector at a time lines of the result
 are written from end to end, with more of them those of the source are read so. Both outer axes have strides of their
-own. Either side may be one of halves, the other is float32 then; what is written
-as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the
-same code runs under masks, so nothing beyond a matrix is read or written. A few rows that become one line without gaps,
-as those of a picture of three colours do, are interleaved instead: whole vectors are written then.
+own. Either side may be one of halves, the other is float32 then; what is written as halves is rounded to the nearest.
+Square blocks of whole vectors are transposed in registers; at the edges the same code runs under masks, so nothing
+beyond a matrix is read or written. A few rows that become one line without gaps, as those of a picture of three colours
+do, are interleaved instead: whole vectors are written then.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -18,7 +18,7 @@ from ..codegen.lang import SIZES, Builder, Type
 from .depthwise_rows import interleaved
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad run".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad run ahead".split())
 POINTERS = {"src", "dst"}
 
 
@@ -83,12 +83,14 @@ def _block(k, task, sides, src, dst, row, col):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
         for c in range(lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
+        _ask(k, task, corner, lanes)
         lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
+        _ask(k, task, corner, lanes)
         inside = k.lane_mask(cols_left, vector)
         lines = [read.load(corner + r * task["src_row"], inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
@@ -105,6 +107,13 @@ def _block(k, task, sides, src, dst, row, col):
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
                 written.store(line, out + c * task["dst_col"], below)
+
+
+def _ask(k, task, corner, lanes):
+    """Ask for the rows that lie `ahead` of those of a block."""
+    with k.when(k.negate(k.equal(task["ahead"], 0))):
+        for r in range(lanes):
+            k.prefetch(corner + (r * task["src_row"] + task["ahead"]), locality=2)
 
 
 def transposed(k, lines):

@@ -130,7 +130,9 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
 
 
-def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", run=0) -> Nest:
+def transposing(
+    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", run=0, ahead=0
+) -> Nest:
     """The nest that transposes n x m matrices.
 
     Args:
@@ -142,6 +144,7 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         lists: of Rows, for several such tasks.
         reads, writes: the kind of halves that the source, or the result, is.
         run: how many columns go through all rows at a time, whole vectors; one vector, without.
+        ahead: what lies so many bytes behind what is read is asked for.
     """
     pad = rows[0] if pad is None else pad
     is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
@@ -157,6 +160,7 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         "dst_col": cols[1],
         "pad": pad,
         "run": run or isa().lanes(transpose.SIZES[elem]),
+        "ahead": ahead,
     }
     return Nest(transpose.FIELDS, fields, lists)
 

@@ -7,6 +7,7 @@ layer on which both have been timed (`accelerate(model, example_inputs=...)`) ke
     slower   sentences: why torch's operator is expected to be the faster one; a measurement overrules them
 """
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -33,11 +34,15 @@ FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
 FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise", "weight_gradient_tap_rows")
-# Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them.
+# Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them; and one of the
+# words that are in the name of an instruction set with such tiles.
 HALVES = {
-    "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported"),
-    "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported"),
+    "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported", ("amx_fp16", "amx_2")),
+    "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported", ("amx",)),
 }
+# Where oneDNN looks for the best instruction set that it may use, and how the names begin that it knows; any other is
+# no limit.
+LIMITS, KNOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"), ("sse", "avx")
 
 
 def has_instructions(dtype):
@@ -45,9 +50,13 @@ def has_instructions(dtype):
 
     By the instructions of AVX-512 alone it takes longer than ours, which convert to float32 and back.
     """
-    computes, tells = HALVES[dtype]
+    computes, tells, marks = HALVES[dtype]
     asked, has_tiles = getattr(torch.ops.mkldnn, computes, None), getattr(torch.cpu, tells, None)
     if asked is None or not torch.backends.mkldnn.is_available() or not asked():
+        return False
+    # Torch asks the processor for tiles, and not what oneDNN may use of it.
+    limit = next(filter(None, map(os.environ.get, LIMITS)), "").lower()
+    if limit.startswith(KNOWN) and not any(mark in limit for mark in marks):
         return False
     # A torch that cannot tell may have them.
     return has_tiles is None or bool(has_tiles())
