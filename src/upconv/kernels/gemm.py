@@ -171,8 +171,8 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue):
                 spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
-            here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
-            _products(k, vector, here, task["w"] + w_tap + start * width, part, sums)
+            here = x_tap + start * vector.scalar.size
+            _products(k, vector, x, here, task["w"] + w_tap + start * width, part, sums)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
@@ -186,7 +186,7 @@ def _brief_tile(k, task, vector, offsets, mr, nv, epilogue):
     expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-    _products(k, vector, x, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
+    _products(k, vector, x, 0, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue)
 
@@ -211,7 +211,7 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
     with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w, k.loop(0, task["c"], LONGEST_SUM) as start:
         part = k.imin(task["c"] - start, LONGEST_SUM)
         is_full = length.get() + part > LONGEST_SUM
-        source = task["x"] + (t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size)
+        source = t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size
         w = task["w"] + (t_h * task["w_h"] + t_w * task["w_w"] + start * width)
         with k.loop(0, pixels, mr) as first:
             there, offsets = here(k.opaque(first))
@@ -223,7 +223,8 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             with k.when(is_full):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
-            _products(k, vector, [source + k.load(offsets + PLACE * r, I64) for r in range(mr)], w, part, sums)
+            x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
+            _products(k, vector, x, source, w, part, sums)
             put(sums, there)
         with k.when(is_full):
             cut.set(1)
@@ -247,24 +248,25 @@ def expect(k, y, width):
             k.prefetch(pointer + at, write=True)
 
 
-def _products(k, vector, x, w, count, sums):
-    """Add `count` products to every sum."""
+def _products(k, vector, x, first, w, count, sums):
+    """Add `count` products to every sum, with the numbers `first` bytes behind each place of x."""
     size, width = vector.scalar.size, len(sums[0]) * vector.size
     whole = count - k.iand(count, UNROLL - 1)
 
     def step(c, u, at):
         panel = [k.load(w + c * width + (u * width + v * vector.size), vector) for v in range(len(sums[0]))]
         for pointer, row in zip(x, sums, strict=True):
-            value = k.splat(k.load(pointer + at * size + u * size, vector.scalar), vector)
+            value = k.splat(k.load(pointer + at + u * size, vector.scalar), vector)
             for variable, w_part in zip(row, panel, strict=True):
                 variable.set(k.muladd(value, w_part, variable.get()))
 
     with k.loop(0, whole, UNROLL) as c:
-        at = k.opaque(c)
+        # One offset for all places, which so need no register more from tap to tap.
+        at = k.opaque(first + c * size)
         for u in range(UNROLL):
             step(c, u, at)
     with k.loop(whole, count) as c:
-        step(c, 0, k.opaque(c))
+        step(c, 0, k.opaque(first + c * size))
 
 
 def spill_partial_sums(k, totals, vector, sums, cut):
