@@ -112,7 +112,9 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
     if by_columns:
         task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, steps, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, _most(task.problem))
+    most = _most(task.problem)
+    share = bands.share_of_sources(task, most)
+    compute = bands.grids(task, nests, task.source, task.result, most, share)
     mr, nv = tile_of(_rows(problem))
     needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
     sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}

@@ -9,20 +9,29 @@ A `run` of columns, whole vectors, goes through all rows, then the next one: wit
 are written from end to end, with more of them those of the source are read so. Both outer axes have strides of their
 own. Either side may be one of halves, the other is float32 then; what is written as halves is rounded to the nearest.
 Square blocks of whole vectors are transposed in registers; at the edges the same code runs under masks, so nothing
-beyond a matrix is read or written.
+beyond a matrix is read or written. A few rows that become one line without gaps, as those of a picture of three colours
+do, are interleaved instead: whole vectors are written then.
 """
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
+from .depthwise_rows import interleaved
 from .stored import Stored
 
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad run ahead".split())
 POINTERS = {"src", "dst"}
 
 
-def transpose(isa: Isa, elem, reads="", writes=""):
-    """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side."""
-    names = (elem, reads and f"of_{reads}", writes and f"to_{writes}", isa.name)
+# Numbers of rows that are interleaved.
+FEW = 2, 3, 4
+
+
+def transpose(isa: Isa, elem, reads="", writes="", few=0):
+    """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
+
+    With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result.
+    """
+    names = (elem, reads and f"of_{reads}", writes and f"to_{writes}", few and f"{few}_rows", isa.name)
     k = Builder("_".join(filter(None, ("transpose", *names))))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     sides = Stored(k, isa, vector, reads), Stored(k, isa, vector, writes)
@@ -30,11 +39,37 @@ def transpose(isa: Isa, elem, reads="", writes=""):
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
         src = task["src"] + i * task["src_n"] + j * task["src_m"]
         dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]
-        with k.loop(0, task["cols"], task["run"]) as first:
-            end = k.imin(first + task["run"], task["cols"])
-            with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
-                _block(k, task, sides, src, dst, row, col)
+        if few:
+            with k.loop(0, task["cols"], vector.lanes) as col:
+                _interleave(k, task, sides, src, dst, col, few)
+        else:
+            _blocks(k, task, sides, src, dst)
     return k
+
+
+def _interleave(k, task, sides, src, dst, col, few):
+    """A vector of columns of a few rows."""
+    read, written = sides
+    lanes, left = read.vector.lanes, task["cols"] - col
+    here, out = src + col * read.size, dst + col * (few * written.size)
+
+    def put(inside, masks):
+        lines = interleaved(k, [read.load(here + r * task["src_row"], inside) for r in range(few)])
+        for v, (line, mask) in enumerate(zip(lines, masks, strict=True)):
+            written.store(line, out + v * lanes * written.size, mask)
+
+    with k.when(k.less(lanes - 1, left)):
+        put(None, [None] * few)
+    with k.when(k.less(left, lanes)):
+        put(k.lane_mask(left, read.vector), [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)])
+
+
+def _blocks(k, task, sides, src, dst):
+    lanes = sides[0].vector.lanes
+    with k.loop(0, task["cols"], task["run"]) as first:
+        end = k.imin(first + task["run"], task["cols"])
+        with k.loop(0, task["pad"], lanes) as row, k.loop(first, end, lanes) as col:
+            _block(k, task, sides, src, dst, row, col)
 
 
 def _block(k, task, sides, src, dst, row, col):

@@ -146,8 +146,11 @@ def transposing(
         run: how many columns go through all rows at a time, whole vectors; one vector, without.
         ahead: what lies so many bytes behind what is read is asked for.
     """
+    pad = rows[0] if pad is None else pad
+    is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
+    few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
     fields = {
-        "entry": entry(transpose.transpose, elem, reads, writes),
+        "entry": entry(transpose.transpose, elem, reads, writes, few),
         "src": src,
         "dst": dst,
         **_stack(n, m),
@@ -155,7 +158,7 @@ def transposing(
         "src_row": rows[1],
         "cols": cols[0],
         "dst_col": cols[1],
-        "pad": rows[0] if pad is None else pad,
+        "pad": pad,
         "run": run or isa().lanes(transpose.SIZES[elem]),
         "ahead": ahead,
     }

@@ -38,7 +38,7 @@ class Arrangement:
         turns_b: whether b lies in planes, from which it goes into panels.
         cuts_b: whether the last vector of the one tile of b is cut, where b lies.
         a_lines: cache lines of a that are new to a tile at each pixel.
-        a_far: how much of a block of a does not stay near while taps and tiles of b go by.
+        a_far: how much of a block of a, of a group, does not stay near while taps and tiles of b go by.
         cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
     """
 
@@ -105,7 +105,7 @@ def _arranged(problem, swapped, planes):
     cuts_b = not packs_b and b_count % width > 0
     packs_a = not planes and a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
     images = min(g.n, PIXELS / (g.h.n * g.w.n))
-    a_far = far(images * math.prod(a_shape[1:]) * size) if tiles * g.h.k * g.w.k > 1 else 0.0
+    a_far = far(images * math.prod(a_shape[1:]) // g.groups * size) if tiles * g.h.k * g.w.k > 1 else 0.0
     a_lines = min(1, (rows if packs_a else a_step * a_shape[1]) * size / LINE)
     if planes:
         a_lines = rows * min(1, a_step * size / LINE)
