@@ -106,7 +106,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
 def program(task: Task, *, packs=True, by_columns=False) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
-    packing, weight_scratch = ([panels.packing(task)], panels.scratch(task)) if packs else ([], {})
+    packing = [scratch.packing(panels, task)] if packs else []
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
     if by_columns:
@@ -115,10 +115,6 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
     most = _most(task.problem)
     share = bands.share_of_sources(task, most)
     compute = bands.grids(task, nests, task.source, task.result, most, share)
-    if packs:
-        scratch.take(PANELS, panels.nbytes)
-        for base, nbytes in weight_scratch.items():
-            scratch.take(base, nbytes)
     mr, nv = tile_of(_rows(problem))
     needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
     sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}

@@ -12,7 +12,7 @@ from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import isa
-from ..runtime.program import PANELS, Nest, Program, Rows, Stage
+from ..runtime.program import Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import gemm_work, moved, pixel_work, read_again
 from ..schedule.panels import Block, Panels, even_blocks
@@ -82,11 +82,7 @@ def program(task: Task, *, packs=True) -> Program:
     blocks: dict[tuple[int, int], Rows] = {}
     nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, blocks))
     compute = bands.grids(task, nests, task.source, task.result)
-    if packs:
-        scratch.take(PANELS, panels.nbytes)
-        for base, nbytes in panels.scratch(task).items():
-            scratch.take(base, nbytes)
-    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
 

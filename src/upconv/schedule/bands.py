@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
 from ..layouts import Operand
-from ..runtime.program import LINE, X_BAND, Y_BAND, Grid, Nest, X, Y
+from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Stage, X, Y
 from .moves import Placed, carried
 from .task import Task
 
@@ -212,6 +212,12 @@ class Scratch:
 
     def take(self, base, nbytes):
         self.sizes[base] = max(nbytes, self.sizes.get(base, 0))
+
+    def packing(self, form, task) -> Stage:
+        """The stage that packs the weight of a call, for which there is room from now on, as for what it makes."""
+        for base, nbytes in {PANELS: form.nbytes, **form.scratch(task)}.items():
+            self.take(base, nbytes)
+        return form.packing(task)
 
     def map(self, base, shape, size, channels_last):
         """Where a map of a band lies in a base; channels-first, its channels are an odd number of cache lines apart."""
