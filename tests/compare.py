@@ -264,6 +264,11 @@ DEPTHWISE = (
     BY_NAME["depthwise-stride-1"],
 )
 SPECIAL = {
+    "gemm_planes": (
+        Case("plane-products", 2, 19, 5, 7, 18, (1, 1)),
+        Case("plane-products-of-groups", 1, 8, 9, 31, 12, (1, 1), groups=2),
+        Case("plane-products-long-sums", 1, 9, 3, 5, 300, (1, 1)),
+    ),
     "gemm_fused_phases": (BY_NAME["1-d-k16s8"], Case("fused-k4s2", 2, 9, 6, 7, 20, (4, 4), (2, 2), (1, 1))),
     "gemm_phase_blocks": (
         Case("blocks-k3s2", 2, 9, 6, 7, 20, (3, 3), (2, 2), (1, 1), (1, 1)),

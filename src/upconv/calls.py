@@ -6,6 +6,7 @@ runs in one go, is remembered by all that the door looks at, and the next one li
 else is the door's, every error too.
 """
 
+import os
 from typing import NamedTuple
 from weakref import WeakSet
 
@@ -15,7 +16,7 @@ from numpy import ndarray
 from .generated import PROGRAM_BYTES
 from .prepared import Form, PreparedWeight
 from .runtime import memory
-from .runtime.pool import get_num_threads
+from .runtime.pool import own_threads
 
 # How many are kept for weights that are arrays, and for each prepared weight: with one more, those are forgotten. And
 # how many bytes of programs are kept by all of them together: with more, all are.
@@ -23,21 +24,20 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long.
+    """What computes (x, weight, bias, y), on so many threads or, with 0, any; how y is made; what must live as long.
 
     `form` is the one that is read of those that a prepared weight keeps.
     Without `run` it is one that is not done in one go on so many `threads`.
     """
 
     run: object
-    alone: bool
+    threads: int
     empty: object
     shape: tuple[int, ...]
     dtype: np.dtype
     axes: tuple[int, ...] | None
     held: tuple
     form: Form | None = None
-    threads: int = 0
 
 
 class Calls(dict):
@@ -72,6 +72,10 @@ class Calls(dict):
 _all: WeakSet[Calls] = WeakSet()
 _of_arrays = Calls()
 
+if hasattr(os, "register_at_fork"):
+    # The child has none of the threads that these ask for.
+    os.register_at_fork(after_in_child=_of_arrays.cache_clear)
+
 
 def again(settings, x, weight, bias, activation, asked="forward"):
     """The result of a call like one before, None where there was none; nothing has been checked.
@@ -86,8 +90,8 @@ def again(settings, x, weight, bias, activation, asked="forward"):
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, alone, empty, shape, dtype, axes, _, form, _ = call
-    if run is None or (alone and get_num_threads() > 1):
+    run, threads, empty, shape, dtype, axes, _, form = call
+    if run is None or (threads and own_threads() != threads):
         return None
     if form is not None:
         form.is_recent = True
@@ -129,17 +133,17 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
     if found is None:
         return False
     kept, key, array = found
-    call, threads = kept.get(key), get_num_threads()
-    if call is not None and (call.run is not None or call.threads == threads):
+    call, threads = kept.get(key), own_threads()
+    if call is not None and (call.threads == threads or (call.run is not None and not call.threads)):
         return False
     arrays = (x, array) if bias is None else (x, array, bias)
     if not all(each.dtype.isnative and each.flags.aligned for each in arrays):
         return False
     if bias is not None and bias.strides != (bias.itemsize,):
         return False
-    run, held, alone = plan.direct(x, weight, bias, y)
+    run, held, wanted = plan.direct(x, weight, bias, y)
     if run is None:
-        kept.keep(key, Call(None, False, None, (), y.dtype, None, (settings, None), threads=threads))
+        kept.keep(key, Call(None, threads, None, (), y.dtype, None, (settings, None)))
         return False
     dense, axes = y.shape, None
     size, (_, channels, height, width) = y.itemsize, dense
@@ -153,6 +157,6 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
         # Let go by another thread: a call that is kept would keep it.
         return run(x, array, bias, y) is not NotImplemented
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    call = Call(run, alone, empty, dense, y.dtype, axes, (settings, held), form)
+    call = Call(run, wanted, empty, dense, y.dtype, axes, (settings, held), form)
     kept.keep(key, call, ready.nbytes + own.nbytes)
     return run(x, array, bias, y) is not NotImplemented

@@ -14,6 +14,7 @@ from upconv import planning
 from upconv.algorithms import (
     ALGORITHMS,
     gemm,
+    gemm_planes,
     input_gradient_columns,
     weight_gradient_blocks,
     weight_gradient_columns,
@@ -34,6 +35,7 @@ CUT = (
     Case("depthwise", 2, 19, 13, 12, 19, (5, 5), (2, 2), (2, 2), groups=19),
     Case("long-sums", 1, 150, 7, 7, 40, (3, 3), (1, 1), (1, 1)),
     Case("weight-streaming", 2, 31, 4, 3, 70, (3, 3), (2, 2), (1, 0)),
+    Case("plane-products", 2, 19, 15, 14, 16, (1, 1)),
     Case("columns", 2, 19, 5, 4, 16, (4, 4), (2, 2), (1, 1)),
     BY_NAME["primes"],
     BY_NAME["gcd2-k5s4d6-holes"],
@@ -44,8 +46,9 @@ CUT = (
 @pytest.fixture
 def cut(monkeypatch):
     """Bands of a few rows, parts for every thread, several parts even on one."""
-    for module in (program, task):
-        monkeypatch.setattr(module, "BRIEF", 0)
+    for name in ("BRIEF", "WORTH_WAKING"):
+        monkeypatch.setattr(program, name, 0)
+    monkeypatch.setattr(task, "PART_SECONDS", 1e-12)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
     for module in (
         weight_gradient_blocks,
@@ -54,6 +57,7 @@ def cut(monkeypatch):
         weight_gradient_tap_rows,
     ):
         monkeypatch.setattr(module, "PIXELS", 8)
+    monkeypatch.setattr(gemm_planes, "PANELS_BYTES", 1 << 12)
     monkeypatch.setattr(input_gradient_columns, "COLUMNS_BYTES", 1 << 12)
     monkeypatch.setattr(input_gradient_columns, "LANE_PRODUCTS", 2)
     monkeypatch.setattr(weight_gradient_depthwise, "UNIT_VECTORS", 1)
@@ -67,14 +71,15 @@ def cut(monkeypatch):
 
 @pytest.fixture
 def parts(monkeypatch):
-    """How many parts each run of the pool had."""
-    counted, run = [], pool.run
+    """How many parts each wave had."""
+    counted, waves = [], program.Program.waves
 
-    def counting(fn, rows, **options):
-        counted.append(len(rows))
-        return run(fn, rows, **options)
+    def counting(self, threads):
+        made = waves(self, threads)
+        counted.extend(map(len, made[0]))
+        return made
 
-    monkeypatch.setattr(pool, "run", counting)
+    monkeypatch.setattr(program.Program, "waves", counting)
     return counted
 
 

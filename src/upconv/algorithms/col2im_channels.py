@@ -104,7 +104,8 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
     nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
+    share = bands.share_of_sources(task, _most(problem))
+    compute = bands.grids(task, nests, task.source, task.result, _most(problem), share)
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(problem))
     if packs:

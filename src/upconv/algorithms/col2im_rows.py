@@ -112,7 +112,9 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
     if by_columns:
         task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, steps, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, _most(task.problem))
+    most = _most(task.problem)
+    share = bands.share_of_sources(task, most)
+    compute = bands.grids(task, nests, task.source, task.result, most, share)
     if packs:
         scratch.take(PANELS, panels.nbytes)
         for base, nbytes in weight_scratch.items():

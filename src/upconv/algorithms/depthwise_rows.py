@@ -3,13 +3,15 @@
 The gradient in the input of a strided layer reads columns some steps apart, which are brought together in registers.
 """
 
+from dataclasses import replace
+
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import Nest, Program, Rows, Stage, W
+from ..runtime.program import BIAS, Nest, Program, Rows, Stage, W, cut
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
 from ..schedule.rows import WIDEST_STEP, as_rows, everything, row_list, rows_of
@@ -90,19 +92,41 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
     scratch = bands.Scratch()
     if by_columns:
         task = task.axes_exchanged()
-    nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band))
-    return Program([Stage(bands.grids(task, nests, task.source, task.result))], scratch.sizes, task.seconds)
+    grids = [grid for part in _parts(task) for grid in _grids(task, *part, scratch)]
+    return Program([Stage(grids)], scratch.sizes, task.seconds)
 
 
-def _nests(task, band):
+def _parts(task):
+    """(first channel, end, bands at least) of what threads share out: channels, if they are planes, and many enough.
+
+    Rows of all channels would lie beside those of another thread, in each channel anew.
+    """
+    planes = task.x.channels_first and task.y.channels_first
+    many = min(task.g.groups, ceil_div(task.share, task.g.n)) if planes else 1
+    for first, end in cut(0, task.g.groups, many):
+        yield first, end, ceil_div(task.share, many)
+
+
+def _grids(task, first, end, share, scratch):
+    """The grids of some channels."""
+    channels = end - first
+    g = replace(task.g, groups=channels, c_in=channels, c_out=channels)
+    part = replace(task, problem=replace(task.problem, geometry=g))
+    nests = bands.in_layout(part, scratch, False, lambda band: _nests(part, band, first))
+    x, y = (each.move(channel=first) for each in (task.source, task.result))
+    return bands.grids(part, nests, x, y, share=share)
+
+
+def _nests(task, band, first):
+    """Of channels from the first on."""
     if task.forward and has_holes(band.h):
         # Rows without taps are written first; the others are then written over.
-        yield _nest(task, band, [segments.everywhere(band.h.out)], everything(band.w.out))
+        yield _nest(task, band, first, [segments.everywhere(band.h.out)], everything(band.w.out))
     (row,) = rows_of(band.w, task.forward, MOST_INTERLEAVED)
-    yield _nest(task, band, segments.segments(band.h, task.forward), row)
+    yield _nest(task, band, first, segments.segments(band.h, task.forward), row)
 
 
-def _nest(task, band, h, row):
+def _nest(task, band, first, h, row):
     s, step, activation = len(row.own), 1 if task.forward else band.w.s, task.problem.activation.name
 
     def made_for(segment):
@@ -112,7 +136,7 @@ def _nest(task, band, h, row):
     found = zip(h, segments.values(h, band.x.at.h, band.y.at.h, task.w[2]), strict=True)
     rows = [(*values, made_for(segment)) for segment, values in found]
     lists = Rows(ROWS, rows), row_list([row], band.y.at.w, task.w[3], shares=False)
-    fixed = {"w": (W, 0), "w_g": task.w_group}
+    fixed = {"w": (W, first * task.w_group), "w_g": task.w_group, "bias": (BIAS, first * task.size)}
     return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
 
 

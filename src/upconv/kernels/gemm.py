@@ -46,7 +46,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, activation="none", brief=False):
+def macs(task, lanes, elem, mr, nv, activation="none", brief=False, by_row=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -62,19 +62,20 @@ def is_brief(taps, channels) -> bool:
     return taps <= 1 and channels <= LONGEST_SUM
 
 
-def gemm(isa: Isa, elem, mr, nv, activation="none", brief=False):
-    """The kernel for a tile of mr pixels by nv vectors."""
-    k = Builder(f"gemm_{elem}_{mr}x{nv}{'_brief' if brief else ''}{suffix(activation)}_{isa.name}")
+def gemm(isa: Isa, elem, mr, nv, activation="none", brief=False, by_row=False):
+    """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
+    kind = f"{'_brief' * brief}{'_by_row' * by_row}"
+    k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue, brief)
+        _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue, brief):
+def _group(k, task, vector, mr, nv, epilogue, brief, by_row):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -89,10 +90,12 @@ def _group(k, task, vector, mr, nv, epilogue, brief):
             with k.loop(0, here, mr) as first:
                 _brief_tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
             return
-        with k.loop(0, k.select(is_far, 0, here), mr) as first:
-            _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
-        with k.when(is_far):
-            _tiles_together(k, task, vector, here, mr, nv, epilogue)
+        with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
+            rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
+            _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue, rows)
+        if not by_row:
+            with k.when(is_far):
+                _tiles_together(k, task, vector, here, mr, nv, epilogue)
 
 
 class Walk:
@@ -154,7 +157,7 @@ class Walk:
         return self.x, self.y
 
 
-def _tile(k, task, vector, offsets, mr, nv, epilogue):
+def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
     expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
@@ -171,13 +174,13 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue):
                 spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
-            here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
-            _products(k, vector, here, task["w"] + w_tap + start * width, part, sums)
+            here = x_tap + start * vector.scalar.size
+            _products(k, vector, x, here, task["w"] + w_tap + start * width, part, sums)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
-    _write(k, task, vector, sums, y, epilogue)
+    _write(k, task, vector, sums, y, epilogue, rows)
 
 
 def _brief_tile(k, task, vector, offsets, mr, nv, epilogue):
@@ -186,7 +189,7 @@ def _brief_tile(k, task, vector, offsets, mr, nv, epilogue):
     expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-    _products(k, vector, x, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
+    _products(k, vector, x, 0, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue)
 
@@ -211,7 +214,7 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
     with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w, k.loop(0, task["c"], LONGEST_SUM) as start:
         part = k.imin(task["c"] - start, LONGEST_SUM)
         is_full = length.get() + part > LONGEST_SUM
-        source = task["x"] + (t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size)
+        source = t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size
         w = task["w"] + (t_h * task["w_h"] + t_w * task["w_w"] + start * width)
         with k.loop(0, pixels, mr) as first:
             there, offsets = here(k.opaque(first))
@@ -223,7 +226,8 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             with k.when(is_full):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
-            _products(k, vector, [source + k.load(offsets + PLACE * r, I64) for r in range(mr)], w, part, sums)
+            x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
+            _products(k, vector, x, source, w, part, sums)
             put(sums, there)
         with k.when(is_full):
             cut.set(1)
@@ -247,24 +251,25 @@ def expect(k, y, width):
             k.prefetch(pointer + at, write=True)
 
 
-def _products(k, vector, x, w, count, sums):
-    """Add `count` products to every sum."""
+def _products(k, vector, x, first, w, count, sums):
+    """Add `count` products to every sum, with the numbers `first` bytes behind each place of x."""
     size, width = vector.scalar.size, len(sums[0]) * vector.size
     whole = count - k.iand(count, UNROLL - 1)
 
     def step(c, u, at):
         panel = [k.load(w + c * width + (u * width + v * vector.size), vector) for v in range(len(sums[0]))]
         for pointer, row in zip(x, sums, strict=True):
-            value = k.splat(k.load(pointer + at * size + u * size, vector.scalar), vector)
+            value = k.splat(k.load(pointer + at + u * size, vector.scalar), vector)
             for variable, w_part in zip(row, panel, strict=True):
                 variable.set(k.muladd(value, w_part, variable.get()))
 
     with k.loop(0, whole, UNROLL) as c:
-        at = k.opaque(c)
+        # One offset for all places, which so need no register more from tap to tap.
+        at = k.opaque(first + c * size)
         for u in range(UNROLL):
             step(c, u, at)
     with k.loop(whole, count) as c:
-        step(c, 0, k.opaque(c))
+        step(c, 0, k.opaque(first + c * size))
 
 
 def spill_partial_sums(k, totals, vector, sums, cut):
@@ -279,22 +284,26 @@ def spill_partial_sums(k, totals, vector, sums, cut):
         variable.set(k.zero(vector))
 
 
-def _write(k, task, vector, sums, y, epilogue):
-    """Add the bias, apply the activation and write the channels that exist."""
+def _write(k, task, vector, sums, y, epilogue, rows=None):
+    """Add the bias, of the channels or of some rows, apply the activation and write the channels that exist."""
     nv = len(sums[0])
-    bias = [k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]
+    if rows is None:
+        bias = [[k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]] * len(sums)
+    else:
+        size = vector.scalar.size
+        bias = [[k.splat(k.load(task["bias"] + row * size, vector.scalar), vector)] * nv for row in rows]
     full = k.iand(k.equal(task["columns"], nv * vector.lanes), k.equal(task["first_column"], 0))
     with k.when(full):
-        for row, pointer in zip(sums, y, strict=True):
+        for row, mine, pointer in zip(sums, bias, y, strict=True):
             for v, variable in enumerate(row):
-                k.store(epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
+                k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * vector.size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
             mask = k.lane_mask_between(
                 task["first_column"] - v * vector.lanes, task["columns"] - v * vector.lanes, vector
             )
-            for row, pointer in zip(sums, y, strict=True):
-                k.store(epilogue(k.add(row[v].get(), bias[v])), pointer + v * vector.size, mask)
+            for row, mine, pointer in zip(sums, bias, y, strict=True):
+                k.store(epilogue(k.add(row[v].get(), mine[v])), pointer + v * vector.size, mask)
 
 
 def _flat(sums):

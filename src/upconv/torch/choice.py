@@ -30,6 +30,8 @@ FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
 FEW_PIXELS_LAST = 500
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
+# Columns of a map up to which gradients in bfloat16 may be wrong in torch.
+MISTAKEN_COLUMNS = 2
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
@@ -220,15 +222,25 @@ def by_rule(problem):
     if isinstance(problem, VolumeProblem):
         return by_rule_of_volumes(problem)
     plan = choose(problem)
-    why = (*cannot(plan), *slower(plan))
+    why = cannot(plan) if is_mistaken(problem) else (*cannot(plan), *slower(plan))
     return Decision(plan, not why, why)
 
 
 def by_rule_of_volumes(problem):
     """The same in three dimensions, where the planes' plan stands for all of them."""
     plan = choose(problem.planes)
-    why = (*cannot(plan), *slower_volume(problem))
+    why = cannot(plan) if is_mistaken(problem) else (*cannot(plan), *slower_volume(problem))
     return Decision(plan, not why, why)
+
+
+def is_mistaken(problem):
+    """Whether torch's operator gives wrong numbers, or NaN, where oneDNN computes in bfloat16.
+
+    They are gradients of maps of one column, and some of two, under a stride along the row
+    (https://github.com/pytorch/pytorch/issues/169688).
+    """
+    axis = problem.geometry.w
+    return problem.dtype == "bfloat16" and problem.operation != "forward" and axis.n <= MISTAKEN_COLUMNS and axis.s > 1
 
 
 def slower_volume(problem):
