@@ -62,6 +62,8 @@ LEAST_PART, MOST_PIECE = 200_000, 100_000_000
 # Maps in planes are turned some images at a time, into so many bytes; of one image at most so many. Where that takes
 # longer than to turn each unit's channels block by block, near enough to be written so many times as fast, units do.
 TURNED_BYTES, MOST_TURNED, NEAR = 8 << 20, 64 << 20, 2.5
+# Pixels of a row that are worth turning by themselves.
+LEAST_ROW = 128
 # Bytes of the sums of all channels, where they must be kept until the last image has been turned.
 MOST_SUMS = 64 << 20
 
@@ -221,6 +223,7 @@ def _planned(problem, both):
     blocks = pieces(g.c_in, channels[0]), pieces(g.c_out, channels[1])
     units, unit = len(blocks[0]) * len(blocks[1]), sum(pair.total_bytes for pair in pairs)
     images, is_near = g.n, 0 < _turned(problem, blocks) * len(pairs) <= NEAR * _turned(problem)
+    is_near = is_near and all(_has_long_rows(problem, pair) for pair in pairs)
     if any(_turns(problem)) and not is_near:
         images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
     each = sum(_products(problem, pair) for pair in pairs)
@@ -242,6 +245,13 @@ def _turned(problem, blocks=((0,), (0,))):
     """Numbers of the maps that are turned, or that all units of some blocks turn for a pair."""
     shapes = zip(problem.map_shapes, _turns(problem), reversed(blocks), strict=True)
     return sum(prod(shape) * len(others) for shape, turns, others in shapes if turns)
+
+
+def _has_long_rows(problem, pair):
+    """Whether what a block of tiles reads of a row is long, or all of it: so a turned block is as fast as it can be."""
+    chunk = pair.chunks(0, 1)[0]
+    widths = ((pair.reach(chunk, number)[1][1], shape[3]) for number, shape in enumerate(problem.map_shapes))
+    return all(width >= min(LEAST_ROW, whole // 2) for width, whole in widths)
 
 
 def _image_bytes(problem):

@@ -5,8 +5,7 @@
     src   columns consecutive, rows `src_row` apart
     dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
 
-A `run` of columns, whole vectors, goes through all rows, then the next one: with a vector at a time lines of the result
-are written from end to end, with more of them those of the source are read so. Both outer axes have strides of their
+Both outer axes have strides of their
 own. Either side may be one of halves, the other is float32 then; what is written as halves is rounded to the nearest.
 Square blocks of whole vectors are transposed in registers; at the edges the same code runs under masks, so nothing
 beyond a matrix is read or written. A few rows that become one line without gaps, as those of a picture of three colours
@@ -18,20 +17,31 @@ from ..codegen.lang import SIZES, Builder, Type
 from .depthwise_rows import interleaved
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad run ahead".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad ahead".split())
 POINTERS = {"src", "dst"}
 
 
+# Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
+# vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
+PAGE = 4096
 # Numbers of rows that are interleaved.
 FEW = 2, 3, 4
 
 
-def transpose(isa: Isa, elem, reads="", writes="", few=0):
+def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
-    With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result.
+    With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result. `by_pages` reads
+    a vector of rows along a page; without, the rows of the result are written from end to end.
     """
-    names = (elem, reads and f"of_{reads}", writes and f"to_{writes}", few and f"{few}_rows", isa.name)
+    names = (
+        elem,
+        reads and f"of_{reads}",
+        writes and f"to_{writes}",
+        few and f"{few}_rows",
+        by_pages and "by_pages",
+        isa.name,
+    )
     k = Builder("_".join(filter(None, ("transpose", *names))))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     sides = Stored(k, isa, vector, reads), Stored(k, isa, vector, writes)
@@ -42,8 +52,14 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0):
         if few:
             with k.loop(0, task["cols"], vector.lanes) as col:
                 _interleave(k, task, sides, src, dst, col, few)
+        elif by_pages:
+            with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
+                end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
+                with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
+                    _block(k, task, sides, src, dst, row, col)
         else:
-            _blocks(k, task, sides, src, dst)
+            with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
+                _block(k, task, sides, src, dst, row, col)
     return k
 
 
@@ -62,14 +78,6 @@ def _interleave(k, task, sides, src, dst, col, few):
         put(None, [None] * few)
     with k.when(k.less(left, lanes)):
         put(k.lane_mask(left, read.vector), [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)])
-
-
-def _blocks(k, task, sides, src, dst):
-    lanes = sides[0].vector.lanes
-    with k.loop(0, task["cols"], task["run"]) as first:
-        end = k.imin(first + task["run"], task["cols"])
-        with k.loop(0, task["pad"], lanes) as row, k.loop(first, end, lanes) as col:
-            _block(k, task, sides, src, dst, row, col)
 
 
 def _block(k, task, sides, src, dst, row, col):

@@ -23,9 +23,6 @@ class Placed(NamedTuple):
 # Bytes of a half and of the float32 that it becomes.
 HALF, WIDE = 2, 4
 ONE = (1, 0, 0)
-# Columns that are transposed together are a page of each row: so many rows are as many streams of memory as a vector
-# has lanes, not as many as there are channels, and what they become stays in the second-level cache.
-PAGE = 4096
 
 
 def carried(elem, src, dst, shape, halves="", *, writes=False) -> Nest:
@@ -105,14 +102,13 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     rows, across = ((width, pixel), (channels, first.c)) if to_first else ((channels, first.c), (width, pixel))
     bases = (src.base, src.offset), (dst.base, dst.offset)
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
-    run = 0 if to_first else page_of(elem, channels)
-    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes, run=run)
+    by_pages = not to_first and are_many(elem, channels)
+    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes, by_pages=by_pages)
 
 
-def page_of(elem, rows):
-    """The columns of a page, for `transposing`; 0 for a few rows, where a result is better written from end to end."""
-    size = transpose.SIZES[elem]
-    return PAGE // size if rows >= 2 * isa().lanes(size) else 0
+def are_many(elem, rows):
+    """Whether rows are so many that they are better transposed by pages."""
+    return rows >= 2 * isa().lanes(transpose.SIZES[elem])
 
 
 def _exchange_axes(elem, src, dst, shape, reads, writes):
@@ -131,7 +127,7 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
 
 
 def transposing(
-    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", run=0, ahead=0
+    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", by_pages=False, ahead=0
 ) -> Nest:
     """The nest that transposes n x m matrices.
 
@@ -143,14 +139,14 @@ def transposing(
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
         reads, writes: the kind of halves that the source, or the result, is.
-        run: how many columns go through all rows at a time, whole vectors; one vector, without.
+        by_pages: a page of columns goes through all rows at a time; a vector of them, without.
         ahead: what lies so many bytes behind what is read is asked for.
     """
     pad = rows[0] if pad is None else pad
     is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
     few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
     fields = {
-        "entry": entry(transpose.transpose, elem, reads, writes, few),
+        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few),
         "src": src,
         "dst": dst,
         **_stack(n, m),
@@ -159,7 +155,6 @@ def transposing(
         "cols": cols[0],
         "dst_col": cols[1],
         "pad": pad,
-        "run": run or isa().lanes(transpose.SIZES[elem]),
         "ahead": ahead,
     }
     return Nest(transpose.FIELDS, fields, lists)

@@ -131,6 +131,8 @@ def _arranged(problem, swapped, planes):
     b = math.prod(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
     # Lines of planes that are near are fetched one by one, about one a cycle.
     cycles += a_lines * made.tiles * (LINE * FAR * a_far + planes * (1 - a_far))
+    # A pointer for each of them is made for every row.
+    cycles += made.tiles * rows / g.w.n if planes else 0
     return g.groups * g.n * g.h.pairs * g.w.pairs * cycles + (a + b) * size, made
 
 
