@@ -18,7 +18,7 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 UNROLL = 4
 # A sum of this length has rounding errors like those of the engines, which sum in several lanes; rows longer than PIECE
 # are cut, and the sums of a few whole pieces fit.
-LONGEST_SUM, PIECE = 96, 64
+LONGEST_SUM, PIECE = 112, 64
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
