@@ -1,10 +1,10 @@
 """How much two threads gain, beside what the machine itself gains in the same run.
 
-    python benchmarks/threads.py [--threads 2] [--only sam,dcgan] [--rounds 5]
+    python benchmarks/threads.py [--threads 2] [--only sam,dcgan] [--rounds 5] [--least 1.0] [--prepared]
 
 A row's time on one thread and on all is measured in turn with the probe's peak of multiply-adds and with a copy of the
 row's own bytes. What the machine can gain is the gain of the peak where multiply-adds bound a row, that of the copy
-where memory does, and that of their sum between. Only rows above a millisecond count.
+where memory does, and that of their sum between. Rows below a millisecond, or `--least`, are left out.
 """
 
 import argparse
@@ -17,7 +17,6 @@ import upconv
 from upconv.bench.layers import matching
 from upconv.bench.probe import Probe
 
-LEAST_SECONDS = 1e-3
 WANTED = 0.87
 
 
@@ -26,13 +25,15 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="rows by part of their names, separated by commas")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--least", type=float, default=1.0, help="milliseconds on one thread of the briefest row")
+    parser.add_argument("--prepared", action="store_true", help="with a prepared weight")
     options = parser.parse_args()
     probes = {n: Probe(n) for n in (1, options.threads)}
     shares = {}
     print(f"{'row':<34} {'layout':<6} {'ms':>8} {'gain':>6} {'peak':>6} {'copy':>6} {'share':>6}")
     for layer in matching(options.only):
         for layout in ("nchw", "nhwc"):
-            found = measure(layer, layout, probes, options.rounds)
+            found = measure(layer, layout, probes, options)
             if found is None:
                 continue
             seconds, gain, peak, copy, share = found
@@ -48,17 +49,17 @@ def main():
         print(f"median {median(shares.values()):.2f}, worst {shares[worst]:.2f} ({' '.join(worst)})")
 
 
-def measure(layer, layout, probes, rounds):
+def measure(layer, layout, probes, options):
     """(seconds on one thread, gain, gain of the peak, gain of the copy, share of what the machine gains), or None."""
-    call, geometry = prepare(layer, layout)
+    call, geometry = prepare(layer, layout, options.prepared)
     upconv.set_num_threads(1)
     call()
-    if timed(call) < LEAST_SECONDS:
+    if timed(call) < options.least / 1000:
         return None
     size = 4 * geometry.elements()
     for probe in probes.values():
         probe.prepare(size)
-    found = [once(call, probes, 2 * geometry.macs) for _ in range(rounds)]
+    found = [once(call, probes, 2 * geometry.macs) for _ in range(options.rounds)]
     seconds, gains, peaks, copies, shares = zip(*found, strict=True)
     return median(seconds), median(gains), median(peaks), median(copies), median(shares)
 
@@ -69,7 +70,7 @@ def once(call, probes, flops):
     for threads, probe in probes.items():
         upconv.set_num_threads(threads)
         call()
-        times.append(min(timed(call) for _ in range(3)))
+        times.append(min(timed(call) for _ in range(5)))
         peaks.append(probe.peak(0.01))
         copies.append(probe.copy(0.01))
     gain, peak, copy = times[0] / times[1], peaks[1] / peaks[0], copies[0] / copies[1]
@@ -78,13 +79,14 @@ def once(call, probes, flops):
     return times[0], gain, peak, copy, gain / can
 
 
-def prepare(layer, layout):
+def prepare(layer, layout, is_prepared):
     """(the call, its geometry)."""
     rng, geometry = np.random.default_rng(0), layer.geometry()
     x, w = (rng.standard_normal(shape, np.float32) for shape in (geometry.input_shape, geometry.weight_shape))
     if layout == "nhwc":
         x, w = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, w))
-    return lambda: upconv.conv_transpose2d(x, w, **layer.settings), geometry
+    weight = upconv.prepare(w, **layer.settings) if is_prepared else w
+    return lambda: upconv.conv_transpose2d(x, weight, **layer.settings), geometry
 
 
 def timed(call):

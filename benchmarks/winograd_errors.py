@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from errors import KINDS, source
 
 from upconv.algorithms import winograd
 from upconv.arrays import empty
@@ -24,7 +25,6 @@ from upconv.planning import solve
 from upconv.problem import Problem
 from upconv.winograd_forms import Way, ways
 
-KINDS = ("normal", "ReLU", "ill-scaled")
 # name: channels, images, size of the map, kernel, stride
 LAYERS = {
     "k4 s2": (128, 1, 33, 4, 2),
@@ -46,16 +46,6 @@ REFUSED = {
     "k4 s2": [Way({2: 4})],
     "k3 s1": [Way({3: 2}), Way({3: 3}), Way({3: 4})],
 }
-
-
-def source(kind, shape, rng):
-    """A source of a kind, (n, c, h, w) in float32."""
-    x = rng.standard_normal(shape, np.float32)
-    if kind == "ReLU":
-        return np.maximum(x, 0)
-    if kind == "ill-scaled":
-        return (x * 10 ** rng.uniform(-3, 3, (1, shape[1], 1, 1))).astype(np.float32)
-    return x
 
 
 def operands(g, forward, kind, seed=0):

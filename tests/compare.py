@@ -276,6 +276,7 @@ SPECIAL = {
         Case("blocks-k8x1s4", 1, 7, 5, 9, 16, (8, 1), (4, 1)),
     ),
     "depthwise_rows": DEPTHWISE,
+    "depthwise_columns": DEPTHWISE,
     "depthwise_channels": DEPTHWISE,
     "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),
     "input_gradient_columns": (

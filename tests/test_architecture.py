@@ -46,7 +46,8 @@ HOMES = {
 # llvmlite takes longer to import than everything else here together, so it is imported when first needed.
 OPTIONAL = {*HOMES, "ml_dtypes", "tqdm", "sklearn", "IPython"}
 OUTER = tuple(
-    f"upconv.{name}" for name in ("explain", "bench", "cli", "demo", "torch", "jax", "onnx", "dask", "__main__")
+    f"upconv.{name}"
+    for name in ("explain", "bench", "cli", "layer_options", "demo", "torch", "jax", "onnx", "dask", "__main__")
 )
 # Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")

@@ -1,6 +1,7 @@
 """Calls remembered: the same bits as the door's, nothing that the door refuses, nothing left behind."""
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from fresh import forget, fresh
 import upconv
 from upconv import calls
 from upconv.planning import Plan
-from upconv.runtime import builtin, memory, program
+from upconv.runtime import builtin, memory, pool, program
 from upconv.runtime.kernel import usable
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
@@ -306,6 +307,24 @@ def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
     assert sum(ready.nbytes + own.nbytes for _, (ready, own, _) in (call.held for call in kept)) <= 60_000
 
 
+def test_programs_of_what_is_forgotten_are_not_counted(monkeypatch, through):
+    """Of a weight that has gone, and of too many calls of one: another's are not forgotten for them."""
+    monkeypatch.setattr(calls, "MOST", 4)
+    forget()
+    stays, x = upconv.prepare(layer()[1], stride=2), layer()[0]
+    upconv.conv_transpose2d(x, stays, stride=2)
+    upconv.conv_transpose2d(x, stays, stride=2)
+    monkeypatch.setattr(calls, "MOST_BYTES", 12 * stays.calls.nbytes)
+    for width in range(1, 30):
+        goes = upconv.prepare(layer()[1], stride=2)
+        for weight in (goes, layer()[1]):
+            upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), weight, stride=2)
+        del goes, weight
+    del through[:]
+    upconv.conv_transpose2d(x, stays, stride=2)
+    assert len(through) == 1
+
+
 def test_one_dimension_and_an_output_size_are_found_again(through):
     x, w = np.ones((1, 4, 9), np.float32), np.ones((4, 3, 4), np.float32)
     one, two = upconv.ConvTranspose1d(4, 3, 4, stride=2), upconv.ConvTranspose2d(4, 3, 4, stride=2)
@@ -358,7 +377,8 @@ def test_what_is_rewritten_first_takes_the_door(name, through):
 @pytest.fixture
 def longer(monkeypatch):
     """Every call counts as one that takes longer than a brief one."""
-    monkeypatch.setattr(program, "BRIEF", 0)
+    for name in ("BRIEF", "WORTH_WAKING"):
+        monkeypatch.setattr(program, name, 0)
 
 
 def test_long_calls_take_the_door(through, longer, monkeypatch):
@@ -371,11 +391,12 @@ def test_long_calls_take_the_door(through, longer, monkeypatch):
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["array", "prepared"])
-def test_longer_calls_go_straight_on_one_thread_alone(through, longer, prepared):
+def test_longer_calls_go_straight_on_any_number_of_threads(through, longer, prepared):
+    """Each number has its own program; the one before is forgotten."""
     x, w, b, settings = layer()
     weight = upconv.prepare(w, **settings) if prepared else w
     results = []
-    for count, expected in ((2, 0), (1, 1), (2, 1), (1, 3)):
+    for count, expected in ((2, 1), (1, 2), (2, 3), (3, 4)):
         with threads(count):
             results += [upconv.conv_transpose2d(x, weight, b, **settings) for _ in range(2)]
         assert len(through) == expected
@@ -468,17 +489,86 @@ def test_one_that_is_under_way_elsewhere_sends_the_others_to_the_door(through, l
 
 
 def test_what_is_not_done_in_one_go_is_asked_about_once_for_each_number_of_threads(monkeypatch, through, longer):
-    """Winograd's flags, say, or much scratch: to ask again takes as long as a small layer."""
+    """Much scratch, say: to ask again takes as long as a small layer."""
     asked, direct = [], Plan.direct
     monkeypatch.setattr(Plan, "direct", lambda *operands: asked.append(1) or direct(*operands))
-    x, w = np.ones((1, 64, 12, 12), np.float32), np.ones((64, 16, 4, 4), np.float32)
-    flagged = upconv.plan(x, w, stride=2, algorithm="winograd")
-    monkeypatch.setattr("upconv.planning.choose", lambda problem, algorithm: flagged)
+    monkeypatch.setattr(builtin, "LONGER_SCRATCH_BYTES", 0)
+    x, w, b, settings = layer()
     for count, expected in ((1, 1), (1, 1), (2, 2), (2, 2), (1, 3)):
         with threads(count):
-            upconv.conv_transpose2d(x, w, stride=2)
+            upconv.conv_transpose2d(x, w, b, **settings)
         assert len(asked) == expected
     assert not through
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_sets_flags_goes_straight_until_it_sets_one(count, monkeypatch, through, longer):
+    """By tiles a number that is not finite would reach others than it does by definition."""
+    rng = np.random.default_rng(2)
+    x, w = (rng.standard_normal(shape).astype("f") for shape in ((1, 64, 12, 12), (64, 16, 4, 4)))
+    flagged = upconv.plan(x, w, stride=2, algorithm="winograd")
+    monkeypatch.setattr("upconv.planning.choose", lambda problem, algorithm: flagged)
+    with threads(count):
+        first, second = (upconv.conv_transpose2d(x, w, stride=2) for _ in range(2))
+        assert len(through) == 1
+        x[0, 5, 3, 4] = np.inf
+        infinite = upconv.conv_transpose2d(x, w, stride=2)
+        assert len(through) == 1
+        want = np.empty_like(infinite)
+        upconv.conv_transpose2d(x, w, stride=2, out=want)
+        x[0, 5, 3, 4] = 0
+        upconv.conv_transpose2d(x, w, stride=2)
+    assert len(through) == 2
+    assert_same_bits(second, first)
+    assert_same_bits(infinite, want)
+    assert np.isfinite(infinite).sum() == infinite.size - 16 * 16
+
+
+class Lent:
+    """Threads of a front-end."""
+
+    threads = 2
+
+    def __init__(self):
+        self.calls = 0
+
+    def run(self, fn, rows):
+        self.calls += 1
+        pool._one_by_one(fn, rows)
+
+
+def test_longer_calls_are_done_by_a_front_ends_threads_where_it_lends_them(through, longer):
+    x, w, b, settings = layer()
+    lent, call = Lent(), partial(upconv.conv_transpose2d, x, w, b, **settings)
+    with threads(2):
+        want, _ = call(), call()
+        assert len(through) == 1
+        for _ in range(2):
+            assert_same_bits(pool.run_on(lent, call), want)
+        assert len(through) == 1
+    assert lent.calls
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forks_child_has_threads_of_its_own():
+    text = """
+import os, numpy as np, upconv
+from upconv import calls
+from upconv.runtime import pool, program
+program.BRIEF = program.WORTH_WAKING = 0
+upconv.set_num_threads(2)
+x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
+def asked():
+    for _ in range(2):
+        y = upconv.conv_transpose2d(x, w)
+    return len(calls._of_arrays), pool._state.workers, float(y.sum())
+print(*asked(), flush=True)
+if not os.fork():
+    print(len(calls._of_arrays), pool._state.workers, *asked(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    assert script(text).split() == ["1", "1", "144.0", "0", "0", "1", "1", "144.0"]
 
 
 def test_the_first_call_is_done_as_the_others_are(longer, monkeypatch):

@@ -43,13 +43,19 @@ def test_the_name_of_a_map_says_which_axis_is_consecutive():
         seen.add(name)
         operand = Operand.of(array.shape, array.strides, SIZE)
         assert (operand.channels_last, operand.channels_first) == (consecutive(array, 1), consecutive(array, 3))
-        assert (name == STRIDED) == (not operand.channels_last and not operand.channels_first)
+        # Of one column, the pixels that can be computed as a row.
+        line = consecutive(array, 3 if array.shape[3] > 1 else 2)
+        assert (name == STRIDED) == (not operand.channels_last and not line)
+        if array.shape[3] == 1:
+            row = array.swapaxes(2, 3)
+            assert name == layouts.map_layout(row.shape, row.strides, SIZE)
         if name == CHANNELS_FIRST:
             assert operand.channels_first
         if name in (CHANNELS_LAST, CHANNELS_SLICED):
             assert operand.channels_last
         if name == CHANNELS_LAST:
-            assert array.shape[3] == 1 or array.strides[3] == array.shape[1] * SIZE
+            pixels = 3 if array.shape[3] > 1 else 2
+            assert array.shape[pixels] == 1 or array.strides[pixels] == array.shape[1] * SIZE
     assert seen == {CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED, STRIDED}
 
 

@@ -80,14 +80,15 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
         "gemm_phase_blocks",
         "col2im_channels",
         "col2im_rows",
+        "col2im_columns",
         "tap_streaming",
         "weight_streaming",
     }
     none |= alone if operation == "grad_input" else {"gemm_planes", "gemm_tap_rows", "input_gradient_columns"}
-    apart = {"depthwise_rows", "depthwise_channels", "gemm_planes"}
+    apart = {"depthwise_rows", "depthwise_columns", "depthwise_channels", "gemm_planes"}
     none |= apart if dtype.startswith("complex") else set()
     none |= {"input_gradient_columns"} if dtype == "int64" else set()
-    none |= {"depthwise_rows"} if operation == "grad_input" else set()
+    none |= {"depthwise_rows", "depthwise_columns"} if operation == "grad_input" else set()
     assert set(KERNELS) - set(ran) <= none, ran
     assert {"matmul", "loops"} <= set(ran)
 

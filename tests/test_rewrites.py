@@ -120,8 +120,14 @@ def test_a_column_whose_pixels_have_gaps_between_them(case, operation, layout):
     is_map = (True, operation == "grad_weight")
     a, b = (gapped(array) if there else array for array, there in zip((a, b), is_map, strict=True))
     out = gapped(np.zeros(want.shape)) if operation != "grad_weight" else np.zeros(want.shape)
-    planning.solve(Problem(operation, case.geometry(), "float64", layout), AUTO, a, b, bias, out)
+    made = planning.solve(Problem(operation, case.geometry(), "float64", layout), AUTO, a, b, bias, out)
     np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
+    # What is copied is said, and counted.
+    copied = [step.nbytes for step in made.steps if not step.exchanges_axes]
+    assert made.exchanges_axes
+    assert all(copied)
+    assert bool(copied) == any(lie == "strided" for lie in (made.problem.a_layout, *made.problem.map_layouts))
+    assert copied or layout == "nhwc" or case.c_out == 1
     if operation != "grad_weight":
         assert np.isnan(out.base).sum() == 2 * out.size
 

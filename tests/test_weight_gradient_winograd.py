@@ -97,7 +97,8 @@ def test_the_forms_are_the_adjoints_of_the_forward_ones():
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_it_agrees_with_the_definition_whatever_the_number_of_threads(case, layout, monkeypatch):
     x, gy = operands(case)
-    monkeypatch.setattr(program, "BRIEF", 0)
+    for name in ("BRIEF", "WORTH_WAKING"):
+        monkeypatch.setattr(program, name, 0)
     # Several parts and several rounds of each, as of large maps.
     monkeypatch.setattr(way, "LEAST_PART", 1000)
     monkeypatch.setattr(way, "TILES_AT_ONCE", 12)

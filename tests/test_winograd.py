@@ -95,7 +95,8 @@ def test_it_agrees_with_the_definition_whatever_the_number_of_threads(case, oper
         pytest.skip("the gradient has too few channels to sum over")
     a, w, bias = operands(case, operation)
     want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
-    monkeypatch.setattr(program, "BRIEF", 0)
+    for name in ("BRIEF", "WORTH_WAKING"):
+        monkeypatch.setattr(program, name, 0)
     results = []
     with fresh():
         for threads in (1, 2, 3, 7):

@@ -6,6 +6,7 @@ runs in one go, is remembered by all that the door looks at, and the next one li
 else is the door's, every error too.
 """
 
+import os
 from typing import NamedTuple
 from weakref import WeakSet
 
@@ -15,22 +16,22 @@ from numpy import ndarray
 from .generated import PROGRAM_BYTES
 from .prepared import Form, PreparedWeight
 from .runtime import memory
-from .runtime.pool import get_num_threads
+from .runtime.pool import own_threads
 
-# How many are kept for weights that are arrays, and for each prepared weight; and how many bytes of programs may have
-# been kept by all of them together. With one more, all are forgotten.
+# How many are kept for weights that are arrays, and for each prepared weight: with one more, those are forgotten. And
+# how many bytes of programs are kept by all of them together: with more, all are.
 MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), on one thread alone or not; how y is made; what must live as long.
+    """What computes (x, weight, bias, y), on so many threads or, with 0, any; how y is made; what must live as long.
 
     `form` is the one that is read of those that a prepared weight keeps.
-    Without `run` it is one that is not done in one go on so many threads as the last of `held` says.
+    Without `run` it is one that is not done in one go on so many `threads`.
     """
 
     run: object
-    alone: bool
+    threads: int
     empty: object
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -46,18 +47,34 @@ class Calls(dict):
 
     def __init__(self):
         super().__init__()
+        self.nbytes = 0
         _all.add(self)
+
+    def keep(self, key, call: Call, nbytes=0):
+        """Remember a call that keeps so many bytes; what is too much is forgotten before."""
+        if len(self) >= MOST:
+            self.clear()
+        if nbytes + sum([each.nbytes for each in list(_all)]) > MOST_BYTES:
+            self.cache_clear()
+        self[key] = call
+        self.nbytes += nbytes
+
+    def clear(self):
+        super().clear()
+        self.nbytes = 0
 
     def cache_clear(self):
         """Forget everything that is remembered, by others as well."""
-        global _nbytes
-        _nbytes = 0
         for each in list(_all):
             each.clear()
 
 
-_all, _nbytes = WeakSet(), 0
+_all: WeakSet[Calls] = WeakSet()
 _of_arrays = Calls()
+
+if hasattr(os, "register_at_fork"):
+    # The child has none of the threads that these ask for.
+    os.register_at_fork(after_in_child=_of_arrays.cache_clear)
 
 
 def again(settings, x, weight, bias, activation, asked="forward"):
@@ -73,8 +90,8 @@ def again(settings, x, weight, bias, activation, asked="forward"):
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, alone, empty, shape, dtype, axes, _, form = call
-    if run is None or (alone and get_num_threads() > 1):
+    run, threads, empty, shape, dtype, axes, _, form = call
+    if run is None or (threads and own_threads() != threads):
         return None
     if form is not None:
         form.is_recent = True
@@ -112,24 +129,21 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
 
     What cannot is kept as well, so that nobody asks again before the number of threads is another.
     """
-    global _nbytes
     found = None if memory.is_poisoned() else _find(settings, x, weight, bias, activation, asked)
     if found is None:
         return False
     kept, key, array = found
-    call, threads = kept.get(key), get_num_threads()
-    if call is not None and (call.run is not None or call.held[1] == threads):
+    call, threads = kept.get(key), own_threads()
+    if call is not None and (call.threads == threads or (call.run is not None and not call.threads)):
         return False
     arrays = (x, array) if bias is None else (x, array, bias)
     if not all(each.dtype.isnative and each.flags.aligned for each in arrays):
         return False
     if bias is not None and bias.strides != (bias.itemsize,):
         return False
-    run, held, alone = plan.direct(x, weight, bias, y)
-    if len(kept) >= MOST:
-        kept.clear()
+    run, held, wanted = plan.direct(x, weight, bias, y)
     if run is None:
-        kept[key] = Call(None, False, None, (), y.dtype, None, (settings, threads))
+        kept.keep(key, Call(None, threads, None, (), y.dtype, None, (settings, None)))
         return False
     dense, axes = y.shape, None
     size, (_, channels, height, width) = y.itemsize, dense
@@ -142,9 +156,7 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
     if panels is not None and form is None and type(weight) is PreparedWeight:
         # Let go by another thread: a call that is kept would keep it.
         return run(x, array, bias, y) is not NotImplemented
-    _nbytes += ready.nbytes + own.nbytes
-    if _nbytes > MOST_BYTES:
-        kept.cache_clear()
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    kept[key] = Call(run, alone, empty, dense, y.dtype, axes, (settings, held), form)
+    call = Call(run, wanted, empty, dense, y.dtype, axes, (settings, held), form)
+    kept.keep(key, call, ready.nbytes + own.nbytes)
     return run(x, array, bias, y) is not NotImplemented

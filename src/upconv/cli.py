@@ -30,11 +30,19 @@ from .explain.text import COLUMNS
 from .explain.translation import translation
 from .explain.weights import kernels
 from .files import write_atomically
-from .geometry import Geometry, check_channels
+from .geometry import check_channels
+from .layer_options import (
+    add_layer,
+    add_steps,
+    as_padding,
+    as_pair,
+    attach_negatives,
+    layer_channels,
+    layer_geometry,
+)
 from .measuring import measure, table
 from .planning import choose, describe, plan
 from .runtime.pool import get_num_threads, set_num_threads
-from .settings import Settings
 from .storage import STORAGES
 from .storage import check as check_storage
 from .weight_files import arrays
@@ -63,7 +71,6 @@ REFUSED = 2
 DEFAULT_SIZE = (8, 8)
 OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".html")
 PAGE = "upconv.html"
-DIGITS, MOST_SHOWN = 9, 40
 LEAST_COLUMNS = 40
 ALSO_CALLED = {"pytorch": "torch", "tf": "keras", "tensorflow": "keras"}
 
@@ -87,7 +94,7 @@ def main(argv=None) -> int:
         # A terminal that lacks × still gets the rest.
         sys.stdout.reconfigure(errors="replace")
     try:
-        return _run(build_parser(), _attach_negatives(sys.argv[1:] if argv is None else list(argv)))
+        return _run(build_parser(), attach_negatives(sys.argv[1:] if argv is None else list(argv)))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -160,55 +167,6 @@ def build_parser():
     return parser
 
 
-def add_layer(parser, optional=False):
-    """The arguments that describe a layer and its input, the same in every command."""
-    size = {"nargs": "?"} if optional else {}
-    parser.add_argument("size", type=_pair, metavar="HxW", help="input size: 4x6, or 4 for a square", **size)
-    kernel = {"required": not optional, "metavar": "K", "help": "3, or 3x5 (height first)"}
-    parser.add_argument("-k", "--kernel-size", type=_pair, **kernel)
-    parser.add_argument(
-        "-p",
-        "--padding",
-        type=_padding,
-        default=(0, 0),
-        metavar="P",
-        help="1, 1x2, same, same_lower, valid, or signed crops lo:hi, lo:hixlo:hi",
-    )
-    parser.add_argument("-n", "--batch", type=int, default=1, metavar="N")
-    parser.add_argument("--in-channels", type=int, metavar="C", help="default: as many as groups")
-    parser.add_argument("--out-channels", type=int, metavar="C", help="default: as many as groups")
-    _add_steps(parser)
-
-
-def _add_steps(parser):
-    parser.add_argument("-s", "--stride", type=_pair, default=(1, 1), metavar="S")
-    parser.add_argument("--op", "--output-padding", type=_pair, default=None, metavar="OP", dest="output_padding")
-    parser.add_argument("-d", "--dilation", type=_pair, default=(1, 1), metavar="D")
-    parser.add_argument("-g", "--groups", type=int, default=1, metavar="G")
-
-
-def layer_settings(options) -> Settings:
-    """The settings that the arguments of `add_layer` describe."""
-    output_padding = options.output_padding or 0
-    return Settings.of(options.stride, options.padding, output_padding, options.groups, options.dilation)
-
-
-def layer_geometry(options) -> Geometry:
-    """The layer that the arguments of `add_layer` describe."""
-    settings = layer_settings(options)
-    n, c_in, c_out = options.batch, *_channels(options)
-    axes = [
-        settings.axis(place, *sizes) for place, sizes in enumerate(zip(options.size, options.kernel_size, strict=True))
-    ]
-    return Geometry(n, c_in, c_out, options.groups, *axes)
-
-
-def _channels(options):
-    found = [options.groups if given is None else given for given in (options.in_channels, options.out_channels)]
-    check_channels(*found, options.groups)
-    return found
-
-
 def _add_explain(parser):
     add_layer(parser)
     parser.add_argument("--svg", metavar="FILE", help="draw the layer into FILE too; - writes only the drawing")
@@ -273,7 +231,7 @@ def _add_page(parser):
 
 def _page(options):
     if options.size is None and re.fullmatch(r"[0-9]+(x[0-9]+)?", options.file or ""):
-        options.size, options.file = _pair(options.file), None
+        options.size, options.file = as_pair(options.file), None
     if (options.size is None) != (options.kernel_size is None):
         raise ValueError(f"a layer needs its input size and -k; for instance {EXAMPLES['page'][0]}")
     geometry = None if options.size is None else layer_geometry(options)
@@ -285,8 +243,8 @@ def _page(options):
 
 
 def _add_solve(parser):
-    parser.add_argument("--in-size", type=_pair, required=True, metavar="HxW", help="17, or 17x23")
-    parser.add_argument("--out-size", type=_pair, required=True, metavar="HxW")
+    parser.add_argument("--in-size", type=as_pair, required=True, metavar="HxW", help="17, or 17x23")
+    parser.add_argument("--out-size", type=as_pair, required=True, metavar="HxW")
     flags = {
         "k": ("-k", "--kernel-size"),
         "s": ("-s", "--stride"),
@@ -295,7 +253,7 @@ def _add_solve(parser):
         "d": ("-d", "--dilation"),
     }
     for name, spellings in flags.items():
-        parser.add_argument(*spellings, type=_pair, dest=name, metavar=name.upper(), help="keep to this value")
+        parser.add_argument(*spellings, type=as_pair, dest=name, metavar=name.upper(), help="keep to this value")
     for name, letter in (("kernel", "K"), ("stride", "S"), ("dilation", "D"), ("padding", "P")):
         parser.add_argument(f"--max-{name}", type=int, metavar=letter, help=f"largest {name} to try")
     parser.add_argument("--all", action="store_true", help=f"list all settings, not just the best {SHOWN}")
@@ -313,17 +271,17 @@ def _add_translate(parser):
     for option, name in (("--from", "source"), ("--to", "target")):
         words = f"{', '.join(CONVENTIONS)}; also {', '.join(ALSO_CALLED)}"
         parser.add_argument(option, dest=name, type=_framework, required=True, metavar="FRAMEWORK", help=words)
-    parser.add_argument("-k", "--kernel-size", type=_pair, required=True, metavar="K")
+    parser.add_argument("-k", "--kernel-size", type=as_pair, required=True, metavar="K")
     parser.add_argument(
         "-p",
         "--padding",
         metavar="P",
         help="as the framework spells it: 1, 1x2, lo:hi, same, valid, SAME, SAME_UPPER, ...",
     )
-    parser.add_argument("--in-size", type=_pair, metavar="HxW", help="for answers that depend on it")
-    parser.add_argument("--output-shape", type=_pair, metavar="HxW", help="ONNX: the size wanted")
+    parser.add_argument("--in-size", type=as_pair, metavar="HxW", help="for answers that depend on it")
+    parser.add_argument("--output-shape", type=as_pair, metavar="HxW", help="ONNX: the size wanted")
     parser.add_argument("--consistent-padding", action="store_true", help="JAX: use_consistent_padding=True")
-    _add_steps(parser)
+    add_steps(parser)
 
 
 def _framework(written):
@@ -387,7 +345,7 @@ def _framework_padding(written, source, axis):
         if source == "torch":
             raise ValueError(f"padding is {written!r}; torch's ConvTranspose2d takes numbers only")
         return written.upper() if source in ("onnx", "jax") else written
-    padding = _padding(written)[axis]
+    padding = as_padding(written)[axis]
     if source in ("torch", "keras") and isinstance(padding, tuple):
         raise ValueError(f"padding is {written}, one crop for each side; {source} cannot say that, onnx and jax can")
     return padding
@@ -413,7 +371,7 @@ def _add_plan(parser):
 
 
 def _plan(options):
-    c_in, c_out = _channels(options)
+    c_in, c_out = layer_channels(options)
     shape_in = (options.batch, c_in, *options.size)
     shape_weight = (c_in, c_out // options.groups, *options.kernel_size)
     storage = check_storage(options.storage, options.dtype)
@@ -461,8 +419,8 @@ def _add_artifacts(parser):
         "file", metavar="FILE", help=".npz, .npy, .safetensors; .pt and .pth where PyTorch is installed"
     )
     parser.add_argument("--key", metavar="NAME", help="the weight to look at; * stands for anything")
-    parser.add_argument("-s", "--stride", type=_pair, default=(2, 2), metavar="S", help="of the layer; default: 2")
-    parser.add_argument("-d", "--dilation", type=_pair, default=(1, 1), metavar="D")
+    parser.add_argument("-s", "--stride", type=as_pair, default=(2, 2), metavar="S", help="of the layer; default: 2")
+    parser.add_argument("-d", "--dilation", type=as_pair, default=(1, 1), metavar="D")
     parser.add_argument("-g", "--groups", type=int, default=1, metavar="G")
     parser.add_argument("--svg", metavar="FILE", help="draw the weight into FILE too")
     parser.add_argument("--png", metavar="FILE", help="the same drawing as PNG; needs Pillow")
@@ -510,60 +468,6 @@ def _onnx(options):
     except ModuleNotFoundError as error:
         raise ImportError(f"{error.name} is not installed: pip install 'upconv[onnx]'") from None
     module.run(options)
-
-
-def _pair(written):
-    """Two integers from `3` or `3x5`; a capital X, a comma and the sign of multiplication do as well."""
-    values = [_integer(part) for part in _apart(written)]
-    if None in values or len(values) > 2:
-        written = written if len(written) <= MOST_SHOWN else f"{written[:MOST_SHOWN]}..."
-        raise argparse.ArgumentTypeError(
-            f"got {written!r}; it must be an integer of at most {DIGITS} digits, or two as in 3x5 (height first)"
-        )
-    return values[0], values[-1]
-
-
-def _apart(written):
-    return [part.strip() for part in re.split("[xX×,]", written.strip())]
-
-
-def _integer(written):
-    """The number, or None where it is none or one so long that nothing could be that large."""
-    return int(written) if re.fullmatch(rf"[+-]?[0-9]{{1,{DIGITS}}}", written) else None
-
-
-def _padding(written):
-    """A word as it is; else for each axis an integer or a (lo, hi) pair, of the same kind on both."""
-    if written in ("same", "same_lower", "valid"):
-        return written
-    sides = [
-        tuple(_integer(side) for side in part.split(":")) if part.count(":") <= 1 else (None,)
-        for part in _apart(written)
-    ]
-    if any(None in side for side in sides) or len(sides) > 2:
-        raise argparse.ArgumentTypeError(
-            f"got {written!r}; it must be an integer, two as in 1x2, signed crops as in 1:0 or 1:0x0:1, or one of "
-            "same, same_lower, valid"
-        )
-    if all(len(side) == 1 for side in sides):
-        return sides[0][0], sides[-1][0]
-    return tuple((side[0], side[-1]) for side in (sides[0], sides[-1]))
-
-
-def _attach_negatives(argv):
-    """Join an option to a value that begins with a minus sign, which argparse would take for another option.
-
-    A size of that kind gets a space before it, which keeps argparse from taking it for one.
-    """
-    joined = []
-    for word in argv:
-        if joined and re.match(r"-\d", word) and re.fullmatch(r"-[a-z]|--[a-z-]+", joined[-1]):
-            joined[-1] += f"={word}"
-        elif re.match(r"-\d+x", word):
-            joined.append(f" {word}")
-        else:
-            joined.append(word)
-    return joined
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
-    computes_columns(problem)
-                           optional: whether columns are computed as rows, and products added up in that order
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
@@ -140,11 +138,6 @@ class Generated:
         asks = getattr(self.module, "cuts_by_row", None)
         return self.fallback is not None or (asks is not None and asks(self._asked(problem)))
 
-    def computes_columns(self, problem: Problem) -> bool:
-        """Whether it computes columns as rows, which adds up products in another order."""
-        asks = getattr(self.module, "computes_columns", None)
-        return asks is not None and asks(self._asked(problem))
-
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)
 
@@ -211,22 +204,20 @@ class Generated:
         """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
 
         Returns:
-            (the function, what must live as long, whether it is for one thread alone); (None, None, False) where there
-            is none: the program takes long, or flags what another algorithm must compute again.
+            (the function, what must live as long, the number of threads that it is for, 0 for any); (None, None, 0)
+            where there is none: the program takes long, or a front-end's threads do the work.
         """
-        seconds, threads = self._seconds(problem), pool.get_num_threads()
+        seconds, threads = self._seconds(problem), pool.own_threads()
         is_longer = seconds >= program.BRIEF
-        if self._widens(problem) or (is_longer and (threads > 1 or seconds >= program.SECONDS_PER_PIECE)):
-            return None, None, False
+        if self._widens(problem) or not threads or seconds >= program.SECONDS_PER_PIECE:
+            return None, None, 0
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
         ready = self._made(problem, a.strides, array.strides, out.strides, threads)
-        if program.FLAGS in ready.program.sizes:
-            return None, None, False
         # What is passed is written to it.
         own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
         start = None if panels is None else program.address(panels)
-        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, is_longer)
-        return run, (ready, own, panels), is_longer
+        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer)
+        return run, (ready, own, panels), threads if is_longer else 0
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""
@@ -281,12 +272,16 @@ class Generated:
         return program.run(ready.program, a, out, None, ready.bias(bias), program.address(wide))
 
     def _made(self, problem, x, w, y, threads):
+        seconds = self._seconds(problem)
+        threads = program.team(seconds, threads)
         key = self.name, problem, x, w, y, threads
-        return PROGRAMS.get(key, lambda: self._make(Task.of(problem, x, y, w, threads, self._seconds(problem))))
+        return PROGRAMS.get(key, lambda: self._make(Task.of(problem, x, y, w, threads, seconds)))
 
     def _dense(self, problem, threads):
+        seconds = self._seconds(problem)
+        threads = program.team(seconds, threads)
         key = self.name, problem, "dense", threads
-        return PROGRAMS.get(key, lambda: self._make(Task.dense(problem, threads, self._seconds(problem))))
+        return PROGRAMS.get(key, lambda: self._make(Task.dense(problem, threads, seconds)))
 
     def _seconds(self, problem):
         return max(0.0, self.cost(problem) - 1 / machine().rates["calls"])

@@ -54,16 +54,19 @@ class Operand(NamedTuple):
 def map_layout(shape, strides, size):
     """The name of a map's layout.
 
-    Where both names are right (one channel, one column) it is the one whose kernels can read it either way.
+    Where both names are right (one channel, one column) it is the one whose kernels can read it either way. A column is
+    named as the row that it can be computed as: it has gaps where that has.
 
     >>> map_layout((1, 3, 5, 5), (300, 100, 20, 4), 4), map_layout((1, 3, 5, 5), (300, 4, 60, 12), 4)
     ('nchw', 'nhwc')
     """
-    _, c, _, w = shape
-    _, c_step, _, w_step = strides
+    _, c, h, w = shape
+    _, c_step, h_step, w_step = strides
+    # Pixels, and bytes from one to the next.
+    count, step = (w, w_step) if w > 1 else (h, h_step)
     if c > 1 and c_step == size:
-        return CHANNELS_LAST if w == 1 or w_step == c * size else CHANNELS_SLICED
-    if w == 1 or w_step == size:
+        return CHANNELS_LAST if count == 1 or step == c * size else CHANNELS_SLICED
+    if count == 1 or step == size:
         return CHANNELS_FIRST
     return CHANNELS_SLICED if c == 1 else STRIDED
 

@@ -114,10 +114,9 @@ class Plan:
         return asks is not None and asks(self.inner)
 
     @property
-    def computes_columns(self) -> bool:
-        """Whether columns are computed as rows: then products are added up in another order."""
-        asks = getattr(ALGORITHMS[self.algorithm], "computes_columns", None)
-        return any(step.exchanges_axes for step in self.steps) != (asks is not None and asks(self.inner))
+    def exchanges_axes(self) -> bool:
+        """Whether the only column of maps is a row to the algorithm: then products are added up in another order."""
+        return any(step.exchanges_axes for step in self.steps)
 
     @property
     def details(self) -> Details:
@@ -264,29 +263,27 @@ class Plan:
             _chosen.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
-    def direct(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any, bool]:
+    def direct(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any, int]:
         """A function of Python's own for a small problem: no Python runs between it and the program.
 
         Args:
             a, b, bias, out: native operands that lie as the problem says.
 
         Returns:
-            (the function, of operands that lie like these; what must live as long as it; whether it is for one thread
-            alone), (None, None, False) where the plan is not done in one go.
+            (the function, of operands that lie like these; what must live as long as it; the number of threads that it
+            is for, 0 for any), (None, None, 0) where the plan is not done in one go.
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
-        # A column as a row is the same memory.
-        same = all(step.exchanges_axes for step in self.steps)
-        rows = rewrites.as_row(self.steps[0], a, b, out) if self.steps and same else (a, b, out)
-        if not same or rows is None or not fuses or not hasattr(algorithm, "direct"):
-            return None, None, False
-        a, b, out = rows
+        if not fuses or not hasattr(algorithm, "direct") or not all(step.exchanges_axes for step in self.steps):
+            return None, None, 0
+        if self.steps:
+            a, b, out = rewrites.as_row(a, b, out)
         try:
             return algorithm.direct(self.inner, a, b, bias, out)
         except CodeRefused:
             # Since the plan was made; what was computed was computed by another.
-            return None, None, False
+            return None, None, 0
 
     def _innermost(self, a, b, bias, out):
         algorithm, inner = ALGORITHMS[self.algorithm], self.inner

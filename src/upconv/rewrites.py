@@ -24,14 +24,10 @@ from .geometry import Axis, Geometry
 from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
 from .layouts import (
-    CHANNELS_FIRST,
     STRIDED,
     WEIGHT_CHANNELS_LAST,
-    Operand,
     dense_layout,
     dense_weight_layout,
-    map_layout,
-    suits,
 )
 from .phases import input_segments, live_segment_count
 from .problem import NO_ACTIVATION, Problem
@@ -116,39 +112,16 @@ def _as_row(problem):
     if not is_column or STRIDED in (problem.a_layout, problem.b_layout, problem.layout):
         return None
     after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
-    text = "the only column as a row; copied first where there are gaps between its pixels"
-    return Rewrite(text, problem, after, _by_row, 0, exchanges_axes=True)
+    return Rewrite("the only column as a row", problem, after, _by_row, 0, exchanges_axes=True)
 
 
 def _by_row(solve, step, a, b, bias, out):
-    rows = as_row(step, a, b, out)
-    if rows is None:
-        # Somewhere the pixels of the column have gaps between them.
-        after, result = step.after, out
-        a = dense(a, after.a_layout)
-        if after.operation == "grad_weight":
-            b = dense(b, after.b_layout)
-        else:
-            result = dense_empty(out.shape, out.dtype, after.layout)
-        rows = as_row(step, a, b, result)
-        solve(*rows[:2], bias, rows[2])
-        if result is not out:
-            out[...] = result
-        return
-    solve(*rows[:2], bias, rows[2])
+    a, b, out = as_row(a, b, out)
+    solve(a, b, bias, out)
 
 
-def as_row(step, a, b, out):
-    """The arrays of the problem after a step that exchanges axes, the same memory; None where a column has gaps."""
-    after = step.after
-    maps = (a, b) if after.operation == "grad_weight" else (a, out)
-    for array, layout in zip(maps, after.map_layouts, strict=True):
-        rows = array.swapaxes(2, 3)
-        lies = rows.shape, rows.strides, rows.itemsize
-        # One pixel with consecutive channels has the name of both layouts, or of the other one; nothing lies anyhow.
-        fits = layout == CHANNELS_FIRST and Operand.of(*lies).channels_first
-        if rows.size and not fits and not suits(map_layout(*lies), layout):
-            return None
+def as_row(a, b, out):
+    """The arrays of the problem after a step that exchanges axes, the same memory."""
     return tuple(array.swapaxes(2, 3) if is_array(array) else array for array in (a, b, out))
 
 

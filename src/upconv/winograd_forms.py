@@ -136,7 +136,7 @@ MOST_APART, MOST_DILATION = 3, 6
 
 
 # Plain sums over so many channels have errors beside which those of tiles of five values a side are small.
-MANY_CHANNELS = 256
+FIVE_VALUE_CHANNELS = 256
 
 
 def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
@@ -148,7 +148,7 @@ def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
     >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 2, 2), Axis(8, 3))
     ([[{3: 2}, {3: 3}], [{3: 3}, {3: 2}]], [])
     """
-    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, channels >= MANY_CHANNELS))
+    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, channels >= FIVE_VALUE_CHANNELS))
 
 
 @lru_cache(maxsize=256)

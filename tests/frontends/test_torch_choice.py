@@ -371,3 +371,24 @@ def test_what_is_remembered_as_torchs_is_bounded(small, monkeypatch):
         ours(x)
         assert ut.state.left(ours, ut.state.state_of(ours), x) is not None
     assert len(ut.state.state_of(ours).measured._left) <= 8
+
+
+@pytest.mark.parametrize(
+    ("dimensions", "columns", "compiles"),
+    [(1, 1, False), (2, 1, False), (2, 2, False), (3, 1, False), (1, 1, True), (2, 1, True), (2, 2, True)],
+)
+def test_gradients_of_narrow_maps_in_bfloat16_are_not_left_to_torch(dimensions, columns, compiles):
+    """oneDNN leaves some of their numbers as they lay in memory, or NaN, where it has matrix tiles."""
+    torch.manual_seed(0)
+    layer = getattr(nn, f"ConvTranspose{dimensions}d")(33, 16, 4, 3, 1 if columns == 1 else 2, 1).bfloat16()
+    x = torch.randn(2, 33, *(9,) * (dimensions - 1), columns).bfloat16().requires_grad_()
+    exact, model = copy.deepcopy(layer).double(), nn.Sequential(layer)
+    ut.accelerate(model)
+    call = torch.compile(model, backend="aot_eager") if compiles else model
+    for _ in range(3):
+        y = call(x)
+        gy = torch.randn_like(y)
+        wide = x.detach().double().requires_grad_()
+        want = torch.autograd.grad(exact(wide), (wide, exact.weight), gy.double())
+        for one, other in zip(torch.autograd.grad(y, (x, layer.weight), gy), want, strict=True):
+            assert (one.double() - other).abs().max() < 0.03 * other.abs().max()

@@ -224,7 +224,9 @@ def test_autocast_computes_in_half_precision(half, is_native, monkeypatch, ours)
 @pytest.mark.parametrize("has_tiles", [True, False, None])
 def test_half_precision_is_torchs_where_onednn_has_matrix_tiles(computes, has_tiles, monkeypatch):
     """Where torch cannot tell, it may have them; depthwise layers that are no ordinary convolution are upconv's."""
-    for name, (asked, tells) in choice.HALVES.items():
+    for limit in choice.LIMITS:
+        monkeypatch.delenv(limit, raising=False)
+    for name, (asked, tells, _) in choice.HALVES.items():
         monkeypatch.setattr(torch.ops.mkldnn, asked, lambda: computes, raising=False)
         monkeypatch.setattr(torch.cpu, tells, None if has_tiles is None else lambda: has_tiles, raising=False)
         has = computes and has_tiles is not False and torch.backends.mkldnn.is_available()
@@ -235,3 +237,29 @@ def test_half_precision_is_torchs_where_onednn_has_matrix_tiles(computes, has_ti
             settings = {"stride": stride, "groups": groups, "dtype": name, "channels_last": last}
             plan = upconv.plan((1, 64, 32, 32), (64, 64 // groups, 4, 4), **settings)
             assert any("oneDNN" in reason for reason in choice.slower(plan)) is is_torchs
+
+
+@pytest.mark.parametrize("variable", choice.LIMITS)
+@pytest.mark.parametrize(
+    ("limit", "has"),
+    {
+        "AVX2": (),
+        "avx512_core_fp16": (),
+        "AVX512_CORE_AMX": ("bfloat16",),
+        "AVX512_CORE_AMX_FP16": ("float16", "bfloat16"),
+        "AVX10_1_512": (),
+        "avx10_2_512_amx_2": ("float16", "bfloat16"),
+        "DEFAULT": ("float16", "bfloat16"),
+        "": ("float16", "bfloat16"),
+    }.items(),
+)
+def test_matrix_tiles_that_onednn_may_not_use_are_none(variable, limit, has, monkeypatch):
+    """Torch asks the processor, which has them whatever the limit is; names are read as oneDNN reads them."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for other in choice.LIMITS:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(variable, limit)
+    for asked, tells, _ in choice.HALVES.values():
+        monkeypatch.setattr(torch.ops.mkldnn, asked, lambda: True, raising=False)
+        monkeypatch.setattr(torch.cpu, tells, lambda: True, raising=False)
+    assert tuple(filter(choice.has_instructions, choice.HALVES)) == has

@@ -46,8 +46,9 @@ CUT = (
 @pytest.fixture
 def cut(monkeypatch):
     """Bands of a few rows, parts for every thread, several parts even on one."""
-    for module in (program, task):
-        monkeypatch.setattr(module, "BRIEF", 0)
+    for name in ("BRIEF", "WORTH_WAKING"):
+        monkeypatch.setattr(program, name, 0)
+    monkeypatch.setattr(task, "PART_SECONDS", 1e-12)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
     for module in (
         weight_gradient_blocks,
@@ -70,14 +71,15 @@ def cut(monkeypatch):
 
 @pytest.fixture
 def parts(monkeypatch):
-    """How many parts each run of the pool had."""
-    counted, run = [], pool.run
+    """How many parts each wave had."""
+    counted, waves = [], program.Program.waves
 
-    def counting(fn, rows, **options):
-        counted.append(len(rows))
-        return run(fn, rows, **options)
+    def counting(self, threads):
+        made = waves(self, threads)
+        counted.extend(map(len, made[0]))
+        return made
 
-    monkeypatch.setattr(pool, "run", counting)
+    monkeypatch.setattr(program.Program, "waves", counting)
     return counted
 
 

@@ -9,9 +9,10 @@ import require
 from page.golden import axis, torch_axis
 from page.tools import PAGE, run_node
 
-from upconv.cli import build_parser, layer_geometry
+from upconv.cli import build_parser
 from upconv.explain.page.build import link
 from upconv.geometry import Geometry
+from upconv.layer_options import layer_geometry
 from upconv.reference import scatter
 
 LAYERS = 40

@@ -123,6 +123,26 @@ def test_places_without_taps_are_said_to_exist():
         assert not segments.has_empty_places(h, w, False)
 
 
+def test_places_without_taps_are_written_once():
+    """Together with those that have taps they are all outputs; under a large stride all are written first."""
+    kinds = Counter()
+    strides = ((axis, Axis(axis.n, axis.k, 5 * axis.s, axis.d)) for axis in axes(12, 300))
+    for h, w in zip(axes(8, 600), itertools.chain.from_iterable(strides), strict=True):
+        found = segments.empty_places(h, w, True)
+        live = [(segments.segments(h, True), segments.segments(w, True))]
+        written = np.zeros((h.out, w.out), int)
+        for rows, cols in (*found, *live):
+            for row, col in itertools.product(rows, cols):
+                written[row.places, col.places] += 1
+        has_taps = np.outer(*(np.isin(range(axis.out), [o for o, _, _ in triples(axis)]) for axis in (h, w)))
+        everything = segments.fills_all(h, w, True)
+        assert (written == 1 + everything * has_taps).all(), (h, w)
+        assert all(not row.taps or not col.taps for rows, cols in found for row in rows for col in cols)
+        assert segments.empty_places(h, w, False) == ()
+        kinds[everything, len(found)] += 1
+    assert min(kinds[False, 0], kinds[False, 1], kinds[False, 2], kinds[True, 1]) > 1, kinds
+
+
 def test_blocks_of_phases_are_every_product_and_every_output_once():
     """A place is a block of s outputs, those of the phases that are kept; a tap is one of each phase that has it."""
     cut = 0

@@ -15,7 +15,7 @@ from compare import assert_close, assert_same_nonfinite
 from fresh import fresh
 
 from upconv import SettingError
-from upconv.algorithms import direct_rows, gemm, matmul, weight_streaming
+from upconv.algorithms import direct_rows, gemm, matmul, tap_streaming, weight_streaming
 from upconv.planning import fitted
 from upconv.problem import Problem
 from upconv.runtime import kernel, memory
@@ -60,8 +60,9 @@ def fused(draw):
 def weighty(draw):
     """Small maps under weights that are read in place."""
     return {
-        **{"c_in": draw.randrange(1, 60), "c_out": draw.randrange(8, 120), "h": draw.randrange(1, 5)},
-        **{"w": draw.randrange(1, 6), "k": (draw.randrange(1, 6), draw.randrange(1, 6))},
+        # Some with several parts of a weight that is packed in the call.
+        **{"c_in": draw.randrange(1, draw.choice((60, 60, 150))), "c_out": draw.randrange(8, 120)},
+        **{"h": draw.randrange(1, 5), "w": draw.randrange(1, 6), "k": (draw.randrange(1, 6), draw.randrange(1, 6))},
         **{"s": (draw.randrange(1, 4), draw.randrange(1, 4)), "d": (draw.randrange(1, 3), draw.randrange(1, 4))},
         "p": (crops(draw, -1, 3), crops(draw, -1, 2)),
     }
@@ -82,6 +83,7 @@ def small_is_large(monkeypatch):
     monkeypatch.setattr(gemm, "WEIGHTY_BYTES", 1 << 10)
     monkeypatch.setattr(direct_rows, "CROWDING", 64)
     monkeypatch.setattr(weight_streaming, "LEAST_CHANNELS", 1)
+    monkeypatch.setattr(tap_streaming, "PART_BYTES", 1 << 10)
     with fresh(), memory.poisoned():
         yield
 

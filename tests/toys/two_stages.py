@@ -50,7 +50,7 @@ def work(problem):
 def program(task, *, packs=True):
     copies, copied, sizes = copying(task)
     panels, scratch = weight_form(task.problem), bands.Scratch()
-    rows = gemm.block_rows(task, panels, gemm.kernel_of(task, panels), range(len(panels.blocks)))
+    rows = gemm.block_rows(task, panels)
 
     def make(band):
         return pixel_products.nests(task, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group})

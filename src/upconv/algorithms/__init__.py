@@ -43,6 +43,7 @@ from . import (
     weight_streaming,
     winograd,
 )
+from .columns import by_columns
 
 ALGORITHMS = {
     "gemm": Generated("gemm", gemm),
@@ -52,8 +53,11 @@ ALGORITHMS = {
     "gemm_tap_rows": Generated("gemm_tap_rows", gemm_tap_rows),
     "col2im_channels": Generated("col2im_channels", col2im_channels),
     "col2im_rows": Generated("col2im_rows", col2im_rows),
+    "col2im_columns": Generated("col2im_columns", by_columns(col2im_rows)),
     "direct_rows": Generated("direct_rows", direct_rows),
+    "direct_columns": Generated("direct_columns", by_columns(direct_rows)),
     "depthwise_rows": Generated("depthwise_rows", depthwise_rows),
+    "depthwise_columns": Generated("depthwise_columns", by_columns(depthwise_rows)),
     "depthwise_channels": Generated("depthwise_channels", depthwise_channels),
     "weight_streaming": Generated("weight_streaming", weight_streaming),
     "tap_streaming": Generated("tap_streaming", tap_streaming),

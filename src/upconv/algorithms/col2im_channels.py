@@ -15,7 +15,7 @@ from ..layouts import CHANNELS_SLICED, Operand
 from ..phases import Segment
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, SUMS, M, Program, Rows, Stage
+from ..runtime.program import BIAS, SUMS, M, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed
@@ -104,14 +104,11 @@ def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
     nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, _most(problem))
+    share = bands.share_of_sources(task, _most(problem))
+    compute = bands.grids(task, nests, task.source, task.result, _most(problem), share)
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(problem))
-    if packs:
-        scratch.take(PANELS, panels.nbytes)
-        for base, nbytes in panels.scratch(task).items():
-            scratch.take(base, nbytes)
-    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
 

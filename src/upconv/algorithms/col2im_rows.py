@@ -9,16 +9,16 @@ from ..geometry import ceil_div
 from ..kernels import col2im_rows as fold
 from ..kernels import strip_product
 from ..kernels.epilogue import IN_REGISTERS
-from ..layouts import Operand
+from ..layouts import CHANNELS_FIRST, Operand
 from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved
+from ..schedule.amounts import exchanged, moved
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
-from ..schedule.rows import axes_exchanged, everything, goes_down, row_list, rows_of
+from ..schedule.rows import as_rows, everything, row_list, rows_of
 from ..schedule.task import Task
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
@@ -38,30 +38,17 @@ ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 CONVERTS_MAPS = True
 
 
-def why_never(problem: Problem) -> list[str]:
-    g, refusals = problem.geometry, []
+def why_never(problem: Problem, *, by_columns=False) -> list[str]:
+    g, refusals = as_rows(problem, by_columns).geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
     if g.groups != 1:
         refusals.append("rows of several groups cannot be one product")
     if _rows(problem) > MOST_ROWS:
         refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
+    if g.w.s not in fold.PHASES:
+        refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {g.w.s}")
     return refusals
-
-
-def why_not(problem: Problem) -> list[str]:
-    stride = _as_rows(problem).geometry.w.s
-    return [] if stride in fold.PHASES else [f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}"]
-
-
-def computes_columns(problem):
-    """Whether columns are computed as rows."""
-    return goes_down(problem, isa().lanes(problem.itemsize), fold.PHASES)
-
-
-def _as_rows(problem):
-    """The problem whose rows are computed."""
-    return axes_exchanged(problem) if computes_columns(problem) else problem
 
 
 def fuses(problem: Problem) -> bool:
@@ -80,7 +67,7 @@ def tile_of(rows) -> tuple[int, int]:
     return min(tiles.items(), key=lambda tile: (ceil_div(rows, tile[0]) * tile[0], -tile[0] * tile[1]))
 
 
-def weight_form(problem: Problem) -> Panels:
+def weight_form(problem: Problem, *, by_columns=False) -> Panels:
     """One panel for all taps: they are phases of a kernel of one row."""
     g, size, rows = problem.geometry, problem.itemsize, _rows(problem)
     mr, _ = tile_of(rows)
@@ -88,13 +75,15 @@ def weight_form(problem: Problem) -> Panels:
     return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
 
 
-def work(problem: Problem) -> dict[str, float]:
-    asked, lanes, rows = _as_rows(problem), isa().lanes(problem.itemsize), _rows(problem)
+def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
+    asked, lanes, rows = as_rows(problem, by_columns), isa().lanes(problem.itemsize), _rows(problem)
     g, (mr, nv) = asked.geometry, tile_of(rows)
     some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(asked))
     (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count = ceil_div(g.n, some_n) * many_h * many_w
-    lines, line = (many_h, ceil_div(height, many_h) * width) if many_w == 1 else (height * many_w, width // many_w)
+    # Rows follow one another in scratch, and where they lie; but not pixels whose channels are consecutive.
+    joins = many_w == 1 and (by_columns or width > 1 or problem.a_layout == CHANNELS_FIRST)
+    lines, line = (many_h, ceil_div(height, many_h) * width) if joins else (height * many_w, width // many_w)
     strips = g.n * lines * ceil_div(line, nv * lanes)
     (row,) = rows_of(g.w, True, MOST_INTERLEAVED)
     taps = sum(len(each.taps) for each in row.whole)
@@ -109,24 +98,23 @@ def work(problem: Problem) -> dict[str, float]:
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall),
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
-    more = moved(problem, channels_last=False, packs=True, exchanged=asked is not problem)
+    turned = exchanged(asked, lanes, _most(asked)) if by_columns else 0
+    more = moved(problem, channels_last=False, packs=True, exchanged=turned)
     return amounts | more | {"calls": CALLS}
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(task: Task, *, packs=True, by_columns=False) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
-    packing, weight_scratch = ([panels.packing(task)], panels.scratch(task)) if packs else ([], {})
+    packing = [scratch.packing(panels, task)] if packs else []
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
-    if computes_columns(problem):
+    if by_columns:
         task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
     nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, steps, scratch))
-    compute = bands.grids(task, nests, task.source, task.result, _most(task.problem))
-    if packs:
-        scratch.take(PANELS, panels.nbytes)
-        for base, nbytes in weight_scratch.items():
-            scratch.take(base, nbytes)
+    most = _most(task.problem)
+    share = bands.share_of_sources(task, most)
+    compute = bands.grids(task, nests, task.source, task.result, most, share)
     mr, nv = tile_of(_rows(problem))
     needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
     sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}

@@ -3,16 +3,18 @@
 The gradient in the input of a strided layer reads columns some steps apart, which are brought together in registers.
 """
 
+from dataclasses import replace
+
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import Nest, Program, Rows, Stage, W
+from ..runtime.program import BIAS, Nest, Program, Rows, Stage, W, cut
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved
-from ..schedule.rows import WIDEST_STEP, axes_exchanged, everything, goes_down, row_list, rows_of
+from ..schedule.amounts import exchanged, moved
+from ..schedule.rows import WIDEST_STEP, as_rows, everything, row_list, rows_of
 from ..schedule.task import Task
 
 # More taps of a channel, or of a row of them, are loops.
@@ -24,8 +26,6 @@ KINDS = "depthwise_rows", "depthwise_rows_taps", "depthwise_rows_loops"
 WAITS, MANY_SUMS = 2.5, 3
 # What it takes to bring a vector of more than so many phases together.
 INTERLEAVING, INTERLEAVED_WELL = 5, 4
-# How many times as few vectors columns must have to be computed as rows: there is little to do for each number moved.
-GAIN = 4
 # Sums are not cut.
 LONGEST_SUM = 512
 MOST_INTERLEAVED = max(kernel.PHASES)
@@ -35,33 +35,20 @@ ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
 CONVERTS_MAPS = True
 
 
-def why_never(problem: Problem) -> list[str]:
-    g, forward = problem.geometry, problem.operation == "forward"
+def why_never(problem: Problem, *, by_columns=False) -> list[str]:
+    g, forward = as_rows(problem, by_columns).geometry, problem.operation == "forward"
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     if not problem.is_depthwise:
         return ["every channel must have a kernel of its own (groups = channels)"]
     taps = ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s) if forward else g.h.k * g.w.k
-    return [f"sums at most {LONGEST_SUM} products at once; here {taps} meet"] if taps > LONGEST_SUM else []
-
-
-def why_not(problem: Problem) -> list[str]:
-    s = _as_rows(problem).geometry.w.s
-    if problem.operation == "grad_input" and s > WIDEST_STEP:
-        return [f"takes columns at most {WIDEST_STEP} apart; the gradient takes those {s} apart"]
-    if problem.operation == "forward" and s not in kernel.PHASES:
-        return [f"interleaves {INTERLEAVED} phases of a row; the stride is {s}"]
+    if taps > LONGEST_SUM:
+        return [f"sums at most {LONGEST_SUM} products at once; here {taps} meet"]
+    if not forward and g.w.s > WIDEST_STEP:
+        return [f"takes columns at most {WIDEST_STEP} apart; the gradient takes those {g.w.s} apart"]
+    if forward and g.w.s not in kernel.PHASES:
+        return [f"interleaves {INTERLEAVED} phases of a row; the stride is {g.w.s}"]
     return []
-
-
-def computes_columns(problem):
-    """Whether columns are computed as rows."""
-    return goes_down(problem, isa().lanes(problem.itemsize), kernel.PHASES, GAIN)
-
-
-def _as_rows(problem):
-    """The problem whose rows are computed."""
-    return axes_exchanged(problem) if computes_columns(problem) else problem
 
 
 def fuses(problem: Problem) -> bool:
@@ -69,12 +56,13 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
-def weight_form(problem: Problem) -> None:
+def weight_form(problem: Problem, *, by_columns=False) -> None:
     """The weight is read as it lies."""
 
 
-def work(problem: Problem) -> dict[str, float]:
-    g, forward = _as_rows(problem).geometry, problem.operation == "forward"
+def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
+    asked = as_rows(problem, by_columns)
+    g, forward = asked.geometry, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     (row,) = rows_of(g.w, forward, MOST_INTERLEAVED)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
@@ -95,27 +83,50 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["tasks"] += number
     if not forward and g.w.s > 1:
         amounts["columns_apart"] = g.w.s * sum(amounts[kind] for kind in KINDS)
-    return amounts | moved(problem, channels_last=False, packs=False, exchanged=computes_columns(problem))
+    turned = exchanged(asked, lanes) if by_columns else 0
+    return amounts | moved(problem, channels_last=False, packs=False, exchanged=turned)
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(task: Task, *, packs=True, by_columns=False) -> Program:
     """The bands alone: nothing is packed."""
     scratch = bands.Scratch()
-    if computes_columns(task.problem):
+    if by_columns:
         task = task.axes_exchanged()
-    nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band))
-    return Program([Stage(bands.grids(task, nests, task.source, task.result))], scratch.sizes, task.seconds)
+    grids = [grid for part in _parts(task) for grid in _grids(task, *part, scratch)]
+    return Program([Stage(grids)], scratch.sizes, task.seconds)
 
 
-def _nests(task, band):
+def _parts(task):
+    """(first channel, end, bands at least) of what threads share out: channels, if they are planes, and many enough.
+
+    Rows of all channels would lie beside those of another thread, in each channel anew.
+    """
+    planes = task.x.channels_first and task.y.channels_first
+    many = min(task.g.groups, ceil_div(task.share, task.g.n)) if planes else 1
+    for first, end in cut(0, task.g.groups, many):
+        yield first, end, ceil_div(task.share, many)
+
+
+def _grids(task, first, end, share, scratch):
+    """The grids of some channels."""
+    channels = end - first
+    g = replace(task.g, groups=channels, c_in=channels, c_out=channels)
+    part = replace(task, problem=replace(task.problem, geometry=g))
+    nests = bands.in_layout(part, scratch, False, lambda band: _nests(part, band, first))
+    x, y = (each.move(channel=first) for each in (task.source, task.result))
+    return bands.grids(part, nests, x, y, share=share)
+
+
+def _nests(task, band, first):
+    """Of channels from the first on."""
     if task.forward and has_holes(band.h):
         # Rows without taps are written first; the others are then written over.
-        yield _nest(task, band, [segments.everywhere(band.h.out)], everything(band.w.out))
+        yield _nest(task, band, first, [segments.everywhere(band.h.out)], everything(band.w.out))
     (row,) = rows_of(band.w, task.forward, MOST_INTERLEAVED)
-    yield _nest(task, band, segments.segments(band.h, task.forward), row)
+    yield _nest(task, band, first, segments.segments(band.h, task.forward), row)
 
 
-def _nest(task, band, h, row):
+def _nest(task, band, first, h, row):
     s, step, activation = len(row.own), 1 if task.forward else band.w.s, task.problem.activation.name
 
     def made_for(segment):
@@ -125,7 +136,7 @@ def _nest(task, band, h, row):
     found = zip(h, segments.values(h, band.x.at.h, band.y.at.h, task.w[2]), strict=True)
     rows = [(*values, made_for(segment)) for segment, values in found]
     lists = Rows(ROWS, rows), row_list([row], band.y.at.w, task.w[3], shares=False)
-    fixed = {"w": (W, 0), "w_g": task.w_group}
+    fixed = {"w": (W, first * task.w_group), "w_g": task.w_group, "bias": (BIAS, first * task.size)}
     return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
 
 

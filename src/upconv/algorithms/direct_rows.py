@@ -17,15 +17,14 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import down, moved
+from ..schedule.amounts import down, exchanged, moved
 from ..schedule.moves import Placed, copying, offsets
 from ..schedule.panels import Block, Panels
 from ..schedule.rows import (
-    MOST_PHASES,
+    MOST_INTERLEAVED,
     WIDEST_STEP,
-    axes_exchanged,
+    as_rows,
     everything,
-    goes_down,
     has_gaps,
     row_list,
     rows_of,
@@ -52,36 +51,15 @@ ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 CONVERTS_MAPS = True
 
 
-def why_never(problem: Problem) -> list[str]:
+def why_never(problem: Problem, *, by_columns=False) -> list[str]:
+    s = as_rows(problem, by_columns).geometry.w.s
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
-    return []
-
-
-def why_not(problem: Problem) -> list[str]:
-    s = _as_rows(problem).geometry.w.s
     if problem.operation == "grad_input" and s > WIDEST_STEP:
         return [f"takes columns at most {WIDEST_STEP} apart; the gradient takes those {s} apart"]
     if problem.operation == "forward" and s > MOST_APART:
         return [f"writes each of {s} phases of a row on a step of its own; at most {MOST_APART} are"]
     return []
-
-
-def computes_columns(problem):
-    """Whether columns are computed as rows; not where only the size of the map would ask for another form."""
-    g, forward = problem.geometry, problem.operation == "forward"
-    alike = not forward or problem.channels[1] < FEW or _together(g.h) == _together(g.w) or g.w.s > MOST_APART
-    return alike and goes_down(problem, isa().lanes(problem.itemsize), range(1, MOST_APART + 1))
-
-
-def _together(axis):
-    """How many phases of an axis are computed together."""
-    return axis.s if axis.s <= MOST_PHASES else 1
-
-
-def _as_rows(problem):
-    """The problem whose rows are computed."""
-    return axes_exchanged(problem) if computes_columns(problem) else problem
 
 
 def cuts_by_row(problem: Problem) -> bool:
@@ -94,12 +72,12 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
-def weight_form(problem: Problem) -> Panels | None:
+def weight_form(problem: Problem, *, by_columns=False) -> Panels | None:
     """Panels by blocks of a few channels; None where the weight is read as it lies."""
     g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
     if c_dst < FEW:
         return None
-    blocks = tuple(Block(start, mr, mr, number) for start, mr, number in blocks_of(c_dst, _phases(problem)))
+    blocks = tuple(Block(start, mr, mr, number) for start, mr, number in blocks_of(c_dst, _phases(problem, by_columns)))
     is_forward = problem.operation == "forward"
     return Panels(problem.row.element, size, g.groups, c_src, c_dst, g.h.k, g.w.k, 1, blocks, is_forward)
 
@@ -117,9 +95,8 @@ def across(mr, s) -> int:
     return max(1, min(ACROSS, SUMS[isa().registers] // (mr * s)))
 
 
-def work(problem: Problem) -> dict[str, float]:
-    down_columns = computes_columns(problem)
-    asked = axes_exchanged(problem) if down_columns else problem
+def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
+    asked = as_rows(problem, by_columns)
     g, (c_src, c_dst), forward = asked.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
     amounts = dict.fromkeys(
@@ -141,13 +118,13 @@ def work(problem: Problem) -> dict[str, float]:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
     if step > 1:
         amounts["columns_apart"] = step * amounts["direct_rows_loads"] + MASKS * _masked(asked)
-    copied = problem.a_layout == CHANNELS_FIRST and not down_columns and _is_crowded(problem) and not problem.maps
+    copied = problem.a_layout == CHANNELS_FIRST and not by_columns and _is_crowded(problem) and not problem.maps
     amounts |= moved(
         problem,
         channels_last=False,
         packs=c_dst >= FEW,
-        writes=_joins(problem),
-        exchanged=down_columns,
+        writes=_joins(problem, by_columns),
+        exchanged=exchanged(asked, lanes) if by_columns else 0,
         whole=False,
     )
     if copied:
@@ -177,13 +154,14 @@ def _tally(axis, forward):
     return tuple(kinds.items())
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(task: Task, *, packs=True, by_columns=False) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
-    problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
-    joined, crowded = _joins(problem), _is_crowded(problem)
+    problem, scratch = task.problem, bands.Scratch()
+    panels = weight_form(problem, by_columns=by_columns)
+    joined, crowded = _joins(problem, by_columns), _is_crowded(problem)
     packing = [panels.packing(task)] if panels is not None and packs else []
     taps = task.w[2:] if panels is None else (panels.row, panels.tap)
-    if computes_columns(problem):
+    if by_columns:
         task, taps = task.axes_exchanged(), (taps[1], taps[0])
 
     def make(band):
@@ -200,17 +178,18 @@ def program(task: Task, *, packs=True) -> Program:
     return Program([*packing, Stage(compute)], scratch.sizes, task.seconds)
 
 
-def _phases(problem):
+def _phases(problem, by_columns):
     """How many phases of a row are computed together."""
-    return _together(_as_rows(problem).geometry.w) if problem.operation == "forward" else 1
+    s = as_rows(problem, by_columns).geometry.w.s
+    return s if problem.operation == "forward" and s <= MOST_INTERLEAVED else 1
 
 
-def _joins(problem):
+def _joins(problem, by_columns):
     """Whether all channels of a result that lies channels-last are written by one tile, phases and all."""
     g, (_, c) = problem.geometry, problem.channels
     s = g.w.s if problem.operation == "forward" else 1
-    whole = g.groups == 1 and problem.layout == CHANNELS_LAST and not computes_columns(problem)
-    return whole and s <= MOST_PHASES and c in JOINED and c <= CHANNELS[isa().registers][s]
+    whole = g.groups == 1 and problem.layout == CHANNELS_LAST and not by_columns
+    return whole and s <= MOST_INTERLEAVED and c in JOINED and c <= CHANNELS[isa().registers][s]
 
 
 def _pixels(problem):

@@ -13,13 +13,13 @@ from math import prod
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
-from ..runtime.kernel import entry, isa
+from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels, even_blocks
-from ..schedule.segments import has_empty_places, tally
+from ..schedule.segments import fills_all, tally
 from ..schedule.task import Task
 
 # Above half of a second-level cache.
@@ -74,7 +74,7 @@ def work(problem: Problem) -> dict[str, float]:
         starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
         amounts["tap_runs"] = g.groups * sum(starts)
     amounts |= moved(problem, channels_last=True, packs=True, whole=False)
-    if most is not None and has_empty_places(g.h, g.w, forward):
+    if most is not None and fills_all(g.h, g.w, forward):
         # All of the result is written first.
         amounts["bytes"] += prod(problem.result_shape) * problem.itemsize
     panels = weight_form(problem)
@@ -95,7 +95,7 @@ def program(task: Task, *, packs=True) -> Program:
     fits = task.seconds <= _units(task.problem, panels) * SECONDS_PER_UNIT
     if packs and fits and is_weighty(task.problem, panels):
         return _by_blocks(task, panels, scratch)
-    rows = block_rows(task, panels, kernel_of(task, panels), range(len(panels.blocks)))
+    rows = block_rows(task, panels)
 
     def make(band):
         return pixel_products.nests(task, band, kernel.FIELDS, panels, rows, {"w_g": panels.group})
@@ -122,20 +122,12 @@ def _most(problem):
     return bands.of_source(g, problem.itemsize)
 
 
-def kernel_of(task, panels):
-    """The address of a block's kernel, as a function of its number."""
-    activation = task.problem.activation.name
-    tiles = [pixel_products.tile_of(block, task.lanes) for block in panels.blocks]
-    return lambda number: entry(kernel.gemm, task.elem, *tiles[number], activation)
-
-
-def block_rows(task, panels, kernel_of, numbers):
+def block_rows(task, panels):
     """The list of blocks."""
-    values = []
-    for number in numbers:
-        block = panels.blocks[number]
+    values, entries = [], pixel_products.kernels_of(task, panels.blocks)
+    for number, block in enumerate(panels.blocks):
         offset = block.first * task.size
-        values.append((kernel_of(number), offset, panels.block(number), offset, 0, block.columns))
+        values.append((entries[number], offset, panels.block(number), offset, 0, block.columns))
     return Rows(pixel_products.BLOCKS, values)
 
 
@@ -175,7 +167,7 @@ def _by_blocks(task, panels, scratch):
         form = weight_form(part.problem)
         nbytes = max(nbytes, form.nbytes)
         fill = form.fill(part, 0, block.first * task.w_dst, 0)
-        rows = block_rows(part, form, kernel_of(part, form), [0])
+        rows = block_rows(part, form)
         more = {"w_g": 0, "bias": (BIAS, block.first * task.size)}
 
         def make(band, part=part, form=form, rows=rows, more=more):

@@ -7,16 +7,15 @@ vectors are filled where there are few channels, and an input is loaded once for
 import itertools
 from functools import lru_cache
 
-from ..geometry import ceil_div
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
-from ..runtime.kernel import entry, isa
-from ..runtime.program import PANELS, Nest, Program, Rows, Stage
+from ..runtime.kernel import isa
+from ..runtime.program import Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import gemm_work, moved, pixel_work, read_again
-from ..schedule.panels import Block, Panels
+from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.task import Task
 
 # Whether maps of halves are converted band by band.
@@ -37,8 +36,6 @@ def why_never(problem: Problem) -> list[str]:
         refusals.append("columns of several groups cannot be one product")
     if problem.layout == CHANNELS_SLICED:
         refusals.append("the pixels of the result have gaps between them")
-    if not refusals and not blocks_of(g.c_out, g.w.s, isa().lanes(problem.itemsize)):
-        refusals.append(f"{g.c_out} channels are more columns than a tile has")
     return refusals
 
 
@@ -49,13 +46,8 @@ def fuses(problem: Problem) -> bool:
 
 @lru_cache(maxsize=256)
 def blocks_of(channels, phases, lanes) -> tuple[Block, ...]:
-    """Blocks of whole phases of so many channels; none if they are too wide for a tile."""
-    most = max(kernel.heights(isa())) * lanes // channels
-    count = ceil_div(phases, most) if most else 0
-    cuts = [channels * (phases * number // count) for number in range(count + 1)] if count else []
-    return tuple(
-        Block(start, end - start, ceil_div(end - start, lanes) * lanes) for start, end in itertools.pairwise(cuts)
-    )
+    """Blocks of the channels of all phases, cut wherever vectors end."""
+    return even_blocks(channels * phases, lanes, max(kernel.heights(isa())))
 
 
 def weight_form(problem: Problem) -> Panels:
@@ -90,20 +82,15 @@ def program(task: Task, *, packs=True) -> Program:
     blocks: dict[tuple[int, int], Rows] = {}
     nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, blocks))
     compute = bands.grids(task, nests, task.source, task.result)
-    if packs:
-        scratch.take(PANELS, panels.nbytes)
-        for base, nbytes in panels.scratch(task).items():
-            scratch.take(base, nbytes)
-    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
 
 def _nests(task, band, panels, blocks):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
-    if segments.has_empty_places(band.h, band.w, True):
-        # Whole blocks hold the bias of every channel once for each of their phases.
-        holes = [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)]
+    for holes in segments.empty_places(band.h, band.w, True):
+        # Blocks hold the bias of every channel once for each of their phases.
         first = _blocks(task, panels, (0, 1), blocks)
         yield pixel_products.product(task, band, kernel.FIELDS, panels, *holes, (first,), more)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
@@ -119,12 +106,11 @@ def _blocks(task, panels, kept, known):
     if kept in known:
         return known[kept]
     first, end = (phase * task.c_dst for phase in kept)
-    activation, values = task.problem.activation.name, []
+    values, entries = [], pixel_products.kernels_of(task, panels.blocks)
     for number, block in enumerate(panels.blocks):
         low, high = max(0, first - block.first), min(block.columns, end - block.first)
         if low < high:
-            address = entry(kernel.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), activation)
             offset = block.first * task.size
-            values.append((address, offset, panels.block(number), offset, low, high))
+            values.append((entries[number], offset, panels.block(number), offset, low, high))
     known[kept] = Rows(pixel_products.BLOCKS, values)
     return known[kept]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
 from ..kernels.epilogue import IN_REGISTERS
+from ..kernels.gemm import LONGEST_SUM
 from ..phases import phases
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -71,6 +72,13 @@ def why_not_automatic(problem: Problem) -> list[str]:
     return []
 
 
+def cuts_by_row(problem: Problem) -> bool:
+    """Whether sums are cut where those of a whole tile are, some of whose taps do not reach all of its phases."""
+    g, (_, down, _) = problem.geometry, tile_of(problem)
+    longest = problem.channels[0] * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
+    return longest > LONGEST_SUM and any(_partly(g, down))
+
+
 def fuses(problem: Problem) -> bool:
     """Whether its kernels apply the activation of a problem."""
     return problem.activation.name in IN_REGISTERS
@@ -114,6 +122,14 @@ def _tiles(h, w, isa):
 def _fuses_down(h, down):
     """Whether a tile has all phases of a column."""
     return h.s > 1 and h.d == 1 and down == _live(h)
+
+
+def _partly(g, down):
+    """For either axis, how many phases of a tile its last tap reaches; 0 where every tap reaches all."""
+    together = _fuses_down(g.h, down), g.w.s > 1
+    return tuple(
+        axis.k % axis.s if fused and axis.k > axis.s else 0 for axis, fused in zip((g.h, g.w), together, strict=True)
+    )
 
 
 def _reaches(axis, together):
@@ -267,9 +283,7 @@ def _nest(task, band, panels, tile):
     nv, down, across = tile
     mr = kernel.height(isa(), nv, (down, across))
     together = _fuses_down(g.h, down), g.w.s > 1
-    some = tuple(
-        axis.k % axis.s if fused and axis.k > axis.s else 0 for axis, fused in zip((g.h, g.w), together, strict=True)
-    )
+    some = _partly(g, down)
     lists, steps = [], (panels.row, panels.tap)
     names = (segments.ROWS, segments.COLS)
     for letter, axis, fused, name, step in zip("hw", (band.h, band.w), together, names, steps, strict=True):

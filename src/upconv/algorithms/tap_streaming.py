@@ -3,10 +3,12 @@
 A tap sends every input to one output at most, so it is a product of pixels by channels that is added to a rectangle of
 the result, and no other tap needs that part of the weight. The sums of a block of channels stay in the cache while its
 taps pass by; each block is a unit of its own for the threads, with a stream of its own. Taps that send nothing into the
-result are not read. A weight as it lies is packed in the call, a block before it is used.
+result are not read. A weight as it lies is packed in the call, some channels of the source at a time, each part just
+before it is used, so that it is still near.
 """
 
 import math
+from dataclasses import replace
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
@@ -19,7 +21,7 @@ from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid
 from ..schedule import pixel_products
 from ..schedule.amounts import NEAR_BYTES, moved
 from ..schedule.moves import Placed, copying, transpose_layout
-from ..schedule.panels import even_blocks
+from ..schedule.panels import Panels, even_blocks
 from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
 from ..schedule.task import Task
@@ -30,6 +32,9 @@ READS_HALVES = True
 TILES = {32: (6, 4), 16: (4, 3)}
 # The sums of a block must stay in the cache while its weight passes by.
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
+# A part of a weight that is packed in the call is to stay in the second-level cache beside what is read; whole chunks
+# of the kernel.
+PART_BYTES = NEAR_BYTES // 4
 # The table has a row for each tap of an axis.
 MOST_TAPS = 1 << 10
 
@@ -99,7 +104,7 @@ def program(task: Task, *, packs=True) -> Program:
             steps |= (
                 {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, task.stored(block.stream.nbytes))}
             )
-            products = [block.fill(), block.products(0)] if packs else [block.products(task.stored(block.panel))]
+            products = block.packed_parts() if packs else [block.products(block.stream, task.stored(block.panel))]
             nests = (block.clear(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
@@ -108,7 +113,7 @@ def program(task: Task, *, packs=True) -> Program:
     if task.storage and not packs:
         scratch[TOTALS] = kernel.CHUNK * width * task.size
     if packs:
-        scratch[PANELS] = max(form.stream(number).nbytes for number, _ in form.runs())
+        scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in form.runs())
     return Program([*before, Stage(units)], scratch, task.seconds, shared=(X_BAND,))
 
 
@@ -116,6 +121,12 @@ def _sums_bytes(problem):
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     wide = min(TILES[isa().registers][1], ceil_div(problem.channels[1], lanes))
     return g.n * g.h.out * g.w.out * wide * isa().vector_bytes
+
+
+def part(stream: Panels) -> Panels:
+    """The channels of the source that are packed at a time, of a stream as it lies in a weight."""
+    channels = PART_BYTES // (stream.nbytes // stream.c_src) // kernel.CHUNK * kernel.CHUNK
+    return replace(stream, c_src=min(stream.c_src, max(kernel.CHUNK, channels)))
 
 
 class _Block:
@@ -136,13 +147,17 @@ class _Block:
         count = self.shape[0] * self.shape[1] * self.shape[2] * self.shape[3]
         return copying(self.task.elem, (M, 0), (M, 0), 0, pad=count)
 
-    def fill(self):
-        """The weight of the block, packed."""
-        return self.stream.fill(self.task, 0, self.weight, 0)
+    def packed_parts(self):
+        """The weight of the block as it lies: some channels of the source are packed, and used at once."""
+        task, most = self.task, part(self.stream).c_src
+        for first in range(0, task.c_src, most):
+            stream = replace(self.stream, c_src=min(most, task.c_src - first))
+            yield stream.fill(task, 0, self.weight + first * task.w_src, 0)
+            yield self.products(stream, 0, first)
 
-    def products(self, panel):
-        """A task for each live tap of a stream."""
-        task, g, x, sums, stream = self.task, self.task.g, self.x, self.sums, self.stream
+    def products(self, stream, panel, first=0):
+        """A task for each live tap of a stream, which has the channels of the source from `first` on."""
+        task, g, x, sums = self.task, self.task.g, self.x.move(channel=first), self.sums
         tile = TILES[isa().registers][0], self.width // task.lanes
         # Halves that are packed in the call become float32 there.
         storage = () if task.packs_halves else task.storage
@@ -151,7 +166,7 @@ class _Block:
             "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),
-            "c": task.c_src,
+            "c": stream.c_src,
             "n": g.n,
             "x_n": x.at.n,
             "x_row": x.at.h,

@@ -48,6 +48,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_blocks_waits": pairs * (2 * made.cycles - products),
         "weight_blocks_vectors": pairs * made.tiles * (made.nv + made.a_lines),
         "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
+        "streamed": made.a_far * pairs * made.tiles * made.a_lines * LINE,
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
         "transposed": made.turns_a * a + made.turns_b * b,
@@ -149,7 +150,7 @@ class _Way:
         return (a_side, b_side), (a_nests, b_nests)
 
     def _a(self, placed, shape):
-        """Channels-last in place or in panels; what lies in planes is transposed first."""
+        """In place, in planes or channels-last, or in panels; what lies in planes may be transposed first."""
         made, task, nests = self.made, self.task, []
         if made.turns_a:
             whole = shape[0], made.a_count * task.g.groups, *shape[1:]
@@ -158,7 +159,7 @@ class _Way:
             nests.append(transpose_layout(task.elem, placed, mine, whole))
             placed = mine
         if not made.packs_a:
-            return in_place(placed, made.a_count, made.rows, task.size), nests
+            return in_place(placed, made.a_count, made.rows, placed.at.c if made.planes_a else task.size), nests
         side = side_of(shape, made.a_count, task.g.groups, made.ranges, made.rows, X_BAND, task.size)
         self.scratch.take(X_BAND, task.g.groups * side.group)
         return side, [*nests, *copied(task, placed, shape, side, made.a_count, made.ranges)]
@@ -187,6 +188,7 @@ class _Way:
             "total_row": sums.row,
             "add": int(adds),
             "b_count": made.b_count,
+            "a_channel": a.channel,
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
@@ -222,7 +224,9 @@ class _Way:
             for g in range(self.task.g.groups) if group is None else (group,):
                 before = 0
                 for first, tiles, rows in made.ranges:
-                    address = entry(kernel.weight_gradient_blocks, self.task.elem, rows, made.nv, False, made.cuts_b)
+                    address = entry(
+                        kernel.weight_gradient_blocks, self.task.elem, rows, made.nv, False, made.cuts_b, made.planes_a
+                    )
                     at = before * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * sums.group + first * sums.row

@@ -10,6 +10,7 @@ import math
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
+from ..kernels.transpose import FEW
 from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -24,6 +25,8 @@ from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
 
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
 PIXELS = 256
+# How many times as fast a few channels are interleaved as more are transposed.
+FEW_AS_FAST = 3
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -99,6 +102,9 @@ def work(problem: Problem) -> dict[str, float]:
     cut, found = made.cut, tally(g.w, False)
     tiles = sum(number * ceil_div(taps * g.c_out, made.rows) for _, taps, number in found) * made.tiles
     visits = made.tiles * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
+    # Rows that two blocks meet are transposed for each; a few channels are interleaved.
+    turned = made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows))
+    turned /= FEW_AS_FAST if g.c_out in FEW else 1
     # Lines of grad_y that are new to a tile at each pixel.
     lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)
@@ -109,8 +115,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_blocks_rows": rows * tiles,
         "tasks": cut.count * g.h.k * sum(number * len(made.ranges(taps, g.c_out)) for _, taps, number in found),
         "packed_pixels": (made.packs_x and not made.turns_x) * x,
-        # Rows that two blocks meet are transposed for each.
-        "transposed": made.turns_x * x + made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows)),
+        "transposed": made.turns_x * x + turned,
         "totals": (2 * cut.count + made.parts.count + 2) * made.nbytes,
         "bytes": problem.bytes,
         "calls": 1,

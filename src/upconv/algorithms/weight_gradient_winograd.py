@@ -59,8 +59,11 @@ LEAST_PIXELS = {2: 900, 3: 2000}
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
 # Vectors of products that are worth a part, and that a unit may have at most, since it cannot be interrupted.
 LEAST_PART, MOST_PIECE = 200_000, 100_000_000
-# Maps in planes are turned some images at a time, into so many bytes; of one image at most so many.
-TURNED_BYTES, MOST_TURNED = 8 << 20, 64 << 20
+# Maps in planes are turned some images at a time, into so many bytes; of one image at most so many. Where that takes
+# longer than to turn each unit's channels block by block, near enough to be written so many times as fast, units do.
+TURNED_BYTES, MOST_TURNED, NEAR = 8 << 20, 64 << 20, 2.5
+# Pixels of a row that are worth turning by themselves.
+LEAST_ROW = 128
 # Bytes of the sums of all channels, where they must be kept until the last image has been turned.
 MOST_SUMS = 64 << 20
 
@@ -96,7 +99,7 @@ def why_not(problem: Problem) -> list[str]:
             refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
         if not plan.is_brief and plan.part_bytes > MOST_SUMS:
             refusals.append(f"its sums would take {plan.part_bytes:,} bytes; at most {MOST_SUMS:,} are kept at once")
-        if any(_turns(problem)) and _image_bytes(problem) > MOST_TURNED:
+        if any(_turns(problem)) and not plan.is_near and _image_bytes(problem) > MOST_TURNED:
             refusals.append(f"an image, turned, would take more than {MOST_TURNED:,} bytes")
     return refusals
 
@@ -145,7 +148,7 @@ def work(problem: Problem) -> dict[str, float]:
             cut += tiles * count // len(each) * sum(some % lanes > 0 for _, some in each)
         put += chunks * pair.total_bytes * len(blocks[0]) * len(blocks[1])
         taps += pair.positions * len(pair.phases) * g.c_in * g.c_out
-    turned = sum(prod(shape) for shape, turns in zip(problem.map_shapes, _turns(problem), strict=True) if turns)
+    turned = _turned(problem, blocks) * len(plan.pairs) / NEAR if plan.is_near else _turned(problem)
     return {
         "weight_blocks": products,
         "weight_blocks_waits": waits,
@@ -163,7 +166,8 @@ def work(problem: Problem) -> dict[str, float]:
 def program(task: Task, *, packs=True) -> Program:
     """For some images after others: maps in planes turned, then all blocks of channels; at the end the taps."""
     way = _Way(task)
-    return Program(list(way.stages()), way.sizes(), task.seconds, (PANELS, FLAGS, SUMS, X_BAND, Y_BAND))
+    shared = PANELS, FLAGS, SUMS, *(() if way.plan.is_near else (X_BAND, Y_BAND))
+    return Program(list(way.stages()), way.sizes(), task.seconds, shared)
 
 
 class _Plan(NamedTuple):
@@ -174,6 +178,7 @@ class _Plan(NamedTuple):
         blocks: (first channel, how many) of the blocks of both maps.
         parts, rounds: how many parts the tiles have, and rounds of units, one after another.
         images: how many are turned at once, or all.
+        is_near: whether units turn what they read, block by block.
         unit_bytes, part_bytes: of the sums of one unit, and of one part.
     """
 
@@ -182,6 +187,7 @@ class _Plan(NamedTuple):
     parts: int
     rounds: int
     images: int
+    is_near: bool
     unit_bytes: int
     part_bytes: int
 
@@ -216,8 +222,9 @@ def _planned(problem, both):
     pairs = tuple(Pair.of(h, w, g.n, elem, channels, TILES_AT_ONCE, BLOCK_BYTES) for h, w in product(*axes))
     blocks = pieces(g.c_in, channels[0]), pieces(g.c_out, channels[1])
     units, unit = len(blocks[0]) * len(blocks[1]), sum(pair.total_bytes for pair in pairs)
-    images = g.n
-    if any(_turns(problem)):
+    images, is_near = g.n, 0 < _turned(problem, blocks) * len(pairs) <= NEAR * _turned(problem)
+    is_near = is_near and all(_has_long_rows(problem, pair) for pair in pairs)
+    if any(_turns(problem)) and not is_near:
         images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
     each = sum(_products(problem, pair) for pair in pairs)
     chunks = min(pair.count(images) for pair in pairs)
@@ -226,12 +233,25 @@ def _planned(problem, both):
     most = min(MOST_PARTS, chunks, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
     count = 1 << (most.bit_length() - 1) if most > 1 else 1
     rounds = min(chunks // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
-    return _Plan(pairs, blocks, count, max(1, rounds), images, unit, units * unit)
+    return _Plan(pairs, blocks, count, max(1, rounds), images, is_near, unit, units * unit)
 
 
 def _turns(problem):
     """Whether each map lies otherwise than with its channels together."""
     return tuple(not layout.startswith("nhwc") for layout in problem.map_layouts)
+
+
+def _turned(problem, blocks=((0,), (0,))):
+    """Numbers of the maps that are turned, or that all units of some blocks turn for a pair."""
+    shapes = zip(problem.map_shapes, _turns(problem), reversed(blocks), strict=True)
+    return sum(prod(shape) * len(others) for shape, turns, others in shapes if turns)
+
+
+def _has_long_rows(problem, pair):
+    """Whether what a block of tiles reads of a row is long, or all of it: so a turned block is as fast as it can be."""
+    chunk = pair.chunks(0, 1)[0]
+    widths = ((pair.reach(chunk, number)[1][1], shape[3]) for number, shape in enumerate(problem.map_shapes))
+    return all(width >= min(LEAST_ROW, whole // 2) for width, whole in widths)
 
 
 def _image_bytes(problem):
@@ -262,8 +282,13 @@ class _Way:
         }
         if not self.is_last:
             sizes[SINK] = task.g.h.k * task.g.w.k * self._taps_at(channels)[3]
-        for base, turns, shape in zip((X_BAND, Y_BAND), self.turns, task.problem.map_shapes, strict=True):
-            if turns:
+        sides = zip((X_BAND, Y_BAND), self.turns, task.problem.map_shapes, channels, strict=True)
+        for number, (base, turns, shape, count) in enumerate(sides):
+            if turns and plan.is_near:
+                chunks = ((pair, chunk) for pair in pairs for chunk in pair.chunks(0, task.g.n))
+                blocks = (chunk.images[1] * prod(n for _, n in pair.reach(chunk, number)) for pair, chunk in chunks)
+                sizes[base] = max(blocks) * count * size
+            elif turns:
                 sizes[base] = plan.images * prod(shape[1:]) * size
         return sizes
 
@@ -287,7 +312,7 @@ class _Way:
         sides = zip((self.task.source, self.task.result), self.task.problem.map_shapes, (X_BAND, Y_BAND), strict=True)
         for whole, shape, base in sides:
             there = whole.move(first)
-            if not whole.at.channels_last:
+            if not (whole.at.channels_last or self.plan.is_near):
                 band = Placed(base, 0, type(whole.at).dense((end - first, *shape[1:]), self.task.size, True))
                 for image, count in pieces(end - first, ceil_div(end - first, UNITS)):
                     nest = transpose_layout(
@@ -305,7 +330,7 @@ class _Way:
         """
         plan, task = self.plan, self.task
         unit, across = plan.unit_bytes, len(plan.blocks[1])
-        is_one = moves and any(self.turns)
+        is_one = moves and any(self.turns) and not plan.is_near
         numbered = [_alike(blocks, is_one) for blocks in plan.blocks]
         for (i, first, count, many), (j, start, some, times) in product(*numbered):
             channels = plan.pairs[0].channels
@@ -339,9 +364,25 @@ class _Way:
             mine = chunks[len(chunks) * part // plan.parts : len(chunks) * (part + 1) // plan.parts]
             for chunk in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
                 there = total[0], total[1] + before
-                yield from pair.add(chunk, x, y, (rows, cols), there, (part, first, start, pair) in self.begun)
+                near_x, turned_x = self._near(pair, chunk, x, rows, X_BAND)
+                near_y, turned_y = self._near(pair, chunk, y, cols, Y_BAND)
+                yield from (*turned_x, *turned_y)
+                adds = (part, first, start, pair) in self.begun
+                yield from pair.add(chunk, near_x, near_y, (rows, cols), there, adds)
                 self.begun.add((part, first, start, pair))
             before += pair.total_bytes
+
+    def _near(self, pair, chunk, placed, channels, base):
+        """(how some channels of a map lie for a block of tiles, the nests that turn what it reads of them)."""
+        if placed.base == base or placed.at.channels_last:
+            return placed, []
+        (row, rows), (col, cols) = pair.reach(chunk, base == Y_BAND)
+        shape, size = (chunk.images[1], channels, rows, cols), self.task.size
+        band = Placed(base, 0, type(placed.at).dense(shape, size, True))
+        nests = []
+        if rows and cols:
+            nests = [transpose_layout(self.task.elem, placed.move(chunk.images[0], row, col), band, shape)]
+        return band.move(-chunk.images[0], -row, -col), nests
 
     def _taps_at(self, counts):
         """Steps of taps that are turned: of a channel of the input, tap on h, tap on w; and bytes of a tap."""

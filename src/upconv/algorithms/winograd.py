@@ -71,7 +71,7 @@ COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 FEW_BLOCKS = 4
 # Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
 # axes, by F(2, 3) on one and by F(3, 3) on both.
-LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, MANY_CHANNELS = 64, 32, 24, 16, 128
+LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, LONG_SUM_CHANNELS = 64, 32, 24, 16, 128
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
 MOVED, MADE = 20, 40
@@ -186,7 +186,7 @@ def _longest_sum(count, both):
     if all(way.outputs.keys() == {3} for way in both):
         return SHORTEST_SUM if all(way.outputs == {3: 3} for way in both) else SHORTER_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
-    return LONG_SUM if count >= MANY_CHANNELS and is_small else SHORT_SUM
+    return LONG_SUM if count >= LONG_SUM_CHANNELS and is_small else SHORT_SUM
 
 
 def _kept(made):

@@ -3,8 +3,8 @@
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
 are computed as the plan of the whole problem says, so that joined they are the bits of a single call. They are those of
 a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
-do, `direct_rows` with sums so long that they are cut, which it does by the row, or a way that would compute the columns
-of some blocks as rows and not those of all. Maps are planned as channels-first ones.
+do, `direct_rows` with sums so long that they are cut, which it does by the row, or where the only column of some blocks
+would be computed as a row. Maps are planned as channels-first ones.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _chosen(plan, asked, rows, columns):
     """The name of the algorithm of all blocks, which lie in these rows and columns of Blocks.
 
     One that rounds by where its tiles or rows lie would have other bits in each block, and so would one that computes
-    the columns of some as rows.
+    the only column of some as a row.
     """
     sizes = product({each.axis for each in rows}, {each.axis for each in columns})
     if not plan.rounds_by_place and all(_adds_alike(plan, h, w) for h, w in sizes):
@@ -136,7 +136,7 @@ def _adds_alike(plan, h, w):
     """Whether the algorithm of a plan computes a part of these axes, and adds up products in the order of the whole."""
     part = replace(plan.problem, geometry=replace(plan.problem.geometry, h=h, w=w))
     try:
-        return choose(part, plan.algorithm).computes_columns == plan.computes_columns
+        return choose(part, plan.algorithm).exchanges_axes == plan.exchanges_axes
     except SettingError:
         return False
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from ..arrays import batched, check_bias, check_weight_shape
+from ..arrays import agree, batched, check_bias, check_weight_shape
 from ..conventions import Jax
 from ..errors import SettingError
 from ..settings import Settings, pair, positive
@@ -190,18 +190,10 @@ def operands(input, weight, bias):
 
 
 def _check_dtypes(**arrays):
-    (first, a), *others = [(name, array) for name, array in arrays.items() if array is not None]
+    first, a = next(iter(arrays.items()))
     if a.dtype.name not in DTYPE_NAMES:
         raise NotImplementedError(f"{first} has dtype {a.dtype.name}; allowed are {', '.join(DTYPE_NAMES)}")
-    for name, b in others:
-        if b.dtype != a.dtype:
-            cure = f"{name}.astype({a.dtype.name!r}) does it"
-            if name != "bias":
-                cure = f"either {first}.astype({b.dtype.name!r}) or {cure}"
-            raise SettingError(
-                f"{first} has dtype {a.dtype.name} and {name} {b.dtype.name}; they must agree, since nothing is "
-                f"promoted: {cure}"
-            )
+    agree(**arrays)
 
 
 def _geometry(x_shape, w_shape, stride, padding, output_padding, groups, dilation):

@@ -13,20 +13,18 @@ import hashlib
 import json
 import threading
 from dataclasses import dataclass
-from functools import cache
 
 import jax
 import numpy as np
 
 from ..algorithms import ALGORITHMS
 from ..geometry import Axis, Geometry
-from ..kernels.execute import BASES, FLAGS, INDICES, PANELS, WORDS, execute
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..planning import AUTO, Plan, fitted
 from ..problem import Problem
 from ..runtime import pool
-from ..runtime.kernel import entry, isa, link
-from ..runtime.program import BRIEF, SUMS, address
+from ..runtime.kernel import isa, link
+from ..runtime.program import address, team
 from . import handler_code as code
 
 NAME = "upconv_transposed_convolution"
@@ -110,48 +108,19 @@ class Prepared:
         places = strides(plan.problem, spec.last)
         ready = [ALGORITHMS[name].runnable(plan.problem, *places, spec.threads) for name in names]
         self.biases = [(each.repeats, len(each.no_bias)) for each in ready]
-        waves = [_waves(each.program, spec.threads) for each in ready]
-        size = max(size for _, size in waves)
-        jobs = max((len(wave) for each, _ in waves for wave in each), default=0)
-        self.scratch_bytes = size + 8 * code.JOB_WORDS * jobs + code.ALIGNMENT
-        call, helpers = pool.native(spec.threads)
-        bias_at, programs = 0, []
-        for each, (found, _) in zip(ready, waves, strict=True):
-            programs.append(_record(each, found, size, bias_at, helpers))
+        threads = [team(each.program.seconds, spec.threads) for each in ready]
+        # The jobs of either are behind all that the larger one needs.
+        place = max(each.program.scratch_bytes(number) for each, number in zip(ready, threads, strict=True))
+        made = [each.program.record(number, place) for each, number in zip(ready, threads, strict=True)]
+        self.scratch_bytes = max(size for _, size in made) + code.ALIGNMENT
+        bias_at, words = 0, [spec.operation == "grad_weight"]
+        for each, (record, _) in zip(ready, made, strict=True):
+            words += [address(record), address(each.no_bias), bias_at]
             bias_at += each.no_bias.nbytes
-        addresses = [address(record) for record in programs] + [0] * (2 - len(programs))
-        makes_weight = spec.operation == "grad_weight"
-        state = np.array([entry(execute), call, makes_weight, *addresses, address(_kinds())], np.int64)
+        state = np.array(words, np.int64)
         self.state = address(state)
         # Everything whose address is written somewhere above.
-        self._alive = state, programs, waves, ready
-
-
-def _waves(program, threads):
-    waves, size = program.waves(1 if program.seconds < BRIEF else threads)
-    return [np.ascontiguousarray(wave) for wave in waves], size
-
-
-def _record(ready, waves, jobs, bias_offset, helpers):
-    """A program as `handler_code` has it."""
-    program = ready.program
-    offsets = program.frame(1)[0]
-    zeroed = [base for base in (FLAGS, SUMS) if base in program.sizes]
-    # Both lie one after the other.
-    start = offsets[zeroed[0]] if zeroed else 0
-    end = offsets[zeroed[-1]] + program.sizes[zeroed[-1]] if zeroed else 0
-    flags = (offsets[FLAGS], program.sizes[FLAGS]) if FLAGS in program.sizes else (0, 0)
-    words = [len(waves), address(ready.no_bias), bias_offset, jobs, start, end - start, *flags]
-    for wave in waves:
-        words += [len(wave), address(wave), min(helpers, len(wave) - 1)]
-    return np.array(words, np.int64)
-
-
-@cache
-def _kinds():
-    """Which base is added to each word of a job: operands by their number, the rest lies in the scratch."""
-    own = [0 if base in INDICES else code.SCRATCH_BASE for base in range(PANELS, BASES)]
-    return np.array([0] * (WORDS - 2) + [code.SCRATCH_BASE, 0, *range(PANELS), *own, 0], np.int64)
+        self._alive = state, made, ready
 
 
 class _States:

@@ -39,6 +39,8 @@ STEPS_AT = 8 * 6
 LEVELS = LISTS + 1
 SCRATCH_BYTES = 8 * (BASES + 1 + LEVELS * FIELDS_MOST + 8)
 WORDS = 7
+# Which word of a job says where the counter of its units is.
+COUNTER = 4
 
 
 def execute(isa: Isa):

@@ -13,6 +13,9 @@ LONGEST_SUM products: longer ones are cut, and the parts are added up separately
 
 A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
+
+A `brief` kernel is for at most one tap and sums that are not cut: its tiles are short, and so what begins and ends one
+is left to what they need.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -43,7 +46,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, activation="none", by_row=False):
+def macs(task, lanes, elem, mr, nv, activation="none", brief=False, by_row=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -54,19 +57,25 @@ def scratch(vector_bytes, mr, nv):
     return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
-def gemm(isa: Isa, elem, mr, nv, activation="none", by_row=False):
+def is_brief(taps, channels) -> bool:
+    """Whether the brief kernel will do for segments of at most so many taps."""
+    return taps <= 1 and channels <= LONGEST_SUM
+
+
+def gemm(isa: Isa, elem, mr, nv, activation="none", brief=False, by_row=False):
     """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
-    k = Builder(f"gemm_{elem}_{mr}x{nv}{'_by_row' if by_row else ''}{suffix(activation)}_{isa.name}")
+    kind = f"{'_brief' * brief}{'_by_row' * by_row}"
+    k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue, by_row)
+        _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue, by_row):
+def _group(k, task, vector, mr, nv, epilogue, brief, by_row):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -77,6 +86,10 @@ def _group(k, task, vector, mr, nv, epilogue, by_row):
         left = pixels - start
         walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
         here = k.imin(left, block)
+        if brief:
+            with k.loop(0, here, mr) as first:
+                _brief_tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue)
+            return
         with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
             rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
             _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue, rows)
@@ -161,13 +174,24 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
                 spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
-            here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
-            _products(k, vector, here, task["w"] + w_tap + start * width, part, sums)
+            here = x_tap + start * vector.scalar.size
+            _products(k, vector, x, here, task["w"] + w_tap + start * width, part, sums)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue, rows)
+
+
+def _brief_tile(k, task, vector, offsets, mr, nv, epilogue):
+    """The same under at most one tap, without cutting the sums."""
+    x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
+    expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+    zero = k.zero(vector)
+    sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+    _products(k, vector, x, 0, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
+    y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
+    _write(k, task, vector, sums, y, epilogue)
 
 
 def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
@@ -190,7 +214,7 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
     with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w, k.loop(0, task["c"], LONGEST_SUM) as start:
         part = k.imin(task["c"] - start, LONGEST_SUM)
         is_full = length.get() + part > LONGEST_SUM
-        source = task["x"] + (t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size)
+        source = t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size
         w = task["w"] + (t_h * task["w_h"] + t_w * task["w_w"] + start * width)
         with k.loop(0, pixels, mr) as first:
             there, offsets = here(k.opaque(first))
@@ -202,7 +226,8 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             with k.when(is_full):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
-            _products(k, vector, [source + k.load(offsets + PLACE * r, I64) for r in range(mr)], w, part, sums)
+            x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
+            _products(k, vector, x, source, w, part, sums)
             put(sums, there)
         with k.when(is_full):
             cut.set(1)
@@ -226,24 +251,25 @@ def expect(k, y, width):
             k.prefetch(pointer + at, write=True)
 
 
-def _products(k, vector, x, w, count, sums):
-    """Add `count` products to every sum."""
+def _products(k, vector, x, first, w, count, sums):
+    """Add `count` products to every sum, with the numbers `first` bytes behind each place of x."""
     size, width = vector.scalar.size, len(sums[0]) * vector.size
     whole = count - k.iand(count, UNROLL - 1)
 
     def step(c, u, at):
         panel = [k.load(w + c * width + (u * width + v * vector.size), vector) for v in range(len(sums[0]))]
         for pointer, row in zip(x, sums, strict=True):
-            value = k.splat(k.load(pointer + at * size + u * size, vector.scalar), vector)
+            value = k.splat(k.load(pointer + at + u * size, vector.scalar), vector)
             for variable, w_part in zip(row, panel, strict=True):
                 variable.set(k.muladd(value, w_part, variable.get()))
 
     with k.loop(0, whole, UNROLL) as c:
-        at = k.opaque(c)
+        # One offset for all places, which so need no register more from tap to tap.
+        at = k.opaque(first + c * size)
         for u in range(UNROLL):
             step(c, u, at)
     with k.loop(whole, count) as c:
-        step(c, 0, k.opaque(c))
+        step(c, 0, k.opaque(first + c * size))
 
 
 def spill_partial_sums(k, totals, vector, sums, cut):

@@ -5,22 +5,43 @@
     src   columns consecutive, rows `src_row` apart
     dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
 
-Both outer axes have strides of their own. Either side may be one of halves, the other is float32 then; what is written
-as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the
-same code runs under masks, so nothing beyond a matrix is read or written.
+Both outer axes have strides of their
+own. Either side may be one of halves, the other is float32 then; what is written as halves is rounded to the nearest.
+Square blocks of whole vectors are transposed in registers; at the edges the same code runs under masks, so nothing
+beyond a matrix is read or written. A few rows that become one line without gaps, as those of a picture of three colours
+do, are interleaved instead: whole vectors are written then.
 """
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
+from .depthwise_rows import interleaved
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad ahead".split())
 POINTERS = {"src", "dst"}
 
 
-def transpose(isa: Isa, elem, reads="", writes=""):
-    """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side."""
-    names = (elem, reads and f"of_{reads}", writes and f"to_{writes}", isa.name)
+# Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
+# vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
+PAGE = 4096
+# Numbers of rows that are interleaved.
+FEW = 2, 3, 4
+
+
+def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False):
+    """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
+
+    With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result. `by_pages` reads
+    a vector of rows along a page; without, the rows of the result are written from end to end.
+    """
+    names = (
+        elem,
+        reads and f"of_{reads}",
+        writes and f"to_{writes}",
+        few and f"{few}_rows",
+        by_pages and "by_pages",
+        isa.name,
+    )
     k = Builder("_".join(filter(None, ("transpose", *names))))
     vector = Type(elem, isa.lanes(SIZES[elem]))
     sides = Stored(k, isa, vector, reads), Stored(k, isa, vector, writes)
@@ -28,9 +49,35 @@ def transpose(isa: Isa, elem, reads="", writes=""):
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
         src = task["src"] + i * task["src_n"] + j * task["src_m"]
         dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]
-        with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
-            _block(k, task, sides, src, dst, row, col)
+        if few:
+            with k.loop(0, task["cols"], vector.lanes) as col:
+                _interleave(k, task, sides, src, dst, col, few)
+        elif by_pages:
+            with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
+                end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
+                with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
+                    _block(k, task, sides, src, dst, row, col)
+        else:
+            with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
+                _block(k, task, sides, src, dst, row, col)
     return k
+
+
+def _interleave(k, task, sides, src, dst, col, few):
+    """A vector of columns of a few rows."""
+    read, written = sides
+    lanes, left = read.vector.lanes, task["cols"] - col
+    here, out = src + col * read.size, dst + col * (few * written.size)
+
+    def put(inside, masks):
+        lines = interleaved(k, [read.load(here + r * task["src_row"], inside) for r in range(few)])
+        for v, (line, mask) in enumerate(zip(lines, masks, strict=True)):
+            written.store(line, out + v * lanes * written.size, mask)
+
+    with k.when(k.less(lanes - 1, left)):
+        put(None, [None] * few)
+    with k.when(k.less(left, lanes)):
+        put(k.lane_mask(left, read.vector), [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)])
 
 
 def _block(k, task, sides, src, dst, row, col):
@@ -44,12 +91,14 @@ def _block(k, task, sides, src, dst, row, col):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
         for c in range(lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
+        _ask(k, task, corner, lanes)
         lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
             written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
+        _ask(k, task, corner, lanes)
         inside = k.lane_mask(cols_left, vector)
         lines = [read.load(corner + r * task["src_row"], inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
@@ -66,6 +115,13 @@ def _block(k, task, sides, src, dst, row, col):
         for c, line in enumerate(transposed(k, lines)):
             with k.when(k.less(c, cols_left)):
                 written.store(line, out + c * task["dst_col"], below)
+
+
+def _ask(k, task, corner, lanes):
+    """Ask for the rows that lie `ahead` of those of a block."""
+    with k.when(k.negate(k.equal(task["ahead"], 0))):
+        for r in range(lanes):
+            k.prefetch(corner + (r * task["src_row"] + task["ahead"]), locality=2)
 
 
 def transposed(k, lines):

@@ -2,39 +2,45 @@
 
     total[r, v]  (+)=  sum over the pixels of a block of  a[pixel, r] * b[pixel, v]
 
-    a       read one number at a time, the rows of a tile consecutive: a panel, or channels-last in place
+    a       read one number at a time, the rows of a tile consecutive: a panel, or channels-last in place; or, with a
+            `step`, in planes `a_channel` apart, where the next pixel is so many numbers further on
     b       whole vectors: a panel, or channels-last in place, where the last vector of a single tile may be cut
     total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
 
 A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
-factor is. No sum in registers is longer than a block; a block without pixels writes zeros.
+factor is. No sum in registers is longer than LONGEST_SUM pixels: it is added to the total, between rows if they are
+short, and begun anew. A block without pixels writes zeros.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 
 UNROLL = 4
+# A sum of this length has rounding errors like those of the engines, which sum in several lanes; rows longer than PIECE
+# are cut, and the sums of a few whole pieces fit.
+LONGEST_SUM, PIECE = 112, 64
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
-        "b_count"
+        "b_count a_channel"
     ).split()
 )
 POINTERS = {"a", "b", "total"}
 
 
-def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False):
+def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
 
 
-def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False):
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0):
     """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`.
 
     With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector.
     """
-    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{'_a_outer' * a_outer}{'_cut' * cut}_{isa.name}")
+    kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}"
+    k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{kind}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     masks = [None] * nv
@@ -46,29 +52,41 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False):
         a, b = task["a"] + a_tile * task["a_tile"], task["b"] + b_tile * task["b_tile"]
         zero = k.zero(vector)
         sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-        with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
-            first = a + (n * task["a_n"] + row * task["a_row"])
-            b_row = b + (n * task["b_n"] + row * task["b_row"])
-            _row(k, task, vector, first, b_row, sums, masks)
+        length, add = k.variable(0, I64), k.variable(task["add"], I64)
         here = task["total"] + (a_tile * task["total_row"] * mr + b_tile * (nv * vector.size))
-        _put(k, task, vector, here, sums)
+        # Pieces of columns first: a row of a few pixels takes little longer than the loop around it.
+        with k.loop(0, task["n"]) as n, k.loop(0, task["cols"], PIECE) as col:
+            part = k.imin(task["cols"] - col, PIECE)
+            first = a + (n * task["a_n"] + col * (step * vector.scalar.size if step else task["a_col"]))
+            b_first = b + (n * task["b_n"] + col * task["b_col"])
+            with k.loop(0, task["rows"]) as row:
+                with k.when(length.get() + part > LONGEST_SUM):
+                    _put(k, task, vector, here, sums, add.get())
+                    add.set(1)
+                    length.set(0)
+                    for line in sums:
+                        for variable in line:
+                            variable.set(zero)
+                length.set(length.get() + part)
+                here_a, here_b = first + row * task["a_row"], b_first + row * task["b_row"]
+                if step:
+                    _row_of_planes(k, task, vector, here_a, here_b, part, sums, masks, step)
+                else:
+                    _row(k, task, vector, here_a, here_b, part, sums, masks)
+        _put(k, task, vector, here, sums, add.get())
     return k
 
 
-def _row(k, task, vector, a, b, sums, masks):
-    """A row of pixels."""
+def _row(k, task, vector, a, b, cols, sums, masks):
+    """Some pixels of a row."""
     size = vector.scalar.size
-    cols, step_a, step_b = task["cols"], task["a_col"], task["b_col"]
+    step_a, step_b = task["a_col"], task["b_col"]
     whole = cols - k.iand(cols, UNROLL - 1)
 
     def pixel(at_a, at_b):
         # Only a constant is folded into an address: what is known at run time goes into one pointer for all.
-        here, there = a + at_a, b + at_b
-        panel = [k.load(there + v * vector.size, vector, mask) for v, mask in enumerate(masks)]
-        for r, line in enumerate(sums):
-            value = k.splat(k.load(here + r * size, vector.scalar), vector)
-            for variable, part in zip(line, panel, strict=True):
-                variable.set(k.muladd(value, part, variable.get()))
+        here = a + at_a
+        _pixel(k, vector, [here + r * size for r in range(len(sums))], b + at_b, sums, masks)
 
     with k.loop(0, whole, UNROLL) as col:
         at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)
@@ -78,13 +96,42 @@ def _row(k, task, vector, a, b, sums, masks):
         pixel(k.opaque(col * step_a), k.opaque(col * step_b))
 
 
-def _put(k, task, vector, total, sums):
+def _row_of_planes(k, task, vector, a, b, cols, sums, masks, step):
+    """The same with a pointer for each plane, each of which goes on by constants."""
+    step_b, size = task["b_col"], step * vector.scalar.size
+    whole = cols - k.iand(cols, UNROLL - 1)
+    planes, there = [k.variable(a + task["a_channel"] * r) for r in range(len(sums))], k.variable(b)
+
+    def pixels(count):
+        # The panel goes on pixel by pixel: a pointer for each would be more than there are registers.
+        for u in range(count):
+            _pixel(k, vector, [plane.get() + u * size for plane in planes], there.get(), sums, masks)
+            there.set(there.get() + step_b)
+        for plane in planes:
+            plane.set(plane.get() + count * size)
+
+    with k.loop(0, whole, UNROLL):
+        pixels(UNROLL)
+    with k.loop(whole, cols):
+        pixels(1)
+
+
+def _pixel(k, vector, numbers, panel, sums, masks):
+    """A pixel: where the numbers of a lie, and the vectors of b."""
+    parts = [k.load(panel + v * vector.size, vector, mask) for v, mask in enumerate(masks)]
+    for line, number in zip(sums, numbers, strict=True):
+        value = k.splat(k.load(number, vector.scalar), vector)
+        for variable, part in zip(line, parts, strict=True):
+            variable.set(k.muladd(value, part, variable.get()))
+
+
+def _put(k, task, vector, total, sums, add):
     places = [
         (task["total_row"] * r + v * vector.size, each) for r, line in enumerate(sums) for v, each in enumerate(line)
     ]
-    with k.when(k.equal(task["add"], 0)):
+    with k.when(k.equal(add, 0)):
         for place, variable in places:
             k.store(variable.get(), total + place)
-    with k.when(task["add"] > 0):
+    with k.when(add > 0):
         for place, variable in places:
             k.store(k.add(variable.get(), k.load(total + place, vector)), total + place)

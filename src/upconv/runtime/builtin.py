@@ -1,17 +1,17 @@
 """A program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
 
     run = builtin(template, bias)
-    run(x, w, bias, y)      y, computed; NotImplemented where an array does not begin at a multiple of its elements
+    run(x, w, bias, y)      y, computed; NotImplemented where an array does not begin at a multiple of its elements, say
 
 What a call through ctypes costs is more than what a tiny layer computes. The function is generated like a kernel, with
-the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the job of
-`execute`, in which only the addresses of the arrays are missing. Of an array it reads one word, where its memory
+the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the program's
+record (`waves`), in which only the addresses of the arrays are missing. Of an array it reads one word, where its memory
 begins; whether that word is where it is looked for is tested on known arrays before the first use (`why_not`).
 
 A brief one keeps the GIL from beginning to end, so all such functions share one scratch. One that `lets_go` of the GIL
-while it computes has its scratch in common with the others of its kind: where one of them is under way in another
-thread, it answers NotImplemented. The caller has compared shapes, strides and dtypes with those that the template was
-made for.
+while it computes, on one thread or on the pool, has its scratch in common with the others of its kind: where one of
+them is under way in another thread, it answers NotImplemented, as it does where the program has set a flag. The caller
+has compared shapes, strides and dtypes with those that the template was made for.
 """
 
 import ctypes
@@ -23,19 +23,15 @@ from string import Template
 import numpy as np
 
 from .. import config
-from ..kernels.execute import BASES, INDICES, PANELS, WORDS, W, X, Y, execute
-from . import kernel, memory
-from .program import COUNTER, NOTHING, ZEROED, Program, address
+from ..kernels.execute import BIAS, W, X, Y
+from . import kernel, memory, waves
+from .program import Program, address, team
 
 # Programs that need more scratch are called in the other way.
-SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 4 << 20
+SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 16 << 20
 METH_FASTCALL = 0x80
-HEAD = tuple(
-    "mask bias_words bias_times bias_at clear_words clear_at execute refusal increment busy save restore".split()
-)
-JOB = WORDS + BASES + 1
+HEAD = tuple("mask bias_words bias_times bias_at panels scratch refusal increment busy save restore".split())
 NAME = "upconv_call"
-# Copies are volatile, word by word, lest LLVM makes calls of the C library of them, which is not linked.
 TEXT = """
 define internal void @copy(ptr %to, ptr %from, i64 %words) nounwind {
   %some = icmp sgt i64 %words, 0
@@ -53,20 +49,6 @@ done:
   ret void
 }
 
-define internal void @clear(ptr %to, i64 %words) nounwind {
-  %some = icmp sgt i64 %words, 0
-  br i1 %some, label %again, label %done
-again:
-  %i = phi i64 [0, %0], [%next, %again]
-  %place = getelementptr i32, ptr %to, i64 %i
-  store volatile i32 0, ptr %place
-  %next = add i64 %i, 1
-  %more = icmp slt i64 %next, %words
-  br i1 %more, label %again, label %done
-done:
-  ret void
-}
-
 define internal ptr @begins(ptr %arguments, i64 %number) nounwind {
   %at = getelementptr ptr, ptr %arguments, i64 %number
   %array = load ptr, ptr %at
@@ -75,17 +57,17 @@ define internal ptr @begins(ptr %arguments, i64 %number) nounwind {
   ret ptr %data
 }
 
-define internal ptr @word(ptr %template, i64 %number) nounwind {
-  %at = getelementptr ptr, ptr %template, i64 %number
-  %word = load ptr, ptr %at
-  ret ptr %word
+define internal void @base(ptr %bases, i64 %number, ptr %address) nounwind {
+  %at = getelementptr ptr, ptr %bases, i64 %number
+  store ptr %address, ptr %at
+  ret void
 }
 
 define ptr @$NAME(ptr %self, ptr %arguments, i64 %count) nounwind {
-  %job = alloca [$JOB x i64], align 64
+  %bases = alloca [$BASES x i64], align 64
   %template.at = getelementptr i8, ptr %self, i64 $DATA
   %template = load ptr, ptr %template.at
-  %increment = call ptr @word(ptr %template, i64 $INCREMENT)
+  %increment = call ptr @pointer(ptr %template, i64 $INCREMENT)
   %x = call ptr @begins(ptr %arguments, i64 0)
   %w = call ptr @begins(ptr %arguments, i64 1)
   %y = call ptr @begins(ptr %arguments, i64 3)
@@ -99,7 +81,7 @@ define ptr @$NAME(ptr %self, ptr %arguments, i64 %count) nounwind {
   %even = icmp eq i64 %odd, 0
   br i1 %even, label %start, label %refuse
 start:
-  %bias.words.ptr = call ptr @word(ptr %template, i64 $BIAS_WORDS)
+  %bias.words.ptr = call ptr @pointer(ptr %template, i64 $BIAS_WORDS)
   %bias.words = ptrtoint ptr %bias.words.ptr to i64
   %has.bias = icmp sgt i64 %bias.words, 0
   br i1 %has.bias, label %bias, label %claim
@@ -110,7 +92,7 @@ bias:
   %b.even = icmp eq i64 %b.odd, 0
   br i1 %b.even, label %claim, label %refuse
 claim:
-  %busy = call ptr @word(ptr %template, i64 $BUSY)
+  %busy = call ptr @pointer(ptr %template, i64 $BUSY)
   %lets.go = icmp ne ptr %busy, null
   br i1 %lets.go, label %ask, label %fill
 ask:
@@ -124,9 +106,9 @@ fill:
   br i1 %has.bias, label %repeat, label %go
 repeat:
   %b = call ptr @begins(ptr %arguments, i64 2)
-  %times.ptr = call ptr @word(ptr %template, i64 $BIAS_TIMES)
+  %times.ptr = call ptr @pointer(ptr %template, i64 $BIAS_TIMES)
   %times = ptrtoint ptr %times.ptr to i64
-  %bias.at = call ptr @word(ptr %template, i64 $BIAS_AT)
+  %bias.at = call ptr @pointer(ptr %template, i64 $BIAS_AT)
   br label %again
 again:
   %time = phi i64 [0, %repeat], [%next, %again]
@@ -137,41 +119,42 @@ again:
   %more = icmp slt i64 %next, %times
   br i1 %more, label %again, label %go
 go:
-  %clear.words.ptr = call ptr @word(ptr %template, i64 $CLEAR_WORDS)
-  %clear.words = ptrtoint ptr %clear.words.ptr to i64
-  %clear.at = call ptr @word(ptr %template, i64 $CLEAR_AT)
-  call void @clear(ptr %clear.at, i64 %clear.words)
-  %given = getelementptr i64, ptr %template, i64 $HEAD
-  call void @copy(ptr %job, ptr %given, i64 $JOB_WORDS)
-  %job.x = getelementptr i64, ptr %job, i64 $X
-  store ptr %x, ptr %job.x
-  %job.w = getelementptr i64, ptr %job, i64 $W
-  store ptr %w, ptr %job.w
-  %job.y = getelementptr i64, ptr %job, i64 $Y
-  store ptr %y, ptr %job.y
-  %counter = getelementptr i64, ptr %job, i64 $LAST
-  %job.counter = getelementptr i64, ptr %job, i64 $COUNTER
-  store ptr %counter, ptr %job.counter
-  %execute = call ptr @word(ptr %template, i64 $EXECUTE)
+  %bias.own = call ptr @pointer(ptr %template, i64 $BIAS_AT)
+  %scratch = call ptr @pointer(ptr %template, i64 $SCRATCH)
+  %scratch.word = ptrtoint ptr %scratch to i64
+  %panels = call ptr @pointer(ptr %template, i64 $PANELS)
+  %record = getelementptr i64, ptr %template, i64 $RECORD
+  store i64 0, ptr %bases
+  call void @base(ptr %bases, i64 $X_BASE, ptr %x)
+  call void @base(ptr %bases, i64 $Y_BASE, ptr %y)
+  call void @base(ptr %bases, i64 $W_BASE, ptr %w)
+  call void @base(ptr %bases, i64 $BIAS_BASE, ptr %bias.own)
+  call void @base(ptr %bases, i64 $SCRATCH_BASE, ptr %scratch)
+  call void @base(ptr %bases, i64 $PANELS_BASE, ptr %panels)
   br i1 %lets.go, label %without, label %within
 without:
-  %save = call ptr @word(ptr %template, i64 $SAVE)
-  %restore = call ptr @word(ptr %template, i64 $RESTORE)
+  %save = call ptr @pointer(ptr %template, i64 $SAVE)
+  %restore = call ptr @pointer(ptr %template, i64 $RESTORE)
   %state = call ptr %save()
-  call void %execute(ptr %job)
+  call void @run_program(ptr %record, ptr %bases)
+  %flagged.without = call i1 @flagged(ptr %record, i64 %scratch.word)
   call void %restore(ptr %state)
   store volatile i64 0, ptr %busy
   br label %computed
 within:
-  call void %execute(ptr %job)
+  call void @run_program(ptr %record, ptr %bases)
+  %flagged.within = call i1 @flagged(ptr %record, i64 %scratch.word)
   br label %computed
 computed:
+  %flagged = phi i1 [%flagged.without, %without], [%flagged.within, %within]
+  br i1 %flagged, label %refuse, label %end
+end:
   %y.at = getelementptr ptr, ptr %arguments, i64 3
   %result = load ptr, ptr %y.at
   call void %increment(ptr %result)
   ret ptr %result
 refuse:
-  %refusal = call ptr @word(ptr %template, i64 $REFUSAL)
+  %refusal = call ptr @pointer(ptr %template, i64 $REFUSAL)
   call void %increment(ptr %refusal)
   ret ptr %refusal
 }
@@ -211,33 +194,36 @@ def _found_where_they_begin():
 
 
 def builtin(
-    program: Program, mask: int, weight_form: int | None, bias: np.ndarray, repeats: tuple[int, int], lets_go=False
+    program: Program,
+    mask: int,
+    weight_form: int | None,
+    bias: np.ndarray,
+    repeats: tuple[int, int],
+    threads=1,
+    lets_go=False,
 ):
     """The function of a program for arrays that lie as it was made for; None if it cannot be one.
 
     Args:
-        program: runs in one go, and sets no flags.
+        program: runs in one go; must live as long as the function.
         mask: addresses of the arrays have none of these bits.
         weight_form: address of the packed weight, where it was prepared and the program reads a form of it.
         bias: what the program reads as a bias; if one is passed it is written to, so it must be the function's own.
         repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
+        threads: of the pool, how many there may be.
         lets_go: of the GIL, while it computes.
     """
-    cleared = [base for base in ZEROED if program.sizes.get(base)]
-    offsets, size, _ = program.frame(1)
-    if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES) or len(cleared) > 1 or why_not():
+    if why_not():
+        return None
+    record, size = program.record(team(program.seconds, threads))
+    if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES):
         return None
     start = (_longer_scratch() if lets_go else _scratch()).address
-    packed = start + offsets[PANELS] if weight_form is None else weight_form
-    own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
-    bias_at, busy = address(bias), address(_busy) if lets_go else 0
-    cleared_words, cleared_at = (program.sizes[cleared[0]] // 4, offsets[cleared[0]]) if cleared else (0, 0)
-    increment, save, restore = _pythons()
+    panels, busy = start if weight_form is None else weight_form, address(_busy) if lets_go else 0
     # In the order of HEAD.
-    head = mask, repeats[0] // 4, repeats[1], bias_at, cleared_words, start + cleared_at
-    tail = kernel.entry(execute), id(NotImplemented), increment, busy, save, restore
-    job = program.job((NOTHING, 0, 0, 0, bias_at, packed, *own), 0, program.units)
-    return _bound(np.array((*head, *tail, *job), np.int64))
+    head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented)
+    increment, save, restore = _pythons()
+    return _bound(np.array((*head, increment, busy, save, restore, *record), np.int64))
 
 
 @lru_cache(maxsize=1)
@@ -291,9 +277,10 @@ _definitions = []
 @lru_cache(maxsize=1)
 def _definition():
     places = {name.upper(): number for number, name in enumerate(HEAD)}
-    words = {"X": WORDS + X, "W": WORDS + W, "Y": WORDS + Y, "LAST": JOB - 1, "COUNTER": COUNTER}
-    sizes = {"HEAD": len(HEAD), "JOB": JOB, "JOB_WORDS": 2 * JOB, "DATA": object.__basicsize__, "NAME": NAME}
-    code = kernel.link(NAME, Template(TEXT).substitute(places | words | sizes))
+    bases = {"X_BASE": X, "Y_BASE": Y, "W_BASE": W, "BIAS_BASE": BIAS}
+    bases |= {"SCRATCH_BASE": waves.SCRATCH_BASE, "PANELS_BASE": waves.PANELS_BASE, "BASES": waves.PANELS_BASE + 1}
+    sizes = {"RECORD": len(HEAD), "DATA": object.__basicsize__, "NAME": NAME}
+    code = kernel.link(NAME, waves.TEXT + Template(TEXT).substitute(places | bases | sizes))
     doc = b"A program, generated by upconv."
     _definitions.append((_MethodDef(NAME.encode(), code.address, METH_FASTCALL, doc), code))
     return _definitions[-1][0]

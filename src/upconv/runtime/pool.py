@@ -42,7 +42,7 @@ class Native:
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
             table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
-        attend, call, abandon, prepare, grow = table[: len(pool_code.ENTRIES)]
+        attend, call, abandon, prepare, grow, self.now = table[: len(pool_code.ENTRIES)]
         arguments = None, ctypes.c_void_p
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
         self.attend = ctypes.PYFUNCTYPE(*arguments)(attend)
@@ -79,7 +79,7 @@ def run(fn, rows, *, brief=False):
         fn: address of a native ``void fn(int64_t *row)`` that may be called by several threads at once.
         rows: int64, (parts, words), C-contiguous; stays alive until the return, and unchanged but by the parts.
         brief: for calls predicted under 50 us: keep the GIL, look at no signal before the end, and wake no thread, as
-            that would take as long; threads that finished a call in the last 20 us still help.
+            that would take as long; threads that finished a call in the last 50 us still help.
 
     Raises:
         SettingError: for a table of another kind.
@@ -136,6 +136,12 @@ def run_on(executor, work, *operands):
         _executor.reset(token)
 
 
+def own_threads() -> int:
+    """How many threads of the pool itself a call may use; 0 where those of a front-end do the work."""
+    executor = _executor.get()
+    return 0 if executor is not None and executor.run is not None else get_num_threads()
+
+
 def native(threads):
     """The pool for native code that has no use for Python: how to call it, and how many may help.
 
@@ -143,12 +149,13 @@ def native(threads):
         threads: how many threads a call may use, the calling one included.
 
     Returns:
-        (address of ``void call(descriptor)``, see `parts` and `pool_protocol`; helpers to ask for), or (0, 0) where a
-        call has its own thread only.
+        (address of ``void call(descriptor)``, see `parts` and `pool_protocol`; of ``int64_t now(void)``, nanoseconds;
+        helpers to ask for), or (0, 0, 0) where a call has its own thread only.
     """
     if threads == 1 or (_state.native or _start(_state)) is None:
-        return 0, 0
-    return ctypes.cast(_state.native.call, ctypes.c_void_p).value, _hire(_state, threads - 1)
+        return 0, 0, 0
+    native = _state.native
+    return ctypes.cast(native.call, ctypes.c_void_p).value, native.now, _hire(_state, threads - 1)
 
 
 def set_num_threads(n: SupportsIndex) -> None:

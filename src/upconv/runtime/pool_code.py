@@ -3,7 +3,7 @@
 `pool_protocol` is the protocol, in the staged language. Written here as IR are its memory, the clock and the timed wait
 (they pass structs of the C library's), and the making of a thread with most signals blocked: nothing that decides.
 
-The module exports one symbol, a table of addresses: first ENTRIES, which Python calls, then IMPORTS, which Python fills
+The module exports one symbol, a table of addresses: first ENTRIES, which are called, then IMPORTS, which Python fills
 in before the first call. So the object needs no symbol of the process and can be kept on disk like any other kernel.
 """
 
@@ -18,7 +18,7 @@ from .pool_protocol import KERNELS
 # The files that say what the kernels are, and how they are written as text.
 SOURCES = isa, lang, lowering, primitives, parts, pool_protocol
 
-ENTRIES = ("attend", "call", "abandon", "prepare", "grow")
+ENTRIES = ("attend", "call", "abandon", "prepare", "grow", "now")
 # What each gives, and what it takes.
 IMPORTS = {
     "pthread_create": ("i32", "ptr", "ptr", "ptr", "ptr"),

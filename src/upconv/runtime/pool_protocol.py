@@ -27,7 +27,9 @@ NEW, ALONE, TEAM, OVER = range(4)
 # again; this is the child of a fork, whose workers stayed behind, so the call has to begin again; an error of Python's.
 DONE, CUT, AGAIN, ERROR = 0, 1, 2, -1
 
-SPIN_NS = 20_000
+# How long one looks before one sleeps: as long as it takes to be woken, or calls would find everybody on the way to
+# sleep or back from it.
+SPIN_NS = 50_000
 # One worker inside; also all of the lower half.
 HALF = 1 << 32
 INSIDE = HALF - 1

@@ -20,6 +20,7 @@ from ..kernels.execute import (
     BIAS,
     COL_X,
     COL_Y,
+    COUNTER,
     DIMENSIONS,
     FLAGS,
     GRID,
@@ -37,7 +38,7 @@ from ..kernels.execute import (
     Y,
     execute,
 )
-from . import memory, pool
+from . import memory, pool, waves
 from .kernel import entry, function
 
 NOTHING, SUMS, X_BAND, Y_BAND, PLACES, TOTALS, V, M, SINK, ROW = 0, *range(INDICES[-1] + 1, BASES)
@@ -48,7 +49,13 @@ OWN = tuple(range(SUMS + 1, BASES))
 SECONDS_PER_PIECE = 0.05
 # Bands that a problem is cut into for each thread.
 PARTS_PER_THREAD = 8
+# Predicted seconds that a part takes at least, lest beginning it is much of its time.
+PART_SECONDS = 20e-6
+# Likewise of the source, lest tiles of pixels are not full.
+PART_PIXELS = 48
 BRIEF = 50e-6
+# Predicted seconds from which on a call is worth it that threads which sleep are woken, which takes 35 us here.
+WORTH_WAKING = 250e-6
 _interface = np.ndarray.__array_interface__.__get__
 # Rows of fields are whole vectors of every instruction set.
 VECTOR_FIELDS = 8
@@ -56,9 +63,8 @@ VECTOR_FIELDS = 8
 NO_LIST = [0, 1, 0, 0]
 # Steps of a base that a unit does not move.
 STAYS = (0,) * DIMENSIONS
-# A job of `execute`, and the counter of its units; which word says where the counter is.
+# A job of `execute`, and the counter of its units.
 Job = ctypes.c_int64 * (WORDS + BASES + 1)
-COUNTER = 4
 
 # A field of a task: a number, or (base, offset).
 Fields = Mapping[str, int | tuple[int, int]]
@@ -123,7 +129,7 @@ class Program:
             (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
         ]
         self.address = address(self.table)
-        self._frames, self._waves = {}, {}
+        self._frames, self._waves, self._records = {}, {}, {}
 
     @property
     def nbytes(self) -> int:
@@ -162,6 +168,33 @@ class Program:
             self._waves[threads] = [np.array(wave) for wave in self._rows(threads, bases)], size
         return self._waves[threads]
 
+    def record(self, threads, place: int | None = None) -> tuple[np.ndarray, int]:
+        """(what `waves` reads, for so many threads; bytes of scratch that a run needs); must not outlive the program.
+
+        Args:
+            place: where in the scratch the jobs are made, if not behind what the program needs.
+        """
+        native = pool.native(threads)
+        key = threads, place, native
+        if key not in self._records:
+            self._records[key] = self._recorded(threads, place, *native)
+        return self._records[key]
+
+    def _recorded(self, threads, place, call, clock, helpers):
+        some, size = self.waves(threads)
+        place = size if place is None else place
+        jobs = [(len(wave), address(wave), min(helpers, len(wave) - 1)) for wave in some]
+        offsets = self.frame(1)[0]
+        zeroed = [base for base in ZEROED if base in self.sizes]
+        # They lie one after the other.
+        start = offsets[zeroed[0]] if zeroed else 0
+        end = offsets[zeroed[-1]] + self.sizes[zeroed[-1]] if zeroed else 0
+        flags = (offsets[FLAGS], self.sizes[FLAGS]) if FLAGS in self.sizes else (0, 0)
+        clock = clock if any(helping for *_, helping in jobs) else 0
+        words = [entry(execute), call, address(waves.kinds()), len(some), place, start, end - start, *flags]
+        words += [clock, self.seconds >= WORTH_WAKING, *itertools.chain.from_iterable(jobs)]
+        return np.array(words, np.int64), place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
+
     def _rows(self, threads, bases):
         """One thread takes every unit in order, several share out a stage; in pieces for the sake of signals."""
         pieces = max(1, int(self.seconds / SECONDS_PER_PIECE))
@@ -180,6 +213,11 @@ def address(array) -> int:
     return _interface(array)["data"][0]
 
 
+def team(seconds: float, threads: int) -> int:
+    """How many threads a program of so many predicted seconds is made for, where there are so many."""
+    return 1 if seconds < BRIEF else threads
+
+
 def run(program: Program, x, y, w, bias, panels: int | None = None):
     """Run a program on arrays (or None) that lie as it was made for.
 
@@ -195,10 +233,16 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
         # the kernels begin, and would leave something else than zeros in the sums.
         lend = memory.scratch if any(base in program.sizes for base in ZEROED) else memory.brief
         return _in_one_piece(program, operands, panels, lend(program.frame(1)[1]), keeps_gil=True)
-    threads = pool.get_num_threads()
-    if threads == 1 and program.seconds < 2 * SECONDS_PER_PIECE:
-        return _in_one_piece(program, operands, panels, memory.scratch(program.frame(1)[1]), keeps_gil=False)
-    waves, size = program.waves(threads)
+    # What Python does before a call takes so long that threads are asleep when it begins, their caches used by others.
+    # Those of a front-end may be awake.
+    is_alone = program.seconds < 2 * WORTH_WAKING and pool.own_threads()
+    threads = 1 if is_alone else pool.get_num_threads()
+    if program.seconds < 2 * SECONDS_PER_PIECE:
+        if threads == 1:
+            return _in_one_piece(program, operands, panels, memory.scratch(program.frame(1)[1]), keeps_gil=False)
+        if pool.own_threads():
+            return _on_the_pool(program, operands, panels, threads)
+    some, size = program.waves(threads)
     # The lease must live until the last task is done.
     lease = memory.scratch(size)
     start = lease.address
@@ -206,13 +250,25 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
     packed = start if panels is None else panels
     bases = [NOTHING, *operands, packed, *(0 if base in INDICES else start for base in range(PANELS + 1, BASES))]
     moved = np.array([*[0] * (WORDS - 2), start, 0, *bases, 0])
-    for wave in waves:
+    for wave in some:
         rows = wave + moved
         rows[:, COUNTER] = address(rows) + rows.nbytes - 8
-        if len(waves) == len(rows) == 1:
+        if len(some) == len(rows) == 1:
             function(execute, False)(address(rows))
         else:
             pool.run(entry(execute), rows)
+    return _flags(program, start)
+
+
+def _on_the_pool(program, operands, panels, threads):
+    """All waves in one native call, which looks at no signal before the end."""
+    record, size = program.record(threads)
+    lease = memory.scratch(size)
+    start = lease.address
+    job = (ctypes.c_int64 * (2 + waves.PANELS_BASE))(
+        address(record), NOTHING, *operands, start, start if panels is None else panels
+    )
+    waves.run()(job)
     return _flags(program, start)
 
 
@@ -343,6 +399,8 @@ __all__ = [
     "LINE",
     "PANELS",
     "PARTS_PER_THREAD",
+    "PART_PIXELS",
+    "PART_SECONDS",
     "PLACES",
     "ROW_X",
     "ROW_Y",
@@ -364,4 +422,5 @@ __all__ = [
     "address",
     "cut",
     "run",
+    "team",
 ]

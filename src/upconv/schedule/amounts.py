@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..geometry import ceil_div
 from ..layouts import WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from . import bands
@@ -114,7 +115,7 @@ def moved(
     packs: bool,
     reads=False,
     writes=False,
-    exchanged=False,
+    exchanged=0,
     whole=True,
 ) -> dict[str, float]:
     """What goes through memory: the operands, maps that are transposed on the way, a weight that is packed.
@@ -124,21 +125,37 @@ def moved(
         packs: whether they want the weight packed.
         reads, writes: whether they take a map of the other layout as it lies all the same.
         whole: whether taps that no pixel meets are packed, too.
-        exchanged: whether they want height and width exchanged, which transposes both maps, however they lie.
+        exchanged: what `exchanged` counts, where they want height and width exchanged.
     """
     source, result, weight = _bytes(problem, channels_last)
-    if exchanged:
-        source, result = (math.prod(shape) * problem.itemsize for shape in problem.map_shapes)
     if not whole and problem.operation == "forward":
         weight *= _live_share(problem)
     transposed = (0 if reads else source) + (0 if writes else result)
+    converts = problem.maps and not exchanged
     return {
-        "transposed": transposed,
-        "converted_bands": _converted(problem, transposed // problem.itemsize) if problem.maps else 0,
+        "transposed": exchanged or transposed,
+        "converted_bands": _converted(problem, transposed // problem.itemsize) if converts else 0,
         "packed": weight if packs and not problem.prepared else 0,
         "bytes": problem.bytes,
         "calls": 1,
     }
+
+
+def exchanged(problem: Problem, lanes, band_bytes=None) -> int:
+    """Bytes of both maps on their way to a problem whose height and width are exchanged, however they lie.
+
+    Planes go through squares of whole vectors, which bands of few rows do not fill; what is not there is half as dear.
+    """
+    some, found = bands.largest(problem.geometry, problem.operation == "forward", problem.itemsize, most=band_bytes), 0
+    many = [ceil_div(length, step) for length, step in zip(problem.result_shape[2:], some[1:], strict=True)]
+    for (n, c, *sides), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+        area = math.prod(sides)
+        if not layout.startswith("nhwc"):
+            each = (ceil_div(length, count) for length, count in zip(sides, many, strict=True))
+            squares = (count * ceil_div(side, lanes) * lanes for side, count in zip(each, many, strict=True))
+            area = (area + math.prod(squares)) // 2
+        found += n * c * area * problem.itemsize
+    return found
 
 
 def _live_share(problem):

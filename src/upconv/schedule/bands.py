@@ -13,13 +13,17 @@ from typing import NamedTuple
 from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
 from ..layouts import Operand
-from ..runtime.program import LINE, X_BAND, Y_BAND, Grid, Nest, X, Y
+from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Stage, X, Y
 from .moves import Placed, carried
 from .task import Task
 
 BAND_BYTES = 384 << 10
 # Of bands beside a panel that is larger than they would be, and how many products they may have.
 MOST_BESIDE_PANEL, MOST_PRODUCTS = 16 << 20, 2 << 30
+# Of source and result that a band has at least, if it is cut for threads alone.
+LEAST_BYTES = 16 << 10
+# By how much of a band a thread may be late.
+LATE = 0.25
 # To list so many takes a second.
 MOST_RUNS = 1 << 14
 
@@ -66,10 +70,18 @@ def largest(g: Geometry, forward, size, share=1, most=None):
     per_step = _values_of_rows(g, forward, step_h) * size
     per_image = per_step * ceil_div(height, step_h)
     most = _at_most(g, size) if most is None else most
-    limit = min(most, max(16 << 10, per_image * g.n // share))
-    some_n = max(1, min(g.n, limit // max(1, per_image)))
-    some_rows = min(height, max(1, limit // per_step) * step_h)
-    some_cols = min(width, max(32, width * limit // per_step // step_w) * step_w) if per_step > limit else width
+    some_n = max(1, min(g.n, most // max(1, per_image)))
+    some_rows = min(height, max(1, most // per_step) * step_h)
+    some_cols = min(width, max(32, width * most // per_step // step_w) * step_w) if per_step > most else width
+    if share > 1:
+        # Of images that are too few each is cut, into rows that are as many as can be, or if they are too few as well
+        # into parts of rows.
+        some_n = min(some_n, max(ceil_div(g.n, share), LEAST_BYTES // max(1, per_image)))
+        cuts, steps = ceil_div(share, g.n), ceil_div(height, step_h)
+        some_rows = min(some_rows, max(ceil_div(steps, cuts), LEAST_BYTES // per_step) * step_h)
+        least = width * LEAST_BYTES // per_step // step_w
+        some = max(32, ceil_div(ceil_div(width, step_w), ceil_div(cuts, steps)), least)
+        some_cols = min(some_cols, some * step_w)
     return some_n, some_rows, some_cols
 
 
@@ -111,6 +123,23 @@ def overlapping(axis: Axis, step) -> tuple[int, int]:
     """
     number = ceil_div(axis.out, step)
     return (number, number * min(axis.n, ceil_div(step + axis.d * (axis.k - 1), axis.s))) if number > 1 else (1, axis.n)
+
+
+def share_of_sources(task: Task, most=None) -> int:
+    """The `share` where each band computes its whole source, so that what neighbours both read is computed twice.
+
+    Threads come at different times, so some bands for each are better than one; here each band more is more work too.
+    """
+    g, threads = task.g, task.threads
+
+    def finished(share):
+        """When the last band is, in places of the source; a thread may come late by a part of a band."""
+        some_n, some_rows, some_cols = largest(g, True, task.size, share, most)
+        (many_h, rows), (many_w, cols) = overlapping(g.h, some_rows), overlapping(g.w, some_cols)
+        many = ceil_div(g.n, some_n) * many_h * many_w
+        return (ceil_div(many, threads) + LATE) / many * g.n * rows * cols
+
+    return min(range(threads, task.share + 1, threads), key=finished, default=1)
 
 
 def count(g: Geometry, forward, size, most=None) -> int:
@@ -184,6 +213,12 @@ class Scratch:
     def take(self, base, nbytes):
         self.sizes[base] = max(nbytes, self.sizes.get(base, 0))
 
+    def packing(self, form, task) -> Stage:
+        """The stage that packs the weight of a call, for which there is room from now on, as for what it makes."""
+        for base, nbytes in {PANELS: form.nbytes, **form.scratch(task)}.items():
+            self.take(base, nbytes)
+        return form.packing(task)
+
     def map(self, base, shape, size, channels_last):
         """Where a map of a band lies in a base; channels-first, its channels are an odd number of cache lines apart."""
         if channels_last:
@@ -195,10 +230,15 @@ class Scratch:
         return Placed(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
 
 
-def grids(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None) -> list[Grid]:
-    """A Grid for each kind of band, of `most` bytes where that is said; `make` gives the nests of a band."""
+def grids(
+    task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None, share=None
+) -> list[Grid]:
+    """A Grid for each kind of band, of `most` bytes where that is said, and at least `share` bands if not task.share.
+
+    `make` gives the nests of a band.
+    """
     made = []
-    for n, (n_count, first_n), h, w in _kinds(task, most):
+    for n, (n_count, first_n), h, w in _kinds(task, most, share):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
         steps = {
             X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
@@ -217,10 +257,10 @@ def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y:
             yield from make(Band(n, h.axis, w.axis, there, here))
 
 
-def _kinds(task, most=None):
+def _kinds(task, most=None, share=None):
     """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
     g, forward = task.g, task.forward
-    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share, most)
+    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share if share is None else share, most)
     images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
     rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
     for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from ..kernels import convert, copy, transpose
 from ..layouts import Operand
-from ..runtime.kernel import entry
+from ..runtime.kernel import entry, isa
 from ..runtime.program import Nest, Rows
 
 
@@ -102,7 +102,13 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     rows, across = ((width, pixel), (channels, first.c)) if to_first else ((channels, first.c), (width, pixel))
     bases = (src.base, src.offset), (dst.base, dst.offset)
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
-    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
+    by_pages = not to_first and are_many(elem, channels)
+    return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes, by_pages=by_pages)
+
+
+def are_many(elem, rows):
+    """Whether rows are so many that they are better transposed by pages."""
+    return rows >= 2 * isa().lanes(transpose.SIZES[elem])
 
 
 def _exchange_axes(elem, src, dst, shape, reads, writes):
@@ -120,7 +126,9 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes)
 
 
-def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="") -> Nest:
+def transposing(
+    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", by_pages=False, ahead=0
+) -> Nest:
     """The nest that transposes n x m matrices.
 
     Args:
@@ -131,9 +139,14 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
         reads, writes: the kind of halves that the source, or the result, is.
+        by_pages: a page of columns goes through all rows at a time; a vector of them, without.
+        ahead: what lies so many bytes behind what is read is asked for.
     """
+    pad = rows[0] if pad is None else pad
+    is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
+    few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
     fields = {
-        "entry": entry(transpose.transpose, elem, reads, writes),
+        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few),
         "src": src,
         "dst": dst,
         **_stack(n, m),
@@ -141,7 +154,8 @@ def transposing(elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(),
         "src_row": rows[1],
         "cols": cols[0],
         "dst_col": cols[1],
-        "pad": rows[0] if pad is None else pad,
+        "pad": pad,
+        "ahead": ahead,
     }
     return Nest(transpose.FIELDS, fields, lists)
 
@@ -189,7 +203,19 @@ def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
         rows, stack = (a_count, a_src), (many, taps, tap)
     else:
         rows, stack = (many, taps), a
+        if b_dst > a_dst:
+            # Lines far apart are few at a time: all channels of a follow one another in each.
+            lists = (*lists, _few_columns_at_a_time(task, b_count, b_dst))
+            return transposing(task.elem, src, dst, rows, (0, b_dst), m=stack, lists=lists)
     return transposing(task.elem, src, dst, rows, (b_count, b_dst), m=stack, lists=lists)
+
+
+def _few_columns_at_a_time(task, count, step) -> Rows:
+    """The list for `transposing` that takes a vector of columns, then the next: see `few_rows_at_a_time`."""
+    values = [
+        (start * task.size, start * step, min(task.lanes, count - start)) for start in range(0, count, task.lanes)
+    ]
+    return Rows(("src", "dst", "cols"), values)
 
 
 def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads="") -> Nest:

@@ -164,7 +164,7 @@ class Panels:
             rows = 0, task.w_dst
         return transposing(
             self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
-            reads=task.packs_halves,
+            ahead=task.w_src, reads=task.packs_halves,
         )  # fmt: skip
 
     def _copied(self, task, number, src, dst):

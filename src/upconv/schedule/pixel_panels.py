@@ -9,7 +9,7 @@ from ..kernels import pack_pixels
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, Nest, Rows
 from . import bands
-from .moves import Placed, transposing
+from .moves import Placed, are_many, transposing
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ def panel_bytes(pixels, width, size) -> int:
     return (ceil_div(pixels * width * size + isa().vector_bytes, LINE) | 1) * LINE
 
 
-def in_place(placed: Placed, channels, tile, size) -> Side:
-    """A map that is read where it lies, `tile` channels at a time, `channels` to a group."""
+def in_place(placed: Placed, channels, tile, channel) -> Side:
+    """A map that is read where it lies: `tile` channels at a time, `channels` to a group, `channel` bytes apart."""
     at = placed.at
-    return Side(placed.base, placed.offset, at.n, at.h, at.w, tile * size, size, channels * size)
+    return Side(placed.base, placed.offset, at.n, at.h, at.w, tile * channel, channel, channels * channel)
 
 
 def side_of(shape, channels, groups, ranges, width, base, size) -> Side:
@@ -138,4 +138,7 @@ def turned(task, placed: Placed, shape, side: Side, channels, wide) -> Nest:
         m, cols = (1, 0, 0), rows * cols
     src, dst = (placed.base, placed.offset), (side.base, side.offset)
     pad, images = side.col // task.size, (n, at.n, side.n)
-    return transposing(task.elem, src, dst, (0, at.c), (cols, side.col), n=images, m=m, pad=pad, lists=lists)
+    many = are_many(task.elem, min(wide, channels))
+    return transposing(
+        task.elem, src, dst, (0, at.c), (cols, side.col), n=images, m=m, pad=pad, lists=lists, by_pages=many
+    )

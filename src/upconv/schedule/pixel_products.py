@@ -6,10 +6,11 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from ..geometry import ceil_div
 from ..kernels import gemm
 from ..kernels.epilogue import slope_field
 from ..phases import Segment
-from ..runtime.kernel import isa
+from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, address
 from . import segments
 from .amounts import Tiles
@@ -38,6 +39,15 @@ def tile_of(block: Block, lanes) -> tuple[int, int]:
 def tiles_of(blocks: tuple[Block, ...], lanes) -> tuple[Tiles, ...]:
     """The tiles that blocks of columns are computed in."""
     return tuple(Tiles(*tile, number) for tile, number in Counter(tile_of(block, lanes) for block in blocks).items())
+
+
+def kernels_of(task: Task, blocks: Sequence[Block]) -> list[int]:
+    """The address of the kernel of every block."""
+    h, w = task.g.h, task.g.w
+    # The most of any segment.
+    taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if task.forward else h.k * w.k
+    more = task.problem.activation.name, gemm.is_brief(taps, task.c_src)
+    return [entry(gemm.gemm, task.elem, *tile_of(block, task.lanes), *more) for block in blocks]
 
 
 def tile_scratch(task: Task, blocks: tuple[Block, ...]) -> dict[int, int]:
@@ -70,8 +80,7 @@ def nests(task: Task, band: Band, fields, panels, blocks: Rows, more: dict) -> I
         more: fields that this way has beside the common ones.
     """
     h, w = (segments.segments(axis, task.forward) for axis in (band.h, band.w))
-    if segments.has_empty_places(band.h, band.w, task.forward):
-        holes = [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)]
+    for holes in segments.empty_places(band.h, band.w, task.forward):
         yield product(task, band, fields, panels, *holes, (blocks,), more)
     yield product(task, band, fields, panels, h, w, (blocks,), more)
 

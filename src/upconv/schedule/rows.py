@@ -1,10 +1,8 @@
 """Whole rows with all phases together: what the kernels compute that put the columns of a row along the vector.
 
-Of a map that is narrow and high the columns are computed as rows, transposed in scratch: they fill their vectors.
+Of a map that is narrow and high the columns can be computed as rows, transposed in scratch: they fill their vectors.
 """
 
-import math
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,12 +12,10 @@ from ..problem import Problem
 from ..runtime.program import Rows
 
 # Phases that are interleaved in registers, unless a way says otherwise; of more, each is written on its own.
-MOST_PHASES = 4
+MOST_INTERLEAVED = 4
 # How far apart columns of the source may be that the gradient in the input brings together in registers.
 WIDEST_STEP = 4
 NO_TAPS = range(0)
-# How many times as few vectors there must be down the columns, as a rule.
-GAIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ class Row:
 
 
 @lru_cache(maxsize=512)
-def rows_of(axis: Axis, forward, most=MOST_PHASES) -> tuple[Row, ...]:
+def rows_of(axis: Axis, forward, most=MOST_INTERLEAVED) -> tuple[Row, ...]:
     """The Rows of an axis: one of all phases, of at most so many, else one of each phase that has taps.
 
     >>> (row,) = rows_of(Axis(n=5, k=4, s=2, crop_lo=1, crop_hi=1), True)
@@ -71,26 +67,23 @@ def rows_of(axis: Axis, forward, most=MOST_PHASES) -> tuple[Row, ...]:
     return (_row(0, 1, axis.out, axis.n, back, found),)
 
 
-def goes_down(problem: Problem, lanes, phases: Container[int], gain=GAIN) -> bool:
-    """Whether the columns of a problem, if not too short, are computed as rows.
+def as_rows(problem: Problem, by_columns) -> Problem:
+    """The problem whose rows are computed: the problem itself, or by columns, with height and width exchanged."""
+    return axes_exchanged(problem) if by_columns else problem
 
-    It is so since they fill fewer vectors, or since rows cannot be computed.
 
-    Args:
-        phases: how many a row may have; in a gradient in the input it has one.
-        gain: how many times as few vectors there must be, to be worth two transposed maps.
+def vectors(problem: Problem, lanes, *, by_columns=False) -> int:
+    """Vectors that the rows of a channel's result fill, a phase at a time; or its columns.
+
+    >>> from upconv.geometry import Geometry
+    >>> narrow = Problem("forward", Geometry(1, 1, 1, 1, Axis(100, 1), Axis(2, 1)), "float32")
+    >>> vectors(narrow, 16), vectors(narrow, 16, by_columns=True)
+    (100, 14)
     """
     g, forward = problem.geometry, problem.operation == "forward"
-
-    def vectors(high, wide):
-        if wide.s not in (phases if forward else range(1, WIDEST_STEP + 1)):
-            return math.inf
-        rows, columns = (high.out, wide.out) if forward else (high.n, wide.n)
-        s = wide.s if forward else 1
-        return rows * s * ceil_div(ceil_div(columns, s), lanes)
-
-    high = ceil_div(g.h.out, g.h.s) if forward else g.h.n
-    return 2 * high >= lanes and gain * vectors(g.w, g.h) < vectors(g.h, g.w)
+    high, wide = (g.w, g.h) if by_columns else (g.h, g.w)
+    rows, columns, s = (high.out, wide.out, wide.s) if forward else (high.n, wide.n, 1)
+    return rows * s * ceil_div(ceil_div(columns, s), lanes)
 
 
 @lru_cache(maxsize=512)
@@ -133,7 +126,7 @@ def everything(columns) -> Row:
 
 def has_gaps(axis: Axis, forward) -> bool:
     """Whether rows of an axis leave some outputs unwritten: where phases are on their own and some have no taps."""
-    return forward and axis.s > MOST_PHASES and sum(row.columns for row in rows_of(axis, True)) < axis.out
+    return forward and axis.s > MOST_INTERLEAVED and sum(row.columns for row in rows_of(axis, True)) < axis.out
 
 
 def row_list(rows, y_step, w_step, *, shares=True) -> Rows:

@@ -12,6 +12,8 @@ from ..geometry import Axis, ceil_div
 from ..phases import Segment, has_holes, input_segments, live_runs, live_segments, phases
 from ..runtime.program import Rows
 
+# Of a larger stride, phases without taps are too many to be listed.
+FEW_PHASES = 8
 # Of more phases, how many places have how many taps is not counted one by one.
 MANY_PHASES = 32
 # Of more segments it takes less to multiply arrays.
@@ -40,8 +42,34 @@ def segments(axis: Axis, forward) -> Segments:
 
 
 def has_empty_places(h: Axis, w: Axis, forward) -> bool:
-    """Whether some outputs have no taps; they are written first, all at once, and the others then over them."""
+    """Whether some outputs have no taps."""
     return forward and (has_holes(h) or has_holes(w))
+
+
+def fills_all(h: Axis, w: Axis, forward) -> bool:
+    """Whether `empty_places` are all places."""
+    return has_empty_places(h, w, forward) and max(h.s, w.s) > FEW_PHASES
+
+
+@lru_cache(maxsize=512)
+def empty_places(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Sequence[Segment]], ...]:
+    """(segments of rows, of columns) whose products are the outputs without taps, which are to be written first.
+
+    Under a large stride these are all outputs, and the others are written over them then.
+    """
+    if not has_empty_places(h, w, forward):
+        return ()
+    if fills_all(h, w, forward):
+        return (((everywhere(h.out),), (everywhere(w.out),)),)
+    down, across = _holes(h), _holes(w)
+    found = ((down, (everywhere(w.out),)), (segments(h, True), across))
+    return tuple((rows, cols) for rows, cols in found if rows and cols)
+
+
+def _holes(axis):
+    """The segments without taps."""
+    runs = (segment for phase in phases(axis) for segment in phase.segments if not segment.taps)
+    return tuple(Segment(each.start, each.step, each.count, range(0), 0, 0, 0) for each in runs)
 
 
 def values(found, x_step, y_step, w_step):

@@ -6,7 +6,7 @@ from ..kernels.convert import HALF_KINDS
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
-from ..runtime.program import BRIEF, PARTS_PER_THREAD, X, Y
+from ..runtime.program import PART_PIXELS, PART_SECONDS, PARTS_PER_THREAD, X, Y
 from .moves import Placed
 from .rows import axes_exchanged
 
@@ -129,4 +129,8 @@ class Task:
     @property
     def share(self):
         """Into how many bands, at least, the result should be cut for the sake of the threads."""
-        return 1 if self.threads == 1 or self.seconds < BRIEF else PARTS_PER_THREAD * self.threads
+        if self.threads == 1:
+            return 1
+        pixels = self.g.n * self.g.h.n * self.g.w.n
+        most = min(int(self.seconds / PART_SECONDS), pixels // PART_PIXELS)
+        return max(self.threads, min(PARTS_PER_THREAD * self.threads, most))

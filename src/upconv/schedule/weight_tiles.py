@@ -1,5 +1,6 @@
 """Which map of a gradient in the weight lies along the vector, in which tiles, and what has to be packed for that."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -7,16 +8,19 @@ from ..geometry import ceil_div
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
+from .amounts import far
 
 # Vectors across, and rows of a tile.
 MOST_ACROSS, MOST_ROWS = 4, 12
+# Rows that lie in planes, each of which has a pointer: there are no registers for more.
+MOST_PLANES = 7
 # A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap.
 PIXELS = 256
 # Pixels that lie further apart than this fall into few sets of the first-level cache, so they are packed first, unless
 # they are read so few times that it is not made up for.
 APART_BYTES, FEW_READS = 256, 8
-# Cycles of a byte, for the choice between arrangements alone.
-PACKED, TRANSPOSED = 1 / 8, 1 / 3
+# Cycles of a byte, for the choice between arrangements alone: packed, transposed, of a line that comes from far away.
+PACKED, TRANSPOSED, FAR = 1 / 8, 1 / 5, 1 / 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,12 @@ class Arrangement:
         rows, nv: the tallest tile, in channels of a and vectors of b.
         b_tiles, width: how many tiles b has, and channels of one, whole vectors.
         packs_a, packs_b: whether each goes into panels first.
-        turns_a, turns_b: whether each lies in planes.
+        planes_a: if a lies in planes, where it is read: numbers from one pixel to the next; else 0.
+        turns_a: whether a lies in planes, and is transposed first.
+        turns_b: whether b lies in planes, from which it goes into panels.
         cuts_b: whether the last vector of the one tile of b is cut, where b lies.
         a_lines: cache lines of a that are new to a tile at each pixel.
+        a_far: how much of a block of a, of a group, does not stay near while taps and tiles of b go by.
         cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
     """
 
@@ -44,10 +51,12 @@ class Arrangement:
     width: int
     packs_a: bool
     packs_b: bool
+    planes_a: int
     turns_a: bool
     turns_b: bool
     cuts_b: bool
     a_lines: float
+    a_far: float
     cycles: float
 
     @property
@@ -76,11 +85,11 @@ def even_ranges(count, rows) -> list[tuple[int, int, int]]:
 @lru_cache(maxsize=512)
 def arrangement(problem: Problem) -> Arrangement:
     """The arrangement of a problem that takes the fewest cycles."""
-    found = [_arranged(problem, swapped) for swapped in (False, True)]
+    found = [_arranged(problem, swapped, planes) for swapped in (False, True) for planes in (True, False)]
     return min(found, key=lambda each: each[0])[1]
 
 
-def _arranged(problem, swapped):
+def _arranged(problem, swapped, planes):
     """(cycles of everything, the Arrangement) for either map along the vector."""
     g, size, lanes = problem.geometry, problem.itemsize, isa().lanes(problem.itemsize)
     order = (1, 0) if swapped else (0, 1)
@@ -88,13 +97,18 @@ def _arranged(problem, swapped):
     a_shape, b_shape = (problem.map_shapes[i] for i in order)
     a_last, b_last = (problem.map_layouts[i].startswith("nhwc") for i in order)
     a_step, b_step = ((1, g.w.s)[i] for i in order)
-    rows, nv, cycles = tile_of(a_count, ceil_div(b_count, lanes))
+    planes = planes and not a_last
+    rows, nv, cycles = tile_of(a_count, ceil_div(b_count, lanes), MOST_PLANES if planes else MOST_ROWS)
     width = nv * lanes
     tiles = ceil_div(b_count, width)
     packs_b = not b_last or (b_count % width > 0 and tiles > 1) or b_step * b_shape[1] > width
     cuts_b = not packs_b and b_count % width > 0
-    packs_a = a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
+    packs_a = not planes and a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
+    images = min(g.n, PIXELS / (g.h.n * g.w.n))
+    a_far = far(images * math.prod(a_shape[1:]) // g.groups * size) if tiles * g.h.k * g.w.k > 1 else 0.0
     a_lines = min(1, (rows if packs_a else a_step * a_shape[1]) * size / LINE)
+    if planes:
+        a_lines = rows * min(1, a_step * size / LINE)
     made = Arrangement(
         swapped,
         a_count,
@@ -105,29 +119,29 @@ def _arranged(problem, swapped):
         width,
         packs_a,
         packs_b,
-        not a_last,
+        a_step if planes else 0,
+        not (a_last or planes),
         not b_last,
         cuts_b,
         a_lines,
+        a_far,
         cycles,
     )
-    a = _elements(a_shape) * (PACKED * packs_a + TRANSPOSED * (not a_last))
-    b = _elements(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
-    moved = a + b
-    return g.groups * g.n * g.h.pairs * g.w.pairs * cycles + moved * size, made
-
-
-def _elements(shape):
-    n, c, h, w = shape
-    return n * c * h * w
+    a = math.prod(a_shape) * (PACKED * packs_a + TRANSPOSED * (not (a_last or planes)))
+    b = math.prod(b_shape) * (PACKED * packs_b if b_last else TRANSPOSED)
+    # Lines of planes that are near are fetched one by one, about one a cycle.
+    cycles += a_lines * made.tiles * (LINE * FAR * a_far + planes * (1 - a_far))
+    # A pointer for each of them is made for every row.
+    cycles += made.tiles * rows / g.w.n if planes else 0
+    return g.groups * g.n * g.h.pairs * g.w.pairs * cycles + (a + b) * size, made
 
 
 @lru_cache(maxsize=512)
-def tile_of(a_count, vectors):
+def tile_of(a_count, vectors, most_rows=MOST_ROWS):
     """(rows, vectors, cycles of a pixel): two multiply-adds and two loads a cycle, and at least eight in flight."""
     found = []
     for nv in range(1, min(MOST_ACROSS, vectors) + 1):
-        most = min((isa().registers - 2 - nv) // nv, MOST_ROWS, a_count)
+        most = min((isa().registers - 2 - nv) // nv, most_rows, a_count)
         if most < 1:
             continue
         tiles = ceil_div(a_count, most)

@@ -155,6 +155,23 @@ class Pair:
         rows, cols = pieces(self.h.tiles, self.tiles[1]), pieces(self.w.tiles, self.tiles[2])
         return [Chunk(*each) for each in product(images, rows, cols)]
 
+    def reach(self, chunk: Chunk, of_y) -> list[tuple[int, int]]:
+        """(first, how many) rows and columns of the input, or of the gradient in the output, that a block reads."""
+        found = []
+        for part, (first, many) in ((self.h, chunk.rows), (self.w, chunk.cols)):
+            sources, each = [part.sources[0]], part.form.size
+            if of_y:
+                sources, each = [of_result(part, phase) for phase in range(part.phases)], part.form.m
+            step, start, end = part.step if of_y else part.sources[0].step, [], []
+            for source in sources:
+                low = max(0, source.first + first * part.form.m)
+                high = min(source.count, source.first + (first + many - 1) * part.form.m + each)
+                if high > low:
+                    start.append(source.start + low * step)
+                    end.append(source.start + (high - 1) * step + 1)
+            found.append((min(start), max(end) - min(start)) if start else (0, 0))
+        return found
+
     def add(self, chunk: Chunk, x: Placed, y: Placed, counts, total, adds) -> Iterator[Nest]:
         """The nests that spread a block of tiles and add its products.
 

@@ -7,6 +7,7 @@ layer on which both have been timed (`accelerate(model, example_inputs=...)`) ke
     slower   sentences: why torch's operator is expected to be the faster one; a measurement overrules them
 """
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -29,15 +30,21 @@ FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
 FEW_PIXELS_LAST = 500
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
+# Columns of a map up to which gradients in bfloat16 may be wrong in torch.
+MISTAKEN_COLUMNS = 2
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
 FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise", "weight_gradient_tap_rows")
-# Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them.
+# Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them; and one of the
+# words that are in the name of an instruction set with such tiles.
 HALVES = {
-    "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported"),
-    "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported"),
+    "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported", ("amx_fp16", "amx_2")),
+    "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported", ("amx",)),
 }
+# Where oneDNN looks for the best instruction set that it may use, and how the names begin that it knows; any other is
+# no limit.
+LIMITS, KNOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"), ("sse", "avx")
 
 
 def has_instructions(dtype):
@@ -45,9 +52,13 @@ def has_instructions(dtype):
 
     By the instructions of AVX-512 alone it takes longer than ours, which convert to float32 and back.
     """
-    computes, tells = HALVES[dtype]
+    computes, tells, marks = HALVES[dtype]
     asked, has_tiles = getattr(torch.ops.mkldnn, computes, None), getattr(torch.cpu, tells, None)
     if asked is None or not torch.backends.mkldnn.is_available() or not asked():
+        return False
+    # Torch asks the processor for tiles, and not what oneDNN may use of it.
+    limit = next(filter(None, map(os.environ.get, LIMITS)), "").lower()
+    if limit.startswith(KNOWN) and not any(mark in limit for mark in marks):
         return False
     # A torch that cannot tell may have them.
     return has_tiles is None or bool(has_tiles())
@@ -211,15 +222,25 @@ def by_rule(problem):
     if isinstance(problem, VolumeProblem):
         return by_rule_of_volumes(problem)
     plan = choose(problem)
-    why = (*cannot(plan), *slower(plan))
+    why = cannot(plan) if is_mistaken(problem) else (*cannot(plan), *slower(plan))
     return Decision(plan, not why, why)
 
 
 def by_rule_of_volumes(problem):
     """The same in three dimensions, where the planes' plan stands for all of them."""
     plan = choose(problem.planes)
-    why = (*cannot(plan), *slower_volume(problem))
+    why = cannot(plan) if is_mistaken(problem) else (*cannot(plan), *slower_volume(problem))
     return Decision(plan, not why, why)
+
+
+def is_mistaken(problem):
+    """Whether torch's operator gives wrong numbers, or NaN, where oneDNN computes in bfloat16.
+
+    They are gradients of maps of one column, and some of two, under a stride along the row
+    (https://github.com/pytorch/pytorch/issues/169688).
+    """
+    axis = problem.geometry.w
+    return problem.dtype == "bfloat16" and problem.operation != "forward" and axis.n <= MISTAKEN_COLUMNS and axis.s > 1
 
 
 def slower_volume(problem):

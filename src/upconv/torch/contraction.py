@@ -61,6 +61,11 @@ class Call:
             self.operations[operation] = found.plan, found.is_ours
         return self.operations[operation]
 
+    @property
+    def is_mistaken(self):
+        """Whether a gradient may not be left to torch."""
+        return choice.is_mistaken(self.problem("grad_input"))
+
     def by(self, is_ours):
         """The same with the forward operation upconv's, or torch's, whatever the rule says: as it was measured."""
         if is_ours == self.is_ours:

@@ -128,7 +128,7 @@ def run(input, weight, bias, settings, measured, theirs, activation):
     if measured and not differentiated:
         # What was measured is the forward pass alone.
         call = call.by(choice.decide(call.forward, measured).is_ours)
-    if not call.is_ours:
+    if not call.is_ours and not (differentiated and call.is_mistaken):
         # As they were given, since torch's autocast remembers what it made of a weight.
         return activated(theirs(), activation)
     if differentiated:

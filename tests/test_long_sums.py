@@ -1,0 +1,57 @@
+"""How many products a way adds up in one sum: 2**24 with ones behind it loses those of its own sum, and no others."""
+
+import numpy as np
+import pytest
+from cases import LAYOUTS
+from ways import result, willing
+
+import upconv
+from upconv.arrays import empty
+from upconv.geometry import Axis, Geometry
+from upconv.kernels import gemm, weight_gradient, weight_gradient_blocks
+from upconv.planning import solve
+from upconv.problem import OPERATIONS, Problem
+
+HUGE = 2.0**24
+# Of the ways whose sums are shorter than those of the others.
+LONGEST = {
+    "weight_gradient": weight_gradient.PIXELS_LISTED,
+    "weight_gradient_blocks": weight_gradient_blocks.LONGEST_SUM,
+    "weight_gradient_tap_rows": weight_gradient_blocks.LONGEST_SUM,
+}
+LAYERS = {
+    "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
+    "rows of 100": Geometry(1, 3, 3, 1, Axis(11, 2, 1), Axis(100, 2, 2)),
+    "rows of 7": Geometry(19, 5, 70, 1, Axis(7, 2, 2), Axis(7, 2, 2)),
+    "a column": Geometry(3, 16, 16, 1, Axis(400, 3, 1, 1, 1, 1), Axis(1, 1)),
+    "channels": Geometry(1, 700, 3, 1, Axis(6, 2, 2), Axis(6, 2, 2)),
+    "channels of few pixels": Geometry(1, 700, 70, 1, Axis(2, 3, 1, 1, 1, 1), Axis(3, 3, 1, 1, 1, 1)),
+    "channels of the result": Geometry(2, 4, 700, 1, Axis(5, 2, 1), Axis(9, 2, 1)),
+    "groups": Geometry(2, 400, 400, 2, Axis(5, 2, 1), Axis(5, 2, 1)),
+    "depthwise": Geometry(3, 20, 20, 20, Axis(19, 3, 2), Axis(23, 3, 2)),
+    "taps": Geometry(1, 20, 2, 1, Axis(6, 9, 1), Axis(6, 9, 1)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_no_sum_is_longer_than_it_may_be(layer, operation, layout):
+    g = LAYERS[layer]
+    a, b = (np.ones(shape, np.float32) for shape in Problem(operation, g, "float32").operand_shapes)
+    a[0, 0, 0, 0] = HUGE
+    wide = Problem(operation, g, "float64", layout)
+    want = empty(wide.result_shape, np.float64, layout)
+    solve(wide, "auto", a.astype(float), b.astype(float), None, want)
+    is_weight = operation == "grad_weight"
+    products = g.n * g.h.n * g.w.n if is_weight else Problem(operation, g, "float32").channels[0] * g.h.k * g.w.k
+    for prepared in (False, True)[: 2 - is_weight]:
+        weight = upconv.prepare(b, (g.h.s, g.w.s), groups=g.groups) if prepared else b
+        problem = Problem(operation, g, "float32", layout, prepared=prepared)
+        ways = willing(problem)
+        assert ways
+        for way in ways:
+            lost = np.abs(result(problem, way, a, weight, None) - want).max()
+            longest = LONGEST.get(way, gemm.LONGEST_SUM)
+            # One more for each part whose sum is odd.
+            assert lost <= longest + products / longest, f"{way}{' prepared' * prepared} of {products}"
