@@ -93,6 +93,15 @@ def goes_down(problem: Problem, lanes, phases: Container[int], gain=GAIN) -> boo
     return 2 * high >= lanes and gain * vectors(g.w, g.h) < vectors(g.h, g.w)
 
 
+def masked_part(axis: Axis, forward, columns, lanes, nv=1) -> float:
+    """Which part of the tiles of nv vectors reach beyond a row of so many columns a phase, and compute under masks."""
+    if columns < lanes:
+        return 1.0
+    reaches = axis.crop_lo != 0 or axis.crop_hi != 0 or (forward and axis.d * (axis.k - 1) >= axis.s)
+    # The last vector of a row and the first of the next lie side by side.
+    return min(1.0, (nv + 1) / ceil_div(columns, lanes)) if reaches else 0.0
+
+
 @lru_cache(maxsize=512)
 def axes_exchanged(problem: Problem) -> Problem:
     """The problem with height and width exchanged."""
