@@ -24,6 +24,8 @@ from ..schedule.task import Task
 
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
 CALLS = 1.2
+# How many times as long a vector takes of which the few channels of a group alone are written.
+ALONE = 2
 # Blocks of them are listed.
 MOST_COLUMNS = 2048
 # Whether maps of halves are converted band by band.
@@ -34,8 +36,8 @@ def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
-    if g.groups > by_group.MOST_GROUPS:
-        return [by_group.REFUSAL]
+    if by_group.refusals(problem):
+        return by_group.refusals(problem)
     if g.groups > 1 and problem.layout == CHANNELS_FIRST:
         return ["adds up groups where they lie, channels-last"]
     columns = _columns(by_group.of_one(problem).geometry)
@@ -79,7 +81,11 @@ def weight_form(problem: Problem) -> Panels:
 def work(problem: Problem) -> dict[str, float]:
     groups = problem.geometry.groups
     amounts = {name: groups * amount for name, amount in _work_of_one(by_group.of_one(problem)).items()}
-    return amounts | moved(problem, channels_last=True, packs=True) | {"calls": CALLS}
+    amounts |= moved(problem, channels_last=True, packs=True)
+    if groups > 1:
+        amounts["transposed"] = by_group.transposed(problem, True)
+        amounts["folded"] *= ALONE
+    return amounts | {"calls": CALLS}
 
 
 def _work_of_one(problem):

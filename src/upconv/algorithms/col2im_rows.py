@@ -39,11 +39,9 @@ CONVERTS_MAPS = True
 
 
 def why_never(problem: Problem) -> list[str]:
-    g, refusals = problem.geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
-    if g.groups > by_group.MOST_GROUPS:
-        refusals.append(by_group.REFUSAL)
+    refusals = by_group.refusals(problem)
     if _rows(problem) > MOST_ROWS:
         refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
     return refusals
@@ -91,7 +89,10 @@ def weight_form(problem: Problem) -> Panels:
 def work(problem: Problem) -> dict[str, float]:
     groups, exchanged = problem.geometry.groups, computes_columns(problem)
     amounts = {name: groups * amount for name, amount in _work_of_one(by_group.of_one(_as_rows(problem))).items()}
-    return amounts | moved(problem, channels_last=False, packs=True, exchanged=exchanged) | {"calls": CALLS}
+    amounts |= moved(problem, channels_last=False, packs=True, exchanged=exchanged)
+    if groups > 1 and not exchanged:
+        amounts["transposed"] = by_group.transposed(problem, False)
+    return amounts | {"calls": CALLS}
 
 
 def _work_of_one(asked):
