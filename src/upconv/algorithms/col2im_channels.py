@@ -11,12 +11,12 @@ import itertools
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
 from ..kernels.epilogue import IN_REGISTERS
-from ..layouts import CHANNELS_SLICED, Operand
+from ..layouts import CHANNELS_FIRST, CHANNELS_SLICED, Operand
 from ..phases import Segment
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, SUMS, M, Program, Rows, Stage
-from ..schedule import bands, pixel_products, segments
+from ..runtime.program import BIAS, PANELS, SUMS, M, Program, Rows, Stage
+from ..schedule import bands, by_group, pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
@@ -24,6 +24,8 @@ from ..schedule.task import Task
 
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
 CALLS = 1.2
+# How many times as long a vector takes of which the few channels of a group alone are written.
+ALONE = 2
 # Blocks of them are listed.
 MOST_COLUMNS = 2048
 # Whether maps of halves are converted band by band.
@@ -34,10 +36,13 @@ def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
-    if g.groups != 1:
-        return ["columns of several groups cannot be one product"]
-    if _columns(g) > MOST_COLUMNS:
-        return [f"makes at most {MOST_COLUMNS:,} columns of all taps and channels; here there are {_columns(g):,}"]
+    if by_group.refusals(problem):
+        return by_group.refusals(problem)
+    if g.groups > 1 and problem.layout == CHANNELS_FIRST:
+        return ["adds up groups where they lie, channels-last"]
+    columns = _columns(by_group.of_one(problem).geometry)
+    if columns > MOST_COLUMNS:
+        return [f"makes at most {MOST_COLUMNS:,} columns of all taps and channels; here there are {columns:,}"]
     return []
 
 
@@ -66,13 +71,25 @@ def blocks_of(columns, lanes) -> list[Block]:
 
 
 def weight_form(problem: Problem) -> Panels:
-    """One panel for all taps: they are phases of a kernel of one row."""
-    g, size = problem.geometry, problem.itemsize
+    """One panel a group for all taps: they are phases of a kernel of one row."""
+    g, size = by_group.of_one(problem).geometry, problem.itemsize
     blocks = tuple(blocks_of(_columns(g), isa().lanes(size)))
-    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
+    groups = problem.geometry.groups
+    return Panels(problem.row.element, size, groups, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
 
 
 def work(problem: Problem) -> dict[str, float]:
+    groups = problem.geometry.groups
+    amounts = {name: groups * amount for name, amount in _work_of_one(by_group.of_one(problem)).items()}
+    amounts |= moved(problem, channels_last=True, packs=True)
+    if groups > 1:
+        amounts["transposed"] = by_group.transposed(problem, True)
+        amounts["folded"] *= ALONE
+    return amounts | {"calls": CALLS}
+
+
+def _work_of_one(problem):
+    """What the products of one group take, and their sums."""
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
     (many_h, rows), (many_w, cols) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
@@ -91,7 +108,7 @@ def work(problem: Problem) -> dict[str, float]:
     (places_h, taps_h, number_h), (places_w, taps_w, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
     amounts["folded"] = g.n * vectors * (taps_h * taps_w + places_h * places_w)
-    return amounts | moved(problem, channels_last=True, packs=True) | {"calls": CALLS}
+    return amounts
 
 
 def _sums(tally):
@@ -102,12 +119,17 @@ def _sums(tally):
 
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
-    nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, scratch))
-    share = bands.share_of_sources(task, _most(problem))
-    compute = bands.grids(task, nests, task.source, task.result, _most(problem), share)
+    panels, scratch, compute = weight_form(task.problem), bands.Scratch(), []
+    one, most = by_group.of_one(task.problem), _most(by_group.of_one(task.problem))
+    for group, part, source, result in by_group.tasks(task):
+
+        def make(band, group=group, part=part):
+            return _nests(part, band, panels, group, scratch)
+
+        nests = bands.in_layout(part, scratch, True, make)
+        compute += bands.grids(part, nests, source, result, most, bands.share_of_sources(part, most))
     # The bias of the products, which have none.
-    scratch.take(SUMS, _pitch(problem))
+    scratch.take(SUMS, _pitch(one))
     stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
 
@@ -140,7 +162,7 @@ def _most(problem):
     return bands.beside_products(problem.geometry, problem.itemsize, _pitch(problem))
 
 
-def _nests(task, band, panels, scratch):
+def _nests(task, band, panels, group, scratch):
     """The products of a band, places without taps, and the sums of all others."""
     size, products = task.size, None
     if band.h.n and band.w.n:
@@ -150,21 +172,21 @@ def _nests(task, band, panels, scratch):
         # Whole vectors are read.
         scratch.take(M, band.n * band.h.n * row + task.lanes * size)
         products = Placed(M, 0, strides)
-        yield _product(task, band, panels, products)
+        yield _product(task, band, panels, group, products)
     band = bands.Band(band.n, band.h, band.w, products or band.x, band.y)
     if segments.has_empty_places(band.h, band.w, True):
-        yield _added(task, band, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1)
+        yield _added(task, band, group, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1)
     if products is None:
         return
     h, fused = segments.segments(band.h, True), _fused(task.problem)
     if fused == 1:
-        yield _added(task, band, h, segments.segments(band.w, True), (0, 1), 1)
+        yield _added(task, band, group, h, segments.segments(band.w, True), (0, 1), 1)
         return
     for segment, kept in segments.fused_segments(band.w):
-        yield _added(task, band, h, [segment], kept, fused)
+        yield _added(task, band, group, h, [segment], kept, fused)
 
 
-def _product(task, band, panels, products):
+def _product(task, band, panels, group, products):
     """Columns of all taps for every pixel of the source."""
     all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
     values, activation = [], "none"
@@ -174,11 +196,11 @@ def _product(task, band, panels, products):
         values.append((address, offset, panels.block(number), offset, 0, block.width))
     lists = (Rows(pixel_products.BLOCKS, values),)
     band = bands.Band(band.n, band.h, band.w, band.x, products)
-    more = {"bias": (SUMS, 0), "w_g": 0}
+    more = {"bias": (SUMS, 0), "w": (PANELS, group * panels.group), "w_g": 0}
     return pixel_products.product(task, band, gemm.FIELDS, panels, [all_rows], [all_cols], lists, more)
 
 
-def _added(task, band, h, w, kept, fused):
+def _added(task, band, group, h, w, kept, fused):
     """The sums of some segments; of `fused` phases those from kept[0] to kept[1] are inside the result."""
     g, size, activation = task.g, task.size, task.problem.activation.name
     low, high = (phase * g.c_out for phase in kept)
@@ -192,5 +214,5 @@ def _added(task, band, h, w, kept, fused):
             address = entry(col2im_channels.col2im_channels, task.elem, ceil_div(columns, task.lanes), activation)
             values.append((address, first * size, first * size, first * size, begin, end))
     lists = rows, cols, Rows(("entry", "x", "y", "bias", "first_column", "columns"), values)
-    fields = pixel_products.placed(task, band, {"w": 0, "bias": (BIAS, 0)})
+    fields = pixel_products.placed(task, band, {"w": 0, "bias": (BIAS, group * tap)})
     return pixel_products.Nest(col2im_channels.FIELDS, fields, lists)

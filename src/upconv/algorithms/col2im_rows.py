@@ -13,12 +13,12 @@ from ..layouts import CHANNELS_FIRST, Operand
 from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
-from ..schedule import bands, pixel_products, segments
+from ..runtime.program import BIAS, LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
+from ..schedule import bands, by_group, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
 from ..schedule.moves import Placed
 from ..schedule.panels import Block, Panels
-from ..schedule.rows import as_rows, everything, row_list, rows_of
+from ..schedule.rows import as_rows, everything, masked_part, row_list, rows_of
 from ..schedule.task import Task
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
@@ -39,15 +39,14 @@ CONVERTS_MAPS = True
 
 
 def why_never(problem: Problem, *, by_columns=False) -> list[str]:
-    g, refusals = as_rows(problem, by_columns).geometry, []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
-    if g.groups != 1:
-        refusals.append("rows of several groups cannot be one product")
+    refusals = by_group.refusals(problem)
     if _rows(problem) > MOST_ROWS:
         refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")
-    if g.w.s not in fold.PHASES:
-        refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {g.w.s}")
+    stride = as_rows(problem, by_columns).geometry.w.s
+    if stride not in fold.PHASES:
+        refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}")
     return refusals
 
 
@@ -68,53 +67,68 @@ def tile_of(rows) -> tuple[int, int]:
 
 
 def weight_form(problem: Problem, *, by_columns=False) -> Panels:
-    """One panel for all taps: they are phases of a kernel of one row."""
+    """One panel a group for all taps: they are phases of a kernel of one row."""
     g, size, rows = problem.geometry, problem.itemsize, _rows(problem)
     mr, _ = tile_of(rows)
     blocks = tuple(Block(first, min(mr, rows - first), mr) for first in range(0, rows, mr))
-    return Panels(problem.row.element, size, 1, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
+    return Panels(problem.row.element, size, g.groups, *problem.channels, 1, 1, g.h.k * g.w.k, blocks)
 
 
 def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
-    asked, lanes, rows = as_rows(problem, by_columns), isa().lanes(problem.itemsize), _rows(problem)
+    asked, lanes, groups = as_rows(problem, by_columns), isa().lanes(problem.itemsize), problem.geometry.groups
+    one = by_group.of_one(asked)
+    amounts = {name: groups * amount for name, amount in _work_of_one(one, by_columns).items()}
+    turned = exchanged(asked, lanes, _most(one)) if by_columns else 0
+    amounts |= moved(problem, channels_last=False, packs=True, exchanged=turned)
+    if groups > 1 and not by_columns:
+        amounts["transposed"] = by_group.transposed(problem, False)
+    return amounts | {"calls": CALLS}
+
+
+def _work_of_one(asked, by_columns):
+    """What the products of one group take, and their sums."""
+    lanes, rows = isa().lanes(asked.itemsize), _rows(asked)
     g, (mr, nv) = asked.geometry, tile_of(rows)
-    some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(asked))
+    some_n, some_rows, some_cols = bands.largest(g, True, asked.itemsize, most=_most(asked))
     (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count = ceil_div(g.n, some_n) * many_h * many_w
     # Rows follow one another in scratch, and where they lie; but not pixels whose channels are consecutive.
-    joins = many_w == 1 and (by_columns or width > 1 or problem.a_layout == CHANNELS_FIRST)
+    joins = many_w == 1 and (by_columns or width > 1 or asked.a_layout == CHANNELS_FIRST)
     lines, line = (many_h, ceil_div(height, many_h) * width) if joins else (height * many_w, width // many_w)
     strips = g.n * lines * ceil_div(line, nv * lanes)
     (row,) = rows_of(g.w, True, MOST_INTERLEAVED)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
+    added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
-    amounts = {
+    return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
-        "copied_strips": strips * nv * lanes * g.c_in * problem.itemsize,
+        "copied_strips": strips * nv * lanes * g.c_in * asked.itemsize,
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall),
+        "folded_masked": masked_part(g.w, True, ceil_div(row.columns, g.w.s), lanes) * added,
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
-    turned = exchanged(asked, lanes, _most(asked)) if by_columns else 0
-    more = moved(problem, channels_last=False, packs=True, exchanged=turned)
-    return amounts | more | {"calls": CALLS}
 
 
 def program(task: Task, *, packs=True, by_columns=False) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    problem, panels, scratch = task.problem, weight_form(task.problem), bands.Scratch()
+    problem, panels, scratch, compute = task.problem, weight_form(task.problem), bands.Scratch(), []
     packing = [scratch.packing(panels, task)] if packs else []
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
     if by_columns:
         task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
-    nests = bands.in_layout(task, scratch, False, lambda band: _nests(task, band, panels, steps, scratch))
-    most = _most(task.problem)
-    share = bands.share_of_sources(task, most)
-    compute = bands.grids(task, nests, task.source, task.result, most, share)
+    for group, part, source, result in by_group.tasks(task):
+
+        def make(band, group=group, part=part):
+            return _nests(part, band, panels, group, steps, scratch)
+
+        most = _most(part.problem)
+        nests = bands.in_layout(part, scratch, False, make)
+        compute += bands.grids(part, nests, source, result, most, bands.share_of_sources(part, most))
     mr, nv = tile_of(_rows(problem))
     needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
     sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}
@@ -124,7 +138,7 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
 def _rows(problem):
     """Rows of the product: taps by channels of the result."""
     g = problem.geometry
-    return g.h.k * g.w.k * g.c_out
+    return g.h.k * g.w.k * problem.channels[1]
 
 
 def _most(problem):
@@ -132,18 +146,18 @@ def _most(problem):
     return bands.beside_products(problem.geometry, problem.itemsize, _rows(problem) * problem.itemsize)
 
 
-def _nests(task, band, panels, steps, scratch):
+def _nests(task, band, panels, group, steps, scratch):
     """The products of a band, rows without taps, and the sums of all others."""
     products = None
     if band.h.n and band.w.n:
         products = _products(task, band, scratch)
-        yield _product(task, band, panels, products)
+        yield _product(task, band, panels, group, products)
     if has_holes(band.h) or products is None:
         nothing = products or band.x
-        yield _added(task, band, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
+        yield _added(task, band, group, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
     if products is not None:
         (row,) = rows_of(band.w, True, MOST_INTERLEAVED)
-        yield _added(task, band, products, steps, segments.segments(band.h, True), row)
+        yield _added(task, band, group, products, steps, segments.segments(band.h, True), row)
 
 
 def _products(task, band, scratch):
@@ -157,7 +171,7 @@ def _products(task, band, scratch):
     return Placed(M, 0, Operand(rows * step, step, band.w.n * size, size, channels_last=False, channels_first=True))
 
 
-def _product(task, band, panels, products):
+def _product(task, band, panels, group, products):
     """Rows of all taps for every pixel of the source."""
     mr, nv = tile_of(_rows(task.problem))
     x, y, (h, w) = band.x.at, products.at, (band.h.n, band.w.n)
@@ -167,7 +181,7 @@ def _product(task, band, panels, products):
         "entry": entry(strip_product.strip_product, task.elem, mr, nv),
         "x": (band.x.base, band.x.offset),
         "y": (products.base, products.offset),
-        "w": (PANELS, 0),
+        "w": (PANELS, group * panels.group),
         "strip": (V, 0),
         "totals": (TOTALS, 0),
         "n": band.n,
@@ -186,7 +200,7 @@ def _product(task, band, panels, products):
     return Nest(strip_product.FIELDS, fields)
 
 
-def _added(task, band, products, steps, h, row):
+def _added(task, band, group, products, steps, h, row):
     """The sums of some segments of rows."""
     g, s, activation = task.g, len(row.whole), task.problem.activation.name
     counts = tuple(len(each.taps) for each in row.whole)
@@ -197,5 +211,6 @@ def _added(task, band, products, steps, h, row):
         row_list([row], band.y.at.w, tap_w, shares=False),
     )
     band = bands.Band(band.n, band.h, band.w, products, band.y)
-    more = {"entry": address, "w": 0, "groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": task.size}
+    more = {"entry": address, "w": 0, "bias": (BIAS, group * g.c_out * task.size)}
+    more |= {"groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": task.size}
     return Nest(fold.NAMES[s], pixel_products.placed(task, band, more), lists)

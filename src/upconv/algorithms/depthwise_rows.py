@@ -14,7 +14,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, Nest, Program, Rows, Stage, W, cut
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
-from ..schedule.rows import WIDEST_STEP, as_rows, everything, row_list, rows_of
+from ..schedule.rows import WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
 from ..schedule.task import Task
 
 # More taps of a channel, or of a row of them, are loops.
@@ -67,13 +67,23 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     (row,) = rows_of(g.w, forward, MOST_INTERLEAVED)
     s, taps_w = len(row.whole), sum(len(each.taps) for each in row.whole)
     each, columns = g.groups * g.n, ceil_div(row.columns, s)
+    part = masked_part(g.w, forward, columns, lanes)
     amounts = dict.fromkeys(
-        (*KINDS, "depthwise_rows_waits", "depthwise_rows_vectors", "depthwise_rows_rows", "tasks"), 0
+        (
+            *KINDS,
+            "depthwise_rows_masked",
+            "depthwise_rows_waits",
+            "depthwise_rows_vectors",
+            "depthwise_rows_rows",
+            "tasks",
+        ),
+        0,
     )
     for rows, taps_h, number in segments.tally(g.h, forward):
         name = KINDS[_written(taps_h, row.whole).count(None)]
         vectors = number * each * kernel.executed_vectors(rows, columns, lanes, _height(rows, s))
         amounts[name] += vectors * taps_h * taps_w
+        amounts["depthwise_rows_masked"] += part * vectors * taps_h * taps_w
         if name == "depthwise_rows_taps" and s < MANY_SUMS:
             amounts["depthwise_rows_waits"] += WAITS * vectors * taps_h * taps_w
         if s > INTERLEAVED_WELL:

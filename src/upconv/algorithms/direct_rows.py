@@ -26,6 +26,7 @@ from ..schedule.rows import (
     as_rows,
     everything,
     has_gaps,
+    masked_part,
     row_list,
     rows_of,
 )
@@ -44,6 +45,8 @@ JOINED = (1, 2, 3, 4, 6)
 MOST_APART = 16
 # In how many vectors' time the masks of a vector are found for columns that lie apart.
 MASKS = 14
+# What is counted of tiles.
+AMOUNTS = tuple(f"direct_rows{each}" for each in ("", "_loads", "_tiles", "_apart", "_masked", "_masks"))
 # Weights of fewer channels are read where they lie.
 FEW = 3
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
@@ -99,9 +102,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     asked = as_rows(problem, by_columns)
     g, (c_src, c_dst), forward = asked.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
-    amounts = dict.fromkeys(
-        ("direct_rows", "direct_rows_loads", "direct_rows_tiles", "direct_rows_apart", "tasks", "places"), 0
-    )
+    amounts = dict.fromkeys((*AMOUNTS, "tasks", "places"), 0)
     step = 1 if forward else g.w.s
     for (s, columns, count, own, is_apart), alike in _tally(g.w, forward):
         for here, rows, taps, number_h in down(asked):
@@ -109,7 +110,12 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
             for _, mr, number in blocks_of(c_dst, s):
                 nv = across(mr, s)
                 tiles = alike * g.groups * number * here * number_h * ceil_div(each, nv)
-                amounts["direct_rows"] += tiles * nv * taps * c_src * mr * (s * count + own)
+                products = tiles * nv * taps * c_src * mr * (s * count + own)
+                amounts["direct_rows"] += products
+                if step == 1:
+                    part = masked_part(g.w, forward, ceil_div(columns, s), lanes, nv)
+                    amounts["direct_rows_masked"] += part * products
+                    amounts["direct_rows_masks"] += part * tiles * nv * taps * (count + own)
                 amounts["direct_rows_loads"] += tiles * nv * taps * c_src * (count + own)
                 amounts["direct_rows_tiles"] += tiles
                 amounts["places"] += tiles * nv

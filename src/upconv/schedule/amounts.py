@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..geometry import ceil_div
 from ..layouts import WEIGHT_CHANNELS_LAST
 from ..problem import Problem
+from ..runtime.kernel import isa
 from . import bands
 from .segments import live_range, tally
 
@@ -90,6 +91,8 @@ def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1) -> dict[str,
 
 # A second-level cache of today: what is no larger stays in it from task to task.
 NEAR_BYTES = 1 << 20
+# More channels than so many that lie a multiple of so many bytes apart share too few sets of the first-level cache.
+FEW_WAYS, CROWDING = 8, 4096
 
 
 def far(nbytes) -> float:
@@ -128,12 +131,18 @@ def moved(
         exchanged: what `exchanged` counts, where they want height and width exchanged.
     """
     source, result, weight = _bytes(problem, channels_last)
+    some = [
+        shape
+        for shape, moves in zip(problem.map_shapes, (source and not reads, result and not writes), strict=True)
+        if moves
+    ]
     if not whole and problem.operation == "forward":
         weight *= _live_share(problem)
     transposed = (0 if reads else source) + (0 if writes else result)
     converts = problem.maps and not exchanged
     return {
         "transposed": exchanged or transposed,
+        "transposed_crowded": _crowded(problem, some) if channels_last else 0,
         "converted_bands": _converted(problem, transposed // problem.itemsize) if converts else 0,
         "packed": weight if packs and not problem.prepared else 0,
         "bytes": problem.bytes,
@@ -158,6 +167,16 @@ def exchanged(problem: Problem, lanes, band_bytes=None) -> int:
     return found
 
 
+def _crowded(problem, shapes):
+    """Bytes of the channels-first maps that are transposed of which channels crowd the cache."""
+    size = problem.itemsize
+    return sum(
+        math.prod(shape) * size
+        for shape in shapes
+        if shape[1] > FEW_WAYS and shape[2] * shape[3] * size % CROWDING == 0
+    )
+
+
 def _live_share(problem):
     """Which part of the taps is packed in a call: of rows of taps that lie together all, or none."""
     (first_h, end_h), (first_w, end_w) = live_range(problem.geometry.h), live_range(problem.geometry.w)
@@ -167,7 +186,8 @@ def _live_share(problem):
 
 def _converted(problem, transposed):
     """Bytes of maps of halves and of what they become, but for values that are converted as they are transposed."""
-    return (sum(map(math.prod, problem.map_shapes)) - transposed) * (problem.map_itemsize + problem.itemsize)
+    left = max(0, sum(map(math.prod, problem.map_shapes)) - transposed)
+    return left * (problem.map_itemsize + problem.itemsize)
 
 
 def is_turned(shape, layout, channels_last) -> bool:
@@ -179,7 +199,9 @@ def is_turned(shape, layout, channels_last) -> bool:
 @lru_cache(maxsize=64)
 def _bytes(problem, channels_last):
     """(bytes of both maps that are transposed where kernels want them channels-last or not, bytes of the weight)."""
-    turned = []
-    for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
-        turned.append(math.prod(shape) * problem.itemsize if is_turned(shape, layout, channels_last) else 0)
+    turned, lanes = [], isa().lanes(problem.itemsize)
+    for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+        # Few channels take as long as a vector of them.
+        nbytes = n * max(c, lanes) * h * w * problem.itemsize
+        turned.append(nbytes if is_turned((n, c, h, w), layout, channels_last) else 0)
     return *turned, math.prod(problem.geometry.weight_shape) * problem.itemsize

@@ -190,11 +190,11 @@ class Panels:
     # Fused phases ----------------------------------------------------------------------------------------------------
 
     def _fused(self, task):
-        """A unit for each tap of a phase: its columns are the phases' taps, then channels."""
+        """A unit for each tap of a phase of a group: its columns are the phases' taps, then channels."""
         step_h, step_w = task.w[2:]
-        move_w = 0, step_h, self.fused * step_w
-        move_panels = 0, self.row, self.tap
-        grid = (1, self.k_h, self.k_w), {W: move_w, PANELS: move_panels}
+        move_w = task.w_group, step_h, self.fused * step_w
+        move_panels = self.group, self.row, self.tap
+        grid = (self.groups, self.k_h, self.k_w), {W: move_w, PANELS: move_panels}
         if task.w_dst == self.size or self.c_dst == 1:
             yield Grid((self._shared_out((W, 0), task.w_src),), *grid)
             return

@@ -86,6 +86,15 @@ def vectors(problem: Problem, lanes, *, by_columns=False) -> int:
     return rows * s * ceil_div(ceil_div(columns, s), lanes)
 
 
+def masked_part(axis: Axis, forward, columns, lanes, nv=1) -> float:
+    """Which part of the tiles of nv vectors reach beyond a row of so many columns a phase, and compute under masks."""
+    if columns < lanes:
+        return 1.0
+    reaches = axis.crop_lo != 0 or axis.crop_hi != 0 or (forward and axis.d * (axis.k - 1) >= axis.s)
+    # The last vector of a row and the first of the next lie side by side.
+    return min(1.0, (nv + 1) / ceil_div(columns, lanes)) if reaches else 0.0
+
+
 @lru_cache(maxsize=512)
 def axes_exchanged(problem: Problem) -> Problem:
     """The problem with height and width exchanged."""
