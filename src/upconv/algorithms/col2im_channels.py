@@ -191,7 +191,7 @@ def _product(task, band, panels, group, products):
     all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
     values, activation = [], "none"
     for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), activation)
+        address = entry(gemm.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), False, False, activation)
         offset = block.first * task.size
         values.append((address, offset, panels.block(number), offset, 0, block.width))
     lists = (Rows(pixel_products.BLOCKS, values),)

@@ -89,7 +89,7 @@ def _tile(form, size):
 
 
 def _nests(task, band, form):
-    address = entry(kernel.gemm, task.elem, *_tile(form, task.size), task.problem.activation.name)
+    address = entry(kernel.gemm, task.elem, *_tile(form, task.size), False, False, task.problem.activation.name)
     values = []
     for number in range(form.blocks):
         first = number * form.width

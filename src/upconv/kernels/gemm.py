@@ -46,7 +46,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, activation="none", brief=False, by_row=False):
+def macs(task, lanes, elem, mr, nv, brief=False, by_row=False, activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -62,7 +62,7 @@ def is_brief(taps, channels) -> bool:
     return taps <= 1 and channels <= LONGEST_SUM
 
 
-def gemm(isa: Isa, elem, mr, nv, activation="none", brief=False, by_row=False):
+def gemm(isa: Isa, elem, mr, nv, brief=False, by_row=False, activation="none"):
     """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
     kind = f"{'_brief' * brief}{'_by_row' * by_row}"
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")

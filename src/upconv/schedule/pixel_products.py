@@ -46,7 +46,7 @@ def kernels_of(task: Task, blocks: Sequence[Block]) -> list[int]:
     h, w = task.g.h, task.g.w
     # The most of any segment.
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if task.forward else h.k * w.k
-    more = task.problem.activation.name, gemm.is_brief(taps, task.c_src)
+    more = gemm.is_brief(taps, task.c_src), False, task.problem.activation.name
     return [entry(gemm.gemm, task.elem, *tile_of(block, task.lanes), *more) for block in blocks]
 
 
