@@ -41,7 +41,7 @@ def calls(lines):
 @pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
 def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, brief):
     isa = ROWS[isa]
-    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, "none", brief), isa), isa)
+    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, brief), isa), isa)
     loop = hot_loop(assembly, "vfmadd")
     fused = [line for line in loop if re.match(r"vfmadd\d+p[sd]", line)]
     assert len(fused) == mr * nv * gemm.UNROLL
@@ -65,7 +65,7 @@ def test_a_tile_has_no_more_than_the_registers(isa):
 def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv, brief):
     """Whether it is computed at once, or, unless it is brief, with the others of its block."""
     isa = ROWS[isa]
-    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, "none", brief), isa), isa)
+    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, brief), isa), isa)
     width = nv * isa.vector_bytes
     # Rows that are no whole lines may begin anywhere in one.
     lines = width // LINE if width % LINE == 0 else width // LINE + 2
@@ -206,7 +206,7 @@ def test_neon_s_product_multiplies_by_lanes_or_broadcasts_without_putting_anythi
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
     kernels = [execute(isa), transpose(isa, "f32"), transpose(isa, "f64")]
-    kernels += [gemm.gemm(isa, elem, 2, 2, "none", brief) for elem in ("f32", "f64") for brief in (False, True)]
+    kernels += [gemm.gemm(isa, elem, 2, 2, brief) for elem in ("f32", "f64") for brief in (False, True)]
     kernels += [strip_product.strip_product(isa, "f32", 4, 2), col2im_channels.col2im_channels(isa, "f32", 2)]
     kernels += [col2im_rows.col2im_rows(isa, "f32", 2, counts) for counts in (None, (2, 1))]
     kernels += winograd(isa)
