@@ -1,7 +1,6 @@
 """Calls remembered: the same bits as the door's, nothing that the door refuses, nothing left behind."""
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -505,28 +504,6 @@ def test_longer_calls_are_done_by_a_front_ends_threads_where_it_lends_them(throu
             assert_same_bits(pool.run_on(lent, call), want)
         assert len(through) == 1
     assert lent.calls
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forks_child_has_threads_of_its_own():
-    text = """
-import os, numpy as np, upconv
-from upconv import calls
-from upconv.runtime import pool, program
-program.BRIEF = program.WORTH_WAKING = 0
-upconv.set_num_threads(2)
-x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
-def asked():
-    for _ in range(2):
-        y = upconv.conv_transpose2d(x, w)
-    return len(calls._of_arrays), pool._state.workers, float(y.sum())
-print(*asked(), flush=True)
-if not os.fork():
-    print(len(calls._of_arrays), pool._state.workers, *asked(), flush=True)
-    os._exit(0)
-os.wait()
-"""
-    assert script(text).split() == ["1", "1", "144.0", "0", "0", "1", "1", "144.0"]
 
 
 def test_the_first_call_is_done_as_the_others_are(longer, monkeypatch):
