@@ -136,7 +136,7 @@ def _nests(task, start, count):
                     pad=width,
                 )
             wide = width // task.lanes
-            address = entry(kernel.gemm, task.elem, tiles[wide], wide, task.problem.activation.name, True)
+            address = entry(kernel.gemm, task.elem, tiles[wide], wide, task.problem.activation.name, False, True)
             for block in some:
                 values.append((address, at, task.c_src * line, start + block.first * size, block.columns))
                 at += panel
