@@ -50,6 +50,14 @@ from upconv.runtime.kernel import made
 from upconv.runtime.program import BIAS, PANELS, X_BAND, W, X, Y
 from upconv.schedule import bands, pixel_parts, pixel_products
 
+# Planes as they lie, in one way that there is for one operation in one layout.
+PLANES = (
+    Case("planes", 2, 19, 5, 7, 18, (1, 1)),
+    Case("planes-groups", 1, 8, 9, 31, 12, (1, 1), groups=2),
+    Case("planes-long-sums", 1, 9, 3, 5, 300, (1, 1)),
+    Case("planes-of-a-row", 3, 7, 1, 70, 5, (1, 1)),
+    Case("planes-of-few", 1, 3, 13, 11, 2, (1, 1)),
+)
 # What the small suite lacks: many channels, sums that are cut, several bands, depthwise, fused phases.
 MORE = (
     BY_NAME["long-sums"],
@@ -85,6 +93,7 @@ MORE = (
     Case("streaming", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
     Case("columns", 2, 19, 3, 4, 16, (3, 4), (2, 2), (1, 1)),
     Case("streaming-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
+    *PLANES,
 )
 # Those whose weight may be read in other ways if the channels of a tap lie together.
 WEIGHT_LAST = (
@@ -100,6 +109,7 @@ WEIGHT_LAST = (
 # Those that pass through an activation too, and those whose weight comes prepared.
 ACTIVATED = ("wide", "fused-everywhere", "rows", "depthwise-2", "wide-depthwise", "streaming")
 PREPARED = ("wide", "wide-groups", "fused", "rows-3", "wide-depthwise", "depthwise-2", "streaming")
+PREPARED += tuple(case.name for case in PLANES)
 
 
 def everything():

@@ -21,8 +21,8 @@ from ..schedule.moves import copying
 from ..schedule.panels import even_blocks
 from ..schedule.task import Task
 
-# A quarter of a second-level cache, and what a panel may have: more would not stay near from tile to tile.
-PANELS_BYTES = 1 << 18
+# A quarter of a second-level cache; and what a block of pixels may take, which would not stay near from tile to tile.
+PANELS_BYTES, MOST_BYTES = 1 << 18, 1 << 21
 # Blocks that are listed for a unit.
 MOST_BLOCKS = 64
 SCRATCH = {PLACES: "places", TOTALS: "totals"}
@@ -36,8 +36,6 @@ def why_never(problem: Problem) -> list[str]:
         found.append("is for single taps under stride 1")
     if problem.map_layouts != (CHANNELS_FIRST, CHANNELS_FIRST):
         found.append("both maps must lie channels-first")
-    if problem.maps:
-        found.append("takes no maps of halves")
     return found
 
 
@@ -46,8 +44,8 @@ def why_not(problem: Problem) -> list[str]:
     if any(axis.n != axis.out or axis.crop_lo for axis in (g.h, g.w)):
         found.append("the maps must be equally large (no padding)")
     panel = _pixel_bytes(problem) * _widest() * isa().lanes(problem.itemsize)
-    if panel > pixel_products.NEAR_BYTES:
-        found.append(f"the panels of a block of pixels would take {panel:,} bytes; at most 2 MiB stay near")
+    if panel > MOST_BYTES:
+        found.append(f"the panels of a block of pixels would take {panel:,} bytes; at most {MOST_BYTES:,} stay near")
     return found
 
 
