@@ -6,7 +6,7 @@
 Each number is the rms of the error against float64, over that of torch's own convolution, in float32, and behind it
 the same of `gemm`, which multiplies every tap. "ReLU" is a source without negative numbers, "ill-scaled" one whose
 channels are up to 1e6 times as large as others. Layers have 128 channels and 64 of the result unless a row says
-otherwise; an axis that could be cut in several ways is cut as the other one is.
+otherwise; an axis that could be cut in several ways is cut as the other one is, or by larger tiles beside usual ones.
 """
 
 import argparse
@@ -121,7 +121,8 @@ def main():
         if winograd.why_not(problem):
             continue
         found = ways(g.h, g.w, forward, problem.channels[0])
-        pairs = [(pair, "") for pair in found if pair[0] == pair[1]] or [(found[0], "")]
+        mixed = [pair for pair in found if pair[0].outputs == {2: 4} and pair[1] == found[0][1]]
+        pairs = [(pair, "") for pair in found if pair[0] == pair[1] or pair in mixed] or [(found[0], "")]
         if options.refused and forward:
             pairs += [((way, way), " (refused)") for way in REFUSED.get(name, [])]
         for pair, note in pairs:

@@ -1,7 +1,6 @@
 """Calls remembered: the same bits as the door's, nothing that the door refuses, nothing left behind."""
 
 import gc
-import os
 import sys
 import threading
 import time
@@ -233,48 +232,6 @@ def test_what_is_forgotten_is_forgotten_with_a_layers_weight_too(through):
     assert len(through) == 1
 
 
-def test_new_sizes_without_end_are_forgotten(monkeypatch):
-    monkeypatch.setattr(calls, "MOST", 4)
-    w = layer()[1]
-    made = upconv.prepare(w, stride=2)
-    for width in range(1, 12):
-        x = np.ones((1, 8, 2, width), np.float32)
-        for weight in (w, made):
-            upconv.conv_transpose2d(x, weight, stride=2)
-    assert 1 <= len(calls._of_arrays) <= 4
-    assert 1 <= len(made.calls) <= 4
-
-
-def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
-    monkeypatch.setattr(calls, "MOST_BYTES", 60_000)
-    weights = [upconv.prepare(layer()[1], stride=2) for _ in range(8)]
-    for width in range(1, 40):
-        for made in weights:
-            for _ in range(2):
-                upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), made, stride=2)
-    kept = [call for made in weights for call in (made.calls or {}).values()]
-    assert kept
-    assert sum(ready.nbytes + own.nbytes for _, (ready, own, _) in (call.held for call in kept)) <= 60_000
-
-
-def test_programs_of_what_is_forgotten_are_not_counted(monkeypatch, through):
-    """Of a weight that has gone, and of too many calls of one: another's are not forgotten for them."""
-    monkeypatch.setattr(calls, "MOST", 4)
-    forget()
-    stays, x = upconv.prepare(layer()[1], stride=2), layer()[0]
-    upconv.conv_transpose2d(x, stays, stride=2)
-    upconv.conv_transpose2d(x, stays, stride=2)
-    monkeypatch.setattr(calls, "MOST_BYTES", 12 * stays.calls.nbytes)
-    for width in range(1, 30):
-        goes = upconv.prepare(layer()[1], stride=2)
-        for weight in (goes, layer()[1]):
-            upconv.conv_transpose2d(np.ones((1, 8, 2, width), np.float32), weight, stride=2)
-        del goes, weight
-    del through[:]
-    upconv.conv_transpose2d(x, stays, stride=2)
-    assert len(through) == 1
-
-
 def test_one_dimension_and_an_output_size_are_found_again(through):
     x, w = np.ones((1, 4, 9), np.float32), np.ones((4, 3, 4), np.float32)
     one, two = upconv.ConvTranspose1d(4, 3, 4, stride=2), upconv.ConvTranspose2d(4, 3, 4, stride=2)
@@ -497,28 +454,6 @@ def test_longer_calls_are_done_by_a_front_ends_threads_where_it_lends_them(throu
             assert_same_bits(pool.run_on(lent, call), want)
         assert len(through) == 1
     assert lent.calls
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forks_child_has_threads_of_its_own():
-    text = """
-import os, numpy as np, upconv
-from upconv import calls
-from upconv.runtime import pool, program
-program.BRIEF = program.WORTH_WAKING = 0
-upconv.set_num_threads(2)
-x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
-def asked():
-    for _ in range(2):
-        y = upconv.conv_transpose2d(x, w)
-    return len(calls._of_arrays), pool._state.workers, float(y.sum())
-print(*asked(), flush=True)
-if not os.fork():
-    print(len(calls._of_arrays), pool._state.workers, *asked(), flush=True)
-    os._exit(0)
-os.wait()
-"""
-    assert script(text).split() == ["1", "1", "144.0", "0", "0", "1", "1", "144.0"]
 
 
 def test_the_first_call_is_done_as_the_others_are(longer, monkeypatch):

@@ -193,3 +193,25 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 print(all(answers), all(seen), len(seen) >= 5)
 """)
     assert printed == ["True"] * 3
+
+
+@posix
+def test_a_forks_child_has_threads_of_its_own():
+    text = """
+import os, numpy as np, upconv
+from upconv import calls
+from upconv.runtime import pool, program
+program.BRIEF = program.WORTH_WAKING = 0
+upconv.set_num_threads(2)
+x, w = np.ones((1, 2, 3, 3), np.float32), np.ones((2, 2, 2, 2), np.float32)
+def asked():
+    for _ in range(2):
+        y = upconv.conv_transpose2d(x, w)
+    return len(calls._of_arrays), pool._state.workers, float(y.sum())
+print(*asked(), flush=True)
+if not os.fork():
+    print(len(calls._of_arrays), pool._state.workers, *asked(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    assert script(text).split() == ["1", "1", "144.0", "0", "0", "1", "1", "144.0"]

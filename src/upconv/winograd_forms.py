@@ -135,8 +135,9 @@ class Way(NamedTuple):
 MOST_APART, MOST_DILATION = 3, 6
 
 
-# Plain sums over so many channels have errors beside which those of tiles of five values a side are small.
-FIVE_VALUE_CHANNELS = 256
+# Plain sums over so many channels have errors beside which those of tiles of five values, on one axis or on both, are
+# small.
+FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS = 128, 256
 
 
 def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
@@ -148,19 +149,23 @@ def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
     >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 2, 2), Axis(8, 3))
     ([[{3: 2}, {3: 3}], [{3: 3}, {3: 2}]], [])
     """
-    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, channels >= FIVE_VALUE_CHANNELS))
+    are_many = channels >= FIVE_ON_ONE_CHANNELS, channels >= FIVE_ON_BOTH_CHANNELS
+    return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, *are_many))
 
 
 @lru_cache(maxsize=256)
-def _ways(h, w, forward, are_many):
+def _ways(h, w, forward, on_one, on_both):
     found = _ways_alone(*h, forward), _ways_alone(*w, forward)
     if [each[:1] for each in found] == [(Way({3: 3}),)] * 2 and 1 in (h[1], w[1]):
         # The errors of two axes multiply, and one phase alone is where plain sums are the most exact.
         return (Way({3: 2}), Way({3: 3})), (Way({3: 3}), Way({3: 2}))
     made, larger = list(product(*found)), [_larger(each) for each in found]
-    if forward and are_many and all(larger):
+    if forward and on_both and all(larger):
         both = ([*each, *more] for each, more in zip(found, larger, strict=True))
         made += [pair for pair in product(*both) if pair not in made]
+    elif forward and on_one and all(larger):
+        # Beside the usual way of the other axis.
+        made += [*product(larger[0], found[1][:1]), *product(found[0][:1], larger[1])]
     return tuple(made)
 
 

@@ -69,9 +69,13 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
-# Products of the longest sum: of many channels by small forms, of others, and where all phases have three taps on both
-# axes, by F(2, 3) on one and by F(3, 3) on both.
-LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, LONG_SUM_CHANNELS = 64, 32, 24, 16, 128
+# Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; and
+# where all phases have three taps on both axes, by F(2, 3) on one and by F(3, 3) on both. Of fewer channels plain sums
+# are more exact.
+LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
+LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
+# Products in the time that it takes to add up one sum in memory.
+ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to write one of the values that it becomes.
 MOVED, MADE = 20, 40
@@ -148,7 +152,9 @@ def setting(problem: Problem) -> Setting:
     of_h, of_w = ({id(pair[i]): pair[i] for pair in found} for i in (0, 1))
     of_h = {key: counted(g.h, way, forward) for key, way in of_h.items()}
     of_w = {key: counted(g.w, way, forward) for key, way in of_w.items()}
-    prices = _prices(problem, [(of_h[id(h)], of_w[id(w)]) for h, w in found])
+    count = problem.channels[0] * (1 if forward else g.h.s * g.w.s)
+    longest = [_longest_sum(count, pair) for pair in found]
+    prices = _prices(problem, [(of_h[id(h)], of_w[id(w)]) for h, w in found], longest)
     return _setting(problem, *found[prices.index(min(prices))])
 
 
@@ -183,8 +189,12 @@ def _setting(problem, *both):
 
 
 def _longest_sum(count, both):
+    if all(way.outputs == {3: 3} for way in both):
+        return SHORT_SUM if count >= LONG_SUM_CHANNELS else SHORTEST_SUM
     if all(way.outputs.keys() == {3} for way in both):
-        return SHORTEST_SUM if all(way.outputs == {3: 3} for way in both) else SHORTER_SUM
+        return SHORTER_SUM
+    if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
+        return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
     return LONG_SUM if count >= LONG_SUM_CHANNELS and is_small else SHORT_SUM
 
@@ -194,16 +204,19 @@ def _kept(made):
     return sum(part.form.size * len(part.sources) for part in {part.weight: part for part in made}.values())
 
 
-def _prices(problem, pairs):
-    """What decides between ways: products, and values that are spread, gathered or made of the weight, in products."""
+def _prices(problem, pairs, longest):
+    """What decides between ways: products, and what else is done, in products.
+
+    That is to add up sums (the `longest` of each pair), to spread values, to gather, and to make them of the weight.
+    """
     (c_src, c_dst), made = problem.channels, MOVED if problem.prepared else MADE
     width, n, found = panel_width(problem.itemsize), problem.geometry.n, []
-    for h, w in pairs:
+    for (h, w), length in zip(pairs, longest, strict=True):
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
         columns = ceil_div(phases * c_dst, width) * width
         values = n * (read * c_src + written * phases * c_dst)
-        weight = kept * phases * c_src * c_dst * made
-        found.append(n * read * c_src * columns + MOVED * values + weight)
+        weight, products = kept * phases * c_src * c_dst * made, n * read * c_src * columns
+        found.append(products + products * ADDED // length + MOVED * values + weight)
     return found
 
 

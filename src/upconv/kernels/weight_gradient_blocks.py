@@ -86,7 +86,7 @@ def _row(k, task, vector, a, b, cols, sums, masks):
     def pixel(at_a, at_b):
         # Only a constant is folded into an address: what is known at run time goes into one pointer for all.
         here = a + at_a
-        _pixel(k, vector, [here + r * size for r in range(len(sums))], b + at_b, sums, masks)
+        _pixel(k, vector, (here + r * size for r in range(len(sums))), b + at_b, sums, masks)
 
     with k.loop(0, whole, UNROLL) as col:
         at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)

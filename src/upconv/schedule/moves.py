@@ -102,13 +102,14 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     rows, across = ((width, pixel), (channels, first.c)) if to_first else ((channels, first.c), (width, pixel))
     bases = (src.base, src.offset), (dst.base, dst.offset)
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
-    by_pages = not to_first and are_many(elem, channels)
+    by_pages = not to_first and has_pages(elem, channels, width)
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes, by_pages=by_pages)
 
 
-def are_many(elem, rows):
-    """Whether rows are so many that they are better transposed by pages."""
-    return rows >= 2 * isa().lanes(transpose.SIZES[elem])
+def has_pages(elem, rows, cols):
+    """Whether a matrix is so large that it is better transposed by pages."""
+    lanes = isa().lanes(transpose.SIZES[elem])
+    return rows >= 2 * lanes and cols >= 4 * lanes
 
 
 def _exchange_axes(elem, src, dst, shape, reads, writes):

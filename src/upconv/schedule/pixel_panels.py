@@ -9,7 +9,7 @@ from ..kernels import pack_pixels
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, Nest, Rows
 from . import bands
-from .moves import Placed, are_many, transposing
+from .moves import Placed, has_pages, transposing
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def turned(task, placed: Placed, shape, side: Side, channels, wide) -> Nest:
         m, cols = (1, 0, 0), rows * cols
     src, dst = (placed.base, placed.offset), (side.base, side.offset)
     pad, images = side.col // task.size, (n, at.n, side.n)
-    many = are_many(task.elem, min(wide, channels))
+    pages = has_pages(task.elem, min(wide, channels), cols)
     return transposing(
-        task.elem, src, dst, (0, at.c), (cols, side.col), n=images, m=m, pad=pad, lists=lists, by_pages=many
+        task.elem, src, dst, (0, at.c), (cols, side.col), n=images, m=m, pad=pad, lists=lists, by_pages=pages
     )
