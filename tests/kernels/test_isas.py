@@ -21,6 +21,7 @@ assert kernel.isa().name == {isa!r}, kernel.isa()
 names = "depthwise primes gcd2-k5s4d6-holes groups-2-several-outputs depthwise-multiplier-3 crops-of-both-signs"
 cases = [BY_NAME[name] for name in (*names.split(), "long-sums")]
 cases.append(Case("weight-streaming", 2, 31, 2, 3, 37, (3, 3), (2, 2), (1, 0)))
+cases.append(Case("one-tap", 2, 7, 3, 5, 18, (1, 1)))
 ran = Counter()
 settings = list(itertools.product(cases, OPERATIONS, LAYOUTS))
 
