@@ -48,6 +48,12 @@ def ways(problem):
     return [candidate.name for candidate in asked if candidate.seconds is not None]
 
 
+def same_form(problem, way):
+    """Whether the form of a weight is the same as given and prepared."""
+    both = [planning.choose(replace(problem, prepared=each), way).inner for each in (False, True)]
+    return len({ALGORITHMS[way].weight_form(each) for each in both}) == 1
+
+
 def solved(problem, way, a, w, bias=None):
     with poison():
         out = empty(problem.result_shape, a.dtype, problem.layout)
@@ -72,8 +78,10 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
             # The loops take their time, and are by default tried on one of the sizes.
             slow = {"loops"} if more != some(3, more) else set()
             for way in both - slow:
-                assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
-                ran[way] += 1
+                # Winograd's tiles may be others where the weight has to become a form in the call.
+                if way != "winograd" or same_form(problem, way):
+                    assert_same_bits(solved(problem, way, a, made), solved(problem, way, a, w))
+                    ran[way] += 1
     none = {way for way in KERNELS if "weight_gradient" in way}
     alone = {
         "gemm_fused_phases",
