@@ -1,5 +1,8 @@
 """Calls remembered: how many, and how many bytes of their programs."""
 
+import sys
+from threading import Thread
+
 import numpy as np
 import pytest
 from fresh import fresh
@@ -15,6 +18,20 @@ pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made h
 def nothing_remembered():
     with fresh():
         yield
+
+
+def together(work, count=4):
+    """The same on several threads, which change places often."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def weight_of_a_layer():
@@ -43,6 +60,39 @@ def test_programs_of_many_prepared_weights_are_bounded_together(monkeypatch):
     kept = [call for made in weights for call in (made.calls or {}).values()]
     assert kept
     assert sum(ready.nbytes + own.nbytes for _, (ready, own, _) in (call.held for call in kept)) <= 60_000
+
+
+def test_a_call_that_takes_the_place_of_another_is_counted_once():
+    made, x, threads = upconv.prepare(weight_of_a_layer(), stride=2), np.ones((2, 8, 9, 9), np.float32), (1, 2)
+    before = upconv.get_num_threads()
+    try:
+        seen = set()
+        for turn in range(12):
+            upconv.set_num_threads(threads[turn % 2])
+            for _ in range(2):
+                upconv.conv_transpose2d(x, made, stride=2)
+            seen.add(made.calls.nbytes)
+    finally:
+        upconv.set_num_threads(before)
+    assert made.calls.nbytes == sum(call.nbytes for call in made.calls.values())
+    assert len(seen) <= len(threads)
+
+
+def test_prepared_weights_that_are_first_called_at_once_are_counted():
+    """While one thread counts what all of them keep, another makes one more."""
+    errors, w, x = [], weight_of_a_layer(), np.ones((1, 8, 2, 3), np.float32)
+
+    def calls_of_new_weights():
+        try:
+            for _ in range(200):
+                made = upconv.prepare(w, stride=2)
+                for _ in range(2):
+                    upconv.conv_transpose2d(x, made, stride=2)
+        except RuntimeError as error:
+            errors.append(error)
+
+    together(calls_of_new_weights)
+    assert not errors
 
 
 def test_programs_of_what_is_forgotten_are_not_counted(monkeypatch):

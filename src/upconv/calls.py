@@ -7,8 +7,9 @@ else is the door's, every error too.
 """
 
 import os
+from threading import RLock
 from typing import NamedTuple
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy import ndarray
@@ -26,7 +27,7 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 class Call(NamedTuple):
     """What computes (x, weight, bias, y), on so many threads or, with 0, any; how y is made; what must live as long.
 
-    `form` is the one that is read of those that a prepared weight keeps.
+    `form` is the one that is read of those that a prepared weight keeps; `nbytes` are those of the program.
     Without `run` it is one that is not done in one go on so many `threads`.
     """
 
@@ -38,6 +39,7 @@ class Call(NamedTuple):
     axes: tuple[int, ...] | None
     held: tuple
     form: Form | None = None
+    nbytes: int = 0
 
 
 class Calls(dict):
@@ -48,16 +50,20 @@ class Calls(dict):
     def __init__(self):
         super().__init__()
         self.nbytes = 0
-        _all.add(self)
+        with _keeping:
+            _all[id(self)] = self
 
-    def keep(self, key, call: Call, nbytes=0):
-        """Remember a call that keeps so many bytes; what is too much is forgotten before."""
-        if len(self) >= MOST:
-            self.clear()
-        if nbytes + sum([each.nbytes for each in list(_all)]) > MOST_BYTES:
-            self.cache_clear()
-        self[key] = call
-        self.nbytes += nbytes
+    def keep(self, key, call: Call):
+        """Remember a call; what is too much is forgotten before."""
+        with _keeping:
+            if len(self) >= MOST:
+                self.clear()
+            elif key in self:
+                self.nbytes -= self[key].nbytes
+            if call.nbytes + sum(each.nbytes for each in _living()) > MOST_BYTES:
+                self.cache_clear()
+            self[key] = call
+            self.nbytes += call.nbytes
 
     def clear(self):
         super().clear()
@@ -65,16 +71,31 @@ class Calls(dict):
 
     def cache_clear(self):
         """Forget everything that is remembered, by others as well."""
-        for each in list(_all):
-            each.clear()
+        with _keeping:
+            for each in _living():
+                each.clear()
 
 
-_all: WeakSet[Calls] = WeakSet()
+# A signal's handler may come back here in the thread that holds it.
+_keeping = RLock()
+_all: WeakValueDictionary[int, Calls] = WeakValueDictionary()
 _of_arrays = Calls()
 
+
+def _living():
+    """All that there are, of which other threads make more meanwhile."""
+    return [each for each in (ref() for ref in _all.valuerefs()) if each is not None]
+
+
+def _forget():
+    """In a fork's child, which has none of the threads that calls ask for; the lock may be held by one of them."""
+    global _keeping
+    _keeping = RLock()
+    _of_arrays.cache_clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # The child has none of the threads that these ask for.
-    os.register_at_fork(after_in_child=_of_arrays.cache_clear)
+    os.register_at_fork(after_in_child=_forget)
 
 
 def again(settings, x, weight, bias, activation, asked="forward"):
@@ -90,7 +111,7 @@ def again(settings, x, weight, bias, activation, asked="forward"):
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, threads, empty, shape, dtype, axes, _, form = call
+    run, threads, empty, shape, dtype, axes, _, form, _ = call
     if run is None or (threads and own_threads() != threads):
         return None
     if form is not None:
@@ -157,6 +178,6 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
         # Let go by another thread: a call that is kept would keep it.
         return run(x, array, bias, y) is not NotImplemented
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    call = Call(run, wanted, empty, dense, y.dtype, axes, (settings, held), form)
-    kept.keep(key, call, ready.nbytes + own.nbytes)
+    call = Call(run, wanted, empty, dense, y.dtype, axes, (settings, held), form, ready.nbytes + own.nbytes)
+    kept.keep(key, call)
     return run(x, array, bias, y) is not NotImplemented

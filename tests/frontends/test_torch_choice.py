@@ -373,6 +373,23 @@ def test_what_is_remembered_as_torchs_is_bounded(small, monkeypatch):
     assert len(ut.state.state_of(ours).measured._left) <= 8
 
 
+@pytest.mark.parametrize("compiles", [False, True])
+def test_gradients_of_few_channels_under_a_wide_kernel_in_bfloat16_are_not_left_to_torch(compiles):
+    torch.manual_seed(0)
+    w = torch.randn(32, 16, 4, 4).bfloat16()
+
+    def ours(x):
+        return ut.conv_transpose2d(x, w, None, 4)
+
+    x = torch.randn(2, 32, 16, 16).bfloat16().requires_grad_()
+    y = (torch.compile(ours, backend="aot_eager") if compiles else ours)(x)
+    gy = torch.randn_like(y)
+    wide = x.detach().double().requires_grad_()
+    (want,) = torch.autograd.grad(nn.functional.conv_transpose2d(wide, w.double(), None, 4), wide, gy.double())
+    (got,) = torch.autograd.grad(y, x, gy)
+    assert (got.double() - want).abs().max() < 0.03 * want.abs().max()
+
+
 @pytest.mark.parametrize(
     ("dimensions", "columns", "compiles"),
     [(1, 1, False), (2, 1, False), (2, 2, False), (3, 1, False), (1, 1, True), (2, 1, True), (2, 2, True)],

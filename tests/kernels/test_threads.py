@@ -36,6 +36,8 @@ CUT = (
     Case("long-sums", 1, 150, 7, 7, 40, (3, 3), (1, 1), (1, 1)),
     Case("weight-streaming", 2, 31, 4, 3, 70, (3, 3), (2, 2), (1, 0)),
     Case("plane-products", 2, 19, 15, 14, 16, (1, 1)),
+    # Tiles of phases that begin within a stride, under sums that are cut.
+    Case("phases-in-part", 1, 40, 3, 70, 16, (5, 5), (2, 2), (1, 1)),
     Case("columns", 2, 19, 5, 4, 16, (4, 4), (2, 2), (1, 1)),
     BY_NAME["primes"],
     BY_NAME["gcd2-k5s4d6-holes"],

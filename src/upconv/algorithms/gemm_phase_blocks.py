@@ -269,6 +269,8 @@ def program(task: Task, *, packs=True) -> Program:
         task.source,
         task.result,
         _most(in_place),
+        # A band that ends within a tile of phases would cut other sums.
+        rows_alone=cuts_by_row(task.problem),
     )
     if packs:
         scratch.take(PANELS, panels.nbytes)

@@ -191,7 +191,7 @@ def _setting(problem, *both):
 def _longest_sum(count, both):
     if all(way.outputs == {3: 3} for way in both):
         return SHORT_SUM if count >= LONG_SUM_CHANNELS else SHORTEST_SUM
-    if all(way.outputs.keys() == {3} for way in both):
+    if any(way.outputs.keys() == {3} for way in both):
         return SHORTER_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM

@@ -25,6 +25,7 @@ import numpy as np
 from .. import config
 from ..kernels.execute import BIAS, W, X, Y
 from . import kernel, memory, waves
+from .once import once
 from .program import Program, address, team
 
 # Programs that need more scratch are called in the other way.
@@ -233,13 +234,13 @@ def _pythons():
     return tuple(ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in names)
 
 
-@lru_cache(maxsize=1)
+@once
 def _scratch():
     """What all brief ones use, one after another, since each keeps the GIL."""
     return memory.scratch(SCRATCH_BYTES)
 
 
-@lru_cache(maxsize=1)
+@once
 def _longer_scratch():
     """What all the others use, while `_busy` holds a one."""
     return memory.scratch(LONGER_SCRATCH_BYTES)

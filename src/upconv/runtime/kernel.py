@@ -4,7 +4,6 @@ import ctypes
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache as remember
 from functools import lru_cache
 from threading import RLock
 
@@ -15,6 +14,7 @@ from ..codegen.lang import Builder
 from ..codegen.llvm import CodeRefused
 from ..codegen.lowering import lower
 from .cache import Cache
+from .once import once
 
 NO_CODE = "this system does not let a program run code that it has made"
 
@@ -55,7 +55,7 @@ def cache():
     return Cache(config.cache_directory())
 
 
-@remember
+@once
 def linked(make, *arguments):
     """The linked code of ``make(isa, *arguments)``."""
     kernel = make(isa(), *arguments)
@@ -69,7 +69,7 @@ def entry(make, *arguments):
     return linked(make, *arguments).address
 
 
-@remember
+@once
 def function(make, keeps_gil):
     """A kernel as a Python callable, which keeps the GIL or lets go of it; it takes a job as a ctypes array."""
     prototype = ctypes.PYFUNCTYPE if keeps_gil else ctypes.CFUNCTYPE

@@ -11,6 +11,7 @@ a result somewhat larger than the last one touches fresh memory for the differen
 import ctypes
 import mmap
 import os
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from math import prod
@@ -131,9 +132,9 @@ class Lease:
         return {"shape": (self.nbytes,), "typestr": "|u1", "data": (self.address, False), "version": 3}
 
     def __del__(self):
-        # Without a block if there was no memory for one.
+        # Without a block if there was no memory for one. While the interpreter ends, nothing is used again.
         block = getattr(self, "_block", None)
-        if block is not None:
+        if block is not None and not sys.is_finalizing():
             self._store.give(block)
 
 

@@ -165,7 +165,8 @@ class Program:
                 tuple(offset + slot * step for offset, step in zip(offsets, steps, strict=True))
                 for slot in range(threads)
             ]
-            self._waves[threads] = [np.array(wave) for wave in self._rows(threads, bases)], size
+            # Records note where they lie: of two threads, the second takes what the first has made.
+            self._waves.setdefault(threads, ([np.array(wave) for wave in self._rows(threads, bases)], size))
         return self._waves[threads]
 
     def record(self, threads, place: int | None = None) -> tuple[np.ndarray, int]:
@@ -177,7 +178,7 @@ class Program:
         native = pool.native(threads)
         key = threads, place, native
         if key not in self._records:
-            self._records[key] = self._recorded(threads, place, *native)
+            self._records.setdefault(key, self._recorded(threads, place, *native))
         return self._records[key]
 
     def _recorded(self, threads, place, call, clock, helpers):

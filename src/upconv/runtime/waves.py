@@ -16,13 +16,13 @@ To wake a helper takes as long as a short call. So for those a helper is woken o
 that it would be awake still: calls that follow one another as closely keep it awake.
 """
 
-from functools import cache
 from string import Template
 
 import numpy as np
 
 from ..kernels.execute import BASES, COUNTER, INDICES, PANELS, WORDS
 from . import kernel, pool
+from .once import once
 from .parts import DESCRIPTOR_WORDS, FN, OUTCOME, PARTS, ROWS, SLICE, STEP, WAKE, WANTED
 from .pool_protocol import SPIN_NS
 
@@ -243,7 +243,7 @@ TEXT = Template(_TEXT).substitute(
 )
 
 
-@cache
+@once
 def kinds():
     """Which base is added to each word of a job: operands by their number, the rest lies in the scratch."""
     own = [0 if base in INDICES else SCRATCH_BASE for base in range(PANELS + 1, BASES)]
@@ -251,7 +251,7 @@ def kinds():
     return np.array([0] * (WORDS - 2) + [SCRATCH_BASE, 0, *bases, 0], np.int64)
 
 
-@cache
+@once
 def run():
     """``run(job)`` lets go of the GIL; a job is the address of a record, and the bases."""
     return kernel.link(NAME, TEXT + ENTRY).function()

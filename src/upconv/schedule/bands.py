@@ -231,14 +231,20 @@ class Scratch:
 
 
 def grids(
-    task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None, share=None
+    task: Task,
+    make: Callable[[Band], Iterable[Nest]],
+    x: Placed,
+    y: Placed,
+    most=None,
+    share=None,
+    rows_alone=False,
 ) -> list[Grid]:
     """A Grid for each kind of band, of `most` bytes where that is said, and at least `share` bands if not task.share.
 
-    `make` gives the nests of a band.
+    `make` gives the nests of a band. With `rows_alone` no columns are cut for the sake of the threads.
     """
     made = []
-    for n, (n_count, first_n), h, w in _kinds(task, most, share):
+    for n, (n_count, first_n), h, w in _kinds(task, most, share, rows_alone):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
         steps = {
             X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
@@ -257,10 +263,12 @@ def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y:
             yield from make(Band(n, h.axis, w.axis, there, here))
 
 
-def _kinds(task, most=None, share=None):
+def _kinds(task, most=None, share=None, rows_alone=False):
     """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
     g, forward = task.g, task.forward
     some_n, some_rows, some_cols = largest(g, forward, task.size, task.share if share is None else share, most)
+    if rows_alone:
+        some_cols = largest(g, forward, task.size, 1, most)[2]
     images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
     rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
     for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from ..kernels import gemm
 from ..kernels.epilogue import slope_field
 from ..phases import Segment
 from ..runtime.kernel import entry, isa
+from ..runtime.once import once
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, address
 from . import segments
 from .amounts import Tiles
@@ -116,7 +117,7 @@ def placed(task: Task, band: Band, more: dict) -> dict:
     }
 
 
-@cache
+@once
 def _ones(dtype):
     return np.ones(ONES, dtype)
 

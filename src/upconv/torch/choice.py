@@ -32,6 +32,7 @@ FEW_PIXELS_LAST = 500
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 # Columns of a map up to which gradients in bfloat16 may be wrong in torch.
 MISTAKEN_COLUMNS = 2
+MISTAKEN_CHANNELS, MISTAKEN_RUN = 32, 64
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
 # Ways of the gradient in the weight that few channels do not slow down.
@@ -237,10 +238,23 @@ def is_mistaken(problem):
     """Whether torch's operator gives wrong numbers, or NaN, where oneDNN computes in bfloat16.
 
     They are gradients of maps of one column, and some of two, under a stride along the row
-    (https://github.com/pytorch/pytorch/issues/169688).
+    (https://github.com/pytorch/pytorch/issues/169688), and those in the input for few channels under a wide kernel.
     """
-    axis = problem.geometry.w
-    return problem.dtype == "bfloat16" and problem.operation != "forward" and axis.n <= MISTAKEN_COLUMNS and axis.s > 1
+    if problem.dtype != "bfloat16" or problem.operation == "forward":
+        return False
+    g = problem.geometry
+    is_narrow = g.w.s > 1 and g.w.n <= MISTAKEN_COLUMNS
+    return is_narrow or (problem.operation == "grad_input" and _is_wide(g.c_out // g.groups, g.w.k))
+
+
+def is_suspect(columns, channels, taps):
+    """Whether some layer of so many columns, channels of a group of the output and taps of a row `is_mistaken`."""
+    return columns <= MISTAKEN_COLUMNS or _is_wide(channels, taps)
+
+
+def _is_wide(channels, taps):
+    """Whether a row of taps is long beside its channels: where oneDNN was found to go wrong, and somewhat more."""
+    return channels < MISTAKEN_CHANNELS and channels * taps >= MISTAKEN_RUN
 
 
 def slower_volume(problem):

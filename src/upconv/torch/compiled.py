@@ -12,7 +12,7 @@ import torch
 
 from ..bilinear import SLOTS, gradients
 from ..settings import Settings
-from .choice import MISTAKEN_COLUMNS, WITH_INSTRUCTIONS
+from .choice import WITH_INSTRUCTIONS, is_suspect
 from .contraction import Call, contract
 from .operands import NAMES, is_channels_last
 
@@ -33,7 +33,10 @@ def covers(input, weight, bias):
     return (
         all(t.device.type == "cpu" and t.layout is torch.strided and t.dtype is input.dtype for t in operands)
         and input.dtype in NAMES
-        and (NAMES[input.dtype] not in WITH_INSTRUCTIONS or input.shape[-1] <= MISTAKEN_COLUMNS)
+        and (
+            NAMES[input.dtype] not in WITH_INSTRUCTIONS
+            or is_suspect(input.shape[-1], weight.shape[1], weight.shape[-1])
+        )
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
     )
