@@ -62,6 +62,8 @@ LEAST_TILES = 9
 LEAST_LOW = 4
 # The same of every remainder of a dilation, and channels of the source: there plain sums are the more exact.
 LEAST_DILATED, DILATED_CHANNELS = 12, 128
+# Fewer channels run by name alone where one axis has kernel 3 under stride 1, and the other has some other kernel.
+MIXED_CHANNELS = 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
 BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 # Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
@@ -70,7 +72,7 @@ COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; and
-# where all phases have three taps on both axes, by F(2, 3) on one and by F(3, 3) on both. Of fewer channels plain sums
+# where all phases have three taps on both axes, by F(2, 3) on one and by F(3, 3) on both, or on one alone. Of fewer channels plain sums
 # are more exact.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
@@ -133,6 +135,9 @@ def why_not_automatic(problem: Problem) -> list[str]:
             return [f"plain sums of kernel 3, stride 1 are up to twice as exact on fewer than {least} rows{each}"]
         if is_dilated and problem.channels[0] < DILATED_CHANNELS:
             return [f"plain sums of fewer than {DILATED_CHANNELS} channels are up to twice as exact under dilation"]
+    is_mixed = [(axis.k, axis.s) == (3, 1) for axis in axes] in ([True, False], [False, True])
+    if is_mixed and min(axis.k for axis in axes) > 1 and problem.channels[0] < MIXED_CHANNELS:
+        return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
     return []
 
 
@@ -191,8 +196,11 @@ def _setting(problem, *both):
 def _longest_sum(count, both):
     if all(way.outputs == {3: 3} for way in both):
         return SHORT_SUM if count >= LONG_SUM_CHANNELS else SHORTEST_SUM
-    if any(way.outputs.keys() == {3} for way in both):
+    taps = [way.outputs.keys() for way in both]
+    if all(each == {3} for each in taps):
         return SHORTER_SUM
+    if {3} in taps and {1} not in taps:
+        return SHORTEST_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
