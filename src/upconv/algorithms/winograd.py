@@ -71,9 +71,9 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
-# Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; and
-# where all phases have three taps on both axes, by F(2, 3) on one and by F(3, 3) on both, or on one alone. Of fewer channels plain sums
-# are more exact.
+# Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; where
+# all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
+# alone. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
