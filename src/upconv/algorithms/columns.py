@@ -23,7 +23,7 @@ def by_columns(rows: ModuleType) -> ModuleType:
         return ["columns fill no fewer vectors than rows, which need not be transposed"]
 
     made = ModuleType(f"{rows.__name__}_by_columns", __doc__)
-    vars(made).update(vars(rows))
+    vars(made).update({name: value for name, value in vars(rows).items() if not name.startswith("__")})
     vars(made).update({name: partial(getattr(rows, name), by_columns=True) for name in ASKED})
     vars(made).update(why_not_automatic=why_not_automatic)
     return made

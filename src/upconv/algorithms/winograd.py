@@ -135,8 +135,8 @@ def why_not_automatic(problem: Problem) -> list[str]:
             return [f"plain sums of kernel 3, stride 1 are up to twice as exact on fewer than {least} rows{each}"]
         if is_dilated and problem.channels[0] < DILATED_CHANNELS:
             return [f"plain sums of fewer than {DILATED_CHANNELS} channels are up to twice as exact under dilation"]
-    is_mixed = [(axis.k, axis.s) == (3, 1) for axis in axes] in ([True, False], [False, True])
-    if is_mixed and min(axis.k for axis in axes) > 1 and problem.channels[0] < MIXED_CHANNELS:
+    is_mixed = sum((axis.k, axis.s) == (3, 1) for axis in axes) == 1 and min(axis.k for axis in axes) > 1
+    if is_mixed and problem.channels[0] < MIXED_CHANNELS:
         return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
     return []
 

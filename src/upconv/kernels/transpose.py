@@ -5,11 +5,11 @@
     src   columns consecutive, rows `src_row` apart
     dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
 
-Both outer axes have strides of their
-own. Either side may be one of halves, the other is float32 then; what is written as halves is rounded to the nearest.
-Square blocks of whole vectors are transposed in registers; at the edges the same code runs under masks, so nothing
-beyond a matrix is read or written. A few rows that become one line without gaps, as those of a picture of three colours
-do, are interleaved instead: whole vectors are written then.
+Both outer axes have strides of their own. Either side may be one of halves, the other is float32 then; what is written
+as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the same
+code runs under masks, so nothing beyond a matrix is read or written. What lies `ahead` bytes behind what is read is
+asked for. A few rows that become one line without gaps, as those of a picture of three colours do, are interleaved
+instead: whole vectors are written then.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -19,8 +19,6 @@ from .stored import Stored
 
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad ahead".split())
 POINTERS = {"src", "dst"}
-
-
 # Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
 # vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
 PAGE = 4096

@@ -32,6 +32,8 @@ FEW_PIXELS_LAST = 500
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
 # Columns of a map up to which gradients in bfloat16 may be wrong in torch.
 MISTAKEN_COLUMNS = 2
+# Channels of a group of the output below which the gradient in the input may be, where a row of taps has so many of
+# their numbers.
 MISTAKEN_CHANNELS, MISTAKEN_RUN = 32, 64
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
