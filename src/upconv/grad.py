@@ -23,7 +23,6 @@ from .arrays import (
     check_weight,
     differentiable,
     empty,
-    lies_either_way,
     native_dtype,
     preferred_layout,
 )
@@ -36,6 +35,7 @@ from .grad_dimensions import (
     conv_transpose3d_backward,
     conv_transpose3d_input,
     conv_transpose3d_weight,
+    deciding,
 )
 from .interchange import like
 from .planning import AUTO, solve
@@ -289,7 +289,7 @@ class _Call:
 
     def grad_input(self, weight, x=None, kept=None):
         """The gradient; `x` is the input where it is there, `kept` is what remembers the call (see `calls.first`)."""
-        operands = (self.grad_output, weight, *([] if x is None or not lies_either_way(self.grad_output) else [x]))
+        operands = deciding(self.grad_output, weight, x)
         # What is remembered is computed from the operands themselves.
         is_plain = self.is_batched and not self.has_border and weight.dtype.kind != "c"
         return self._run("grad_input", operands, self.canvas, _conjugate(weight), kept if is_plain else None)

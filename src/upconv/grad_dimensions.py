@@ -272,6 +272,11 @@ def _backward(settings, grad_output, input, weight, output_mask):
     )
 
 
+def deciding(grad_output, weight, x=None):
+    """The operands that say how the gradient in the input lies: `x`, the input, too where the first lies either way."""
+    return (grad_output, weight) if x is None or not lies_either_way(grad_output) else (grad_output, weight, x)
+
+
 class _Call:
     """One backward call after its checks: the geometry and the gradient of the whole canvas."""
 
@@ -290,7 +295,7 @@ class _Call:
 
     def grad_input(self, weight, x=None):
         """The gradient; `x` is the input where it is there."""
-        operands = (self.grad_output, weight, *([] if x is None or not lies_either_way(self.grad_output) else [x]))
+        operands = deciding(self.grad_output, weight, x)
         return self._run("grad_input", self.input_shape, operands, self.canvas, _conjugate(weight))
 
     def grad_weight(self, x):
