@@ -411,11 +411,11 @@ def test_taps_are_added_up_where_that_moves_less():
     def adds_up(c_in, c_out, size, dtype="float32", groups=1):
         geometry = Settings.of(2, 0, 0, groups, 1, dimensions=3).geometry
         volume = geometry((1, c_in, *[size] * 3), (c_in, c_out // groups, 2, 2, 2))
-        return depth._adds_up(volume, np.empty(0, dtype))
+        return depth._adds_up(volume, dtype, "nchw")
 
-    assert adds_up(64, 32, 16)
-    # A heavy weight beside few voxels.
-    assert not adds_up(768, 128, 6)
+    assert adds_up(64, 64, 32)
+    # One pass over many channels, of few that are stacked.
+    assert not adds_up(512, 4, 8)
     # Rounded to half precision once.
     assert not adds_up(64, 32, 16, "float16")
     assert adds_up(8, 8, 4, groups=8)

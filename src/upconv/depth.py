@@ -14,19 +14,23 @@ whichever moves less; the gradient in the weight is one problem for each depth t
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from .activations import activate
 from .arrays import native
-from .dtypes import lookup, quiet
+from .candidates import ask
+from .dtypes import DTYPES, lookup, quiet
 from .errors import SettingError
+from .machine import row
 from .phases import Segment, input_segments, live_segments
-from .planes import Planes, merged
+from .planes import Planes, batch_sizes, layout_of, merged
 from .planning import AUTO, Plan, choose, solve
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
 from .runtime import memory
+from .runtime.kernel import isa
 from .volume import Volume
 
 
@@ -92,7 +96,7 @@ def grad_input(volume: Volume, grad_y, w, out):
     if not out.size:
         return
     grad_y, w = native(grad_y), native(w)
-    if _adds_up(volume, grad_y):
+    if _adds_up(volume, grad_y.dtype.name, layout_of(grad_y)):
         _add_up(volume, grad_y, w, out)
         return
     segments = input_segments(volume.computable().d)
@@ -105,20 +109,41 @@ def grad_input(volume: Volume, grad_y, w, out):
             target[...] = 0
 
 
-def _adds_up(volume, grad_y):
-    """Whether the taps are computed one by one and added up, instead of stacked: what is less to move.
+@lru_cache(maxsize=512)
+def _adds_up(volume, dtype, layout):
+    """Whether the taps are computed one by one and added up, instead of stacked: what is predicted to be sooner.
 
     A channel alone has no sum over channels to which the taps could be stacked. What is rounded to half precision is
     rounded once.
     """
-    depth = volume.computable().d
-    if np.dtype(lookup(grad_y.dtype).compute) != grad_y.dtype:
+    depth, size = volume.computable().d, DTYPES[dtype].itemsize
+    if np.dtype(DTYPES[dtype].compute).name != dtype:
         return False
     if volume.c_in == volume.c_out == volume.groups:
         return True
-    stacked = depth.pairs * volume.n * volume.c_out * volume.h.out * volume.w.out
-    added = (depth.live_taps - 1) * depth.n * volume.n * volume.c_in * volume.h.n * volume.w.n
-    return stacked > 2 * added + math.prod(volume.weight_shape)
+    counts = sorted((depth.meeting(t)[2] for t in range(depth.k)), reverse=True)
+    added = [_seconds(volume, volume.n * count, 1, dtype, layout) for count in counts if count]
+    one = volume.plane(1)
+    plane_in, plane_out = math.prod(one.input_shape) * size, math.prod(one.output_shape) * size
+    # Planes are long, so NumPy goes along them as kernels do: sums are read, read and written, stacks read and written,
+    # and so is a weight of which some taps are taken.
+    moved = 3 * volume.n * plane_in * sum(counts[1:])
+    stacked, copied, weight = [], 0, math.prod(volume.weight_shape) * size
+    for segment in input_segments(depth):
+        taps, count = len(segment.taps), segment.count
+        if taps > 1:
+            copied += 2 * (volume.n * count * taps * plane_out + weight * taps // depth.k * (taps < depth.k))
+        if taps:
+            sizes = batch_sizes(volume.n, count, taps, plane_out)
+            stacked += [many * _seconds(volume, planes, taps, dtype, layout) for planes, many in sizes]
+    pace = row(isa().name).rates["bytes"]
+    return sum(stacked) + copied / pace >= sum(added) + moved / pace
+
+
+def _seconds(volume, planes, taps, dtype, layout):
+    """What the gradient in the input of so many planes through so many taps is predicted to take."""
+    problem = Problem("grad_input", volume.plane(planes, taps_out=taps), dtype, layout)
+    return ask(choose(problem).algorithm, problem).seconds
 
 
 def _add_up(volume, grad_y, w, out):
@@ -165,26 +190,7 @@ def grad_weight(volume: Volume, x, grad_y, out):
             inputs, a = (start, count), merged(x[:, :, start : start + count].swapaxes(1, 2))
         b = merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
-        if depth.k == 1:
-            solve(problem, AUTO, a, b, None, out[:, :, 0])
-            return
-        part = memory.empty(problem.result_shape, x.dtype)
-        solve(problem, AUTO, a, b, None, part)
-        _put(part, out, t)
-
-
-def _put(part, out, tap):
-    """Write the gradient in a depth tap of the weight."""
-    if out.flags.c_contiguous and out.dtype == part.dtype:
-        _by_tap(out)[:, :, tap] = _by_tap(part[:, :, None])[:, :, 0]
-    else:
-        out[:, :, tap] = part
-
-
-def _by_tap(weight):
-    """A contiguous weight as (c_in, c_out // groups, k_d), the taps of a plane as one value: so they move faster."""
-    *pair, k_d, k_h, k_w = weight.shape
-    return weight.reshape(*pair, k_d, k_h * k_w).view((np.void, k_h * k_w * weight.itemsize))[..., 0]
+        solve(problem, AUTO, a, b, None, out[:, :, t])
 
 
 def _fill_holes(depth, segments, bias, activation, out):
@@ -217,7 +223,7 @@ def _weight_of_outputs(w, taps, groups, layout):
     c_in, _, _, *plane = w.shape
     if layout == "nhwc" and len(taps) > 1:
         return stacked_taps(w, tuple(taps), groups, True)
-    if len(taps) == 1 and w.shape[2] > 1 and w.flags.c_contiguous:
-        return np.ascontiguousarray(_by_tap(w)[:, :, taps.start]).view(w.dtype).reshape(*w.shape[:2], *plane)
+    if len(taps) == 1:
+        return w[:, :, taps.start]
     # The taps of a channel follow one another, as they do in the weight: all of them together are a view.
     return w[:, :, taps.start : taps.stop].reshape(c_in, -1, *plane)

@@ -10,9 +10,12 @@ from typing import NamedTuple
 # Maps: the pixels of a row are consecutive; the channels of a pixel are, and the pixels of a row follow one another;
 # the same with gaps between pixels, as in a slice of the channels; neither.
 CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED = "nchw", "nhwc", "nhwc-sliced"
-# Weights: as torch has them, the taps of a pair of channels consecutive; the output channels of a tap consecutive.
-TAPS_LAST, WEIGHT_CHANNELS_LAST = "taps last", "channels last"
+# Weights: as torch has them, the taps of a pair of channels consecutive, and so the pairs of an input channel; the same
+# with gaps between pairs, as in a depth tap of a volume's weight; the output channels of a tap consecutive.
+TAPS_LAST, TAPS_SLICED, WEIGHT_CHANNELS_LAST = "taps last", "taps sliced", "channels last"
 STRIDED = "strided"
+# What may be read as if it had gaps, by the name with gaps; the gradient in the weight is named as maps are.
+WITHOUT_GAPS = {CHANNELS_SLICED: (CHANNELS_LAST,), TAPS_SLICED: (TAPS_LAST, CHANNELS_FIRST)}
 # What a result may be asked to be.
 RESULTS = (CHANNELS_FIRST, CHANNELS_LAST)
 
@@ -78,15 +81,20 @@ def dense_layout(shape, wanted):
 
 
 def weight_layout(shape, strides, size):
-    """The name of a weight's layout; only the stride of its first axis is free.
+    """The name of a weight's layout; the stride of its first axis is free, and between pairs with gaps the second's.
 
     >>> weight_layout((8, 4, 3, 3), (144, 36, 12, 4), 4), weight_layout((8, 4, 3, 3), (144, 4, 48, 16), 4)
     ('taps last', 'channels last')
+    >>> weight_layout((8, 4, 3, 3), (288, 72, 12, 4), 4)
+    'taps sliced'
     """
     _, c, k_h, k_w = shape
     if _are_dense((k_h, k_w, c), (strides[2], strides[3], strides[1]), size):
         return WEIGHT_CHANNELS_LAST if c > 1 else TAPS_LAST
-    return TAPS_LAST if _are_dense((c, k_h, k_w), strides[1:], size) else STRIDED
+    if _are_dense((c, k_h, k_w), strides[1:], size):
+        return TAPS_LAST
+    # Of a single tap nothing is consecutive then.
+    return TAPS_SLICED if k_h * k_w > 1 and _are_dense((k_h, k_w), strides[2:], size) else STRIDED
 
 
 def dense_weight_layout(shape):
@@ -96,9 +104,11 @@ def dense_weight_layout(shape):
 
 
 def weight_strides(shape, layout, size):
-    """The strides in bytes of a dense weight of a layout."""
+    """The strides in bytes of a dense weight of a layout; one with gaps is taken to have as much again beside."""
     _, c, k_h, k_w = shape
     block = c * k_h * k_w * size
+    if layout == TAPS_SLICED:
+        return 2 * block, 2 * k_h * k_w * size, k_w * size, size
     if layout == WEIGHT_CHANNELS_LAST:
         return block, size, k_w * c * size, c * size
     return block, k_h * k_w * size, k_w * size, size
@@ -127,4 +137,4 @@ def is_contiguous(shape, strides, size):
 
 def suits(layout, wanted):
     """Whether what lies in one layout can be read as another: anything is strided, and gaps may be of no width."""
-    return layout == wanted or wanted == STRIDED or (wanted == CHANNELS_SLICED and layout == CHANNELS_LAST)
+    return layout == wanted or wanted == STRIDED or (wanted in WITHOUT_GAPS and layout in WITHOUT_GAPS[wanted])

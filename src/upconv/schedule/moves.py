@@ -232,6 +232,17 @@ def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads=""
     return Nest(copy.FIELDS, fields, lists)
 
 
+def weight_copied(task, src, dst, steps) -> Nest:
+    """The nest that copies a weight between (base, offset) and another, taps consecutive in both.
+
+    Args:
+        steps: bytes from input channel to input channel, and from output channel to output channel, in each of the two.
+    """
+    g, ((src_in, src_out), (dst_in, dst_out)) = task.g, steps
+    n, m = (g.c_in, src_in, dst_in), (g.c_out // g.groups, src_out, dst_out)
+    return copying(task.elem, src, dst, g.h.k * g.w.k, n=n, m=m)
+
+
 def offsets(*names):
     """Rows that move some pointers: ``offsets("src", "dst")([(0, 0), (64, 128)])``."""
     return lambda values: Rows(names, list(values))
