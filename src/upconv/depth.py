@@ -13,24 +13,19 @@ The gradient in the input adds up what each tap gives, or stacks planes of the g
 whichever moves less; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
 """
 
-import math
-from functools import lru_cache
-
 import numpy as np
 
 from .activations import activate
 from .arrays import native
-from .candidates import ask
-from .dtypes import DTYPES, lookup, quiet
+from .depth_ways import ADDED, FOLDED, folded, folded_kernel, folded_maps, folds_weight, way_of_input
+from .dtypes import lookup, quiet
 from .errors import SettingError
-from .machine import row
 from .phases import Segment, input_segments, live_segments
-from .planes import Planes, batch_sizes, layout_of, merged
+from .planes import Planes, layout_of, merged, pairs
 from .planning import AUTO, Plan, choose, solve
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
 from .runtime import memory
-from .runtime.kernel import isa
 from .volume import Volume
 
 
@@ -96,7 +91,14 @@ def grad_input(volume: Volume, grad_y, w, out):
     if not out.size:
         return
     grad_y, w = native(grad_y), native(w)
-    if _adds_up(volume, grad_y.dtype.name, layout_of(grad_y)):
+    way = way_of_input(volume, grad_y.dtype.name, layout_of(grad_y))
+    if way == FOLDED:
+        weight = folded_kernel(w)
+        for source, y in pairs(folded_maps(volume, grad_y), out.swapaxes(1, 2)):
+            problem = folded("grad_input", volume, grad_y.dtype.name, len(y))
+            solve(problem, AUTO, source(), weight, None, y)
+        return
+    if way == ADDED:
         _add_up(volume, grad_y, w, out)
         return
     segments = input_segments(volume.computable().d)
@@ -107,43 +109,6 @@ def grad_input(volume: Volume, grad_y, w, out):
             _grad_planes(planes, segment, w, target)
         else:
             target[...] = 0
-
-
-@lru_cache(maxsize=512)
-def _adds_up(volume, dtype, layout):
-    """Whether the taps are computed one by one and added up, instead of stacked: what is predicted to be sooner.
-
-    A channel alone has no sum over channels to which the taps could be stacked. What is rounded to half precision is
-    rounded once.
-    """
-    depth, size = volume.computable().d, DTYPES[dtype].itemsize
-    if np.dtype(DTYPES[dtype].compute).name != dtype:
-        return False
-    if volume.c_in == volume.c_out == volume.groups:
-        return True
-    counts = sorted((depth.meeting(t)[2] for t in range(depth.k)), reverse=True)
-    added = [_seconds(volume, volume.n * count, 1, dtype, layout) for count in counts if count]
-    one = volume.plane(1)
-    plane_in, plane_out = math.prod(one.input_shape) * size, math.prod(one.output_shape) * size
-    # Planes are long, so NumPy goes along them as kernels do: sums are read, read and written, stacks read and written,
-    # and so is a weight of which some taps are taken.
-    moved = 3 * volume.n * plane_in * sum(counts[1:])
-    stacked, copied, weight = [], 0, math.prod(volume.weight_shape) * size
-    for segment in input_segments(depth):
-        taps, count = len(segment.taps), segment.count
-        if taps > 1:
-            copied += 2 * (volume.n * count * taps * plane_out + weight * taps // depth.k * (taps < depth.k))
-        if taps:
-            sizes = batch_sizes(volume.n, count, taps, plane_out)
-            stacked += [many * _seconds(volume, planes, taps, dtype, layout) for planes, many in sizes]
-    pace = row(isa().name).rates["bytes"]
-    return sum(stacked) + copied / pace >= sum(added) + moved / pace
-
-
-def _seconds(volume, planes, taps, dtype, layout):
-    """What the gradient in the input of so many planes through so many taps is predicted to take."""
-    problem = Problem("grad_input", volume.plane(planes, taps_out=taps), dtype, layout)
-    return ask(choose(problem).algorithm, problem).seconds
 
 
 def _add_up(volume, grad_y, w, out):
@@ -177,8 +142,15 @@ def _grad_planes(planes, segment, w, target):
 
 @quiet()
 def grad_weight(volume: Volume, x, grad_y, out):
-    """The gradient in the weight of a volume, which is filled: one 2-D problem for each depth tap."""
+    """The gradient in the weight of a volume, which is filled: one 2-D problem, or one for each depth tap."""
     x, grad_y, depth = native(x), native(grad_y), volume.computable().d
+    if folds_weight(volume, x.dtype.name, layout_of(grad_y)):
+        whole = out if out.flags.c_contiguous else memory.empty(out.shape, x.dtype)
+        a, b = merged(x.swapaxes(1, 2)), merged(folded_maps(volume, grad_y))
+        solve(folded("grad_weight", volume, x.dtype.name, len(a)), AUTO, a, b, None, folded_kernel(whole))
+        if whole is not out:
+            out[...] = whole
+        return
     inputs, a = None, None
     for t in range(depth.k):
         start, first, count = depth.meeting(t)

@@ -20,10 +20,43 @@ WITHOUT_GAPS = {CHANNELS_SLICED: (CHANNELS_LAST,), TAPS_SLICED: (TAPS_LAST, CHAN
 RESULTS = (CHANNELS_FIRST, CHANNELS_LAST)
 
 
+class Fold(NamedTuple):
+    """How the rows of a map lie that is some planes of a volume, of a kernel as deep and as tall as its strides.
+
+    Its taps, `planes` deep and `rows` tall, are those of a kernel of one plane of ``planes * rows`` rows, on a map in
+    which the rows that a place meets follow one another: in memory `rows` of them do, in each of `planes` planes, which
+    are `step` bytes apart.
+    """
+
+    planes: int
+    rows: int
+    step: int
+
+
+def unfolded(array, planes, rows):
+    """A copy of a map whose rows lie so, with its rows in order.
+
+    >>> import numpy as np
+    >>> unfolded(np.arange(8).reshape(1, 1, 8, 1), planes=2, rows=2).ravel().tolist()
+    [0, 1, 4, 5, 2, 3, 6, 7]
+    """
+    n, c, h, w = array.shape
+    return array.reshape(n, c, planes, -1, rows, w).swapaxes(2, 3).reshape(n, c, h, w)
+
+
+def in_order(problem, a, b):
+    """The operands of a problem with all rows in order."""
+    if problem.depth_taps == 1:
+        return a, b
+    fold = problem.depth_taps, problem.geometry.h.k // problem.depth_taps
+    return (unfolded(a, *fold), b) if problem.operation == "grad_input" else (a, unfolded(b, *fold))
+
+
 class Operand(NamedTuple):
     """Strides in bytes of a (n, c, h, w) array, and which of its axes are consecutive.
 
-    `channels_last`: the channels of a pixel lie one after another. `channels_first`: the pixels of a row do.
+    `channels_last`: the channels of a pixel lie one after another. `channels_first`: the pixels of a row do. `fold`:
+    how its rows lie if they are not evenly spaced; then `h` is the mean, by which the first rows of places are found.
     """
 
     n: int
@@ -32,6 +65,7 @@ class Operand(NamedTuple):
     w: int
     channels_last: bool
     channels_first: bool
+    fold: Fold | None = None
 
     @classmethod
     def of(cls, shape, strides, size):
@@ -48,6 +82,15 @@ class Operand(NamedTuple):
         if channels_last:
             return cls.of(shape, (h * w * c * size, size, w * c * size, c * size), size)
         return cls.of(shape, (c * h * w * size, h * w * size, w * size, size), size)
+
+    def folded(self, planes, rows, height):
+        """The same of a map of so many rows that lie in planes."""
+        return self._replace(h=self.h // planes, fold=Fold(planes, rows, height // planes * self.h))
+
+    @property
+    def row(self):
+        """Bytes from a row to the one behind it in memory."""
+        return self.h * self.fold.planes if self.fold else self.h
 
     @property
     def strides(self):

@@ -90,9 +90,9 @@ class Planes:
     def batches(self, segment, target):
         """((a function that makes the source, the target)) of 4-D maps, for a target (n, planes, c, h, w)."""
         if len(segment.taps) == 1:
-            yield from _pairs(self._plain(segment), target)
+            yield from pairs(self._plain(segment), target)
         elif self.whole is not None:
-            yield from _pairs(self._sliding(segment), target)
+            yield from pairs(self._sliding(segment), target)
         else:
             yield from self._stacks(segment, target)
 
@@ -142,7 +142,7 @@ class Planes:
         return result
 
 
-def _pairs(source, target):
+def pairs(source, target):
     """Batches of a source and a target (n, planes, c, h, w) as 4-D maps, as few as their strides allow."""
     n, count = target.shape[:2]
     if n == 1 or count == 1 or (_merges(source) and _merges(target)):

@@ -111,7 +111,7 @@ def is_array(weight) -> bool:
 
 def _as_row(problem):
     g = problem.geometry
-    is_column = g.w.n == g.w.out == g.w.k == 1 and max(g.h.n, g.h.out, g.h.k) > 1
+    is_column = g.w.n == g.w.out == g.w.k == 1 and max(g.h.n, g.h.out, g.h.k) > 1 and problem.depth_taps == 1
     if not is_column or STRIDED in (problem.a_layout, problem.b_layout, problem.layout):
         return None
     after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
@@ -343,7 +343,7 @@ def _matrices(weight, operation, real):
 
 def _exchanged(problem):
     g = problem.geometry
-    if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION:
+    if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION or problem.depth_taps > 1:
         return None
     pairs = _pairs_of_segments(problem)
     if pairs <= MANY_PAIRS:
