@@ -237,13 +237,13 @@ def _pythons():
 @once
 def _scratch():
     """What all brief ones use, one after another, since each keeps the GIL."""
-    return memory.scratch(SCRATCH_BYTES)
+    return memory.scratch(SCRATCH_BYTES, is_kept=True)
 
 
 @once
 def _longer_scratch():
     """What all the others use, while `_busy` holds a one."""
-    return memory.scratch(LONGER_SCRATCH_BYTES)
+    return memory.scratch(LONGER_SCRATCH_BYTES, is_kept=True)
 
 
 _busy = np.zeros(1, np.int64)
