@@ -15,6 +15,8 @@ A way of computing is a module in `algorithms/` with
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
                            others whole maps are converted before and after
+    TAKES_PLANES           optional: whether its programs put the rows of a map in order that lie in planes of a volume
+                           (see `layouts.Fold`)
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
@@ -114,6 +116,7 @@ class Generated:
         self.fallback: str | None = getattr(module, "FALLBACK", None)
         self.reads_halves: bool = getattr(module, "READS_HALVES", False)
         self.converts_maps: bool = getattr(module, "CONVERTS_MAPS", False)
+        self.takes_planes: bool = getattr(module, "TAKES_PLANES", False)
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
@@ -123,6 +126,8 @@ class Generated:
         """Those that hold for every problem of the same `layer`, where kernels can be made."""
         if not problem.row.element:
             return [f"has no kernels for {problem.dtype}"]
+        if problem.depth_taps > 1 and not self.takes_planes:
+            return ["reads rows that follow one another; here they lie in several planes"]
         return _refusals(self.module, "why_never", self._asked(problem) if problem.storage else problem)
 
     def why_not_now(self, problem: Problem) -> list[str]:

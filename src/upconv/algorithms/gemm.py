@@ -31,8 +31,8 @@ SECONDS_PER_UNIT = 0.1
 LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
-# Whether maps of halves are converted band by band.
-CONVERTS_MAPS = True
+# Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
+CONVERTS_MAPS = TAKES_PLANES = True
 
 
 def why_never(problem: Problem) -> list[str]:
