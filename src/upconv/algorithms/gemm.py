@@ -147,7 +147,7 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
     if panels.nbytes <= WEIGHTY_BYTES or _units(problem, panels) == 1:
         return False
     steps = g.h.s + g.w.s if forward else 2
-    many = bands.count(g, forward, problem.itemsize, _most(problem))
+    many = prod(bands.counts(g, forward, problem.itemsize, _most(problem)))
     if many * steps > MOST_LISTED:
         return False
     source = prod(problem.operand_shape) * problem.itemsize
