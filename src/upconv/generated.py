@@ -40,6 +40,7 @@ from .problem import Details, Problem
 from .runtime import memory, pool, program
 from .runtime.builtin import builtin
 from .runtime.kernel import isa, usable
+from .runtime.program import W, Y
 from .schedule.account import account, kernels
 from .schedule.task import Task
 
@@ -214,14 +215,15 @@ class Generated:
         """
         seconds, threads = self._seconds(problem), pool.own_threads()
         is_longer = seconds >= program.BRIEF
-        if self._widens(problem) or not threads or seconds >= program.SECONDS_PER_PIECE:
+        if self._widens(problem) or (is_longer and not threads) or seconds >= program.SECONDS_PER_PIECE:
             return None, None, 0
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
-        ready = self._made(problem, a.strides, array.strides, out.strides, threads)
+        ready = self.runnable(problem, a.strides, array.strides, out.strides, threads)
         # What is passed is written to it.
         own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
         start = None if panels is None else program.address(panels)
-        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer)
+        bases = (Y, W) if problem.operation == "grad_weight" else (W, Y)
+        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer, bases)
         return run, (ready, own, panels), threads if is_longer else 0
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
