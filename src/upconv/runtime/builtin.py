@@ -1,8 +1,8 @@
 """A program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
 
     run = builtin(template, bias)
-    run(x, w, bias, y)      y, computed; FLAGGED where the program has set a flag; NotImplemented where an array does
-                            not begin at a multiple of its elements, say
+    run(a, b, bias, result) the result, computed; FLAGGED where the program has set a flag; NotImplemented where an array
+                            does not begin at a multiple of its elements, say
 
 What a call through ctypes costs is more than what a tiny layer computes. The function is generated like a kernel, with
 the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the program's
@@ -32,7 +32,9 @@ from .program import Program, address, team
 # Programs that need more scratch are called in the other way.
 SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 16 << 20
 METH_FASTCALL = 0x80
-HEAD = tuple("mask bias_words bias_times bias_at panels scratch refusal increment busy save restore flagged".split())
+HEAD = tuple(
+    "mask bias_words bias_times bias_at panels scratch refusal second result increment busy save restore flagged".split()
+)
 NAME = "upconv_call"
 # What a function answers where the program has set a flag: y is not what was asked for.
 FLAGGED = Ellipsis
@@ -128,10 +130,14 @@ go:
   %scratch.word = ptrtoint ptr %scratch to i64
   %panels = call ptr @pointer(ptr %template, i64 $PANELS)
   %record = getelementptr i64, ptr %template, i64 $RECORD
+  %second.at = getelementptr i64, ptr %template, i64 $SECOND
+  %result.at = getelementptr i64, ptr %template, i64 $RESULT
   store i64 0, ptr %bases
   call void @base(ptr %bases, i64 $X_BASE, ptr %x)
-  call void @base(ptr %bases, i64 $Y_BASE, ptr %y)
-  call void @base(ptr %bases, i64 $W_BASE, ptr %w)
+  %second = load i64, ptr %second.at
+  %result.base = load i64, ptr %result.at
+  call void @base(ptr %bases, i64 %second, ptr %w)
+  call void @base(ptr %bases, i64 %result.base, ptr %y)
   call void @base(ptr %bases, i64 $BIAS_BASE, ptr %bias.own)
   call void @base(ptr %bases, i64 $SCRATCH_BASE, ptr %scratch)
   call void @base(ptr %bases, i64 $PANELS_BASE, ptr %panels)
@@ -209,6 +215,7 @@ def builtin(
     repeats: tuple[int, int],
     threads=1,
     lets_go=False,
+    bases: tuple[int, int] = (W, Y),
 ):
     """The function of a program for arrays that lie as it was made for; None if it cannot be one.
 
@@ -220,6 +227,7 @@ def builtin(
         repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
         threads: of the pool, how many there may be.
         lets_go: of the GIL, while it computes.
+        bases: what the program knows the second operand and the result as; the first one is its x.
     """
     if why_not():
         return None
@@ -229,7 +237,7 @@ def builtin(
     start = (_longer_scratch() if lets_go else _scratch()).address
     panels, busy = start if weight_form is None else weight_form, address(_busy) if lets_go else 0
     # In the order of HEAD.
-    head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented)
+    head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented), *bases
     increment, save, restore = _pythons()
     return _bound(np.array((*head, increment, busy, save, restore, id(FLAGGED), *record), np.int64))
 
@@ -244,13 +252,13 @@ def _pythons():
 @once
 def _scratch():
     """What all brief ones use, one after another, since each keeps the GIL."""
-    return memory.scratch(SCRATCH_BYTES)
+    return memory.scratch(SCRATCH_BYTES, is_kept=True)
 
 
 @once
 def _longer_scratch():
     """What all the others use, while `_busy` holds a one."""
-    return memory.scratch(LONGER_SCRATCH_BYTES)
+    return memory.scratch(LONGER_SCRATCH_BYTES, is_kept=True)
 
 
 _busy = np.zeros(1, np.int64)
@@ -285,7 +293,7 @@ _definitions = []
 @lru_cache(maxsize=1)
 def _definition():
     places = {name.upper(): number for number, name in enumerate(HEAD)}
-    bases = {"X_BASE": X, "Y_BASE": Y, "W_BASE": W, "BIAS_BASE": BIAS}
+    bases = {"X_BASE": X, "BIAS_BASE": BIAS}
     bases |= {"SCRATCH_BASE": waves.SCRATCH_BASE, "PANELS_BASE": waves.PANELS_BASE, "BASES": waves.PANELS_BASE + 1}
     sizes = {"RECORD": len(HEAD), "DATA": object.__basicsize__, "NAME": NAME}
     code = kernel.link(NAME, waves.TEXT + Template(TEXT).substitute(places | bases | sizes))

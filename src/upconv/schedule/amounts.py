@@ -63,11 +63,21 @@ def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channel
 def down(problem: Problem, band_bytes=None) -> list[tuple[int, int, int, int]]:
     """(in how many bands they are, places, taps, how many) of the segments of rows that are alike."""
     forward = problem.operation == "forward"
-    many = bands.count(problem.geometry, forward, problem.itemsize, band_bytes)
     found = tally(problem.geometry.h, forward)
     most = max((places for places, _, _ in found), default=1)
+    many = bands.counts(problem.geometry, forward, problem.itemsize, band_bytes)
+    return [(in_bands(many, rows, most), rows, taps, number) for rows, taps, number in found]
+
+
+def in_bands(many, rows, most) -> int:
+    """In how many bands a segment of so many rows is, where the longest has `most`; each has a row of it at least.
+
+    Args:
+        many: of images, rows and columns of bands: how many there are.
+    """
+    n, down, across = many
     # Segments at a border are in few bands only.
-    return [(max(1, many * rows // most), rows, taps, number) for rows, taps, number in found]
+    return max(1, min(n * down * across * rows // most, n * across * rows))
 
 
 class Tiles(NamedTuple):
@@ -166,12 +176,15 @@ def exchanged(problem: Problem, lanes, band_bytes=None) -> int:
     """Bytes of both maps on their way to a problem whose height and width are exchanged, however they lie.
 
     Planes go through squares of whole vectors, which bands of few rows do not fill; what is not there is half as dear.
+    Of pixels few channels take as long as a vector of them.
     """
     some, found = bands.largest(problem.geometry, problem.operation == "forward", problem.itemsize, most=band_bytes), 0
     many = [ceil_div(length, step) for length, step in zip(problem.result_shape[2:], some[1:], strict=True)]
     for (n, c, *sides), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
         area = math.prod(sides)
-        if not layout.startswith("nhwc"):
+        if layout.startswith("nhwc"):
+            c = max(c, lanes)
+        else:
             each = (ceil_div(length, count) for length, count in zip(sides, many, strict=True))
             squares = (count * ceil_div(side, lanes) * lanes for side, count in zip(each, many, strict=True))
             area = (area + math.prod(squares)) // 2
