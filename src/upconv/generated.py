@@ -96,7 +96,7 @@ class Runnable:
 
     def __init__(self, made, columns, repeats, dtype, lanes):
         self.program, self.columns, self.repeats = made, columns, repeats
-        self.no_bias = np.zeros(columns * repeats + 4 * lanes, dtype)
+        self.no_bias = _zeros(columns * repeats + 4 * lanes, dtype)
         self.nbytes = made.nbytes + self.no_bias.nbytes
 
     def bias(self, given):
@@ -138,6 +138,10 @@ class Generated:
         """Why it is not chosen on its own."""
         ask = getattr(self.module, "why_not_automatic", None)
         return [] if ask is None else ask(self._asked(problem) if problem.storage else problem)
+
+    def asks(self, name: str) -> bool:
+        """Whether the module has sentences of that name."""
+        return hasattr(self.module, name)
 
     def rounds_by_place(self, problem: Problem) -> bool:
         """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""
@@ -300,6 +304,14 @@ class Generated:
             return Runnable(made, 0, 1, problem.dtype, 0)
         form = self.module.weight_form(problem)
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
+
+
+# All programs of a layer read the same.
+@lru_cache(maxsize=64)
+def _zeros(count, dtype):
+    made = np.zeros(count, dtype)
+    made.flags.writeable = False
+    return made
 
 
 def _refusals(module, name, problem):

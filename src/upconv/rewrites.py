@@ -345,6 +345,9 @@ def _exchanged(problem):
     g = problem.geometry
     if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION or problem.depth_taps > 1:
         return None
+    # An axis has at most two runs for each tap, and one more: they need not be counted where they are few.
+    if (2 * g.h.k + 1) * (2 * g.w.k + 1) <= MANY_PAIRS:
+        return None
     pairs = _pairs_of_segments(problem)
     if pairs <= MANY_PAIRS:
         return None

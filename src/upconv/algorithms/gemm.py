@@ -104,7 +104,7 @@ def program(task: Task, *, packs=True) -> Program:
         task, bands.in_layout(task, scratch, True, make), task.source, task.result, _most(task.problem)
     )
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
+    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels)}
     return Program(stages, sizes, task.seconds)
 
 
@@ -126,6 +126,10 @@ def _most(problem):
 
 def block_rows(task, panels):
     """The list of blocks."""
+    return panels.kept.get_or_make(pixel_products.kernel_key(task), lambda: _block_rows(task, panels))
+
+
+def _block_rows(task, panels):
     values, entries = [], pixel_products.kernels_of(task, panels.blocks)
     for number, block in enumerate(panels.blocks):
         offset = block.first * task.size
@@ -187,7 +191,7 @@ def _by_blocks(task, panels, scratch):
             BIAS: (0, task.c_dst * task.size, step * task.size),
         }
         made.append(Grid((fill, *nests), (1, task.g.groups, many), steps))
-    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
+    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(task, panels)}
     return Program([Stage(made)], sizes, task.seconds, shared=())
 
 
