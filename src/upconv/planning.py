@@ -285,8 +285,15 @@ class Plan:
             # Since the plan was made; what was computed was computed by another.
             return None, None, 0
 
-    def fall_back(self, a, b, bias, out) -> None:
-        """Compute by the other algorithm what a function of `direct` has flagged, for the same arrays."""
+    def fall_back(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> None:
+        """Compute by the other algorithm what a function of `direct` has flagged, for the same arrays.
+
+        Args:
+            a, b, bias, out: as in `direct`.
+
+        Returns:
+            None.
+        """
         try:
             with quiet():
                 rewrites.solve(self.steps, self._innermost_again, a, b, bias, out)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from upconv import grad
+from upconv import calls, grad
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.kernels import execute as kernel
@@ -306,6 +306,8 @@ def test_sums_begin_with_zeros_whatever_comes_between(monkeypatch):
     def answer():
         return grad.conv_transpose2d_weight(x, (3, 3, 1, 1), grad_y)
 
+    # A call that is remembered runs in one go, with no Python in between.
+    monkeypatch.setattr(calls, "_find", lambda *_: None)
     want, job, within = answer(), Program.job, []
 
     def handled(*args):
