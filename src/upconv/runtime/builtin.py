@@ -1,8 +1,8 @@
 """A program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
 
     run = builtin(template, bias)
-    run(a, b, bias, result) the result, computed; NotImplemented where an array does not begin at a multiple of its
-                            elements, say
+    run(a, b, bias, result) the result, computed; FLAGGED where the program has set a flag; NotImplemented where an array
+                            does not begin at a multiple of its elements, say
 
 What a call through ctypes costs is more than what a tiny layer computes. The function is generated like a kernel, with
 the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the program's
@@ -11,8 +11,8 @@ begins; whether that word is where it is looked for is tested on known arrays be
 
 A brief one keeps the GIL from beginning to end, so all such functions share one scratch. One that `lets_go` of the GIL
 while it computes, on one thread or on the pool, has its scratch in common with the others of its kind: where one of
-them is under way in another thread, it answers NotImplemented, as it does where the program has set a flag. The caller
-has compared shapes, strides and dtypes with those that the template was made for.
+them is under way in another thread, it answers NotImplemented. The caller has compared shapes, strides and dtypes with
+those that the template was made for.
 """
 
 import ctypes
@@ -33,9 +33,11 @@ from .program import Program, address, team
 SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 16 << 20
 METH_FASTCALL = 0x80
 HEAD = tuple(
-    "mask bias_words bias_times bias_at panels scratch refusal second result increment busy save restore".split()
+    "mask bias_words bias_times bias_at panels scratch refusal second result increment busy save restore flagged".split()
 )
 NAME = "upconv_call"
+# What a function answers where the program has set a flag: y is not what was asked for.
+FLAGGED = Ellipsis
 TEXT = """
 define internal void @copy(ptr %to, ptr %from, i64 %words) nounwind {
   %some = icmp sgt i64 %words, 0
@@ -155,12 +157,16 @@ within:
   br label %computed
 computed:
   %flagged = phi i1 [%flagged.without, %without], [%flagged.within, %within]
-  br i1 %flagged, label %refuse, label %end
+  br i1 %flagged, label %say, label %end
 end:
   %y.at = getelementptr ptr, ptr %arguments, i64 3
   %result = load ptr, ptr %y.at
   call void %increment(ptr %result)
   ret ptr %result
+say:
+  %flagged.object = call ptr @pointer(ptr %template, i64 $FLAGGED)
+  call void %increment(ptr %flagged.object)
+  ret ptr %flagged.object
 refuse:
   %refusal = call ptr @pointer(ptr %template, i64 $REFUSAL)
   call void %increment(ptr %refusal)
@@ -225,7 +231,7 @@ def builtin(
     """
     if why_not():
         return None
-    record, size = program.record(team(program.seconds, threads))
+    record, size = program.words(team(program.seconds, threads))
     if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES):
         return None
     start = (_longer_scratch() if lets_go else _scratch()).address
@@ -233,7 +239,7 @@ def builtin(
     # In the order of HEAD.
     head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented), *bases
     increment, save, restore = _pythons()
-    return _bound(np.array((*head, increment, busy, save, restore, *record), np.int64))
+    return _bound(np.array((*head, increment, busy, save, restore, id(FLAGGED), *record), np.int64))
 
 
 @lru_cache(maxsize=1)
@@ -246,13 +252,13 @@ def _pythons():
 @once
 def _scratch():
     """What all brief ones use, one after another, since each keeps the GIL."""
-    return memory.scratch(SCRATCH_BYTES)
+    return memory.scratch(SCRATCH_BYTES, is_kept=True)
 
 
 @once
 def _longer_scratch():
     """What all the others use, while `_busy` holds a one."""
-    return memory.scratch(LONGER_SCRATCH_BYTES)
+    return memory.scratch(LONGER_SCRATCH_BYTES, is_kept=True)
 
 
 _busy = np.zeros(1, np.int64)
