@@ -256,6 +256,8 @@ class Geometry:
 
 def check_channels(c_in: int, c_out: int, groups: int) -> None:
     """Refuse channels or groups that no transposed convolution can have."""
+    if groups > 0 < min(c_in, c_out) and not c_in % groups and not c_out % groups:
+        return
     if groups < 1:
         raise SettingError(f"groups is {groups}; it must be at least 1")
     for channels, name in ((c_in, "in_channels"), (c_out, "out_channels")):

@@ -285,12 +285,28 @@ class Plan:
             # Since the plan was made; what was computed was computed by another.
             return None, None, 0
 
+    def fall_back(self, a, b, bias, out) -> None:
+        """Compute by the other algorithm what a function of `direct` has flagged, for the same arrays."""
+        try:
+            with quiet():
+                rewrites.solve(self.steps, self._innermost_again, a, b, bias, out)
+        except CodeRefused:
+            self.execute(a, b, bias, out)
+
     def _innermost(self, a, b, bias, out):
-        algorithm, inner = ALGORITHMS[self.algorithm], self.inner
-        flags = _run(algorithm, inner, a, b, bias, out)
+        flags = _run(ALGORITHMS[self.algorithm], self.inner, a, b, bias, out)
         if flags is not None and flags.any():
-            algorithm = ALGORITHMS[self.fallback]
-            _run(algorithm, inner, a, b, bias, out)
+            self._innermost_again(a, b, bias, out)
+        else:
+            self._activated(ALGORITHMS[self.algorithm], out)
+
+    def _innermost_again(self, a, b, bias, out):
+        algorithm = ALGORITHMS[self.fallback]
+        _run(algorithm, self.inner, a, b, bias, out)
+        self._activated(algorithm, out)
+
+    def _activated(self, algorithm, out):
+        inner = self.inner
         if inner.activation.name != "none" and not algorithm.fuses(inner):
             activate(inner.activation, out)
 

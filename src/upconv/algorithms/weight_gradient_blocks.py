@@ -19,6 +19,9 @@ from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
 from ..schedule.task import Task
 from ..schedule.weight_tiles import PIXELS, arrangement
 
+# Whether rows that lie in planes of a volume are put in order.
+TAKES_PLANES = True
+
 
 def why_never(problem: Problem) -> list[str]:
     return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]

@@ -90,17 +90,17 @@ class _Unit:
     """`many` runs of `channels` channels, the first of all at `first`."""
 
     def __init__(self, task, scratch, first, many, channels, line):
-        g, size = task.g, task.size
+        g = task.g
         self.task, self.scratch, self.many, self.channels, self.line = task, scratch, many, channels, line
         self.taps = g.h.k * g.w.k
         self.x, self.y = task.source.move(channel=first), task.result.move(channel=first)
-        self.weight, self.sums = first * self.taps * size, 0
+        self.weight, self.sums = first * task.w[0], 0
         if first:
-            self.sums = first // (line // size) * self.taps * line
+            self.sums = first // (line // task.size) * self.taps * line
         self.steps = {
             X: (channels * task.x.c, 0, 0),
             Y: (channels * task.y.c, 0, 0),
-            W: (channels * self.taps * size, 0, 0),
+            W: (channels * task.w[0], 0, 0),
             PANELS: (self.taps * line, 0, 0),
         }
 
@@ -113,7 +113,7 @@ class _Unit:
         return self._grid([copying(self.task.elem, (X, 0), (PANELS, self.sums), 0, pad=count)])
 
     def to_weight(self):
-        rows, cols = (self.taps, self.line), (self.channels, self.taps * self.task.size)
+        rows, cols = (self.taps, self.line), (self.channels, self.task.w[0])
         return self._grid([transposing(self.task.elem, (PANELS, self.sums), (W, self.weight), rows, cols)])
 
     def multiply(self, blocks):

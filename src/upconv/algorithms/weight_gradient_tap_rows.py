@@ -207,5 +207,5 @@ def _to_weight(task, made):
         rows, stack, step = (made.run, made.row), (1, 0, 0), made.run * size
     else:
         rows, step = (g.w.k, g.c_out * made.row), g.w.k * size
-        stack = g.c_out, made.row, g.h.k * step
+        stack = g.c_out, made.row, task.w[1]
     return transposing(task.elem, (PANELS, 0), (W, 0), rows, cols, n=(g.h.k, made.tap, step), m=stack)

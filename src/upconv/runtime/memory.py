@@ -132,10 +132,11 @@ class Lease:
     def __array_interface__(self):
         return {"shape": (self.nbytes,), "typestr": "|u1", "data": (self.address, False), "version": 3}
 
-    def __del__(self):
-        # Without a block if there was no memory for one. While the interpreter ends, nothing is used again.
+    def __del__(self, is_finalizing=sys.is_finalizing):
+        # Without a block if there was no memory for one. While the interpreter ends, nothing is used again, and what
+        # this module knows may be gone.
         block = getattr(self, "_block", None)
-        if block is not None and not sys.is_finalizing():
+        if block is not None and not is_finalizing():
             self._store.give(block)
 
 

@@ -120,7 +120,8 @@ class Program:
         self.seconds, self.shared = seconds, shared
         self.sizes = {ROW: SCRATCH_BYTES, **{base: size for base, size in scratch.items() if size}}
         grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
-        self.table, self.grids = _encode(grids), len(grids)
+        table, self.grids = _encode(grids), len(grids)
+        self.address, self.table = table.buffer_info()[0], np.frombuffer(table, np.int64)
         counts = [sum(prod(grid.sizes) for grid in stage.grids) for stage in stages]
         ends = list(itertools.accumulate(counts, initial=0))
         self.units = ends[-1]
@@ -128,7 +129,6 @@ class Program:
         self.spans = [
             (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
         ]
-        self.address = address(self.table)
         self._frames, self._waves, self._records = {}, {}, {}
 
     @property
@@ -178,10 +178,13 @@ class Program:
         native = pool.native(threads)
         key = threads, place, native
         if key not in self._records:
-            self._records.setdefault(key, self._recorded(threads, place, *native))
+            words, size = self.words(threads, place)
+            self._records.setdefault(key, (np.array(words, np.int64), size))
         return self._records[key]
 
-    def _recorded(self, threads, place, call, clock, helpers):
+    def words(self, threads, place: int | None = None) -> tuple[list[int], int]:
+        """The same as numbers, for those who write them somewhere else; they are not kept."""
+        call, clock, helpers = pool.native(threads)
         some, size = self.waves(threads)
         place = size if place is None else place
         jobs = [(len(wave), address(wave), min(helpers, len(wave) - 1)) for wave in some]
@@ -194,7 +197,7 @@ class Program:
         clock = clock if any(helping for *_, helping in jobs) else 0
         words = [entry(execute), call, address(waves.kinds()), len(some), place, start, end - start, *flags]
         words += [clock, self.seconds >= WORTH_WAKING, *itertools.chain.from_iterable(jobs)]
-        return np.array(words, np.int64), place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
+        return words, place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
 
     def _rows(self, threads, bases):
         """One thread takes every unit in order, several share out a stage; in pieces for the sake of signals."""
@@ -338,7 +341,7 @@ def _encode(grids):
     rows, seen = array("q"), {}
     for each in nests:
         records += _encode_nest(each, 8 * nest, rows, seen)
-    return np.frombuffer(array("q", records) + rows, np.int64)
+    return array("q", records) + rows
 
 
 def _encode_nest(nest, start, rows, seen):

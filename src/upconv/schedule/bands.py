@@ -157,11 +157,11 @@ def share_of_sources(task: Task, most=None) -> int:
     return min(range(threads, task.share + 1, threads), key=finished, default=1)
 
 
-def count(g: Geometry, forward, size, most=None) -> int:
-    """How many bands there are for one thread."""
+def counts(g: Geometry, forward, size, most=None) -> tuple[int, int, int]:
+    """How many bands there are for one thread of images, of rows and of columns."""
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
     some_n, some_rows, some_cols = largest(g, forward, size, most=most)
-    return ceil_div(g.n, some_n) * ceil_div(height, some_rows) * ceil_div(width, some_cols)
+    return ceil_div(g.n, some_n), ceil_div(height, some_rows), ceil_div(width, some_cols)
 
 
 def _values_of_rows(g, forward, rows):

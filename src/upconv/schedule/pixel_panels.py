@@ -9,7 +9,7 @@ from ..kernels import pack_pixels
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, Nest, Rows
 from . import bands
-from .moves import Placed, has_pages, transposing
+from .moves import Placed, has_pages, transposing, unfolding
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,10 @@ def turned(task, placed: Placed, shape, side: Side, channels, wide, *, inside=Fa
     groups = [(group * channels * at.c, group * side.group) for group in range(task.g.groups)]
     lists = (Rows(("src", "dst", "rows"), values), Rows(("src", "dst"), groups))
     m = rows, at.h, step_row
-    if at.h == cols * task.size:
+    if at.fold:
+        m, places, cols = unfolding(placed, (rows, cols, step_row), task.size)
+        lists = (*lists, places)
+    elif at.h == cols * task.size:
         # Rows without a gap between them are one.
         m, cols = (1, 0, 0), rows * cols
     src, dst = (placed.base, placed.offset), (side.base, side.offset)
