@@ -134,7 +134,7 @@ def program(task: Task, *, packs=True) -> Program:
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(one))
     stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels)}, task.seconds)
 
 
 def _columns(g):

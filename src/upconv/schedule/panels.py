@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from ..geometry import ceil_div
+from ..runtime.once import Kept
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
 from .moves import ONE, copying, few_rows_at_a_time, offsets, transposing
 from .segments import live_range
 
+# Stages and lists of a form that are kept, each some kilobytes: those of other strides, or of other settings.
+MOST_KEPT = 16
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
 # A part of a weight that is transposed before it is shared out to blocks stays in the second-level cache.
@@ -112,10 +115,19 @@ class Panels:
         fused = f", {self.fused} phases fused" if self.fused > 1 else ""
         return f"panels of {len(self.blocks)} blocks{fused}"
 
+    @cached_property
+    def kept(self) -> Kept:
+        """What depends on this form and on a key, and on no size of a map."""
+        return Kept(MOST_KEPT)
+
     # How they are filled ---------------------------------------------------------------------------------------------
 
     def packing(self, task) -> Stage:
         """The stage that packs the weight of a `task.Task`: a unit for each group and block, or tap of fused phases."""
+        of = task.w, self._live(task), task.forward, task.packs_halves, task.problem.weight_itemsize
+        return self.kept.get_or_make(of, lambda: self._packing(task))
+
+    def _packing(self, task):
         if self.fused > 1:
             return Stage(list(self._fused(task)))
         made = []
