@@ -6,7 +6,6 @@ So are columns some steps apart, which the gradient in the input of a strided la
 
 from collections import Counter
 from functools import lru_cache
-from math import prod
 
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
@@ -47,7 +46,7 @@ MOST_APART = 16
 # In how many vectors' time the masks of a vector are found for columns that lie apart.
 MASKS = 14
 # Which part of a tile's time one takes that has no taps.
-EMPTY = 0.5
+EMPTY = 0.3
 # What is counted of tiles.
 AMOUNTS = tuple(f"direct_rows{each}" for each in ("", "_loads", "_tiles", "_apart", "_masked", "_masks"))
 # Weights of fewer channels are read where they lie.
@@ -137,8 +136,6 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
         whole=False,
     )
     if _has_empty_places(g, forward):
-        # All of the result is written first.
-        amounts["bytes"] += prod(problem.result_shape) * problem.itemsize
         amounts["direct_rows_tiles"] += EMPTY * _empty_tiles(asked, lanes)
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
