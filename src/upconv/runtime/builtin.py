@@ -1,8 +1,8 @@
 """A program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
 
     run = builtin(template, bias)
-    run(a, b, bias, result) the result, computed; FLAGGED where the program has set a flag; NotImplemented where an array
-                            does not begin at a multiple of its elements, say
+    run(a, b, bias, result) the result, computed; FLAGGED where the program has set a flag; NotImplemented where an
+                            array does not begin at a multiple of its elements, say
 
 What a call through ctypes costs is more than what a tiny layer computes. The function is generated like a kernel, with
 the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the program's
@@ -32,8 +32,9 @@ from .program import Program, address, team
 # Programs that need more scratch are called in the other way.
 SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 16 << 20
 METH_FASTCALL = 0x80
-HEAD = tuple(
-    "mask bias_words bias_times bias_at panels scratch refusal second result increment busy save restore flagged".split()
+HEAD = (
+    *("mask", "bias_words", "bias_times", "bias_at", "panels", "scratch", "refusal", "second", "result"),
+    *("increment", "busy", "save", "restore", "flagged"),
 )
 NAME = "upconv_call"
 # What a function answers where the program has set a flag: y is not what was asked for.
