@@ -18,7 +18,7 @@ from .generated import PROGRAM_BYTES
 from .prepared import Form, PreparedWeight
 from .runtime import memory
 from .runtime.builtin import FLAGGED
-from .runtime.pool import own_threads
+from .runtime.pool import helped_by
 
 # How many are kept for weights that are arrays, and for each prepared weight: with one more, those are forgotten. And
 # how many bytes of programs are kept by all of them together: with more, all are.
@@ -26,15 +26,16 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), on so many threads or, with 0, any; how y is made; what must live as long.
+    """What computes (x, weight, bias, y), helped by those threads (see `pool.helped_by`) or, with 0, by any; how y is
+    made; what must live as long.
 
     `form` is the one that is read of those that a prepared weight keeps; `nbytes` are those of the program; the `plan`
     computes again what the program has flagged.
-    Without `run` it is one that is not done in one go on so many `threads`.
+    Without `run` it is one that is not done in one go on those `threads`.
     """
 
     run: object
-    threads: int
+    threads: int | tuple[int, int]
     empty: object
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -115,7 +116,7 @@ def again(settings, x, weight, bias, activation, asked="forward"):
     if call is None or memory.is_poisoned():
         return None
     run, threads, empty, shape, dtype, axes, _, form, _, plan = call
-    if run is None or (threads and own_threads() != threads):
+    if run is None or (threads and helped_by() != threads):
         return None
     if form is not None:
         form.is_recent = True
@@ -160,7 +161,7 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
     if found is None:
         return False
     kept, key, array = found
-    call, threads = kept.get(key), own_threads()
+    call, threads = kept.get(key), helped_by()
     if call is not None and (call.threads == threads or (call.run is not None and not call.threads)):
         return False
     arrays = (x, array) if bias is None else (x, array, bias)

@@ -79,9 +79,9 @@ def _is_dense(shape, strides, size):
 
 def _run(made, array):
     """What a program makes of a map: most often a short step between two long ones, so Python is to do little."""
-    sums, threads = np.empty(array.shape[1]), pool.own_threads()
-    if threads and made.seconds < program.SECONDS_PER_PIECE and not memory.is_poisoned():
-        run = _function(made, array.itemsize, threads)
+    sums, helpers = np.empty(array.shape[1]), pool.helped_by()
+    if helpers and made.seconds < program.SECONDS_PER_PIECE and not memory.is_poisoned():
+        run = _function(made, array.itemsize, helpers)
         if run is not None and run(array, array, None, sums) is not NotImplemented:
             return sums
     program.run(made, array, sums, None, None)
@@ -89,8 +89,9 @@ def _run(made, array):
 
 
 @lru_cache(maxsize=256)
-def _function(made, itemsize, threads):
-    """A program as a function of Python's own, on so many threads; None where it cannot be one."""
+def _function(made, itemsize, helpers):
+    """A program as a function of Python's own, helped by these (see `pool.helped_by`); None where it cannot be one."""
+    threads = pool.get_num_threads()
     return builtin(made, itemsize - 1, None, _nothing(), (0, 0), threads, made.seconds >= program.BRIEF)
 
 

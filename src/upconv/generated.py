@@ -214,12 +214,12 @@ class Generated:
         """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
 
         Returns:
-            (the function, what must live as long, the number of threads that it is for, 0 for any); (None, None, 0)
-            where there is none: the program takes long, or a front-end's threads do the work.
+            (the function, what must live as long, whose help it is for, 0 for anybody's; see `pool.helped_by`);
+            (None, None, 0) where there is none: the program takes long, or a front-end's threads are asked from Python.
         """
-        seconds, threads = self._seconds(problem), pool.own_threads()
+        seconds, helpers, threads = self._seconds(problem), pool.helped_by(), pool.get_num_threads()
         is_longer = seconds >= program.BRIEF
-        if self._widens(problem) or (is_longer and not threads) or seconds >= program.SECONDS_PER_PIECE:
+        if self._widens(problem) or (is_longer and not helpers) or seconds >= program.SECONDS_PER_PIECE:
             return None, None, 0
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
         ready = self.runnable(problem, a.strides, array.strides, out.strides, threads)
@@ -228,7 +228,7 @@ class Generated:
         start = None if panels is None else program.address(panels)
         bases = (Y, W) if problem.operation == "grad_weight" else (W, Y)
         run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer, bases)
-        return run, (ready, own, panels), threads if is_longer else 0
+        return run, (ready, own, panels), helpers if is_longer else 0
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""

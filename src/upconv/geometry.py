@@ -238,6 +238,11 @@ class Geometry:
         return self.n, self.c_out, self.h.out, self.w.out
 
     @property
+    def pixels(self) -> int:
+        """Pixels of the input, those of all images."""
+        return self.n * self.h.n * self.w.n
+
+    @property
     def macs(self) -> int:
         """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
         return self.n * self.c_out * (self.c_in // self.groups) * self.h.pairs * self.w.pairs

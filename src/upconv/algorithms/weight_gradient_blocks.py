@@ -204,6 +204,7 @@ class _Way:
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
+            "longest": kernel.longest_sum(self.task.g.pixels),
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped

@@ -19,8 +19,9 @@ from ..schedule.task import Task
 
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
-# Pixels of the input in a block: no sum in registers is longer.
-PIXELS = 128
+# Pixels of the input in a block: no sum in registers is longer; of few in all fewer, whose errors would be the largest
+# beside engines that sum in several lanes.
+PIXELS, FEW_PIXELS, SHORT_PIXELS = 128, 512, 64
 # Vectors of channels in a unit, where not all are in one.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
@@ -47,7 +48,7 @@ def weight_form(problem: Problem) -> None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, cut, size = problem.geometry, Cut(problem.geometry, PIXELS), problem.itemsize
+    g, cut, size = problem.geometry, _cut(problem), problem.itemsize
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
     turned = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
     vectors = ceil_div(g.groups, isa().lanes(size))
@@ -73,7 +74,7 @@ def program(task: Task, *, packs=True) -> Program:
         if many and some
     ]
     line = ceil_div(unit, task.lanes) * task.lanes * task.size
-    blocks = list(Cut(g, PIXELS).blocks(0, g.n))
+    blocks = list(_cut(task.problem).blocks(0, g.n))
     products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, task.lanes)
     pieces = int(min(len(blocks), 1 + products // PIECE_PRODUCTS))
     clear = [_Unit(task, scratch, *each, line).clear() for each in units]
@@ -84,6 +85,11 @@ def program(task: Task, *, packs=True) -> Program:
     stages.append(Stage([_Unit(task, scratch, *each, line).to_weight() for each in units]))
     nbytes = ceil_div(g.c_in, unit) * g.h.k * g.w.k * line
     return Program(stages, {PANELS: nbytes, **scratch.sizes}, task.seconds, (PANELS,))
+
+
+def _cut(problem):
+    """The blocks of pixels."""
+    return Cut(problem.geometry, PIXELS if problem.geometry.pixels > FEW_PIXELS else SHORT_PIXELS)
 
 
 class _Unit:
