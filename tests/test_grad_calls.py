@@ -135,3 +135,25 @@ def test_gradients_of_other_operands_than_those_given_are_never_remembered(kind,
     assert not through
     for one, other in zip(first, second, strict=True):
         assert_same_bits(one, other)
+
+
+def test_repeated_gradients_in_one_dimension_have_the_bits_of_the_first(through):  # noqa: F811
+    rng, grad = np.random.default_rng(4), upconv.grad
+    w, settings = rng.standard_normal((6, 5, 4)).astype("f"), {"stride": 2, "padding": 1}
+    for turn in range(3):
+        x, y = (rng.standard_normal(shape).astype("f") for shape in ((2, 6, 9), (2, 5, 18)))
+        before = len(through)
+        one = grad.conv_transpose1d_input(x.shape, w, y, **settings)
+        other = grad.conv_transpose1d_weight(x, w.shape, y, **settings)
+        of_all = grad.conv_transpose1d_backward(y, x, w, **settings)
+        assert len(through) - before == (4 if turn else 0)
+        want = by_the_door(grad.conv_transpose1d_backward, y, x, w, **settings)
+        for found, wanted in zip((one, other, *of_all), (want[0], want[1], *want), strict=True):
+            assert_same_bits(found, wanted.astype("f"))
+            assert found.flags.c_contiguous
+    for change in ({"weight": w.astype("d")}, {"input": x.astype("d")}, {"weight": w[:, :, :3]}, {"input": x[0]}):
+        for mask in ((True, False, False), (False, True, True)):
+            with pytest.raises((upconv.SettingError, TypeError)):
+                grad.conv_transpose1d_backward(
+                    **{"grad_output": y, "input": x, "weight": w} | change, **settings, output_mask=mask
+                )

@@ -6,6 +6,7 @@ from cases import LAYOUTS
 from ways import result, willing
 
 import upconv
+from upconv.algorithms import weight_gradient_depthwise
 from upconv.arrays import empty
 from upconv.geometry import Axis, Geometry
 from upconv.kernels import gemm, weight_gradient, weight_gradient_blocks
@@ -13,12 +14,8 @@ from upconv.planning import solve
 from upconv.problem import OPERATIONS, Problem
 
 HUGE = 2.0**24
-# Of the ways whose sums are shorter than those of the others.
-LONGEST = {
-    "weight_gradient": weight_gradient.PIXELS_LISTED,
-    "weight_gradient_blocks": weight_gradient_blocks.LONGEST_SUM,
-    "weight_gradient_tap_rows": weight_gradient_blocks.LONGEST_SUM,
-}
+# Channels of a single tap that `gemm` cuts evenly, and into parts of half the length if they are few.
+EVENLY = {("a tap", "forward", "gemm"): 68, ("a pixel", "forward", "gemm"): gemm.LONGEST_SUM // 2}
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
     "rows of 100": Geometry(1, 3, 3, 1, Axis(11, 2, 1), Axis(100, 2, 2)),
@@ -29,8 +26,23 @@ LAYERS = {
     "channels of the result": Geometry(2, 4, 700, 1, Axis(5, 2, 1), Axis(9, 2, 1)),
     "groups": Geometry(2, 400, 400, 2, Axis(5, 2, 1), Axis(5, 2, 1)),
     "depthwise": Geometry(3, 20, 20, 20, Axis(19, 3, 2), Axis(23, 3, 2)),
+    "few pixels": Geometry(5, 5, 24, 1, Axis(7, 2, 2), Axis(9, 2, 2)),
+    "few pixels, depthwise": Geometry(5, 20, 20, 20, Axis(7, 2, 2), Axis(9, 2, 2)),
+    "a tap": Geometry(1, 130, 24, 1, Axis(9, 1), Axis(9, 1)),
+    "a pixel": Geometry(3, 120, 24, 1, Axis(1, 4), Axis(1, 4)),
     "taps": Geometry(1, 20, 2, 1, Axis(6, 9, 1), Axis(6, 9, 1)),
 }
+
+
+def longest_of(way, layer, operation):
+    """The longest sum of a way."""
+    if way == "weight_gradient":
+        return weight_gradient.PIXELS_LISTED
+    if way in ("weight_gradient_blocks", "weight_gradient_tap_rows"):
+        return weight_gradient_blocks.longest_sum(LAYERS[layer].pixels)
+    if way == "weight_gradient_depthwise" and LAYERS[layer].pixels <= weight_gradient_depthwise.FEW_PIXELS:
+        return weight_gradient_depthwise.SHORT_PIXELS
+    return EVENLY.get((layer, operation, way), gemm.LONGEST_SUM)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -52,6 +64,6 @@ def test_no_sum_is_longer_than_it_may_be(layer, operation, layout):
         assert ways
         for way in ways:
             lost = np.abs(result(problem, way, a, weight, None) - want).max()
-            longest = LONGEST.get(way, gemm.LONGEST_SUM)
+            longest = longest_of(way, layer, operation)
             # One more for each part whose sum is odd.
             assert lost <= longest + products / longest, f"{way}{' prepared' * prepared} of {products}"

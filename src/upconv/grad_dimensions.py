@@ -5,11 +5,13 @@ Those in one dimension are those of a map of height 1; those in three go by the 
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np  # noqa: F401 - for the examples
+import numpy as np
 
-from . import depth
+from . import calls, depth
 from .arrays import (
     agree,
     batched,
@@ -26,7 +28,7 @@ from .dtypes import quiet
 from .interchange import like
 from .planning import AUTO, solve
 from .problem import Problem
-from .settings import Settings, mask_of, shape_of
+from .settings import mask_of, parsed, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +68,7 @@ def conv_transpose1d_input(
     >>> conv_transpose1d_input((1, 1, 2), np.ones((1, 1, 3)), np.ones((1, 1, 5)), stride=2)
     array([[[3., 3.]]])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 1)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 1)
     return _input(settings, input_size, weight, grad_output)
 
 
@@ -99,7 +101,7 @@ def conv_transpose1d_weight(
     >>> conv_transpose1d_weight(np.ones((1, 1, 2)), (1, 1, 2), np.ones((1, 1, 4)), stride=2)
     array([[[2., 2.]]])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 1)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 1)
     return _weight(settings, input, weight_size, grad_output)
 
 
@@ -134,7 +136,7 @@ def conv_transpose1d_backward(
     >>> gx.tolist(), gw.tolist(), gb.tolist()
     ([[[2.0, 2.0]]], [[[2.0, 2.0]]], [3.0])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 1)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 1)
     return _backward(settings, grad_output, input, weight, output_mask)
 
 
@@ -167,7 +169,7 @@ def conv_transpose3d_input(
     >>> conv_transpose3d_input((1, 1, 1, 1, 2), np.ones((1, 1, 2, 1, 1)), np.ones((1, 1, 2, 1, 2)), stride=(2, 1, 1))
     array([[[[[2., 2.]]]]])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 3)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 3)
     return _input(settings, input_size, weight, grad_output)
 
 
@@ -200,7 +202,7 @@ def conv_transpose3d_weight(
     >>> conv_transpose3d_weight(np.ones((1, 1, 1, 1, 2)), (1, 1, 2, 1, 1), np.ones((1, 1, 2, 1, 2))).ravel()
     array([2., 2.])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 3)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 3)
     return _weight(settings, input, weight_size, grad_output)
 
 
@@ -236,40 +238,79 @@ def conv_transpose3d_backward(
     >>> gx.ravel().tolist(), gw.ravel().tolist(), gb.tolist()
     ([2.0, 2.0], [2.0, 2.0], [4.0])
     """
-    settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode, 3)
+    settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 3)
     return _backward(settings, grad_output, input, weight, output_mask)
 
 
 def _input(settings, input_size, weight, grad_output):
     dimensions = settings.dimensions
     shape, is_batched = shape_of(input_size, (dimensions + 1, dimensions + 2), "input_size")
+    asked = _Asked(settings, grad_output, weight, "grad_input", shape)
+    gradient = asked.again()
+    if gradient is not None:
+        return gradient
     w = check_weight(differentiable(weight, "weight"), dimensions)
     call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(weight=w, grad_output=call.grad_output)
-    return like(grad_output, call.unbatch(call.grad_input(w)))
+    return like(grad_output, call.unbatch(call.grad_input(w, asked)))
 
 
 def _weight(settings, input, weight_size, grad_output):
     dimensions = settings.dimensions
-    x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
     weight_shape, _ = shape_of(weight_size, (dimensions + 2,), "weight_size")
+    asked = _Asked(settings, input, grad_output, "grad_weight", weight_shape)
+    gradient = asked.again()
+    if gradient is not None:
+        return gradient
+    x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
     call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, grad_output=call.grad_output)
-    return like(grad_output, call.grad_weight(x))
+    return like(grad_output, call.grad_weight(x, asked))
 
 
 def _backward(settings, grad_output, input, weight, output_mask):
-    dimensions = settings.dimensions
+    dimensions, mask = settings.dimensions, mask_of(output_mask)
+    x_facts, w_facts = ((array.shape, array.strides, array.dtype) if type(array) is np.ndarray else None
+                        for array in (input, weight))  # fmt: skip
+    asked = [
+        _Asked(settings, grad_output, weight, "grad_input", x_facts),
+        _Asked(settings, input, grad_output, "grad_weight", w_facts),
+    ]
+    found = [each.again() if x_facts and w_facts and is_wanted else None
+             for each, is_wanted in zip(asked, mask, strict=False)]  # fmt: skip
+    if (mask[0] or mask[1]) and all(each is not None for each in itertools.compress(found, mask)):
+        return found[0], found[1], _grad_bias(grad_output) if mask[2] else None
     x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
     w = check_weight(differentiable(weight, "weight"), dimensions)
-    mask = mask_of(output_mask)
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
-        like(grad_output, call.unbatch(call.grad_input(w, x))) if mask[0] else None,
-        like(grad_output, call.grad_weight(x)) if mask[1] else None,
-        like(grad_output, call.grad_bias()) if mask[2] else None,
+        like(grad_output, call.unbatch(call.grad_input(w, asked[0], x))) if mask[0] else None,
+        like(grad_output, call.grad_weight(x, asked[1])) if mask[1] else None,
+        like(grad_output, _grad_bias(call.grad_output)) if mask[2] else None,
     )
+
+
+@quiet()
+def _grad_bias(grad_output):
+    """Sum over batch and places, in the widest type: the sum can be long."""
+    return channel_sums(grad_output).astype(native_dtype(grad_output))
+
+
+class _Asked:
+    """What a call in one dimension is remembered by, as one of height 1 (see `calls`); in three none is."""
+
+    def __init__(self, settings, a, b, *facts):
+        self.operands = None
+        if settings.dimensions == 1 and type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 3:
+            self.operands = settings.as_2d(), _lifted(a), _lifted(b), None, None, (settings, *facts)
+
+    def again(self):
+        found = None if self.operands is None else calls.again(*self.operands)
+        return None if found is None else found[:, :, 0]
+
+    def first(self, gradient, plan):
+        return self.operands is not None and calls.first(*self.operands, gradient, plan)
 
 
 def deciding(grad_output, weight, x=None):
@@ -288,28 +329,24 @@ class _Call:
         check_shape(grad_output, shape if is_batched else shape[1:], "grad_output")
         self.is_batched, self.grad_output = is_batched, grad_output if is_batched else grad_output[None]
         self.geometry, border = settings.as_2d().border(geometry)
+        self.has_border = border is not None
         lifted = _lifted(self.grad_output) if self.is_flat else self.grad_output
         self.canvas = lifted if border is None else border.pad(lifted)
         if not self.is_flat:
             depth.check_volume(self.geometry, grad_output.dtype.name)
 
-    def grad_input(self, weight, x=None):
+    def grad_input(self, weight, asked, x=None):
         """The gradient; `x` is the input where it is there."""
         operands = deciding(self.grad_output, weight, x)
-        return self._run("grad_input", self.input_shape, operands, self.canvas, _conjugate(weight))
+        return self._run("grad_input", self.input_shape, operands, self.canvas, _conjugate(weight), asked)
 
-    def grad_weight(self, x):
-        return self._run("grad_weight", self.weight_shape, (x, self.grad_output), _conjugate(x), self.canvas)
-
-    @quiet()
-    def grad_bias(self):
-        """Sum over batch and places, in the widest type: the sum can be long."""
-        return channel_sums(self.grad_output).astype(native_dtype(self.grad_output))
+    def grad_weight(self, x, asked):
+        return self._run("grad_weight", self.weight_shape, (x, self.grad_output), _conjugate(x), self.canvas, asked)
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
 
-    def _run(self, operation, shape, operands, a, b):
+    def _run(self, operation, shape, operands, a, b, asked):
         operands = tuple(map(_lifted, operands)) if self.is_flat else operands
         layout = preferred_layout(*operands, is_batched=self.is_batched)
         if not self.is_flat:
@@ -319,7 +356,9 @@ class _Call:
         a, b = (array if array.ndim == 4 else _lifted(array) for array in (a, b))
         problem = Problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
-        solve(problem, AUTO, a, b, None, gradient)
+        # What is remembered is computed from the operands themselves.
+        is_plain = self.is_batched and not self.has_border and a.dtype.kind != "c"
+        solve(problem, AUTO, a, b, None, gradient, partial(asked.first, gradient) if is_plain else None)
         return gradient[:, :, 0]
 
 

@@ -13,6 +13,7 @@ from ways import KERNELS, result, truth, willing
 from upconv import planning
 from upconv.algorithms import (
     ALGORITHMS,
+    depthwise_rows,
     gemm,
     gemm_planes,
     input_gradient_columns,
@@ -52,6 +53,8 @@ def cut(monkeypatch):
         monkeypatch.setattr(program, name, 0)
     monkeypatch.setattr(task, "PART_SECONDS", 1e-12)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
+    # Smaller planes are shared out by channels, larger ones by rows.
+    monkeypatch.setattr(depthwise_rows, "MOST_PLANE_BYTES", 4096)
     for module in (
         weight_gradient_blocks,
         weight_gradient_columns,

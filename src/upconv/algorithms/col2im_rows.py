@@ -103,11 +103,15 @@ def _work_of_one(asked, by_columns):
     added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
+    # Of a layer with rows without taps all rows are written first.
+    empty = g.h.out if has_holes(g.h) else 0
     return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
         "copied_strips": strips * nv * lanes * g.c_in * asked.itemsize,
-        "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall),
+        "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall)
+        + g.n * g.c_out * empty * ceil_div(g.w.out, lanes),
+        "depthwise_rows_rows": g.n * g.c_out * (empty + sum(number * places for places, _, number in tall)),
         "folded_masked": masked_part(g.w, True, ceil_div(row.columns, g.w.s), lanes) * added,
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }

@@ -24,7 +24,7 @@ ANY_TAPS = None, None
 # What kernels are counted as that have all taps written out, those of a row, none.
 KINDS = "depthwise_rows", "depthwise_rows_taps", "depthwise_rows_loops"
 # In a loop over rows of taps so many multiply-adds are waited for with each, unless that many phases have sums.
-WAITS, MANY_SUMS = 2.5, 3
+WAITS, MANY_SUMS = 0.5, 3
 # What it takes to bring a vector of more than so many phases together.
 INTERLEAVING, INTERLEAVED_WELL = 5, 4
 # Sums are not cut.
@@ -33,7 +33,7 @@ MOST_INTERLEAVED = max(kernel.PHASES)
 INTERLEAVED = f"{', '.join(map(str, kernel.PHASES[:-1]))} or {MOST_INTERLEAVED}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
 # Planes of a channel that are computed as a whole, all phases of rows after one another.
-MOST_PLANE_BYTES = 2 << 20
+MOST_PLANE_BYTES = 512 << 10
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 

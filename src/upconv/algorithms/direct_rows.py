@@ -45,6 +45,8 @@ JOINED = (1, 2, 3, 4, 6)
 MOST_APART = 16
 # In how many vectors' time the masks of a vector are found for columns that lie apart.
 MASKS = 14
+# Which part of a tile's time one takes that has no taps.
+EMPTY = 0.3
 # What is counted of tiles.
 AMOUNTS = tuple(f"direct_rows{each}" for each in ("", "_loads", "_tiles", "_apart", "_masked", "_masks"))
 # Weights of fewer channels are read where they lie.
@@ -133,9 +135,25 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
         exchanged=exchanged(asked, lanes) if by_columns else 0,
         whole=False,
     )
+    if _has_empty_places(g, forward):
+        amounts["direct_rows_tiles"] += EMPTY * _empty_tiles(asked, lanes)
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
     return amounts
+
+
+def _has_empty_places(g, forward):
+    """Whether some places of a row or of a column have no taps, and are written in a pass of their own."""
+    return (forward and has_holes(g.h)) or has_gaps(g.w, forward)
+
+
+def _empty_tiles(problem, lanes):
+    """Tiles in which all of the result is written without taps."""
+    g = problem.geometry
+    vectors = g.n * g.h.out * ceil_div(g.w.out, lanes)
+    return g.groups * sum(
+        number * ceil_div(vectors, across(mr, 1)) for _, mr, number in blocks_of(problem.channels[1], 1)
+    )
 
 
 def _masked(problem):
@@ -227,7 +245,7 @@ def _spread(task, band, scratch):
 
 def _nests(task, band, panels, taps, scratch):
     rows, forward = rows_of(band.w, task.forward), task.forward
-    if (forward and has_holes(band.h)) or has_gaps(band.w, forward):
+    if _has_empty_places(band, forward):
         # Places without taps are written first, all at once; the others are then written over.
         yield _nest(task, band, None, task.w[2:], [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch)
     if rows:

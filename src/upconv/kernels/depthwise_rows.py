@@ -237,8 +237,8 @@ class _Tile:
         for p, row in enumerate(sums):
             self.products(here, j, p, row, inside)
         there = [y + j * (s * vector.scalar.size) for y in self.y]
-        if nv > 1:
-            ahead = there[0] + rows.task["y_row"] * AHEAD
+        for pointer in there:
+            ahead = pointer + rows.task["y_row"] * AHEAD
             for line in range(0, nv * s * vector.size, LINE):
                 k.prefetch(ahead + line, write=True)
         for number, places in enumerate(zip(*sums, strict=True)):

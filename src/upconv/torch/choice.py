@@ -30,7 +30,7 @@ FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
 # gradient in the input that lies channels-last, whatever its taps up to so many.
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
 FEW_PIXELS_LAST = 500
-FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 3000
+FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 1500
 # Columns of a map up to which gradients in bfloat16 may be wrong in torch.
 MISTAKEN_COLUMNS = 2
 # Channels of a group of the output below which the gradient in the input may be, where a row of taps has so many of
