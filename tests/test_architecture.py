@@ -62,7 +62,7 @@ BELOW = {
     ),
 }
 LAZY_HOOKS = {
-    (module, hook) for module in ("upconv.geometry", "upconv.planning") for hook in ("_repr_svg_", "_repr_html_")
+    (module, hook) for module in ("upconv.geometry", "upconv.plans") for hook in ("_repr_svg_", "_repr_html_")
 }
 
 

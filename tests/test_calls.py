@@ -18,7 +18,7 @@ from fresh import forget, fresh
 import upconv
 from upconv import calls
 from upconv.generated import Generated
-from upconv.planning import Plan
+from upconv.plans import Plan
 from upconv.runtime import builtin, memory, pool, program
 from upconv.runtime.kernel import usable
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from upconv import Plan, SettingError, algorithms, conv_transpose2d, plan, planning
+from upconv import Plan, SettingError, algorithms, candidates, conv_transpose2d, plan, planning
 from upconv.dtypes import DTYPES
 from upconv.geometry import Axis, Geometry
 from upconv.problem import Problem
@@ -312,7 +312,7 @@ def test_what_runs_by_name_alone_is_not_asked_for_its_cost_before_somebody_wants
         assert made.algorithm != "stub"
         assert not asked
     (candidate,) = (c for c in made.candidates if c.name == "stub")
-    assert candidate == planning.Candidate("stub", 1e-12, (), ("is a stub",))
+    assert candidate == candidates.Candidate("stub", 1e-12, (), ("is a stub",))
 
 
 def test_an_algorithm_that_refuses_is_not_chosen_and_its_sentences_are_shown(with_stub):

@@ -18,7 +18,8 @@ from .dimensions import conv_transpose1d, conv_transpose3d
 from .errors import SettingError
 from .functional import conv2d, conv_transpose2d
 from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from .planning import Plan, plan
+from .planning import plan
+from .plans import Plan
 from .prepared import PreparedVolume, PreparedWeight, prepare
 from .runtime.pool import get_num_threads, set_num_threads
 from .streaming import StreamingConvTranspose1d

@@ -41,7 +41,8 @@ from .layer_options import (
     layer_geometry,
 )
 from .measuring import measure, table
-from .planning import choose, describe, plan
+from .planning import choose, plan
+from .plans import describe
 from .runtime.pool import get_num_threads, set_num_threads
 from .storage import STORAGES
 from .storage import check as check_storage

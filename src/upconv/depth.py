@@ -22,7 +22,8 @@ from .dtypes import lookup, quiet
 from .errors import SettingError
 from .phases import Segment, input_segments, live_segments
 from .planes import Planes, layout_of, merged, pairs
-from .planning import AUTO, Plan, choose, solve
+from .planning import AUTO, choose, solve
+from .plans import Plan
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
 from .runtime import memory

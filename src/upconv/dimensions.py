@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .planning import Plan
+    from .plans import Plan
     from .typing import Activation, Padding, PaddingMode, Pair
 
 

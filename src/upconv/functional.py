@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .planning import Plan
+    from .plans import Plan
     from .typing import Activation, Padding, PaddingMode, Pair, Value
 
 

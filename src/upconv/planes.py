@@ -7,7 +7,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from .dtypes import lookup
 from .phases import live_segments
-from .planning import Plan, choose
+from .planning import choose
+from .plans import Plan
 from .problem import Problem
 from .runtime import memory
 from .volume import Volume

@@ -134,7 +134,7 @@ def work(problem: Problem) -> dict[str, float]:
     blocks, lanes = plan.blocks, isa().lanes(size)
     spread = products = waits = put = taps = cut = 0
     for pair in plan.pairs:
-        tiles, chunks = g.n * pair.h.tiles * pair.w.tiles, pair.count(g.n)
+        tiles, patches = g.n * pair.h.tiles * pair.w.tiles, pair.count(g.n)
         # How often each map is spread.
         times = len(blocks[1]), len(blocks[0]) * len(pair.phases)
         channels = times[0] * g.c_in, times[1] * g.c_out
@@ -146,7 +146,7 @@ def work(problem: Problem) -> dict[str, float]:
         waits += tiles * across * sum(many * (2 * tile_cycles(rows, nv) - nv * rows) for _, many, rows in ranges)
         for each, count in zip(blocks, times, strict=True):
             cut += tiles * count // len(each) * sum(some % lanes > 0 for _, some in each)
-        put += chunks * pair.total_bytes * len(blocks[0]) * len(blocks[1])
+        put += patches * pair.total_bytes * len(blocks[0]) * len(blocks[1])
         taps += pair.positions * len(pair.phases) * g.c_in * g.c_out
     turned = _turned(problem, blocks) * len(plan.pairs) / NEAR if plan.is_near else _turned(problem)
     return {
@@ -227,12 +227,12 @@ def _planned(problem, both):
     if any(_turns(problem)) and not is_near:
         images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
     each = sum(_products(problem, pair) for pair in pairs)
-    chunks = min(pair.count(images) for pair in pairs)
+    patches = min(pair.count(images) for pair in pairs)
     longest = max(pair.count(g.n) for pair in pairs)
     wanted = max(ceil_div(UNITS, units), ceil_div(longest, LONGEST_CHAIN))
-    most = min(MOST_PARTS, chunks, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
+    most = min(MOST_PARTS, patches, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
     count = 1 << (most.bit_length() - 1) if most > 1 else 1
-    rounds = min(chunks // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
+    rounds = min(patches // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
     return _Plan(pairs, blocks, count, max(1, rounds), images, is_near, unit, units * unit)
 
 
@@ -249,8 +249,8 @@ def _turned(problem, blocks=((0,), (0,))):
 
 def _has_long_rows(problem, pair):
     """Whether what a block of tiles reads of a row is long, or all of it: so a turned block is as fast as it can be."""
-    chunk = pair.chunks(0, 1)[0]
-    widths = ((pair.reach(chunk, number)[1][1], shape[3]) for number, shape in enumerate(problem.map_shapes))
+    patch = pair.patches(0, 1)[0]
+    widths = ((pair.reach(patch, number)[1][1], shape[3]) for number, shape in enumerate(problem.map_shapes))
     return all(width >= min(LEAST_ROW, whole // 2) for width, whole in widths)
 
 
@@ -285,8 +285,8 @@ class _Way:
         sides = zip((X_BAND, Y_BAND), self.turns, task.problem.map_shapes, channels, strict=True)
         for number, (base, turns, shape, count) in enumerate(sides):
             if turns and plan.is_near:
-                chunks = ((pair, chunk) for pair in pairs for chunk in pair.chunks(0, task.g.n))
-                blocks = (chunk.images[1] * prod(n for _, n in pair.reach(chunk, number)) for pair, chunk in chunks)
+                patches = ((pair, patch) for pair in pairs for patch in pair.patches(0, task.g.n))
+                blocks = (patch.images[1] * prod(n for _, n in pair.reach(patch, number)) for pair, patch in patches)
                 sizes[base] = max(blocks) * count * size
             elif turns:
                 sizes[base] = plan.images * prod(shape[1:]) * size
@@ -348,41 +348,41 @@ class _Way:
         for part in range(plan.parts):
             for run, at, rest in self._runs():
                 total = (TOTALS, 0) if plan.is_brief else (PANELS, part * plan.part_bytes + at)
-                nests = list(self._chunks(run, x, y, images, (part, number), total))
+                nests = list(self._patches(run, x, y, images, (part, number), total))
                 if plan.is_brief:
                     nests += self._finish(run, total)
                 if nests:
                     yield Grid(tuple(nests), *rest)
 
-    def _chunks(self, run, x, y, images, place, total):
+    def _patches(self, run, x, y, images, place, total):
         """The nests of the blocks of tiles of a part and a round."""
         plan, (part, number) = self.plan, place
         (first, rows), (start, cols) = run
         x, y, before = x.move(channel=first), y.move(channel=start), 0
         for pair in plan.pairs:
-            chunks = pair.chunks(0, images)
-            mine = chunks[len(chunks) * part // plan.parts : len(chunks) * (part + 1) // plan.parts]
-            for chunk in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
+            patches = pair.patches(0, images)
+            mine = patches[len(patches) * part // plan.parts : len(patches) * (part + 1) // plan.parts]
+            for patch in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
                 there = total[0], total[1] + before
-                near_x, turned_x = self._near(pair, chunk, x, rows, X_BAND)
-                near_y, turned_y = self._near(pair, chunk, y, cols, Y_BAND)
+                near_x, turned_x = self._near(pair, patch, x, rows, X_BAND)
+                near_y, turned_y = self._near(pair, patch, y, cols, Y_BAND)
                 yield from (*turned_x, *turned_y)
                 adds = (part, first, start, pair) in self.begun
-                yield from pair.add(chunk, near_x, near_y, (rows, cols), there, adds)
+                yield from pair.add(patch, near_x, near_y, (rows, cols), there, adds)
                 self.begun.add((part, first, start, pair))
             before += pair.total_bytes
 
-    def _near(self, pair, chunk, placed, channels, base):
+    def _near(self, pair, patch, placed, channels, base):
         """(how some channels of a map lie for a block of tiles, the nests that turn what it reads of them)."""
         if placed.base == base or placed.at.channels_last:
             return placed, []
-        (row, rows), (col, cols) = pair.reach(chunk, base == Y_BAND)
-        shape, size = (chunk.images[1], channels, rows, cols), self.task.size
+        (row, rows), (col, cols) = pair.reach(patch, base == Y_BAND)
+        shape, size = (patch.images[1], channels, rows, cols), self.task.size
         band = Placed(base, 0, type(placed.at).dense(shape, size, True))
         nests = []
         if rows and cols:
-            nests = [transpose_layout(self.task.elem, placed.move(chunk.images[0], row, col), band, shape)]
-        return band.move(-chunk.images[0], -row, -col), nests
+            nests = [transpose_layout(self.task.elem, placed.move(patch.images[0], row, col), band, shape)]
+        return band.move(-patch.images[0], -row, -col), nests
 
     def _taps_at(self, counts):
         """Steps of taps that are turned: of a channel of the input, tap on h, tap on w; and bytes of a tap."""

@@ -20,7 +20,8 @@ import numpy as np
 from ..algorithms import ALGORITHMS
 from ..geometry import Axis, Geometry
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
-from ..planning import AUTO, Plan, fitted
+from ..planning import AUTO, fitted
+from ..plans import Plan
 from ..problem import Problem
 from ..runtime import pool
 from ..runtime.kernel import isa, link

@@ -14,7 +14,8 @@ from ..errors import SettingError
 from ..explain.checkerboard import HARDLY, artifacts
 from ..explain.overlap import EVEN, verdict
 from ..geometry import Axis, Geometry
-from ..planning import Plan, choose
+from ..planning import choose
+from ..plans import Plan
 from ..problem import Problem
 from ..table import aligned
 from ..volume import Volume

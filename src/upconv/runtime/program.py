@@ -61,6 +61,8 @@ _interface = np.ndarray.__array_interface__.__get__
 VECTOR_FIELDS = 8
 # A list that a nest has not: one row of no fields.
 NO_LIST = [0, 1, 0, 0]
+# Of a stage of fewer nests it takes less to write its part of a table anew than to move it.
+MANY_NESTS = 16
 # Steps of a base that a unit does not move.
 STAYS = (0,) * DIMENSIONS
 # A job of `execute`, and the counter of its units.
@@ -101,10 +103,14 @@ class Grid(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Grids that may run at the same time; in a sequential stage all their units run in order, on one thread."""
+    """Grids that may run at the same time; in a sequential stage all their units run in order, on one thread.
+
+    A stage of many programs has a dictionary as `kept`, for its part of their tables.
+    """
 
     grids: Sequence[Grid]
     sequential: bool = False
+    kept: dict | None = None
 
 
 class Program:
@@ -120,7 +126,7 @@ class Program:
         self.seconds, self.shared = seconds, shared
         self.sizes = {ROW: SCRATCH_BYTES, **{base: size for base, size in scratch.items() if size}}
         grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
-        table, self.grids = _encode(grids), len(grids)
+        table, self.grids = _encode(stages, grids), len(grids)
         self.address, self.table = table.buffer_info()[0], np.frombuffer(table, np.int64)
         counts = [sum(prod(grid.sizes) for grid in stage.grids) for stage in stages]
         ends = list(itertools.accumulate(counts, initial=0))
@@ -331,9 +337,8 @@ def _names_of(fields) -> _Names:
     return found
 
 
-def _encode(grids):
+def _encode(stages, grids):
     """The table of `execute`: records of grids and of nests, and behind them the rows of the lists."""
-    nests = [nest for grid in grids for nest in grid.nests]
     records, units, nest = [], 0, GRID * len(grids)
     for grid in grids:
         first, units = units, units + prod(grid.sizes)
@@ -341,10 +346,30 @@ def _encode(grids):
         record += itertools.chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
         records += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
-    rows, seen = array("q"), {}
-    for each in nests:
-        records += _encode_nest(each, 8 * nest, rows, seen)
-    return array("q", records) + rows
+    table, rows, seen = array("q", records), array("q"), {}
+    for stage in stages:
+        nests = [each for grid in stage.grids if prod(grid.sizes) for each in grid.nests]
+        if stage.kept is None or len(nests) < MANY_NESTS:
+            for each in nests:
+                table.extend(_encode_nest(each, 8 * nest, rows, seen))
+        else:
+            some, there, more = _kept(stage.kept, nests)
+            table.frombytes((some + there * (8 * (nest + len(rows)))).tobytes())
+            rows.extend(more)
+    return table + rows
+
+
+def _kept(kept, nests):
+    """(records of a stage's nests as if its rows began at 0, how often their beginning is in each number, the rows)."""
+    if not kept:
+        made, moved = array("q"), array("q")
+        (at_0, seen), (at_1, seen_there) = ([], {}), ([], {})
+        for each in nests:
+            at_0.append(_encode_nest(each, 0, made, seen))
+            at_1.append(_encode_nest(each, 1, moved, seen_there))
+        records = np.array(at_0, np.int64)
+        kept["table"] = records, np.array(at_1, np.int64) - records, made
+    return kept["table"]
 
 
 def _encode_nest(nest, start, rows, seen):

@@ -125,7 +125,7 @@ class Panels:
     def packing(self, task) -> Stage:
         """The stage that packs the weight of a `task.Task`: a unit for each group and block, or tap of fused phases."""
         of = task.w, self._live(task), task.forward, task.packs_halves, task.problem.weight_itemsize
-        return self.kept.get_or_make(of, lambda: self._packing(task))
+        return self.kept.get_or_make(of, lambda: self._packing(task)._replace(kept={}))
 
     def _packing(self, task):
         if self.fused > 1:

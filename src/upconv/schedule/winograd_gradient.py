@@ -30,7 +30,7 @@ from .weight_tiles import even_ranges
 from .winograd import SIZES, even, odd_lines, pieces
 
 
-class Chunk(NamedTuple):
+class Patch(NamedTuple):
     """A block of tiles: (first, how many) of images, rows and columns."""
 
     images: tuple[int, int]
@@ -149,16 +149,16 @@ class Pair:
         counts = images, self.h.tiles, self.w.tiles
         return prod(ceil_div(count, size) for count, size in zip(counts, self.tiles, strict=True))
 
-    def chunks(self, first, end) -> list[Chunk]:
+    def patches(self, first, end) -> list[Patch]:
         """The blocks of tiles of the images from first to end - 1."""
         images = [(first + start, count) for start, count in pieces(end - first, self.tiles[0])]
         rows, cols = pieces(self.h.tiles, self.tiles[1]), pieces(self.w.tiles, self.tiles[2])
-        return [Chunk(*each) for each in product(images, rows, cols)]
+        return [Patch(*each) for each in product(images, rows, cols)]
 
-    def reach(self, chunk: Chunk, of_y) -> list[tuple[int, int]]:
+    def reach(self, patch: Patch, of_y) -> list[tuple[int, int]]:
         """(first, how many) rows and columns of the input, or of the gradient in the output, that a block reads."""
         found = []
-        for part, (first, many) in ((self.h, chunk.rows), (self.w, chunk.cols)):
+        for part, (first, many) in ((self.h, patch.rows), (self.w, patch.cols)):
             sources, each = [part.sources[0]], part.form.size
             if of_y:
                 sources, each = [of_result(part, phase) for phase in range(part.phases)], part.form.m
@@ -172,7 +172,7 @@ class Pair:
             found.append((min(start), max(end) - min(start)) if start else (0, 0))
         return found
 
-    def add(self, chunk: Chunk, x: Placed, y: Placed, counts, total, adds) -> Iterator[Nest]:
+    def add(self, patch: Patch, x: Placed, y: Placed, counts, total, adds) -> Iterator[Nest]:
         """The nests that spread a block of tiles and add its products.
 
         Args:
@@ -181,21 +181,21 @@ class Pair:
             total: (base, offset) of the totals.
             adds: False if the totals are written.
         """
-        yield self._spread_input(chunk, x, counts[0])
-        yield self._spread_result(chunk, y, counts[1])
-        yield self._multiply(prod(count for _, count in chunk), counts[0], total, adds)
+        yield self._spread_input(patch, x, counts[0])
+        yield self._spread_result(patch, y, counts[1])
+        yield self._multiply(prod(count for _, count in patch), counts[0], total, adds)
 
-    def _spread_input(self, chunk, x, count):
+    def _spread_input(self, patch, x, count):
         forms = self.h.form, self.w.form
         matrices = tuple(form.source for form in forms)
         here = self._source(*((part.sources[0]) for part in (self.h, self.w)), x.at)
-        fields = self._spread(chunk, x, count, matrices, [part.sources[0].step for part in (self.h, self.w)])
+        fields = self._spread(patch, x, count, matrices, [part.sources[0].step for part in (self.h, self.w)])
         steps = {"v": (V, 0), "v_pos": self.v_pos, "v_tile": self.v_tile}
         return Nest(winograd_spread.FIELDS, fields | steps, (Rows(_OF_SOURCE, [(*here, 0)]),))
 
-    def _spread_result(self, chunk, y, count):
+    def _spread_result(self, patch, y, count):
         matrices = tuple(transposed(form.output) for form in (self.h.form, self.w.form))
-        fields = self._spread(chunk, y, count, matrices, (self.h.step, self.w.step))
+        fields = self._spread(patch, y, count, matrices, (self.h.step, self.w.step))
         steps = {"v": (M, 0), "v_pos": self.m_pos, "v_tile": self.m_tile}
         phases = [
             (*self._source(of_result(self.h, i), of_result(self.w, j), y.at), number * self.m_phase)
@@ -208,10 +208,10 @@ class Pair:
         first = (h.start + h.first * h.step) * at.h + (w.start + w.first * w.step) * at.w
         return first, h.first, h.count, w.first, w.count
 
-    def _spread(self, chunk, placed, count, matrices, steps):
+    def _spread(self, patch, placed, count, matrices, steps):
         """The fields of a block of tiles, without those of its sources."""
         at, m = placed.at, (self.h.form.m, self.w.form.m)
-        (image, images), (row, rows), (col, cols) = chunk
+        (image, images), (row, rows), (col, cols) = patch
         x_h, x_w = steps[0] * at.h, steps[1] * at.w
         return {
             "entry": entry(winograd_spread.winograd_spread, self.elem, *matrices),

@@ -16,7 +16,8 @@ from torch import get_num_threads, is_grad_enabled
 from ..algorithms import is_programmed
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST
 from ..phases import input_segments, live_segments
-from ..planning import Plan, choose
+from ..planning import choose
+from ..plans import Plan
 from ..problem import Problem
 from ..volume import Volume
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
-from ..planning import Plan
+from ..plans import Plan
 from ..table import aligned
 from .choice import Decision
 
