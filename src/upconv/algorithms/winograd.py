@@ -71,6 +71,8 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
+# Of so many blocks, one that a thread has more than another makes no difference.
+MANY_BLOCKS = 16
 # Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; where
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
 # alone. Of fewer channels plain sums are more exact.
@@ -184,6 +186,11 @@ def _setting(problem, *both):
         # To be shared out among threads, if that fills no more panels.
         if 2 * ceil_div(phases * half, width) <= ceil_div(phases * c_dst, width):
             channels = half
+    is_last, blocks = problem.layout.startswith("nhwc"), g.n * ceil_div(high, rows)
+    if is_last and tiles[0] == 1 < rows and FEW_BLOCKS < blocks < MANY_BLOCKS:
+        # One thread would have a block of whole rows more than another; pairs of half rows are shared out evenly. In
+        # planes half rows would be short runs of memory.
+        tiles = 1, min(high, 2 * rows), ceil_div(wide, 2)
     return Setting(
         tuple(way.outputs for way in both),
         tiles,
