@@ -4,7 +4,8 @@
 
 Each cell is the median, over the rounds, of how many times as fast upconv is; `all` is input, weight and bias in one
 call of either. Results are compared first: what differs by more than `MOST_APART` of its root mean square is an error.
-UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 holds both to AVX2.
+UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2, ATEN_CPU_CAPABILITY=avx2 and MKL_ENABLE_INSTRUCTIONS=AVX2 holds both to
+AVX2: without the last, torch computes a kernel of one tap by AVX-512.
 """
 
 import argparse

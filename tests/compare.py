@@ -284,7 +284,11 @@ SPECIAL = {
         Case("columns-of-grad-k5s3", 1, 13, 4, 3, 5, (3, 5), (2, 3), ((0, 2), (1, 0))),
     ),
     "weight_gradient": (BY_NAME["gcd1-k5s3d2"],),
-    "weight_gradient_blocks": (BY_NAME["gcd1-k5s3d2"],),
+    "weight_gradient_blocks": (
+        BY_NAME["gcd1-k5s3d2"],
+        Case("blocks-few-pixels", 9, 70, 2, 3, 68, (4, 4), (2, 2), (1, 1)),
+        Case("blocks-one-pixel", 7, 67, 1, 1, 69, (4, 3)),
+    ),
     "weight_gradient_columns": (
         Case("columns-k4s2", 2, 9, 3, 4, 16, (4, 4), (2, 2), (1, 1)),
         Case("columns-k5s3", 1, 13, 4, 3, 64, (3, 5), (2, 3), ((0, 2), (1, 0))),

@@ -457,6 +457,7 @@ MUTANTS = {
     },
     "weight_gradient_blocks, sums of a block lost": lambda: masks(weight_gradient_blocks, "add", keep_left),
     "weight_gradient_blocks, last pixel not summed": lambda: table(weight_gradient_blocks, one_less("cols")),
+    "weight_gradient_blocks, last image not summed": lambda: table(weight_gradient_blocks, one_less("n")),
     "weight_gradient_blocks, last tile of a lost": lambda: table(weight_gradient_blocks, one_less("a_tiles")),
     "weight_gradient_blocks, every plane the first one": lambda: table(weight_gradient_blocks, zero("a_channel")),
     "weight_gradient_blocks, every block begins anew": lambda: table(weight_gradient_blocks, zero("add")),

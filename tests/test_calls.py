@@ -17,6 +17,7 @@ from fresh import forget, fresh
 
 import upconv
 from upconv import calls
+from upconv.generated import Generated
 from upconv.planning import Plan
 from upconv.runtime import builtin, memory, pool, program
 from upconv.runtime.kernel import usable
@@ -415,17 +416,23 @@ def test_what_sets_flags_goes_straight_until_it_sets_one(count, monkeypatch, thr
     x, w = (rng.standard_normal(shape).astype("f") for shape in ((1, 64, 12, 12), (64, 16, 4, 4)))
     flagged = upconv.plan(x, w, stride=2, algorithm="winograd")
     monkeypatch.setattr("upconv.planning.choose", lambda problem, algorithm: flagged)
+    ran, run = [], Generated.run
+    monkeypatch.setattr(Generated, "run", lambda self, *operands: ran.append(self.name) or run(self, *operands))
     with threads(count):
         first, second = (upconv.conv_transpose2d(x, w, stride=2) for _ in range(2))
         assert len(through) == 1
         x[0, 5, 3, 4] = np.inf
         infinite = upconv.conv_transpose2d(x, w, stride=2)
-        assert len(through) == 1
+        # Not by tiles once more; nor where it is the first of its kind.
+        assert (len(through), ran) == (2, ["gemm"])
+        calls._of_arrays.cache_clear()
+        assert_same_bits(upconv.conv_transpose2d(x, w, stride=2), infinite)
+        assert (len(through), ran) == (2, ["gemm"] * 2)
         want = np.empty_like(infinite)
         upconv.conv_transpose2d(x, w, stride=2, out=want)
         x[0, 5, 3, 4] = 0
         upconv.conv_transpose2d(x, w, stride=2)
-    assert len(through) == 2
+    assert len(through) == 3
     assert_same_bits(second, first)
     assert_same_bits(infinite, want)
     assert np.isfinite(infinite).sum() == infinite.size - 16 * 16

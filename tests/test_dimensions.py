@@ -10,10 +10,12 @@ from amount import some
 from require import require
 
 import upconv
-from upconv import SettingError, depth, grad, reference
+from upconv import SettingError, depth, depth_ways, grad, planning, reference
 from upconv.borders import Border
 from upconv.channel_sums import channel_sums
 from upconv.planes import STACK_BYTES
+from upconv.runtime import memory
+from upconv.runtime.kernel import usable
 from upconv.settings import Settings
 from upconv.volume import Volume
 
@@ -389,16 +391,16 @@ def test_explain_tells_axes_apart():
         upconv.explain.explain(kernel_size=3, dimensions=4)
 
 
-@pytest.mark.parametrize("adds_up", [True, False])
+@pytest.mark.parametrize("way", [depth_ways.ADDED, depth_ways.STACKED])
 @pytest.mark.parametrize("layout", ["first", "last"])
 @pytest.mark.parametrize("weight", [None, np.nan, np.inf])
 @pytest.mark.parametrize(("k", "s", "p", "d"), [(4, 2, 1, 1), (2, 2, 0, 1), (3, 1, 2, 2), (1, 3, 0, 1), (3, 4, 2, 1)])
-def test_both_ways_to_add_depth_taps_up(k, s, p, d, weight, layout, adds_up, monkeypatch):
+def test_both_ways_to_add_depth_taps_up(k, s, p, d, weight, layout, way, monkeypatch):
     volume = Settings.of(s, p, 0, 2, d, dimensions=3).geometry((2, 6, 5, 4, 3), (6, 4, k, 4, 4))
     grad_y, w = values(volume.output_shape, "float32", 2), values(volume.weight_shape, "float32", 1)
     if weight is not None:
         w[3, 2, 0, 1, 2] = weight
-    monkeypatch.setattr(depth, "_adds_up", lambda *_: adds_up)
+    monkeypatch.setattr(depth, "way_of_input", lambda *_: way)
     out = np.full(volume.input_shape, np.nan, np.float32)
     depth.grad_input(volume, channels_last(grad_y) if layout == "last" else grad_y, w, out)
     want = reference.grad_input(volume, grad_y, w)
@@ -407,18 +409,121 @@ def test_both_ways_to_add_depth_taps_up(k, s, p, d, weight, layout, adds_up, mon
     np.testing.assert_allclose(out[finite], want[finite], rtol=1e-4, atol=1e-4)
 
 
-def test_taps_are_added_up_where_that_moves_less():
-    def adds_up(c_in, c_out, size, dtype="float32", groups=1):
+def test_depth_taps_come_together_in_the_way_that_is_predicted_to_be_the_soonest():
+    def way(c_in, c_out, size, k=3, dtype="float32", groups=1, layout="nchw"):
         geometry = Settings.of(2, 0, 0, groups, 1, dimensions=3).geometry
-        volume = geometry((1, c_in, *[size] * 3), (c_in, c_out // groups, 2, 2, 2))
-        return depth._adds_up(volume, np.empty(0, dtype))
+        volume = geometry((1, c_in, *[size] * 3), (c_in, c_out // groups, k, k, k))
+        return depth_ways.way_of_input(volume, dtype, layout)
 
-    assert adds_up(64, 32, 16)
-    # A heavy weight beside few voxels.
-    assert not adds_up(768, 128, 6)
+    assert way(64, 64, 32, layout="nhwc") == "added"
+    # One pass over many channels, of few that are stacked.
+    assert way(512, 4, 8, layout="nhwc") == "stacked"
     # Rounded to half precision once.
-    assert not adds_up(64, 32, 16, "float16")
-    assert adds_up(8, 8, 4, groups=8)
+    assert way(64, 64, 32, dtype="float16") == "stacked"
+    assert way(8, 8, 4, groups=8) == "added"
+    assert usable() or way(64, 32, 24, k=2) == "folded"
+    assert way(64, 32, 24, k=2, layout="nhwc") != "folded"
+    assert way(64, 32, 24, k=2, dtype="float16") == "stacked"
+
+
+# (volumes, channels in and out, groups, size, kernel, output padding along the row)
+FOLDS = [
+    (1, 6, 4, 1, (3, 4, 5), (2, 2, 2), 0),
+    (2, 40, 36, 2, (3, 5, 7), (2, 3, 3), 1),
+    (1, 64, 32, 1, (3, 16, 40), (2, 2, 2), 0),
+    (3, 20, 17, 1, (2, 3, 3), (4, 2, 4), 1),
+    (5, 20, 17, 1, (1, 3, 3), (2, 2, 2), 0),
+    (2, 70, 33, 1, (5, 9, 11), (2, 1, 2), 0),
+    (1, 8, 5, 1, (2, 1, 6), (2, 2, 2), 0),
+    (1, 32, 48, 1, (3, 2, 300), (2, 2, 2), 0),
+]
+
+
+def fold(case, monkeypatch):
+    """(the volume, its operands), whose gradients go by folded planes."""
+    n, c_in, c_out, groups, size, k, extra = case
+    settings = Settings.of((*k[:2], k[2] + (extra > 0)), 0, (0, 0, extra), groups, 1, dimensions=3)
+    volume = settings.geometry((n, c_in, *size), (c_in, c_out // groups, *k))
+    assert depth_ways.can_fold(volume, "float32", "nchw")
+    monkeypatch.setattr(depth, "way_of_input", lambda *_: depth_ways.FOLDED)
+    monkeypatch.setattr(depth, "folds_weight", lambda *_: True)
+    shapes = volume.input_shape, volume.weight_shape, volume.output_shape
+    return volume, [values(shape, "float32", i) for i, shape in enumerate(shapes)]
+
+
+def folded_gradients(volume, x, w, grad_y):
+    grad_x, grad_w = (np.full(shape, 7, np.float32) for shape in (volume.input_shape, volume.weight_shape))
+    with memory.poisoned():
+        depth.grad_input(volume, grad_y, w, grad_x)
+        depth.grad_weight(volume, x, grad_y, grad_w)
+    return grad_x, grad_w
+
+
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("case", FOLDS)
+def test_depth_taps_as_rows_are_the_definition(case, monkeypatch):
+    volume, (x, w, grad_y) = fold(case, monkeypatch)
+    for place in (None, "w", "x", "y"):
+        if place:
+            # Numbers that are not finite reach what they reach by the definition.
+            {"w": w, "x": x, "y": grad_y}[place].flat[-3] = np.inf
+        found, made = folded_gradients(volume, x, w, grad_y), (wide(a) for a in (x, w, grad_y))
+        a, b, c = made
+        with np.errstate(invalid="ignore"):
+            wanted = reference.grad_input(volume, c, b), reference.grad_weight(volume, a, c)
+        for got, want in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(np.isfinite(got), np.isfinite(want))
+            finite = np.isfinite(want)
+            np.testing.assert_allclose(got[finite], want[finite], rtol=2e-5, atol=2e-5 * np.abs(want[finite]).max())
+
+
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("case", FOLDS)
+def test_depth_taps_as_rows_have_the_same_bits_on_any_strides_and_threads(case, monkeypatch):
+    volume, (x, w, grad_y) = fold(case, monkeypatch)
+    want = folded_gradients(volume, x, w, grad_y)
+    framed = np.full((*grad_y.shape[:2], *(size + 3 for size in grad_y.shape[2:])), np.nan, np.float32)
+    framed[:, :, 1:-2, 2:-1, 1:-2] = grad_y
+    within = framed[:, :, 1:-2, 2:-1, 1:-2]
+    planes = np.repeat(grad_y, 2, axis=2)[:, :, ::2]
+    rows = np.pad(grad_y, ((0, 0), (0, 0), (0, 0), (0, 0), (0, 4)), constant_values=np.nan)[..., :-4]
+    backwards = grad_y[..., ::-1].copy()[..., ::-1]
+    before = upconv.get_num_threads()
+    for given in (grad_y, within, planes, rows, backwards):
+        for one, other in zip(folded_gradients(volume, x, w[..., ::-1].copy()[..., ::-1], given), want, strict=True):
+            np.testing.assert_array_equal(one, other)
+    try:
+        for threads in (2, 3, 7):
+            upconv.set_num_threads(threads)
+            for one, other in zip(folded_gradients(volume, x, w, grad_y), want, strict=True):
+                np.testing.assert_array_equal(one, other)
+    finally:
+        upconv.set_num_threads(before)
+    whole = np.full((*w.shape[:-1], 2 * w.shape[-1]), np.nan, np.float32)
+    depth.grad_weight(volume, x, grad_y, whole[..., ::2])
+    np.testing.assert_array_equal(whole[..., ::2], want[1])
+    assert np.isnan(whole[..., 1::2]).all()
+
+
+@pytest.mark.parametrize("operation", ["grad_input", "grad_weight"])
+def test_a_problem_of_depth_taps_as_rows_by_every_way(operation):
+    volume = Settings.of(2, 0, 0, 1, 1, dimensions=3).geometry((1, 6, 2, 3, 5), (6, 4, 2, 2, 2))
+    x, w, grad_y = (values(shape) for shape in (volume.input_shape, volume.weight_shape, volume.output_shape))
+    problem = depth_ways.folded(operation, volume, "float64", 2)
+    maps, planes = depth_ways.folded_maps(volume, grad_y)[0], x[0].swapaxes(0, 1)
+    a, b = (maps, depth_ways.folded_kernel(w)) if operation == "grad_input" else (planes, maps)
+    want = reference.grad_input(volume, grad_y, w)[0].swapaxes(0, 1)
+    if operation == "grad_weight":
+        want = depth_ways.folded_kernel(reference.grad_weight(volume, x, grad_y))
+    computed = []
+    for candidate in planning.choose(problem).candidates:
+        if candidate.seconds is not None:
+            out = np.full(problem.result_shape, np.nan)
+            planning.solve(problem, candidate.name, a, b, None, out)
+            np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
+            computed.append(candidate.name)
+    assert {"matmul", "loops"} <= set(computed)
+    assert usable() or set(computed) & {"gemm", "weight_gradient_blocks"}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "complex64"])

@@ -13,6 +13,7 @@ from upconv.layouts import (
     CHANNELS_SLICED,
     STRIDED,
     TAPS_LAST,
+    TAPS_SLICED,
     WEIGHT_CHANNELS_LAST,
     Operand,
 )
@@ -73,12 +74,14 @@ def test_the_name_of_a_weight_says_how_all_but_its_first_axis_lie():
     for array in arrays(1, 3000):
         name = layouts.weight_layout(array.shape, array.strides, SIZE)
         seen.add(name)
-        blocks = array if name == TAPS_LAST else array.transpose(0, 2, 3, 1)
-        dense = all(block.flags.c_contiguous for block in blocks)
-        assert dense or name == STRIDED
-        taps, last = (all(each.flags.c_contiguous for each in view) for view in (array, array.transpose(0, 2, 3, 1)))
-        assert (name == STRIDED) == (not taps and not last)
-    assert seen == {TAPS_LAST, WEIGHT_CHANNELS_LAST, STRIDED}
+        pairs = [kernel for block in array for kernel in block]
+        sides = {TAPS_LAST: array, WEIGHT_CHANNELS_LAST: array.transpose(0, 2, 3, 1), TAPS_SLICED: pairs}
+        dense = {side: all(each.flags.c_contiguous for each in blocks) for side, blocks in sides.items()}
+        # Of one tap, and so of taps without an order, nothing is consecutive but channels.
+        dense[TAPS_SLICED] &= pairs[0].size > 1
+        assert dense.get(name, not any(dense.values()))
+        assert name != TAPS_SLICED or not (dense[TAPS_LAST] or dense[WEIGHT_CHANNELS_LAST])
+    assert seen == {TAPS_LAST, TAPS_SLICED, WEIGHT_CHANNELS_LAST, STRIDED}
 
 
 @pytest.mark.parametrize("layout", [CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED])
@@ -88,7 +91,7 @@ def test_strides_of_a_map_have_its_name(layout):
     assert layouts.map_layout(shape, strides, SIZE) == layout
 
 
-@pytest.mark.parametrize("layout", [TAPS_LAST, WEIGHT_CHANNELS_LAST])
+@pytest.mark.parametrize("layout", [TAPS_LAST, TAPS_SLICED, WEIGHT_CHANNELS_LAST])
 def test_strides_of_a_weight_have_its_name(layout):
     shape = 2, 3, 4, 5
     strides = layouts.weight_strides(shape, layout, SIZE)
@@ -108,10 +111,9 @@ def test_fresh_arrays_have_the_name_that_is_said_before(wanted):
 
 
 def test_what_can_be_read_as_what():
-    names = CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED, STRIDED
-    allowed = (
-        {(name, name) for name in names} | {(name, STRIDED) for name in names} | {(CHANNELS_LAST, CHANNELS_SLICED)}
-    )
+    names = CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED, TAPS_LAST, TAPS_SLICED, STRIDED
+    allowed = {(name, name) for name in names} | {(name, STRIDED) for name in names}
+    allowed |= {(CHANNELS_LAST, CHANNELS_SLICED), (TAPS_LAST, TAPS_SLICED), (CHANNELS_FIRST, TAPS_SLICED)}
     assert {(a, b) for a in names for b in names if layouts.suits(a, b)} == allowed
 
 

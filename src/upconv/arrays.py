@@ -114,7 +114,8 @@ def lies_channels_last(array):
     them, since it says in which memory format torch's operators answer. Where both layouts are the same memory (one
     channel, or 1x1 maps) and for empty arrays the answer is no.
     """
-    if array.size == 0 or lies_either_way(array):
+    # In the order of its axes, as most arrays are, or empty, or either way.
+    if array.flags.c_contiguous or array.size == 0 or lies_either_way(array):
         return False
     least = 0
     # From the innermost axis outwards, each stride must reach beyond everything inside it.

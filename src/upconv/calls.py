@@ -17,7 +17,8 @@ from numpy import ndarray
 from .generated import PROGRAM_BYTES
 from .prepared import Form, PreparedWeight
 from .runtime import memory
-from .runtime.pool import own_threads
+from .runtime.builtin import FLAGGED
+from .runtime.pool import helped_by
 
 # How many are kept for weights that are arrays, and for each prepared weight: with one more, those are forgotten. And
 # how many bytes of programs are kept by all of them together: with more, all are.
@@ -25,14 +26,16 @@ MOST, MOST_BYTES = 512, PROGRAM_BYTES
 
 
 class Call(NamedTuple):
-    """What computes (x, weight, bias, y), on so many threads or, with 0, any; how y is made; what must live as long.
+    """What computes (x, weight, bias, y), helped by those threads (see `pool.helped_by`) or, with 0, by any; how y is
+    made; what must live as long.
 
-    `form` is the one that is read of those that a prepared weight keeps; `nbytes` are those of the program.
-    Without `run` it is one that is not done in one go on so many `threads`.
+    `form` is the one that is read of those that a prepared weight keeps; `nbytes` are those of the program; the `plan`
+    computes again what the program has flagged.
+    Without `run` it is one that is not done in one go on those `threads`.
     """
 
     run: object
-    threads: int
+    threads: int | tuple[int, int]
     empty: object
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -40,6 +43,7 @@ class Call(NamedTuple):
     held: tuple
     form: Form | None = None
     nbytes: int = 0
+    plan: object = None
 
 
 class Calls(dict):
@@ -111,8 +115,8 @@ def again(settings, x, weight, bias, activation, asked="forward"):
     call = kept.get(key)
     if call is None or memory.is_poisoned():
         return None
-    run, threads, empty, shape, dtype, axes, _, form, _ = call
-    if run is None or (threads and own_threads() != threads):
+    run, threads, empty, shape, dtype, axes, _, form, _, plan = call
+    if run is None or (threads and helped_by() != threads):
         return None
     if form is not None:
         form.is_recent = True
@@ -120,6 +124,9 @@ def again(settings, x, weight, bias, activation, asked="forward"):
     if axes is not None:
         y = y.transpose(axes)
     result = run(x, array, bias, y)
+    if result is FLAGGED:
+        plan.fall_back(x, weight, bias, y)
+        return y
     return None if result is NotImplemented else result
 
 
@@ -154,7 +161,7 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
     if found is None:
         return False
     kept, key, array = found
-    call, threads = kept.get(key), own_threads()
+    call, threads = kept.get(key), helped_by()
     if call is not None and (call.threads == threads or (call.run is not None and not call.threads)):
         return False
     arrays = (x, array) if bias is None else (x, array, bias)
@@ -176,8 +183,15 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
     form = weight.form_of(panels) if type(weight) is PreparedWeight else None
     if panels is not None and form is None and type(weight) is PreparedWeight:
         # Let go by another thread: a call that is kept would keep it.
-        return run(x, array, bias, y) is not NotImplemented
+        return _is_computed(run(x, array, bias, y), plan, x, weight, bias, y)
     empty = np.empty if y.nbytes < memory.BIG else memory.empty
-    call = Call(run, wanted, empty, dense, y.dtype, axes, (settings, held), form, ready.nbytes + own.nbytes)
+    call = Call(run, wanted, empty, dense, y.dtype, axes, (settings, held), form, ready.nbytes + own.nbytes, plan)
     kept.keep(key, call)
-    return run(x, array, bias, y) is not NotImplemented
+    return _is_computed(run(x, array, bias, y), plan, x, weight, bias, y)
+
+
+def _is_computed(result, plan, x, weight, bias, y):
+    """Whether y has been computed, what a function has flagged by the plan's other algorithm."""
+    if result is FLAGGED:
+        plan.fall_back(x, weight, bias, y)
+    return result is not NotImplemented

@@ -11,8 +11,9 @@ from .kernels.convert import HALF_KINDS
 from .machine import row
 from .problem import Problem
 from .rewrites import Rewrite
+from .runtime.once import Kept
 
-# Layers of which it is known who refuses them.
+# Layers of which it is known who does not refuse them.
 MOST_LAYERS = 512
 
 
@@ -44,22 +45,34 @@ def cheapest(problem: Problem, names: Iterable[str] = ALGORITHMS) -> tuple[str, 
 
     One that runs by name alone is taken where there is no other. Nobody need know the cost of the rest.
     """
-    willing = list(_willing(problem, names))
-    found = [each for each in willing if not ALGORITHMS[each[0]].why_not_automatic(each[2])] or willing
-    if not found:
-        return None
-    best = found[0] if len(found) == 1 else min(found, key=lambda each: _seconds(each[0], each[1], each[2]))
-    return best[:2]
+    found, by_name = [], []
+    for each in _willing(problem, names):
+        _, automatic = each[3]
+        (by_name if automatic is not None and automatic(each[2]) else found).append(each)
+    found = found or by_name
+    if len(found) < 2:
+        return found[0][:2] if found else None
+    return min(found, key=lambda each: _seconds(*each[:3]))[:2]
+
+
+def _asked(name):
+    """What an algorithm is asked for each problem of a layer: (why_not, why_not_automatic), None for no sentences."""
+    algorithm = ALGORITHMS[name]
+    if not hasattr(algorithm, "why_never"):
+        return algorithm.why_not, algorithm.why_not_automatic
+    asks = (("why_not", algorithm.why_not_now), ("why_not_automatic", algorithm.why_not_automatic))
+    return tuple(ask if algorithm.asks(sentences) else None for sentences, ask in asks)
 
 
 def _willing(problem, names):
-    """(name, rewrites before it, the problem that they lead to) of some algorithms that do not refuse."""
+    """(name, rewrites before it, the problem that they lead to, what it is `_asked`) of some that do not refuse."""
     plain = rewrites.steps(problem)
-    inner = _after(problem, plain)
-    never, halves = _never(inner), bool(plain) and problem.dtype in HALF_KINDS
+    inner, halves = _after(problem, plain), bool(plain) and problem.dtype in HALF_KINDS
+    known = _of_layer(inner)
     for name in names:
-        if name not in never and not _refuses_now(ALGORITHMS[name], inner):
-            yield name, plain, inner
+        asked = known[name] if name in known else _asked(name)
+        if asked is not None and (asked[0] is None or not asked[0](inner)):
+            yield name, plain, inner, asked
         if halves:
             # What the rewrites leave where an algorithm converts halves.
             algorithm = ALGORITHMS[name]
@@ -67,37 +80,28 @@ def _willing(problem, names):
             other = rewrites.steps(problem, *takes)
             after = _after(problem, other)
             if other != plain and not algorithm.why_not(after):
-                yield name, other, after
+                yield name, other, after, _asked(name)
 
 
-class _Layers(dict):
-    """The algorithms that refuse a layer whatever the sizes of its maps: a new size need not ask them again."""
-
-    def cache_clear(self):
-        self.clear()
+_layers = Kept(MOST_LAYERS)
 
 
-_refusing = _Layers()
-
-
-def _never(problem):
-    """The names of those that refuse the layer of a problem."""
+def _of_layer(problem):
+    """By name, what is `_asked` for problems of a layer; None for those that refuse it."""
     # What says why kernels cannot be made; that holds from then on, whatever was known before.
     if generated.usable():
-        return frozenset(name for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "why_never"))
-    found = _refusing.get(problem.layer)
-    if found is None:
-        if len(_refusing) >= MOST_LAYERS:
-            _refusing.clear()
-        asked = ((name, getattr(algorithm, "why_never", None)) for name, algorithm in ALGORITHMS.items())
-        found = frozenset(name for name, why_never in asked if why_never is not None and why_never(problem))
-        _refusing[problem.layer] = found
-    return found
+        return dict.fromkeys(_generated())
+    # A new size need not ask them again.
+    return _layers.get_or_make(problem.layer, lambda: _asked_of_layer(problem))
 
 
-def _refuses_now(algorithm, problem):
-    """Whether one that does not refuse the layer refuses the problem."""
-    return bool(getattr(algorithm, "why_not_now", algorithm.why_not)(problem))
+def _asked_of_layer(problem):
+    return {name: None if each.why_never(problem) else _asked(name) for name, each in _generated().items()}
+
+
+def _generated():
+    """The algorithms that say what they refuse whatever the sizes of the maps."""
+    return {name: algorithm for name, algorithm in ALGORITHMS.items() if hasattr(algorithm, "why_never")}
 
 
 def _after(problem, steps):

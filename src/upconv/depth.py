@@ -13,16 +13,15 @@ The gradient in the input adds up what each tap gives, or stacks planes of the g
 whichever moves less; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
 """
 
-import math
-
 import numpy as np
 
 from .activations import activate
 from .arrays import native
+from .depth_ways import ADDED, FOLDED, folded, folded_kernel, folded_maps, folds_weight, way_of_input
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .phases import Segment, input_segments, live_segments
-from .planes import Planes, merged
+from .planes import Planes, layout_of, merged, pairs
 from .planning import AUTO, Plan, choose, solve
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
@@ -92,7 +91,14 @@ def grad_input(volume: Volume, grad_y, w, out):
     if not out.size:
         return
     grad_y, w = native(grad_y), native(w)
-    if _adds_up(volume, grad_y):
+    way = way_of_input(volume, grad_y.dtype.name, layout_of(grad_y))
+    if way == FOLDED:
+        weight = folded_kernel(w)
+        for source, y in pairs(folded_maps(volume, grad_y), out.swapaxes(1, 2)):
+            problem = folded("grad_input", volume, grad_y.dtype.name, len(y))
+            solve(problem, AUTO, source(), weight, None, y)
+        return
+    if way == ADDED:
         _add_up(volume, grad_y, w, out)
         return
     segments = input_segments(volume.computable().d)
@@ -103,22 +109,6 @@ def grad_input(volume: Volume, grad_y, w, out):
             _grad_planes(planes, segment, w, target)
         else:
             target[...] = 0
-
-
-def _adds_up(volume, grad_y):
-    """Whether the taps are computed one by one and added up, instead of stacked: what is less to move.
-
-    A channel alone has no sum over channels to which the taps could be stacked. What is rounded to half precision is
-    rounded once.
-    """
-    depth = volume.computable().d
-    if np.dtype(lookup(grad_y.dtype).compute) != grad_y.dtype:
-        return False
-    if volume.c_in == volume.c_out == volume.groups:
-        return True
-    stacked = depth.pairs * volume.n * volume.c_out * volume.h.out * volume.w.out
-    added = (depth.live_taps - 1) * depth.n * volume.n * volume.c_in * volume.h.n * volume.w.n
-    return stacked > 2 * added + math.prod(volume.weight_shape)
 
 
 def _add_up(volume, grad_y, w, out):
@@ -152,8 +142,15 @@ def _grad_planes(planes, segment, w, target):
 
 @quiet()
 def grad_weight(volume: Volume, x, grad_y, out):
-    """The gradient in the weight of a volume, which is filled: one 2-D problem for each depth tap."""
+    """The gradient in the weight of a volume, which is filled: one 2-D problem, or one for each depth tap."""
     x, grad_y, depth = native(x), native(grad_y), volume.computable().d
+    if folds_weight(volume, x.dtype.name, layout_of(grad_y)):
+        whole = out if out.flags.c_contiguous else memory.empty(out.shape, x.dtype)
+        a, b = merged(x.swapaxes(1, 2)), merged(folded_maps(volume, grad_y))
+        solve(folded("grad_weight", volume, x.dtype.name, len(a)), AUTO, a, b, None, folded_kernel(whole))
+        if whole is not out:
+            out[...] = whole
+        return
     inputs, a = None, None
     for t in range(depth.k):
         start, first, count = depth.meeting(t)
@@ -165,26 +162,7 @@ def grad_weight(volume: Volume, x, grad_y, out):
             inputs, a = (start, count), merged(x[:, :, start : start + count].swapaxes(1, 2))
         b = merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
-        if depth.k == 1:
-            solve(problem, AUTO, a, b, None, out[:, :, 0])
-            return
-        part = memory.empty(problem.result_shape, x.dtype)
-        solve(problem, AUTO, a, b, None, part)
-        _put(part, out, t)
-
-
-def _put(part, out, tap):
-    """Write the gradient in a depth tap of the weight."""
-    if out.flags.c_contiguous and out.dtype == part.dtype:
-        _by_tap(out)[:, :, tap] = _by_tap(part[:, :, None])[:, :, 0]
-    else:
-        out[:, :, tap] = part
-
-
-def _by_tap(weight):
-    """A contiguous weight as (c_in, c_out // groups, k_d), the taps of a plane as one value: so they move faster."""
-    *pair, k_d, k_h, k_w = weight.shape
-    return weight.reshape(*pair, k_d, k_h * k_w).view((np.void, k_h * k_w * weight.itemsize))[..., 0]
+        solve(problem, AUTO, a, b, None, out[:, :, t])
 
 
 def _fill_holes(depth, segments, bias, activation, out):
@@ -217,7 +195,7 @@ def _weight_of_outputs(w, taps, groups, layout):
     c_in, _, _, *plane = w.shape
     if layout == "nhwc" and len(taps) > 1:
         return stacked_taps(w, tuple(taps), groups, True)
-    if len(taps) == 1 and w.shape[2] > 1 and w.flags.c_contiguous:
-        return np.ascontiguousarray(_by_tap(w)[:, :, taps.start]).view(w.dtype).reshape(*w.shape[:2], *plane)
+    if len(taps) == 1:
+        return w[:, :, taps.start]
     # The taps of a channel follow one another, as they do in the weight: all of them together are a view.
     return w[:, :, taps.start : taps.stop].reshape(c_in, -1, *plane)

@@ -7,6 +7,8 @@ from .layouts import (
     CHANNELS_FIRST,
     CHANNELS_LAST,
     STRIDED,
+    TAPS_LAST,
+    TAPS_SLICED,
     WEIGHT_CHANNELS_LAST,
     is_contiguous,
     map_layout,
@@ -64,5 +66,6 @@ def layout_of_result(operation, shape, strides, size):
     if operation == "grad_weight":
         if is_contiguous(shape, strides, size):
             return CHANNELS_FIRST
-        return CHANNELS_LAST if weight_layout(shape, strides, size) == WEIGHT_CHANNELS_LAST else STRIDED
+        found = weight_layout(shape, strides, size)
+        return {WEIGHT_CHANNELS_LAST: CHANNELS_LAST, TAPS_LAST: TAPS_SLICED}.get(found, found)
     return map_layout(shape, strides, size)

@@ -15,6 +15,8 @@ A way of computing is a module in `algorithms/` with
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
                            others whole maps are converted before and after
+    TAKES_PLANES           optional: whether its programs put the rows of a map in order that lie in planes of a volume
+                           (see `layouts.Fold`)
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
@@ -38,6 +40,7 @@ from .problem import Details, Problem
 from .runtime import memory, pool, program
 from .runtime.builtin import builtin
 from .runtime.kernel import isa, usable
+from .runtime.program import W, Y
 from .schedule.account import account, kernels
 from .schedule.task import Task
 
@@ -93,7 +96,7 @@ class Runnable:
 
     def __init__(self, made, columns, repeats, dtype, lanes):
         self.program, self.columns, self.repeats = made, columns, repeats
-        self.no_bias = np.zeros(columns * repeats + 4 * lanes, dtype)
+        self.no_bias = _zeros(columns * repeats + 4 * lanes, dtype)
         self.nbytes = made.nbytes + self.no_bias.nbytes
 
     def bias(self, given):
@@ -113,6 +116,7 @@ class Generated:
         self.fallback: str | None = getattr(module, "FALLBACK", None)
         self.reads_halves: bool = getattr(module, "READS_HALVES", False)
         self.converts_maps: bool = getattr(module, "CONVERTS_MAPS", False)
+        self.takes_planes: bool = getattr(module, "TAKES_PLANES", False)
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""
@@ -122,6 +126,8 @@ class Generated:
         """Those that hold for every problem of the same `layer`, where kernels can be made."""
         if not problem.row.element:
             return [f"has no kernels for {problem.dtype}"]
+        if problem.depth_taps > 1 and not self.takes_planes:
+            return ["reads rows that follow one another; here they lie in several planes"]
         return _refusals(self.module, "why_never", self._asked(problem) if problem.storage else problem)
 
     def why_not_now(self, problem: Problem) -> list[str]:
@@ -132,6 +138,10 @@ class Generated:
         """Why it is not chosen on its own."""
         ask = getattr(self.module, "why_not_automatic", None)
         return [] if ask is None else ask(self._asked(problem) if problem.storage else problem)
+
+    def asks(self, name: str) -> bool:
+        """Whether the module has sentences of that name."""
+        return hasattr(self.module, name)
 
     def rounds_by_place(self, problem: Problem) -> bool:
         """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""
@@ -204,20 +214,21 @@ class Generated:
         """A function of Python's own that computes (a, b, bias, out) in one go, for operands that lie like these.
 
         Returns:
-            (the function, what must live as long, the number of threads that it is for, 0 for any); (None, None, 0)
-            where there is none: the program takes long, or a front-end's threads do the work.
+            (the function, what must live as long, whose help it is for, 0 for anybody's; see `pool.helped_by`);
+            (None, None, 0) where there is none: the program takes long, or a front-end's threads are asked from Python.
         """
-        seconds, threads = self._seconds(problem), pool.own_threads()
+        seconds, helpers, threads = self._seconds(problem), pool.helped_by(), pool.get_num_threads()
         is_longer = seconds >= program.BRIEF
-        if self._widens(problem) or not threads or seconds >= program.SECONDS_PER_PIECE:
+        if self._widens(problem) or (is_longer and not helpers) or seconds >= program.SECONDS_PER_PIECE:
             return None, None, 0
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
-        ready = self._made(problem, a.strides, array.strides, out.strides, threads)
+        ready = self.runnable(problem, a.strides, array.strides, out.strides, threads)
         # What is passed is written to it.
         own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
         start = None if panels is None else program.address(panels)
-        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer)
-        return run, (ready, own, panels), threads if is_longer else 0
+        bases = (Y, W) if problem.operation == "grad_weight" else (W, Y)
+        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer, bases)
+        return run, (ready, own, panels), helpers if is_longer else 0
 
     def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
         """The program for operands and a result with these strides in bytes, for so many threads."""
@@ -293,6 +304,14 @@ class Generated:
             return Runnable(made, 0, 1, problem.dtype, 0)
         form = self.module.weight_form(problem)
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
+
+
+# All programs of a layer read the same.
+@lru_cache(maxsize=64)
+def _zeros(count, dtype):
+    made = np.zeros(count, dtype)
+    made.flags.writeable = False
+    return made
 
 
 def _refusals(module, name, problem):

@@ -238,6 +238,11 @@ class Geometry:
         return self.n, self.c_out, self.h.out, self.w.out
 
     @property
+    def pixels(self) -> int:
+        """Pixels of the input, those of all images."""
+        return self.n * self.h.n * self.w.n
+
+    @property
     def macs(self) -> int:
         """Useful multiply-adds: those that reach an output that is kept. Twice this is the number of FLOPs."""
         return self.n * self.c_out * (self.c_in // self.groups) * self.h.pairs * self.w.pairs
@@ -256,6 +261,8 @@ class Geometry:
 
 def check_channels(c_in: int, c_out: int, groups: int) -> None:
     """Refuse channels or groups that no transposed convolution can have."""
+    if groups > 0 < min(c_in, c_out) and not c_in % groups and not c_out % groups:
+        return
     if groups < 1:
         raise SettingError(f"groups is {groups}; it must be at least 1")
     for channels, name in ((c_in, "in_channels"), (c_out, "out_channels")):

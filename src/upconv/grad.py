@@ -10,6 +10,7 @@ conjugated.
 
 from __future__ import annotations
 
+import itertools
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, overload
 
@@ -188,11 +189,15 @@ def conv_transpose2d_weight(
     array([[[[4., 4.]]]])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
-    x, is_batched = batched(differentiable(input, "input"))
     weight_shape, _ = shape_of(weight_size, (4,), "weight_size")
+    asked = settings, input, grad_output, None, None, ("grad_weight", weight_shape)
+    gradient = calls.again(*asked)
+    if gradient is not None:
+        return gradient
+    x, is_batched = batched(differentiable(input, "input"))
     call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, grad_output=call.grad_output)
-    return like(grad_output, call.grad_weight(x))
+    return like(grad_output, call.grad_weight(x, partial(calls.first, *asked)))
 
 
 @overload
@@ -256,24 +261,35 @@ def conv_transpose2d_backward(
     ([[[[2.0, 2.0], [2.0, 2.0]]]], [[[[4.0, 4.0]]]], [6.0])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
-    mask, gradient, kept = mask_of(output_mask), None, None
-    if mask[0] and type(input) is np.ndarray:
-        asked = "grad_input", input.shape, input.strides, input.dtype
-        gradient = calls.again(settings, grad_output, weight, None, None, asked)
-        if gradient is not None and not mask[1] and not mask[2]:
-            return gradient, None, None
-        kept = partial(calls.first, settings, grad_output, weight, None, None, asked)
+    mask, kept = mask_of(output_mask), [None, None]
+    found: list[Any] = [None, None]
+    if type(input) is type(weight) is np.ndarray:
+        # What each is computed from, and what else its door has looked at.
+        asked = (
+            (settings, grad_output, weight, None, None, ("grad_input", input.shape, input.strides, input.dtype)),
+            (settings, input, grad_output, None, None, ("grad_weight", weight.shape, weight.dtype)),
+        )
+        for number in (0, 1):
+            if mask[number]:
+                found[number] = calls.again(*asked[number])
+                kept[number] = partial(calls.first, *asked[number])
+        if (mask[0] or mask[1]) and all(each is not None for each in itertools.compress(found, mask)):
+            return found[0], found[1], _grad_bias(grad_output) if mask[2] else None
     x, is_batched = batched(differentiable(input, "input"))
     w = check_weight(differentiable(weight, "weight"))
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
-    if mask[0] and gradient is None:
-        gradient = like(grad_output, call.unbatch(call.grad_input(w, x, kept)))
-    return (
-        gradient,
-        like(grad_output, call.grad_weight(x)) if mask[1] else None,
-        like(grad_output, call.grad_bias()) if mask[2] else None,
-    )
+    if mask[0] and found[0] is None:
+        found[0] = like(grad_output, call.unbatch(call.grad_input(w, x, kept[0])))
+    if mask[1] and found[1] is None:
+        found[1] = like(grad_output, call.grad_weight(x, kept[1]))
+    return found[0], found[1], like(grad_output, _grad_bias(call.grad_output)) if mask[2] else None
+
+
+@quiet()
+def _grad_bias(grad_output):
+    """Sum over batch and pixels, in the widest type: the sum can be long."""
+    return channel_sums(grad_output).astype(native_dtype(grad_output))
 
 
 class _Call:
@@ -290,17 +306,10 @@ class _Call:
     def grad_input(self, weight, x=None, kept=None):
         """The gradient; `x` is the input where it is there, `kept` is what remembers the call (see `calls.first`)."""
         operands = deciding(self.grad_output, weight, x)
-        # What is remembered is computed from the operands themselves.
-        is_plain = self.is_batched and not self.has_border and weight.dtype.kind != "c"
-        return self._run("grad_input", operands, self.canvas, _conjugate(weight), kept if is_plain else None)
+        return self._run("grad_input", operands, self.canvas, _conjugate(weight), kept)
 
-    def grad_weight(self, x):
-        return self._run("grad_weight", (x, self.grad_output), _conjugate(x), self.canvas)
-
-    @quiet()
-    def grad_bias(self):
-        """Sum over batch and pixels, in the widest type: the sum can be long."""
-        return channel_sums(self.grad_output).astype(native_dtype(self.grad_output))
+    def grad_weight(self, x, kept=None):
+        return self._run("grad_weight", (x, self.grad_output), _conjugate(x), self.canvas, kept)
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
@@ -309,7 +318,9 @@ class _Call:
         layout = preferred_layout(*operands, is_batched=self.is_batched)
         problem = _problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
-        solve(problem, AUTO, a, b, None, gradient, None if kept is None else partial(kept, gradient))
+        # What is remembered is computed from the operands themselves.
+        is_plain = self.is_batched and not self.has_border and a.dtype.kind != "c"
+        solve(problem, AUTO, a, b, None, gradient, partial(kept, gradient) if kept is not None and is_plain else None)
         return gradient
 
 

@@ -10,17 +10,53 @@ from typing import NamedTuple
 # Maps: the pixels of a row are consecutive; the channels of a pixel are, and the pixels of a row follow one another;
 # the same with gaps between pixels, as in a slice of the channels; neither.
 CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED = "nchw", "nhwc", "nhwc-sliced"
-# Weights: as torch has them, the taps of a pair of channels consecutive; the output channels of a tap consecutive.
-TAPS_LAST, WEIGHT_CHANNELS_LAST = "taps last", "channels last"
+# Weights: as torch has them, the taps of a pair of channels consecutive, and so the pairs of an input channel; the same
+# with gaps between pairs, as in a depth tap of a volume's weight; the output channels of a tap consecutive.
+TAPS_LAST, TAPS_SLICED, WEIGHT_CHANNELS_LAST = "taps last", "taps sliced", "channels last"
 STRIDED = "strided"
+# What may be read as if it had gaps, by the name with gaps; the gradient in the weight is named as maps are.
+WITHOUT_GAPS = {CHANNELS_SLICED: (CHANNELS_LAST,), TAPS_SLICED: (TAPS_LAST, CHANNELS_FIRST)}
 # What a result may be asked to be.
 RESULTS = (CHANNELS_FIRST, CHANNELS_LAST)
+
+
+class Fold(NamedTuple):
+    """How the rows of a map lie that is some planes of a volume, of a kernel as deep and as tall as its strides.
+
+    Its taps, `planes` deep and `rows` tall, are those of a kernel of one plane of ``planes * rows`` rows, on a map in
+    which the rows that a place meets follow one another: in memory `rows` of them do, in each of `planes` planes, which
+    are `step` bytes apart.
+    """
+
+    planes: int
+    rows: int
+    step: int
+
+
+def unfolded(array, planes, rows):
+    """A copy of a map whose rows lie so, with its rows in order.
+
+    >>> import numpy as np
+    >>> unfolded(np.arange(8).reshape(1, 1, 8, 1), planes=2, rows=2).ravel().tolist()
+    [0, 1, 4, 5, 2, 3, 6, 7]
+    """
+    n, c, h, w = array.shape
+    return array.reshape(n, c, planes, -1, rows, w).swapaxes(2, 3).reshape(n, c, h, w)
+
+
+def in_order(problem, a, b):
+    """The operands of a problem with all rows in order."""
+    if problem.depth_taps == 1:
+        return a, b
+    fold = problem.depth_taps, problem.geometry.h.k // problem.depth_taps
+    return (unfolded(a, *fold), b) if problem.operation == "grad_input" else (a, unfolded(b, *fold))
 
 
 class Operand(NamedTuple):
     """Strides in bytes of a (n, c, h, w) array, and which of its axes are consecutive.
 
-    `channels_last`: the channels of a pixel lie one after another. `channels_first`: the pixels of a row do.
+    `channels_last`: the channels of a pixel lie one after another. `channels_first`: the pixels of a row do. `fold`:
+    how its rows lie if they are not evenly spaced; then `h` is the mean, by which the first rows of places are found.
     """
 
     n: int
@@ -29,6 +65,7 @@ class Operand(NamedTuple):
     w: int
     channels_last: bool
     channels_first: bool
+    fold: Fold | None = None
 
     @classmethod
     def of(cls, shape, strides, size):
@@ -45,6 +82,15 @@ class Operand(NamedTuple):
         if channels_last:
             return cls.of(shape, (h * w * c * size, size, w * c * size, c * size), size)
         return cls.of(shape, (c * h * w * size, h * w * size, w * size, size), size)
+
+    def folded(self, planes, rows, height):
+        """The same of a map of so many rows that lie in planes."""
+        return self._replace(h=self.h // planes, fold=Fold(planes, rows, height // planes * self.h))
+
+    @property
+    def row(self):
+        """Bytes from a row to the one behind it in memory."""
+        return self.h * self.fold.planes if self.fold else self.h
 
     @property
     def strides(self):
@@ -78,15 +124,20 @@ def dense_layout(shape, wanted):
 
 
 def weight_layout(shape, strides, size):
-    """The name of a weight's layout; only the stride of its first axis is free.
+    """The name of a weight's layout; the stride of its first axis is free, and between pairs with gaps the second's.
 
     >>> weight_layout((8, 4, 3, 3), (144, 36, 12, 4), 4), weight_layout((8, 4, 3, 3), (144, 4, 48, 16), 4)
     ('taps last', 'channels last')
+    >>> weight_layout((8, 4, 3, 3), (288, 72, 12, 4), 4)
+    'taps sliced'
     """
     _, c, k_h, k_w = shape
     if _are_dense((k_h, k_w, c), (strides[2], strides[3], strides[1]), size):
         return WEIGHT_CHANNELS_LAST if c > 1 else TAPS_LAST
-    return TAPS_LAST if _are_dense((c, k_h, k_w), strides[1:], size) else STRIDED
+    if _are_dense((c, k_h, k_w), strides[1:], size):
+        return TAPS_LAST
+    # Of a single tap nothing is consecutive then.
+    return TAPS_SLICED if k_h * k_w > 1 and _are_dense((k_h, k_w), strides[2:], size) else STRIDED
 
 
 def dense_weight_layout(shape):
@@ -96,9 +147,11 @@ def dense_weight_layout(shape):
 
 
 def weight_strides(shape, layout, size):
-    """The strides in bytes of a dense weight of a layout."""
+    """The strides in bytes of a dense weight of a layout; one with gaps is taken to have as much again beside."""
     _, c, k_h, k_w = shape
     block = c * k_h * k_w * size
+    if layout == TAPS_SLICED:
+        return 2 * block, 2 * k_h * k_w * size, k_w * size, size
     if layout == WEIGHT_CHANNELS_LAST:
         return block, size, k_w * c * size, c * size
     return block, k_h * k_w * size, k_w * size, size
@@ -127,4 +180,4 @@ def is_contiguous(shape, strides, size):
 
 def suits(layout, wanted):
     """Whether what lies in one layout can be read as another: anything is strided, and gaps may be of no width."""
-    return layout == wanted or wanted == STRIDED or (wanted == CHANNELS_SLICED and layout == CHANNELS_LAST)
+    return layout == wanted or wanted == STRIDED or (wanted in WITHOUT_GAPS and layout in WITHOUT_GAPS[wanted])

@@ -1,7 +1,6 @@
 """Planes of volumes as batches of 2-D maps: views where they can be, else stacks of what several depth taps read."""
 
 from collections.abc import Iterator
-from itertools import repeat
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -43,13 +42,12 @@ def plans(volume: Volume, dtype: str, *, prepared: bool = False) -> Iterator[tup
                 n, sizes = 1, (n * segment.count,)
             else:
                 n, sizes = min(n, segment.count), (max(n, segment.count),)
+            found = [(size, n * sizes.count(size)) for size in sorted(set(sizes), reverse=True)]
         else:
-            most = _most_planes(taps * plane)
-            whole, rest = divmod(segment.count, most)
-            sizes = (*repeat(most, whole), *([rest] if rest else []))
-        for size in sorted(set(sizes), reverse=True):
+            found = batch_sizes(n, segment.count, taps, plane)
+        for size, many in found:
             problem = Problem("forward", volume.plane(size, taps), dtype, prepared=prepared)
-            yield n * sizes.count(size), choose(problem)
+            yield many, choose(problem)
 
 
 def _slides(volume, segments, layout):
@@ -64,12 +62,25 @@ def _most_planes(nbytes):
     return max(1, STACK_BYTES // max(nbytes, 1))
 
 
+def batch_sizes(n: int, count: int, taps: int, nbytes: int) -> list[tuple[int, int]]:
+    """(planes, how many such batches) of a run of planes in n volumes, each of so many bytes before it is stacked.
+
+    >>> batch_sizes(2, 10, 1, 1000), batch_sizes(2, 10, 2, STACK_BYTES // 8)
+    ([(20, 1)], [(4, 4), (2, 2)])
+    """
+    if taps == 1:
+        return [(n * count, 1)]
+    most = _most_planes(taps * nbytes)
+    whole, rest = divmod(count, most)
+    return [each for each in ((most, n * whole), (rest, n)) if all(each)]
+
+
 class Planes:
     """The planes that runs of places read, as batches of 2-D maps."""
 
     def __init__(self, volume, array, segments, is_output=False):
         self.volume, self.array, self.is_output = volume, array, is_output
-        self.layout = "nhwc" if _is_channels_last(array) else "nchw"
+        self.layout = layout_of(array)
         self.channels = array.shape[1]
         self.whole = None
         if not is_output and _slides(volume, segments, self.layout):
@@ -79,9 +90,9 @@ class Planes:
     def batches(self, segment, target):
         """((a function that makes the source, the target)) of 4-D maps, for a target (n, planes, c, h, w)."""
         if len(segment.taps) == 1:
-            yield from _pairs(self._plain(segment), target)
+            yield from pairs(self._plain(segment), target)
         elif self.whole is not None:
-            yield from _pairs(self._sliding(segment), target)
+            yield from pairs(self._sliding(segment), target)
         else:
             yield from self._stacks(segment, target)
 
@@ -131,7 +142,7 @@ class Planes:
         return result
 
 
-def _pairs(source, target):
+def pairs(source, target):
     """Batches of a source and a target (n, planes, c, h, w) as 4-D maps, as few as their strides allow."""
     n, count = target.shape[:2]
     if n == 1 or count == 1 or (_merges(source) and _merges(target)):
@@ -160,5 +171,6 @@ def merged(array):
     return array.reshape(n * count, *rest)
 
 
-def _is_channels_last(array):
-    return array.shape[1] > 1 and array.strides[1] == array.itemsize
+def layout_of(array):
+    """The layout of the planes of a volume."""
+    return "nhwc" if array.shape[1] > 1 and array.strides[1] == array.itemsize else "nchw"

@@ -263,15 +263,15 @@ class Plan:
             _chosen.cache_clear()
             choose(self.problem).execute(a, b, bias, out)
 
-    def direct(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any, int]:
+    def direct(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> tuple[Any, Any, Any]:
         """A function of Python's own for a small problem: no Python runs between it and the program.
 
         Args:
             a, b, bias, out: native operands that lie as the problem says.
 
         Returns:
-            (the function, of operands that lie like these; what must live as long as it; the number of threads that it
-            is for, 0 for any), (None, None, 0) where the plan is not done in one go.
+            (the function, of operands that lie like these; what must live as long as it; whose help it is for, 0 for
+            anybody's; see `pool.helped_by`), (None, None, 0) where the plan is not done in one go.
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
@@ -285,12 +285,35 @@ class Plan:
             # Since the plan was made; what was computed was computed by another.
             return None, None, 0
 
+    def fall_back(self, a: Array, b: Array | PreparedWeight, bias: Array | None, out: Array) -> None:
+        """Compute by the other algorithm what a function of `direct` has flagged, for the same arrays.
+
+        Args:
+            a, b, bias, out: as in `direct`.
+
+        Returns:
+            None.
+        """
+        try:
+            with quiet():
+                rewrites.solve(self.steps, self._innermost_again, a, b, bias, out)
+        except CodeRefused:
+            self.execute(a, b, bias, out)
+
     def _innermost(self, a, b, bias, out):
-        algorithm, inner = ALGORITHMS[self.algorithm], self.inner
-        flags = _run(algorithm, inner, a, b, bias, out)
+        flags = _run(ALGORITHMS[self.algorithm], self.inner, a, b, bias, out)
         if flags is not None and flags.any():
-            algorithm = ALGORITHMS[self.fallback]
-            _run(algorithm, inner, a, b, bias, out)
+            self._innermost_again(a, b, bias, out)
+        else:
+            self._activated(ALGORITHMS[self.algorithm], out)
+
+    def _innermost_again(self, a, b, bias, out):
+        algorithm = ALGORITHMS[self.fallback]
+        _run(algorithm, self.inner, a, b, bias, out)
+        self._activated(algorithm, out)
+
+    def _activated(self, algorithm, out):
+        inner = self.inner
         if inner.activation.name != "none" and not algorithm.fuses(inner):
             activate(inner.activation, out)
 

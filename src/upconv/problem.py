@@ -76,6 +76,7 @@ class Problem:
         activation: what the result passes through at the end.
         storage: the dtype of halves in which the weight lies, if that is not the problem's.
         maps: the dtype of halves in which both maps lie, if that is not the problem's.
+        depth_taps: how many planes of a volume the rows of the gradient in the output lie in, see `layouts.Fold`.
         row: the row of the dtype.
 
     Raises:
@@ -93,6 +94,7 @@ class Problem:
     activation: Activation = NO_ACTIVATION
     storage: str = ""
     maps: str = ""
+    depth_taps: int = 1
     row: Dtype = field(init=False, repr=False, compare=False)
     _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
@@ -118,7 +120,7 @@ class Problem:
         put(self, "b_layout", self.b_layout or b)
         # Problems are looked up on every call, and hashing the geometry takes longer than a small layer.
         key = self.operation, self.geometry, self.dtype, self.layout, self.a_layout, self.b_layout
-        put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage, self.maps)))
+        put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage, self.maps, self.depth_taps)))
 
     def __hash__(self):
         return self._hash
@@ -207,6 +209,7 @@ class Problem:
         g = self.geometry
         (h, w), a, b = (g.h, g.w), self.a_layout, self.b_layout
         of = g.c_in, g.c_out, g.groups, h.k, h.s, h.d, w.k, w.s, w.d, self.layout, a, b
+        of = self.depth_taps, *of
         return self.operation, self.dtype, self.prepared, self.activation, self.storage, self.maps, *of
 
     @property

@@ -25,6 +25,7 @@ from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
 from .layouts import (
     STRIDED,
+    TAPS_SLICED,
     WEIGHT_CHANNELS_LAST,
     dense_layout,
     dense_weight_layout,
@@ -34,6 +35,8 @@ from .problem import NO_ACTIVATION, Problem
 
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
+# Layouts that weights have in one operation and that its kernels do not read.
+COPIED_WEIGHTS = {"forward": TAPS_SLICED, "grad_input": WEIGHT_CHANNELS_LAST}
 EXCHANGED = {"forward": "forward", "grad_input": "grad_weight", "grad_weight": "grad_input"}
 
 Solve = Callable[..., None]
@@ -108,7 +111,7 @@ def is_array(weight) -> bool:
 
 def _as_row(problem):
     g = problem.geometry
-    is_column = g.w.n == g.w.out == g.w.k == 1 and max(g.h.n, g.h.out, g.h.k) > 1
+    is_column = g.w.n == g.w.out == g.w.k == 1 and max(g.h.n, g.h.out, g.h.k) > 1 and problem.depth_taps == 1
     if not is_column or STRIDED in (problem.a_layout, problem.b_layout, problem.layout):
         return None
     after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
@@ -136,7 +139,7 @@ def _copied(problem):
         words.append("the gradient in the output" if problem.operation == "grad_input" else "the input")
         changes["a_layout"] = dense_layout(a_shape, problem.layout)
         nbytes += 2 * _size(a_shape)
-    if problem.b_layout == STRIDED or (problem.operation == "grad_input" and problem.b_layout == WEIGHT_CHANNELS_LAST):
+    if problem.b_layout == STRIDED or problem.b_layout == COPIED_WEIGHTS.get(problem.operation):
         plain = dense_weight_layout(g.weight_shape) if has_weight else dense_layout(b_shape, problem.layout)
         if plain != problem.b_layout:
             words.append("the weight" if has_weight else "the gradient in the output")
@@ -340,7 +343,10 @@ def _matrices(weight, operation, real):
 
 def _exchanged(problem):
     g = problem.geometry
-    if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION:
+    if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION or problem.depth_taps > 1:
+        return None
+    # An axis has at most two runs for each tap, and one more: they need not be counted where they are few.
+    if (2 * g.h.k + 1) * (2 * g.w.k + 1) <= MANY_PAIRS:
         return None
     pairs = _pairs_of_segments(problem)
     if pairs <= MANY_PAIRS:

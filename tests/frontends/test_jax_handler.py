@@ -18,7 +18,7 @@ from upconv.runtime import pool
 
 jax, export = require("jax"), require("jax.export")
 contraction, handler = require("upconv.jax.contraction"), require("upconv.jax.handler")
-handler_code = require("upconv.jax.handler_code")
+handler_code, scratch = require("upconv.jax.handler_code"), require("upconv.jax.scratch")
 conv_transpose2d = require("upconv.jax").conv_transpose2d
 
 
@@ -257,3 +257,80 @@ def test_a_primitive_outside_of_jit_is_compiled_for_itself():
     call = contraction.Call(LAYER.geometry(), False)
     y = contraction.contraction.bind(x, w, operation="forward", call=call)
     np.testing.assert_array_equal(y, upconv.conv_transpose2d(np.asarray(x), np.asarray(w), **LAYER.settings))
+
+
+LARGE = Case("large", 1, 64, 48, 48, 64, (4, 4), (2, 2), (1, 1))
+
+
+def the_block():
+    """(record, block) that is lent now."""
+    return handler.states()._scratch._blocks[-1]
+
+
+def test_large_scratch_is_lent_to_one_call_at_a_time_and_the_others_have_xlas():
+    x, w, b, _ = arrays(LARGE, "float32")
+    call = compiled(LARGE).lower(x, w, b).compile()
+    want = upconv.conv_transpose2d(*map(np.asarray, (x, w, b)), **LARGE.settings)
+    record, block = the_block()
+    assert record[scratch.SIZE] >= scratch.LEAST
+    for taken in (0, 1, 0):
+        block[:] = 0
+        record[scratch.TAKEN] = taken
+        np.testing.assert_array_equal(call(x, w, b), want)
+        assert record[scratch.TAKEN] == taken
+        assert bool(block.any()) != bool(taken)
+    record[scratch.TAKEN] = 0
+    # One that is too small is given back.
+    size, record[scratch.SIZE] = record[scratch.SIZE], 64
+    block[:] = 0
+    np.testing.assert_array_equal(call(x, w, b), want)
+    assert not block.any()
+    assert not record[scratch.TAKEN]
+    record[scratch.SIZE] = size
+
+
+def test_calls_at_once_have_scratch_of_their_own():
+    x, w, b, _ = arrays(LARGE, "float32")
+    inputs = [x, -x, 2 * x, x + 1]
+    call = compiled(LARGE).lower(x, w, b).compile()
+    wanted = [np.asarray(call(each, w, b)) for each in inputs]
+    wrong = []
+
+    def work(number):
+        for _ in range(10):
+            if not np.array_equal(call(inputs[number], w, b), wanted[number]):
+                wrong.append(number)
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+    assert not the_block()[0][scratch.TAKEN]
+
+
+def test_the_block_grows_and_leaves_those_that_are_too_small(monkeypatch):
+    shown = []
+    held = scratch.Scratch(shown.append)
+    assert held.hold(scratch.LEAST - 1) == held.hold(scratch.MOST + 1) == 0
+    assert not shown
+    assert held.hold(scratch.LEAST) == scratch.LEAST
+    assert held.hold(scratch.LEAST) == scratch.LEAST
+    (first, _), count = held._blocks[0], len(shown)
+    assert count == 1
+    first[scratch.TAKEN] = 1
+    assert held.hold(2 * scratch.LEAST) == 2 * scratch.LEAST
+    # A call is at it still, and whoever comes late finds it too small.
+    assert [record[scratch.SIZE] for record, _ in held._blocks] == [0, 2 * scratch.LEAST]
+    first[scratch.TAKEN] = 0
+    assert held.hold(3 * scratch.LEAST) == 3 * scratch.LEAST
+    assert [record[scratch.SIZE] for record, _ in held._blocks] == [0, 3 * scratch.LEAST]
+    assert len(held._records) == len(shown) == 3
+
+    def none(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(scratch.memory, "empty", none)
+    assert held.hold(4 * scratch.LEAST) == 0
+    assert held.hold(scratch.LEAST) == scratch.LEAST

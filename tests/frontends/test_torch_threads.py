@@ -1,5 +1,6 @@
 """Threads are torch's own team, and several processes are as good as one."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -32,9 +33,10 @@ def sent(monkeypatch):
         pytest.skip("this torch has no OpenMP runtime that can be called")
     numbers = []
 
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
     def counted(fn, data, wide, flags):
         numbers.append(wide)
-        return found(fn, data, wide, flags)
+        found(fn, data, wide, flags)
 
     monkeypatch.setattr(ut.team, "openmp", lambda: counted)
     ut.team._team.cache_clear()

@@ -8,11 +8,14 @@ from amount import some
 torch = pytest.importorskip("torch")
 import upconv.torch as ut  # noqa: E402
 from upconv import SettingError  # noqa: E402
+from upconv.problem import Problem  # noqa: E402
 from upconv.settings import Settings  # noqa: E402
 
 THEIRS = torch.nn.functional.conv_transpose3d
 LAST = torch.channels_last_3d
 SEEDS = some(range(25), range(500))
+# (stride, padding, output padding, dilation) of depth, height and width: nothing is left along the depth.
+SETTINGS_WITHOUT_PRODUCTS = (1, 3, 5), (3, 1, 3), (0, 1, 0), (2, 3, 3)
 
 
 class Setting:
@@ -210,3 +213,30 @@ def test_compiled_it_is_torchs_operator():
     layer = ut.ConvTranspose3d(4, 4, 2, 2)
     x = torch.randn(1, 4, 4, 4, 4)
     assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), layer(x), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_gradients_of_which_padding_cuts_all_off_are_zeros_and_not_torchs(dtype, dimensions, monkeypatch):
+    """Torch's operator ends the process there, now and then."""
+    from upconv.torch import choice
+
+    monkeypatch.setattr(choice, "WITH_INSTRUCTIONS", frozenset(choice.HALVES))
+    x = torch.randn(1, 32, *(1, 3, 4)[:dimensions]).to(dtype).requires_grad_()
+    w = torch.randn(32, 16, *(4, 2, 2)[:dimensions]).to(dtype).requires_grad_()
+    stride, padding, extra, dilation = ((value, *rest)[:dimensions] for value, *rest in SETTINGS_WITHOUT_PRODUCTS)
+    settings = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation}
+    parsed = Settings.of(stride, padding, extra, 1, dilation, dimensions=dimensions)
+    geometry = parsed.geometry(x.shape, w.shape)
+    assert geometry.macs == 0
+    for operation in ("grad_input", "grad_weight"):
+        if dimensions == 3:
+            assert choice.by_rule(choice.VolumeProblem(operation, geometry, str(dtype)[6:], "nchw")).is_ours
+        else:
+            assert choice.by_rule(Problem(operation, geometry, str(dtype)[6:])).is_ours
+    y = getattr(ut, f"conv_transpose{dimensions}d")(x, w, **settings)
+    assert not y.any()
+    y.backward(torch.randn_like(y))
+    for operand in (x, w):
+        assert operand.grad.shape == operand.shape
+        assert not operand.grad.any()

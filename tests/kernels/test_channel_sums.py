@@ -1,6 +1,7 @@
 """Sums of maps for each channel: the kernels between guard pages and by the interpreter, the function on any memory."""
 
 import random
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,15 @@ from upconv.channel_sums import channel_sums
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.kernels import channel_sums as kernel
-from upconv.runtime import pool
+from upconv.runtime import memory, pool
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 ELEMENTS = {"f32": np.float32, "f64": np.float64}
-KINDS = {"line": (kernel.line_sums, kernel.LINE_FIELDS), "plane": (kernel.plane_sums, kernel.PLANE_FIELDS)}
+KINDS = {
+    "line": (kernel.line_sums, kernel.LINE_FIELDS),
+    "plane": (kernel.plane_sums, kernel.PLANE_FIELDS),
+    "short": (partial(kernel.plane_sums, is_short=True), kernel.PLANE_FIELDS),
+}
 
 
 class Setting:
@@ -141,6 +146,31 @@ def test_the_sums_are_those_of_numpy(shape, dtype, how, monkeypatch):
     found = channel_sums(array)
     assert found.dtype == ("complex128" if dtype == "complex64" else "float64")
     np.testing.assert_array_equal(found, array.astype(found.dtype).sum((0, *range(2, array.ndim))))
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 3, 64, 50),
+        (1, 1, 40, 128),
+        (1, 70, 60, 61),
+        (9, 2, 64, 65),
+        (3, 6, 1, 4099),
+        (40, 300, 3, 3),
+        (9999, 2, 1, 1),
+    ],
+)
+def test_short_sums_and_long_ones_in_memory_that_was_used(shape, again):
+    """Both ways that a program is called, and what scratch had before."""
+    array = np.random.default_rng(0).integers(-9, 9, shape).astype(np.float32)
+    want = array.sum((0, 2, 3), dtype=np.float64)
+    for each in (array, laid(array, "nhwc")):
+        if again:
+            np.testing.assert_array_equal(channel_sums(each), want)
+            continue
+        with memory.poisoned():
+            np.testing.assert_array_equal(channel_sums(each), want)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 256, 250), (1, 70, 60, 61), (9, 2, 64, 65), (1, 1, 512, 300)])

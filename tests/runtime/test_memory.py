@@ -260,6 +260,23 @@ def test_scratch_is_recycled_in_its_thread():
 
 
 @posix
+def test_scratch_of_two_sizes_in_turns_is_one_block():
+    """Together they are more than is kept, so blocks of their own would be fresh memory in every call."""
+    sizes = memory.SCRATCH_BYTES, 4 * MIB
+    addresses = {memory.scratch(nbytes).address for nbytes in (*sizes, *sizes)}
+    assert len(addresses) == 1
+    assert memory._scratch.store.idle() == (1, memory.SCRATCH_BYTES)
+
+
+@posix
+def test_scratch_that_is_kept_leaves_a_far_larger_block():
+    address = memory.scratch(memory.SCRATCH_BYTES).address
+    kept = memory.brief(MIB), memory.scratch(MIB, is_kept=True)
+    assert address not in [lease.address for lease in kept]
+    assert memory.scratch(memory.SCRATCH_BYTES).address == address
+
+
+@posix
 def test_scratch_is_bounded():
     leases = [memory.scratch(10 * MIB) for _ in range(10)]
     leases.clear()

@@ -59,7 +59,7 @@ def program(task, *, packs=True):
     packing = [panels.packing(task)] if packs else []
     stages = [*packing, Stage(copies), Stage([Grid(tuple(nests))])]
     sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes}
-    sizes |= pixel_products.tile_scratch(task, panels.blocks)
+    sizes |= pixel_products.tile_scratch(task, panels)
     return Program(stages, sizes, task.seconds, shared=(*SHARED, V))
 
 

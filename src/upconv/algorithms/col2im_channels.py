@@ -104,10 +104,13 @@ def _work_of_one(problem):
         amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
     down, fused = segments.tally(g.h, True), _fused(problem)
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
-    vectors = sum(ceil_div(columns, lanes) for _, columns in _pieces(fused * g.c_out, lanes))
-    (places_h, taps_h, number_h), (places_w, taps_w, number_w) = _sums(down), _sums(across)
+    (places_h, taps_h, number_h), (_, _, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
-    amounts["folded"] = g.n * vectors * (taps_h * taps_w + places_h * places_w)
+    amounts["folded"] = 0
+    for _, columns in _pieces(fused * g.c_out, lanes):
+        nv = ceil_div(columns, lanes)
+        places_w, taps_w, _ = _sums([(col2im_channels.executed(cols, nv), *more) for cols, *more in across])
+        amounts["folded"] += g.n * nv * (taps_h * taps_w + places_h * places_w)
     return amounts
 
 
@@ -131,7 +134,7 @@ def program(task: Task, *, packs=True) -> Program:
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(one))
     stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels)}, task.seconds)
 
 
 def _columns(g):

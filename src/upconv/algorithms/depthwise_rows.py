@@ -4,6 +4,7 @@ The gradient in the input of a strided layer reads columns some steps apart, whi
 """
 
 from dataclasses import replace
+from itertools import product
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
@@ -11,7 +12,7 @@ from ..kernels.epilogue import IN_REGISTERS
 from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, Nest, Program, Rows, Stage, W, cut
+from ..runtime.program import BIAS, Grid, Nest, Program, Rows, Stage, W, X, Y, cut
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
 from ..schedule.rows import WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
@@ -31,6 +32,8 @@ LONGEST_SUM = 512
 MOST_INTERLEAVED = max(kernel.PHASES)
 INTERLEAVED = f"{', '.join(map(str, kernel.PHASES[:-1]))} or {MOST_INTERLEAVED}"
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row", "entry")
+# Planes of a channel that are computed as a whole, all phases of rows after one another.
+MOST_PLANE_BYTES = 2 << 20
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 
@@ -102,8 +105,48 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
     scratch = bands.Scratch()
     if by_columns:
         task = task.axes_exchanged()
-    grids = [grid for part in _parts(task) for grid in _grids(task, *part, scratch)]
+    if _are_planes(task) and _plane_bytes(task) <= MOST_PLANE_BYTES:
+        grids = list(_by_channels(task, scratch))
+    else:
+        grids = [grid for part in _parts(task) for grid in _grids(task, *part, scratch)]
     return Program([Stage(grids)], scratch.sizes, task.seconds)
+
+
+def _are_planes(task):
+    return task.x.channels_first and task.y.channels_first
+
+
+def _plane_bytes(task):
+    """Bytes of a channel of an image, in both maps."""
+    g = task.g
+    return (g.h.n * g.w.n + g.h.out * g.w.out) * task.size
+
+
+def _by_channels(task, scratch):
+    """A grid for each kind of some images by some channels, whole planes: rows of a few would be begun in each anew."""
+    g, planes = task.g, max(1, bands.BAND_BYTES // _plane_bytes(task))
+    # Of all channels as many images as there is room for; else as many channels.
+    images = max(1, min(planes // g.groups, ceil_div(g.n, task.share)))
+    channels = min(planes, ceil_div(g.groups, ceil_div(task.share, ceil_div(g.n, images))))
+    for (image, n, n_count), (first, c, c_count) in product(_cut(g.n, images), _cut(g.groups, channels)):
+        part = _narrowed(task, c)
+        x, y = (each.move(n=image, channel=first) for each in (task.source, task.result))
+        nests = bands.in_layout(part, scratch, False, lambda band, part=part, first=first: _nests(part, band, first))
+        steps = {X: (n * x.at.n, 0, c * x.at.c), Y: (n * y.at.n, 0, c * y.at.c)}
+        steps |= {W: (0, 0, c * task.w_group), BIAS: (0, 0, c * task.size)}
+        yield Grid(tuple(nests(bands.Band(n, g.h, g.w, x, y))), (n_count, 1, c_count), steps)
+
+
+def _cut(length, step):
+    """(first, size, how many) of the parts of a length that are alike."""
+    rest = length % step
+    return [each for each in ((0, step, length // step), (length - rest, rest, 1)) if each[1] and each[2]]
+
+
+def _narrowed(task, channels):
+    """The part of a task that makes some channels."""
+    g = replace(task.g, groups=channels, c_in=channels, c_out=channels)
+    return replace(task, problem=replace(task.problem, geometry=g))
 
 
 def _parts(task):
@@ -111,17 +154,14 @@ def _parts(task):
 
     Rows of all channels would lie beside those of another thread, in each channel anew.
     """
-    planes = task.x.channels_first and task.y.channels_first
-    many = min(task.g.groups, ceil_div(task.share, task.g.n)) if planes else 1
+    many = min(task.g.groups, ceil_div(task.share, task.g.n)) if _are_planes(task) else 1
     for first, end in cut(0, task.g.groups, many):
         yield first, end, ceil_div(task.share, many)
 
 
 def _grids(task, first, end, share, scratch):
     """The grids of some channels."""
-    channels = end - first
-    g = replace(task.g, groups=channels, c_in=channels, c_out=channels)
-    part = replace(task, problem=replace(task.problem, geometry=g))
+    part = _narrowed(task, end - first)
     nests = bands.in_layout(part, scratch, False, lambda band: _nests(part, band, first))
     x, y = (each.move(channel=first) for each in (task.source, task.result))
     return bands.grids(part, nests, x, y, share=share)

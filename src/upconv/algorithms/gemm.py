@@ -31,8 +31,8 @@ SECONDS_PER_UNIT = 0.1
 LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
-# Whether maps of halves are converted band by band.
-CONVERTS_MAPS = True
+# Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
+CONVERTS_MAPS = TAKES_PLANES = True
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -104,7 +104,7 @@ def program(task: Task, *, packs=True) -> Program:
         task, bands.in_layout(task, scratch, True, make), task.source, task.result, _most(task.problem)
     )
     stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
+    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels)}
     return Program(stages, sizes, task.seconds)
 
 
@@ -113,7 +113,9 @@ def _most(problem):
     g, is_forward = problem.geometry, problem.operation == "forward"
     if not is_forward:
         panels = weight_form(problem)
-        return bands.beside_panel(g, problem.itemsize, panels.nbytes) if len(panels.blocks) == 1 else None
+        if len(panels.blocks) == 1:
+            return bands.beside_panel(g, problem.itemsize, panels.nbytes)
+        return bands.beside_weight(g, problem.itemsize)
     if problem.maps or not problem.layout.startswith("nhwc"):
         # Written elsewhere, or in pieces.
         return None
@@ -124,6 +126,10 @@ def _most(problem):
 
 def block_rows(task, panels):
     """The list of blocks."""
+    return panels.kept.get_or_make(pixel_products.kernel_key(task), lambda: _block_rows(task, panels))
+
+
+def _block_rows(task, panels):
     values, entries = [], pixel_products.kernels_of(task, panels.blocks)
     for number, block in enumerate(panels.blocks):
         offset = block.first * task.size
@@ -145,7 +151,7 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
     if panels.nbytes <= WEIGHTY_BYTES or _units(problem, panels) == 1:
         return False
     steps = g.h.s + g.w.s if forward else 2
-    many = bands.count(g, forward, problem.itemsize, _most(problem))
+    many = prod(bands.counts(g, forward, problem.itemsize, _most(problem)))
     if many * steps > MOST_LISTED:
         return False
     source = prod(problem.operand_shape) * problem.itemsize
@@ -153,8 +159,9 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
         # Every block transposes the source again; else panels are written and read, and every band reads them again.
         again = TURNED * source * (len(panels.blocks) - 1)
         return again <= (3 + many * far(panels.nbytes)) * panels.nbytes
-    # Every block reads all of the source; else, in a gradient, every band reads all of the weight.
-    most = 3 if forward else max(3, many)
+    # Every block reads all of the source; else, in a gradient, every band reads all of the weight: one that is larger
+    # for that counts as those that it stands for.
+    most = 3 if forward else max(3, many * bands.times_as_large(g, problem.itemsize))
     return source * len(panels.blocks) <= most * panels.nbytes
 
 
@@ -184,7 +191,7 @@ def _by_blocks(task, panels, scratch):
             BIAS: (0, task.c_dst * task.size, step * task.size),
         }
         made.append(Grid((fill, *nests), (1, task.g.groups, many), steps))
-    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}
+    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(task, panels)}
     return Program([Stage(made)], sizes, task.seconds, shared=())
 
 

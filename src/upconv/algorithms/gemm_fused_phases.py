@@ -78,33 +78,33 @@ def work(problem: Problem) -> dict[str, float]:
 def program(task: Task, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(task.problem), bands.Scratch()
-    # By the phases that are kept: the same list for all bands.
-    blocks: dict[tuple[int, int], Rows] = {}
-    nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels, blocks))
+    nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels))
     compute = bands.grids(task, nests, task.source, task.result)
     stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels.blocks)}, task.seconds)
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels)}, task.seconds)
 
 
-def _nests(task, band, panels, blocks):
+def _nests(task, band, panels):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
     for holes in segments.empty_places(band.h, band.w, True):
         # Blocks hold the bias of every channel once for each of their phases.
-        first = _blocks(task, panels, (0, 1), blocks)
+        first = _blocks(task, panels, (0, 1))
         yield pixel_products.product(task, band, kernel.FIELDS, panels, *holes, (first,), more)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):
         cols = pixel_products.cols(band, [segment for segment, _ in alike], panels)
-        lists = rows, cols, _blocks(task, panels, kept, blocks)
+        lists = rows, cols, _blocks(task, panels, kept)
         yield Nest(kernel.FIELDS, pixel_products.placed(task, band, more), lists)
 
 
-def _blocks(task, panels, kept, known):
-    """The list of the blocks that have columns of the phases that are kept, if it is not known yet."""
-    if kept in known:
-        return known[kept]
+def _blocks(task, panels, kept):
+    """The list of the blocks that have columns of the phases that are kept: the same one for all bands."""
+    return panels.kept.get_or_make((*pixel_products.kernel_key(task), kept), lambda: _block_rows(task, panels, kept))
+
+
+def _block_rows(task, panels, kept):
     first, end = (phase * task.c_dst for phase in kept)
     values, entries = [], pixel_products.kernels_of(task, panels.blocks)
     for number, block in enumerate(panels.blocks):
@@ -112,5 +112,4 @@ def _blocks(task, panels, kept, known):
         if low < high:
             offset = block.first * task.size
             values.append((entries[number], offset, panels.block(number), offset, low, high))
-    known[kept] = Rows(pixel_products.BLOCKS, values)
-    return known[kept]
+    return Rows(pixel_products.BLOCKS, values)

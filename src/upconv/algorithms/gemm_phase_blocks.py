@@ -21,7 +21,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import moved, read_again
+from ..schedule.amounts import in_bands, moved, read_again
 from ..schedule.panels import Panels, even_blocks
 from ..schedule.task import Task
 
@@ -214,7 +214,7 @@ def work(problem: Problem) -> dict[str, float]:
     lists = _counted(g.h, _fuses_down(g.h, down)), _counted(g.w, g.w.s > 1)
     most, panel_rows = max((rows for rows, _, _ in lists[0]), default=1), 0
     for (rows, taps_h, many_h), (cols, taps_w, many_w) in itertools.product(*lists):
-        here, alike = max(1, many * rows // most), many_h * many_w
+        here, alike = in_bands(many, rows, most), many_h * many_w
         pixels = max(1, g.n * rows * cols // here)
         made, waits, nbytes = _effort(c_src, line, tile, mr, taps_h, taps_w)
         tiles = alike * here * ceil_div(pixels, mr) * g.groups * number
@@ -248,14 +248,13 @@ def _most(in_place):
 
 
 def _bands(problem, together):
-    """(how many bands there are for one thread, how often a row of blocks is computed)."""
+    """(how many bands there are for one thread of images, rows and columns, how often a row of blocks is computed)."""
     g, lie_last = problem.geometry, all(layout.startswith("nhwc") for layout in problem.map_layouts)
     in_place = lie_last and not problem.maps
-    some = bands.largest(g, True, problem.itemsize, most=_most(in_place))
-    _, down, _ = cut = tuple(map(ceil_div, (g.n, g.h.out, g.w.out), some))
+    _, down, _ = cut = bands.counts(g, True, problem.itemsize, _most(in_place))
     # Where blocks are not flush with the result, each band begins and ends inside of one.
     again = 1 + (down - 1) * g.h.s / g.h.out if together and g.h.crop_lo % g.h.s else 1
-    return math.prod(cut), again
+    return cut, again
 
 
 def program(task: Task, *, packs=True) -> Program:

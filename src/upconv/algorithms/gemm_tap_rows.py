@@ -19,8 +19,8 @@ from ..schedule.task import Task
 
 # Half of a second-level cache: a packed weight up to this size is still there when it is used.
 KEPT_BYTES = NEAR_BYTES // 2
-# Whether maps of halves are converted band by band.
-CONVERTS_MAPS = True
+# Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
+CONVERTS_MAPS = TAKES_PLANES = True
 
 
 def why_never(problem: Problem) -> list[str]:

@@ -15,7 +15,7 @@ from ..geometry import ceil_div
 from ..kernels import column_products as kernel
 from ..kernels import depthwise_channels, not_finite
 from ..kernels.epilogue import IN_REGISTERS
-from ..layouts import TAPS_LAST, Operand
+from ..layouts import TAPS_LAST, TAPS_SLICED, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import (
@@ -32,12 +32,13 @@ from ..runtime.program import (
     Program,
     Rows,
     Stage,
+    V,
     W,
 )
 from ..schedule import pixel_products
 from ..schedule.amounts import moved
 from ..schedule.bands import Scratch
-from ..schedule.moves import Placed, transpose_layout
+from ..schedule.moves import Placed, transpose_layout, weight_copied
 from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
 from ..schedule.task import Task
 
@@ -60,7 +61,7 @@ def why_never(problem: Problem) -> list[str]:
     if problem.operation != "grad_input":
         return ["computes the gradient in the input alone"]
     found = why_no_lines(problem)
-    if problem.b_layout != TAPS_LAST:
+    if problem.b_layout not in (TAPS_LAST, TAPS_SLICED):
         found.append("the weight must lie as torch has it")
     return found
 
@@ -111,6 +112,11 @@ def program(task: Task, *, packs=True) -> Program:
         stages.append(Stage([Grid((transpose_layout(task.elem, task.source, x, g.output_shape),))]))
     some, taps = _channels(task.problem), g.h.k * g.w.k
     line = line_bytes(some * taps, task.size)
+    if task.problem.b_layout == TAPS_SLICED:
+        # A sum runs over all numbers of a row, so they are brought together.
+        base, steps = _weight(task)
+        scratch.take(base, g.c_in * steps[0])
+        stages.append(Stage([Grid((weight_copied(task, (W, 0), (base, 0), (task.w[:2], steps)),))]))
     for first in range(0, g.c_out, some):
         count = min(some, g.c_out - first)
         stages.append(Stage([Grid((nest,)) for nest in line_nests(task, x.move(channel=first), line, count, 1)]))
@@ -120,7 +126,15 @@ def program(task: Task, *, packs=True) -> Program:
     sums = ceil_div(pixels, wide) * wide * ceil_div(g.c_in, mr) * mr * task.size
     panel = kernel.scratch(isa().vector_bytes, mr, LANE_PRODUCTS * task.lanes, task.lanes)["panel"]
     sizes = {PANELS: pixels * line, SUMS: sums, FLAGS: 8, TOTALS: panel, **scratch.sizes}
-    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, SUMS, X_BAND))
+    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, SUMS, X_BAND, V))
+
+
+def _weight(task):
+    """(base, bytes from row to row and from channel to channel) of the weight without gaps."""
+    if task.problem.b_layout == TAPS_LAST:
+        return W, task.w[:2]
+    taps = task.g.h.k * task.g.w.k * task.size
+    return V, (task.g.c_out * taps, taps)
 
 
 def _pixels(g):
@@ -152,18 +166,18 @@ def _products(task, first, numbers, line):
     each = LANE_PRODUCTS * task.lanes
     each = ceil_div(numbers, ceil_div(numbers, each) * task.lanes) * task.lanes
     chunks = [(start * size, start * size, min(each, numbers - start)) for start in range(0, numbers, each)]
-    mr, _ = _tile(g)
+    (mr, _), (base, (row, channel)) = _tile(g), _weight(task)
     for start, rows in _units(task):
         fields = {
             "entry": entry(kernel.column_products, task.elem, *_tile(g)),
-            **{"x": (PANELS, 0), "w": (W, start * task.w[0] + first * task.w[1]), "y": (SUMS, start * size)},
-            **{"pixels": _pixels(g), "rows": rows, "x_p": line, "w_r": task.w[0], "y_p": _sum_row(task)},
+            **{"x": (PANELS, 0), "w": (base, start * row + first * channel), "y": (SUMS, start * size)},
+            **{"pixels": _pixels(g), "rows": rows, "x_p": line, "w_r": row, "y_p": _sum_row(task)},
             "panel": (TOTALS, 0),
         }
         lists = [Rows(("x", "w", "c"), chunks)]
         if _pixels(g) <= kernel.MANY:
             # Memory is the limit: a few rows from end to end, then the next. Else columns come from the nearest cache.
-            tiles = [(row * task.w[0], row * size, min(mr, rows - row)) for row in range(0, rows, mr)]
+            tiles = [(each * row, each * size, min(mr, rows - each)) for each in range(0, rows, mr)]
             lists, fields["rows"] = [Rows(("w", "y", "rows"), tiles), *lists], 0
         yield Grid((Nest(kernel.FIELDS, fields, lists),))
 

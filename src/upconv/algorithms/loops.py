@@ -1,6 +1,7 @@
 """The definition itself, as an algorithm: to compare with, never to be chosen."""
 
 from .. import reference
+from ..layouts import in_order
 from ..problem import Details
 
 SECONDS_PER_STEP, MACS_PER_SECOND = 4e-6, 2e9
@@ -37,6 +38,7 @@ def details(problem):
 
 
 def run(problem, a, b, bias, out):
+    a, b = in_order(problem, a, b)
     if problem.operation == "forward":
         result = reference.scatter(problem.geometry, a, b)
     elif problem.operation == "grad_input":

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ..layouts import in_order
 from ..phases import has_holes, input_segments, live_segments
 from ..problem import Details
 from ..runtime.kernel import usable
@@ -71,6 +72,7 @@ def details(problem):
 
 
 def run(problem, a, b, bias, out):
+    a, b = in_order(problem, a, b)
     g, compute = problem.geometry, problem.row.compute
     if problem.operation == "grad_weight":
         _correlate(g, split(a, 1, g.groups), split(b, 1, g.groups), compute, split(out, 0, g.groups))

@@ -14,10 +14,13 @@ from ..runtime.kernel import entry
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
 from ..schedule.task import Task
 from ..schedule.weight_tiles import PIXELS, arrangement
+
+# Whether rows that lie in planes of a volume are put in order.
+TAKES_PLANES = True
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -42,12 +45,14 @@ def work(problem: Problem) -> dict[str, float]:
     cut, sums = Cut(g, PIXELS), _Sums(problem)
     a, b = (math.prod(shape) * size for shape in problem.map_shapes[:: -1 if made.swapped else 1])
     pairs, products = g.groups * g.n * g.h.pairs * g.w.pairs, made.a_count * made.b_tiles * made.nv
-    rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n * g.h.k)
+    rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n * g.h.k) * g.h.k * g.w.k
+    if _has_images_inside(problem, cut):
+        rows = cut.count * g.h.pairs * g.w.pairs
     return {
         "weight_blocks": pairs * products,
         "weight_blocks_waits": pairs * (2 * made.cycles - products),
         "weight_blocks_vectors": pairs * made.tiles * (made.nv + made.a_lines),
-        "weight_blocks_rows": rows * g.h.k * g.w.k * g.groups * made.tiles,
+        "weight_blocks_rows": rows * g.groups * made.tiles,
         "streamed": made.a_far * pairs * made.tiles * made.a_lines * LINE,
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
@@ -64,6 +69,12 @@ def program(task: Task, *, packs=True) -> Program:
     way = _Way(task)
     stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
     return Program(stages, {way.sums.base: way.sums.all, **way.scratch.sizes}, task.seconds, shared)
+
+
+def _has_images_inside(problem, cut):
+    """Whether panels have the images of a block inside, which are more than the columns: see `images_inside`."""
+    made = arrangement(problem)
+    return made.packs_a and made.packs_b and cut.images >= 2 * problem.geometry.w.n
 
 
 class _Sums:
@@ -98,6 +109,7 @@ class _Way:
     def __init__(self, task):
         self.task, self.made, self.scratch = task, arrangement(task.problem), Scratch()
         self.sums, self.cut = _Sums(task.problem), Cut(task.g, PIXELS)
+        self.inside = _has_images_inside(task.problem, self.cut)
         self._lists = {}
 
     def by_parts(self):
@@ -160,6 +172,8 @@ class _Way:
             placed = mine
         if not made.packs_a:
             return in_place(placed, made.a_count, made.rows, placed.at.c if made.planes_a else task.size), nests
+        if self.inside:
+            placed, shape = images_inside(placed, shape)
         side = side_of(shape, made.a_count, task.g.groups, made.ranges, made.rows, X_BAND, task.size)
         self.scratch.take(X_BAND, task.g.groups * side.group)
         return side, [*nests, *copied(task, placed, shape, side, made.a_count, made.ranges)]
@@ -169,11 +183,12 @@ class _Way:
         if not made.packs_b:
             return in_place(placed, made.b_count, made.width, task.size), []
         ranges = [(0, made.b_tiles, made.width)]
-        side = side_of(shape, made.b_count, task.g.groups, ranges, made.width, Y_BAND, task.size)
+        where = images_inside(placed, shape) if self.inside else (placed, shape)
+        side = side_of(where[1], made.b_count, task.g.groups, ranges, made.width, Y_BAND, task.size)
         self.scratch.take(Y_BAND, task.g.groups * side.group)
         if made.turns_b:
-            return side, [turned(task, placed, shape, side, made.b_count, made.width)]
-        return side, list(copied(task, placed, shape, side, made.b_count, ranges))
+            return side, [turned(task, placed, shape, side, made.b_count, made.width, inside=self.inside)]
+        return side, list(copied(task, *where, side, made.b_count, ranges))
 
     def _multiply(self, block, a, b, offset, adds, group=None, tile=None):
         """The nest of all taps, for all groups and tiles or for one of each."""
@@ -182,18 +197,21 @@ class _Way:
             "a": (a.base, a.offset),
             "b": (b.base, b.offset + (tile or 0) * b.tile),
             "total": (sums.base, offset + (tile or 0) * sums.tile),
-            "n": block.images,
+            "cols" if self.inside else "n": block.images,
             "b_tiles": made.b_tiles if tile is None else 1,
             "b_tile": b.tile,
             "total_row": sums.row,
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
+            "longest": kernel.longest_sum(self.task.g.pixels),
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
             step_h, step_w = (self.task.g.h.s, self.task.g.w.s) if is_y else (1, 1)
-            fields |= {f"{name}_n": side.n, f"{name}_row": step_h * side.row, f"{name}_col": step_w * side.col}
+            steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
+            fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
+            fields[f"{name}_col"] = steps[2] * side.col
         taps = self._tap_lists(block, a, b)
         return Nest(kernel.FIELDS, fields, (*taps, self._tile_list(a, b, group)))
 
@@ -202,9 +220,10 @@ class _Way:
         key = block.h.axis, block.w.axis, a, b
         if key not in self._lists:
             lists, tap = [], self.sums.tap
-            for axis, name, side, step in (
-                (block.h.axis, "rows", "row", block.w.axis.k * tap),
-                (block.w.axis, "cols", "col", tap),
+            names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
+            for axis, (name, side), step in (
+                (block.h.axis, names[0], block.w.axis.k * tap),
+                (block.w.axis, names[1], tap),
             ):
                 values = []
                 for t in range(axis.k):

@@ -11,13 +11,13 @@ import math
 from ..geometry import ceil_div
 from ..kernels import not_finite
 from ..kernels import weight_gradient_blocks as product
-from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
+from ..layouts import CHANNELS_SLICED, TAPS_SLICED, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import FLAGS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
+from ..runtime.program import FLAGS, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
-from ..schedule.moves import transpose_layout
+from ..schedule.moves import transpose_layout, weight_copied
 from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
 from ..schedule.pixel_panels import Cut
 from ..schedule.task import Task
@@ -109,8 +109,20 @@ def program(task: Task, *, packs=True) -> Program:
     lines = [Grid((nest,)) for nest in line_nests(task, y, line, *_runs(task.problem))]
     stages = [*([Stage(turning)] if turning else []), Stage([Grid((_finite(task, x),)), *lines])]
     stages.append(Stage(list(_products(task, x, line))))
+    base, row = _weight(task)
+    if base != W:
+        scratch.take(base, g.c_in * row)
+        steps = (row, g.h.k * g.w.k * size), task.w[:2]
+        stages.append(Stage([Grid((weight_copied(task, (base, 0), (W, 0), steps),))]))
     sizes = {PANELS: g.n * g.h.n * g.w.n * line, FLAGS: 8, **scratch.sizes}
-    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, X_BAND, Y_BAND))
+    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, X_BAND, Y_BAND, TOTALS))
+
+
+def _weight(task):
+    """(where the products are added up, bytes from row to row): the weight itself, if it has no gaps."""
+    if task.problem.layout == TAPS_SLICED:
+        return TOTALS, _columns(task.g) * task.size
+    return W, task.w[0]
 
 
 def _is_last(problem):
@@ -152,7 +164,7 @@ def _finite(task, x):
 def _products(task, x, line):
     """Grids of some rows of the weight each: all blocks of pixels, one after another."""
     g, size = task.g, task.size
-    (rows, nv), row = _tile(task.problem), _columns(g) * size
+    (rows, nv), row, (base, step) = _tile(task.problem), _columns(g) * size, _weight(task)
     for first, tiles, tall in even_ranges(g.c_in, rows):
         for start in range(0, tiles, some := ceil_div(tiles, UNITS)):
             channel = first + start * tall
@@ -162,13 +174,14 @@ def _products(task, x, line):
                 pixel = (block.first * g.h.n + block.h.first) * g.w.n + block.w.first
                 fields = {
                     "entry": entry(product.weight_gradient_blocks, task.elem, tall, nv, True),
-                    **{"a": (place.base, place.offset), "b": (PANELS, pixel * line), "total": (W, channel * task.w[0])},
+                    **{"a": (place.base, place.offset), "b": (PANELS, pixel * line), "total": (base, channel * step)},
                     **{"n": block.images, "rows": block.h.axis.n, "cols": block.w.axis.n},
                     **{"a_n": x.at.n, "a_row": x.at.h, "a_col": x.at.w},
                     **{"b_n": g.h.n * g.w.n * line, "b_row": g.w.n * line, "b_col": line},
                     **{"a_tiles": min(some, tiles - start), "a_tile": tall * size},
                     **{"b_tiles": row // (nv * isa().vector_bytes), "b_tile": nv * isa().vector_bytes},
-                    **{"total_row": task.w[0], "add": int(number > 0)},
+                    **{"total_row": step, "add": int(number > 0)},
+                    "longest": product.longest_sum(g.pixels),
                 }
                 nests.append(Nest(product.FIELDS, fields))
             yield Grid(tuple(nests))

@@ -19,8 +19,9 @@ from ..schedule.task import Task
 
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
-# Pixels of the input in a block: no sum in registers is longer.
-PIXELS = 128
+# Pixels of the input in a block: no sum in registers is longer; of few in all fewer, whose errors would be the largest
+# beside engines that sum in several lanes.
+PIXELS, FEW_PIXELS, SHORT_PIXELS = 128, 512, 64
 # Vectors of channels in a unit, where not all are in one.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
@@ -47,7 +48,7 @@ def weight_form(problem: Problem) -> None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, cut, size = problem.geometry, Cut(problem.geometry, PIXELS), problem.itemsize
+    g, cut, size = problem.geometry, _cut(problem), problem.itemsize
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
     turned = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
     vectors = ceil_div(g.groups, isa().lanes(size))
@@ -73,7 +74,7 @@ def program(task: Task, *, packs=True) -> Program:
         if many and some
     ]
     line = ceil_div(unit, task.lanes) * task.lanes * task.size
-    blocks = list(Cut(g, PIXELS).blocks(0, g.n))
+    blocks = list(_cut(task.problem).blocks(0, g.n))
     products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, task.lanes)
     pieces = int(min(len(blocks), 1 + products // PIECE_PRODUCTS))
     clear = [_Unit(task, scratch, *each, line).clear() for each in units]
@@ -86,21 +87,26 @@ def program(task: Task, *, packs=True) -> Program:
     return Program(stages, {PANELS: nbytes, **scratch.sizes}, task.seconds, (PANELS,))
 
 
+def _cut(problem):
+    """The blocks of pixels."""
+    return Cut(problem.geometry, PIXELS if problem.geometry.pixels > FEW_PIXELS else SHORT_PIXELS)
+
+
 class _Unit:
     """`many` runs of `channels` channels, the first of all at `first`."""
 
     def __init__(self, task, scratch, first, many, channels, line):
-        g, size = task.g, task.size
+        g = task.g
         self.task, self.scratch, self.many, self.channels, self.line = task, scratch, many, channels, line
         self.taps = g.h.k * g.w.k
         self.x, self.y = task.source.move(channel=first), task.result.move(channel=first)
-        self.weight, self.sums = first * self.taps * size, 0
+        self.weight, self.sums = first * task.w[0], 0
         if first:
-            self.sums = first // (line // size) * self.taps * line
+            self.sums = first // (line // task.size) * self.taps * line
         self.steps = {
             X: (channels * task.x.c, 0, 0),
             Y: (channels * task.y.c, 0, 0),
-            W: (channels * self.taps * size, 0, 0),
+            W: (channels * task.w[0], 0, 0),
             PANELS: (self.taps * line, 0, 0),
         }
 
@@ -113,7 +119,7 @@ class _Unit:
         return self._grid([copying(self.task.elem, (X, 0), (PANELS, self.sums), 0, pad=count)])
 
     def to_weight(self):
-        rows, cols = (self.taps, self.line), (self.channels, self.taps * self.task.size)
+        rows, cols = (self.taps, self.line), (self.channels, self.task.w[0])
         return self._grid([transposing(self.task.elem, (PANELS, self.sums), (W, self.weight), rows, cols)])
 
     def multiply(self, blocks):

@@ -161,6 +161,7 @@ def _block(task, made, scratch, block, offset, lists):
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
         **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
         **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
+        "longest": kernel.longest_sum(g.pixels),
     }
     yield Nest(kernel.FIELDS, fields, lists[key])
 
@@ -207,5 +208,5 @@ def _to_weight(task, made):
         rows, stack, step = (made.run, made.row), (1, 0, 0), made.run * size
     else:
         rows, step = (g.w.k, g.c_out * made.row), g.w.k * size
-        stack = g.c_out, made.row, g.h.k * step
+        stack = g.c_out, made.row, task.w[1]
     return transposing(task.elem, (PANELS, 0), (W, 0), rows, cols, n=(g.h.k, made.tap, step), m=stack)

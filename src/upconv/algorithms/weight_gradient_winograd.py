@@ -54,7 +54,7 @@ TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
 LEAST_TILES = {2: 16, 3: 32}
 # Pixels of the input, without a row and a column that some taps do not meet: in sums of so many, an error that the taps
 # of a phase share is small, whatever the range of the data; by the taps of a phase.
-LEAST_PIXELS = {2: 900, 3: 2000}
+LEAST_PIXELS = {2: 900, 3: 1900}
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
 # Vectors of products that are worth a part, and that a unit may have at most, since it cannot be interrupted.

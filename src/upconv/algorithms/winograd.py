@@ -22,6 +22,7 @@ from ..layouts import Operand
 from ..phases import has_holes, input_segments
 from ..problem import NO_ACTIVATION, Problem
 from ..runtime.kernel import isa
+from ..runtime.once import Kept
 from ..runtime.program import (
     BIAS,
     COL_X,
@@ -148,6 +149,10 @@ def fuses(problem: Problem) -> bool:
     return problem.activation.name in IN_REGISTERS
 
 
+# The longest sums of all ways of a layer.
+_longest = Kept(256)
+
+
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
@@ -160,7 +165,8 @@ def setting(problem: Problem) -> Setting:
     of_h = {key: counted(g.h, way, forward) for key, way in of_h.items()}
     of_w = {key: counted(g.w, way, forward) for key, way in of_w.items()}
     count = problem.channels[0] * (1 if forward else g.h.s * g.w.s)
-    longest = [_longest_sum(count, pair) for pair in found]
+    of = forward, problem.channels[0], g.h.k, g.h.s, g.h.d, g.w.k, g.w.s, g.w.d
+    longest = _longest.get_or_make(of, lambda: [_longest_sum(count, pair) for pair in found])
     prices = _prices(problem, [(of_h[id(h)], of_w[id(w)]) for h, w in found], longest)
     return _setting(problem, *found[prices.index(min(prices))])
 
@@ -308,7 +314,16 @@ class Transformed:
         return {SINK: _layer(task).bytes["taps"], FLAGS: 64}
 
 
+# Stages that transform a weight depend on no size of a map.
+_stages = Kept(64)
+
+
 def _packing(task, form, layer):
+    of = form, task.w, layer.sizes[0].turned
+    return _stages.get_or_make(of, lambda: _packing_of(task, form, layer))
+
+
+def _packing_of(task, form, layer):
     moves = {W: (0, task.w_group, 0), PANELS: (0, form.group, 0)}
     return Stage([Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()])
 
@@ -424,12 +439,8 @@ def _image_runs(layer):
 
 def _grids(task, layer, form, group) -> Iterator[Grid]:
     """The blocks of tiles of a group."""
-    starts = {
-        X: group * task.c_src * task.x.c,
-        Y: group * task.c_dst * task.y.c,
-        BIAS: group * task.c_dst * task.size,
-        PANELS: group * form.group,
-    }
+    first = {X: task.c_src * task.x.c, Y: task.c_dst * task.y.c, BIAS: task.c_dst * task.size, PANELS: form.group}
+    starts = {base: group * step for base, step in first.items()} if group else {}
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
@@ -457,7 +468,7 @@ def nest(task) -> Nest:
 
 def _indexed(task, starts) -> Nest:
     """A task as a nest whose indices of rows and columns move with its unit, from where each base starts."""
-    for name, value in task.items():
+    for name, value in task.items() if starts else ():
         # Fields and lists are tuples as well, but not of a base and an offset.
         if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts:
             task[name] = value[0], value[1] + starts[value[0]]

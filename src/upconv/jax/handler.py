@@ -2,8 +2,8 @@
 
 XLA calls a handler at two stages. At `instantiate`, when a computation is compiled or taken from a cache, Python
 prepares what the call will need. At `execute`, on whatever thread XLA computes, generated code (`handler_code`) looks
-that up by its key and runs it: no Python, no GIL, no memory but what XLA gives. The programs are those that the NumPy
-door runs, on the same threads, so the bits are the same too.
+that up by its key and runs it: no Python, no GIL, no memory but what XLA gives and what is lent as scratch (`scratch`).
+The programs are those that the NumPy door runs, on the same threads, so the bits are the same too.
 
 What has been prepared stays, some kilobytes for each layer and size, as nobody says when XLA forgets a computation.
 """
@@ -26,6 +26,7 @@ from ..runtime import pool
 from ..runtime.kernel import isa, link
 from ..runtime.program import address, team
 from . import handler_code as code
+from .scratch import Scratch
 
 NAME = "upconv_transposed_convolution"
 FIRST_SLOTS = 64
@@ -94,7 +95,7 @@ def strides(problem, last):
 
 
 class Prepared:
-    """What one Spec needs at a call.
+    """What one Spec needs at a call; `lent` says how many bytes of scratch it asks of the process's own.
 
     Attributes:
         state: address of what the handler reads.
@@ -102,7 +103,7 @@ class Prepared:
         biases: (how often it is repeated, how many values are read) of the bias of each program, one after another.
     """
 
-    def __init__(self, spec):
+    def __init__(self, spec, lent):
         plan = planned(spec.operation, spec.geometry, spec.dtype, spec.last)
         names = [name for name in (plan.algorithm, plan.fallback) if name]
         places = strides(plan.problem, spec.last)
@@ -113,7 +114,7 @@ class Prepared:
         place = max(each.program.scratch_bytes(number) for each, number in zip(ready, threads, strict=True))
         made = [each.program.record(number, place) for each, number in zip(ready, threads, strict=True)]
         self.scratch_bytes = max(size for _, size in made) + code.ALIGNMENT
-        bias_at, words = 0, [spec.operation == "grad_weight"]
+        bias_at, words = 0, [spec.operation == "grad_weight", lent(self.scratch_bytes)]
         for each, (record, _) in zip(ready, made, strict=True):
             words += [address(record), address(each.no_bias), bias_at]
             bias_at += each.no_bias.nbytes
@@ -127,9 +128,10 @@ class _States:
     """The native table of what was prepared. Entries are added; one twice as large replaces it when it is half full."""
 
     def __init__(self):
-        table = (ctypes.c_void_p * 2).from_address(link(code.NAME, code.text()).address)
+        table = (ctypes.c_void_p * 3).from_address(link(code.NAME, code.text()).address)
         self.handler, self._cell = table[code.HANDLER], table
         self._lock, self._prepared, self._tables = threading.RLock(), {}, []
+        self._scratch = Scratch(self._show)
         self._grow(FIRST_SLOTS)
 
     def prepare(self, spec):
@@ -137,13 +139,16 @@ class _States:
         key = spec.key
         with self._lock:
             if key not in self._prepared:
-                made = self._prepared[key] = Prepared(spec)
+                made = self._prepared[key] = Prepared(spec, self._scratch.hold)
                 slots = (len(self._tables[-1]) - 1) // 2
                 if 2 * len(self._prepared) > slots:
                     self._grow(2 * slots)
                 else:
                     _enter(self._tables[-1], key, made.state)
             return self._prepared[key]
+
+    def _show(self, record):
+        self._cell[code.MEMORY] = record
 
     def _grow(self, slots):
         # A handler may still look at the old one.

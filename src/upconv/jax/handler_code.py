@@ -1,10 +1,12 @@
 """The handler that XLA calls, as LLVM IR: finds what was prepared for a call, and runs its programs. See `handler`.
 
-The module exports one symbol, a table of two addresses: the handler, and the table of states, which Python writes. So
-the object needs no symbol of the process and can be kept on disk like any other kernel. All words have 64 bits:
+The module exports one symbol, a table of three addresses: the handler, and what Python writes, the table of states and
+the record of the scratch that is lent (`scratch`). So the object needs no symbol of the process and can be kept on disk
+like any other kernel. All words have 64 bits:
 
     states    mask, then (key, state) pairs, open addressing from the place that the key says; key 0 is free
-    state     0 whether the result is the weight, then a program twice: the one to be run, and the one after flags
+    state     0 whether the result is the weight   1 bytes of scratch to be lent, 0 for none, then a program twice: the
+              one to be run, and the one after flags
     program   1 record   2 bias where none is given   3 that of the bias given, as an offset
 
 Records, and the bases that a program is run on, are those of `runtime.waves`.
@@ -17,8 +19,8 @@ from ..runtime import waves
 
 NAME = "upconv_jax"
 # Words of the exported table.
-HANDLER, STATES = 0, 1
-PROGRAM_WORDS = 3
+HANDLER, STATES, MEMORY = 0, 1, 2
+STATE_WORDS, PROGRAM_WORDS = 2, 3
 ALIGNMENT = 64
 # XLA's code for an internal error.
 INTERNAL = 13
@@ -32,7 +34,8 @@ def text():
     for name, value in {
         "major": VERSION[0],
         "minor": VERSION[1],
-        "after": 1 + PROGRAM_WORDS,
+        "after": STATE_WORDS + PROGRAM_WORDS,
+        "program": STATE_WORDS,
         "align": ALIGNMENT - 1,
         "internal": INTERNAL,
         "length": len(UNKNOWN) + 1,
@@ -43,7 +46,7 @@ def text():
 
 
 BODY = """
-@upconv_jax = global [2 x ptr] [ptr @handle, ptr null], align 64
+@upconv_jax = global [3 x ptr] [ptr @handle, ptr null, ptr null], align 64
 @unknown = internal constant [$length x i8] c"$message\\00"
 
 ; The data of one of XLA's buffers, from a list of them.
@@ -92,7 +95,18 @@ go:
   %first = call i64 @data(ptr %operands, i64 0)
   %second = call i64 @data(ptr %operands, i64 1)
   %result = call i64 @data(ptr %results, i64 0)
-  %memory = call i64 @data(ptr %results, i64 1)
+  %needs = call i64 @word(ptr %state, i64 1)
+  %lent = call ptr @lend(i64 %needs)
+  %is.lent = icmp ne ptr %lent, null
+  br i1 %is.lent, label %own, label %given
+own:
+  %own.memory = call i64 @word(ptr %lent, i64 1)
+  br label %begin
+given:
+  %given.memory = call i64 @data(ptr %results, i64 1)
+  br label %begin
+begin:
+  %memory = phi i64 [%own.memory, %own], [%given.memory, %given]
   %up = add i64 %memory, $align
   %scratch = and i64 %up, -64
   %is.weight = call i64 @word(ptr %state, i64 0)
@@ -114,7 +128,7 @@ without:
   br label %run
 run:
   %bias = phi i64 [%bias.given, %with], [0, %without]
-  %program = getelementptr ptr, ptr %state, i64 1
+  %program = getelementptr ptr, ptr %state, i64 $program
   call void @run(ptr %program, ptr %bases, i64 %bias)
   %record = call ptr @pointer(ptr %program, i64 0)
   %flagged = call i1 @flagged(ptr %record, i64 %scratch)
@@ -124,6 +138,34 @@ again:
   call void @run(ptr %other, ptr %bases, i64 %bias)
   br label %end
 end:
+  br i1 %is.lent, label %back, label %done
+back:
+  store atomic i64 0, ptr %lent release, align 8
+  br label %done
+done:
+  ret ptr null
+}
+
+; The record of the scratch that is lent, taken until a zero is written to it; null if it is taken or too small.
+define internal ptr @lend(i64 %needs) nounwind {
+  %wanted = icmp sgt i64 %needs, 0
+  br i1 %wanted, label %look, label %none
+look:
+  %at = getelementptr ptr, ptr @upconv_jax, i64 2
+  %record = load atomic ptr, ptr %at acquire, align 8
+  %before = atomicrmw xchg ptr %record, i64 1 acquire
+  %free = icmp eq i64 %before, 0
+  br i1 %free, label %test, label %none
+test:
+  %size = call i64 @word(ptr %record, i64 2)
+  %fits = icmp sle i64 %needs, %size
+  br i1 %fits, label %taken, label %back
+back:
+  store atomic i64 0, ptr %record release, align 8
+  br label %none
+taken:
+  ret ptr %record
+none:
   ret ptr null
 }
 

@@ -14,6 +14,8 @@ PLANE_FIELDS = tuple("entry src dst planes src_plane count".split())
 POINTERS = {"src", "dst"}
 # Vectors of sums in flight, by the number of registers.
 FLIGHT = {32: 16, 16: 8}
+# Numbers of a plane that is short.
+SHORT = 128
 
 
 def line_sums(isa: Isa, elem):
@@ -42,12 +44,12 @@ def _lines(k, task, elem, wide, column, vectors, mask=None):
         k.store(total.get(), task["dst"] + (column * 8 + v * wide.size), mask)
 
 
-def plane_sums(isa: Isa, elem):
-    """The kernel for planes of elements of one type."""
-    k = Builder(f"plane_sums_{elem}_{isa.name}")
+def plane_sums(isa: Isa, elem, is_short=False):
+    """The kernel for planes of elements of one type; for short ones, of which to add up many sums would be most."""
+    k = Builder(f"plane_sums_{elem}{'_short' * is_short}_{isa.name}")
     task = k.fields(PLANE_FIELDS, POINTERS)
     wide, size = Type("f64", isa.lanes(8)), SIZES[elem]
-    vectors = FLIGHT[isa.registers]
+    vectors = 2 if is_short else FLIGHT[isa.registers]
     across = vectors * wide.lanes
     whole = task["count"] - k.iand(task["count"], across - 1)
     with k.loop(0, task["planes"]) as plane:

@@ -53,6 +53,12 @@ def col2im_channels(isa: Isa, elem, nv, activation="none"):
     return k
 
 
+def executed(cols, nv):
+    """Places that are computed for a row of so many: the last ones again and again, to fill a tile."""
+    many = SUMS // nv
+    return -(-cols // many) * many
+
+
 def _added(k, task, vector, bias, pixels):
     """The sums of some pixels, that begin with the bias."""
     sums = [[k.variable(part) for part in bias] for _ in pixels]

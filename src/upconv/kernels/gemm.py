@@ -9,7 +9,8 @@
 A task is a segment, images x rows x cols pixels on any strides, of some groups, under n_h x n_w taps that are evenly
 spaced in x and in w. The kernel lists the pixels of a block as offsets, so that a tile of `mr` pixels runs on over the
 ends of rows and images; the last tile repeats the last pixel, which computes equal values again. No sum is longer than
-LONGEST_SUM products: longer ones are cut, and the parts are added up separately.
+LONGEST_SUM products: longer ones are cut, and the parts are added up separately. The channels of a tap are cut evenly,
+and those of a single tap into parts of half that length.
 
 A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
@@ -69,6 +70,8 @@ def gemm(isa: Isa, elem, mr, nv, brief=False, by_row=False, activation="none"):
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
+    if not brief:
+        task |= dict(zip(("longest", "part"), even_parts(k, task), strict=True))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
         _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row)
@@ -157,6 +160,19 @@ class Walk:
         return self.x, self.y
 
 
+def even_parts(k, task):
+    """(products of the longest sum of a task, channels of a tap that are taken at a time).
+
+    Short sums show their errors most beside engines that sum in several lanes, and few layers have a tap alone.
+    """
+    c, taps = task["c"], task["n_h"] * task["n_w"]
+    is_short = k.iand(k.equal(taps, 1), k.less(c, LONGEST_SUM + 1))
+    longest = k.select(is_short, LONGEST_SUM // 2, LONGEST_SUM)
+    parts = k.imax(k.divide(c + (longest - 1), longest), 1)
+    part = k.divide(c + (parts - 1), parts)
+    return longest, k.imax(k.iand(part + (UNROLL - 1), -UNROLL), UNROLL)
+
+
 def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
@@ -168,9 +184,9 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
     with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
         x_tap = t_h * task["x_h"] + t_w * task["x_w"]
         w_tap = t_h * task["w_h"] + t_w * task["w_w"]
-        with k.loop(0, task["c"], LONGEST_SUM) as start:
-            part = k.imin(task["c"] - start, LONGEST_SUM)
-            with k.when(length.get() + part > LONGEST_SUM):
+        with k.loop(0, task["c"], task["part"]) as start:
+            part = k.imin(task["c"] - start, task["part"])
+            with k.when(length.get() + part > task["longest"]):
                 spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
                 length.set(0)
             length.set(length.get() + part)
@@ -211,9 +227,9 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
         for place, variable in _flat(sums):
             variable.set(k.load(there + place * vector.size, vector))
 
-    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w, k.loop(0, task["c"], LONGEST_SUM) as start:
-        part = k.imin(task["c"] - start, LONGEST_SUM)
-        is_full = length.get() + part > LONGEST_SUM
+    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w, k.loop(0, task["c"], task["part"]) as start:
+        part = k.imin(task["c"] - start, task["part"])
+        is_full = length.get() + part > task["longest"]
         source = t_h * task["x_h"] + t_w * task["x_w"] + start * vector.scalar.size
         w = task["w"] + (t_h * task["w_h"] + t_w * task["w_w"] + start * width)
         with k.loop(0, pixels, mr) as first:

@@ -8,7 +8,7 @@
     total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
 
 A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
-factor is. No sum in registers is longer than LONGEST_SUM pixels: it is added to the total, between rows if they are
+factor is. No sum in registers is longer than `longest` pixels: it is added to the total, between rows if they are
 short, and begun anew. A block without pixels writes zeros.
 """
 
@@ -19,10 +19,12 @@ UNROLL = 4
 # A sum of this length has rounding errors like those of the engines, which sum in several lanes; rows longer than PIECE
 # are cut, and the sums of a few whole pieces fit.
 LONGEST_SUM, PIECE = 112, 64
+# Those of so few pixels in all are cut into pieces: the sum of the parts adds next to nothing to their errors.
+FEW_PIXELS = 512
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
-        "b_count a_channel"
+        "b_count a_channel longest"
     ).split()
 )
 POINTERS = {"a", "b", "total"}
@@ -32,6 +34,11 @@ def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
+
+
+def longest_sum(pixels) -> int:
+    """The longest sum in registers of a result that is a sum over so many pixels."""
+    return PIECE if pixels <= FEW_PIXELS else LONGEST_SUM
 
 
 def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0):
@@ -60,7 +67,7 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
             first = a + (n * task["a_n"] + col * (step * vector.scalar.size if step else task["a_col"]))
             b_first = b + (n * task["b_n"] + col * task["b_col"])
             with k.loop(0, task["rows"]) as row:
-                with k.when(length.get() + part > LONGEST_SUM):
+                with k.when(length.get() + part > task["longest"]):
                     _put(k, task, vector, here, sums, add.get())
                     add.set(1)
                     length.set(0)

@@ -1,7 +1,8 @@
 """A program as a function of Python's own: its arguments are arrays, and no Python runs between them and it.
 
     run = builtin(template, bias)
-    run(x, w, bias, y)      y, computed; NotImplemented where an array does not begin at a multiple of its elements, say
+    run(a, b, bias, result) the result, computed; FLAGGED where the program has set a flag; NotImplemented where an
+                            array does not begin at a multiple of its elements, say
 
 What a call through ctypes costs is more than what a tiny layer computes. The function is generated like a kernel, with
 the calling convention that CPython has for its builtins (METH_FASTCALL), and bound to a *template*: the program's
@@ -10,8 +11,8 @@ begins; whether that word is where it is looked for is tested on known arrays be
 
 A brief one keeps the GIL from beginning to end, so all such functions share one scratch. One that `lets_go` of the GIL
 while it computes, on one thread or on the pool, has its scratch in common with the others of its kind: where one of
-them is under way in another thread, it answers NotImplemented, as it does where the program has set a flag. The caller
-has compared shapes, strides and dtypes with those that the template was made for.
+them is under way in another thread, it answers NotImplemented. The caller has compared shapes, strides and dtypes with
+those that the template was made for.
 """
 
 import ctypes
@@ -31,8 +32,13 @@ from .program import Program, address, team
 # Programs that need more scratch are called in the other way.
 SCRATCH_BYTES, LONGER_SCRATCH_BYTES = 1 << 20, 16 << 20
 METH_FASTCALL = 0x80
-HEAD = tuple("mask bias_words bias_times bias_at panels scratch refusal increment busy save restore".split())
+HEAD = (
+    *("mask", "bias_words", "bias_times", "bias_at", "panels", "scratch", "refusal", "second", "result"),
+    *("increment", "busy", "save", "restore", "flagged"),
+)
 NAME = "upconv_call"
+# What a function answers where the program has set a flag: y is not what was asked for.
+FLAGGED = Ellipsis
 TEXT = """
 define internal void @copy(ptr %to, ptr %from, i64 %words) nounwind {
   %some = icmp sgt i64 %words, 0
@@ -125,10 +131,14 @@ go:
   %scratch.word = ptrtoint ptr %scratch to i64
   %panels = call ptr @pointer(ptr %template, i64 $PANELS)
   %record = getelementptr i64, ptr %template, i64 $RECORD
+  %second.at = getelementptr i64, ptr %template, i64 $SECOND
+  %result.at = getelementptr i64, ptr %template, i64 $RESULT
   store i64 0, ptr %bases
   call void @base(ptr %bases, i64 $X_BASE, ptr %x)
-  call void @base(ptr %bases, i64 $Y_BASE, ptr %y)
-  call void @base(ptr %bases, i64 $W_BASE, ptr %w)
+  %second = load i64, ptr %second.at
+  %result.base = load i64, ptr %result.at
+  call void @base(ptr %bases, i64 %second, ptr %w)
+  call void @base(ptr %bases, i64 %result.base, ptr %y)
   call void @base(ptr %bases, i64 $BIAS_BASE, ptr %bias.own)
   call void @base(ptr %bases, i64 $SCRATCH_BASE, ptr %scratch)
   call void @base(ptr %bases, i64 $PANELS_BASE, ptr %panels)
@@ -148,12 +158,16 @@ within:
   br label %computed
 computed:
   %flagged = phi i1 [%flagged.without, %without], [%flagged.within, %within]
-  br i1 %flagged, label %refuse, label %end
+  br i1 %flagged, label %say, label %end
 end:
   %y.at = getelementptr ptr, ptr %arguments, i64 3
   %result = load ptr, ptr %y.at
   call void %increment(ptr %result)
   ret ptr %result
+say:
+  %flagged.object = call ptr @pointer(ptr %template, i64 $FLAGGED)
+  call void %increment(ptr %flagged.object)
+  ret ptr %flagged.object
 refuse:
   %refusal = call ptr @pointer(ptr %template, i64 $REFUSAL)
   call void %increment(ptr %refusal)
@@ -202,6 +216,7 @@ def builtin(
     repeats: tuple[int, int],
     threads=1,
     lets_go=False,
+    bases: tuple[int, int] = (W, Y),
 ):
     """The function of a program for arrays that lie as it was made for; None if it cannot be one.
 
@@ -213,18 +228,19 @@ def builtin(
         repeats: (bytes of the bias that will be passed, how often they are repeated); (0, 0) if none is.
         threads: of the pool, how many there may be.
         lets_go: of the GIL, while it computes.
+        bases: what the program knows the second operand and the result as; the first one is its x.
     """
     if why_not():
         return None
-    record, size = program.record(team(program.seconds, threads))
+    record, size = program.words(team(program.seconds, threads))
     if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES):
         return None
     start = (_longer_scratch() if lets_go else _scratch()).address
     panels, busy = start if weight_form is None else weight_form, address(_busy) if lets_go else 0
     # In the order of HEAD.
-    head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented)
+    head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented), *bases
     increment, save, restore = _pythons()
-    return _bound(np.array((*head, increment, busy, save, restore, *record), np.int64))
+    return _bound(np.array((*head, increment, busy, save, restore, id(FLAGGED), *record), np.int64))
 
 
 @lru_cache(maxsize=1)
@@ -237,13 +253,13 @@ def _pythons():
 @once
 def _scratch():
     """What all brief ones use, one after another, since each keeps the GIL."""
-    return memory.scratch(SCRATCH_BYTES)
+    return memory.scratch(SCRATCH_BYTES, is_kept=True)
 
 
 @once
 def _longer_scratch():
     """What all the others use, while `_busy` holds a one."""
-    return memory.scratch(LONGER_SCRATCH_BYTES)
+    return memory.scratch(LONGER_SCRATCH_BYTES, is_kept=True)
 
 
 _busy = np.zeros(1, np.int64)
@@ -278,7 +294,7 @@ _definitions = []
 @lru_cache(maxsize=1)
 def _definition():
     places = {name.upper(): number for number, name in enumerate(HEAD)}
-    bases = {"X_BASE": X, "Y_BASE": Y, "W_BASE": W, "BIAS_BASE": BIAS}
+    bases = {"X_BASE": X, "BIAS_BASE": BIAS}
     bases |= {"SCRATCH_BASE": waves.SCRATCH_BASE, "PANELS_BASE": waves.PANELS_BASE, "BASES": waves.PANELS_BASE + 1}
     sizes = {"RECORD": len(HEAD), "DATA": object.__basicsize__, "NAME": NAME}
     code = kernel.link(NAME, waves.TEXT + Template(TEXT).substitute(places | bases | sizes))

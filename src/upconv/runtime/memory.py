@@ -62,14 +62,15 @@ class Store:
         self.most_blocks, self.most_bytes = most_blocks, most_bytes
         self._idle = []
 
-    def take(self, nbytes):
+    def take(self, nbytes, *, is_brief=False):
         """A Block of at least that size: one that came back lately, if it is not far too large, or a new one.
 
-        Rather than a new one, the largest that is too small but has room grows.
+        Rather than a new one, the largest that is too small but has room grows. What is brief, back before the next one
+        asks, may be far too large: blocks of several sizes would together be more than are kept.
         """
         size = rounded(nbytes)
         latest = self._idle[::-1]
-        fitting = [block for block in latest if size <= block.size <= 2 * size]
+        fitting = [block for block in latest if size <= block.size and (is_brief or block.size <= 2 * size)]
         growing = [block for block in latest if block.size < size <= block.room]
         for block in (*fitting, *sorted(growing, key=lambda block: -block.size)):
             try:
@@ -120,9 +121,9 @@ class Lease:
 
     __slots__ = ("_block", "_store", "address", "nbytes")
 
-    def __init__(self, store, nbytes):
+    def __init__(self, store, nbytes, *, is_brief=False):
         self._store = store
-        self._block = store.take(nbytes)
+        self._block = store.take(nbytes, is_brief=is_brief)
         self.address, self.nbytes = self._block.address, nbytes
         if _poison:
             ctypes.memset(self.address, 0xFF, nbytes)
@@ -131,10 +132,11 @@ class Lease:
     def __array_interface__(self):
         return {"shape": (self.nbytes,), "typestr": "|u1", "data": (self.address, False), "version": 3}
 
-    def __del__(self):
-        # Without a block if there was no memory for one. While the interpreter ends, nothing is used again.
+    def __del__(self, is_finalizing=sys.is_finalizing):
+        # Without a block if there was no memory for one. While the interpreter ends, nothing is used again, and what
+        # this module knows may be gone.
         block = getattr(self, "_block", None)
-        if block is not None and not sys.is_finalizing():
+        if block is not None and not is_finalizing():
             self._store.give(block)
 
 
@@ -203,8 +205,10 @@ def aligned(nbytes):
     return whole[start : start + nbytes]
 
 
-def scratch(nbytes):
+def scratch(nbytes, *, is_kept=False):
     """A `Lease` of memory for one call: use its `address`, or ``np.asarray(lease)`` for bytes; keep it while in use.
+
+    One that `is_kept` for more than a call has no block that is far too large.
 
     Blocks return to the thread that they came from, at most 4 and 32 MiB of them; a larger one comes from the results'
     list. Two leases never share memory, so a signal's handler may compute while a call is under way.
@@ -218,7 +222,9 @@ def scratch(nbytes):
     if not _has_maps:
         return _Plain(nbytes)
     try:
-        return Lease(_scratch.store if rounded(nbytes) <= SCRATCH_BYTES else _results, nbytes)
+        if rounded(nbytes) <= SCRATCH_BYTES:
+            return Lease(_scratch.store, nbytes, is_brief=not is_kept)
+        return Lease(_results, nbytes)
     except OSError:
         release()
         return _Plain(nbytes)
@@ -235,7 +241,7 @@ def brief(nbytes):
     """
     lease = getattr(_scratch, "brief", None)
     if lease is None or lease.nbytes < nbytes:
-        _scratch.brief = lease = scratch(max(nbytes, BIG))
+        _scratch.brief = lease = scratch(max(nbytes, BIG), is_kept=True)
     if _poison:
         ctypes.memset(lease.address, 0xFF, lease.nbytes)
     return lease

@@ -13,7 +13,7 @@ import os
 import threading
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import SupportsIndex
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -122,7 +122,8 @@ def run_on(executor, work, *operands):
 
     Args:
         executor: has `threads`, how many a call may use, and `run`: ``run(fn, rows)`` as above without `brief`, or None
-            to take as many threads of the pool.
+            to take as many threads of the pool. And `call`, if native code may call them: the address of a
+            ``void call(descriptor)`` (see `openmp`).
         work: what is called.
         operands: what it is called with.
 
@@ -136,26 +137,51 @@ def run_on(executor, work, *operands):
         _executor.reset(token)
 
 
-def own_threads() -> int:
-    """How many threads of the pool itself a call may use; 0 where those of a front-end do the work."""
+def is_lent() -> bool:
+    """Whether the threads of a front-end do the work of this thread's calls."""
     executor = _executor.get()
-    return 0 if executor is not None and executor.run is not None else get_num_threads()
+    return executor is not None and executor.run is not None
 
 
-def native(threads):
-    """The pool for native code that has no use for Python: how to call it, and how many may help.
+def helped_by() -> int | tuple[int, int]:
+    """Whose help native code may ask for: so many threads of the pool, (how many, who calls them) of a front-end's.
 
-    Args:
-        threads: how many threads a call may use, the calling one included.
-
-    Returns:
-        (address of ``void call(descriptor)``, see `parts` and `pool_protocol`; of ``int64_t now(void)``, nanoseconds;
-        helpers to ask for), or (0, 0, 0) where a call has its own thread only.
+    0 where a front-end's are asked from Python.
     """
-    if threads == 1 or (_state.native or _start(_state)) is None:
-        return 0, 0, 0
-    native = _state.native
-    return ctypes.cast(native.call, ctypes.c_void_p).value, native.now, _hire(_state, threads - 1)
+    if not is_lent():
+        return get_num_threads()
+    executor = _executor.get()
+    call = getattr(executor, "call", 0)
+    return (executor.threads, call) if call else 0
+
+
+class Crew(NamedTuple):
+    """Threads as native code that has no use for Python calls them.
+
+    Attributes:
+        call: address of ``void call(descriptor)``, see `parts` and `pool_protocol`; 0 where a call has its own thread.
+        now: address of ``int64_t now(void)``, nanoseconds; 0 for threads that need not be woken.
+        helpers: how many to ask for.
+        is_whole: whether for all of them however few the parts: OpenMP ends the threads that a smaller team leaves out.
+    """
+
+    call: int = 0
+    now: int = 0
+    helpers: int = 0
+    is_whole: bool = False
+
+
+def native(threads: int) -> Crew:
+    """How native code calls so many threads, the calling one included."""
+    if threads == 1:
+        return Crew()
+    if is_lent():
+        call = getattr(_executor.get(), "call", 0)
+        return Crew(call, 0, threads - 1, is_whole=True) if call else Crew()
+    if (_state.native or _start(_state)) is None:
+        return Crew()
+    entries = _state.native
+    return Crew(ctypes.cast(entries.call, ctypes.c_void_p).value, entries.now, _hire(_state, threads - 1))
 
 
 def set_num_threads(n: SupportsIndex) -> None:

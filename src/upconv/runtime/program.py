@@ -120,7 +120,8 @@ class Program:
         self.seconds, self.shared = seconds, shared
         self.sizes = {ROW: SCRATCH_BYTES, **{base: size for base, size in scratch.items() if size}}
         grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
-        self.table, self.grids = _encode(grids), len(grids)
+        table, self.grids = _encode(grids), len(grids)
+        self.address, self.table = table.buffer_info()[0], np.frombuffer(table, np.int64)
         counts = [sum(prod(grid.sizes) for grid in stage.grids) for stage in stages]
         ends = list(itertools.accumulate(counts, initial=0))
         self.units = ends[-1]
@@ -128,7 +129,6 @@ class Program:
         self.spans = [
             (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
         ]
-        self.address = address(self.table)
         self._frames, self._waves, self._records = {}, {}, {}
 
     @property
@@ -178,23 +178,29 @@ class Program:
         native = pool.native(threads)
         key = threads, place, native
         if key not in self._records:
-            self._records.setdefault(key, self._recorded(threads, place, *native))
+            words, size = self.words(threads, place)
+            self._records.setdefault(key, (np.array(words, np.int64), size))
         return self._records[key]
 
-    def _recorded(self, threads, place, call, clock, helpers):
+    def words(self, threads, place: int | None = None) -> tuple[list[int], int]:
+        """The same as numbers, for those who write them somewhere else; they are not kept."""
+        crew = pool.native(threads)
         some, size = self.waves(threads)
         place = size if place is None else place
-        jobs = [(len(wave), address(wave), min(helpers, len(wave) - 1)) for wave in some]
+        helpers = [min(crew.helpers, len(wave) - 1) for wave in some]
+        if crew.is_whole:
+            helpers = [crew.helpers if some else 0 for some in helpers]
+        jobs = [(len(wave), address(wave), many) for wave, many in zip(some, helpers, strict=True)]
         offsets = self.frame(1)[0]
         zeroed = [base for base in ZEROED if base in self.sizes]
         # They lie one after the other.
         start = offsets[zeroed[0]] if zeroed else 0
         end = offsets[zeroed[-1]] + self.sizes[zeroed[-1]] if zeroed else 0
         flags = (offsets[FLAGS], self.sizes[FLAGS]) if FLAGS in self.sizes else (0, 0)
-        clock = clock if any(helping for *_, helping in jobs) else 0
-        words = [entry(execute), call, address(waves.kinds()), len(some), place, start, end - start, *flags]
+        clock = crew.now if any(helpers) else 0
+        words = [entry(execute), crew.call, address(waves.kinds()), len(some), place, start, end - start, *flags]
         words += [clock, self.seconds >= WORTH_WAKING, *itertools.chain.from_iterable(jobs)]
-        return np.array(words, np.int64), place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
+        return words, place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
 
     def _rows(self, threads, bases):
         """One thread takes every unit in order, several share out a stage; in pieces for the sake of signals."""
@@ -236,12 +242,12 @@ def run(program: Program, x, y, w, bias, panels: int | None = None):
         return _in_one_piece(program, operands, panels, lend(program.frame(1)[1]), keeps_gil=True)
     # What Python does before a call takes so long that threads are asleep when it begins, their caches used by others.
     # Those of a front-end may be awake.
-    is_alone = program.seconds < 2 * WORTH_WAKING and pool.own_threads()
+    is_alone = program.seconds < 2 * WORTH_WAKING and not pool.is_lent()
     threads = 1 if is_alone else pool.get_num_threads()
     if program.seconds < 2 * SECONDS_PER_PIECE:
         if threads == 1:
             return _in_one_piece(program, operands, panels, memory.scratch(program.frame(1)[1]), keeps_gil=False)
-        if pool.own_threads():
+        if pool.helped_by():
             return _on_the_pool(program, operands, panels, threads)
     some, size = program.waves(threads)
     # The lease must live until the last task is done.
@@ -338,7 +344,7 @@ def _encode(grids):
     rows, seen = array("q"), {}
     for each in nests:
         records += _encode_nest(each, 8 * nest, rows, seen)
-    return np.frombuffer(array("q", records) + rows, np.int64)
+    return array("q", records) + rows
 
 
 def _encode_nest(nest, start, rows, seen):

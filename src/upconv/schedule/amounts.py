@@ -63,11 +63,21 @@ def pixel_work(problem: Problem, across: Iterable[tuple[int, int, int]], channel
 def down(problem: Problem, band_bytes=None) -> list[tuple[int, int, int, int]]:
     """(in how many bands they are, places, taps, how many) of the segments of rows that are alike."""
     forward = problem.operation == "forward"
-    many = bands.count(problem.geometry, forward, problem.itemsize, band_bytes)
     found = tally(problem.geometry.h, forward)
     most = max((places for places, _, _ in found), default=1)
+    many = bands.counts(problem.geometry, forward, problem.itemsize, band_bytes)
+    return [(in_bands(many, rows, most), rows, taps, number) for rows, taps, number in found]
+
+
+def in_bands(many, rows, most) -> int:
+    """In how many bands a segment of so many rows is, where the longest has `most`; each has a row of it at least.
+
+    Args:
+        many: of images, rows and columns of bands: how many there are.
+    """
+    n, down, across = many
     # Segments at a border are in few bands only.
-    return [(max(1, many * rows // most), rows, taps, number) for rows, taps, number in found]
+    return max(1, min(n * down * across * rows // most, n * across * rows))
 
 
 class Tiles(NamedTuple):
@@ -130,36 +140,51 @@ def moved(
         whole: whether taps that no pixel meets are packed, too.
         exchanged: what `exchanged` counts, where they want height and width exchanged.
     """
-    source, result, weight = _bytes(problem, channels_last)
+    transposed, crowded, converted = _of_maps(problem, channels_last, reads, writes)
+    return {
+        "transposed": exchanged or transposed,
+        "transposed_crowded": crowded,
+        "converted_bands": 0 if exchanged else converted,
+        "packed": _packed(problem, whole) if packs and not problem.prepared else 0,
+        "bytes": problem.bytes,
+        "calls": 1,
+    }
+
+
+# Most ways ask, in one order or the other.
+@lru_cache(maxsize=64)
+def _of_maps(problem, channels_last, reads, writes):
+    """Bytes of the maps that are transposed, of those of which channels crowd the cache, and of those converted."""
+    source, result = _turned_bytes(problem, channels_last)
     some = [
         shape
         for shape, moves in zip(problem.map_shapes, (source and not reads, result and not writes), strict=True)
         if moves
     ]
-    if not whole and problem.operation == "forward":
-        weight *= _live_share(problem)
     transposed = (0 if reads else source) + (0 if writes else result)
-    converts = problem.maps and not exchanged
-    return {
-        "transposed": exchanged or transposed,
-        "transposed_crowded": _crowded(problem, some) if channels_last else 0,
-        "converted_bands": _converted(problem, transposed // problem.itemsize) if converts else 0,
-        "packed": weight if packs and not problem.prepared else 0,
-        "bytes": problem.bytes,
-        "calls": 1,
-    }
+    converted = _converted(problem, transposed // problem.itemsize) if problem.maps else 0
+    return transposed, _crowded(problem, some) if channels_last else 0, converted
+
+
+def _packed(problem, whole):
+    """Bytes of a weight that is packed; not `whole`, of the taps that a pixel meets."""
+    weight = math.prod(problem.geometry.weight_shape) * problem.itemsize
+    return weight if whole or problem.operation != "forward" else weight * _live_share(problem)
 
 
 def exchanged(problem: Problem, lanes, band_bytes=None) -> int:
     """Bytes of both maps on their way to a problem whose height and width are exchanged, however they lie.
 
     Planes go through squares of whole vectors, which bands of few rows do not fill; what is not there is half as dear.
+    Of pixels few channels take as long as a vector of them.
     """
     some, found = bands.largest(problem.geometry, problem.operation == "forward", problem.itemsize, most=band_bytes), 0
     many = [ceil_div(length, step) for length, step in zip(problem.result_shape[2:], some[1:], strict=True)]
     for (n, c, *sides), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
         area = math.prod(sides)
-        if not layout.startswith("nhwc"):
+        if layout.startswith("nhwc"):
+            c = max(c, lanes)
+        else:
             each = (ceil_div(length, count) for length, count in zip(sides, many, strict=True))
             squares = (count * ceil_div(side, lanes) * lanes for side, count in zip(each, many, strict=True))
             area = (area + math.prod(squares)) // 2
@@ -195,13 +220,11 @@ def is_turned(shape, layout, channels_last) -> bool:
     return shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
 
 
-# Most ways ask, in one order or the other.
-@lru_cache(maxsize=64)
-def _bytes(problem, channels_last):
-    """(bytes of both maps that are transposed where kernels want them channels-last or not, bytes of the weight)."""
+def _turned_bytes(problem, channels_last):
+    """Bytes of both maps that are transposed where kernels want them channels-last or not."""
     turned, lanes = [], isa().lanes(problem.itemsize)
     for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
         # Few channels take as long as a vector of them.
         nbytes = n * max(c, lanes) * h * w * problem.itemsize
         turned.append(nbytes if is_turned((n, c, h, w), layout, channels_last) else 0)
-    return *turned, math.prod(problem.geometry.weight_shape) * problem.itemsize
+    return turned

@@ -18,6 +18,8 @@ from .moves import Placed, carried
 from .task import Task
 
 BAND_BYTES = 384 << 10
+# A weight of more does not stay in a second-level cache beside a band.
+FAR_BYTES, LARGER = 2 << 20, 3
 # Of bands beside a panel that is larger than they would be, and how many products they may have.
 MOST_BESIDE_PANEL, MOST_PRODUCTS = 16 << 20, 2 << 30
 # Of source and result that a band has at least, if it is cut for threads alone.
@@ -86,8 +88,11 @@ def largest(g: Geometry, forward, size, share=1, most=None):
 
 
 def _at_most(g, size):
-    weight = g.c_in * g.c_out // g.groups * g.h.k * g.w.k * size
-    return 2 * BAND_BYTES if weight > BAND_BYTES else BAND_BYTES
+    return 2 * BAND_BYTES if _weight_bytes(g, size) > BAND_BYTES else BAND_BYTES
+
+
+def _weight_bytes(g, size):
+    return g.c_in * g.c_out // g.groups * g.h.k * g.w.k * size
 
 
 def beside_products(g: Geometry, size, pixel) -> int:
@@ -97,6 +102,16 @@ def beside_products(g: Geometry, size, pixel) -> int:
     """
     source, result = g.w.n * g.c_in * size, g.h.s * g.w.out * g.c_out * size
     return BAND_BYTES * (source + result) // max(1, g.w.n * pixel + result)
+
+
+def beside_weight(g: Geometry, size) -> int:
+    """The `most` where several blocks of channels read a source that lies near, all of the weight for every band."""
+    return _at_most(g, size) * times_as_large(g, size)
+
+
+def times_as_large(g: Geometry, size) -> int:
+    """How many times as large bands are for the sake of a weight that comes from far away: such ones stay near, too."""
+    return LARGER if _weight_bytes(g, size) > FAR_BYTES else 1
 
 
 def of_source(g: Geometry, size) -> int:
@@ -142,11 +157,11 @@ def share_of_sources(task: Task, most=None) -> int:
     return min(range(threads, task.share + 1, threads), key=finished, default=1)
 
 
-def count(g: Geometry, forward, size, most=None) -> int:
-    """How many bands there are for one thread."""
+def counts(g: Geometry, forward, size, most=None) -> tuple[int, int, int]:
+    """How many bands there are for one thread of images, of rows and of columns."""
     height, width = (g.h.out, g.w.out) if forward else (g.h.n, g.w.n)
     some_n, some_rows, some_cols = largest(g, forward, size, most=most)
-    return ceil_div(g.n, some_n) * ceil_div(height, some_rows) * ceil_div(width, some_cols)
+    return ceil_div(g.n, some_n), ceil_div(height, some_rows), ceil_div(width, some_cols)
 
 
 def _values_of_rows(g, forward, rows):

@@ -89,6 +89,11 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
         ValueError: for a map of which neither is true.
     """
     n, channels, height, width = shape
+    if src.at.fold:
+        rows, lists, cols = unfolding(src, (height, width, dst.at.h), transpose.SIZES[elem])
+        sides, images = ((src.base, src.offset), (dst.base, dst.offset)), (n, src.at.n, dst.at.n)
+        matrix, by_pages = ((channels, src.at.c), (cols, dst.at.w)), has_pages(elem, channels, cols)
+        return transposing(elem, *sides, *matrix, n=images, m=rows, lists=(lists,), by_pages=by_pages)
     if not all(placed.at.channels_last or placed.at.channels_first for placed in (src, dst)):
         return _exchange_axes(elem, src, dst, shape, reads, writes)
     # What has one channel may be both; then the side that is not says which way.
@@ -104,6 +109,25 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
     n, m = (n, src.at.n, dst.at.n), (height, src.at.h, dst.at.h)
     by_pages = not to_first and has_pages(elem, channels, width)
     return transposing(elem, *bases, rows, across, n=n, m=m, reads=reads, writes=writes, by_pages=by_pages)
+
+
+def unfolding(src, shape, size) -> tuple[tuple[int, int, int], Rows, int]:
+    """How the rows of a folded map (see `layouts.Fold`) are transposed into rows that follow one another.
+
+    Args:
+        src: where it is placed, channels-first.
+        shape: (rows, columns, bytes from row to row of the result, in which there is nothing between rows).
+        size: bytes of a number.
+
+    Returns:
+        (the `m` of `transposing`, a list for it, columns of each of its matrices).
+    """
+    (height, width, step), (planes, rows, plane), row = shape, src.at.fold, src.at.row
+    # Rows that follow one another without a gap are one.
+    apart = 1 if row == width * size else rows
+    values = [(t * plane + r * row, (t * rows + r) * step) for t in range(planes) for r in range(apart)]
+    m = height // (planes * rows), rows * row, planes * rows * step
+    return m, Rows(("src", "dst"), values), width * (rows // apart)
 
 
 def has_pages(elem, rows, cols):
@@ -230,6 +254,17 @@ def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads=""
         "pad": count if pad is None else pad,
     }
     return Nest(copy.FIELDS, fields, lists)
+
+
+def weight_copied(task, src, dst, steps) -> Nest:
+    """The nest that copies a weight between (base, offset) and another, taps consecutive in both.
+
+    Args:
+        steps: bytes from input channel to input channel, and from output channel to output channel, in each of the two.
+    """
+    g, ((src_in, src_out), (dst_in, dst_out)) = task.g, steps
+    n, m = (g.c_in, src_in, dst_in), (g.c_out // g.groups, src_out, dst_out)
+    return copying(task.elem, src, dst, g.h.k * g.w.k, n=n, m=m)
 
 
 def offsets(*names):

@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from ..geometry import ceil_div
+from ..runtime.once import Kept
 from ..runtime.program import PANELS, X_BAND, Grid, Nest, Rows, Stage, W
 from .moves import ONE, copying, few_rows_at_a_time, offsets, transposing
 from .segments import live_range
 
+# Stages and lists of a form that are kept, each some kilobytes: those of other strides, or of other settings.
+MOST_KEPT = 16
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
+# A part of a weight that is transposed before it is shared out to blocks stays in the second-level cache.
+TURNED_BYTES = 128 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +115,19 @@ class Panels:
         fused = f", {self.fused} phases fused" if self.fused > 1 else ""
         return f"panels of {len(self.blocks)} blocks{fused}"
 
+    @cached_property
+    def kept(self) -> Kept:
+        """What depends on this form and on a key, and on no size of a map."""
+        return Kept(MOST_KEPT)
+
     # How they are filled ---------------------------------------------------------------------------------------------
 
     def packing(self, task) -> Stage:
         """The stage that packs the weight of a `task.Task`: a unit for each group and block, or tap of fused phases."""
+        of = task.w, self._live(task), task.forward, task.packs_halves, task.problem.weight_itemsize
+        return self.kept.get_or_make(of, lambda: self._packing(task))
+
+    def _packing(self, task):
         if self.fused > 1:
             return Stage(list(self._fused(task)))
         made = []
@@ -190,38 +204,53 @@ class Panels:
     # Fused phases ----------------------------------------------------------------------------------------------------
 
     def _fused(self, task):
-        """A unit for each tap of a phase of a group: its columns are the phases' taps, then channels."""
+        """Units that pack all blocks: the columns of a tap are the phases, then channels."""
         step_h, step_w = task.w[2:]
-        move_w = task.w_group, step_h, self.fused * step_w
-        move_panels = self.group, self.row, self.tap
-        grid = (self.groups, self.k_h, self.k_w), {W: move_w, PANELS: move_panels}
         if task.w_dst == self.size or self.c_dst == 1:
-            yield Grid((self._shared_out((W, 0), task.w_src),), *grid)
+            move_w = task.w_group, step_h, self.fused * step_w
+            grid = (self.groups, self.k_h, self.k_w), {W: move_w, PANELS: (self.group, self.row, self.tap)}
+            yield Grid((self._shared_out((W, 0), self.c_src, task.w_src),), *grid)
             return
-        # They lie as (channel, phase): transposed first, then shared out to the blocks.
-        line = self.c_dst * self.fused * self.size
-        rows, cols = (self.c_dst, task.w_dst), (self.fused, self.c_dst * self.size)
-        turned = transposing(self.elem, (W, 0), (X_BAND, 0), rows, cols, n=(self.c_src, task.w_src, line))
-        yield Grid((turned, self._shared_out((X_BAND, 0), line)), *grid)
+        # All taps of a channel lie together: they are transposed in one go, and each phase's shared out to the blocks.
+        taps, many = self.k_h * self.k_w * self.fused, self._at_once
+        each = self.fused * self.c_dst * self.size
+        lists = (offsets("src", "dst")((tap * each, tap * self.tap) for tap in range(self.k_h * self.k_w)),)
+        rows, cols = (self.c_dst, task.w_dst), (taps, self.c_dst * self.size)
+        for first in range(0, self.c_src, many):
+            count = min(many, self.c_src - first)
+            n = count, task.w_src, self._line
+            turned = transposing(self.elem, (W, first * task.w_src), (X_BAND, 0), rows, cols, n=n)
+            shared = self._shared_out((X_BAND, 0), count, self._line, first, lists)
+            yield Grid((turned, shared), (self.groups, 1, 1), {W: (task.w_group, 0, 0), PANELS: (self.group, 0, 0)})
+
+    @property
+    def _line(self):
+        """Bytes of all taps of a source channel."""
+        return self.k_h * self.k_w * self.fused * self.c_dst * self.size
+
+    @property
+    def _at_once(self):
+        """Source channels whose taps stay near until they are shared out."""
+        return min(self.c_src, max(1, TURNED_BYTES // self._line))
 
     def scratch(self, task) -> dict[int, int]:
         """Bytes by base that packing needs."""
         if self.fused == 1 or task.w_dst == self.size or self.c_dst == 1:
             return {}
-        return {X_BAND: self.c_src * self.c_dst * self.fused * self.size}
+        return {X_BAND: self._at_once * self._line}
 
-    @cached_property
-    def _places(self):
-        """The list of the blocks' places, in a row of the weight and in a tap."""
-        values = [
-            (block.first * self.size, self.block(number), block.columns, block.width, block.width * self.size)
-            for number, block in enumerate(self.blocks)
-        ]
+    def _places(self, first):
+        """The list of the blocks' places, in a row of the weight and, of a source channel, in a tap."""
+        values = []
+        for number, block in enumerate(self.blocks):
+            line = block.width * self.size
+            place = self.block(number) + first * line
+            values.append((block.first * self.size, place, block.columns, block.width, line))
         return Rows(("src", "dst", "count", "pad", "dst_m"), values)
 
-    def _shared_out(self, src, step):
-        """Copy the columns of every block from rows that are `step` apart."""
-        return copying(self.elem, src, (PANELS, 0), 0, m=(self.c_src, step, 0), pad=0, lists=(self._places,))
+    def _shared_out(self, src, count, step, first=0, lists=()):
+        """Copy the columns of every block of `count` source channels, from the first on, from rows `step` apart."""
+        return copying(self.elem, src, (PANELS, 0), 0, m=(count, step, 0), pad=0, lists=(*lists, self._places(first)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from ..kernels import pack_pixels
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, Nest, Rows
 from . import bands
-from .moves import Placed, has_pages, transposing
+from .moves import Placed, has_pages, transposing, unfolding
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +123,39 @@ def copied(task, placed: Placed, shape, side: Side, channels, ranges) -> Iterato
         before += tiles
 
 
-def turned(task, placed: Placed, shape, side: Side, channels, wide) -> Nest:
-    """The nest that transposes a block that lies in planes into its panels, `wide` channels each, tile by tile."""
+def images_inside(placed: Placed, shape) -> tuple[Placed, tuple[int, int, int]]:
+    """A block with its rows in place of its images, columns in place of rows, and images in place of columns.
+
+    Maps of a few pixels have short rows, each of which a kernel begins anew; there are more images than that.
+    """
     (n, rows, cols), at = shape, placed.at
+    return placed._replace(at=at._replace(n=at.h, h=at.w, w=at.n)), (rows, cols, n)
+
+
+def turned(task, placed: Placed, shape, side: Side, channels, wide, *, inside=False) -> Nest:
+    """The nest that transposes a block that lies in planes into its panels, `wide` channels each, tile by tile.
+
+    Args:
+        inside: whether the panels are those of `images_inside`.
+    """
+    (n, rows, cols), at = shape, placed.at
+    step_n, step_row, step_col = (side.col, side.n, side.row) if inside else (side.n, side.row, side.col)
     values = [
         (first * at.c, number * side.tile, min(wide, channels - first))
         for number, first in enumerate(range(0, channels, wide))
     ]
     groups = [(group * channels * at.c, group * side.group) for group in range(task.g.groups)]
     lists = (Rows(("src", "dst", "rows"), values), Rows(("src", "dst"), groups))
-    m = rows, at.h, side.row
-    if at.h == cols * task.size:
+    m = rows, at.h, step_row
+    if at.fold:
+        m, places, cols = unfolding(placed, (rows, cols, step_row), task.size)
+        lists = (*lists, places)
+    elif at.h == cols * task.size:
         # Rows without a gap between them are one.
         m, cols = (1, 0, 0), rows * cols
     src, dst = (placed.base, placed.offset), (side.base, side.offset)
-    pad, images = side.col // task.size, (n, at.n, side.n)
+    pad, images = side.col // task.size, (n, at.n, step_n)
     pages = has_pages(task.elem, min(wide, channels), cols)
     return transposing(
-        task.elem, src, dst, (0, at.c), (cols, side.col), n=images, m=m, pad=pad, lists=lists, by_pages=pages
+        task.elem, src, dst, (0, at.c), (cols, step_col), n=images, m=m, pad=pad, lists=lists, by_pages=pages
     )

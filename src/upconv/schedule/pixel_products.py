@@ -16,7 +16,7 @@ from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, address
 from . import segments
 from .amounts import Tiles
 from .bands import Band
-from .panels import Block
+from .panels import Block, Panels
 from .task import Task
 
 # What the block list says of each block.
@@ -51,8 +51,18 @@ def kernels_of(task: Task, blocks: Sequence[Block]) -> list[int]:
     return [entry(gemm.gemm, task.elem, *tile_of(block, task.lanes), *more) for block in blocks]
 
 
-def tile_scratch(task: Task, blocks: tuple[Block, ...]) -> dict[int, int]:
+def tile_scratch(task: Task, panels: Panels) -> dict[int, int]:
     """What `kernels.gemm` needs for itself, by base."""
+    return panels.kept.get_or_make("scratch", lambda: _tile_scratch(task, panels.blocks))
+
+
+def kernel_key(task: Task) -> tuple:
+    """What the kernels of its blocks depend on, beside the form of the weight."""
+    h, w = task.g.h, task.g.w
+    return task.problem.activation.name, h.s, h.d, w.s, w.d
+
+
+def _tile_scratch(task, blocks):
     needs = [gemm.scratch(task.lanes * task.size, *tiles[:2]) for tiles in tiles_of(blocks, task.lanes)]
     return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 

@@ -50,6 +50,10 @@ class Task:
         size = problem.map_itemsize
         maps = problem.map_shapes
         x, y = (Operand.of(shape, strides, size) for shape, strides in zip(maps, (x, y), strict=True))
+        if problem.depth_taps > 1:
+            g, planes = problem.geometry, problem.depth_taps
+            fold = planes, g.h.k // planes, g.h.out
+            x, y = (x.folded(*fold), y) if problem.operation == "grad_input" else (x, y.folded(*fold))
         return cls(problem, x, y, tuple(w), threads, seconds)
 
     @classmethod

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 from ..geometry import ceil_div
 from ..problem import Problem
@@ -85,7 +86,9 @@ def even_ranges(count, rows) -> list[tuple[int, int, int]]:
 @lru_cache(maxsize=512)
 def arrangement(problem: Problem) -> Arrangement:
     """The arrangement of a problem that takes the fewest cycles."""
-    found = [_arranged(problem, swapped, planes) for swapped in (False, True) for planes in (True, False)]
+    # Rows of planes that do not follow one another are put in order before they are read.
+    in_place = (False, True), ((True, False) if problem.depth_taps == 1 else (False,))
+    found = [_arranged(problem, swapped, planes) for swapped, planes in product(*in_place)]
     return min(found, key=lambda each: each[0])[1]
 
 

@@ -226,7 +226,7 @@ class Pair:
         fields = {
             **{"a": (V, 0), "b": (M, 0), "total": total, "n": 1, "rows": 1, "cols": lines},
             **{"a_col": self.v_tile, "b_col": self.m_tile, "b_tiles": self.panels, "b_tile": self.panel},
-            **{"total_row": self.total_row, "add": int(adds)},
+            **{"total_row": self.total_row, "add": int(adds), "longest": weight_gradient_blocks.LONGEST_SUM},
         }
         positions = [(p * self.v_pos, p * self.m_pos, p * self.total_pos) for p in range(self.positions)]
         ranges = [

@@ -237,12 +237,17 @@ def by_rule_of_volumes(problem):
 
 
 def is_mistaken(problem):
-    """Whether torch's operator gives wrong numbers, or NaN, where oneDNN computes in bfloat16.
+    """Whether torch's operator gives wrong numbers, or NaN, or ends the process, where oneDNN computes in halves.
 
-    They are gradients of maps of one column, and some of two, under a stride along the row
-    (https://github.com/pytorch/pytorch/issues/169688), and those in the input for few channels under a wide kernel.
+    In bfloat16 those are wrong that are gradients of maps of one column, and some of two, under a stride along the row
+    (https://github.com/pytorch/pytorch/issues/169688), and those in the input for few channels under a wide kernel. In
+    both halves it may touch memory that is not its own for gradients of layers whose padding cuts every product off.
     """
-    if problem.dtype != "bfloat16" or problem.operation == "forward":
+    if problem.dtype not in HALVES or problem.operation == "forward":
+        return False
+    if not problem.macs:
+        return True
+    if problem.dtype != "bfloat16":
         return False
     g = problem.geometry
     is_narrow = g.w.s > 1 and g.w.n <= MISTAKEN_COLUMNS

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ..runtime.kernel import CodeRefused, entry
+from ..runtime.openmp import caller
 from ..runtime.parts import DESCRIPTOR_WORDS, take_parts
 
 _forked = False
@@ -22,10 +23,10 @@ _forked = False
 class Team:
     """So many threads of torch's, as `upconv.runtime.pool.run_on` wants them."""
 
-    __slots__ = ("run", "threads")
+    __slots__ = ("call", "run", "threads")
 
-    def __init__(self, threads, run):
-        self.threads, self.run = threads, run
+    def __init__(self, threads, run, call=0):
+        self.threads, self.run, self.call = threads, run, call
 
 
 def team():
@@ -41,16 +42,17 @@ def _team(threads, forked):
     try:
         # Every thread of the team runs this function, which takes parts until none is left; none needs the GIL.
         outlined = entry(take_parts)
+        call = caller(ctypes.cast(parallel, ctypes.c_void_p).value)
     except CodeRefused:
         return Team(threads, None)
 
     def run(fn, rows):
         parts, words = rows.shape
-        call = (ctypes.c_int64 * DESCRIPTOR_WORDS)(fn, rows.ctypes.data, 8 * words, parts)
+        descriptor = (ctypes.c_int64 * DESCRIPTOR_WORDS)(fn, rows.ctypes.data, 8 * words, parts)
         # The whole team even for few parts: OpenMP ends the threads that a smaller one leaves out.
-        parallel(outlined, ctypes.addressof(call), threads, 0)
+        parallel(outlined, ctypes.addressof(descriptor), threads, 0)
 
-    return Team(threads, run)
+    return Team(threads, run, call)
 
 
 @lru_cache(maxsize=1)
