@@ -243,7 +243,7 @@ def tiles_of_the_later(blocks, threads=2):
 
 @pytest.mark.parametrize("size", [60, 64, 66, 72, 90])
 def test_few_blocks_of_tiles_are_shared_out_evenly(size):
-    problem = Problem("forward", Geometry(1, 128, 64, 1, *[Axis(size, 4, 2, 1, 1)] * 2), "float32", "nhwc")
+    problem = Problem("forward", Geometry(1, 64, 64, 1, *[Axis(size, 4, 2, 1, 1)] * 2), "float32", "nhwc")
     (sizes,) = winograd.sizes(problem)
     rows, columns = ([count for _, count in each] for each in sizes.tile_lists[1:])
     blocks = [h * w for h in rows for w in columns]

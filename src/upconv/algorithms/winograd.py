@@ -178,7 +178,8 @@ def _setting(problem, *both):
     phases = prod(each[0].phases for each in made)
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
-    columns = FEW_COLUMNS if _transformed(problem, made) * problem.itemsize > LARGE_WEIGHT else COLUMNS
+    transformed = _transformed(problem, made) * problem.itemsize
+    columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
@@ -192,8 +193,10 @@ def _setting(problem, *both):
         # To be shared out among threads, if that fills no more panels.
         if 2 * ceil_div(phases * half, width) <= ceil_div(phases * c_dst, width):
             channels = half
-    is_last, blocks = problem.layout.startswith("nhwc"), g.n * ceil_div(high, rows)
-    if is_last and tiles[0] == 1 < rows and FEW_BLOCKS < blocks < MANY_BLOCKS:
+    blocks, halves = g.n * ceil_div(high, rows), g.n * 2 * ceil_div(high, 2 * rows)
+    # A weight that does not stay near is read again for each block.
+    suits = problem.layout.startswith("nhwc") and (halves <= blocks or transformed <= BLOCK_BYTES)
+    if suits and tiles[0] == 1 < rows and FEW_BLOCKS < blocks < MANY_BLOCKS:
         # One thread would have a block of whole rows more than another; pairs of half rows are shared out evenly. In
         # planes half rows would be short runs of memory.
         tiles = 1, min(high, 2 * rows), ceil_div(wide, 2)
