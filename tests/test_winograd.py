@@ -233,6 +233,24 @@ def test_a_map_of_one_block_of_tiles_has_units_for_all_threads(layout, units):
     assert tuple(found) == units
 
 
+def tiles_of_the_later(blocks, threads=2):
+    """Tiles of the thread that is done last, where each takes the next block when it is free."""
+    done = [0] * threads
+    for tiles in blocks:
+        done[done.index(min(done))] += tiles
+    return max(done)
+
+
+@pytest.mark.parametrize("size", [60, 64, 66, 72, 90])
+def test_few_blocks_of_tiles_are_shared_out_evenly(size):
+    problem = Problem("forward", Geometry(1, 64, 64, 1, *[Axis(size, 4, 2, 1, 1)] * 2), "float32", "nhwc")
+    (sizes,) = winograd.sizes(problem)
+    rows, columns = ([count for _, count in each] for each in sizes.tile_lists[1:])
+    blocks = [h * w for h in rows for w in columns]
+    assert 4 < len(blocks) < 20
+    assert tiles_of_the_later(blocks) <= 1.04 * sum(blocks) / 2
+
+
 def test_an_activation_is_in_the_kernels_or_takes_a_pass_of_its_own():
     def planned(*activation):
         return choose(

@@ -72,6 +72,8 @@ BLOCK_BYTES, MOST_TILES = 1 << 21, 66
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
+# Of so many blocks, one that a thread has more than another makes no difference.
+MANY_BLOCKS = 16
 # Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; where
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
 # alone. Of fewer channels plain sums are more exact.
@@ -176,7 +178,8 @@ def _setting(problem, *both):
     phases = prod(each[0].phases for each in made)
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
-    columns = FEW_COLUMNS if _transformed(problem, made) * problem.itemsize > LARGE_WEIGHT else COLUMNS
+    transformed = _transformed(problem, made) * problem.itemsize
+    columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
@@ -190,6 +193,13 @@ def _setting(problem, *both):
         # To be shared out among threads, if that fills no more panels.
         if 2 * ceil_div(phases * half, width) <= ceil_div(phases * c_dst, width):
             channels = half
+    blocks, halves = g.n * ceil_div(high, rows), g.n * 2 * ceil_div(high, 2 * rows)
+    # A weight that does not stay near is read again for each block.
+    suits = problem.layout.startswith("nhwc") and (halves <= blocks or transformed <= BLOCK_BYTES)
+    if suits and tiles[0] == 1 < rows and FEW_BLOCKS < blocks < MANY_BLOCKS:
+        # One thread would have a block of whole rows more than another; pairs of half rows are shared out evenly. In
+        # planes half rows would be short runs of memory.
+        tiles = 1, min(high, 2 * rows), ceil_div(wide, 2)
     return Setting(
         tuple(way.outputs for way in both),
         tiles,
