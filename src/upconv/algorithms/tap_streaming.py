@@ -153,16 +153,17 @@ class _Block:
         for first in range(0, task.c_src, most):
             stream = replace(self.stream, c_src=min(most, task.c_src - first))
             yield stream.fill(task, 0, self.weight + first * task.w_src, 0)
-            yield self.products(stream, 0, first)
+            yield self.products(stream, 0, first, near=True)
 
-    def products(self, stream, panel, first=0):
+    def products(self, stream, panel, first=0, *, near=False):
         """A task for each live tap of a stream, which has the channels of the source from `first` on."""
         task, g, x, sums = self.task, self.task.g, self.x.move(channel=first), self.sums
         tile = TILES[isa().registers][0], self.width // task.lanes
         # Halves that are packed in the call become float32 there.
         storage = () if task.packs_halves else task.storage
+        kind = ("", near) if near else storage
         fields = {
-            "entry": entry(kernel.tap_streaming, task.elem, *tile, *storage),
+            "entry": entry(kernel.tap_streaming, task.elem, *tile, *kind),
             "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),

@@ -8,9 +8,10 @@
 
 A task is one tap and the images x rows x cols pixels that it sends somewhere, on any strides. The rows of the panel are
 taken CHUNK at a time with all pixels, so that each number of it comes from memory once, in order; the chunk behind it,
-at last the one at `ahead`, is asked for meanwhile. A tile has as many pixels as there are left: nothing is computed
-twice, and a single pixel takes no longer than its weight takes to arrive. Halves become float32 on
-their way into a register where there is one tile of pixels, and in `wide`, a chunk at a time, where there are more.
+at last the one at `ahead`, is asked for meanwhile, unless the panel was packed just before and is `near`. A tile has as
+many pixels as there are left: nothing is computed twice, and a single pixel takes no longer than its weight takes to
+arrive. Halves become float32 on their way into a register where there is one tile of pixels, and in `wide`, a chunk at
+a time, where there are more.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -35,9 +36,9 @@ def heights(mr):
     return [mr, *(1 << bit for bit in reversed(range((mr - 1).bit_length())))]
 
 
-def tap_streaming(isa: Isa, elem, mr, nv, storage=""):
-    """The kernel for tiles of at most mr pixels by nv vectors; the panel may be one of halves (f16, bf16)."""
-    k = Builder(f"tap_streaming_{elem}_{mr}x{nv}{suffix(storage)}_{isa.name}")
+def tap_streaming(isa: Isa, elem, mr, nv, storage="", near=False):
+    """The kernel for tiles of at most mr pixels by nv vectors; the panel may be one of halves (f16, bf16), or near."""
+    k = Builder(f"tap_streaming_{elem}_{mr}x{nv}{suffix(storage)}{'_near' * near}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     weight = Stored(k, isa, vector, storage)
@@ -48,7 +49,7 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage=""):
     with k.loop(0, task["c"], CHUNK) as start:
         x, w = task["x"] + start * vector.scalar.size, task["w"] + start * row
         part = k.imin(task["c"] - start, CHUNK)
-        ahead = k.select(start + CHUNK < task["c"], w + CHUNK * row, task["ahead"])
+        ahead = None if near else k.select(start + CHUNK < task["c"], w + CHUNK * row, task["ahead"])
         chunk = _Chunk(k, task["places"], x, task["y"], part, pixels, nv)
         if storage:
             with k.when(pixels > mr):

@@ -12,6 +12,8 @@ asked for. A few rows that become one line without gaps, as those of a picture o
 instead: whole vectors are written then.
 """
 
+import itertools
+
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .depthwise_rows import interleaved
@@ -22,15 +24,18 @@ POINTERS = {"src", "dst"}
 # Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
 # vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
 PAGE = 4096
+# Bytes that a load brings into any part of a vector.
+PART = 16
 # Numbers of rows that are interleaved.
 FEW = 2, 3, 4
 
 
-def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False):
+def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
     With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result. `by_pages` reads
-    a vector of rows along a page; without, the rows of the result are written from end to end.
+    a vector of rows along a page; without, the rows of the result are written from end to end. `by_parts` loads
+    a vector from several rows, which are to lie near each other.
     """
     names = (
         elem,
@@ -38,6 +43,7 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False):
         writes and f"to_{writes}",
         few and f"{few}_rows",
         by_pages and "by_pages",
+        by_parts and "by_parts",
         isa.name,
     )
     k = Builder("_".join(filter(None, ("transpose", *names))))
@@ -54,10 +60,10 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False):
             with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
                 end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
                 with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
-                    _block(k, task, sides, src, dst, row, col)
+                    _block(k, task, sides, src, dst, row, col, by_parts)
         else:
             with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
-                _block(k, task, sides, src, dst, row, col)
+                _block(k, task, sides, src, dst, row, col, by_parts)
     return k
 
 
@@ -78,20 +84,20 @@ def _interleave(k, task, sides, src, dst, col, few):
         put(k.lane_mask(left, read.vector), [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)])
 
 
-def _block(k, task, sides, src, dst, row, col):
+def _block(k, task, sides, src, dst, row, col, by_parts):
+    whole = _by_parts if by_parts else _by_rows
     read, written = sides
     vector, lanes = read.vector, read.vector.lanes
     rows_left, cols_left, pad_left = task["rows"] - row, task["cols"] - col, task["pad"] - row
     corner = src + row * task["src_row"] + col * read.size
     out = dst + col * task["dst_col"] + row * written.size
-    whole = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
-    with k.when(whole):
+    fits = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
+    with k.when(fits):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
         for c in range(lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
         _ask(k, task, corner, lanes)
-        lines = [read.load(corner + r * task["src_row"]) for r in range(lanes)]
-        for c, line in enumerate(transposed(k, lines)):
+        for c, line in enumerate(whole(k, read, corner, task["src_row"])):
             written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
@@ -119,14 +125,37 @@ def _ask(k, task, corner, lanes):
     """Ask for the rows that lie `ahead` of those of a block."""
     with k.when(k.negate(k.equal(task["ahead"], 0))):
         for r in range(lanes):
-            k.prefetch(corner + (r * task["src_row"] + task["ahead"]), locality=2)
+            k.prefetch(corner + (r * task["src_row"] + task["ahead"]))
 
 
-def transposed(k, lines):
-    """The transpose of a square of vectors, by log2(lanes) rounds of two-operand shuffles."""
-    lanes = len(lines)
-    span = 1
-    while span < lanes:
+def _by_rows(k, read, corner, step):
+    """The transpose of a square of vectors in memory, rows `step` apart."""
+    return transposed(k, [read.load(corner + r * step) for r in range(read.vector.lanes)])
+
+
+def _by_parts(k, read, corner, step):
+    """Likewise, but parts of different rows come together as they are loaded, which leaves less to be shuffled.
+
+    Of shuffles in registers processors do one a clock, but of loads two or three. Rows that crowd the cache would have
+    to come into it for each part.
+    """
+    vector = read.vector
+    lanes, part = vector.lanes, PART // vector.scalar.size
+    squares = {}
+    for r, first in itertools.product(range(part), range(0, lanes, part)):
+        pieces = [
+            k.load(corner + (row * step + first * read.size), Type(vector.elem, part)) for row in range(r, lanes, part)
+        ]
+        while len(pieces) > 1:
+            pieces = [k.shuffle(a, b, range(2 * a.type.lanes)) for a, b in zip(pieces[::2], pieces[1::2], strict=True)]
+        squares[first + r] = pieces[0]
+    return transposed(k, [squares[number] for number in range(lanes)], part)
+
+
+def transposed(k, lines, side=None):
+    """The transpose of a square of vectors by rounds of two-operand shuffles, or of squares of `side` in its place."""
+    span, side = 1, side or len(lines)
+    while span < side:
         lines = _round(k, lines, span)
         span *= 2
     return lines

@@ -170,8 +170,12 @@ def transposing(
     pad = rows[0] if pad is None else pad
     is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
     few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
+    # Vectors that are of several parts, and rows of which a vector lies within a page.
+    lanes = isa().lanes(transpose.SIZES[elem])
+    by_parts = isa().vector_bytes > transpose.PART and 0 < rows[1] * lanes <= transpose.PAGE
+    by_parts = by_parts and not (reads or few or by_pages)
     fields = {
-        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few),
+        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few, by_parts),
         "src": src,
         "dst": dst,
         **_stack(n, m),
