@@ -20,6 +20,8 @@ class Placed(NamedTuple):
         return Placed(self.base, self.offset + offset, self.at)
 
 
+# Bytes from row to row of a matrix of which several rows are loaded into a vector at once.
+NEAR_ROWS = 128
 # Bytes of a half and of the float32 that it becomes.
 HALF, WIDE = 2, 4
 ONE = (1, 0, 0)
@@ -170,9 +172,8 @@ def transposing(
     pad = rows[0] if pad is None else pad
     is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
     few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
-    # Vectors that are of several parts, and rows of which a vector lies within a page.
-    lanes = isa().lanes(transpose.SIZES[elem])
-    by_parts = isa().vector_bytes > transpose.PART and 0 < rows[1] * lanes <= transpose.PAGE
+    # Vectors of several parts, and rows as near each other as the taps of a channel: others gain nothing.
+    by_parts = isa().vector_bytes > transpose.PART and 0 < rows[1] <= NEAR_ROWS
     by_parts = by_parts and not (reads or few or by_pages)
     fields = {
         "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few, by_parts),
