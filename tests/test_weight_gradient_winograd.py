@@ -319,8 +319,11 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
     """Tables that are wrong in one word, by as little as it can be, without leaving their memory."""
     right, changed = program._encode, []
 
-    def wrong(grids):
-        return right([grid._replace(nests=[changed_nest(nest) for nest in grid.nests]) for grid in grids])
+    def wrong(stages):
+        return right([stage._replace(grids=[*map(changed_grid, stage.grids)], kept=None) for stage in stages])
+
+    def changed_grid(grid):
+        return grid._replace(nests=[*map(changed_nest, grid.nests)])
 
     def changed_nest(nest):
         if nest.fields is not kernel.FIELDS:

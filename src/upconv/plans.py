@@ -61,6 +61,7 @@ class Plan:
     Printed, it says what will be executed, by which kernels, and what every candidate answered.
 
     >>> import numpy as np
+    >>> from upconv import plan
     >>> made = plan((1, 1, 2, 2), (1, 1, 2, 2), dtype="float64")
     >>> made(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)))
     array([[[[1., 2., 1.],

@@ -220,8 +220,9 @@ def test_the_comparisons_catch(mutant, isa, setting, apart):
 def test_without_a_mutant_everything_passes(setting):
     """And the cases reach every kernel in every way that a mutant is about."""
     seen, right = [], program._encode
-    setting.setattr(program, "_encode", lambda made: (seen.extend(made), right(made))[1])
+    setting.setattr(program, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
     ran = everything()
+    seen = [grid for stage in seen for grid in stage.grids]
     assert set(ran) == {*KERNELS, AUTO}
     assert min(ran.values()) > 10, ran
     every = [nest for grid in seen for nest in grid.nests]

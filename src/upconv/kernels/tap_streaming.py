@@ -26,7 +26,7 @@ CHUNK = 64
 UNROLL = 4
 
 
-def macs(task, lanes, elem, mr, nv, storage=""):
+def macs(task, lanes, elem, mr, nv, storage="", near=False):
     """Multiply-adds of a task."""
     return task["n"] * task["rows"] * task["cols"] * nv * lanes * task["c"]
 

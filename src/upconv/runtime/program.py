@@ -125,8 +125,8 @@ class Program:
     def __init__(self, stages: Sequence[Stage], scratch, seconds: float, shared=SHARED):
         self.seconds, self.shared = seconds, shared
         self.sizes = {ROW: SCRATCH_BYTES, **{base: size for base, size in scratch.items() if size}}
-        grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
-        table, self.grids = _encode(stages, grids), len(grids)
+        table = _encode(stages)
+        self.grids = sum(bool(prod(grid.sizes)) for stage in stages for grid in stage.grids)
         self.address, self.table = table.buffer_info()[0], np.frombuffer(table, np.int64)
         counts = [sum(prod(grid.sizes) for grid in stage.grids) for stage in stages]
         ends = list(itertools.accumulate(counts, initial=0))
@@ -337,24 +337,25 @@ def _names_of(fields) -> _Names:
     return found
 
 
-def _encode(stages, grids):
+def _encode(stages):
     """The table of `execute`: records of grids and of nests, and behind them the rows of the lists."""
-    records, units, nest = [], 0, GRID * len(grids)
-    for grid in grids:
+    some = [[grid for grid in stage.grids if prod(grid.sizes)] for stage in stages]
+    records, units, nest = [], 0, GRID * sum(map(len, some))
+    for grid in itertools.chain.from_iterable(some):
         first, units = units, units + prod(grid.sizes)
         record = [units, first, 8 * nest, 8 * (nest + NEST * len(grid.nests)), *grid.sizes[1:]]
         record += itertools.chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
         records += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
     table, rows, seen = array("q", records), array("q"), {}
-    for stage in stages:
-        nests = [each for grid in stage.grids if prod(grid.sizes) for each in grid.nests]
+    for stage, grids in zip(stages, some, strict=True):
+        nests = [each for grid in grids for each in grid.nests]
         if stage.kept is None or len(nests) < MANY_NESTS:
             for each in nests:
                 table.extend(_encode_nest(each, 8 * nest, rows, seen))
         else:
-            some, there, more = _kept(stage.kept, nests)
-            table.frombytes((some + there * (8 * (nest + len(rows)))).tobytes())
+            kept, there, more = _kept(stage.kept, nests)
+            table.frombytes((kept + there * (8 * (nest + len(rows)))).tobytes())
             rows.extend(more)
     return table + rows
 
