@@ -196,7 +196,7 @@ def _setting(problem, *both):
     blocks, halves = g.n * ceil_div(high, rows), g.n * 2 * ceil_div(high, 2 * rows)
     # A weight that does not stay near is read again for each block.
     suits = problem.layout.startswith("nhwc") and (halves <= blocks or transformed <= BLOCK_BYTES)
-    if suits and tiles[0] == 1 < rows and FEW_BLOCKS < blocks < MANY_BLOCKS:
+    if suits and tiles[0] == 1 < rows and FEW_BLOCKS < blocks < MANY_BLOCKS and (high % rows or blocks % 2):
         # One thread would have a block of whole rows more than another; pairs of half rows are shared out evenly. In
         # planes half rows would be short runs of memory.
         tiles = 1, min(high, 2 * rows), ceil_div(wide, 2)
