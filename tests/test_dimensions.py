@@ -479,6 +479,23 @@ def test_depth_taps_as_rows_are_the_definition(case, monkeypatch):
 
 @pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 @pytest.mark.parametrize("case", FOLDS)
+def test_depth_taps_as_rows_of_any_strides_give_results_in_any_layout(case, monkeypatch):
+    """What has no order of its own is copied channels-first, wherever the result lies."""
+    volume, (_, w, grad_y) = fold(case, monkeypatch)
+    alike = np.broadcast_to(grad_y[..., :1], grad_y.shape)
+    for given in (grad_y, grad_y[..., ::-1].copy()[..., ::-1], grad_y[:, :, :, ::-1].copy()[:, :, :, ::-1], alike):
+        want = reference.grad_input(volume, wide(given), wide(w))
+        for last in (False, True):
+            grad_x = np.full(volume.input_shape, np.nan, np.float32)
+            if last:
+                grad_x = np.moveaxis(np.ascontiguousarray(np.moveaxis(grad_x, 1, -1)), -1, 1)
+            with memory.poisoned():
+                depth.grad_input(volume, given, w, grad_x)
+            np.testing.assert_allclose(grad_x, want, rtol=2e-5, atol=2e-5 * np.abs(want).max())
+
+
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("case", FOLDS)
 def test_depth_taps_as_rows_have_the_same_bits_on_any_strides_and_threads(case, monkeypatch):
     volume, (x, w, grad_y) = fold(case, monkeypatch)
     want = folded_gradients(volume, x, w, grad_y)

@@ -9,8 +9,9 @@ runs that read the same depth taps (`phases.live_segments`), and a run is a batc
   channels of the weight, so that the sum over taps is part of the sums over channels: one pass over the output, one
   rounding, and a NaN reaches what it reaches by the definition. Stacks are made for some planes at a time.
 
-The gradient in the input adds up what each tap gives, or stacks planes of the gradient in the output in the same way,
-whichever moves less; the gradient in the weight is one problem for each depth tap. Nothing is conjugated here.
+The gradient in the input adds up what each tap gives, stacks planes of the gradient in the output in the same way, or
+takes depth taps as rows of one problem, whichever is predicted to be soonest (`depth_ways`); the gradient in the weight
+is one problem for each depth tap, or the same one problem. Nothing is conjugated here.
 """
 
 import numpy as np

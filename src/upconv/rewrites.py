@@ -135,12 +135,14 @@ def _copied(problem):
     words, changes, nbytes, g = [], {}, 0, problem.geometry
     a_shape, b_shape = problem.operand_shapes
     has_weight = problem.operation != "grad_weight"
+    # Only maps that lie channels-first have depth taps among their rows.
+    layout = problem.layout if problem.depth_taps == 1 else "nchw"
     if problem.a_layout == STRIDED:
         words.append("the gradient in the output" if problem.operation == "grad_input" else "the input")
-        changes["a_layout"] = dense_layout(a_shape, problem.layout)
+        changes["a_layout"] = dense_layout(a_shape, layout)
         nbytes += 2 * _size(a_shape)
     if problem.b_layout == STRIDED or problem.b_layout == COPIED_WEIGHTS.get(problem.operation):
-        plain = dense_weight_layout(g.weight_shape) if has_weight else dense_layout(b_shape, problem.layout)
+        plain = dense_weight_layout(g.weight_shape) if has_weight else dense_layout(b_shape, layout)
         if plain != problem.b_layout:
             words.append("the weight" if has_weight else "the gradient in the output")
             changes["b_layout"] = plain

@@ -10,6 +10,7 @@ depends on the size of a map, so a weight that is packed once serves every input
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -209,7 +210,7 @@ class Panels:
         if task.w_dst == self.size or self.c_dst == 1:
             move_w = task.w_group, step_h, self.fused * step_w
             grid = (self.groups, self.k_h, self.k_w), {W: move_w, PANELS: (self.group, self.row, self.tap)}
-            yield Grid((self._shared_out((W, 0), self.c_src, task.w_src),), *grid)
+            yield Grid((*self._shared_out((W, 0), self.c_src, task.w_src),), *grid)
             return
         # All taps of a channel lie together: they are transposed in one go, and each phase's shared out to the blocks.
         taps, many = self.k_h * self.k_w * self.fused, self._at_once
@@ -221,7 +222,7 @@ class Panels:
             n = count, task.w_src, self._line
             turned = transposing(self.elem, (W, first * task.w_src), (X_BAND, 0), rows, cols, n=n)
             shared = self._shared_out((X_BAND, 0), count, self._line, first, lists)
-            yield Grid((turned, shared), (self.groups, 1, 1), {W: (task.w_group, 0, 0), PANELS: (self.group, 0, 0)})
+            yield Grid((turned, *shared), (self.groups, 1, 1), {W: (task.w_group, 0, 0), PANELS: (self.group, 0, 0)})
 
     @property
     def _line(self):
@@ -239,18 +240,23 @@ class Panels:
             return {}
         return {X_BAND: self._at_once * self._line}
 
-    def _places(self, first):
-        """The list of the blocks' places, in a row of the weight and, of a source channel, in a tap."""
-        values = []
+    @cached_property
+    def _places(self):
+        """The lists of the blocks' places, in a row of the weight and in a tap, by the blocks' width.
+
+        Blocks of one width are as far on for each source channel, so the lists serve all of them.
+        """
+        values = defaultdict(list)
         for number, block in enumerate(self.blocks):
-            line = block.width * self.size
-            place = self.block(number) + first * line
-            values.append((block.first * self.size, place, block.columns, block.width, line))
-        return Rows(("src", "dst", "count", "pad", "dst_m"), values)
+            values[block.width].append((block.first * self.size, self.block(number), block.columns))
+        return {width: Rows(("src", "dst", "count"), rows) for width, rows in values.items()}
 
     def _shared_out(self, src, count, step, first=0, lists=()):
         """Copy the columns of every block of `count` source channels, from the first on, from rows `step` apart."""
-        return copying(self.elem, src, (PANELS, 0), 0, m=(count, step, 0), pad=0, lists=(*lists, self._places(first)))
+        for width, places in self._places.items():
+            line = width * self.size
+            m = count, step, line
+            yield copying(self.elem, src, (PANELS, first * line), 0, m=m, pad=width, lists=(*lists, places))
 
 
 @dataclass(frozen=True, slots=True)
