@@ -302,7 +302,8 @@ class _Asked:
 
     def __init__(self, settings, a, b, *facts):
         self.operands = None
-        if settings.dimensions == 1 and type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 3:
+        is_plain = type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 3 and None not in facts
+        if settings.dimensions == 1 and is_plain:
             self.operands = settings.as_2d(), _lifted(a), _lifted(b), None, None, (settings, *facts)
 
     def again(self):
