@@ -14,8 +14,13 @@ from upconv.planning import solve
 from upconv.problem import OPERATIONS, Problem
 
 HUGE = 2.0**24
-# Channels of a single tap that `gemm` cuts evenly, and into parts of half the length if they are few.
-EVENLY = {("a tap", "forward", "gemm"): 68, ("a pixel", "forward", "gemm"): gemm.LONGEST_SUM // 2}
+# Channels of a single tap that are cut evenly, and by `gemm` into parts of half the length if they are few.
+EVENLY = {
+    ("a tap", "forward", "gemm"): 68,
+    ("a tap", "forward", "direct_rows"): 78,
+    ("a tap", "forward", "direct_columns"): 78,
+    ("a pixel", "forward", "gemm"): gemm.LONGEST_SUM // 2,
+}
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
     "rows of 100": Geometry(1, 3, 3, 1, Axis(11, 2, 1), Axis(100, 2, 2)),

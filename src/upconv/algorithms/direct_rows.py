@@ -106,6 +106,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     lanes = isa().lanes(problem.itemsize)
     amounts = dict.fromkeys((*AMOUNTS, "tasks", "places"), 0)
     step = 1 if forward else g.w.s
+    masks = 0 if step == 1 else MASKS * _masked(asked)
     for (s, columns, count, own, is_apart), alike in _tally(g.w, forward):
         for here, rows, taps, number_h in down(asked):
             each = ceil_div(g.n * rows * ceil_div(ceil_div(columns, s), lanes), here)
@@ -114,9 +115,10 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
                 tiles = alike * g.groups * number * here * number_h * ceil_div(each, nv)
                 products = tiles * nv * taps * c_src * mr * (s * count + own)
                 amounts["direct_rows"] += products
+                part = masked_part(g.w, forward, ceil_div(columns, s), lanes, nv) if step == 1 or masks else 0
+                amounts["direct_rows_masked"] += part * products
+                # Those of columns that lie apart take longer to find.
                 if step == 1:
-                    part = masked_part(g.w, forward, ceil_div(columns, s), lanes, nv)
-                    amounts["direct_rows_masked"] += part * products
                     amounts["direct_rows_masks"] += part * tiles * nv * taps * (count + own)
                 amounts["direct_rows_loads"] += tiles * nv * taps * c_src * (count + own)
                 amounts["direct_rows_tiles"] += tiles
@@ -125,7 +127,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
                 if is_apart:
                     amounts["direct_rows_apart"] += tiles * nv * mr * lanes
     if step > 1:
-        amounts["columns_apart"] = step * amounts["direct_rows_loads"] + MASKS * _masked(asked)
+        amounts["columns_apart"] = step * amounts["direct_rows_loads"] + masks
     copied = problem.a_layout == CHANNELS_FIRST and not by_columns and _is_crowded(problem) and not problem.maps
     amounts |= moved(
         problem,

@@ -13,7 +13,7 @@ A task is images x rows x a whole row of columns, of some groups and blocks of m
 vectors, so that a tile of `nv` vectors runs on over the ends of rows and images. What lies beyond a row of x does not
 exist: a vector at its ends reads, multiplies and writes under masks, whatever the weights are. The last vector of a row
 is shifted back to end with it (equal values are computed again). Taps that all phases have at the same place of x are
-`shared`: x is read once for all of them. Sums are cut as in `gemm`.
+`shared`: x is read once for all of them. Sums are cut as in `gemm`, into parts as even as whole steps of channels are.
 """
 
 from ..codegen.isa import Isa
@@ -70,6 +70,7 @@ def direct_rows(isa: Isa, elem, mr, s, nv, joined=False, step=1, activation="non
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(NAMES[s], POINTERS)
     low, high = _reach(k, task, s)
+    task |= dict(zip(("longest", "part"), _even_parts(k, task, s), strict=True))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     with k.loop(0, task["groups"]) as group, k.loop(0, task["blocks"]) as block:
         steps = {"x": 0, "y": task["y_c"] * mr, "w": task["w_b"], "bias": mr * vector.scalar.size}
@@ -92,6 +93,26 @@ def _reach(k, task, s):
         low = k.select(some, k.imin(low, k.imin(a, last)), low)
         high = k.select(some, k.imax(high, k.imax(a, last)), high)
     return low, high
+
+
+def _even_parts(k, task, s):
+    """(products of the longest sum of a task, channels that are taken at a time).
+
+    As many of both as without: a sum of 130 products becomes two of 78 and 52 rather than of 128 and 2.
+    """
+    c, taps = task["c"], task["shared_count"]
+    if s > 1:
+        taps = taps + sum(task[f"n_{p}"] for p in range(s))
+    part = _even(k, c, CHANNELS_AT_ONCE)
+    # A sum ends with the last step of channels that fits, so it gets room for one that it reaches only in part.
+    longest = _even(k, c * task["n_h"] * taps, LONGEST_SUM) + (part - 1)
+    return k.imin(longest, LONGEST_SUM), part
+
+
+def _even(k, total, most):
+    """The size of the largest part where a total is cut into the fewest even ones of at most `most`, a power of two."""
+    parts = k.imax(quotient(k, total + (most - 1), most), 1)
+    return k.imax(k.divide(total + (parts - 1), parts), 1)
 
 
 def _block(k, places, tile):
@@ -178,12 +199,12 @@ class _Tile:
         if self.s > 1:
             taps += [([p], task[f"a_{p}"], task[f"n_{p}"], [task[f"first_{p}"]]) for p in range(self.s)]
         # Some channels at a time, so that what one tap has read is still in the cache for the next one.
-        with k.loop(0, task["c"], CHANNELS_AT_ONCE) as start:
-            part = k.imin(task["c"] - start, CHANNELS_AT_ONCE)
+        with k.loop(0, task["c"], task["part"]) as start:
+            part = k.imin(task["c"] - start, task["part"])
             with k.loop(0, task["n_h"]) as t_h:
                 for phases, a, count, first in taps:
                     with k.loop(0, count) as m:
-                        with k.when(length.get() + part > LONGEST_SUM):
+                        with k.when(length.get() + part > task["longest"]):
                             spill_partial_sums(
                                 k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut
                             )
