@@ -1,18 +1,22 @@
 """Plans: what is chosen, what is counted, what is printed, and that a plan runs only what it was made for."""
 
+import contextlib
 import copy
 import dataclasses
+import itertools
 import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from cases import LAYOUTS
 
 from upconv import Plan, SettingError, algorithms, candidates, conv_transpose2d, plan, planning
 from upconv.dtypes import DTYPES
 from upconv.geometry import Axis, Geometry
-from upconv.problem import Problem
+from upconv.layouts import WEIGHT_CHANNELS_LAST
+from upconv.problem import OPERATIONS, Problem
 from upconv.runtime.kernel import usable
 
 SHAPES = (1, 6, 5, 4), (6, 2, 4, 3)
@@ -441,3 +445,20 @@ def test_a_problem_is_of_an_operation_that_there_is():
     """Nothing else may be taken for one of them in silence."""
     with pytest.raises(KeyError, match="sideways"):
         Problem("sideways", Geometry(1, 1, 1, 1, Axis(2, 2, 2), Axis(2, 2, 2)), "float32")
+
+
+@pytest.mark.parametrize("algorithm", ["auto", *algorithms.ALGORITHMS])
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_batch_of_0_is_planned_or_refused_as_any_other(operation, algorithm):
+    """Costs are made of amounts, none of which anything is divided by."""
+    for channels, kernel, stride in itertools.product((1, 32), (1, 4, 5), (1, 2)):
+        for dtype, layout, prepared in itertools.product(("float32", "float64"), LAYOUTS, (False, True)):
+            axis = Axis(4, kernel, stride)
+            geometry = Geometry(0, 32, 32, 32 // channels, axis, axis)
+            # The name of dense weights of one tap is that of those that lie channels-last as well.
+            weight = {} if kernel == 1 or operation == "grad_weight" else {"b_layout": WEIGHT_CHANNELS_LAST}
+            for lies in ({}, weight):
+                forms = {"prepared": prepared} if operation == "forward" else {}
+                problem = Problem(operation, geometry, dtype, layout, **lies, **forms)
+                with contextlib.suppress(SettingError):
+                    str(planning.choose(problem, algorithm))

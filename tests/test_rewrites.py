@@ -15,6 +15,7 @@ from upconv import generated, planning, rewrites
 from upconv.algorithms import matmul
 from upconv.geometry import Axis, Geometry
 from upconv.layouts import CHANNELS_FIRST, CHANNELS_LAST, STRIDED, WEIGHT_CHANNELS_LAST
+from upconv.plans import Plan
 from upconv.problem import OPERATIONS, Activation, Problem
 from upconv.runtime.kernel import usable
 from upconv.schedule.task import Task
@@ -138,7 +139,7 @@ def test_a_column_is_called_without_any_python_between(monkeypatch):
     for weight in (w, upconv.prepare(w, case.s)):
         want = upconv.conv_transpose2d(x, weight, bias, **case.settings)
         with monkeypatch.context() as patch:
-            patch.setattr(planning.Plan, "execute", None)
+            patch.setattr(Plan, "execute", None)
             np.testing.assert_array_equal(upconv.conv_transpose2d(x, weight, bias, **case.settings), want)
 
 

@@ -172,14 +172,18 @@ class Generated:
     def workspace_bytes(self, problem: Problem) -> int:
         """The program's own scratch, its table, and the bias filled up."""
         plain = self._asked(problem)
+        if not math.prod(plain.result_shape):
+            return 0
         ready = self._dense(plain, 1)
         wide = self._widened_bytes(plain) + program.LINE if self._widens(problem) else 0
         return ready.program.scratch_bytes() + 2 * ready.nbytes + 16384 + wide
 
     def details(self, problem: Problem) -> Details:
-        """What the program for dense operands executes; makes it, and its kernels."""
-        ready = self._dense(self._asked(problem), pool.get_num_threads())
-        macs, names = account(ready.program, problem.itemsize)
+        """What the program for dense operands executes; makes it, and its kernels, if there is anything to compute."""
+        macs, names, asked = 0, (), self._asked(problem)
+        if math.prod(asked.result_shape):
+            ready = self._dense(asked, pool.get_num_threads())
+            macs, names = account(ready.program, problem.itemsize)
         form = self.weight_form(problem)
         packed = 0 if form is None else form.nbytes * problem.weight_itemsize // problem.itemsize
         return Details(macs, names, isa().name, pool.get_num_threads(), packed)

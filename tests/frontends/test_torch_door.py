@@ -77,3 +77,15 @@ def test_the_functions_take_torchs_arguments_by_name_and_place(name):
     # What goes beyond torch comes behind.
     assert names[: len(wanted)] == wanted
     assert names[len(wanted) :] in ([], ["padding_mode"])
+
+
+@pytest.mark.parametrize("kernel", [1, 4])
+def test_an_empty_batch_is_empty(kernel):
+    x, w = torch.zeros(0, 32, 4, 4, requires_grad=True), torch.randn(32, 16, kernel, kernel)
+    for weight in (w, w.contiguous(memory_format=torch.channels_last)):
+        weight = weight.clone().requires_grad_()
+        y = ut.conv_transpose2d(x, weight, stride=2)
+        assert y.shape == torch.nn.functional.conv_transpose2d(x, weight, stride=2).shape
+        for got, like in zip(torch.autograd.grad(y.sum(), (x, weight)), (x, weight), strict=True):
+            assert got.shape == like.shape
+            assert not got.any()

@@ -110,7 +110,9 @@ def _channels_at_once(problem, threads):
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     pixels, taps = g.n * g.h.n * g.w.n, g.h.k * g.w.k
     if problem.b_layout == WEIGHT_CHANNELS_LAST:
-        most = min(MOST_CHANNELS, SUMS_BYTES // (pixels * taps * problem.itemsize), ceil_div(g.c_out, threads))
+        # A batch of 0 is planned too.
+        each = max(1, pixels * taps * problem.itemsize)
+        most = min(MOST_CHANNELS, SUMS_BYTES // each, ceil_div(g.c_out, threads))
     else:
         most = CHUNK // taps
     return min(g.c_out, max(lanes, most // lanes * lanes))

@@ -57,7 +57,7 @@ def tile_scratch(task: Task, panels: Panels) -> dict[int, int]:
 
 
 def kernel_key(task: Task) -> tuple:
-    """What the kernels of its blocks depend on, beside the form of the weight."""
+    """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
     h, w = task.g.h, task.g.w
     return task.problem.activation.name, h.s, h.d, w.s, w.d
 
