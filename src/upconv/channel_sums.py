@@ -11,6 +11,7 @@ from math import prod
 import numpy as np
 
 from .kernels import channel_sums as kernel
+from .layouts import is_contiguous
 from .runtime import memory, pool, program
 from .runtime.builtin import builtin
 from .runtime.kernel import CodeRefused, entry, usable
@@ -61,20 +62,11 @@ def _program(shape, strides, dtype):
         return None
     elem, (n, c, *sizes) = ELEMENTS[dtype.name], shape
     places, last = prod(sizes), (0, *range(2, len(shape)), 1)
-    if _is_dense(shape, strides, dtype.itemsize):
+    if is_contiguous(shape, strides, dtype.itemsize):
         return _of_planes(elem, n, c, places, dtype.itemsize)
-    if _is_dense([shape[axis] for axis in last], [strides[axis] for axis in last], dtype.itemsize):
+    if is_contiguous([shape[axis] for axis in last], [strides[axis] for axis in last], dtype.itemsize):
         return _of_pixels(elem, n * places, c, dtype.itemsize)
     return None
-
-
-def _is_dense(shape, strides, size):
-    """Whether each axis steps over all that is inside it."""
-    for count, step in zip(reversed(shape), reversed(strides), strict=True):
-        if count > 1 and step != size:
-            return False
-        size *= count
-    return True
 
 
 def _run(made, array):

@@ -27,9 +27,8 @@ from .arrays import (
     native_dtype,
     preferred_layout,
 )
-from .channel_sums import channel_sums
-from .dtypes import quiet
 from .grad_dimensions import (
+    conjugate,
     conv_transpose1d_backward,
     conv_transpose1d_input,
     conv_transpose1d_weight,
@@ -37,6 +36,7 @@ from .grad_dimensions import (
     conv_transpose3d_input,
     conv_transpose3d_weight,
     deciding,
+    grad_bias,
 )
 from .interchange import like
 from .planning import AUTO, solve
@@ -274,7 +274,7 @@ def conv_transpose2d_backward(
                 found[number] = calls.again(*asked[number])
                 kept[number] = partial(calls.first, *asked[number])
         if (mask[0] or mask[1]) and all(each is not None for each in itertools.compress(found, mask)):
-            return found[0], found[1], _grad_bias(grad_output) if mask[2] else None
+            return found[0], found[1], grad_bias(grad_output) if mask[2] else None
     x, is_batched = batched(differentiable(input, "input"))
     w = check_weight(differentiable(weight, "weight"))
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
@@ -283,13 +283,7 @@ def conv_transpose2d_backward(
         found[0] = like(grad_output, call.unbatch(call.grad_input(w, x, kept[0])))
     if mask[1] and found[1] is None:
         found[1] = like(grad_output, call.grad_weight(x, kept[1]))
-    return found[0], found[1], like(grad_output, _grad_bias(call.grad_output)) if mask[2] else None
-
-
-@quiet()
-def _grad_bias(grad_output):
-    """Sum over batch and pixels, in the widest type: the sum can be long."""
-    return channel_sums(grad_output).astype(native_dtype(grad_output))
+    return found[0], found[1], like(grad_output, grad_bias(call.grad_output)) if mask[2] else None
 
 
 class _Call:
@@ -306,10 +300,10 @@ class _Call:
     def grad_input(self, weight, x=None, kept=None):
         """The gradient; `x` is the input where it is there, `kept` is what remembers the call (see `calls.first`)."""
         operands = deciding(self.grad_output, weight, x)
-        return self._run("grad_input", operands, self.canvas, _conjugate(weight), kept)
+        return self._run("grad_input", operands, self.canvas, conjugate(weight), kept)
 
     def grad_weight(self, x, kept=None):
-        return self._run("grad_weight", (x, self.grad_output), _conjugate(x), self.canvas, kept)
+        return self._run("grad_weight", (x, self.grad_output), conjugate(x), self.canvas, kept)
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
@@ -333,7 +327,3 @@ def _sizes(settings, input_shape, weight_shape):
 
 
 _problem = lru_cache(maxsize=512)(Problem)
-
-
-def _conjugate(array):
-    return array.conj() if array.dtype.kind == "c" else array

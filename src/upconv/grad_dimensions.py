@@ -279,7 +279,7 @@ def _backward(settings, grad_output, input, weight, output_mask):
     found = [each.again() if x_facts and w_facts and is_wanted else None
              for each, is_wanted in zip(asked, mask, strict=False)]  # fmt: skip
     if (mask[0] or mask[1]) and all(each is not None for each in itertools.compress(found, mask)):
-        return found[0], found[1], _grad_bias(grad_output) if mask[2] else None
+        return found[0], found[1], grad_bias(grad_output) if mask[2] else None
     x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
     w = check_weight(differentiable(weight, "weight"), dimensions)
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
@@ -287,12 +287,12 @@ def _backward(settings, grad_output, input, weight, output_mask):
     return (
         like(grad_output, call.unbatch(call.grad_input(w, asked[0], x))) if mask[0] else None,
         like(grad_output, call.grad_weight(x, asked[1])) if mask[1] else None,
-        like(grad_output, _grad_bias(call.grad_output)) if mask[2] else None,
+        like(grad_output, grad_bias(call.grad_output)) if mask[2] else None,
     )
 
 
 @quiet()
-def _grad_bias(grad_output):
+def grad_bias(grad_output):
     """Sum over batch and places, in the widest type: the sum can be long."""
     return channel_sums(grad_output).astype(native_dtype(grad_output))
 
@@ -339,10 +339,10 @@ class _Call:
     def grad_input(self, weight, asked, x=None):
         """The gradient; `x` is the input where it is there."""
         operands = deciding(self.grad_output, weight, x)
-        return self._run("grad_input", self.input_shape, operands, self.canvas, _conjugate(weight), asked)
+        return self._run("grad_input", self.input_shape, operands, self.canvas, conjugate(weight), asked)
 
     def grad_weight(self, x, asked):
-        return self._run("grad_weight", self.weight_shape, (x, self.grad_output), _conjugate(x), self.canvas, asked)
+        return self._run("grad_weight", self.weight_shape, (x, self.grad_output), conjugate(x), self.canvas, asked)
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
@@ -372,5 +372,6 @@ def _without_height(shape):
     return *shape[:2], shape[3]
 
 
-def _conjugate(array):
+def conjugate(array):
+    """The complex conjugate of what is complex."""
     return array.conj() if array.dtype.kind == "c" else array
