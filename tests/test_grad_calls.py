@@ -10,6 +10,7 @@ from compare import assert_same_bits
 from test_calls import CASES, longer, nothing_remembered, threads, through  # noqa: F401 - fixtures
 
 import upconv
+from upconv import calls
 from upconv.runtime.kernel import usable
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
@@ -157,3 +158,17 @@ def test_repeated_gradients_in_one_dimension_have_the_bits_of_the_first(through)
                 grad.conv_transpose1d_backward(
                     **{"grad_output": y, "input": x, "weight": w} | change, **settings, output_mask=mask
                 )
+
+
+def test_nothing_is_kept_that_nobody_can_find():
+    """A weight that is no array can never be asked for again, and would take the room of what can."""
+    x, w = np.ones((1, 2, 5), np.float32), np.ones((2, 3, 4), np.float32)
+
+    class Other(np.ndarray):
+        pass
+
+    before = len(calls._of_arrays)
+    upconv.grad.conv_transpose1d_backward(np.ones((1, 3, 8), np.float32), x, w.view(Other))
+    assert len(calls._of_arrays) == before
+    upconv.grad.conv_transpose1d_backward(np.ones((1, 3, 8), np.float32), x, w)
+    assert len(calls._of_arrays) == before + 2

@@ -21,8 +21,8 @@ def nothing_remembered(ours):
         yield
 
 
-def operations(through):
-    return [asked[0] for *_, asked in through]
+def operations(made):
+    return [asked[0] for *_, asked in made]
 
 
 def step(layer, x, grad):
