@@ -56,7 +56,7 @@ from upconv.runtime import program
 from upconv.runtime.program import BIAS, PANELS, X_BAND, Grid, Stage, W, X, Y
 from upconv.schedule import bands, panels, streams, tap_rows
 from upconv.schedule.moves import copying
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 
 def clears(nest):
@@ -185,8 +185,8 @@ def written_taps(change):
 
 def columns_by_the_taps_of_rows():
     """The columns of a map as rows, under a kernel whose axes are not exchanged."""
-    right = Task.axes_exchanged
-    return [(Task, "axes_exchanged", lambda task: replace(right(task), w=task.w))]
+    right = PlacedProblem.axes_exchanged
+    return [(PlacedProblem, "axes_exchanged", lambda placed: replace(right(placed), w=placed.w))]
 
 
 def crowded_channels_not_copied():
@@ -206,8 +206,8 @@ def bias_of_the_first_chunk():
 def fused_taps_reversed():
     right = panels.Panels._fused
 
-    def wrong(self, task):
-        for grid in right(self, task):
+    def wrong(self, placed):
+        for grid in right(self, placed):
             row, tap = grid.steps[PANELS][1:]
             last = (self.k_w - 1) * tap
             moved = [nest if nest.common["dst"][0] != PANELS else further(nest, last) for nest in grid.nests]

@@ -25,7 +25,7 @@ from upconv.problem import OPERATIONS, Problem
 from upconv.rewrites import COPIED_WEIGHTS
 from upconv.runtime import kernel, program
 from upconv.schedule import account
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
 # A case for each way, in the order of KERNELS.
@@ -83,7 +83,7 @@ def test_ten_thousand_widths_leave_memory_flat(threads):
             geometry = Geometry(1, 4, 4, 1, Axis(1, 1), Axis(width, 2 * s, s))
             plan = planning.choose(Problem("forward", geometry, "float32"))
             way = ALGORITHMS[plan.algorithm]
-            made = way._make(Task.dense(plan.inner, threads, 0.001 * number))
+            made = way._make(PlacedProblem.dense(plan.inner, threads, 0.001 * number))
             programs.get((way.name, plan.inner, threads, number), lambda made=made: made)
             most, total = max(most, made.nbytes), total + made.nbytes
             assert programs.nbytes <= PROGRAM_BYTES

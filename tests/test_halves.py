@@ -21,7 +21,7 @@ from upconv.runtime import kernel
 from upconv.runtime.kernel import CodeRefused
 from upconv.runtime.program import X, Y
 from upconv.schedule import bands, moves
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 DTYPES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
@@ -266,9 +266,9 @@ def crossed(elem, src, dst, shape, halves="", *, writes=False):
 MUTANTS = {
     "the other halves": (bands, "carried", crossed),
     "a packed weight of the other halves": (
-        Task, "packs_halves", property(lambda task: "f16" if task.problem.storage else ""),
+        PlacedProblem, "packs_halves", property(lambda task: "f16" if task.problem.storage else ""),
     ),
-    "a weight of halves taken for float32": (Task, "packs_halves", property(lambda task: "")),
+    "a weight of halves taken for float32": (PlacedProblem, "packs_halves", property(lambda task: "")),
     "edges of a transposed map taken for zeros": (stored.Stored, "load", lambda self, pointer, mask=None: (
         self.k.zero(self.vector) if mask is not None and self.storage else LOAD(self, pointer, mask))),
     "edges are cut, not rounded": (stored.Stored, "store", lambda self, value, pointer, mask=None: STORE(

@@ -12,7 +12,7 @@ from upconv.geometry import Axis, Geometry
 from upconv.planning import choose
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
 ONE = Axis(1, 1)
@@ -47,7 +47,7 @@ def test_a_new_size_costs_little(layer, operation):
                 problem = Problem(operation, LAYERS[layer](size), "float32", layout)
                 plan = choose(problem)
                 del made[:]
-                program = ALGORITHMS[plan.algorithm]._make(Task.dense(plan.inner, 1, 0))
+                program = ALGORITHMS[plan.algorithm]._make(PlacedProblem.dense(plan.inner, 1, 0))
                 later += len(set(made) - known) if number else 0
                 known |= set(made)
                 assert program.nbytes <= MOST_BYTES

@@ -18,7 +18,7 @@ from upconv.layouts import CHANNELS_FIRST, CHANNELS_LAST, STRIDED, WEIGHT_CHANNE
 from upconv.plans import Plan
 from upconv.problem import OPERATIONS, Activation, Problem
 from upconv.runtime.kernel import usable
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 
@@ -72,7 +72,7 @@ def test_a_layer_that_is_mostly_holes_is_quick_to_plan():
         made.cache_clear()
         planning.ALGORITHMS[way].kernels(problem)
         assert made.nbytes < 20_000, way
-    assert Task.dense(problem).g is geometry
+    assert PlacedProblem.dense(problem).g is geometry
     assert len(verify(problem)) > 1
 
 

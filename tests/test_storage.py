@@ -19,7 +19,7 @@ from upconv.arrays import empty
 from upconv.measuring import random_operands
 from upconv.problem import Problem
 from upconv.runtime.kernel import usable
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 from upconv.storage import STORAGES, Error
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
@@ -261,14 +261,18 @@ def test_the_prediction_knows_both():
         assert made.workspace_bytes > (4 * 512 * 512 * 16 if problem.storage else 0)
 
 
-def nearer(task, nbytes):
+def nearer(placed, nbytes):
     """Taps that lie too near to one another, inside the form."""
-    return nbytes * task.problem.weight_itemsize // task.size // 2
+    return nbytes * placed.problem.weight_itemsize // placed.size // 2
 
 
 MUTANTS = {
-    "taps lie elsewhere": (Task, "stored", nearer),
-    "kernels read the other halves": (Task, "storage", property(lambda task: ("f16",) if task.problem.storage else ())),
+    "taps lie elsewhere": (PlacedProblem, "stored", nearer),
+    "kernels read the other halves": (
+        PlacedProblem,
+        "storage",
+        property(lambda placed: ("f16",) if placed.problem.storage else ()),
+    ),
     "forms are widened as the other halves": (generated, "widen", lambda a, b, _: halves.widen(a, b, "float16")),
     "forms are narrowed to the other halves": (generated, "narrow", lambda a, b, _: halves.narrow(a, b, "float16")),
 }

@@ -18,7 +18,7 @@ from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import isa, usable
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 # Blocks of several rows, columns and images; borders that are cut and extended; one axis alone.
@@ -228,7 +228,7 @@ def test_a_map_of_one_block_of_tiles_has_units_for_all_threads(layout, units):
     assert len(winograd.sizes(replace(problem, geometry=replace(g, c_out=96)))[0].blocks) == 2
     found = []
     for threads in (1, 2, 6):
-        made = winograd.program(Task.dense(problem, threads, 1e-3), packs=False)
+        made = winograd.program(PlacedProblem.dense(problem, threads, 1e-3), packs=False)
         found.append(made.units)
     assert tuple(found) == units
 

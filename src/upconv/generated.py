@@ -7,7 +7,7 @@ A way of computing is a module in `algorithms/` with
     fuses(problem)         whether its kernels apply the problem's activation
     work(problem)          amounts by the names of `machine.AMOUNTS`
     weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
-    program(task, packs)   the `runtime.program.Program`; without packing where the weight comes prepared
+    program(placed, packs) the `runtime.program.Program`; without packing where the weight comes prepared
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
@@ -42,7 +42,7 @@ from .runtime.builtin import builtin
 from .runtime.kernel import isa, usable
 from .runtime.program import W, Y
 from .schedule.account import account, kernels
-from .schedule.task import Task
+from .schedule.placed_problem import PlacedProblem
 
 # What all programs together may keep.
 PROGRAM_BYTES = 4 << 20
@@ -247,9 +247,9 @@ class Generated:
         # Of a form that is kept all taps are made, whatever the map.
         storage, problem = problem.storage, replace(problem, storage="", prepared=True)
         form = self.module.weight_form(problem)
-        task = Task.dense(problem)
+        placed = PlacedProblem.dense(problem)
         packed = memory.aligned(form.nbytes + program.LINE)
-        made = program.Program([form.packing(task)], form.scratch(task), self._seconds(problem))
+        made = program.Program([form.packing(placed)], form.scratch(placed), self._seconds(problem))
         program.run(made, None, None, weight, None, program.address(packed))
         if storage:
             wide, packed = packed[: form.nbytes].view(np.float32), memory.aligned(form.nbytes // 2 + program.LINE)
@@ -290,24 +290,24 @@ class Generated:
         seconds = self._seconds(problem)
         threads = program.team(seconds, threads)
         key = self.name, problem, x, w, y, threads
-        return PROGRAMS.get(key, lambda: self._make(Task.of(problem, x, y, w, threads, seconds)))
+        return PROGRAMS.get(key, lambda: self._make(PlacedProblem.of(problem, x, y, w, threads, seconds)))
 
     def _dense(self, problem, threads):
         seconds = self._seconds(problem)
         threads = program.team(seconds, threads)
         key = self.name, problem, "dense", threads
-        return PROGRAMS.get(key, lambda: self._make(Task.dense(problem, threads, seconds)))
+        return PROGRAMS.get(key, lambda: self._make(PlacedProblem.dense(problem, threads, seconds)))
 
     def _seconds(self, problem):
         return max(0.0, self.cost(problem) - 1 / machine().rates["calls"])
 
-    def _make(self, task):
-        problem = task.problem
-        made = self.module.program(task, packs=not problem.prepared)
+    def _make(self, placed):
+        problem = placed.problem
+        made = self.module.program(placed, packs=not problem.prepared)
         if problem.operation == "grad_weight":
             return Runnable(made, 0, 1, problem.dtype, 0)
         form = self.module.weight_form(problem)
-        return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, task.lanes)
+        return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, placed.lanes)
 
 
 # All programs of a layer read the same.

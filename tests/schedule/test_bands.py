@@ -11,7 +11,7 @@ from upconv.geometry import Axis, Geometry
 from upconv.problem import Problem
 from upconv.runtime.program import X, Y
 from upconv.schedule import bands, segments
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 
 def axes(number, count):
@@ -80,7 +80,7 @@ def test_the_grids_of_a_task_are_every_place_of_the_result_once(forward, monkeyp
     draw, several = random.Random(3), 0
     for h, w in zip(axes(1, 60), axes(2, 60), strict=True):
         geometry = Geometry(draw.choice((1, 2, 5)), draw.choice((1, 3)), draw.choice((1, 9)), 1, h, w)
-        task = Task.dense(Problem("forward" if forward else "grad_input", geometry, "float32", "nhwc"))
+        task = PlacedProblem.dense(Problem("forward" if forward else "grad_input", geometry, "float32", "nhwc"))
         seen = []
         grids = bands.grids(task, lambda band, seen=seen: seen.append(band) or (), task.source, task.result)
         shape = (geometry.n, h.out, w.out) if forward else (geometry.n, h.n, w.n)

@@ -9,7 +9,7 @@ from upconv.algorithms import depthwise_rows
 from upconv.problem import Problem
 from upconv.runtime.kernel import usable
 from upconv.schedule import bands
-from upconv.schedule.task import Task
+from upconv.schedule.placed_problem import PlacedProblem
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 CASES = (
@@ -23,7 +23,7 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_channel_of_every_image_is_computed(case, operation, monkeypatch):
     """By channels of one image, with some left over; by images; and by rows where a plane is too large."""
-    task = Task.dense(Problem(operation, case.geometry(), "float32", "nchw"))
+    task = PlacedProblem.dense(Problem(operation, case.geometry(), "float32", "nchw"))
     plane, kinds = depthwise_rows._plane_bytes(task), set()
     for planes in (1, 3, case.c_in, 2 * case.c_in, 100 * case.c_in):
         monkeypatch.setattr(bands, "BAND_BYTES", planes * plane)

@@ -18,9 +18,9 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, SUMS, M, Program, Rows, Stage
 from ..schedule import bands, by_group, pixel_products, segments
 from ..schedule.amounts import moved
-from ..schedule.moves import Placed
+from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
 CALLS = 1.2
@@ -120,11 +120,11 @@ def _sums(tally):
     return tuple(map(sum, zip(*found, strict=True))) if found else (0, 0, 0)
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    panels, scratch, compute = weight_form(task.problem), bands.Scratch(), []
-    one, most = by_group.of_one(task.problem), _most(by_group.of_one(task.problem))
-    for group, part, source, result in by_group.tasks(task):
+    panels, scratch, compute = weight_form(placed.problem), bands.Scratch(), []
+    one, most = by_group.of_one(placed.problem), _most(by_group.of_one(placed.problem))
+    for group, part, source, result in by_group.parts(placed):
 
         def make(band, group=group, part=part):
             return _nests(part, band, panels, group, scratch)
@@ -133,8 +133,8 @@ def program(task: Task, *, packs=True) -> Program:
         compute += bands.grids(part, nests, source, result, most, bands.share_of_sources(part, most))
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(one))
-    stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels)}, task.seconds)
+    stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 
 def _columns(g):
@@ -165,57 +165,59 @@ def _most(problem):
     return bands.beside_products(problem.geometry, problem.itemsize, _pitch(problem))
 
 
-def _nests(task, band, panels, group, scratch):
+def _nests(placed, band, panels, group, scratch):
     """The products of a band, places without taps, and the sums of all others."""
-    size, products = task.size, None
+    size, products = placed.size, None
     if band.h.n and band.w.n:
-        pitch = _pitch(task.problem)
+        pitch = _pitch(placed.problem)
         row = band.w.n * pitch
         strides = Operand(band.h.n * row, size, row, pitch, channels_last=True, channels_first=False)
         # Whole vectors are read.
-        scratch.take(M, band.n * band.h.n * row + task.lanes * size)
-        products = Placed(M, 0, strides)
-        yield _product(task, band, panels, group, products)
+        scratch.take(M, band.n * band.h.n * row + placed.lanes * size)
+        products = PlacedOperand(M, 0, strides)
+        yield _product(placed, band, panels, group, products)
     band = bands.Band(band.n, band.h, band.w, products or band.x, band.y)
     if segments.has_empty_places(band.h, band.w, True):
-        yield _added(task, band, group, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1)
+        yield _added(
+            placed, band, group, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1
+        )
     if products is None:
         return
-    h, fused = segments.segments(band.h, True), _fused(task.problem)
+    h, fused = segments.segments(band.h, True), _fused(placed.problem)
     if fused == 1:
-        yield _added(task, band, group, h, segments.segments(band.w, True), (0, 1), 1)
+        yield _added(placed, band, group, h, segments.segments(band.w, True), (0, 1), 1)
         return
     for segment, kept in segments.fused_segments(band.w):
-        yield _added(task, band, group, h, [segment], kept, fused)
+        yield _added(placed, band, group, h, [segment], kept, fused)
 
 
-def _product(task, band, panels, group, products):
+def _product(placed, band, panels, group, products):
     """Columns of all taps for every pixel of the source."""
     all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
     values, activation = [], "none"
     for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, task.elem, *pixel_products.tile_of(block, task.lanes), False, False, activation)
-        offset = block.first * task.size
+        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), False, False, activation)
+        offset = block.first * placed.size
         values.append((address, offset, panels.block(number), offset, 0, block.width))
     lists = (Rows(pixel_products.BLOCKS, values),)
     band = bands.Band(band.n, band.h, band.w, band.x, products)
     more = {"bias": (SUMS, 0), "w": (PANELS, group * panels.group), "w_g": 0}
-    return pixel_products.product(task, band, gemm.FIELDS, panels, [all_rows], [all_cols], lists, more)
+    return pixel_products.product(placed, band, gemm.FIELDS, panels, [all_rows], [all_cols], lists, more)
 
 
-def _added(task, band, group, h, w, kept, fused):
+def _added(placed, band, group, h, w, kept, fused):
     """The sums of some segments; of `fused` phases those from kept[0] to kept[1] are inside the result."""
-    g, size, activation = task.g, task.size, task.problem.activation.name
+    g, size, activation = placed.g, placed.size, placed.problem.activation.name
     low, high = (phase * g.c_out for phase in kept)
     tap = g.c_out * size
     rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, g.w.k * tap)
     cols = segments.listed(segments.COLS, w, band.x.at.w, band.y.at.w, fused * tap)
     values = []
-    for first, columns in _pieces(fused * g.c_out, task.lanes):
+    for first, columns in _pieces(fused * g.c_out, placed.lanes):
         begin, end = max(0, low - first), min(columns, high - first)
         if begin < end:
-            address = entry(col2im_channels.col2im_channels, task.elem, ceil_div(columns, task.lanes), activation)
+            address = entry(col2im_channels.col2im_channels, placed.elem, ceil_div(columns, placed.lanes), activation)
             values.append((address, first * size, first * size, first * size, begin, end))
     lists = rows, cols, Rows(("entry", "x", "y", "bias", "first_column", "columns"), values)
-    fields = pixel_products.placed(task, band, {"w": 0, "bias": (BIAS, group * tap)})
+    fields = pixel_products.operand(placed, band, {"w": 0, "bias": (BIAS, group * tap)})
     return pixel_products.Nest(col2im_channels.FIELDS, fields, lists)

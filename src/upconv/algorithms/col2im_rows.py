@@ -16,10 +16,10 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
 from ..schedule import bands, by_group, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
-from ..schedule.moves import Placed
+from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import as_rows, everything, masked_part, row_list, rows_of
-from ..schedule.task import Task
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
 TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
@@ -117,15 +117,15 @@ def _work_of_one(asked, by_columns):
     }
 
 
-def program(task: Task, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    problem, panels, scratch, compute = task.problem, weight_form(task.problem), bands.Scratch(), []
-    packing = [scratch.packing(panels, task)] if packs else []
+    problem, panels, scratch, compute = placed.problem, weight_form(placed.problem), bands.Scratch(), []
+    packing = [scratch.packing(panels, placed)] if packs else []
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
     if by_columns:
-        task, steps = task.axes_exchanged(), (1, problem.geometry.w.k)
-    for group, part, source, result in by_group.tasks(task):
+        placed, steps = placed.axes_exchanged(), (1, problem.geometry.w.k)
+    for group, part, source, result in by_group.parts(placed):
 
         def make(band, group=group, part=part):
             return _nests(part, band, panels, group, steps, scratch)
@@ -134,9 +134,9 @@ def program(task: Task, *, packs=True, by_columns=False) -> Program:
         nests = bands.in_layout(part, scratch, False, make)
         compute += bands.grids(part, nests, source, result, most, bands.share_of_sources(part, most))
     mr, nv = tile_of(_rows(problem))
-    needs = strip_product.scratch(task.lanes * task.size, mr, nv, task.c_src)
+    needs = strip_product.scratch(placed.lanes * placed.size, mr, nv, placed.c_src)
     sizes = {**scratch.sizes, V: needs["strip"], TOTALS: needs["totals"]}
-    return Program([*packing, Stage(compute)], sizes, task.seconds)
+    return Program([*packing, Stage(compute)], sizes, placed.seconds)
 
 
 def _rows(problem):
@@ -150,39 +150,41 @@ def _most(problem):
     return bands.beside_products(problem.geometry, problem.itemsize, _rows(problem) * problem.itemsize)
 
 
-def _nests(task, band, panels, group, steps, scratch):
+def _nests(placed, band, panels, group, steps, scratch):
     """The products of a band, rows without taps, and the sums of all others."""
     products = None
     if band.h.n and band.w.n:
-        products = _products(task, band, scratch)
-        yield _product(task, band, panels, group, products)
+        products = _products(placed, band, scratch)
+        yield _product(placed, band, panels, group, products)
     if has_holes(band.h) or products is None:
         nothing = products or band.x
-        yield _added(task, band, group, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
+        yield _added(placed, band, group, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
     if products is not None:
         (row,) = rows_of(band.w, True, MOST_INTERLEAVED)
-        yield _added(task, band, group, products, steps, segments.segments(band.h, True), row)
+        yield _added(placed, band, group, products, steps, segments.segments(band.h, True), row)
 
 
-def _products(task, band, scratch):
+def _products(placed, band, scratch):
     """Where the products of a band lie: a map for each row, an odd number of cache lines apart."""
-    size, (mr, nv) = task.size, tile_of(_rows(task.problem))
-    rows = ceil_div(_rows(task.problem), mr) * mr
+    size, (mr, nv) = placed.size, tile_of(_rows(placed.problem))
+    rows = ceil_div(_rows(placed.problem), mr) * mr
     # The last strip of a line is whole.
-    pixels = band.h.n * band.w.n + nv * task.lanes
+    pixels = band.h.n * band.w.n + nv * placed.lanes
     step = (ceil_div(pixels * size, LINE) | 1) * LINE
     scratch.take(M, band.n * rows * step)
-    return Placed(M, 0, Operand(rows * step, step, band.w.n * size, size, channels_last=False, channels_first=True))
+    return PlacedOperand(
+        M, 0, Operand(rows * step, step, band.w.n * size, size, channels_last=False, channels_first=True)
+    )
 
 
-def _product(task, band, panels, group, products):
+def _product(placed, band, panels, group, products):
     """Rows of all taps for every pixel of the source."""
-    mr, nv = tile_of(_rows(task.problem))
+    mr, nv = tile_of(_rows(placed.problem))
     x, y, (h, w) = band.x.at, products.at, (band.h.n, band.w.n)
     # Rows without a gap between them are one line.
-    lines, cols = (1, h * w) if x.h == w * task.size else (h, w)
+    lines, cols = (1, h * w) if x.h == w * placed.size else (h, w)
     fields = {
-        "entry": entry(strip_product.strip_product, task.elem, mr, nv),
+        "entry": entry(strip_product.strip_product, placed.elem, mr, nv),
         "x": (band.x.base, band.x.offset),
         "y": (products.base, products.offset),
         "w": (PANELS, group * panels.group),
@@ -191,7 +193,7 @@ def _product(task, band, panels, group, products):
         "n": band.n,
         "lines": lines,
         "cols": cols,
-        "c": task.c_src,
+        "c": placed.c_src,
         "x_n": x.n,
         "x_line": x.h,
         "x_c": x.c,
@@ -199,22 +201,22 @@ def _product(task, band, panels, group, products):
         "y_line": y.h,
         "y_r": y.c,
         "blocks": len(panels.blocks),
-        "w_b": task.c_src * mr * task.size,
+        "w_b": placed.c_src * mr * placed.size,
     }
     return Nest(strip_product.FIELDS, fields)
 
 
-def _added(task, band, group, products, steps, h, row):
+def _added(placed, band, group, products, steps, h, row):
     """The sums of some segments of rows."""
-    g, s, activation = task.g, len(row.whole), task.problem.activation.name
+    g, s, activation = placed.g, len(row.whole), placed.problem.activation.name
     counts = tuple(len(each.taps) for each in row.whole)
-    address = entry(fold.col2im_rows, task.elem, s, counts if sum(counts) <= WRITTEN_TAPS else None, activation)
+    address = entry(fold.col2im_rows, placed.elem, s, counts if sum(counts) <= WRITTEN_TAPS else None, activation)
     tap_h, tap_w = (step * g.c_out * products.at.c for step in steps)
     lists = (
         segments.listed(ROWS, h, products.at.h, band.y.at.h, tap_h),
         row_list([row], band.y.at.w, tap_w, shares=False),
     )
     band = bands.Band(band.n, band.h, band.w, products, band.y)
-    more = {"entry": address, "w": 0, "bias": (BIAS, group * g.c_out * task.size)}
-    more |= {"groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": task.size}
-    return Nest(fold.NAMES[s], pixel_products.placed(task, band, more), lists)
+    more = {"entry": address, "w": 0, "bias": (BIAS, group * g.c_out * placed.size)}
+    more |= {"groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": placed.size}
+    return Nest(fold.NAMES[s], pixel_products.operand(placed, band, more), lists)

@@ -9,8 +9,8 @@ from ..runtime.program import PANELS, Program, Rows, Stage
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import moved, pixel_work
 from ..schedule.panels import Lines
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tally
-from ..schedule.task import Task
 
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -43,16 +43,18 @@ def work(problem: Problem) -> dict[str, float]:
     } | moved(problem, channels_last=True, packs=True)
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    lines, scratch = weight_form(task.problem), bands.Scratch()
-    address = entry(kernel.depthwise_channels, task.elem, kernel.HEIGHT[isa().registers], task.problem.activation.name)
-    blocks = Rows(("entry", "columns"), [(address, task.g.groups)])
+    lines, scratch = weight_form(placed.problem), bands.Scratch()
+    address = entry(
+        kernel.depthwise_channels, placed.elem, kernel.HEIGHT[isa().registers], placed.problem.activation.name
+    )
+    blocks = Rows(("entry", "columns"), [(address, placed.g.groups)])
 
     def make(band):
-        return pixel_products.nests(task, band, kernel.FIELDS, lines, blocks, {})
+        return pixel_products.nests(placed, band, kernel.FIELDS, lines, blocks, {})
 
-    compute = bands.grids(task, bands.in_layout(task, scratch, True, make), task.source, task.result)
-    stages = [*([lines.packing(task)] if packs else []), Stage(compute)]
+    compute = bands.grids(placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result)
+    stages = [*([lines.packing(placed)] if packs else []), Stage(compute)]
     sizes = {PANELS: lines.nbytes if packs else 0, **scratch.sizes}
-    return Program(stages, sizes, task.seconds)
+    return Program(stages, sizes, placed.seconds)

@@ -15,8 +15,8 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, Grid, Nest, Program, Rows, Stage, W, X, Y, cut
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
-from ..schedule.task import Task
 
 # More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
@@ -100,40 +100,40 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     return amounts | moved(problem, channels_last=False, packs=False, exchanged=turned)
 
 
-def program(task: Task, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
     """The bands alone: nothing is packed."""
     scratch = bands.Scratch()
     if by_columns:
-        task = task.axes_exchanged()
-    if _are_planes(task) and _plane_bytes(task) <= MOST_PLANE_BYTES:
-        grids = list(_by_channels(task, scratch))
+        placed = placed.axes_exchanged()
+    if _are_planes(placed) and _plane_bytes(placed) <= MOST_PLANE_BYTES:
+        grids = list(_by_channels(placed, scratch))
     else:
-        grids = [grid for part in _parts(task) for grid in _grids(task, *part, scratch)]
-    return Program([Stage(grids)], scratch.sizes, task.seconds)
+        grids = [grid for part in _parts(placed) for grid in _grids(placed, *part, scratch)]
+    return Program([Stage(grids)], scratch.sizes, placed.seconds)
 
 
-def _are_planes(task):
-    return task.x.channels_first and task.y.channels_first
+def _are_planes(placed):
+    return placed.x.channels_first and placed.y.channels_first
 
 
-def _plane_bytes(task):
+def _plane_bytes(placed):
     """Bytes of a channel of an image, in both maps."""
-    g = task.g
-    return (g.h.n * g.w.n + g.h.out * g.w.out) * task.size
+    g = placed.g
+    return (g.h.n * g.w.n + g.h.out * g.w.out) * placed.size
 
 
-def _by_channels(task, scratch):
+def _by_channels(placed, scratch):
     """A grid for each kind of some images by some channels, whole planes: rows of a few would be begun in each anew."""
-    g, planes = task.g, max(1, bands.BAND_BYTES // _plane_bytes(task))
+    g, planes = placed.g, max(1, bands.BAND_BYTES // _plane_bytes(placed))
     # Of all channels as many images as there is room for; else as many channels.
-    images = max(1, min(planes // g.groups, ceil_div(g.n, task.share)))
-    channels = min(planes, ceil_div(g.groups, ceil_div(task.share, ceil_div(g.n, images))))
+    images = max(1, min(planes // g.groups, ceil_div(g.n, placed.share)))
+    channels = min(planes, ceil_div(g.groups, ceil_div(placed.share, ceil_div(g.n, images))))
     for (image, n, n_count), (first, c, c_count) in product(_cut(g.n, images), _cut(g.groups, channels)):
-        part = _narrowed(task, c)
-        x, y = (each.move(n=image, channel=first) for each in (task.source, task.result))
+        part = _narrowed(placed, c)
+        x, y = (each.move(n=image, channel=first) for each in (placed.source, placed.result))
         nests = bands.in_layout(part, scratch, False, lambda band, part=part, first=first: _nests(part, band, first))
         steps = {X: (n * x.at.n, 0, c * x.at.c), Y: (n * y.at.n, 0, c * y.at.c)}
-        steps |= {W: (0, 0, c * task.w_group), BIAS: (0, 0, c * task.size)}
+        steps |= {W: (0, 0, c * placed.w_group), BIAS: (0, 0, c * placed.size)}
         yield Grid(tuple(nests(bands.Band(n, g.h, g.w, x, y))), (n_count, 1, c_count), steps)
 
 
@@ -143,51 +143,51 @@ def _cut(length, step):
     return [each for each in ((0, step, length // step), (length - rest, rest, 1)) if each[1] and each[2]]
 
 
-def _narrowed(task, channels):
-    """The part of a task that makes some channels."""
-    g = replace(task.g, groups=channels, c_in=channels, c_out=channels)
-    return replace(task, problem=replace(task.problem, geometry=g))
+def _narrowed(placed, channels):
+    """The part of a problem that makes some channels."""
+    g = replace(placed.g, groups=channels, c_in=channels, c_out=channels)
+    return replace(placed, problem=replace(placed.problem, geometry=g))
 
 
-def _parts(task):
+def _parts(placed):
     """(first channel, end, bands at least) of what threads share out: channels, if they are planes, and many enough.
 
     Rows of all channels would lie beside those of another thread, in each channel anew.
     """
-    many = min(task.g.groups, ceil_div(task.share, task.g.n)) if _are_planes(task) else 1
-    for first, end in cut(0, task.g.groups, many):
-        yield first, end, ceil_div(task.share, many)
+    many = min(placed.g.groups, ceil_div(placed.share, placed.g.n)) if _are_planes(placed) else 1
+    for first, end in cut(0, placed.g.groups, many):
+        yield first, end, ceil_div(placed.share, many)
 
 
-def _grids(task, first, end, share, scratch):
+def _grids(placed, first, end, share, scratch):
     """The grids of some channels."""
-    part = _narrowed(task, end - first)
+    part = _narrowed(placed, end - first)
     nests = bands.in_layout(part, scratch, False, lambda band: _nests(part, band, first))
-    x, y = (each.move(channel=first) for each in (task.source, task.result))
+    x, y = (each.move(channel=first) for each in (placed.source, placed.result))
     return bands.grids(part, nests, x, y, share=share)
 
 
-def _nests(task, band, first):
+def _nests(placed, band, first):
     """Of channels from the first on."""
-    if task.forward and has_holes(band.h):
+    if placed.forward and has_holes(band.h):
         # Rows without taps are written first; the others are then written over.
-        yield _nest(task, band, first, [segments.everywhere(band.h.out)], everything(band.w.out))
-    (row,) = rows_of(band.w, task.forward, MOST_INTERLEAVED)
-    yield _nest(task, band, first, segments.segments(band.h, task.forward), row)
+        yield _nest(placed, band, first, [segments.everywhere(band.h.out)], everything(band.w.out))
+    (row,) = rows_of(band.w, placed.forward, MOST_INTERLEAVED)
+    yield _nest(placed, band, first, segments.segments(band.h, placed.forward), row)
 
 
-def _nest(task, band, first, h, row):
-    s, step, activation = len(row.own), 1 if task.forward else band.w.s, task.problem.activation.name
+def _nest(placed, band, first, h, row):
+    s, step, activation = len(row.own), 1 if placed.forward else band.w.s, placed.problem.activation.name
 
     def made_for(segment):
         taps, height = _written(len(segment.taps), row.whole), _height(segment.count, s)
-        return entry(kernel.depthwise_rows, task.elem, s, *taps, height, step, activation)
+        return entry(kernel.depthwise_rows, placed.elem, s, *taps, height, step, activation)
 
-    found = zip(h, segments.values(h, band.x.at.h, band.y.at.h, task.w[2]), strict=True)
+    found = zip(h, segments.values(h, band.x.at.h, band.y.at.h, placed.w[2]), strict=True)
     rows = [(*values, made_for(segment)) for segment, values in found]
-    lists = Rows(ROWS, rows), row_list([row], band.y.at.w, task.w[3], shares=False)
-    fixed = {"w": (W, first * task.w_group), "w_g": task.w_group, "bias": (BIAS, first * task.size)}
-    return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
+    lists = Rows(ROWS, rows), row_list([row], band.y.at.w, placed.w[3], shares=False)
+    fixed = {"w": (W, first * placed.w_group), "w_g": placed.w_group, "bias": (BIAS, first * placed.size)}
+    return Nest(kernel.NAMES[s], pixel_products.operand(placed, band, fixed), lists)
 
 
 def _written(n_h, taps):

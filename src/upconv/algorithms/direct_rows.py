@@ -18,8 +18,9 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import down, exchanged, moved
-from ..schedule.moves import Placed, copying, offsets
+from ..schedule.moves import PlacedOperand, copying, offsets
 from ..schedule.panels import Block, Panels
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import (
     MOST_INTERLEAVED,
     WIDEST_STEP,
@@ -30,7 +31,6 @@ from ..schedule.rows import (
     row_list,
     rows_of,
 )
-from ..schedule.task import Task
 
 # Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
 SUMS = {32: 24, 16: 11}
@@ -180,28 +180,28 @@ def _tally(axis, forward):
     return tuple(kinds.items())
 
 
-def program(task: Task, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
-    problem, scratch = task.problem, bands.Scratch()
+    problem, scratch = placed.problem, bands.Scratch()
     panels = weight_form(problem, by_columns=by_columns)
     joined, crowded = _joins(problem, by_columns), _is_crowded(problem)
-    packing = [panels.packing(task)] if panels is not None and packs else []
-    taps = task.w[2:] if panels is None else (panels.row, panels.tap)
+    packing = [panels.packing(placed)] if panels is not None and packs else []
+    taps = placed.w[2:] if panels is None else (panels.row, panels.tap)
     if by_columns:
-        task, taps = task.axes_exchanged(), (taps[1], taps[0])
+        placed, taps = placed.axes_exchanged(), (taps[1], taps[0])
 
     def make(band):
         if crowded and band.x.base == X:
-            nest, x = _spread(task, band, scratch)
+            nest, x = _spread(placed, band, scratch)
             yield nest
             band = bands.Band(band.n, band.h, band.w, x, band.y)
-        yield from _nests(task, band, panels, taps, scratch)
+        yield from _nests(placed, band, panels, taps, scratch)
 
-    nests = bands.in_layout(task, scratch, False, make, writes=lambda y: joined)
-    compute = bands.grids(task, nests, task.source, task.result)
+    nests = bands.in_layout(placed, scratch, False, make, writes=lambda y: joined)
+    compute = bands.grids(placed, nests, placed.source, placed.result)
     if panels is not None and packs:
         scratch.take(PANELS, panels.nbytes)
-    return Program([*packing, Stage(compute)], scratch.sizes, task.seconds)
+    return Program([*packing, Stage(compute)], scratch.sizes, placed.seconds)
 
 
 def _phases(problem, by_columns):
@@ -230,10 +230,10 @@ def _is_crowded(problem):
     )
 
 
-def _spread(task, band, scratch):
+def _spread(placed, band, scratch):
     """(the nest that copies a band of x, where it lies then): the channels an odd number of cache lines apart."""
-    h, w = (band.h.n, band.w.n) if task.forward else (band.h.out, band.w.out)
-    c, size, x = task.c_src * task.g.groups, task.size, band.x
+    h, w = (band.h.n, band.w.n) if placed.forward else (band.h.out, band.w.out)
+    c, size, x = placed.c_src * placed.g.groups, placed.size, band.x
     step = (-(-h * w * size // LINE) | 1) * LINE
     mine = Operand(c * step, step, w * size, size, channels_last=False, channels_first=True)
     scratch.take(X_BAND, band.n * c * step)
@@ -241,45 +241,47 @@ def _spread(task, band, scratch):
     lines, length = (1, h * w) if x.at.h == w * size else (h, w)
     images = (offsets("src", "dst")((image * x.at.n, image * mine.n) for image in range(band.n)),)
     n, m = (c, x.at.c, mine.c), (lines, x.at.h, mine.h)
-    nest = copying(task.elem, (x.base, x.offset), (X_BAND, 0), length, n=n, m=m, lists=images)
-    return nest, Placed(X_BAND, 0, mine)
+    nest = copying(placed.elem, (x.base, x.offset), (X_BAND, 0), length, n=n, m=m, lists=images)
+    return nest, PlacedOperand(X_BAND, 0, mine)
 
 
-def _nests(task, band, panels, taps, scratch):
-    rows, forward = rows_of(band.w, task.forward), task.forward
+def _nests(placed, band, panels, taps, scratch):
+    rows, forward = rows_of(band.w, placed.forward), placed.forward
     if _has_empty_places(band, forward):
         # Places without taps are written first, all at once; the others are then written over.
-        yield _nest(task, band, None, task.w[2:], [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch)
+        yield _nest(
+            placed, band, None, placed.w[2:], [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch
+        )
     if rows:
-        yield _nest(task, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
+        yield _nest(placed, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
 
 
-def _nest(task, band, panels, taps, h, rows, scratch):
+def _nest(placed, band, panels, taps, h, rows, scratch):
     s, (tap_h, tap_w) = len(rows[0].own), taps
     weight = (W, 0) if panels is None else (PANELS, 0)
-    fixed = {"w": weight, "w_g": task.w_group if panels is None else panels.group, "x_c": band.x.at.c}
-    fixed |= {"y_c": band.y.at.c, "w_r": task.w_dst if panels is None else task.size}
+    fixed = {"w": weight, "w_g": placed.w_group if panels is None else panels.group, "x_c": band.x.at.c}
+    fixed |= {"y_c": band.y.at.c, "w_r": placed.w_dst if panels is None else placed.size}
     lists = (
         segments.listed(ROWS, h, band.x.at.h, band.y.at.h, tap_h),
         row_list(rows, band.y.at.w, tap_w),
-        _blocks(task, band, panels, (s, 1 if task.forward else band.w.s), scratch),
+        _blocks(placed, band, panels, (s, 1 if placed.forward else band.w.s), scratch),
     )
-    return Nest(kernel.NAMES[s], pixel_products.placed(task, band, fixed), lists)
+    return Nest(kernel.NAMES[s], pixel_products.operand(placed, band, fixed), lists)
 
 
-def _blocks(task, band, panels, steps, scratch):
+def _blocks(placed, band, panels, steps, scratch):
     """The list of blocks of channels, those that are alike together."""
     s, step = steps
-    values, joined, size = [], not band.y.at.channels_first, task.size
-    for place, (start, mr, number) in enumerate(blocks_of(task.c_dst, s)):
+    values, joined, size = [], not band.y.at.channels_first, placed.size
+    for place, (start, mr, number) in enumerate(blocks_of(placed.c_dst, s)):
         nv = across(mr, s)
-        needs = kernel.scratch(task.lanes * size, mr, s, nv)
+        needs = kernel.scratch(placed.lanes * size, mr, s, nv)
         scratch.take(PLACES, needs["places"])
         scratch.take(TOTALS, needs["totals"])
-        address = entry(kernel.direct_rows, task.elem, mr, s, nv, joined, step, task.problem.activation.name)
+        address = entry(kernel.direct_rows, placed.elem, mr, s, nv, joined, step, placed.problem.activation.name)
         if panels is None:
-            weight = start * task.w_dst, mr * task.w_dst, task.w_src
+            weight = start * placed.w_dst, mr * placed.w_dst, placed.w_src
         else:
-            weight = panels.block(place), task.c_src * mr * size, mr * size
+            weight = panels.block(place), placed.c_src * mr * size, mr * size
         values.append((address, start * band.y.at.c, start * size, number, *weight))
     return Rows(("entry", "y", "bias", "blocks", "w", "w_b", "w_c"), values)

@@ -17,10 +17,10 @@ from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again
-from ..schedule.moves import Placed
+from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels, even_blocks
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import fills_all, tally
-from ..schedule.task import Task
 
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
@@ -88,24 +88,24 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    panels, scratch = weight_form(task.problem), bands.Scratch()
+    panels, scratch = weight_form(placed.problem), bands.Scratch()
     # A unit cannot be interrupted.
-    fits = task.seconds <= _units(task.problem, panels) * SECONDS_PER_UNIT
-    if packs and fits and is_weighty(task.problem, panels):
-        return _by_blocks(task, panels, scratch)
-    rows = block_rows(task, panels)
+    fits = placed.seconds <= _units(placed.problem, panels) * SECONDS_PER_UNIT
+    if packs and fits and is_weighty(placed.problem, panels):
+        return _by_blocks(placed, panels, scratch)
+    rows = block_rows(placed, panels)
 
     def make(band):
-        return pixel_products.nests(task, band, kernel.FIELDS, panels, rows, {"w_g": panels.group})
+        return pixel_products.nests(placed, band, kernel.FIELDS, panels, rows, {"w_g": panels.group})
 
     compute = bands.grids(
-        task, bands.in_layout(task, scratch, True, make), task.source, task.result, _most(task.problem)
+        placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result, _most(placed.problem)
     )
-    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(task, panels)}
-    return Program(stages, sizes, task.seconds)
+    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
+    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(placed, panels)}
+    return Program(stages, sizes, placed.seconds)
 
 
 def _most(problem):
@@ -124,15 +124,15 @@ def _most(problem):
     return bands.of_source(g, problem.itemsize)
 
 
-def block_rows(task, panels):
+def block_rows(placed, panels):
     """The list of blocks."""
-    return panels.kept.get_or_make(pixel_products.kernel_key(task), lambda: _block_rows(task, panels))
+    return panels.kept.get_or_make(pixel_products.kernel_key(placed), lambda: _block_rows(placed, panels))
 
 
-def _block_rows(task, panels):
-    values, entries = [], pixel_products.kernels_of(task, panels.blocks)
+def _block_rows(placed, panels):
+    values, entries = [], pixel_products.kernels_of(placed, panels.blocks)
     for number, block in enumerate(panels.blocks):
-        offset = block.first * task.size
+        offset = block.first * placed.size
         values.append((entries[number], offset, panels.block(number), offset, 0, block.columns))
     return Rows(pixel_products.BLOCKS, values)
 
@@ -165,39 +165,39 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
     return source * len(panels.blocks) <= most * panels.nbytes
 
 
-def _by_blocks(task, panels, scratch):
+def _by_blocks(placed, panels, scratch):
     """Pack one block of channels and use it at once, then the next: each is a unit of its own for the threads."""
     made, nbytes = [], 0
     for number, many in panels.runs():
         block = panels.blocks[number]
-        part = _narrowed(task, block.columns)
+        part = _narrowed(placed, block.columns)
         form = weight_form(part.problem)
         nbytes = max(nbytes, form.nbytes)
-        fill = form.fill(part, 0, block.first * task.w_dst, 0)
+        fill = form.fill(part, 0, block.first * placed.w_dst, 0)
         rows = block_rows(part, form)
-        more = {"w_g": 0, "bias": (BIAS, block.first * task.size)}
+        more = {"w_g": 0, "bias": (BIAS, block.first * placed.size)}
 
         def make(band, part=part, form=form, rows=rows, more=more):
             return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more)
 
-        y = Placed(Y, block.first * task.y.c, task.y)
-        most = _most(part.problem) if task.forward else None
-        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), task.source, y, most)
+        y = PlacedOperand(Y, block.first * placed.y.c, placed.y)
+        most = _most(part.problem) if placed.forward else None
+        nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), placed.source, y, most)
         step = block.columns
         steps = {
-            X: (0, task.c_src * task.x.c, 0),
-            Y: (0, task.c_dst * task.y.c, step * task.y.c),
-            W: (0, task.w_group, step * task.w_dst),
-            BIAS: (0, task.c_dst * task.size, step * task.size),
+            X: (0, placed.c_src * placed.x.c, 0),
+            Y: (0, placed.c_dst * placed.y.c, step * placed.y.c),
+            W: (0, placed.w_group, step * placed.w_dst),
+            BIAS: (0, placed.c_dst * placed.size, step * placed.size),
         }
-        made.append(Grid((fill, *nests), (1, task.g.groups, many), steps))
-    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(task, panels)}
-    return Program([Stage(made)], sizes, task.seconds, shared=())
+        made.append(Grid((fill, *nests), (1, placed.g.groups, many), steps))
+    sizes = {PANELS: nbytes, **scratch.sizes, **pixel_products.tile_scratch(placed, panels)}
+    return Program([Stage(made)], sizes, placed.seconds, shared=())
 
 
-def _narrowed(task, columns):
-    """The part of a task that makes some channels of one group."""
-    g = task.g
-    c_in, c_out = (task.c_src, columns) if task.forward else (columns, task.c_src)
-    problem = replace(task.problem, geometry=replace(g, c_in=c_in, c_out=c_out, groups=1))
-    return replace(task, problem=problem, threads=1)
+def _narrowed(placed, columns):
+    """The part of a problem that makes some channels of one group."""
+    g = placed.g
+    c_in, c_out = (placed.c_src, columns) if placed.forward else (columns, placed.c_src)
+    problem = replace(placed.problem, geometry=replace(g, c_in=c_in, c_out=c_out, groups=1))
+    return replace(placed, problem=problem, threads=1)

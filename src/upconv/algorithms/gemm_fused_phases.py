@@ -16,7 +16,7 @@ from ..runtime.program import Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import gemm_work, moved, pixel_work, read_again
 from ..schedule.panels import Block, Panels, even_blocks
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -75,41 +75,43 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts | moved(problem, channels_last=True, packs=True)
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    panels, scratch = weight_form(task.problem), bands.Scratch()
-    nests = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, panels))
-    compute = bands.grids(task, nests, task.source, task.result)
-    stages = [*([scratch.packing(panels, task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(task, panels)}, task.seconds)
+    panels, scratch = weight_form(placed.problem), bands.Scratch()
+    nests = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, panels))
+    compute = bands.grids(placed, nests, placed.source, placed.result)
+    stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
+    return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 
-def _nests(task, band, panels):
+def _nests(placed, band, panels):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
     for holes in segments.empty_places(band.h, band.w, True):
         # Blocks hold the bias of every channel once for each of their phases.
-        first = _blocks(task, panels, (0, 1))
-        yield pixel_products.product(task, band, kernel.FIELDS, panels, *holes, (first,), more)
+        first = _blocks(placed, panels, (0, 1))
+        yield pixel_products.product(placed, band, kernel.FIELDS, panels, *holes, (first,), more)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):
         cols = pixel_products.cols(band, [segment for segment, _ in alike], panels)
-        lists = rows, cols, _blocks(task, panels, kept)
-        yield Nest(kernel.FIELDS, pixel_products.placed(task, band, more), lists)
+        lists = rows, cols, _blocks(placed, panels, kept)
+        yield Nest(kernel.FIELDS, pixel_products.of_band(placed, band, more), lists)
 
 
-def _blocks(task, panels, kept):
+def _blocks(placed, panels, kept):
     """The list of the blocks that have columns of the phases that are kept: the same one for all bands."""
-    return panels.kept.get_or_make((*pixel_products.kernel_key(task), kept), lambda: _block_rows(task, panels, kept))
+    return panels.kept.get_or_make(
+        (*pixel_products.kernel_key(placed), kept), lambda: _block_rows(placed, panels, kept)
+    )
 
 
-def _block_rows(task, panels, kept):
-    first, end = (phase * task.c_dst for phase in kept)
-    values, entries = [], pixel_products.kernels_of(task, panels.blocks)
+def _block_rows(placed, panels, kept):
+    first, end = (phase * placed.c_dst for phase in kept)
+    values, entries = [], pixel_products.kernels_of(placed, panels.blocks)
     for number, block in enumerate(panels.blocks):
         low, high = max(0, first - block.first), min(block.columns, end - block.first)
         if low < high:
-            offset = block.first * task.size
+            offset = block.first * placed.size
             values.append((entries[number], offset, panels.block(number), offset, low, high))
     return Rows(pixel_products.BLOCKS, values)

@@ -23,7 +23,7 @@ from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import in_bands, moved, read_again
 from ..schedule.panels import Panels, even_blocks
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 # Vectors of sums that a tile has for each pixel, by the number of vector registers.
 MOST_VECTORS = {32: 8, 16: 6}
@@ -257,30 +257,30 @@ def _bands(problem, together):
     return cut, again
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    panels, scratch = weight_form(task.problem), bands.Scratch()
-    tile = tile_of(task.problem)
-    in_place = task.x.channels_last and task.y.channels_last and not task.halves
+    panels, scratch = weight_form(placed.problem), bands.Scratch()
+    tile = tile_of(placed.problem)
+    in_place = placed.x.channels_last and placed.y.channels_last and not placed.halves
     compute = bands.grids(
-        task,
-        bands.in_layout(task, scratch, True, lambda band: [_nest(task, band, panels, tile)]),
-        task.source,
-        task.result,
+        placed,
+        bands.in_layout(placed, scratch, True, lambda band: [_nest(placed, band, panels, tile)]),
+        placed.source,
+        placed.result,
         _most(in_place),
         # A band that ends within a tile of phases would cut other sums.
-        rows_alone=cuts_by_row(task.problem),
+        rows_alone=cuts_by_row(placed.problem),
     )
     if packs:
         scratch.take(PANELS, panels.nbytes)
     nv, *shape = tile
-    needs = kernel.scratch(task.lanes * task.size, kernel.height(isa(), nv, shape), nv, shape)
-    stages = [*([panels.packing(task)] if packs else []), Stage(compute)]
-    return Program(stages, {**scratch.sizes, PLACES: needs["places"], TOTALS: needs["totals"]}, task.seconds)
+    needs = kernel.scratch(placed.lanes * placed.size, kernel.height(isa(), nv, shape), nv, shape)
+    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
+    return Program(stages, {**scratch.sizes, PLACES: needs["places"], TOTALS: needs["totals"]}, placed.seconds)
 
 
-def _nest(task, band, panels, tile):
-    g, activation = task.g, task.problem.activation.name
+def _nest(placed, band, panels, tile):
+    g, activation = placed.g, placed.problem.activation.name
     nv, down, across = tile
     mr = kernel.height(isa(), nv, (down, across))
     together = _fuses_down(g.h, down), g.w.s > 1
@@ -289,17 +289,17 @@ def _nest(task, band, panels, tile):
     names = (segments.ROWS, segments.COLS)
     for letter, axis, fused, name, step in zip("hw", (band.h, band.w), together, names, steps, strict=True):
         found, many = blocks(axis, fused), axis.s if fused else 1
-        x, y = (getattr(placed.at, letter) for placed in (band.x, band.y))
+        x, y = (getattr(operand.at, letter) for operand in (band.x, band.y))
         values = segments.values([each[0] for each in found], x, y, step * many)
         more = tuple(f"{field}_{letter}" for field in ("first", "end", "part"))
         lists.append(Rows(name + more, [value + each[1:] for value, each in zip(values, found, strict=True)]))
     kinds = []
     for number, block in enumerate(panels.blocks):
-        wide = block.width // task.lanes
-        address = entry(kernel.phase_blocks, task.elem, mr, wide, (down, across), some, activation)
-        offset = block.first * task.size
+        wide = block.width // placed.lanes
+        address = entry(kernel.phase_blocks, placed.elem, mr, wide, (down, across), some, activation)
+        offset = block.first * placed.size
         kinds.append((address, offset, panels.block(number), offset, block.columns))
     lists.append(Rows(("entry", "y", "w", "bias", "columns"), kinds))
     more = {"w_g": panels.group, "tap_h": panels.row, "tap_w": panels.tap}
     more |= {"y_ph": band.y.at.h, "y_pw": band.y.at.w}
-    return pixel_products.Nest(kernel.FIELDS, pixel_products.placed(task, band, more), tuple(lists))
+    return pixel_products.Nest(kernel.FIELDS, pixel_products.operand(placed, band, more), tuple(lists))

@@ -19,7 +19,7 @@ from ..schedule import pixel_products
 from ..schedule.amounts import far, moved
 from ..schedule.moves import copying
 from ..schedule.panels import even_blocks
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 # A quarter of a second-level cache; and what a block of pixels may take, which would not stay near from tile to tile.
 PANELS_BYTES, MOST_BYTES = 1 << 18, 1 << 21
@@ -79,23 +79,23 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Grids of some pixels each: of an image, or of a row where rows have gaps between them."""
-    g, x, y, size = task.g, task.x, task.y, task.size
+    g, x, y, size = placed.g, placed.x, placed.y, placed.size
     whole = x.h == y.h == g.w.n * size
     lines, length = (1, g.h.n * g.w.n) if whole else (g.h.n, g.w.n)
-    some = min(_pixels(task.problem, ceil_div(task.share, g.n * lines)), length)
+    some = min(_pixels(placed.problem, ceil_div(placed.share, g.n * lines)), length)
     grids = []
     for first, many, count in ((0, length // some, some), (length - length % some, 1, length % some)):
         if many and count:
             start = first * size
             steps = {X: (x.n, x.h, some * size), Y: (y.n, y.h, some * size)}
-            grids.append(Grid(tuple(_nests(task, start, count)), (g.n, lines, many), steps))
+            grids.append(Grid(tuple(_nests(placed, start, count)), (g.n, lines, many), steps))
     tiles = [(mr, wide) for wide, mr in kernel.heights(isa()).items()]
-    needs = [kernel.scratch(task.lanes * size, *tile) for tile in tiles]
-    panels = _pixel_bytes(task.problem) * (some + _widest() * task.lanes)
+    needs = [kernel.scratch(placed.lanes * size, *tile) for tile in tiles]
+    panels = _pixel_bytes(placed.problem) * (some + _widest() * placed.lanes)
     sizes = {X_BAND: panels, **{base: max(need[name] for need in needs) for base, name in SCRATCH.items()}}
-    return Program([Stage(grids)], sizes, task.seconds)
+    return Program([Stage(grids)], sizes, placed.seconds)
 
 
 def _widest():
@@ -114,32 +114,32 @@ def _pixels(problem, parts=1):
     return min(pixels, max(1, min(most, MOST_BLOCKS)) * block)
 
 
-def _nests(task, start, count):
+def _nests(placed, start, count):
     """The nests of `count` pixels from byte `start` of a plane on: those that copy them, then their products."""
-    g, size, at, values = task.g, task.size, 0, []
-    channels, tiles = task.c_src * g.groups, kernel.heights(isa())
-    for width, alike in groupby(even_blocks(count, task.lanes, _widest()), key=lambda block: block.width):
+    g, size, at, values = placed.g, placed.size, 0, []
+    channels, tiles = placed.c_src * g.groups, kernel.heights(isa())
+    for width, alike in groupby(even_blocks(count, placed.lanes, _widest()), key=lambda block: block.width):
         blocks, line = list(alike), width * size
         panel = channels * line
         for some in (blocks[:-1], blocks[-1:]):
             # The last may have fewer pixels.
             if some:
                 yield copying(
-                    task.elem,
+                    placed.elem,
                     (X, start + some[0].first * size),
                     (X_BAND, at),
                     some[0].columns,
-                    n=(channels, task.x.c, line),
+                    n=(channels, placed.x.c, line),
                     m=(len(some), line, panel),
                     pad=width,
                 )
-            wide = width // task.lanes
-            address = entry(kernel.gemm, task.elem, tiles[wide], wide, False, True, task.problem.activation.name)
+            wide = width // placed.lanes
+            address = entry(kernel.gemm, placed.elem, tiles[wide], wide, False, True, placed.problem.activation.name)
             for block in some:
-                values.append((address, at, task.c_src * line, start + block.first * size, block.columns))
+                values.append((address, at, placed.c_src * line, start + block.first * size, block.columns))
                 at += panel
-    fields = pixel_products.common(task) | {
-        **{"x": (W, 0), "y": (Y, 0), "w": (X_BAND, 0), "n": 1, "rows": 1, "cols": task.c_dst, "n_h": 1, "n_w": 1},
-        **{"x_col": task.w_dst, "y_col": task.y.c, "x_g": task.w_group, "y_g": task.c_dst * task.y.c},
+    fields = pixel_products.common(placed) | {
+        **{"x": (W, 0), "y": (Y, 0), "w": (X_BAND, 0), "n": 1, "rows": 1, "cols": placed.c_dst, "n_h": 1, "n_w": 1},
+        **{"x_col": placed.w_dst, "y_col": placed.y.c, "x_g": placed.w_group, "y_g": placed.c_dst * placed.y.c},
     }
     yield Nest(kernel.FIELDS, fields, (Rows(("entry", "w", "w_g", "y", "columns"), values),))

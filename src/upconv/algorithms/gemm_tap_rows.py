@@ -14,8 +14,8 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.tap_rows import TapRows
-from ..schedule.task import Task
 
 # Half of a second-level cache: a packed weight up to this size is still there when it is used.
 KEPT_BYTES = NEAR_BYTES // 2
@@ -66,15 +66,15 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
-    form, scratch = weight_form(task.problem), bands.Scratch()
-    compute = bands.in_layout(task, scratch, True, lambda band: _nests(task, band, form))
-    compute = bands.grids(task, compute, task.source, task.result, _most(task.problem, form))
-    stages = [*([form.packing(task)] if packs else []), Stage(compute)]
-    needs = kernel.scratch(task.lanes * task.size, *_tile(form, task.size))
+    form, scratch = weight_form(placed.problem), bands.Scratch()
+    compute = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, form))
+    compute = bands.grids(placed, compute, placed.source, placed.result, _most(placed.problem, form))
+    stages = [*([form.packing(placed)] if packs else []), Stage(compute)]
+    needs = kernel.scratch(placed.lanes * placed.size, *_tile(form, placed.size))
     sizes = {PANELS: form.nbytes if packs else 0, PLACES: needs["places"], TOTALS: needs["totals"], **scratch.sizes}
-    return Program(stages, sizes, task.seconds)
+    return Program(stages, sizes, placed.seconds)
 
 
 def _most(problem, form):
@@ -88,13 +88,13 @@ def _tile(form, size):
     return kernel.heights(isa())[wide], wide
 
 
-def _nests(task, band, form):
-    address = entry(kernel.gemm, task.elem, *_tile(form, task.size), False, False, task.problem.activation.name)
+def _nests(placed, band, form):
+    address = entry(kernel.gemm, placed.elem, *_tile(form, placed.size), False, False, placed.problem.activation.name)
     values = []
     for number in range(form.blocks):
         first = number * form.width
-        offset = first * task.size
-        columns = min(form.width, task.c_dst - first)
+        offset = first * placed.size
+        columns = min(form.width, placed.c_dst - first)
         values.append((address, offset, number * form.block, offset, 0, columns))
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))
     rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, form.row)
@@ -102,7 +102,7 @@ def _nests(task, band, form):
     runs = []
     for segment, each in zip(w, segments.values(w, band.x.at.w, band.y.at.w, form.tap), strict=True):
         found = dict(zip(segments.COLS, each, strict=True)) | {"n_w": 1, "x_w": 0, "w_w": 0}
-        runs.append((*found.values(), task.c_src * len(segment.taps)))
+        runs.append((*found.values(), placed.c_src * len(segment.taps)))
     cols = Rows((*segments.COLS, "c"), runs)
     blocks = Rows(pixel_products.BLOCKS, values)
-    yield Nest(kernel.FIELDS, pixel_products.placed(task, band, {"c": 0, "w_g": 0}), (rows, cols, blocks))
+    yield Nest(kernel.FIELDS, pixel_products.operand(placed, band, {"c": 0, "w_g": 0}), (rows, cols, blocks))

@@ -38,9 +38,9 @@ from ..runtime.program import (
 from ..schedule import pixel_products
 from ..schedule.amounts import moved
 from ..schedule.bands import Scratch
-from ..schedule.moves import Placed, transpose_layout, weight_copied
+from ..schedule.moves import PlacedOperand, transpose_layout, weight_copied
 from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 FALLBACK = "gemm"
 # Rows of the weight and pixels of a tile, by the number of vector registers.
@@ -104,37 +104,37 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """For each group of channels its columns, then their products; at the end what the sums become."""
-    g, scratch, x, stages = task.g, Scratch(), task.source, []
+    g, scratch, x, stages = placed.g, Scratch(), placed.source, []
     if not x.at.channels_first:
-        x = scratch.map(X_BAND, g.output_shape, task.size, channels_last=False)
-        stages.append(Stage([Grid((transpose_layout(task.elem, task.source, x, g.output_shape),))]))
-    some, taps = _channels(task.problem), g.h.k * g.w.k
-    line = line_bytes(some * taps, task.size)
-    if task.problem.b_layout == TAPS_SLICED:
+        x = scratch.map(X_BAND, g.output_shape, placed.size, channels_last=False)
+        stages.append(Stage([Grid((transpose_layout(placed.elem, placed.source, x, g.output_shape),))]))
+    some, taps = _channels(placed.problem), g.h.k * g.w.k
+    line = line_bytes(some * taps, placed.size)
+    if placed.problem.b_layout == TAPS_SLICED:
         # A sum runs over all numbers of a row, so they are brought together.
-        base, steps = _weight(task)
+        base, steps = _weight(placed)
         scratch.take(base, g.c_in * steps[0])
-        stages.append(Stage([Grid((weight_copied(task, (W, 0), (base, 0), (task.w[:2], steps)),))]))
+        stages.append(Stage([Grid((weight_copied(placed, (W, 0), (base, 0), (placed.w[:2], steps)),))]))
     for first in range(0, g.c_out, some):
         count = min(some, g.c_out - first)
-        stages.append(Stage([Grid((nest,)) for nest in line_nests(task, x.move(channel=first), line, count, 1)]))
-        stages.append(Stage(list(_products(task, first, count * taps, line))))
-    stages.append(Stage([Grid(tuple(_finish(task, scratch)))]))
+        stages.append(Stage([Grid((nest,)) for nest in line_nests(placed, x.move(channel=first), line, count, 1)]))
+        stages.append(Stage(list(_products(placed, first, count * taps, line))))
+    stages.append(Stage([Grid(tuple(_finish(placed, scratch)))]))
     (mr, wide), pixels = _tile(g), _pixels(g)
-    sums = ceil_div(pixels, wide) * wide * ceil_div(g.c_in, mr) * mr * task.size
-    panel = kernel.scratch(isa().vector_bytes, mr, LANE_PRODUCTS * task.lanes, task.lanes)["panel"]
+    sums = ceil_div(pixels, wide) * wide * ceil_div(g.c_in, mr) * mr * placed.size
+    panel = kernel.scratch(isa().vector_bytes, mr, LANE_PRODUCTS * placed.lanes, placed.lanes)["panel"]
     sizes = {PANELS: pixels * line, SUMS: sums, FLAGS: 8, TOTALS: panel, **scratch.sizes}
-    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, SUMS, X_BAND, V))
+    return Program(stages, sizes, placed.seconds, (PANELS, FLAGS, SUMS, X_BAND, V))
 
 
-def _weight(task):
+def _weight(placed):
     """(base, bytes from row to row and from channel to channel) of the weight without gaps."""
-    if task.problem.b_layout == TAPS_LAST:
-        return W, task.w[:2]
-    taps = task.g.h.k * task.g.w.k * task.size
-    return V, (task.g.c_out * taps, taps)
+    if placed.problem.b_layout == TAPS_LAST:
+        return W, placed.w[:2]
+    taps = placed.g.h.k * placed.g.w.k * placed.size
+    return V, (placed.g.c_out * taps, taps)
 
 
 def _pixels(g):
@@ -154,24 +154,24 @@ def _channels(problem):
     return ceil_div(g.c_out, ceil_div(g.c_out, most))
 
 
-def _sum_row(task):
+def _sum_row(placed):
     """Bytes of the sums from pixel to pixel: whole tiles of rows."""
-    mr, _ = _tile(task.g)
-    return ceil_div(task.g.c_in, mr) * mr * task.size
+    mr, _ = _tile(placed.g)
+    return ceil_div(placed.g.c_in, mr) * mr * placed.size
 
 
-def _products(task, first, numbers, line):
+def _products(placed, first, numbers, line):
     """Grids of some rows of the weight each: all columns of a group that begins at channel `first`."""
-    g, size = task.g, task.size
-    each = LANE_PRODUCTS * task.lanes
-    each = ceil_div(numbers, ceil_div(numbers, each) * task.lanes) * task.lanes
+    g, size = placed.g, placed.size
+    each = LANE_PRODUCTS * placed.lanes
+    each = ceil_div(numbers, ceil_div(numbers, each) * placed.lanes) * placed.lanes
     chunks = [(start * size, start * size, min(each, numbers - start)) for start in range(0, numbers, each)]
-    (mr, _), (base, (row, channel)) = _tile(g), _weight(task)
-    for start, rows in _units(task):
+    (mr, _), (base, (row, channel)) = _tile(g), _weight(placed)
+    for start, rows in _units(placed):
         fields = {
-            "entry": entry(kernel.column_products, task.elem, *_tile(g)),
+            "entry": entry(kernel.column_products, placed.elem, *_tile(g)),
             **{"x": (PANELS, 0), "w": (base, start * row + first * channel), "y": (SUMS, start * size)},
-            **{"pixels": _pixels(g), "rows": rows, "x_p": line, "w_r": row, "y_p": _sum_row(task)},
+            **{"pixels": _pixels(g), "rows": rows, "x_p": line, "w_r": row, "y_p": _sum_row(placed)},
             "panel": (TOTALS, 0),
         }
         lists = [Rows(("x", "w", "c"), chunks)]
@@ -182,41 +182,41 @@ def _products(task, first, numbers, line):
         yield Grid((Nest(kernel.FIELDS, fields, lists),))
 
 
-def _units(task):
+def _units(placed):
     """(first row of the weight, how many) of the parts that threads share out: whole tiles but for the last."""
-    mr, _ = _tile(task.g)
-    tiles, groups = ceil_div(task.g.c_in, mr), ceil_div(task.g.c_out, _channels(task.problem))
+    mr, _ = _tile(placed.g)
+    tiles, groups = ceil_div(placed.g.c_in, mr), ceil_div(placed.g.c_out, _channels(placed.problem))
     parts = max(
-        1 if task.threads == 1 else PARTS_PER_THREAD * task.threads, task.seconds // (groups * SECONDS_PER_UNIT)
+        1 if placed.threads == 1 else PARTS_PER_THREAD * placed.threads, placed.seconds // (groups * SECONDS_PER_UNIT)
     )
     some = ceil_div(tiles, min(tiles, int(parts))) * mr
-    return [(start, min(some, task.g.c_in - start)) for start in range(0, task.g.c_in, some)]
+    return [(start, min(some, placed.g.c_in - start)) for start in range(0, placed.g.c_in, some)]
 
 
-def _finish(task, scratch):
+def _finish(placed, scratch):
     """The nests that look at all sums, and write them with bias and activation as the layout wants."""
-    g, row, shape = task.g, _sum_row(task), task.problem.result_shape
+    g, row, shape = placed.g, _sum_row(placed), placed.problem.result_shape
     fields = {
-        "entry": entry(not_finite.not_finite, task.elem),
+        "entry": entry(not_finite.not_finite, placed.elem),
         **{"src": (SUMS, 0), "flag": (FLAGS, 0), "rows": _pixels(g), "src_row": row, "count": g.c_in},
     }
     yield Nest(not_finite.FIELDS, fields)
-    sums = Operand.of(shape, (g.h.n * g.w.n * row, task.size, g.w.n * row, row), task.size)
-    y, turned = task.result, not task.y.channels_last
+    sums = Operand.of(shape, (g.h.n * g.w.n * row, placed.size, g.w.n * row, row), placed.size)
+    y, turned = placed.result, not placed.y.channels_last
     if turned:
-        y = scratch.map(Y_BAND, shape, task.size, channels_last=True)
-    yield _written(task, Placed(SUMS, 0, sums), y)
+        y = scratch.map(Y_BAND, shape, placed.size, channels_last=True)
+    yield _written(placed, PlacedOperand(SUMS, 0, sums), y)
     if turned:
-        yield transpose_layout(task.elem, y, task.result, shape)
+        yield transpose_layout(placed.elem, y, placed.result, shape)
 
 
-def _written(task, sums, y):
+def _written(placed, sums, y):
     """Every sum as the one tap, with a weight of one, of a depthwise layer."""
-    g, size = task.g, task.size
-    height, name = depthwise_channels.HEIGHT[isa().registers], task.problem.activation.name
-    fields = pixel_products.common(task) | {
-        "entry": entry(depthwise_channels.depthwise_channels, task.elem, height, name),
-        **{"x": (sums.base, 0), "y": (y.base, y.offset), "w": pixel_products.ones(task.problem.dtype)},
+    g, size = placed.g, placed.size
+    height, name = depthwise_channels.HEIGHT[isa().registers], placed.problem.activation.name
+    fields = pixel_products.common(placed) | {
+        "entry": entry(depthwise_channels.depthwise_channels, placed.elem, height, name),
+        **{"x": (sums.base, 0), "y": (y.base, y.offset), "w": pixel_products.ones(placed.problem.dtype)},
         **{"bias": (BIAS, 0), "n_h": 1, "n_w": 1, "n": g.n, "rows": g.h.n, "cols": g.w.n},
         **{"x_n": sums.at.n, "x_row": sums.at.h, "x_col": sums.at.w},
         **{"y_n": y.at.n, "y_row": y.at.h, "y_col": y.at.w},

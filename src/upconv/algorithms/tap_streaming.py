@@ -20,11 +20,11 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products
 from ..schedule.amounts import NEAR_BYTES, moved
-from ..schedule.moves import Placed, copying, transpose_layout
+from ..schedule.moves import PlacedOperand, copying, transpose_layout
 from ..schedule.panels import Panels, even_blocks
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
-from ..schedule.task import Task
 
 # Whether its kernels take the weight in halves.
 READS_HALVES = True
@@ -88,33 +88,35 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The input channels-last, then a unit for each group and block of channels."""
-    form, before, x = weight_form(task.problem), [], task.source
+    form, before, x = weight_form(placed.problem), [], placed.source
     scratch = {}
     if not x.at.channels_last:
-        x = Placed(X_BAND, 0, Operand.dense(task.g.input_shape, task.size, channels_last=True))
-        before = [Stage([Grid((transpose_layout(task.elem, task.source, x, task.g.input_shape),))])]
-        scratch[X_BAND] = task.g.n * task.g.h.n * task.g.w.n * task.g.c_in * task.size
+        x = PlacedOperand(X_BAND, 0, Operand.dense(placed.g.input_shape, placed.size, channels_last=True))
+        before = [Stage([Grid((transpose_layout(placed.elem, placed.source, x, placed.g.input_shape),))])]
+        scratch[X_BAND] = placed.g.n * placed.g.h.n * placed.g.w.n * placed.g.c_in * placed.size
     units = []
-    for group in range(task.g.groups):
+    for group in range(placed.g.groups):
         for number, many in form.runs():
-            block = _Block(task, form, group, number, x.move(channel=group * task.c_src))
-            steps = {Y: (0, 0, block.columns * task.y.c), BIAS: (0, 0, block.columns * task.size)}
+            block = _Block(placed, form, group, number, x.move(channel=group * placed.c_src))
+            steps = {Y: (0, 0, block.columns * placed.y.c), BIAS: (0, 0, block.columns * placed.size)}
             steps |= (
-                {W: (0, 0, block.columns * task.w_dst)} if packs else {PANELS: (0, 0, task.stored(block.stream.nbytes))}
+                {W: (0, 0, block.columns * placed.w_dst)}
+                if packs
+                else {PANELS: (0, 0, placed.stored(block.stream.nbytes))}
             )
-            products = block.packed_parts() if packs else [block.products(block.stream, task.stored(block.panel))]
+            products = block.packed_parts() if packs else [block.products(block.stream, placed.stored(block.panel))]
             nests = (block.clear(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
-    pixels, outputs = task.g.n * task.g.h.n * task.g.w.n, task.g.n * task.g.h.out * task.g.w.out
+    pixels, outputs = placed.g.n * placed.g.h.n * placed.g.w.n, placed.g.n * placed.g.h.out * placed.g.w.out
     width = max(block.width for block in form.blocks)
-    scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * task.size, Y_BAND: outputs * width * task.size}
-    if task.storage and not packs:
-        scratch[TOTALS] = kernel.CHUNK * width * task.size
+    scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * placed.size, Y_BAND: outputs * width * placed.size}
+    if placed.storage and not packs:
+        scratch[TOTALS] = kernel.CHUNK * width * placed.size
     if packs:
         scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in form.runs())
-    return Program([*before, Stage(units)], scratch, task.seconds, shared=(X_BAND,))
+    return Program([*before, Stage(units)], scratch, placed.seconds, shared=(X_BAND,))
 
 
 def _sums_bytes(problem):
@@ -132,38 +134,38 @@ def part(stream: Panels) -> Panels:
 class _Block:
     """The nests of one block of channels of a group; what is moved for blocks that are alike is not said here."""
 
-    def __init__(self, task, form, group, number, x):
+    def __init__(self, placed, form, group, number, x):
         block = form.blocks[number]
-        self.task, self.x = task, x
+        self.placed, self.x = placed, x
         self.stream, self.columns, self.width = form.stream(number), block.columns, block.width
-        self.first = group * task.c_dst + block.first
-        self.weight = group * task.w_group + block.first * task.w_dst
+        self.first = group * placed.c_dst + block.first
+        self.weight = group * placed.w_group + block.first * placed.w_dst
         self.panel = group * form.group + form.block(number)
-        g = task.g
+        g = placed.g
         self.shape = g.n, self.width, g.h.out, g.w.out
-        self.sums = Placed(M, 0, Operand.dense(self.shape, task.size, channels_last=True))
+        self.sums = PlacedOperand(M, 0, Operand.dense(self.shape, placed.size, channels_last=True))
 
     def clear(self):
         count = self.shape[0] * self.shape[1] * self.shape[2] * self.shape[3]
-        return copying(self.task.elem, (M, 0), (M, 0), 0, pad=count)
+        return copying(self.placed.elem, (M, 0), (M, 0), 0, pad=count)
 
     def packed_parts(self):
         """The weight of the block as it lies: some channels of the source are packed, and used at once."""
-        task, most = self.task, part(self.stream).c_src
-        for first in range(0, task.c_src, most):
-            stream = replace(self.stream, c_src=min(most, task.c_src - first))
-            yield stream.fill(task, 0, self.weight + first * task.w_src, 0)
+        placed, most = self.placed, part(self.stream).c_src
+        for first in range(0, placed.c_src, most):
+            stream = replace(self.stream, c_src=min(most, placed.c_src - first))
+            yield stream.fill(placed, 0, self.weight + first * placed.w_src, 0)
             yield self.products(stream, 0, first, near=True)
 
     def products(self, stream, panel, first=0, *, near=False):
         """A task for each live tap of a stream, which has the channels of the source from `first` on."""
-        task, g, x, sums = self.task, self.task.g, self.x.move(channel=first), self.sums
-        tile = TILES[isa().registers][0], self.width // task.lanes
+        placed, g, x, sums = self.placed, self.placed.g, self.x.move(channel=first), self.sums
+        tile = TILES[isa().registers][0], self.width // placed.lanes
         # Halves that are packed in the call become float32 there.
-        storage = () if task.packs_halves else task.storage
+        storage = () if placed.packs_halves else placed.storage
         kind = ("", near) if near else storage
         fields = {
-            "entry": entry(kernel.tap_streaming, task.elem, *tile, *kind),
+            "entry": entry(kernel.tap_streaming, placed.elem, *tile, *kind),
             "x": (x.base, x.offset),
             "y": (sums.base, 0),
             "w": (PANELS, panel),
@@ -181,7 +183,7 @@ class _Block:
         }
         rows, cols = tap_places(g.h), tap_places(g.w)
         # Behind the last tap of a row comes the first of the next.
-        row, tap = task.stored(stream.row), task.stored(stream.tap)
+        row, tap = placed.stored(stream.row), placed.stored(stream.tap)
         at = [place.tap * tap for place in cols]
         lists = (
             _taps("rows", rows, x.at.h, sums.at.h, row, [place.tap * row for place in rows]),
@@ -191,25 +193,25 @@ class _Block:
 
     def finish(self):
         """Bias and activation, and what the layout wants."""
-        task, y = self.task, Placed(Y, self.first * self.task.y.c, self.task.y)
+        placed, y = self.placed, PlacedOperand(Y, self.first * self.placed.y.c, self.placed.y)
         if y.at.channels_last:
             yield self._finished(y)
             return
         shape = self.shape[0], self.columns, *self.shape[2:]
-        mine = Placed(Y_BAND, 0, Operand.dense(shape, task.size, channels_last=True))
+        mine = PlacedOperand(Y_BAND, 0, Operand.dense(shape, placed.size, channels_last=True))
         yield self._finished(mine)
-        yield transpose_layout(task.elem, mine, y, shape)
+        yield transpose_layout(placed.elem, mine, y, shape)
 
     def _finished(self, y):
         """Every sum as the one tap, with a weight of one, of a depthwise layer."""
-        task, sums, g = self.task, self.sums, self.task.g
-        height, name = depthwise_channels.HEIGHT[isa().registers], task.problem.activation.name
-        fields = pixel_products.common(task) | {
-            "entry": entry(depthwise_channels.depthwise_channels, task.elem, height, name),
+        placed, sums, g = self.placed, self.sums, self.placed.g
+        height, name = depthwise_channels.HEIGHT[isa().registers], placed.problem.activation.name
+        fields = pixel_products.common(placed) | {
+            "entry": entry(depthwise_channels.depthwise_channels, placed.elem, height, name),
             "x": (sums.base, 0),
             "y": (y.base, y.offset),
-            "w": pixel_products.ones(task.problem.dtype),
-            "bias": (BIAS, self.first * task.size),
+            "w": pixel_products.ones(placed.problem.dtype),
+            "bias": (BIAS, self.first * placed.size),
             "n_h": 1,
             "n_w": 1,
             "n": g.n,

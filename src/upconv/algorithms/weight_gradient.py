@@ -9,7 +9,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import PLACES, SECONDS_PER_PIECE, SUMS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
 from ..schedule import bands
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 TILES = {32: (6, 4), 16: (5, 2)}
 # Lists of pixels that are added one after another.
@@ -60,76 +60,76 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """All images one after another, since they add to the same sums; then the sums become the weight."""
-    g, scratch, sums = task.g, bands.Scratch(), _Sums(task)
+    g, scratch, sums = placed.g, bands.Scratch(), _Sums(placed)
     per_image = g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out
-    some = max(1, min(g.n, 2 * bands.BAND_BYTES // (per_image * task.size)))
+    some = max(1, min(g.n, 2 * bands.BAND_BYTES // (per_image * placed.size)))
     whole, grids = g.n // some, []
-    if some == 1 and task.seconds > g.n * SECONDS_PER_PIECE:
-        grids = _by_taps(task, sums, scratch)
+    if some == 1 and placed.seconds > g.n * SECONDS_PER_PIECE:
+        grids = _by_taps(placed, sums, scratch)
         whole = 0
     for first, n, many in ((0, some, whole), (whole * some, g.n % some, 1)):
         if n and many:
-            x, y = task.source.move(first), task.result.move(first)
-            steps = {X: (0, 0, n * task.x.n), Y: (0, 0, n * task.y.n)}
-            grids.append(Grid(tuple(_images(task, sums, scratch, n, x, y)), (1, 1, many), steps))
+            x, y = placed.source.move(first), placed.result.move(first)
+            steps = {X: (0, 0, n * placed.x.n), Y: (0, 0, n * placed.y.n)}
+            grids.append(Grid(tuple(_images(placed, sums, scratch, n, x, y)), (1, 1, many), steps))
     sizes = {SUMS: g.groups * sums.group, PLACES: kernel.scratch()["places"], **scratch.sizes}
-    return Program([Stage(grids, sequential=True), Stage([Grid((sums.to_weight(),))])], sizes, task.seconds)
+    return Program([Stage(grids, sequential=True), Stage([Grid((sums.to_weight(),))])], sizes, placed.seconds)
 
 
 class _Sums:
     """Where the sums lie: (groups, taps, channels of the narrower map, channels of the wider one in whole vectors)."""
 
-    def __init__(self, task):
-        self.task, g = task, task.g
-        self.counts = task.problem.channels
+    def __init__(self, placed):
+        self.placed, g = placed, placed.g
+        self.counts = placed.problem.channels
         self.swapped = self.counts[0] > self.counts[1]
         self.narrow, self.wide = sorted(self.counts)
-        self.row = ceil_div(self.wide, task.lanes) * task.lanes * task.size
+        self.row = ceil_div(self.wide, placed.lanes) * placed.lanes * placed.size
         self.tap = self.narrow * self.row
         self.group = g.h.k * g.w.k * self.tap
 
     def to_weight(self) -> Nest:
         """Transpose the sums to the weight (c_in, c_out / groups, taps)."""
-        per_in, per_out = self.task.w[:2]
+        per_in, per_out = self.placed.w[:2]
         wide, narrow = (per_in, per_out) if self.swapped else (per_out, per_in)
-        groups = [(group * self.group, group * self.task.w_group) for group in range(self.task.g.groups)]
+        groups = [(group * self.group, group * self.placed.w_group) for group in range(self.placed.g.groups)]
         lines = self.narrow, self.row, narrow
-        return to_weight(self.task, (SUMS, 0), (W, 0), self.tap, lines, (self.wide, wide), groups)
+        return to_weight(self.placed, (SUMS, 0), (W, 0), self.tap, lines, (self.wide, wide), groups)
 
 
-def _by_taps(task, sums, scratch):
+def _by_taps(placed, sums, scratch):
     """Grids for images that take long: a unit cannot be interrupted, so each row of taps is one."""
     grids = []
-    for image in range(task.g.n):
-        *before, taps = _images(task, sums, scratch, 1, task.source.move(image), task.result.move(image))
+    for image in range(placed.g.n):
+        *before, taps = _images(placed, sums, scratch, 1, placed.source.move(image), placed.result.move(image))
         rows, cols = taps.lists
         grids += [Grid((nest,)) for nest in before]
         grids += [Grid((taps._replace(lists=(Rows(rows.fields, [row]), cols)),)) for row in rows.values]
     return grids
 
 
-def _images(task, sums, scratch, n, x, y):
+def _images(placed, sums, scratch, n, x, y):
     """The nests of some images: both maps channels-last, then all taps."""
-    placed = []
-    for whole, base, shape in ((x, X_BAND, task.g.input_shape), (y, Y_BAND, task.g.output_shape)):
+    operand = []
+    for whole, base, shape in ((x, X_BAND, placed.g.input_shape), (y, Y_BAND, placed.g.output_shape)):
         if not whole.at.channels_last:
             shape = n, *shape[1:]
-            mine = scratch.map(base, shape, task.size, channels_last=True)
-            yield transpose_layout(task.elem, whole, mine, shape)
+            mine = scratch.map(base, shape, placed.size, channels_last=True)
+            yield transpose_layout(placed.elem, whole, mine, shape)
             whole = mine
-        placed.append(whole)
-    yield _taps(task, sums, n, *placed)
+        operand.append(whole)
+    yield _taps(placed, sums, n, *operand)
 
 
-def _taps(task, sums, n, x, y):
+def _taps(placed, sums, n, x, y):
     """A correlation for each tap: rows of taps by taps of a row."""
-    g, size = task.g, task.size
+    g, size = placed.g, placed.size
     a, b = ("b", "a") if sums.swapped else ("a", "b")
     walks = {a: (x, 1, 1, sums.counts[0]), b: (y, g.h.s, g.w.s, sums.counts[1])}
     fields = {
-        "entry": entry(kernel.weight_gradient, task.elem, *TILES[isa().registers]),
+        "entry": entry(kernel.weight_gradient, placed.elem, *TILES[isa().registers]),
         "total": (SUMS, 0),
         "n": n,
         "total_row": sums.row,

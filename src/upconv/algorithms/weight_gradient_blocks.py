@@ -16,7 +16,7 @@ from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
 
 # Whether rows that lie in planes of a volume are put in order.
@@ -64,11 +64,11 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Parts of the pixels, or tiles of the sums."""
-    way = _Way(task)
+    way = _Way(placed)
     stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
-    return Program(stages, {way.sums.base: way.sums.all, **way.scratch.sizes}, task.seconds, shared)
+    return Program(stages, {way.sums.base: way.sums.all, **way.scratch.sizes}, placed.seconds, shared)
 
 
 def _has_images_inside(problem, cut):
@@ -107,18 +107,18 @@ class _Sums:
 
 
 class _Way:
-    """The stages of a task."""
+    """The stages of a problem."""
 
-    def __init__(self, task):
-        self.task, self.made, self.scratch = task, arrangement(task.problem), Scratch()
-        self.sums, self.cut = _Sums(task.problem), Cut(task.g, PIXELS)
-        self.inside = _has_images_inside(task.problem, self.cut)
+    def __init__(self, placed):
+        self.placed, self.made, self.scratch = placed, arrangement(placed.problem), Scratch()
+        self.sums, self.cut = _Sums(placed.problem), Cut(placed.g, PIXELS)
+        self.inside = _has_images_inside(placed.problem, self.cut)
         self._lists = {}
 
     def by_parts(self):
         """Parts with all tiles of their pixels, then their sum, then the weight."""
         sums, stages = self.sums, []
-        parts = list(part_runs(self.task, self.cut, sums.parts, sums.nbytes))
+        parts = list(part_runs(self.placed, self.cut, sums.parts, sums.nbytes))
         for piece in range(sums.pieces):
             grids = []
             for blocks, many, steps, offset in parts:
@@ -126,20 +126,20 @@ class _Way:
                 grids.append(Grid(tuple(self._part(blocks, first, end, offset)), (many, 1, 1), steps))
             stages.append(Stage(grids))
         if sums.parts > 1:
-            stages.append(Stage([sum_of_parts(self.task, sums.parts, sums.nbytes)]))
+            stages.append(Stage([sum_of_parts(self.placed, sums.parts, sums.nbytes)]))
         return [*stages, Stage([self._to_weight()])]
 
     def by_tiles(self):
         """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
         stages = []
-        for number, block in enumerate(self.cut.blocks(0, self.task.g.n)):
+        for number, block in enumerate(self.cut.blocks(0, self.placed.g.n)):
             (a, b), nests = self._sides(block)
             packing = [Grid(tuple(each)) for each in nests if each]
             if packing:
                 stages.append(Stage(packing))
             is_last = number == self.cut.count - 1
             grids = []
-            for group in range(self.task.g.groups):
+            for group in range(self.placed.g.groups):
                 for tile in range(self.made.b_tiles):
                     multiply = self._multiply(block, a, b, 0, number > 0, group, tile)
                     grids.append(Grid((multiply, self._turn(group, tile)) if is_last else (multiply,)))
@@ -157,41 +157,41 @@ class _Way:
     def _sides(self, block):
         """((how a lies, how b lies), the nests that pack each) of a block."""
         made, h, w = self.made, block.h, block.w
-        x = self.task.source.move(block.first, h.first, w.first), (block.images, h.axis.n, w.axis.n)
-        y = self.task.result.move(block.first, h.source, w.source), (block.images, h.axis.out, w.axis.out)
+        x = self.placed.source.move(block.first, h.first, w.first), (block.images, h.axis.n, w.axis.n)
+        y = self.placed.result.move(block.first, h.source, w.source), (block.images, h.axis.out, w.axis.out)
         (a, a_shape), (b, b_shape) = (y, x) if made.swapped else (x, y)
         a_side, a_nests = self._a(a, a_shape)
         b_side, b_nests = self._b(b, b_shape)
         return (a_side, b_side), (a_nests, b_nests)
 
-    def _a(self, placed, shape):
+    def _a(self, operand, shape):
         """In place, in planes or channels-last, or in panels; what lies in planes may be transposed first."""
-        made, task, nests = self.made, self.task, []
+        made, placed, nests = self.made, self.placed, []
         if made.turns_a:
-            whole = shape[0], made.a_count * task.g.groups, *shape[1:]
+            whole = shape[0], made.a_count * placed.g.groups, *shape[1:]
             base = V if made.packs_a else X_BAND
-            mine = self.scratch.map(base, whole, task.size, channels_last=True)
-            nests.append(transpose_layout(task.elem, placed, mine, whole))
-            placed = mine
+            mine = self.scratch.map(base, whole, placed.size, channels_last=True)
+            nests.append(transpose_layout(placed.elem, operand, mine, whole))
+            operand = mine
         if not made.packs_a:
-            return in_place(placed, made.a_count, made.rows, placed.at.c if made.planes_a else task.size), nests
+            return in_place(operand, made.a_count, made.rows, operand.at.c if made.planes_a else placed.size), nests
         if self.inside:
-            placed, shape = images_inside(placed, shape)
-        side = side_of(shape, made.a_count, task.g.groups, made.ranges, made.rows, X_BAND, task.size)
-        self.scratch.take(X_BAND, task.g.groups * side.group)
-        return side, [*nests, *copied(task, placed, shape, side, made.a_count, made.ranges)]
+            operand, shape = images_inside(operand, shape)
+        side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
+        self.scratch.take(X_BAND, placed.g.groups * side.group)
+        return side, [*nests, *copied(placed, operand, shape, side, made.a_count, made.ranges)]
 
-    def _b(self, placed, shape):
-        made, task = self.made, self.task
+    def _b(self, operand, shape):
+        made, placed = self.made, self.placed
         if not made.packs_b:
-            return in_place(placed, made.b_count, made.width, task.size), []
+            return in_place(operand, made.b_count, made.width, placed.size), []
         ranges = [(0, made.b_tiles, made.width)]
-        where = images_inside(placed, shape) if self.inside else (placed, shape)
-        side = side_of(where[1], made.b_count, task.g.groups, ranges, made.width, Y_BAND, task.size)
-        self.scratch.take(Y_BAND, task.g.groups * side.group)
+        where = images_inside(operand, shape) if self.inside else (operand, shape)
+        side = side_of(where[1], made.b_count, placed.g.groups, ranges, made.width, Y_BAND, placed.size)
+        self.scratch.take(Y_BAND, placed.g.groups * side.group)
         if made.turns_b:
-            return side, [turned(task, placed, shape, side, made.b_count, made.width, inside=self.inside)]
-        return side, list(copied(task, *where, side, made.b_count, ranges))
+            return side, [turned(placed, operand, shape, side, made.b_count, made.width, inside=self.inside)]
+        return side, list(copied(placed, *where, side, made.b_count, ranges))
 
     def _multiply(self, block, a, b, offset, adds, group=None, tile=None):
         """The nest of all taps, for all groups and tiles or for one of each."""
@@ -207,11 +207,11 @@ class _Way:
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
-            "longest": kernel.longest_sum(self.task.g.pixels),
+            "longest": kernel.longest_sum(self.placed.g.pixels),
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
-            step_h, step_w = (self.task.g.h.s, self.task.g.w.s) if is_y else (1, 1)
+            step_h, step_w = (self.placed.g.h.s, self.placed.g.w.s) if is_y else (1, 1)
             steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
             fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
             fields[f"{name}_col"] = steps[2] * side.col
@@ -243,11 +243,17 @@ class _Way:
         key = a, b, group
         if key not in self._lists:
             made, sums, values = self.made, self.sums, []
-            for g in range(self.task.g.groups) if group is None else (group,):
+            for g in range(self.placed.g.groups) if group is None else (group,):
                 before = 0
                 for first, tiles, rows in made.ranges:
                     address = entry(
-                        kernel.weight_gradient_blocks, self.task.elem, rows, made.nv, False, made.cuts_b, made.planes_a
+                        kernel.weight_gradient_blocks,
+                        self.placed.elem,
+                        rows,
+                        made.nv,
+                        False,
+                        made.cuts_b,
+                        made.planes_a,
                     )
                     at = before * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
@@ -264,7 +270,7 @@ class _Way:
         some = made.a_count // units
         _, per_a = self._steps()
         steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
-        return Grid((self._turn(0, None, some),), (self.task.g.groups, 1, units), steps)
+        return Grid((self._turn(0, None, some),), (self.placed.g.groups, 1, units), steps)
 
     def _turn(self, group, tile=None, rows=None):
         """Transpose the sums of some channels to the weight (c_in, c_out / groups, taps)."""
@@ -275,12 +281,12 @@ class _Way:
         src = sums.base, group * sums.group + (tile or 0) * sums.tile
         dst = W, group * self._per_group() + first * per_b
         lines = made.a_count if rows is None else rows, sums.row, per_a
-        return to_weight(self.task, src, dst, sums.tap, lines, (count, per_b))
+        return to_weight(self.placed, src, dst, sums.tap, lines, (count, per_b))
 
     def _steps(self):
         """Bytes of the weight from channel to channel of b and of a."""
-        per_in, per_out = self.task.w[:2]
+        per_in, per_out = self.placed.w[:2]
         return (per_in, per_out) if self.made.swapped else (per_out, per_in)
 
     def _per_group(self):
-        return self.task.w_group
+        return self.placed.w_group

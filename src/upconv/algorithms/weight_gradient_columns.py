@@ -20,7 +20,7 @@ from ..schedule.bands import Scratch
 from ..schedule.moves import transpose_layout, weight_copied
 from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
 from ..schedule.pixel_panels import Cut
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 
 FALLBACK = "weight_gradient_blocks"
@@ -94,35 +94,35 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Both maps as they are wanted, the lines of all pixels, and the product."""
-    g, scratch, size = task.g, Scratch(), task.size
-    x, y, turning = task.source, task.result, []
+    g, scratch, size = placed.g, Scratch(), placed.size
+    x, y, turning = placed.source, placed.result, []
     if not x.at.channels_last:
         x = scratch.map(X_BAND, g.input_shape, size, channels_last=True)
-        turning.append(Grid((transpose_layout(task.elem, task.source, x, g.input_shape),)))
-    is_last = _is_last(task.problem)
+        turning.append(Grid((transpose_layout(placed.elem, placed.source, x, g.input_shape),)))
+    is_last = _is_last(placed.problem)
     if not (y.at.channels_last if is_last else y.at.channels_first):
         y = scratch.map(Y_BAND, g.output_shape, size, channels_last=is_last)
-        turning.append(Grid((transpose_layout(task.elem, task.result, y, g.output_shape),)))
+        turning.append(Grid((transpose_layout(placed.elem, placed.result, y, g.output_shape),)))
     line = line_bytes(_columns(g), size)
-    lines = [Grid((nest,)) for nest in line_nests(task, y, line, *_runs(task.problem))]
-    stages = [*([Stage(turning)] if turning else []), Stage([Grid((_finite(task, x),)), *lines])]
-    stages.append(Stage(list(_products(task, x, line))))
-    base, row = _weight(task)
+    lines = [Grid((nest,)) for nest in line_nests(placed, y, line, *_runs(placed.problem))]
+    stages = [*([Stage(turning)] if turning else []), Stage([Grid((_finite(placed, x),)), *lines])]
+    stages.append(Stage(list(_products(placed, x, line))))
+    base, row = _weight(placed)
     if base != W:
         scratch.take(base, g.c_in * row)
-        steps = (row, g.h.k * g.w.k * size), task.w[:2]
-        stages.append(Stage([Grid((weight_copied(task, (base, 0), (W, 0), steps),))]))
+        steps = (row, g.h.k * g.w.k * size), placed.w[:2]
+        stages.append(Stage([Grid((weight_copied(placed, (base, 0), (W, 0), steps),))]))
     sizes = {PANELS: g.n * g.h.n * g.w.n * line, FLAGS: 8, **scratch.sizes}
-    return Program(stages, sizes, task.seconds, (PANELS, FLAGS, X_BAND, Y_BAND, TOTALS))
+    return Program(stages, sizes, placed.seconds, (PANELS, FLAGS, X_BAND, Y_BAND, TOTALS))
 
 
-def _weight(task):
+def _weight(placed):
     """(where the products are added up, bytes from row to row): the weight itself, if it has no gaps."""
-    if task.problem.layout == TAPS_SLICED:
-        return TOTALS, _columns(task.g) * task.size
-    return W, task.w[0]
+    if placed.problem.layout == TAPS_SLICED:
+        return TOTALS, _columns(placed.g) * placed.size
+    return W, placed.w[0]
 
 
 def _is_last(problem):
@@ -149,11 +149,11 @@ def _tile(problem):
     return ceil_div(problem.geometry.c_in, ceil_div(problem.geometry.c_in, most)), nv
 
 
-def _finite(task, x):
+def _finite(placed, x):
     """The nest that looks at all pixels of the input."""
-    g = task.g
+    g = placed.g
     fields = {
-        "entry": entry(not_finite.not_finite, task.elem),
+        "entry": entry(not_finite.not_finite, placed.elem),
         **{"src": (x.base, x.offset), "flag": (FLAGS, 0)},
         **{"rows": g.w.n, "src_row": x.at.w, "count": g.c_in},
     }
@@ -161,10 +161,10 @@ def _finite(task, x):
     return Nest(not_finite.FIELDS, fields, (Rows(("src",), rows),))
 
 
-def _products(task, x, line):
+def _products(placed, x, line):
     """Grids of some rows of the weight each: all blocks of pixels, one after another."""
-    g, size = task.g, task.size
-    (rows, nv), row, (base, step) = _tile(task.problem), _columns(g) * size, _weight(task)
+    g, size = placed.g, placed.size
+    (rows, nv), row, (base, step) = _tile(placed.problem), _columns(g) * size, _weight(placed)
     for first, tiles, tall in even_ranges(g.c_in, rows):
         for start in range(0, tiles, some := ceil_div(tiles, UNITS)):
             channel = first + start * tall
@@ -173,7 +173,7 @@ def _products(task, x, line):
                 place = x.move(block.first, block.h.first, block.w.first, channel)
                 pixel = (block.first * g.h.n + block.h.first) * g.w.n + block.w.first
                 fields = {
-                    "entry": entry(product.weight_gradient_blocks, task.elem, tall, nv, True),
+                    "entry": entry(product.weight_gradient_blocks, placed.elem, tall, nv, True),
                     **{"a": (place.base, place.offset), "b": (PANELS, pixel * line), "total": (base, channel * step)},
                     **{"n": block.images, "rows": block.h.axis.n, "cols": block.w.axis.n},
                     **{"a_n": x.at.n, "a_row": x.at.h, "a_col": x.at.w},

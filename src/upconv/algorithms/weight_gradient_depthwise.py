@@ -15,7 +15,7 @@ from ..runtime.program import PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows,
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
@@ -61,11 +61,11 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
-    g, scratch = task.g, Scratch()
-    unit = min(g.c_in, UNIT_VECTORS * task.lanes)
-    if task.threads == 1 and task.x.channels_last and task.y.channels_last:
+    g, scratch = placed.g, Scratch()
+    unit = min(g.c_in, UNIT_VECTORS * placed.lanes)
+    if placed.threads == 1 and placed.x.channels_last and placed.y.channels_last:
         # In one go both maps are read in order.
         unit = g.c_in
     units = [
@@ -73,18 +73,18 @@ def program(task: Task, *, packs=True) -> Program:
         for first, many, some in ((0, g.c_in // unit, unit), (g.c_in // unit * unit, 1, g.c_in % unit))
         if many and some
     ]
-    line = ceil_div(unit, task.lanes) * task.lanes * task.size
-    blocks = list(_cut(task.problem).blocks(0, g.n))
-    products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, task.lanes)
+    line = ceil_div(unit, placed.lanes) * placed.lanes * placed.size
+    blocks = list(_cut(placed.problem).blocks(0, g.n))
+    products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, placed.lanes)
     pieces = int(min(len(blocks), 1 + products // PIECE_PRODUCTS))
-    clear = [_Unit(task, scratch, *each, line).clear() for each in units]
+    clear = [_Unit(placed, scratch, *each, line).clear() for each in units]
     stages = [Stage(clear)]
     for piece in range(pieces):
         some = blocks[len(blocks) * piece // pieces : len(blocks) * (piece + 1) // pieces]
-        stages.append(Stage([_Unit(task, scratch, *each, line).multiply(some) for each in units]))
-    stages.append(Stage([_Unit(task, scratch, *each, line).to_weight() for each in units]))
+        stages.append(Stage([_Unit(placed, scratch, *each, line).multiply(some) for each in units]))
+    stages.append(Stage([_Unit(placed, scratch, *each, line).to_weight() for each in units]))
     nbytes = ceil_div(g.c_in, unit) * g.h.k * g.w.k * line
-    return Program(stages, {PANELS: nbytes, **scratch.sizes}, task.seconds, (PANELS,))
+    return Program(stages, {PANELS: nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
 def _cut(problem):
@@ -95,18 +95,18 @@ def _cut(problem):
 class _Unit:
     """`many` runs of `channels` channels, the first of all at `first`."""
 
-    def __init__(self, task, scratch, first, many, channels, line):
-        g = task.g
-        self.task, self.scratch, self.many, self.channels, self.line = task, scratch, many, channels, line
+    def __init__(self, placed, scratch, first, many, channels, line):
+        g = placed.g
+        self.placed, self.scratch, self.many, self.channels, self.line = placed, scratch, many, channels, line
         self.taps = g.h.k * g.w.k
-        self.x, self.y = task.source.move(channel=first), task.result.move(channel=first)
-        self.weight, self.sums = first * task.w[0], 0
+        self.x, self.y = placed.source.move(channel=first), placed.result.move(channel=first)
+        self.weight, self.sums = first * placed.w[0], 0
         if first:
-            self.sums = first // (line // task.size) * self.taps * line
+            self.sums = first // (line // placed.size) * self.taps * line
         self.steps = {
-            X: (channels * task.x.c, 0, 0),
-            Y: (channels * task.y.c, 0, 0),
-            W: (channels * task.w[0], 0, 0),
+            X: (channels * placed.x.c, 0, 0),
+            Y: (channels * placed.y.c, 0, 0),
+            W: (channels * placed.w[0], 0, 0),
             PANELS: (self.taps * line, 0, 0),
         }
 
@@ -115,12 +115,12 @@ class _Unit:
 
     def clear(self):
         """Zeros."""
-        count = self.taps * self.line // self.task.size
-        return self._grid([copying(self.task.elem, (X, 0), (PANELS, self.sums), 0, pad=count)])
+        count = self.taps * self.line // self.placed.size
+        return self._grid([copying(self.placed.elem, (X, 0), (PANELS, self.sums), 0, pad=count)])
 
     def to_weight(self):
-        rows, cols = (self.taps, self.line), (self.channels, self.task.w[0])
-        return self._grid([transposing(self.task.elem, (PANELS, self.sums), (W, self.weight), rows, cols)])
+        rows, cols = (self.taps, self.line), (self.channels, self.placed.w[0])
+        return self._grid([transposing(self.placed.elem, (PANELS, self.sums), (W, self.weight), rows, cols)])
 
     def multiply(self, blocks):
         """Both maps of each block channels-last, then all taps."""
@@ -131,19 +131,19 @@ class _Unit:
                 (self.x.move(block.first, h.first, w.first), X_BAND, h.axis.n, w.axis.n),
                 (self.y.move(block.first, h.source, w.source), Y_BAND, h.axis.out, w.axis.out),
             ):
-                placed = whole
+                operand = whole
                 if not whole.at.channels_last:
                     shape = block.images, self.channels, height, width
-                    placed = self.scratch.map(base, shape, self.task.size, channels_last=True)
-                    nests.append(transpose_layout(self.task.elem, whole, placed, shape))
-                maps.append(placed)
+                    operand = self.scratch.map(base, shape, self.placed.size, channels_last=True)
+                    nests.append(transpose_layout(self.placed.elem, whole, operand, shape))
+                maps.append(operand)
             nests += self._taps(block, *maps)
         return self._grid(nests)
 
     def _taps(self, block, x, y):
         """Rows of taps by columns that have the same taps."""
-        g, h, w = self.task.g, block.h.axis, block.w.axis
-        nv, most = _chunks(w.k, ceil_div(self.channels, self.task.lanes))
+        g, h, w = self.placed.g, block.h.axis, block.w.axis
+        nv, most = _chunks(w.k, ceil_div(self.channels, self.placed.lanes))
         fields = {
             "x": (x.base, x.offset),
             "y": (y.base, y.offset),
@@ -160,7 +160,7 @@ class _Unit:
                 rows.append((i * x.at.h, o * y.at.h, t * w.k * self.line, count))
         cols = [
             (
-                entry(kernel.weight_gradient_depthwise, self.task.elem, taps, nv),
+                entry(kernel.weight_gradient_depthwise, self.placed.elem, taps, nv),
                 first * x.at.w,
                 (first * w.s + tap * w.d - w.crop_lo) * y.at.w,
                 tap * self.line,

@@ -19,8 +19,8 @@ from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, sum_of_parts
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
-from ..schedule.task import Task
 from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
 
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
@@ -122,40 +122,40 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Parts of the pixels, their sum, and the sums made a weight."""
-    made, scratch, stages = _Shape(task.problem), Scratch(), []
-    parts, lists = list(part_runs(task, made.cut, made.parts.count, made.nbytes)), {}
+    made, scratch, stages = _Shape(placed.problem), Scratch(), []
+    parts, lists = list(part_runs(placed, made.cut, made.parts.count, made.nbytes)), {}
     for piece in range(made.parts.pieces):
         grids = []
         for blocks, many, steps, offset in parts:
             first, end = (len(blocks) * each // made.parts.pieces for each in (piece, piece + 1))
-            nests = [] if piece else [copying(task.elem, (X, 0), (PANELS, offset), 0, pad=made.nbytes // task.size)]
+            nests = [] if piece else [copying(placed.elem, (X, 0), (PANELS, offset), 0, pad=made.nbytes // placed.size)]
             for block in blocks[first:end]:
-                nests += _block(task, made, scratch, block, offset, lists)
+                nests += _block(placed, made, scratch, block, offset, lists)
             grids.append(Grid(tuple(nests), (many, 1, 1), steps))
         stages.append(Stage(grids))
     if made.parts.count > 1:
-        stages.append(Stage([sum_of_parts(task, made.parts.count, made.nbytes)]))
-    stages.append(Stage([Grid((_to_weight(task, made),))]))
-    return Program(stages, {PANELS: made.parts.count * made.nbytes, **scratch.sizes}, task.seconds, (PANELS,))
+        stages.append(Stage([sum_of_parts(placed, made.parts.count, made.nbytes)]))
+    stages.append(Stage([Grid((_to_weight(placed, made),))]))
+    return Program(stages, {PANELS: made.parts.count * made.nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
-def _block(task, made, scratch, block, offset, lists):
+def _block(placed, made, scratch, block, offset, lists):
     """The nests of a block: both maps as they are wanted, then all rows of taps."""
-    g, h, w = task.g, block.h, block.w
-    y = task.result.move(block.first, h.source, w.source)
+    g, h, w = placed.g, block.h, block.w
+    y = placed.result.move(block.first, h.source, w.source)
     if made.turns_y:
         shape = block.images, g.c_out, h.axis.out, w.axis.out
-        mine = scratch.map(Y_BAND, shape, task.size, channels_last=True)
-        yield transpose_layout(task.elem, y, mine, shape)
+        mine = scratch.map(Y_BAND, shape, placed.size, channels_last=True)
+        yield transpose_layout(placed.elem, y, mine, shape)
         y = mine
-    x, nests = _input(task, made, scratch, block)
+    x, nests = _input(placed, made, scratch, block)
     yield from nests
     # What lies alike has the same lists.
     key = h.axis, w.axis, y.at, x
     if key not in lists:
-        lists[key] = _row_list(task, made, h.axis, x, y), _segment_list(task, made, w.axis, x, y)
+        lists[key] = _row_list(placed, made, h.axis, x, y), _segment_list(placed, made, w.axis, x, y)
     fields = {
         **{"a": (y.base, y.offset), "b": (x.base, x.offset), "total": (PANELS, offset), "n": block.images},
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
@@ -166,47 +166,47 @@ def _block(task, made, scratch, block, offset, lists):
     yield Nest(kernel.FIELDS, fields, lists[key])
 
 
-def _input(task, made, scratch, block):
+def _input(placed, made, scratch, block):
     """(how the input lies, the nests that pack it)."""
-    g, shape = task.g, (block.images, block.h.axis.n, block.w.axis.n)
-    placed = task.source.move(block.first, block.h.first, block.w.first)
+    g, shape = placed.g, (block.images, block.h.axis.n, block.w.axis.n)
+    operand = placed.source.move(block.first, block.h.first, block.w.first)
     if not made.packs_x:
-        return in_place(placed, g.c_in, made.width, task.size), []
+        return in_place(operand, g.c_in, made.width, placed.size), []
     ranges = [(0, made.tiles, made.width)]
-    side = side_of(shape, g.c_in, 1, ranges, made.width, X_BAND, task.size)
+    side = side_of(shape, g.c_in, 1, ranges, made.width, X_BAND, placed.size)
     scratch.take(X_BAND, side.group)
     if made.turns_x:
-        return side, [turned(task, placed, shape, side, g.c_in, made.width)]
-    return side, list(copied(task, placed, shape, side, g.c_in, ranges))
+        return side, [turned(placed, operand, shape, side, g.c_in, made.width)]
+    return side, list(copied(placed, operand, shape, side, g.c_in, ranges))
 
 
-def _row_list(task, made, axis, x, y):
+def _row_list(placed, made, axis, x, y):
     """Rows of taps: where they begin on either side, clipped to what meets."""
     met = [(t, *axis.meeting(t)) for t in range(axis.k)]
     values = [(o * y.at.h, i * x.row, t * made.tap, count) for t, i, o, count in met if count]
     return Rows(("a", "b", "total", "rows"), values)
 
 
-def _segment_list(task, made, axis, x, y):
+def _segment_list(placed, made, axis, x, y):
     """Columns that meet the same taps, by the ranges of tiles that are equally tall."""
     values = []
     for segment in segments(axis, False):
-        at, start = segment.source * y.at.w, segment.taps.start * task.g.c_out
-        for first, tiles, rows in made.ranges(len(segment.taps), task.g.c_out):
-            address = entry(kernel.weight_gradient_blocks, task.elem, rows, made.nv, False, made.cuts_x)
+        at, start = segment.source * y.at.w, segment.taps.start * placed.g.c_out
+        for first, tiles, rows in made.ranges(len(segment.taps), placed.g.c_out):
+            address = entry(kernel.weight_gradient_blocks, placed.elem, rows, made.nv, False, made.cuts_x)
             total = (start + first) * made.row
-            here = segment.start * x.col, total, segment.count, tiles, rows * task.size
-            values.append((address, at + first * task.size, *here))
+            here = segment.start * x.col, total, segment.count, tiles, rows * placed.size
+            values.append((address, at + first * placed.size, *here))
     return Rows(("entry", "a", "b", "total", "cols", "a_tiles", "a_tile"), values)
 
 
-def _to_weight(task, made):
+def _to_weight(placed, made):
     """The nest that turns the sums into the weight, in which taps of a row are consecutive or output channels are."""
-    g, size = task.g, task.size
-    cols = g.c_in, task.w[0]
-    if g.c_out == 1 or task.problem.weight_layout == WEIGHT_CHANNELS_LAST:
+    g, size = placed.g, placed.size
+    cols = g.c_in, placed.w[0]
+    if g.c_out == 1 or placed.problem.weight_layout == WEIGHT_CHANNELS_LAST:
         rows, stack, step = (made.run, made.row), (1, 0, 0), made.run * size
     else:
         rows, step = (g.w.k, g.c_out * made.row), g.w.k * size
-        stack = g.c_out, made.row, task.w[1]
-    return transposing(task.elem, (PANELS, 0), (W, 0), rows, cols, n=(g.h.k, made.tap, step), m=stack)
+        stack = g.c_out, made.row, placed.w[1]
+    return transposing(placed.elem, (PANELS, 0), (W, 0), rows, cols, n=(g.h.k, made.tap, step), m=stack)

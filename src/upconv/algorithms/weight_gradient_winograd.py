@@ -37,9 +37,9 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.moves import Placed, to_weight, transpose_layout
+from ..schedule.moves import PlacedOperand, to_weight, transpose_layout
 from ..schedule.pixel_parts import sum_of_parts
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 from ..schedule.winograd import even, pieces
 from ..schedule.winograd_gradient import Pair, tallest
@@ -163,11 +163,11 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """For some images after others: maps in planes turned, then all blocks of channels; at the end the taps."""
-    way = _Way(task)
+    way = _Way(placed)
     shared = PANELS, FLAGS, SUMS, *(() if way.plan.is_near else (X_BAND, Y_BAND))
-    return Program(list(way.stages()), way.sizes(), task.seconds, shared)
+    return Program(list(way.stages()), way.sizes(), placed.seconds, shared)
 
 
 class _Plan(NamedTuple):
@@ -261,17 +261,17 @@ def _image_bytes(problem):
 
 
 class _Way:
-    """The stages of a task."""
+    """The stages of a problem."""
 
-    def __init__(self, task):
-        self.task, self.plan = task, _plan(task.problem)
-        self.turns = tuple(not map_.at.channels_last for map_ in (task.source, task.result))
-        self.is_last = task.w[1] == task.size
+    def __init__(self, placed):
+        self.placed, self.plan = placed, _plan(placed.problem)
+        self.turns = tuple(not map_.at.channels_last for map_ in (placed.source, placed.result))
+        self.is_last = placed.w[1] == placed.size
         self.begun = set()
 
     def sizes(self):
         """Bytes by base."""
-        task, plan, size = self.task, self.plan, self.task.size
+        placed, plan, size = self.placed, self.plan, self.placed.size
         pairs, channels = plan.pairs, plan.pairs[0].channels
         sizes = {
             V: max(pair.positions * pair.v_pos for pair in pairs),
@@ -281,11 +281,11 @@ class _Way:
             FLAGS: LINE,
         }
         if not self.is_last:
-            sizes[SINK] = task.g.h.k * task.g.w.k * self._taps_at(channels)[3]
-        sides = zip((X_BAND, Y_BAND), self.turns, task.problem.map_shapes, channels, strict=True)
+            sizes[SINK] = placed.g.h.k * placed.g.w.k * self._taps_at(channels)[3]
+        sides = zip((X_BAND, Y_BAND), self.turns, placed.problem.map_shapes, channels, strict=True)
         for number, (base, turns, shape, count) in enumerate(sides):
             if turns and plan.is_near:
-                patches = ((pair, patch) for pair in pairs for patch in pair.patches(0, task.g.n))
+                patches = ((pair, patch) for pair in pairs for patch in pair.patches(0, placed.g.n))
                 blocks = (patch.images[1] * prod(n for _, n in pair.reach(patch, number)) for pair, patch in patches)
                 sizes[base] = max(blocks) * count * size
             elif turns:
@@ -293,30 +293,32 @@ class _Way:
         return sizes
 
     def stages(self):
-        task, plan = self.task, self.plan
-        for first in range(0, task.g.n, plan.images):
-            end = min(task.g.n, first + plan.images)
+        placed, plan = self.placed, self.plan
+        for first in range(0, placed.g.n, plan.images):
+            end = min(placed.g.n, first + plan.images)
             x, y, turning = self._maps(first, end)
             if turning:
                 yield Stage(turning)
             for number in range(plan.rounds):
                 yield Stage(list(self._units(x, y, end - first, number)))
         if plan.parts > 1:
-            yield Stage([sum_of_parts(task, plan.parts, plan.part_bytes)])
+            yield Stage([sum_of_parts(placed, plan.parts, plan.part_bytes)])
         if not plan.is_brief:
             yield Stage([Grid(tuple(self._finish(run, (PANELS, at))), *rest) for run, at, rest in self._runs(False)])
 
     def _maps(self, first, end):
         """Both maps from an image on, with their channels together, and the grids that make them so."""
         made, turning = [], []
-        sides = zip((self.task.source, self.task.result), self.task.problem.map_shapes, (X_BAND, Y_BAND), strict=True)
+        sides = zip(
+            (self.placed.source, self.placed.result), self.placed.problem.map_shapes, (X_BAND, Y_BAND), strict=True
+        )
         for whole, shape, base in sides:
             there = whole.move(first)
             if not (whole.at.channels_last or self.plan.is_near):
-                band = Placed(base, 0, type(whole.at).dense((end - first, *shape[1:]), self.task.size, True))
+                band = PlacedOperand(base, 0, type(whole.at).dense((end - first, *shape[1:]), self.placed.size, True))
                 for image, count in pieces(end - first, ceil_div(end - first, UNITS)):
                     nest = transpose_layout(
-                        self.task.elem, there.move(image), band.move(image), (count, *shape[1:])
+                        self.placed.elem, there.move(image), band.move(image), (count, *shape[1:])
                     )  # fmt: skip
                     turning.append(Grid((nest,)))
                 there = band
@@ -328,16 +330,16 @@ class _Way:
 
         Blocks that differ in their place alone are one run; where maps are turned, or the taps are, each has its own.
         """
-        plan, task = self.plan, self.task
+        plan, placed = self.plan, self.placed
         unit, across = plan.unit_bytes, len(plan.blocks[1])
         is_one = moves and any(self.turns) and not plan.is_near
         numbered = [_alike(blocks, is_one) for blocks in plan.blocks]
         for (i, first, count, many), (j, start, some, times) in product(*numbered):
             channels = plan.pairs[0].channels
             steps = {
-                X: (channels[0] * task.x.c, 0, 0),
-                Y: (0, channels[1] * task.y.c, 0),
-                W: (channels[0] * task.w[0], channels[1] * task.w[1], 0),
+                X: (channels[0] * placed.x.c, 0, 0),
+                Y: (0, channels[1] * placed.y.c, 0),
+                W: (channels[0] * placed.w[0], channels[1] * placed.w[1], 0),
                 PANELS: (across * unit, unit, 0),
             }
             yield ((first, count), (start, some)), (i * across + j) * unit, ((many, times, 1), steps)
@@ -372,35 +374,35 @@ class _Way:
                 self.begun.add((part, first, start, pair))
             before += pair.total_bytes
 
-    def _near(self, pair, patch, placed, channels, base):
+    def _near(self, pair, patch, operand, channels, base):
         """(how some channels of a map lie for a block of tiles, the nests that turn what it reads of them)."""
-        if placed.base == base or placed.at.channels_last:
-            return placed, []
+        if operand.base == base or operand.at.channels_last:
+            return operand, []
         (row, rows), (col, cols) = pair.reach(patch, base == Y_BAND)
-        shape, size = (patch.images[1], channels, rows, cols), self.task.size
-        band = Placed(base, 0, type(placed.at).dense(shape, size, True))
+        shape, size = (patch.images[1], channels, rows, cols), self.placed.size
+        band = PlacedOperand(base, 0, type(operand.at).dense(shape, size, True))
         nests = []
         if rows and cols:
-            nests = [transpose_layout(self.task.elem, placed.move(patch.images[0], row, col), band, shape)]
+            nests = [transpose_layout(self.placed.elem, operand.move(patch.images[0], row, col), band, shape)]
         return band.move(-patch.images[0], -row, -col), nests
 
     def _taps_at(self, counts):
         """Steps of taps that are turned: of a channel of the input, tap on h, tap on w; and bytes of a tap."""
-        row = ceil_div(counts[1] * self.task.size, LINE) * LINE
+        row = ceil_div(counts[1] * self.placed.size, LINE) * LINE
         tap = counts[0] * row + LINE
-        return row, self.task.g.w.k * tap, tap, tap
+        return row, self.placed.g.w.k * tap, tap, tap
 
     def _finish(self, run, total):
         """The nests that make the taps of a block of channels, and the weight."""
-        task, ((first, rows), (start, cols)) = self.task, run
-        weight = W, first * task.w[0] + start * task.w[1]
+        placed, ((first, rows), (start, cols)) = self.placed, run
+        weight = W, first * placed.w[0] + start * placed.w[1]
         at = self._taps_at(self.plan.pairs[0].channels)
         for pair in self.plan.pairs:
-            to, steps = (weight, (task.w[0], *task.w[2:])) if self.is_last else ((SINK, 0), at[:3])
+            to, steps = (weight, (placed.w[0], *placed.w[2:])) if self.is_last else ((SINK, 0), at[:3])
             yield pair.taps(total, to, steps, (rows, cols))
             total = total[0], total[1] + pair.total_bytes
         if not self.is_last:
-            yield to_weight(task, (SINK, 0), weight, at[3], (rows, at[0], task.w[0]), (cols, task.w[1]))
+            yield to_weight(placed, (SINK, 0), weight, at[3], (rows, at[0], placed.w[0]), (cols, placed.w[1]))
 
 
 def _alike(blocks, is_one):

@@ -18,8 +18,8 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products, segments
 from ..schedule.amounts import moved
-from ..schedule.moves import Placed, copying, transpose_layout, transposing
-from ..schedule.task import Task
+from ..schedule.moves import PlacedOperand, copying, transpose_layout, transposing
+from ..schedule.placed_problem import PlacedProblem
 
 # Whether its kernels take the weight in halves.
 READS_HALVES = True
@@ -87,22 +87,22 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The input as dense pixels, then a unit for each chunk of channels."""
-    g, size, taps = task.g, task.size, task.g.h.k * task.g.w.k
+    g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels = g.n * g.h.n * g.w.n
-    products = _by_taps if task.problem.b_layout == WEIGHT_CHANNELS_LAST else _by_channels
-    chunk = _channels_at_once(task.problem, task.threads)
-    x, before = _dense_pixels(task)
+    products = _by_taps if placed.problem.b_layout == WEIGHT_CHANNELS_LAST else _by_channels
+    chunk = _channels_at_once(placed.problem, placed.threads)
+    x, before = _dense_pixels(placed)
     units, whole = [], g.c_out // chunk
     for first, count, many in ((0, chunk, whole), (whole * chunk, g.c_out % chunk, 1)):
         if count:
-            steps = {W: (0, 0, count * task.w_dst), Y: (0, 0, count * task.y.c), BIAS: (0, 0, count * size)}
-            units.append(Grid(tuple(_chunk(task, products, x, first, count)), (1, 1, many), steps))
-    sums = pixels * taps * (chunk + task.lanes) * size
+            steps = {W: (0, 0, count * placed.w_dst), Y: (0, 0, count * placed.y.c), BIAS: (0, 0, count * size)}
+            units.append(Grid(tuple(_chunk(placed, products, x, first, count)), (1, 1, many), steps))
+    sums = pixels * taps * (chunk + placed.lanes) * size
     result = math.prod(g.output_shape[2:]) * g.n * chunk * size
     scratch = {PANELS: pixels * g.c_in * size, X_BAND: 2 * sums, Y_BAND: result}
-    return Program([Stage([Grid((before,))]), Stage(units)], scratch, task.seconds)
+    return Program([Stage([Grid((before,))]), Stage(units)], scratch, placed.seconds)
 
 
 def _channels_at_once(problem, threads):
@@ -118,64 +118,64 @@ def _channels_at_once(problem, threads):
     return min(g.c_out, max(lanes, most // lanes * lanes))
 
 
-def _dense_pixels(task):
+def _dense_pixels(placed):
     """(where x lies as dense pixels, the nest that puts it there)."""
-    g, x = task.g, task.source
+    g, x = placed.g, placed.source
     n, c, h, w = g.input_shape
-    mine = Placed(PANELS, 0, Operand.dense(g.input_shape, task.size, channels_last=True))
+    mine = PlacedOperand(PANELS, 0, Operand.dense(g.input_shape, placed.size, channels_last=True))
     if not x.at.channels_last:
-        return mine, transpose_layout(task.elem, x, mine, g.input_shape)
+        return mine, transpose_layout(placed.elem, x, mine, g.input_shape)
     images = [(image * x.at.n, image * mine.at.n) for image in range(n)]
     lines, rows = (h, x.at.h, mine.at.h), (w, x.at.w, mine.at.w)
     lists = (Rows(("src", "dst"), images),)
-    return mine, copying(task.elem, (x.base, x.offset), (PANELS, 0), c, n=lines, m=rows, lists=lists)
+    return mine, copying(placed.elem, (x.base, x.offset), (PANELS, 0), c, n=lines, m=rows, lists=lists)
 
 
-def _chunk(task, products, x, first, count):
+def _chunk(placed, products, x, first, count):
     """The nests of some channels: the products, and what belongs to the same output added up."""
-    made, at = products(task, x, first, count)
+    made, at = products(placed, x, first, count)
     yield from made
-    g = task.g
-    y = Placed(Y, first * task.y.c, task.y)
+    g = placed.g
+    y = PlacedOperand(Y, first * placed.y.c, placed.y)
     if y.at.channels_last:
-        yield from _added(task, at, y, first, count)
+        yield from _added(placed, at, y, first, count)
         return
     shape = g.n, count, g.h.out, g.w.out
-    mine = Placed(Y_BAND, 0, Operand.dense(shape, task.size, channels_last=True))
-    yield from _added(task, at, mine, first, count)
-    yield transpose_layout(task.elem, mine, y, shape)
+    mine = PlacedOperand(Y_BAND, 0, Operand.dense(shape, placed.size, channels_last=True))
+    yield from _added(placed, at, mine, first, count)
+    yield transpose_layout(placed.elem, mine, y, shape)
 
 
-def _by_channels(task, x, first, count):
+def _by_channels(placed, x, first, count):
     """The columns of a channel are its taps, so they are transposed to have the channels of a tap together."""
-    g, size, taps = task.g, task.size, task.g.h.k * task.g.w.k
+    g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels, length, line = g.n * g.h.n * g.w.n, count * taps, count * size
-    whole = ceil_div(length, task.lanes) * task.lanes * size
+    whole = ceil_div(length, placed.lanes) * placed.lanes * size
     turned = pixels * whole
     rows, cols = (count, taps * size), (taps, line)
-    turn_taps = transposing(task.elem, (X_BAND, 0), (X_BAND, turned), rows, cols, n=(pixels, whole, taps * line))
-    return [_product(task, x, first, 1, 0, length, whole), turn_taps], (turned, line)
+    turn_taps = transposing(placed.elem, (X_BAND, 0), (X_BAND, turned), rows, cols, n=(pixels, whole, taps * line))
+    return [_product(placed, x, first, 1, 0, length, whole), turn_taps], (turned, line)
 
 
-def _by_taps(task, x, first, count):
+def _by_taps(placed, x, first, count):
     """The columns of a tap are its channels."""
-    g = task.g
-    line = ceil_div(count, task.lanes) * task.lanes * task.size
-    step = task.w[3] if g.w.k > 1 else task.w[2]
-    return [_product(task, x, first, g.h.k * g.w.k, step, count, line)], (0, line)
+    g = placed.g
+    line = ceil_div(count, placed.lanes) * placed.lanes * placed.size
+    step = placed.w[3] if g.w.k > 1 else placed.w[2]
+    return [_product(placed, x, first, g.h.k * g.w.k, step, count, line)], (0, line)
 
 
-def _product(task, x, first, pieces, step, count, line):
-    g = task.g
+def _product(placed, x, first, pieces, step, count, line):
+    g = placed.g
     fields = {
-        "entry": entry(kernel.weight_streaming, task.elem, *TILES[isa().registers], *task.storage),
+        "entry": entry(kernel.weight_streaming, placed.elem, *TILES[isa().registers], *placed.storage),
         "x": (x.base, x.offset),
-        "w": (W, first * task.w_dst),
+        "w": (W, first * placed.w_dst),
         "y": (X_BAND, 0),
         "c": g.c_in,
         "pixels": g.n * g.h.n * g.w.n,
-        "x_p": g.c_in * task.size,
-        "w_c": task.w_src,
+        "x_p": g.c_in * placed.size,
+        "w_c": placed.w_src,
         "pieces": pieces,
         "w_piece": step,
         "count": count,
@@ -185,20 +185,22 @@ def _product(task, x, first, pieces, step, count, line):
     return Nest(kernel.FIELDS, fields)
 
 
-def _added(task, at, y, first, count):
+def _added(placed, at, y, first, count):
     """Add up what belongs to the same output: for each segment a sum over its taps, each with a weight of one."""
-    g, (offset, tap) = task.g, at
+    g, (offset, tap) = placed.g, at
     pixel = g.h.k * g.w.k * tap
     shape = (g.n, count, g.h.n, g.w.n)
-    sums = Operand.of(shape, (g.h.n * g.w.n * pixel, task.size, g.w.n * pixel, pixel), task.size)
+    sums = Operand.of(shape, (g.h.n * g.w.n * pixel, placed.size, g.w.n * pixel, pixel), placed.size)
     steps = g.w.k * tap, tap
     if has_holes(g.h) or has_holes(g.w):
         holes = [segments.everywhere(g.h.out)], [segments.everywhere(g.w.out)]
-        yield _sum(task, *holes, Placed(X_BAND, offset, sums), steps, y, first, count)
-    yield _sum(task, live_segments(g.h), live_segments(g.w), Placed(X_BAND, offset, sums), steps, y, first, count)
+        yield _sum(placed, *holes, PlacedOperand(X_BAND, offset, sums), steps, y, first, count)
+    yield _sum(
+        placed, live_segments(g.h), live_segments(g.w), PlacedOperand(X_BAND, offset, sums), steps, y, first, count
+    )
 
 
-def _sum(task, h, w, x, steps, y, first, count):
+def _sum(placed, h, w, x, steps, y, first, count):
     lists = []
     names = zip((segments.ROWS, segments.COLS), (h, w), (x.at.h, x.at.w), (y.at.h, y.at.w), steps, strict=True)
     for fields, found, x_step, y_step, tap in names:
@@ -216,14 +218,14 @@ def _sum(task, h, w, x, steps, y, first, count):
             for segment in found
         ]
         lists.append(Rows(tuple(name for name in fields if not name.startswith("w")), values))
-    height, name = depthwise_channels.HEIGHT[isa().registers], task.problem.activation.name
-    fields = pixel_products.common(task) | {
-        "entry": entry(depthwise_channels.depthwise_channels, task.elem, height, name),
+    height, name = depthwise_channels.HEIGHT[isa().registers], placed.problem.activation.name
+    fields = pixel_products.common(placed) | {
+        "entry": entry(depthwise_channels.depthwise_channels, placed.elem, height, name),
         "x": (x.base, x.offset),
         "y": (y.base, y.offset),
-        "w": pixel_products.ones(task.problem.dtype),
-        "bias": (BIAS, first * task.size),
-        "n": task.g.n,
+        "w": pixel_products.ones(placed.problem.dtype),
+        "bias": (BIAS, first * placed.size),
+        "n": placed.g.n,
         "x_n": x.at.n,
         "y_n": y.at.n,
         "columns": count,

@@ -47,7 +47,7 @@ from ..runtime.program import (
     Y,
 )
 from ..schedule.amounts import far, moved
-from ..schedule.task import Task
+from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
 from ..winograd_forms import counted, parts, ways, ways_alone
@@ -308,26 +308,26 @@ class Transformed:
     def __str__(self):
         return "transformed for Winograd's tiles"
 
-    def packing(self, task: Task) -> Stage:
+    def packing(self, placed: PlacedProblem) -> Stage:
         """The stage that transforms the weight, a unit for some channels of the source and a block of the result."""
-        return _packing(task, self, _layer(task))
+        return _packing(placed, self, _layer(placed))
 
-    def scratch(self, task: Task) -> dict[int, int]:
+    def scratch(self, placed: PlacedProblem) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
-        return {SINK: _layer(task).bytes["taps"], FLAGS: 64}
+        return {SINK: _layer(placed).bytes["taps"], FLAGS: 64}
 
 
 # Stages that transform a weight depend on no size of a map.
 _stages = Kept(64)
 
 
-def _packing(task, form, layer):
-    of = form, task.w, layer.sizes[0].turned
-    return _stages.get_or_make(of, lambda: _packing_of(task, form, layer))
+def _packing(placed, form, layer):
+    of = form, placed.w, layer.sizes[0].turned
+    return _stages.get_or_make(of, lambda: _packing_of(placed, form, layer))
 
 
-def _packing_of(task, form, layer):
-    moves = {W: (0, task.w_group, 0), PANELS: (0, form.group, 0)}
+def _packing_of(placed, form, layer):
+    moves = {W: (0, placed.w_group, 0), PANELS: (0, form.group, 0)}
     return Stage([Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()])
 
 
@@ -359,13 +359,13 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(task: Task, *, packs=True) -> Program:
+def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
-    layer, form = _layer(task), weight_form(task.problem)
-    grids = [grid for group in range(task.g.groups) for grid in _grids(task, layer, form, group)]
-    stages = [*([_packing(task, form, layer)] if packs else []), Stage(grids)]
+    layer, form = _layer(placed), weight_form(placed.problem)
+    grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
+    stages = [*([_packing(placed, form, layer)] if packs else []), Stage(grids)]
     need = layer.bytes
-    zeros = task.c_src * task.size + LINE
+    zeros = placed.c_src * placed.size + LINE
     scratch = {
         SUMS: zeros,
         V: need["v"],
@@ -376,19 +376,19 @@ def program(task: Task, *, packs=True) -> Program:
     }
     if packs:
         scratch |= {PANELS: form.nbytes, SINK: need["taps"]}
-    return Program(stages, scratch, task.seconds)
+    return Program(stages, scratch, placed.seconds)
 
 
-def _layer(task):
-    x, y = _map(task.x, task), _map(task.y, task)
-    problem, forward = task.problem, task.forward
+def _layer(placed):
+    x, y = _map(placed.x, placed), _map(placed.y, placed)
+    problem, forward = placed.problem, placed.forward
     activation = problem.activation if fuses(problem) else NO_ACTIVATION
-    of = activation, task.halves, sizes(problem)
-    return Layer(_of_group(task.g), setting(problem), task.elem, x, y, task.w, BASES, forward, *of)
+    of = activation, placed.halves, sizes(problem)
+    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, BASES, forward, *of)
 
 
-def _map(operand: Operand, task):
-    return Map(*operand.strides, pixels=operand.channels_last and not task.halves)
+def _map(operand: Operand, placed):
+    return Map(*operand.strides, pixels=operand.channels_last and not placed.halves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,19 +440,24 @@ def _image_runs(layer):
     return [_Run(0, whole), *([_Run(whole, 1)] if whole < len(blocks) else [])]
 
 
-def _grids(task, layer, form, group) -> Iterator[Grid]:
+def _grids(placed, layer, form, group) -> Iterator[Grid]:
     """The blocks of tiles of a group."""
-    first = {X: task.c_src * task.x.c, Y: task.c_dst * task.y.c, BIAS: task.c_dst * task.size, PANELS: form.group}
+    first = {
+        X: placed.c_src * placed.x.c,
+        Y: placed.c_dst * placed.y.c,
+        BIAS: placed.c_dst * placed.size,
+        PANELS: form.group,
+    }
     starts = {base: group * step for base, step in first.items()} if group else {}
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
-    shares = layer.shares(task.threads if task.share > 1 else 1, prod(counts) * task.g.groups)
+    shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
     for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
         steps = {
-            X: (images * task.x.n, h.tiles * m[0] * source[0] * task.x.h, w.tiles * m[1] * source[1] * task.x.w),
-            Y: (images * task.y.n, h.tiles * result[0] * task.y.h, w.tiles * result[1] * task.y.w),
+            X: (images * placed.x.n, h.tiles * m[0] * source[0] * placed.x.h, w.tiles * m[1] * source[1] * placed.x.w),
+            Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
             FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
             ROW_X: (0, h.tiles * m[0], 0),
             COL_X: (0, 0, w.tiles * m[1]),
@@ -465,7 +470,7 @@ def _grids(task, layer, form, group) -> Iterator[Grid]:
 
 
 def nest(task) -> Nest:
-    """A task of `schedule.winograd` as a nest of one task."""
+    """A task of `schedule.winograd` as a nest of that alone."""
     return Nest(task["fields"], task, task.get("lists", ()))
 
 

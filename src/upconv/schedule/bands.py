@@ -14,8 +14,8 @@ from ..errors import SettingError
 from ..geometry import Axis, Geometry, ceil_div
 from ..layouts import Operand
 from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Stage, X, Y
-from .moves import Placed, carried
-from .task import Task
+from .moves import PlacedOperand, carried
+from .placed_problem import PlacedProblem
 
 BAND_BYTES = 384 << 10
 # A weight of more does not stay in a second-level cache beside a band.
@@ -53,8 +53,8 @@ class Band(NamedTuple):
     n: int
     h: Axis
     w: Axis
-    x: Placed
-    y: Placed
+    x: PlacedOperand
+    y: PlacedOperand
 
 
 def largest(g: Geometry, forward, size, share=1, most=None):
@@ -140,21 +140,21 @@ def overlapping(axis: Axis, step) -> tuple[int, int]:
     return (number, number * min(axis.n, ceil_div(step + axis.d * (axis.k - 1), axis.s))) if number > 1 else (1, axis.n)
 
 
-def share_of_sources(task: Task, most=None) -> int:
+def share_of_sources(placed: PlacedProblem, most=None) -> int:
     """The `share` where each band computes its whole source, so that what neighbours both read is computed twice.
 
     Threads come at different times, so some bands for each are better than one; here each band more is more work too.
     """
-    g, threads = task.g, task.threads
+    g, threads = placed.g, placed.threads
 
     def finished(share):
         """When the last band is, in places of the source; a thread may come late by a part of a band."""
-        some_n, some_rows, some_cols = largest(g, True, task.size, share, most)
+        some_n, some_rows, some_cols = largest(g, True, placed.size, share, most)
         (many_h, rows), (many_w, cols) = overlapping(g.h, some_rows), overlapping(g.w, some_cols)
         many = ceil_div(g.n, some_n) * many_h * many_w
         return (ceil_div(many, threads) + LATE) / many * g.n * rows * cols
 
-    return min(range(threads, task.share + 1, threads), key=finished, default=1)
+    return min(range(threads, placed.share + 1, threads), key=finished, default=1)
 
 
 def counts(g: Geometry, forward, size, most=None) -> tuple[int, int, int]:
@@ -228,38 +228,38 @@ class Scratch:
     def take(self, base, nbytes):
         self.sizes[base] = max(nbytes, self.sizes.get(base, 0))
 
-    def packing(self, form, task) -> Stage:
+    def packing(self, form, placed) -> Stage:
         """The stage that packs the weight of a call, for which there is room from now on, as for what it makes."""
-        for base, nbytes in {PANELS: form.nbytes, **form.scratch(task)}.items():
+        for base, nbytes in {PANELS: form.nbytes, **form.scratch(placed)}.items():
             self.take(base, nbytes)
-        return form.packing(task)
+        return form.packing(placed)
 
     def map(self, base, shape, size, channels_last):
         """Where a map of a band lies in a base; channels-first, its channels are an odd number of cache lines apart."""
         if channels_last:
             self.take(base, math.prod(shape) * size)
-            return Placed(base, 0, Operand.dense(shape, size, True))
+            return PlacedOperand(base, 0, Operand.dense(shape, size, True))
         n, c, h, w = shape
         step = (ceil_div(h * w * size, LINE) | 1) * LINE
         self.take(base, n * c * step)
-        return Placed(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
+        return PlacedOperand(base, 0, Operand(c * step, step, w * size, size, channels_last=False, channels_first=True))
 
 
 def grids(
-    task: Task,
+    placed: PlacedProblem,
     make: Callable[[Band], Iterable[Nest]],
-    x: Placed,
-    y: Placed,
+    x: PlacedOperand,
+    y: PlacedOperand,
     most=None,
     share=None,
     rows_alone=False,
 ) -> list[Grid]:
-    """A Grid for each kind of band, of `most` bytes where that is said, and at least `share` bands if not task.share.
+    """A Grid for each kind of band, of `most` bytes where that is said, and at least `share` bands if not placed.share.
 
     `make` gives the nests of a band. With `rows_alone` no columns are cut for the sake of the threads.
     """
     made = []
-    for n, (n_count, first_n), h, w in _kinds(task, most, share, rows_alone):
+    for n, (n_count, first_n), h, w in _kinds(placed, most, share, rows_alone):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
         steps = {
             X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
@@ -269,21 +269,23 @@ def grids(
     return made
 
 
-def one_by_one(task: Task, make: Callable[[Band], Iterable[Nest]], x: Placed, y: Placed, most=None) -> Iterator[Nest]:
+def one_by_one(
+    placed: PlacedProblem, make: Callable[[Band], Iterable[Nest]], x: PlacedOperand, y: PlacedOperand, most=None
+) -> Iterator[Nest]:
     """The nests of all bands, one band after another: for few bands that are parts of a unit."""
-    for n, (n_count, first_n), h, w in _kinds(task, most):
+    for n, (n_count, first_n), h, w in _kinds(placed, most):
         for i, j, k in itertools.product(range(n_count), range(h.count), range(w.count)):
             there = x.move(first_n + i * n, h.source + j * h.source_step, w.source + k * w.source_step)
             here = y.move(first_n + i * n, h.first + j * h.step, w.first + k * w.step)
             yield from make(Band(n, h.axis, w.axis, there, here))
 
 
-def _kinds(task, most=None, share=None, rows_alone=False):
+def _kinds(placed, most=None, share=None, rows_alone=False):
     """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
-    g, forward = task.g, task.forward
-    some_n, some_rows, some_cols = largest(g, forward, task.size, task.share if share is None else share, most)
+    g, forward = placed.g, placed.forward
+    some_n, some_rows, some_cols = largest(g, forward, placed.size, placed.share if share is None else share, most)
     if rows_alone:
-        some_cols = largest(g, forward, task.size, 1, most)[2]
+        some_cols = largest(g, forward, placed.size, 1, most)[2]
     images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
     rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
     for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):
@@ -291,7 +293,7 @@ def _kinds(task, most=None, share=None, rows_alone=False):
             yield n, (n_count, first_n), h, w
 
 
-def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, writes=None):
+def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, reads=None, writes=None):
     """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
 
     What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take.
@@ -301,34 +303,34 @@ def in_layout(task: Task, scratch: Scratch, channels_last, make, *, reads=None, 
         reads, writes: for maps that a kernel takes as they lie all the same, ``reads(placed) -> bool``.
     """
 
-    def order(placed, takes):
+    def order(operand, takes):
         """(whether a map lies as it is taken, whether that is channels-last)."""
-        wanted = placed.at.channels_last if channels_last else placed.at.channels_first
-        if not wanted and takes is not None and takes(placed):
+        wanted = operand.at.channels_last if channels_last else operand.at.channels_first
+        if not wanted and takes is not None and takes(operand):
             return True, not channels_last
         return wanted, channels_last
 
     def nests(band: Band):
-        g, forward = task.g, task.forward
-        c_src, c_dst = task.c_src * g.groups, task.c_dst * g.groups
+        g, forward = placed.g, placed.forward
+        c_src, c_dst = placed.c_src * g.groups, placed.c_dst * g.groups
         source = (band.h.n, band.w.n) if forward else (band.h.out, band.w.out)
         result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
         x, y = band.x, band.y
         before, after = [], []
         in_place, last = order(x, reads)
-        if not in_place or task.halves:
+        if not in_place or placed.halves:
             shape = band.n, c_src, *source
-            x = scratch.map(X_BAND, shape, task.size, last)
-            before = [carried(task.elem, band.x, x, shape, task.halves)]
+            x = scratch.map(X_BAND, shape, placed.size, last)
+            before = [carried(placed.elem, band.x, x, shape, placed.halves)]
         in_place, last = order(y, writes)
-        if not in_place or task.halves:
+        if not in_place or placed.halves:
             shape = band.n, c_dst, *result
-            y = scratch.map(Y_BAND, shape, task.size, last)
-            after = [carried(task.elem, y, band.y, shape, task.halves, writes=True)]
+            y = scratch.map(Y_BAND, shape, placed.size, last)
+            after = [carried(placed.elem, y, band.y, shape, placed.halves, writes=True)]
         if last and result[1] == 1:
             # The stride of one column is any, but a block of phases may begin with some that are cut off before it:
             # those lie where they would in a longer row, each a pixel.
-            y = Placed(y.base, y.offset, y.at._replace(w=c_dst * task.size))
+            y = PlacedOperand(y.base, y.offset, y.at._replace(w=c_dst * placed.size))
         return [*before, *make(Band(band.n, band.h, band.w, x, y)), *after]
 
     return nests

@@ -8,8 +8,8 @@ from ..layouts import CHANNELS_LAST, CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import isa
 from .amounts import is_turned
-from .moves import Placed
-from .task import Task
+from .moves import PlacedOperand
+from .placed_problem import PlacedProblem
 
 # Each group has nests of its own, which are listed; and more channels of a group fill vectors in other ways.
 MOST_GROUPS, MOST_CHANNELS = 16, 8
@@ -42,8 +42,13 @@ def transposed(problem: Problem, channels_last) -> int:
     return total
 
 
-def tasks(task: Task) -> Iterator[tuple[int, Task, Placed, Placed]]:
-    """(number of a group, the task of one group, where its source and its result lie) of every group."""
-    one = replace(task, problem=of_one(task.problem))
-    for group in range(task.g.groups):
-        yield group, one, task.source.move(channel=group * task.c_src), task.result.move(channel=group * task.c_dst)
+def parts(placed: PlacedProblem) -> Iterator[tuple[int, PlacedProblem, PlacedOperand, PlacedOperand]]:
+    """(number of a group, the problem of one group, where its source and its result lie) of every group."""
+    one = replace(placed, problem=of_one(placed.problem))
+    for group in range(placed.g.groups):
+        yield (
+            group,
+            one,
+            placed.source.move(channel=group * placed.c_src),
+            placed.result.move(channel=group * placed.c_dst),
+        )

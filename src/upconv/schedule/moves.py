@@ -8,7 +8,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import Nest, Rows
 
 
-class Placed(NamedTuple):
+class PlacedOperand(NamedTuple):
     """An operand in memory: which base address, how far from it, and the strides."""
 
     base: int
@@ -17,7 +17,7 @@ class Placed(NamedTuple):
 
     def move(self, n=0, row=0, col=0, channel=0):
         offset = n * self.at.n + row * self.at.h + col * self.at.w + channel * self.at.c
-        return Placed(self.base, self.offset + offset, self.at)
+        return PlacedOperand(self.base, self.offset + offset, self.at)
 
 
 # Bytes from row to row of a matrix of which several rows are loaded into a vector at once.
@@ -96,7 +96,7 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
         sides, images = ((src.base, src.offset), (dst.base, dst.offset)), (n, src.at.n, dst.at.n)
         matrix, by_pages = ((channels, src.at.c), (cols, dst.at.w)), has_pages(elem, channels, cols)
         return transposing(elem, *sides, *matrix, n=images, m=rows, lists=(lists,), by_pages=by_pages)
-    if not all(placed.at.channels_last or placed.at.channels_first for placed in (src, dst)):
+    if not all(operand.at.channels_last or operand.at.channels_first for operand in (src, dst)):
         return _exchange_axes(elem, src, dst, shape, reads, writes)
     # What has one channel may be both; then the side that is not says which way.
     to_first = src.at.channels_last and dst.at.channels_first
@@ -195,7 +195,7 @@ def _stack(n, m):
     return {"n": n[0], "src_n": n[1], "dst_n": n[2], "m": m[0], "src_m": m[1], "dst_m": m[2]}
 
 
-def few_rows_at_a_time(task, rows, pad) -> Rows:
+def few_rows_at_a_time(placed, rows, pad) -> Rows:
     """The list for `transposing` that goes along a few rows of the source, then along the next.
 
     Rows far apart are so many streams of memory, and no processor follows as many as a block of channels has.
@@ -204,16 +204,16 @@ def few_rows_at_a_time(task, rows, pad) -> Rows:
         rows, pad: (number of rows of the source, bytes from row to row), and how long those of the result are made, as
             for `transposing`.
     """
-    (count, step), lanes = rows, task.lanes
+    (count, step), lanes = rows, placed.lanes
     values = [
-        (start * step, start * task.size, min(lanes, max(0, count - start)), min(lanes, pad - start))
+        (start * step, start * placed.size, min(lanes, max(0, count - start)), min(lanes, pad - start))
         for start in range(0, pad, lanes)
     ]
     return Rows(("src", "dst", "rows", "pad"), values)
 
 
-def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
-    """The nest that writes sums, which lie tap by tap, as the weight of a task, whatever axis of that is consecutive.
+def to_weight(placed, src, dst, taps, a, b, groups=()) -> Nest:
+    """The nest that writes sums, tap by tap, as the weight of a problem, whichever of its axes is consecutive.
 
     Args:
         src, dst: (base, offset) of the sums and of the weight.
@@ -223,27 +223,27 @@ def to_weight(task, src, dst, taps, a, b, groups=()) -> Nest:
         b: (how many of the map along the vector, consecutive in the sums; bytes from one to the next in the weight).
         groups: of each group, what it adds to both offsets.
     """
-    g, size = task.g, task.size
+    g, size = placed.g, placed.size
     many, (a_count, a_src, a_dst), (b_count, b_dst) = g.h.k * g.w.k, a, b
-    tap = next((stride for axis, stride in ((g.w, task.w[3]), (g.h, task.w[2])) if axis.k > 1), size)
+    tap = next((stride for axis, stride in ((g.w, placed.w[3]), (g.h, placed.w[2])) if axis.k > 1), size)
     lists = (Rows(("src", "dst"), groups),) if groups else ()
     if b_dst == size and (many == 1 or tap != size):
-        return copying(task.elem, src, dst, b_count, n=(many, taps, tap), m=a, lists=lists)
+        return copying(placed.elem, src, dst, b_count, n=(many, taps, tap), m=a, lists=lists)
     if a_dst == size and (many == 1 or tap != size):
         rows, stack = (a_count, a_src), (many, taps, tap)
     else:
         rows, stack = (many, taps), a
         if b_dst > a_dst:
             # Lines far apart are few at a time: all channels of a follow one another in each.
-            lists = (*lists, _few_columns_at_a_time(task, b_count, b_dst))
-            return transposing(task.elem, src, dst, rows, (0, b_dst), m=stack, lists=lists)
-    return transposing(task.elem, src, dst, rows, (b_count, b_dst), m=stack, lists=lists)
+            lists = (*lists, _few_columns_at_a_time(placed, b_count, b_dst))
+            return transposing(placed.elem, src, dst, rows, (0, b_dst), m=stack, lists=lists)
+    return transposing(placed.elem, src, dst, rows, (b_count, b_dst), m=stack, lists=lists)
 
 
-def _few_columns_at_a_time(task, count, step) -> Rows:
+def _few_columns_at_a_time(placed, count, step) -> Rows:
     """The list for `transposing` that takes a vector of columns, then the next: see `few_rows_at_a_time`."""
     values = [
-        (start * task.size, start * step, min(task.lanes, count - start)) for start in range(0, count, task.lanes)
+        (start * placed.size, start * step, min(placed.lanes, count - start)) for start in range(0, count, placed.lanes)
     ]
     return Rows(("src", "dst", "cols"), values)
 
@@ -261,15 +261,15 @@ def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads=""
     return Nest(copy.FIELDS, fields, lists)
 
 
-def weight_copied(task, src, dst, steps) -> Nest:
+def weight_copied(placed, src, dst, steps) -> Nest:
     """The nest that copies a weight between (base, offset) and another, taps consecutive in both.
 
     Args:
         steps: bytes from input channel to input channel, and from output channel to output channel, in each of the two.
     """
-    g, ((src_in, src_out), (dst_in, dst_out)) = task.g, steps
+    g, ((src_in, src_out), (dst_in, dst_out)) = placed.g, steps
     n, m = (g.c_in, src_in, dst_in), (g.c_out // g.groups, src_out, dst_out)
-    return copying(task.elem, src, dst, g.h.k * g.w.k, n=n, m=m)
+    return copying(placed.elem, src, dst, g.h.k * g.w.k, n=n, m=m)
 
 
 def offsets(*names):

@@ -123,19 +123,19 @@ class Panels:
 
     # How they are filled ---------------------------------------------------------------------------------------------
 
-    def packing(self, task) -> Stage:
-        """The stage that packs the weight of a `task.Task`: a unit for each group and block, or tap of fused phases."""
-        of = task.w, self._live(task), task.forward, task.packs_halves, task.problem.weight_itemsize
-        return self.kept.get_or_make(of, lambda: self._packing(task)._replace(kept={}))
+    def packing(self, placed) -> Stage:
+        """The stage that packs the weight of a problem: a unit for each group and block, or tap of fused phases."""
+        of = placed.w, self._live(placed), placed.forward, placed.packs_halves, placed.problem.weight_itemsize
+        return self.kept.get_or_make(of, lambda: self._packing(placed)._replace(kept={}))
 
-    def _packing(self, task):
+    def _packing(self, placed):
         if self.fused > 1:
-            return Stage(list(self._fused(task)))
+            return Stage(list(self._fused(placed)))
         made = []
         for number, many in self.runs():
-            nest = self.fill(task, number, self.blocks[number].first * task.w_dst, self.block(number))
+            nest = self.fill(placed, number, self.blocks[number].first * placed.w_dst, self.block(number))
             steps = {
-                W: (0, task.w_group, self.blocks[number].columns * task.w_dst),
+                W: (0, placed.w_group, self.blocks[number].columns * placed.w_dst),
                 PANELS: (0, self.group, self.block_bytes(number)),
             }
             made.append(Grid((nest,), (1, self.groups, many), steps))
@@ -149,80 +149,80 @@ class Panels:
             yield first, many
             first += many
 
-    def fill(self, task, number, src, dst) -> Nest:
+    def fill(self, placed, number, src, dst) -> Nest:
         """The nest that packs a block from bytes `src` of the weight on to bytes `dst` of the panels."""
-        if task.w_dst == task.problem.weight_itemsize or self.c_dst == 1:
-            return self._copied(task, number, src, dst)
-        return self._transposed(task, number, src, dst)
+        if placed.w_dst == placed.problem.weight_itemsize or self.c_dst == 1:
+            return self._copied(placed, number, src, dst)
+        return self._transposed(placed, number, src, dst)
 
-    def _live(self, task):
+    def _live(self, placed):
         """(first row of taps, rows, first tap of a row, taps) that a task reads; all, of a form that is kept."""
-        if self.fused > 1 or task.problem.prepared:
+        if self.fused > 1 or placed.problem.prepared:
             return 0, self.k_h, 0, self.k_w
-        (first_h, end_h), (first_w, end_w) = live_range(task.g.h), live_range(task.g.w)
+        (first_h, end_h), (first_w, end_w) = live_range(placed.g.h), live_range(placed.g.w)
         return first_h, end_h - first_h, first_w, end_w - first_w
 
-    def _transposed(self, task, number, src, dst):
+    def _transposed(self, placed, number, src, dst):
         """Taps consecutive: transpose (channels, taps) for each source channel; of one tap, (channels, sources)."""
-        block, (first, many, *_) = self.blocks[number], self._live(task)
+        block, (first, many, *_) = self.blocks[number], self._live(placed)
         # Whole rows of taps: they follow one another, and a part of a vector takes as long as all of it.
-        src, dst, taps = src + first * task.w[2], dst + first * self.row, many * self.k_w
+        src, dst, taps = src + first * placed.w[2], dst + first * self.row, many * self.k_w
         line = block.width * self.size
-        rows, cols, each = (block.columns, task.w_dst), (taps, self.tap), (self.c_src, task.w_src, line)
+        rows, cols, each = (block.columns, placed.w_dst), (taps, self.tap), (self.c_src, placed.w_src, line)
         if self.k_h * self.k_w == 1:
             # Consecutive, then; and a vector of columns is transposed at a time, whether there are as many or one.
             cols, each = (self.c_src, line), ONE
-        alike = block.alike, block.width * task.w_dst, self.c_src * line
+        alike = block.alike, block.width * placed.w_dst, self.c_src * line
         lists, pad = (), block.width
-        if task.w_dst > task.w_src:
-            lists, pad = (few_rows_at_a_time(task, rows, block.width),), 0
-            rows = 0, task.w_dst
+        if placed.w_dst > placed.w_src:
+            lists, pad = (few_rows_at_a_time(placed, rows, block.width),), 0
+            rows = 0, placed.w_dst
         return transposing(
             self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
-            ahead=task.w_src, reads=task.packs_halves,
+            ahead=placed.w_src, reads=placed.packs_halves,
         )  # fmt: skip
 
-    def _copied(self, task, number, src, dst):
+    def _copied(self, placed, number, src, dst):
         """Channels of the result consecutive: copy them, all taps of one source channel after another."""
-        block, (step_h, step_w) = self.blocks[number], task.w[2:]
-        first_h, rows, first_w, taps = self._live(task)
+        block, (step_h, step_w) = self.blocks[number], placed.w[2:]
+        first_h, rows, first_w, taps = self._live(placed)
         src, dst = src + first_h * step_h + first_w * step_w, dst + first_h * self.row + first_w * self.tap
         line = block.width * self.size
         # Rows of taps without a gap between them are one.
         if taps == self.k_w and step_h == self.k_w * step_w:
             rows, taps = 1, rows * taps
         places = [
-            (t_h * step_h + alike * block.width * task.w_dst, t_h * self.row + alike * self.c_src * line)
+            (t_h * step_h + alike * block.width * placed.w_dst, t_h * self.row + alike * self.c_src * line)
             for t_h, alike in itertools.product(range(rows), range(block.alike))
         ]
-        n, m = (self.c_src, task.w_src, line), (taps, step_w, self.tap)
+        n, m = (self.c_src, placed.w_src, line), (taps, step_w, self.tap)
         lists = (offsets("src", "dst")(places),)
         return copying(
             self.elem, (W, src), (PANELS, dst), block.columns, n=n, m=m, pad=block.width, lists=lists,
-            reads=task.packs_halves,
+            reads=placed.packs_halves,
         )  # fmt: skip
 
     # Fused phases ----------------------------------------------------------------------------------------------------
 
-    def _fused(self, task):
+    def _fused(self, placed):
         """Units that pack all blocks: the columns of a tap are the phases, then channels."""
-        step_h, step_w = task.w[2:]
-        if task.w_dst == self.size or self.c_dst == 1:
-            move_w = task.w_group, step_h, self.fused * step_w
+        step_h, step_w = placed.w[2:]
+        if placed.w_dst == self.size or self.c_dst == 1:
+            move_w = placed.w_group, step_h, self.fused * step_w
             grid = (self.groups, self.k_h, self.k_w), {W: move_w, PANELS: (self.group, self.row, self.tap)}
-            yield Grid((*self._shared_out((W, 0), self.c_src, task.w_src),), *grid)
+            yield Grid((*self._shared_out((W, 0), self.c_src, placed.w_src),), *grid)
             return
         # All taps of a channel lie together: they are transposed in one go, and each phase's shared out to the blocks.
         taps, many = self.k_h * self.k_w * self.fused, self._at_once
         each = self.fused * self.c_dst * self.size
         lists = (offsets("src", "dst")((tap * each, tap * self.tap) for tap in range(self.k_h * self.k_w)),)
-        rows, cols = (self.c_dst, task.w_dst), (taps, self.c_dst * self.size)
+        rows, cols = (self.c_dst, placed.w_dst), (taps, self.c_dst * self.size)
         for first in range(0, self.c_src, many):
             count = min(many, self.c_src - first)
-            n = count, task.w_src, self._line
-            turned = transposing(self.elem, (W, first * task.w_src), (X_BAND, 0), rows, cols, n=n)
+            n = count, placed.w_src, self._line
+            turned = transposing(self.elem, (W, first * placed.w_src), (X_BAND, 0), rows, cols, n=n)
             shared = self._shared_out((X_BAND, 0), count, self._line, first, lists)
-            yield Grid((turned, *shared), (self.groups, 1, 1), {W: (task.w_group, 0, 0), PANELS: (self.group, 0, 0)})
+            yield Grid((turned, *shared), (self.groups, 1, 1), {W: (placed.w_group, 0, 0), PANELS: (self.group, 0, 0)})
 
     @property
     def _line(self):
@@ -234,9 +234,9 @@ class Panels:
         """Source channels whose taps stay near until they are shared out."""
         return min(self.c_src, max(1, TURNED_BYTES // self._line))
 
-    def scratch(self, task) -> dict[int, int]:
+    def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""
-        if self.fused == 1 or task.w_dst == self.size or self.c_dst == 1:
+        if self.fused == 1 or placed.w_dst == self.size or self.c_dst == 1:
             return {}
         return {X_BAND: self._at_once * self._line}
 
@@ -286,12 +286,12 @@ class Lines:
     def __str__(self):
         return "a line of channels for each tap"
 
-    def packing(self, task) -> Stage:
+    def packing(self, placed) -> Stage:
         """Transpose (groups, taps) to the lines."""
-        rows, cols = (self.channels, task.w_group), (self.k_h * self.k_w, self.tap)
+        rows, cols = (self.channels, placed.w_group), (self.k_h * self.k_w, self.tap)
         nest = transposing(self.elem, (W, 0), (PANELS, 0), rows, cols, pad=self.width)
         return Stage([Grid((nest,))])
 
-    def scratch(self, task) -> dict[int, int]:
+    def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""
         return {}

@@ -7,8 +7,8 @@ from ..kernels import pixel_columns
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, Nest, Rows
-from .moves import Placed
-from .task import Task
+from .moves import PlacedOperand
+from .placed_problem import PlacedProblem
 
 
 def why_no_lines(problem: Problem) -> list[str]:
@@ -28,7 +28,7 @@ def line_bytes(numbers, size) -> int:
     return (ceil_div(numbers * size + isa().vector_bytes, LINE) | 1) * LINE
 
 
-def line_nests(task: Task, y: Placed, line, count, run) -> Iterator[Nest]:
+def line_nests(placed: PlacedProblem, y: PlacedOperand, line, count, run) -> Iterator[Nest]:
     """The nests that write the lines to PANELS: one for each row of the input in all images.
 
     Args:
@@ -37,14 +37,14 @@ def line_nests(task: Task, y: Placed, line, count, run) -> Iterator[Nest]:
         count: runs of taps of a row that a pixel meets in a row.
         run: numbers of a tap in each of these.
     """
-    g = task.g
+    g = placed.g
     fields = {
-        "entry": entry(pixel_columns.pixel_columns, task.elem),
+        "entry": entry(pixel_columns.pixel_columns, placed.elem),
         **{"y": (y.base, y.offset), "dst": (PANELS, 0)},
         **{"count": count, "k_h": g.h.k, "k_w": run * g.w.k, "y_c": y.at.c, "y_h": g.h.d * y.at.h},
     }
     # The pixels of a row follow one another; where there is one only, its stride says nothing of its length.
-    pixel = run * task.size
+    pixel = run * placed.size
     images = Rows(("y", "dst"), [(n * y.at.n, n * g.h.n * g.w.n * line) for n in range(g.n)])
     places = [_met(g.w, j) for j in range(g.w.n)]
     cols = Rows(

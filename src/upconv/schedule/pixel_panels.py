@@ -9,7 +9,7 @@ from ..kernels import pack_pixels
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, Nest, Rows
 from . import bands
-from .moves import Placed, has_pages, transposing, unfolding
+from .moves import PlacedOperand, has_pages, transposing, unfolding
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ def panel_bytes(pixels, width, size) -> int:
     return (ceil_div(pixels * width * size + isa().vector_bytes, LINE) | 1) * LINE
 
 
-def in_place(placed: Placed, channels, tile, channel) -> Side:
+def in_place(operand: PlacedOperand, channels, tile, channel) -> Side:
     """A map that is read where it lies: `tile` channels at a time, `channels` to a group, `channel` bytes apart."""
-    at = placed.at
-    return Side(placed.base, placed.offset, at.n, at.h, at.w, tile * channel, channel, channels * channel)
+    at = operand.at
+    return Side(operand.base, operand.offset, at.n, at.h, at.w, tile * channel, channel, channels * channel)
 
 
 def side_of(shape, channels, groups, ranges, width, base, size) -> Side:
@@ -105,57 +105,57 @@ def side_of(shape, channels, groups, ranges, width, base, size) -> Side:
     return Side(base, 0, rows * cols * line, cols * line, line, tile, size, tile * sum(many for _, many, _ in ranges))
 
 
-def copied(task, placed: Placed, shape, side: Side, channels, ranges) -> Iterator[Nest]:
+def copied(placed, operand: PlacedOperand, shape, side: Side, channels, ranges) -> Iterator[Nest]:
     """The nests that copy a block that lies channels-last into its panels, pixel by pixel."""
-    before, at = 0, placed.at
+    before, at = 0, operand.at
     for first, tiles, wide in ranges:
         fields = {
-            "entry": entry(pack_pixels.pack_pixels, task.elem, ceil_div(side.col, isa().vector_bytes)),
-            "src": (placed.base, placed.offset + first * task.size),
+            "entry": entry(pack_pixels.pack_pixels, placed.elem, ceil_div(side.col, isa().vector_bytes)),
+            "src": (operand.base, operand.offset + first * placed.size),
             "dst": (side.base, side.offset + before * side.tile),
             **dict(zip(("n", "rows", "cols"), shape, strict=True)),
             **{"src_n": at.n, "src_row": at.h, "src_col": at.w},
             **{"dst_n": side.n, "dst_row": side.row, "dst_col": side.col},
             **{"tiles": tiles, "tile_channels": wide, "tile_dst": side.tile, "count": channels - first},
-            **{"groups": task.g.groups, "src_g": channels * task.size, "dst_g": side.group},
+            **{"groups": placed.g.groups, "src_g": channels * placed.size, "dst_g": side.group},
         }
         yield Nest(pack_pixels.FIELDS, fields)
         before += tiles
 
 
-def images_inside(placed: Placed, shape) -> tuple[Placed, tuple[int, int, int]]:
+def images_inside(operand: PlacedOperand, shape) -> tuple[PlacedOperand, tuple[int, int, int]]:
     """A block with its rows in place of its images, columns in place of rows, and images in place of columns.
 
     Maps of a few pixels have short rows, each of which a kernel begins anew; there are more images than that.
     """
-    (n, rows, cols), at = shape, placed.at
-    return placed._replace(at=at._replace(n=at.h, h=at.w, w=at.n)), (rows, cols, n)
+    (n, rows, cols), at = shape, operand.at
+    return operand._replace(at=at._replace(n=at.h, h=at.w, w=at.n)), (rows, cols, n)
 
 
-def turned(task, placed: Placed, shape, side: Side, channels, wide, *, inside=False) -> Nest:
+def turned(placed, operand: PlacedOperand, shape, side: Side, channels, wide, *, inside=False) -> Nest:
     """The nest that transposes a block that lies in planes into its panels, `wide` channels each, tile by tile.
 
     Args:
         inside: whether the panels are those of `images_inside`.
     """
-    (n, rows, cols), at = shape, placed.at
+    (n, rows, cols), at = shape, operand.at
     step_n, step_row, step_col = (side.col, side.n, side.row) if inside else (side.n, side.row, side.col)
     values = [
         (first * at.c, number * side.tile, min(wide, channels - first))
         for number, first in enumerate(range(0, channels, wide))
     ]
-    groups = [(group * channels * at.c, group * side.group) for group in range(task.g.groups)]
+    groups = [(group * channels * at.c, group * side.group) for group in range(placed.g.groups)]
     lists = (Rows(("src", "dst", "rows"), values), Rows(("src", "dst"), groups))
     m = rows, at.h, step_row
     if at.fold:
-        m, places, cols = unfolding(placed, (rows, cols, step_row), task.size)
+        m, places, cols = unfolding(operand, (rows, cols, step_row), placed.size)
         lists = (*lists, places)
-    elif at.h == cols * task.size:
+    elif at.h == cols * placed.size:
         # Rows without a gap between them are one.
         m, cols = (1, 0, 0), rows * cols
-    src, dst = (placed.base, placed.offset), (side.base, side.offset)
-    pad, images = side.col // task.size, (n, at.n, step_n)
-    pages = has_pages(task.elem, min(wide, channels), cols)
+    src, dst = (operand.base, operand.offset), (side.base, side.offset)
+    pad, images = side.col // placed.size, (n, at.n, step_n)
+    pages = has_pages(placed.elem, min(wide, channels), cols)
     return transposing(
-        task.elem, src, dst, (0, at.c), (cols, step_col), n=images, m=m, pad=pad, lists=lists, by_pages=pages
+        placed.elem, src, dst, (0, at.c), (cols, step_col), n=images, m=m, pad=pad, lists=lists, by_pages=pages
     )

@@ -43,9 +43,9 @@ class Parts:
         return cls(count, int(min(blocks, 1 + cycles // max(1, count) // PIECE_CYCLES)))
 
 
-def part_runs(task, cut: Cut, parts, nbytes) -> Iterator[tuple[list[Block], int, dict, int]]:
+def part_runs(placed, cut: Cut, parts, nbytes) -> Iterator[tuple[list[Block], int, dict, int]]:
     """(blocks, how many such parts, steps from one to the next, where the sums of the first are) of all parts."""
-    n, each = task.g.n, cut.images
+    n, each = placed.g.n, cut.images
     images = ceil_div(n, each)
     if images < parts:
         blocks = list(cut.blocks(0, n))
@@ -59,17 +59,17 @@ def part_runs(task, cut: Cut, parts, nbytes) -> Iterator[tuple[list[Block], int,
     first = 0
     for size, alike in itertools.groupby(sizes):
         many = len(list(alike))
-        steps = {X: size * task.x.n, Y: size * task.y.n, PANELS: nbytes}
+        steps = {X: size * placed.x.n, Y: size * placed.y.n, PANELS: nbytes}
         blocks = list(cut.blocks(cuts[first], cuts[first] + size))
         yield blocks, many, {base: (by, 0, 0) for base, by in steps.items()}, first * nbytes
         first += many
 
 
-def sum_of_parts(task, parts, nbytes) -> Grid:
+def sum_of_parts(placed, parts, nbytes) -> Grid:
     """The grid that adds up the sums of all parts, cut for the threads."""
     units = divisor(nbytes // LINE)
     some = nbytes // units
-    address = entry(sum_parts.sum_parts, task.elem, parts)
+    address = entry(sum_parts.sum_parts, placed.elem, parts)
     fields = {"entry": address, "totals": (PANELS, 0), "part": nbytes, "nbytes": some}
     return Grid((Nest(sum_parts.FIELDS, fields),), (1, 1, units), {PANELS: (0, 0, some)})
 

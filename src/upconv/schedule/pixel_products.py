@@ -17,7 +17,7 @@ from . import segments
 from .amounts import Tiles
 from .bands import Band
 from .panels import Block, Panels
-from .task import Task
+from .placed_problem import PlacedProblem
 
 # What the block list says of each block.
 BLOCKS = ("entry", "y", "w", "bias", "first_column", "columns")
@@ -42,46 +42,46 @@ def tiles_of(blocks: tuple[Block, ...], lanes) -> tuple[Tiles, ...]:
     return tuple(Tiles(*tile, number) for tile, number in Counter(tile_of(block, lanes) for block in blocks).items())
 
 
-def kernels_of(task: Task, blocks: Sequence[Block]) -> list[int]:
+def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     """The address of the kernel of every block."""
-    h, w = task.g.h, task.g.w
+    h, w = placed.g.h, placed.g.w
     # The most of any segment.
-    taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if task.forward else h.k * w.k
-    more = gemm.is_brief(taps, task.c_src), False, task.problem.activation.name
-    return [entry(gemm.gemm, task.elem, *tile_of(block, task.lanes), *more) for block in blocks]
+    taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
+    more = gemm.is_brief(taps, placed.c_src), False, placed.problem.activation.name
+    return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
-def tile_scratch(task: Task, panels: Panels) -> dict[int, int]:
+def tile_scratch(placed: PlacedProblem, panels: Panels) -> dict[int, int]:
     """What `kernels.gemm` needs for itself, by base."""
-    return panels.kept.get_or_make("scratch", lambda: _tile_scratch(task, panels.blocks))
+    return panels.kept.get_or_make("scratch", lambda: _tile_scratch(placed, panels.blocks))
 
 
-def kernel_key(task: Task) -> tuple:
+def kernel_key(placed: PlacedProblem) -> tuple:
     """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
-    h, w = task.g.h, task.g.w
-    return task.problem.activation.name, h.s, h.d, w.s, w.d
+    h, w = placed.g.h, placed.g.w
+    return placed.problem.activation.name, h.s, h.d, w.s, w.d
 
 
-def _tile_scratch(task, blocks):
-    needs = [gemm.scratch(task.lanes * task.size, *tiles[:2]) for tiles in tiles_of(blocks, task.lanes)]
+def _tile_scratch(placed, blocks):
+    needs = [gemm.scratch(placed.lanes * placed.size, *tiles[:2]) for tiles in tiles_of(blocks, placed.lanes)]
     return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
-def common(task: Task) -> dict:
-    """What all nests of a task have in common, whatever their kernel."""
+def common(placed: PlacedProblem) -> dict:
+    """What all nests of a problem have in common, whatever their kernel."""
     return {
-        "c": task.c_src,
-        "groups": task.g.groups,
+        "c": placed.c_src,
+        "groups": placed.g.groups,
         "places": (PLACES, 0),
         "totals": (TOTALS, 0),
         "bias": (BIAS, 0),
-        "bias_g": task.c_dst * task.size,
+        "bias_g": placed.c_dst * placed.size,
         "near": NEAR_BYTES,
-        "slope": slope_field(task.elem, task.problem.activation.slope) if task.elem in ("f32", "f64") else 0,
+        "slope": slope_field(placed.elem, placed.problem.activation.slope) if placed.elem in ("f32", "f64") else 0,
     }
 
 
-def nests(task: Task, band: Band, fields, panels, blocks: Rows, more: dict) -> Iterator[Nest]:
+def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more: dict) -> Iterator[Nest]:
     """The nests of a band whose maps lie channels-last: places without taps first, then all segments.
 
     Args:
@@ -90,15 +90,15 @@ def nests(task: Task, band: Band, fields, panels, blocks: Rows, more: dict) -> I
         blocks: what every block of channels adds.
         more: fields that this way has beside the common ones.
     """
-    h, w = (segments.segments(axis, task.forward) for axis in (band.h, band.w))
-    for holes in segments.empty_places(band.h, band.w, task.forward):
-        yield product(task, band, fields, panels, *holes, (blocks,), more)
-    yield product(task, band, fields, panels, h, w, (blocks,), more)
+    h, w = (segments.segments(axis, placed.forward) for axis in (band.h, band.w))
+    for holes in segments.empty_places(band.h, band.w, placed.forward):
+        yield product(placed, band, fields, panels, *holes, (blocks,), more)
+    yield product(placed, band, fields, panels, h, w, (blocks,), more)
 
 
-def product(task, band, fields, panels, h: Sequence[Segment], w: Sequence[Segment], blocks, more) -> Nest:
+def product(placed, band, fields, panels, h: Sequence[Segment], w: Sequence[Segment], blocks, more) -> Nest:
     """One nest; `blocks` are its lists beside those of the segments."""
-    return Nest(fields, placed(task, band, more), (rows(band, h, panels), cols(band, w, panels), *blocks))
+    return Nest(fields, of_band(placed, band, more), (rows(band, h, panels), cols(band, w, panels), *blocks))
 
 
 def rows(band, found: Sequence[Segment], panels) -> Rows:
@@ -111,18 +111,18 @@ def cols(band, found: Sequence[Segment], panels) -> Rows:
     return segments.listed(segments.COLS, found, band.x.at.w, band.y.at.w, panels.tap)
 
 
-def placed(task: Task, band: Band, more: dict) -> dict:
+def of_band(placed: PlacedProblem, band: Band, more: dict) -> dict:
     """The common fields of a band's nests."""
     x, y = band.x, band.y
-    return common(task) | {
+    return common(placed) | {
         "x": (x.base, x.offset),
         "y": (y.base, y.offset),
         "w": (PANELS, 0),
         "n": band.n,
         "x_n": x.at.n,
         "y_n": y.at.n,
-        "x_g": task.c_src * x.at.c,
-        "y_g": task.c_dst * y.at.c,
+        "x_g": placed.c_src * x.at.c,
+        "y_g": placed.c_dst * y.at.c,
         **more,
     }
 

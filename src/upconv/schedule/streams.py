@@ -65,16 +65,16 @@ class Streams:
             yield first, many
             first += many
 
-    def packing(self, task) -> Stage:
-        """The stage that packs the weight of a `task.Task`: a unit for each group and block."""
+    def packing(self, placed) -> Stage:
+        """The stage that packs the weight of a problem: a unit for each group and block."""
         made = []
         for number, many in self.runs():
             block, stream = self.blocks[number], self.stream(number)
-            fill = stream.fill(task, 0, block.first * task.w_dst, self.block(number))
-            steps = {W: (0, task.w_group, block.columns * task.w_dst), PANELS: (0, self.group, stream.nbytes)}
+            fill = stream.fill(placed, 0, block.first * placed.w_dst, self.block(number))
+            steps = {W: (0, placed.w_group, block.columns * placed.w_dst), PANELS: (0, self.group, stream.nbytes)}
             made.append(Grid((fill,), (1, self.groups, many), steps))
         return Stage(made)
 
-    def scratch(self, task) -> dict[int, int]:
+    def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""
         return {}

@@ -54,32 +54,32 @@ class TapRows:
     def __str__(self):
         return f"rows of taps in {self.blocks} blocks"
 
-    def packing(self, task) -> Stage:
+    def packing(self, placed) -> Stage:
         """Transpose (columns, taps) for each source channel, of one tap (columns, sources): a unit for each block."""
         whole, rest = divmod(self.c_dst, self.width)
         grids, line = [], self.width * self.size
-        cols, each = (self.k_h * self.k_w, self.tap), (self.c_src, task.w_src, line)
+        cols, each = (self.k_h * self.k_w, self.tap), (self.c_src, placed.w_src, line)
         if self.k_h * self.k_w == 1:
             # A vector of columns is transposed at a time, whether there are as many or one.
             cols, each = (self.c_src, line), ONE
         for first, many, columns in ((0, whole, self.width), (whole, 1, rest)):
             if many and columns:
-                src, dst = first * self.width * task.w_dst, first * self.block
-                rows = columns, task.w_dst
+                src, dst = first * self.width * placed.w_dst, first * self.block
+                rows = columns, placed.w_dst
                 nest = transposing(
                     self.elem,
                     (W, src),
                     (PANELS, dst),
-                    (0, task.w_dst),
+                    (0, placed.w_dst),
                     cols,
                     n=each,
                     pad=0,
-                    lists=(few_rows_at_a_time(task, rows, self.width),),
+                    lists=(few_rows_at_a_time(placed, rows, self.width),),
                 )
-                steps = {W: (0, 0, self.width * task.w_dst), PANELS: (0, 0, self.block)}
+                steps = {W: (0, 0, self.width * placed.w_dst), PANELS: (0, 0, self.block)}
                 grids.append(Grid((nest,), (1, 1, many), steps))
         return Stage(grids)
 
-    def scratch(self, task) -> dict[int, int]:
+    def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""
         return {}

@@ -25,7 +25,7 @@ from ..kernels.winograd_product import TILES
 from ..runtime.kernel import entry, isa
 from ..runtime.program import FLAGS, LINE, NOTHING, SUMS, M, Nest, Rows, V
 from ..winograd_forms import Part, Source
-from .moves import Placed
+from .moves import PlacedOperand
 from .weight_tiles import even_ranges
 from .winograd import SIZES, even, odd_lines, pieces
 
@@ -172,7 +172,7 @@ class Pair:
             found.append((min(start), max(end) - min(start)) if start else (0, 0))
         return found
 
-    def add(self, patch: Patch, x: Placed, y: Placed, counts, total, adds) -> Iterator[Nest]:
+    def add(self, patch: Patch, x: PlacedOperand, y: PlacedOperand, counts, total, adds) -> Iterator[Nest]:
         """The nests that spread a block of tiles and add its products.
 
         Args:
@@ -208,14 +208,14 @@ class Pair:
         first = (h.start + h.first * h.step) * at.h + (w.start + w.first * w.step) * at.w
         return first, h.first, h.count, w.first, w.count
 
-    def _spread(self, patch, placed, count, matrices, steps):
+    def _spread(self, patch, operand, count, matrices, steps):
         """The fields of a block of tiles, without those of its sources."""
-        at, m = placed.at, (self.h.form.m, self.w.form.m)
+        at, m = operand.at, (self.h.form.m, self.w.form.m)
         (image, images), (row, rows), (col, cols) = patch
         x_h, x_w = steps[0] * at.h, steps[1] * at.w
         return {
             "entry": entry(winograd_spread.winograd_spread, self.elem, *matrices),
-            "x": (placed.base, placed.offset + image * at.n + row * m[0] * x_h + col * m[1] * x_w),
+            "x": (operand.base, operand.offset + image * at.n + row * m[0] * x_h + col * m[1] * x_w),
             **{"zeros": (SUMS, 0), "c": count, "n": images, "tiles_h": rows, "tiles_w": cols},
             **{"x_n": at.n, "x_row": m[0] * x_h, "x_col": m[1] * x_w, "x_h": x_h, "x_w": x_w},
             **{"row": row * m[0], "row_m": m[0], "col": col * m[1], "col_m": m[1]},

@@ -419,7 +419,7 @@ class _Bands:
         """The task that makes a band float32, or halves, whose channels are consecutive on both sides."""
         sizes = (moves.WIDE, moves.HALF) if writes else (moves.HALF, moves.WIDE)
         sides = (
-            moves.Placed(*there, Operand.of(shape, (each.n, each.c, each.h, each.w), size))
+            moves.PlacedOperand(*there, Operand.of(shape, (each.n, each.c, each.h, each.w), size))
             for there, each, size in zip((src, dst), (src_map, dst_map), sizes, strict=True)
         )
         return _task(moves.carried(self.layer.elem, *sides, shape, self.layer.halves, writes=writes))

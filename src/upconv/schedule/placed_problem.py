@@ -1,4 +1,4 @@
-"""A task of planning: one problem on operands that lie as they do, as every way of computing takes it."""
+"""A problem on operands that lie as they do, as every way of computing takes it."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,12 +7,12 @@ from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import PART_PIXELS, PART_SECONDS, PARTS_PER_THREAD, X, Y
-from .moves import Placed
+from .moves import PlacedOperand
 from .rows import axes_exchanged
 
 
 @dataclass(frozen=True)
-class Task:
+class PlacedProblem:
     """A problem of a dtype that the kernels have, and where its operands lie.
 
     Attributes:
@@ -124,11 +124,11 @@ class Task:
 
     @property
     def source(self):
-        return Placed(X, 0, self.x)
+        return PlacedOperand(X, 0, self.x)
 
     @property
     def result(self):
-        return Placed(Y, 0, self.y)
+        return PlacedOperand(Y, 0, self.y)
 
     @property
     def share(self):
