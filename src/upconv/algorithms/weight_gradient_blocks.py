@@ -5,7 +5,10 @@ caches while all taps go over them, and the blocks into parts with sums of their
 tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block.
 """
 
+import itertools
 import math
+from dataclasses import replace
+from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
@@ -18,9 +21,12 @@ from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_o
 from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
+from ..schedule.winograd import pieces
 
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
+# Units of a stage, where threads share out tiles of the sums; columns that are worth packing by themselves.
+UNITS, COLUMNS = 8, 32
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -106,6 +112,21 @@ class _Sums:
         self.all = max(1, self.parts) * self.nbytes
 
 
+class _Share(NamedTuple):
+    """What a unit computes of a block, where tiles of the sums are shared out.
+
+    Attributes:
+        group, tile: which group, and which tile of b.
+        range: (first channel, how many tiles, their rows) of a.
+        taps: (first, how many) rows of taps.
+    """
+
+    group: int
+    tile: int
+    range: tuple[int, int, int]
+    taps: tuple[int, int]
+
+
 class _Way:
     """The stages of a problem."""
 
@@ -132,19 +153,38 @@ class _Way:
     def by_tiles(self):
         """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
         stages = []
+        shares = list(self._shares())
         for number, block in enumerate(self.cut.blocks(0, self.placed.g.n)):
             (a, b), nests = self._sides(block)
-            packing = [Grid(tuple(each)) for each in nests if each]
-            if packing:
-                stages.append(Stage(packing))
+            packing, more = nests
+            # What is transposed first is needed by what copies it.
+            runs = [packing] if self.made.turns_a else [[nest] for nest in packing]
+            if packing or more:
+                stages.append(Stage([Grid(tuple(run)) for run in (*runs, *([nest] for nest in more))]))
             is_last = number == self.cut.count - 1
             grids = []
-            for group in range(self.placed.g.groups):
-                for tile in range(self.made.b_tiles):
-                    multiply = self._multiply(block, a, b, 0, number > 0, group, tile)
-                    grids.append(Grid((multiply, self._turn(group, tile)) if is_last else (multiply,)))
+            for share in shares:
+                multiply = self._multiply(block, a, b, 0, number > 0, share)
+                grids.append(Grid((multiply, self._turn(share)) if is_last else (multiply,)))
             stages.append(Stage(grids))
         return stages
+
+    def _shares(self):
+        """The Shares of a block: of tiles of b, of as many ranges of tiles of a, and of rows of taps, as make UNITS."""
+        made, g = self.made, self.placed.g
+        wanted = ceil_div(UNITS, g.groups * made.b_tiles)
+        ranges = self._ranges(wanted)
+        rows = pieces(g.h.k, ceil_div(g.h.k, ceil_div(wanted, len(ranges))))
+        return itertools.starmap(_Share, itertools.product(range(g.groups), range(made.b_tiles), ranges, rows))
+
+    def _ranges(self, wanted):
+        """The ranges of tiles of a, cut into about so many."""
+        each = ceil_div(sum(tiles for _, tiles, _ in self.made.ranges), wanted)
+        return [
+            (first + start * rows, some, rows)
+            for first, tiles, rows in self.made.ranges
+            for start, some in pieces(tiles, each)
+        ]
 
     def _part(self, blocks, first, end, offset):
         """The nests of some blocks of a part; the first one of all writes the sums, the others add to them."""
@@ -179,7 +219,8 @@ class _Way:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
-        return side, [*nests, *copied(placed, operand, shape, side, made.a_count, made.ranges)]
+        ranges = made.ranges if self.sums.parts else self._ranges(UNITS)
+        return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
         made, placed = self.made, self.placed
@@ -189,13 +230,40 @@ class _Way:
         where = images_inside(operand, shape) if self.inside else (operand, shape)
         side = side_of(where[1], made.b_count, placed.g.groups, ranges, made.width, Y_BAND, placed.size)
         self.scratch.take(Y_BAND, placed.g.groups * side.group)
-        if made.turns_b:
-            return side, [turned(placed, operand, shape, side, made.b_count, made.width, inside=self.inside)]
-        return side, list(copied(placed, *where, side, made.b_count, ranges))
+        nests = []
+        for move, some, there in self._strips(operand, shape, side):
+            if made.turns_b:
+                nest = turned(placed, move, some, there, made.b_count, made.width, inside=self.inside)
+                nests.append(nest)
+            else:
+                where = images_inside(move, some) if self.inside else (move, some)
+                nests += copied(placed, *where, there, made.b_count, ranges)
+        return side, nests
 
-    def _multiply(self, block, a, b, offset, adds, group=None, tile=None):
-        """The nest of all taps, for all groups and tiles or for one of each."""
+    def _strips(self, operand, shape, side):
+        """(the operand, its shape, where it goes) of strips of a block: of rows, or of columns if there is one row.
+
+        Panels of b are whole vectors, so strips may be packed at the same time; parts are packed in one go.
+        """
+        n, rows, cols = shape
+        if self.sums.parts or operand.at.fold:
+            return [(operand, shape, side)]
+        if rows > 1:
+            step = side.n if self.inside else side.row
+            return [
+                (operand.move(row=first), (n, some, cols), replace(side, offset=side.offset + first * step))
+                for first, some in pieces(rows, ceil_div(rows, UNITS))
+            ]
+        step = side.row if self.inside else side.col
+        return [
+            (operand.move(col=first), (n, 1, some), replace(side, offset=side.offset + first * step))
+            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, UNITS)))
+        ]
+
+    def _multiply(self, block, a, b, offset, adds, share=None):
+        """The nest of all taps, for all groups and tiles or for a share of them."""
         made, sums = self.made, self.sums
+        tile = None if share is None else share.tile
         fields = {
             "a": (a.base, a.offset),
             "b": (b.base, b.offset + (tile or 0) * b.tile),
@@ -215,8 +283,11 @@ class _Way:
             steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
             fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
             fields[f"{name}_col"] = steps[2] * side.col
-        taps = self._tap_lists(block, a, b)
-        return Nest(kernel.FIELDS, fields, (*taps, self._tile_list(a, b, group)))
+        rows, taps = self._tap_lists(block, a, b)
+        if share is not None:
+            first, some = share.taps
+            rows = rows._replace(values=rows.values[first : first + some])
+        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share)))
 
     def _tap_lists(self, block, a, b):
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
@@ -238,14 +309,16 @@ class _Way:
             self._lists[key] = lists
         return self._lists[key]
 
-    def _tile_list(self, a, b, group):
-        """Groups, and the ranges of tiles of a that are equally tall."""
-        key = a, b, group
+    def _tile_list(self, a, b, share):
+        """Groups, and the ranges of tiles of a that are equally tall; or those of a share."""
+        groups, ranges = range(self.placed.g.groups), self.made.ranges
+        if share is not None:
+            groups, ranges = (share.group,), (share.range,)
+        key = a, b, groups, tuple(ranges)
         if key not in self._lists:
             made, sums, values = self.made, self.sums, []
-            for g in range(self.placed.g.groups) if group is None else (group,):
-                before = 0
-                for first, tiles, rows in made.ranges:
+            for g in groups:
+                for first, tiles, rows in ranges:
                     address = entry(
                         kernel.weight_gradient_blocks,
                         self.placed.elem,
@@ -255,11 +328,10 @@ class _Way:
                         made.cuts_b,
                         made.planes_a,
                     )
-                    at = before * a.tile if made.packs_a else first * a.channel
+                    at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * sums.group + first * sums.row
                     values.append((address, g * a.group + at, g * b.group, total, tiles, step))
-                    before += tiles
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile"), values)
         return self._lists[key]
 
@@ -270,18 +342,21 @@ class _Way:
         some = made.a_count // units
         _, per_a = self._steps()
         steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
-        return Grid((self._turn(0, None, some),), (self.placed.g.groups, 1, units), steps)
+        lines = some, sums.row, per_a
+        columns = made.b_count, self._steps()[0]
+        nest = to_weight(self.placed, (sums.base, 0), (W, 0), sums.tap, lines, columns)
+        return Grid((nest,), (self.placed.g.groups, 1, units), steps)
 
-    def _turn(self, group, tile=None, rows=None):
-        """Transpose the sums of some channels to the weight (c_in, c_out / groups, taps)."""
-        made, sums = self.made, self.sums
-        per_b, per_a = self._steps()
-        first = 0 if tile is None else tile * made.width
-        count = made.b_count if tile is None else min(made.width, made.b_count - first)
-        src = sums.base, group * sums.group + (tile or 0) * sums.tile
-        dst = W, group * self._per_group() + first * per_b
-        lines = made.a_count if rows is None else rows, sums.row, per_a
-        return to_weight(self.placed, src, dst, sums.tap, lines, (count, per_b))
+    def _turn(self, share):
+        """Transpose the sums of a share to the weight (c_in, c_out / groups, taps)."""
+        made, sums, g = self.made, self.sums, self.placed.g
+        (per_b, per_a), (first, tiles, rows), (tap, some) = self._steps(), share.range, share.taps
+        start = share.tile * made.width
+        src = share.group * sums.group + share.tile * sums.tile + first * sums.row + tap * g.w.k * sums.tap
+        dst = share.group * self._per_group() + start * per_b + first * per_a + tap * self.placed.w[2]
+        lines, columns = (tiles * rows, sums.row, per_a), (min(made.width, made.b_count - start), per_b)
+        many = some * g.w.k
+        return to_weight(self.placed, (sums.base, src), (W, dst), sums.tap, lines, columns, taps=many)
 
     def _steps(self):
         """Bytes of the weight from channel to channel of b and of a."""
