@@ -18,15 +18,16 @@ from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, 
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
-from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
+from ..schedule.pixel_parts import PART_CYCLES, Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
 from ..schedule.winograd import pieces
 
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
-# Units of a stage, where threads share out tiles of the sums; columns that are worth packing by themselves.
-UNITS, COLUMNS = 8, 32
+# Units of a stage, where threads share out tiles of the sums; columns that are worth packing, and taps that are worth
+# writing, by themselves.
+UNITS, COLUMNS, RUN = 8, 32, 128
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -48,7 +49,8 @@ def weight_form(problem: Problem) -> None:
 
 def work(problem: Problem) -> dict[str, float]:
     g, made, size = problem.geometry, arrangement(problem), problem.itemsize
-    cut, sums = Cut(g, PIXELS), _Sums(problem)
+    sums = _Sums(problem)
+    cut = sums.cut
     a, b = (math.prod(shape) * size for shape in problem.map_shapes[:: -1 if made.swapped else 1])
     pairs, products = g.groups * g.n * g.h.pairs * g.w.pairs, made.a_count * made.b_tiles * made.nv
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n * g.h.k) * g.h.k * g.w.k
@@ -97,11 +99,12 @@ class _Sums:
         g, made, size = problem.geometry, arrangement(problem), problem.itemsize
         taps, tiles = g.h.k * g.w.k, made.b_tiles
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
-        blocks = Cut(g, PIXELS).count
+        cut = Cut(g, PIXELS)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
-        cut = Parts.of(blocks, cycles, nbytes)
-        self.parts, self.pieces = cut.count, cut.pieces
-        self.is_brief = not self.parts and blocks == 1
+        # Tiles of one part can be shared out where they are worth it.
+        parts = Parts.of(cut.count, cycles, nbytes, PART_CYCLES)
+        self.parts, self.pieces, self.cut = parts.count, parts.pieces, cut.even(parts.count)
+        self.is_brief = not self.parts and cut.count == 1
         self.base = TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
         self.row = made.width * size * (1 if self.is_brief else tiles)
@@ -117,14 +120,19 @@ class _Share(NamedTuple):
 
     Attributes:
         group, tile: which group, and which tile of b.
-        range: (first channel, how many tiles, their rows) of a.
+        ranges: (first channel, how many tiles, their rows) of a.
         taps: (first, how many) rows of taps.
     """
 
     group: int
     tile: int
-    range: tuple[int, int, int]
+    ranges: tuple[tuple[int, int, int], ...]
     taps: tuple[int, int]
+
+
+def _even(count, wanted):
+    """(first, how many) of about so many pieces."""
+    return pieces(count, ceil_div(count, wanted))
 
 
 class _Way:
@@ -132,7 +140,8 @@ class _Way:
 
     def __init__(self, placed):
         self.placed, self.made, self.scratch = placed, arrangement(placed.problem), Scratch()
-        self.sums, self.cut = _Sums(placed.problem), Cut(placed.g, PIXELS)
+        self.sums = _Sums(placed.problem)
+        self.cut = self.sums.cut
         self.inside = _has_images_inside(placed.problem, self.cut)
         self._lists = {}
 
@@ -147,13 +156,15 @@ class _Way:
                 grids.append(Grid(tuple(self._part(blocks, first, end, offset)), (many, 1, 1), steps))
             stages.append(Stage(grids))
         if sums.parts > 1:
-            stages.append(Stage([sum_of_parts(self.placed, sums.parts, sums.nbytes)]))
-        return [*stages, Stage([self._to_weight()])]
+            stages.append(Stage(sum_of_parts(self.placed, sums.parts, sums.nbytes)))
+        return [*stages, self._to_weight()]
 
     def by_tiles(self):
         """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
         stages = []
-        shares = list(self._shares())
+        units = list(self._shares())
+        cuts_taps = any(some < self.placed.g.h.k for *_, (_, some) in units)
+        is_apart = cuts_taps and not self.sums.is_brief
         for number, block in enumerate(self.cut.blocks(0, self.placed.g.n)):
             (a, b), nests = self._sides(block)
             packing, more = nests
@@ -161,30 +172,45 @@ class _Way:
             runs = [packing] if self.made.turns_a else [[nest] for nest in packing]
             if packing or more:
                 stages.append(Stage([Grid(tuple(run)) for run in (*runs, *([nest] for nest in more))]))
-            is_last = number == self.cut.count - 1
+            is_last = number == self.cut.count - 1 and not is_apart
             grids = []
-            for share in shares:
+            for share in units:
                 multiply = self._multiply(block, a, b, 0, number > 0, share)
                 grids.append(Grid((multiply, self._turn(share)) if is_last else (multiply,)))
             stages.append(Stage(grids))
+        if is_apart:
+            stages.append(self._to_weight())
         return stages
 
     def _shares(self):
-        """The Shares of a block: of tiles of b, of as many ranges of tiles of a, and of rows of taps, as make UNITS."""
+        """The Shares of a block: of tiles of b, of ranges of tiles of a, and of rows of taps, UNITS in all.
+
+        Where a is read in place, its tiles have cache lines in common, so it is cut last.
+        """
         made, g = self.made, self.placed.g
         wanted = ceil_div(UNITS, g.groups * made.b_tiles)
-        ranges = self._ranges(wanted)
-        rows = pieces(g.h.k, ceil_div(g.h.k, ceil_div(wanted, len(ranges))))
+        # A unit that finishes its tiles writes some taps of each channel, which are to be long runs.
+        most = max(1, g.h.k * g.w.k // RUN) if self.sums.is_brief else g.h.k
+        if made.packs_a:
+            ranges = self._ranges(wanted)
+            rows = _even(g.h.k, min(most, ceil_div(wanted, len(ranges))))
+        else:
+            rows = _even(g.h.k, min(most, wanted))
+            ranges = self._ranges(ceil_div(wanted, len(rows)))
         return itertools.starmap(_Share, itertools.product(range(g.groups), range(made.b_tiles), ranges, rows))
 
     def _ranges(self, wanted):
-        """The ranges of tiles of a, cut into about so many."""
-        each = ceil_div(sum(tiles for _, tiles, _ in self.made.ranges), wanted)
-        return [
-            (first + start * rows, some, rows)
-            for first, tiles, rows in self.made.ranges
-            for start, some in pieces(tiles, each)
-        ]
+        """About so many runs of tiles of a, each as ranges of tiles that are equally tall."""
+        found = []
+        for start, many in _even(sum(tiles for _, tiles, _ in self.made.ranges), wanted):
+            before, some = 0, []
+            for first, tiles, rows in self.made.ranges:
+                low, high = max(start, before), min(start + many, before + tiles)
+                if low < high:
+                    some.append((first + (low - before) * rows, high - low, rows))
+                before += tiles
+            found.append(tuple(some))
+        return found
 
     def _part(self, blocks, first, end, offset):
         """The nests of some blocks of a part; the first one of all writes the sums, the others add to them."""
@@ -219,7 +245,7 @@ class _Way:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
-        ranges = made.ranges if self.sums.parts else self._ranges(UNITS)
+        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(UNITS))
         return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
@@ -252,7 +278,7 @@ class _Way:
             step = side.n if self.inside else side.row
             return [
                 (operand.move(row=first), (n, some, cols), replace(side, offset=side.offset + first * step))
-                for first, some in pieces(rows, ceil_div(rows, UNITS))
+                for first, some in _even(rows, UNITS)
             ]
         step = side.row if self.inside else side.col
         return [
@@ -313,7 +339,7 @@ class _Way:
         """Groups, and the ranges of tiles of a that are equally tall; or those of a share."""
         groups, ranges = range(self.placed.g.groups), self.made.ranges
         if share is not None:
-            groups, ranges = (share.group,), (share.range,)
+            groups, ranges = (share.group,), share.ranges
         key = a, b, groups, tuple(ranges)
         if key not in self._lists:
             made, sums, values = self.made, self.sums, []
@@ -336,25 +362,25 @@ class _Way:
         return self._lists[key]
 
     def _to_weight(self):
-        """The grid that transposes the sums to the weight, cut for the threads."""
-        made, sums = self.made, self.sums
-        units = divisor(made.a_count)
-        some = made.a_count // units
-        _, per_a = self._steps()
-        steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
-        lines = some, sums.row, per_a
-        columns = made.b_count, self._steps()[0]
-        nest = to_weight(self.placed, (sums.base, 0), (W, 0), sums.tap, lines, columns)
-        return Grid((nest,), (self.placed.g.groups, 1, units), steps)
+        """The stage that transposes the sums to the weight: runs of channels of a."""
+        sums, (per_b, per_a), grids = self.sums, self._steps(), []
+        for first, some, many in shares(self.made.a_count):
+            steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
+            src, dst = (sums.base, first * sums.row), (W, first * per_a)
+            lines, columns = (some, sums.row, per_a), (self.made.b_count, per_b)
+            nest = to_weight(self.placed, src, dst, sums.tap, lines, columns)
+            grids.append(Grid((nest,), (self.placed.g.groups, 1, many), steps))
+        return Stage(grids)
 
     def _turn(self, share):
         """Transpose the sums of a share to the weight (c_in, c_out / groups, taps)."""
         made, sums, g = self.made, self.sums, self.placed.g
-        (per_b, per_a), (first, tiles, rows), (tap, some) = self._steps(), share.range, share.taps
+        (per_b, per_a), (tap, some) = self._steps(), share.taps
+        first, channels = share.ranges[0][0], sum(tiles * rows for _, tiles, rows in share.ranges)
         start = share.tile * made.width
         src = share.group * sums.group + share.tile * sums.tile + first * sums.row + tap * g.w.k * sums.tap
         dst = share.group * self._per_group() + start * per_b + first * per_a + tap * self.placed.w[2]
-        lines, columns = (tiles * rows, sums.row, per_a), (min(made.width, made.b_count - start), per_b)
+        lines, columns = (channels, sums.row, per_a), (min(made.width, made.b_count - start), per_b)
         many = some * g.w.k
         return to_weight(self.placed, (sums.base, src), (W, dst), sums.tap, lines, columns, taps=many)
 
