@@ -73,6 +73,7 @@ def can_fold(volume: Volume, dtype: str, layout: str) -> bool:
     return bool(d.k > 1 and (d.d, h.d) == (1, 1) and fits and is_map and plain and volume.n and not usable())
 
 
+@lru_cache(maxsize=512)
 def folded(operation: str, volume: Volume, dtype: str, planes: int) -> Problem:
     """The problem of so many planes of the input with depth taps as rows."""
     taps = volume.d.k * volume.h.k
@@ -99,7 +100,7 @@ def _added(volume, dtype, layout):
     depth = volume.computable().d
     counts = sorted((depth.meeting(t)[2] for t in range(depth.k)), reverse=True)
     nbytes = 3 * volume.n * math.prod(volume.plane(1).input_shape) * DTYPES[dtype].itemsize * sum(counts[1:])
-    each = [_seconds(_planes(volume, volume.n * count, 1, dtype, layout)) for count in counts if count]
+    each = [_seconds(through_taps(volume, volume.n * count, 1, dtype, layout)) for count in counts if count]
     return sum(each) + nbytes / _pace()
 
 
@@ -113,11 +114,12 @@ def _stacked(volume, dtype, layout):
             part = weight * taps // depth.k if taps < depth.k else 0
             seconds += 2 * (volume.n * count * taps * plane + part) / _pace()
         for planes, many in batch_sizes(volume.n, count, taps, plane) if taps else ():
-            seconds += many * _seconds(_planes(volume, planes, taps, dtype, layout))
+            seconds += many * _seconds(through_taps(volume, planes, taps, dtype, layout))
     return seconds
 
 
-def _planes(volume, planes, taps, dtype, layout):
+@lru_cache(maxsize=512)
+def through_taps(volume: Volume, planes: int, taps: int, dtype: str, layout: str) -> Problem:
     """The gradient in the input of so many planes through so many taps."""
     return Problem("grad_input", volume.plane(planes, taps_out=taps), dtype, layout)
 
