@@ -6,7 +6,7 @@ from cases import LAYOUTS, channels_last
 from require import require
 from ways import KERNELS, willing
 
-from upconv import SettingError, conv2d, conv_transpose2d, grad, reference
+from upconv import SettingError, conv2d, conv_transpose2d, grad, prepare, reference
 from upconv.geometry import Axis, Geometry
 from upconv.planning import choose, solve
 from upconv.problem import Problem
@@ -363,3 +363,50 @@ def test_a_result_with_gaps_between_input_channels(algorithm):
     want = choose(problem, "loops")(x, gy)
     np.testing.assert_allclose(whole[::2].transpose(0, 3, 1, 2), want, rtol=1e-10)
     assert (whole[1::2] == -77).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operation", ["grad_input", "grad_weight"])
+def test_each_gradient_is_computed_by_the_algorithm_that_is_asked_for(operation, layout):
+    x, w, gy = draw("float32", (2, 24, 6, 7), (24, 16, 4, 4), (2, 16, 12, 14))
+    x, gy = (channels_last(each) if layout == "nhwc" else each for each in (x, gy))
+    settings = {"stride": 2, "padding": 1}
+    if operation == "grad_input":
+        calls = {"grad": lambda name: grad.conv_transpose2d_input(x.shape, w, gy, **settings, algorithm=name),
+                 "conv2d": lambda name: conv2d(gy, w, **settings, algorithm=name)}  # fmt: skip
+    else:
+        calls = {"grad": lambda name: grad.conv_transpose2d_weight(x, w.shape, gy, **settings, algorithm=name)}
+    geometry = Geometry(2, 24, 16, 1, Axis(6, 4, 2, 1, 1, 1), Axis(7, 4, 2, 1, 1, 1))
+    problem = Problem(operation, geometry, "float32", layout)
+    names = {each.name for each in choose(problem).candidates if not each.refusals}
+    assert len(names) >= 3
+    wanted = (
+        reference.grad_input(geometry, gy, w) if operation == "grad_input" else reference.grad_weight(geometry, x, gy)
+    )
+    for call in calls.values():
+        for name in sorted(names):
+            got = call(name)
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+            assert np.array_equal(got, call(choose(problem, name)))
+        with pytest.raises(SettingError, match="weight_streaming" if operation == "grad_weight" else "weight_gradient"):
+            call("weight_streaming" if operation == "grad_weight" else "weight_gradient")
+        with pytest.raises(TypeError, match="algorithm is 7"):
+            call(7)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "complex64"])
+def test_a_prepared_weight_serves_the_gradient_in_the_input(name):
+    x, w, gy = operands(CASES[2], name)
+    made = prepare(w, **settings_of(CASES[2]))
+    gx, gw, _ = backward(gy, x, w, **settings_of(CASES[2]))
+    for weight in (w, made):
+        got = grad.conv_transpose2d_input(x.shape, weight, gy, **settings_of(CASES[2]))
+        np.testing.assert_allclose(got, gx, rtol=1e-5, atol=1e-5)
+        got = backward(gy, x, weight, **settings_of(CASES[2]))
+        np.testing.assert_allclose(got[0], gx, rtol=1e-5, atol=1e-5)
+        assert np.array_equal(got[1], gw)
+    with pytest.raises(SettingError, match="stride"):
+        grad.conv_transpose2d_input((1, 2, 10, 10), made, gy)
+    whole = prepare(w.real.astype(np.int64), **settings_of(CASES[2]))
+    with pytest.raises(NotImplementedError, match="weight has dtype int64"):
+        grad.conv_transpose2d_input(x.shape, whole, gy, **settings_of(CASES[2]))

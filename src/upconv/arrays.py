@@ -37,11 +37,14 @@ def as_array(value, name):
 def differentiable(value, name):
     """The same of a dtype that has gradients."""
     array = as_array(value, name)
-    if not lookup(array.dtype).differentiable:
-        raise NotImplementedError(
-            f"{name} has dtype {array.dtype.name}, which has no gradients; use a floating-point dtype"
-        )
+    check_differentiable(array.dtype, name)
     return array
+
+
+def check_differentiable(dtype, name):
+    """Refuse a dtype that has no gradients."""
+    if not lookup(dtype).differentiable:
+        raise NotImplementedError(f"{name} has dtype {dtype.name}, which has no gradients; use a floating-point dtype")
 
 
 def refuse_masked(value, name):

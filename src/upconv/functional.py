@@ -14,8 +14,6 @@ from .arrays import (
     as_array,
     batched,
     check_out,
-    check_weight,
-    check_weight_shape,
     empty,
     native_dtype,
     parse_bias,
@@ -26,7 +24,7 @@ from .errors import SettingError
 from .geometry import AXES, Axis, Geometry, check_channels
 from .interchange import like
 from .planning import AUTO, activation_of, check_algorithm, solve
-from .prepared import PreparedVolume, PreparedWeight
+from .prepared import PreparedWeight, weight_of
 from .problem import NO_ACTIVATION, Problem
 from .settings import Settings, parsed
 
@@ -138,7 +136,7 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     else:
         check_algorithm(algorithm)
     x, is_batched = batched(as_array(input, "input"))
-    w, w_array = _weight(weight, settings)
+    w, w_array = weight_of(weight, settings)
     dtype = lookup(x.dtype).name
     after = NO_ACTIVATION if activation is None else activation_of(activation, dtype)
     layout = preferred_layout(x, w_array, is_batched=is_batched)
@@ -159,17 +157,6 @@ def transpose(settings: Settings, input, weight, bias=None, *, activation=None, 
     return y if type(input) is np.ndarray else like(input, y)
 
 
-def _weight(value, settings):
-    """(the weight, its array), which are two things where it was prepared."""
-    if isinstance(value, PreparedWeight):
-        value.check(settings)
-        return value, value.raw
-    if isinstance(value, PreparedVolume):
-        check_weight_shape(value.shape)
-    array = check_weight(as_array(value, "weight"))
-    return array, array
-
-
 # Facts with sizes; a vocoder sends a new width with every call, so the cache must forget.
 @lru_cache(maxsize=512)
 def _problem(settings, x_shape, w_shape, dtype, layout, activation):
@@ -188,6 +175,8 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: SupportsIndex = 1,
+    *,
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Value]: ...
 @overload
 def conv2d(
@@ -198,6 +187,8 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: SupportsIndex = 1,
+    *,
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]: ...
 def conv2d(
     input: ArrayLike,
@@ -207,6 +198,8 @@ def conv2d(
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: SupportsIndex = 1,
+    *,
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]:
     """Ordinary 2-D convolution, with the contract of `torch.nn.functional.conv2d`.
 
@@ -219,6 +212,8 @@ def conv2d(
         stride, dilation, groups: as in torch.
         padding: zeros around the input, an int or (height, width), "valid", or "same" (stride 1 only), as in torch.
             Beyond torch: "same_lower", or a pair of signed (lo, hi), where a negative one cuts the input instead.
+        algorithm: as in `conv_transpose2d`: "auto", the name of one that computes the gradient in the input, or a
+            ready `Plan` of that.
 
     Returns:
         (n, c_out, h_out, w_out) with ``out = (in + 2*padding - dilation*(kernel - 1) - 1) // stride + 1``.
@@ -232,19 +227,25 @@ def conv2d(
              [4., 6., 4.]]]])
     """
     settings = parsed(stride, padding, 0, groups, dilation)
-    x = calls.again(settings, input, weight, bias, None, "grad_input")
-    if x is not None:
-        return x
+    is_usual = algorithm is AUTO
+    if is_usual:
+        x = calls.again(settings, input, weight, bias, None, "grad_input")
+        if x is not None:
+            return x
+    else:
+        check_algorithm(algorithm)
     y, is_batched = batched(as_array(input, "input"))
-    w, w_array = _weight(weight, settings)
+    w, w_array = weight_of(weight, settings)
     problem = _convolution(
         settings, y.shape, w.shape, lookup(y.dtype).name, preferred_layout(y, w_array, is_batched=is_batched)
     )
     b = parse_bias(bias, problem.geometry.c_in)
     agree(input=y, weight=w, bias=b)
     x = empty(problem.geometry.input_shape, native_dtype(y), problem.layout)
-    kept = partial(calls.first, settings, input, weight, bias, None, "grad_input", x) if is_batched else None
-    solve(problem, AUTO, y, w, b, x, kept)
+    kept = None
+    if is_usual and is_batched:
+        kept = partial(calls.first, settings, input, weight, bias, None, "grad_input", x)
+    solve(problem, algorithm, y, w, b, x, kept)
     return like(input, x if is_batched else x[0])
 
 

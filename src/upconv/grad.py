@@ -20,13 +20,14 @@ from . import calls
 from .arrays import (
     agree,
     batched,
+    check_differentiable,
     check_shape,
-    check_weight,
     differentiable,
     empty,
     native_dtype,
     preferred_layout,
 )
+from .fitting import array_of
 from .grad_dimensions import (
     conjugate,
     conv_transpose1d_backward,
@@ -39,7 +40,8 @@ from .grad_dimensions import (
     grad_bias,
 )
 from .interchange import like
-from .planning import AUTO, solve
+from .planning import AUTO, check_algorithm, solve
+from .prepared import PreparedWeight, weight_of
 from .problem import Problem
 from .settings import mask_of, parsed, shape_of
 
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from .plans import Plan
     from .typing import Padding, PaddingMode, Pair, Shape, Value
 
 __all__ = [
@@ -67,7 +70,7 @@ __all__ = [
 @overload
 def conv_transpose2d_input(
     input_size: Shape,
-    weight: NDArray[Value],
+    weight: NDArray[Value] | PreparedWeight,
     grad_output: NDArray[Value],
     stride: Pair = 1,
     padding: Padding = 0,
@@ -76,11 +79,12 @@ def conv_transpose2d_input(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Value]: ...
 @overload
 def conv_transpose2d_input(
     input_size: Shape,
-    weight: ArrayLike,
+    weight: ArrayLike | PreparedWeight,
     grad_output: ArrayLike,
     stride: Pair = 1,
     padding: Padding = 0,
@@ -89,10 +93,11 @@ def conv_transpose2d_input(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]: ...
 def conv_transpose2d_input(
     input_size: Shape,
-    weight: ArrayLike,
+    weight: ArrayLike | PreparedWeight,
     grad_output: ArrayLike,
     stride: Pair = 1,
     padding: Padding = 0,
@@ -101,14 +106,15 @@ def conv_transpose2d_input(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]:
     """Gradient in the input.
 
     Args:
         input_size: shape of the input, (n, c_in, h, w) or (c_in, h, w).
-        weight: (c_in, c_out // groups, k_h, k_w).
+        weight: (c_in, c_out // groups, k_h, k_w), or that of `upconv.prepare`.
         grad_output: gradient in the output, of the shape the forward call returns.
-        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+        stride, padding, output_padding, groups, dilation, padding_mode, algorithm: as in `upconv.conv_transpose2d`.
 
     Returns:
         An array of shape `input_size`.
@@ -122,12 +128,14 @@ def conv_transpose2d_input(
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     shape, is_batched = shape_of(input_size, (3, 4), "input_size")
-    asked = ("grad_input", shape) if is_batched else None
+    check_algorithm(algorithm)
+    asked = ("grad_input", shape) if is_batched and algorithm is AUTO else None
     gradient = None if asked is None else calls.again(settings, grad_output, weight, None, None, asked)
     if gradient is not None:
         return gradient
-    w = check_weight(differentiable(weight, "weight"))
-    call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
+    w, _ = weight_of(weight, settings)
+    check_differentiable(w.dtype, "weight")
+    call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(weight=w, grad_output=call.grad_output)
     kept = None if asked is None else partial(calls.first, settings, grad_output, weight, None, None, asked)
     return like(grad_output, call.unbatch(call.grad_input(w, kept=kept)))
@@ -145,6 +153,7 @@ def conv_transpose2d_weight(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Value]: ...
 @overload
 def conv_transpose2d_weight(
@@ -158,6 +167,7 @@ def conv_transpose2d_weight(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]: ...
 def conv_transpose2d_weight(
     input: ArrayLike,
@@ -170,6 +180,7 @@ def conv_transpose2d_weight(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]:
     """Gradient in the weight.
 
@@ -177,7 +188,7 @@ def conv_transpose2d_weight(
         input: (n, c_in, h, w) or (c_in, h, w).
         weight_size: shape of the weight, (c_in, c_out // groups, k_h, k_w).
         grad_output: gradient in the output, of the shape the forward call returns.
-        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+        stride, padding, output_padding, groups, dilation, padding_mode, algorithm: as in `upconv.conv_transpose2d`.
 
     Returns:
         An array of shape `weight_size`.
@@ -190,21 +201,23 @@ def conv_transpose2d_weight(
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     weight_shape, _ = shape_of(weight_size, (4,), "weight_size")
+    check_algorithm(algorithm)
     asked = settings, input, grad_output, None, None, ("grad_weight", weight_shape)
-    gradient = calls.again(*asked)
+    is_usual = algorithm is AUTO
+    gradient = calls.again(*asked) if is_usual else None
     if gradient is not None:
         return gradient
     x, is_batched = batched(differentiable(input, "input"))
-    call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
+    call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(input=x, grad_output=call.grad_output)
-    return like(grad_output, call.grad_weight(x, partial(calls.first, *asked)))
+    return like(grad_output, call.grad_weight(x, partial(calls.first, *asked) if is_usual else None))
 
 
 @overload
 def conv_transpose2d_backward(
     grad_output: NDArray[Value],
     input: NDArray[Value],
-    weight: NDArray[Value],
+    weight: NDArray[Value] | PreparedWeight,
     stride: Pair = 1,
     padding: Padding = 0,
     output_padding: Pair = 0,
@@ -218,7 +231,7 @@ def conv_transpose2d_backward(
 def conv_transpose2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
-    weight: ArrayLike,
+    weight: ArrayLike | PreparedWeight,
     stride: Pair = 1,
     padding: Padding = 0,
     output_padding: Pair = 0,
@@ -231,7 +244,7 @@ def conv_transpose2d_backward(
 def conv_transpose2d_backward(
     grad_output: ArrayLike,
     input: ArrayLike,
-    weight: ArrayLike,
+    weight: ArrayLike | PreparedWeight,
     stride: Pair = 1,
     padding: Padding = 0,
     output_padding: Pair = 0,
@@ -245,7 +258,7 @@ def conv_transpose2d_backward(
 
     Args:
         grad_output: gradient in the output, of the shape the forward call returns.
-        input, weight: operands of the forward call.
+        input, weight: operands of the forward call; the weight may be that of `upconv.prepare`.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
         output_mask: which of the three are wanted.
 
@@ -276,7 +289,8 @@ def conv_transpose2d_backward(
         if (mask[0] or mask[1]) and all(each is not None for each in itertools.compress(found, mask)):
             return found[0], found[1], grad_bias(grad_output) if mask[2] else None
     x, is_batched = batched(differentiable(input, "input"))
-    w = check_weight(differentiable(weight, "weight"))
+    w, _ = weight_of(weight, settings)
+    check_differentiable(w.dtype, "weight")
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
     agree(input=x, weight=w, grad_output=call.grad_output)
     if mask[0] and found[0] is None:
@@ -289,9 +303,9 @@ def conv_transpose2d_backward(
 class _Call:
     """One backward call after its checks: the geometry and the gradient of the whole canvas."""
 
-    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched):
+    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched, algorithm=AUTO):
         output, self.geometry, border = _sizes(settings, tuple(input_shape), weight_shape)
-        self.is_batched, self.has_border = is_batched, border is not None
+        self.is_batched, self.has_border, self.algorithm = is_batched, border is not None, algorithm
         shape = output if is_batched else output[1:]
         check_shape(grad_output, shape, "grad_output")
         self.grad_output = grad_output if is_batched else grad_output[None]
@@ -299,8 +313,11 @@ class _Call:
 
     def grad_input(self, weight, x=None, kept=None):
         """The gradient; `x` is the input where it is there, `kept` is what remembers the call (see `calls.first`)."""
-        operands = deciding(self.grad_output, weight, x)
-        return self._run("grad_input", operands, self.canvas, conjugate(weight), kept)
+        operands = deciding(self.grad_output, array_of(weight), x)
+        # What is prepared cannot enter conjugated as it is.
+        is_conjugated = weight.dtype.kind == "c"
+        weight = conjugate(weight.array if isinstance(weight, PreparedWeight) else weight) if is_conjugated else weight
+        return self._run("grad_input", operands, self.canvas, weight, kept)
 
     def grad_weight(self, x, kept=None):
         return self._run("grad_weight", (x, self.grad_output), conjugate(x), self.canvas, kept)
@@ -314,7 +331,7 @@ class _Call:
         gradient = empty(problem.result_shape, native_dtype(a), layout)
         # What is remembered is computed from the operands themselves.
         is_plain = self.is_batched and not self.has_border and a.dtype.kind != "c"
-        solve(problem, AUTO, a, b, None, gradient, partial(kept, gradient) if kept is not None and is_plain else None)
+        solve(problem, self.algorithm, a, b, None, gradient, partial(kept, gradient) if kept and is_plain else None)
         return gradient
 
 

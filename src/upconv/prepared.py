@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import as_array, check_weight, native
+from .arrays import as_array, check_weight, check_weight_shape, native
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .rewrites import innermost_weight
@@ -393,3 +393,14 @@ def prepared_of(array, settings: Settings, storage: str = "") -> PreparedWeight 
     if array.ndim == 5:
         return PreparedVolume(array, settings, storage, error)
     return PreparedWeight(array if array.ndim == 4 else array[:, :, None], settings.as_2d(), storage, error)
+
+
+def weight_of(value: Any, settings: Settings) -> tuple[Any, np.ndarray]:
+    """(the weight that a call in two dimensions was given, its array), which are two things where it was prepared."""
+    if isinstance(value, PreparedWeight):
+        value.check(settings)
+        return value, value.raw
+    if isinstance(value, PreparedVolume):
+        check_weight_shape(value.shape)
+    array = check_weight(as_array(value, "weight"))
+    return array, array
