@@ -110,9 +110,9 @@ class _Sums:
         self.all = max(1, self.parts) * self.nbytes
 
     def moved(self, g, made, blocks):
-        """Bytes of them that are read and written, beside the weight once."""
+        """Bytes of them that are read and written."""
         if self.are_weight:
-            return 2 * (blocks - 1) * self.nbytes
+            return (2 * blocks - 1) * self.nbytes
         if self.is_brief:
             # Every tile becomes weight at once: written, read, and put where it belongs.
             return 3 * g.groups * made.b_tiles * self.nbytes

@@ -21,10 +21,12 @@ from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
-from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
+from ..schedule.weight_tiles import APART_BYTES, even_ranges, tile_cycles, tile_of
 
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
 PIXELS = 256
+# Lines of pixels so far apart are no longer near when the next tile reads them, which takes so many times as long.
+APART = 8
 # How many times as fast a few channels are interleaved as more are transposed.
 FEW_AS_FAST = 3
 
@@ -106,7 +108,8 @@ def work(problem: Problem) -> dict[str, float]:
     turned = made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows))
     turned /= FEW_AS_FAST if g.c_out in FEW else 1
     # Lines of grad_y that are new to a tile at each pixel.
-    lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
+    pixel = g.w.s * g.c_out * size
+    lines = min(pixel, LINE + made.rows * size) / LINE * (APART if pixel > APART_BYTES else 1)
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)
     return {
         "weight_blocks": products,
