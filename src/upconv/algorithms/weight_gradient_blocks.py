@@ -13,15 +13,18 @@ from ..kernels import weight_gradient_blocks as kernel
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
+from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.pixel_panels import copied, images_inside, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.weight_tiles import arrangement, cut_of
+from ..schedule.weight_tiles import PIXELS, arrangement
 
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
+# Blocks that are one, if that spares sums so large as these that they go through memory once more.
+BLOCKS_IN_ONE, LARGE_SUMS = 2, NEAR_BYTES
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -43,7 +46,7 @@ def weight_form(problem: Problem) -> None:
 
 def work(problem: Problem) -> dict[str, float]:
     g, made, size = problem.geometry, arrangement(problem), problem.itemsize
-    cut, sums = cut_of(problem), _Sums(problem)
+    cut, sums = _cut(problem), _Sums(problem)
     a, b = (math.prod(shape) * size for shape in problem.map_shapes[:: -1 if made.swapped else 1])
     pairs, products = g.groups * g.n * g.h.pairs * g.w.pairs, made.a_count * made.b_tiles * made.nv
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n * g.h.k) * g.h.k * g.w.k
@@ -72,6 +75,13 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     return Program(stages, {**sizes, **way.scratch.sizes}, placed.seconds, shared)
 
 
+def _cut(problem):
+    """How the pixels are cut into blocks."""
+    g = problem.geometry
+    is_one = math.prod(g.weight_shape) * problem.itemsize > LARGE_SUMS and g.pixels <= BLOCKS_IN_ONE * PIXELS
+    return Cut(g, BLOCKS_IN_ONE * PIXELS if is_one else PIXELS)
+
+
 def _has_images_inside(problem, cut):
     """Whether panels have the images of a block inside, which are more than the columns: see `images_inside`.
 
@@ -94,7 +104,7 @@ class _Sums:
         g, made, size = problem.geometry, arrangement(problem), problem.itemsize
         taps, tiles = g.h.k * g.w.k, made.b_tiles
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
-        blocks = cut_of(problem).count
+        blocks = _cut(problem).count
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
         cut = Parts.of(blocks, cycles, nbytes)
         self.parts, self.pieces = cut.count, cut.pieces
@@ -130,7 +140,7 @@ class _Way:
 
     def __init__(self, placed):
         self.placed, self.made, self.scratch = placed, arrangement(placed.problem), Scratch()
-        self.sums, self.cut = _Sums(placed.problem), cut_of(placed.problem)
+        self.sums, self.cut = _Sums(placed.problem), _cut(placed.problem)
         self.inside = _has_images_inside(placed.problem, self.cut)
         self.total = self.sums.steps(placed)
         self._lists = {}

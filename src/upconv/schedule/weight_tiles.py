@@ -10,8 +10,7 @@ from ..layouts import RESULTS, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from .amounts import NEAR_BYTES, far
-from .pixel_panels import Cut
+from .amounts import far
 
 # Vectors across, and rows of a tile.
 MOST_ACROSS, MOST_ROWS = 4, 12
@@ -19,8 +18,6 @@ MOST_ACROSS, MOST_ROWS = 4, 12
 MOST_PLANES = 7
 # A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap.
 PIXELS = 256
-# So many are one block, if that spares large sums a second time through memory.
-MOST_PIXELS = 512
 # Pixels that lie further apart than this fall into few sets of the first-level cache, so they are packed first, unless
 # they are read so few times that it is not made up for.
 APART_BYTES, FEW_READS = 256, 8
@@ -90,13 +87,6 @@ def even_ranges(count, rows) -> list[tuple[int, int, int]]:
     tall = count - tiles * (rows - 1)
     found = [(0, tall, rows), (tall * rows, tiles - tall, rows - 1)]
     return [each for each in found if each[1]]
-
-
-def cut_of(problem: Problem) -> Cut:
-    """How the pixels of a problem are cut into blocks."""
-    g = problem.geometry
-    is_one = g.pixels <= MOST_PIXELS and math.prod(g.weight_shape) * problem.itemsize > NEAR_BYTES
-    return Cut(g, MOST_PIXELS if is_one else PIXELS)
 
 
 @lru_cache(maxsize=512)
