@@ -71,6 +71,10 @@ class Arrangement:
         """(first channel of a, how many tiles, their rows): as even as can be, so that none is cut."""
         return even_ranges(self.a_count, self.rows)
 
+    def before(self, channel) -> int:
+        """Tiles of a before the one that begins with a channel."""
+        return sum(min(tiles, max(0, channel - first) // rows) for first, tiles, rows in self.ranges)
+
     @property
     def tiles(self) -> int:
         """Tiles of a group."""
