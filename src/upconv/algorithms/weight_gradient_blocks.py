@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
 from ..problem import Problem
-from ..runtime.kernel import entry, isa
+from ..runtime.kernel import entry
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
@@ -91,12 +91,9 @@ def _cut(problem):
 
 
 def _has_images_inside(problem, cut):
-    """Whether panels have the images of a block inside, which are more than the columns: see `images_inside`.
-
-    With 16 registers a tile is so small that it gains nothing (measured on AVX2).
-    """
-    made, is_large = arrangement(problem), isa().registers == 32
-    return is_large and made.packs_a and made.packs_b and cut.images >= 2 * problem.geometry.w.n
+    """Whether panels have the images of a block inside, which are more than the columns: see `images_inside`."""
+    made = arrangement(problem)
+    return made.packs_a and made.packs_b and cut.images >= 2 * problem.geometry.w.n
 
 
 class _Sums:
