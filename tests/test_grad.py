@@ -7,9 +7,14 @@ from require import require
 from ways import KERNELS, willing
 
 from upconv import SettingError, conv2d, conv_transpose2d, grad, prepare, reference
+
+from upconv import SettingError, conv2d, conv_transpose2d, grad, reference
+from upconv.algorithms import weight_gradient_blocks
 from upconv.geometry import Axis, Geometry
 from upconv.planning import choose, solve
 from upconv.problem import Problem
+from upconv.runtime import memory
+from upconv.schedule.weight_tiles import arrangement
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 NAMES = ("stride", "padding", "output_padding", "groups", "dilation")
@@ -262,6 +267,30 @@ def test_a_gradient_in_the_weight_is_written_in_either_layout_without_a_copy(k, 
             made = solve(problem, way, x, gy, None, out)
             assert not made.steps, made.copies
             np.testing.assert_array_equal(out, want, err_msg=way)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "g",
+    [
+        Geometry(1, 64, 64, 2, Axis(9, 3, 2), Axis(8, 2, 3)),
+        Geometry(1, 66, 128, 1, Axis(13, 7, 2, 1, 2, 1), Axis(23, 7, 1, 1, 9, 0)),
+        Geometry(4, 34, 512, 1, Axis(11, 6, 3), Axis(13, 11, 1)),
+    ],
+    ids=["one part", "one block of two", "tiles of the weight, some blocks"],
+)
+def test_sums_are_added_up_where_the_weight_lies(g, layout):
+    problem, rng = Problem("grad_weight", g, "float32", layout), np.random.default_rng(0)
+    x, gy = (rng.integers(-3, 4, shape).astype(np.float32) for shape in problem.operand_shapes)
+    want = choose(problem, "matmul")(x, gy)
+    if layout == "nhwc":
+        x, gy = channels_last(x), channels_last(gy)
+    arrangement.cache_clear()
+    sums = weight_gradient_blocks._Sums(problem)
+    assert sums.are_weight == (layout == "nhwc")
+    with memory.poisoned():
+        got = choose(problem, "weight_gradient_blocks")(x, gy)
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

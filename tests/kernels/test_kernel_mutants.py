@@ -48,7 +48,7 @@ from upconv.runtime import kernel, program
 from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import made
 from upconv.runtime.program import BIAS, PANELS, X_BAND, W, X, Y
-from upconv.schedule import bands, pixel_parts, pixel_products
+from upconv.schedule import bands, pixel_parts, pixel_products, weight_tiles
 
 # Planes as they lie, in one way that there is for one operation in one layout.
 PLANES = (
@@ -175,6 +175,7 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
     for tasks in (block_tasks, column_tasks, depthwise_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)
+    monkeypatch.setattr(weight_tiles, "LEAST_PIXELS", 1)
     monkeypatch.setattr(input_tasks, "COLUMNS_BYTES", 1 << 12)
     monkeypatch.setattr(input_tasks, "LANE_PRODUCTS", 2)
     monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)

@@ -14,18 +14,21 @@ from typing import NamedTuple
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
 from ..problem import Problem
-from ..runtime.kernel import entry, isa
+from ..runtime.kernel import entry
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
+from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.pixel_panels import copied, images_inside, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import PART_CYCLES, Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.weight_tiles import arrangement, cut_of
+from ..schedule.weight_tiles import PIXELS, arrangement
 from ..schedule.winograd import pieces
 
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
+# Blocks that are one, if that spares sums so large as these that they go through memory once more.
+BLOCKS_IN_ONE, LARGE_SUMS = 2, NEAR_BYTES
 # Units of a stage, where threads share out tiles of the sums; columns that are worth packing, and taps that are worth
 # writing, by themselves.
 UNITS, COLUMNS, RUN = 8, 32, 128
@@ -80,13 +83,17 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     return Program(stages, {**sizes, **way.scratch.sizes}, placed.seconds, shared)
 
 
-def _has_images_inside(problem, cut):
-    """Whether panels have the images of a block inside, which are more than the columns: see `images_inside`.
+def _cut(problem):
+    """How the pixels are cut into blocks."""
+    g = problem.geometry
+    is_one = math.prod(g.weight_shape) * problem.itemsize > LARGE_SUMS and g.pixels <= BLOCKS_IN_ONE * PIXELS
+    return Cut(g, BLOCKS_IN_ONE * PIXELS if is_one else PIXELS)
 
-    With 16 registers a tile is so small that it gains nothing (measured on AVX2).
-    """
-    made, is_large = arrangement(problem), isa().registers == 32
-    return is_large and made.packs_a and made.packs_b and cut.images >= 2 * problem.geometry.w.n
+
+def _has_images_inside(problem, cut):
+    """Whether panels have the images of a block inside, which are more than the columns: see `images_inside`."""
+    made = arrangement(problem)
+    return made.packs_a and made.packs_b and cut.images >= 2 * problem.geometry.w.n
 
 
 class _Sums:
@@ -102,7 +109,7 @@ class _Sums:
         g, made, size = problem.geometry, arrangement(problem), problem.itemsize
         taps, tiles = g.h.k * g.w.k, made.b_tiles
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
-        cut = cut_of(problem)
+        cut = _cut(problem)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
         # Tiles of one part can be shared out where they are worth it.
         parts = Parts.of(cut.count, cycles, nbytes, PART_CYCLES)
@@ -119,9 +126,9 @@ class _Sums:
         self.all = max(1, self.parts) * self.nbytes
 
     def moved(self, g, made, blocks):
-        """Bytes of them that are read and written, beside the weight once."""
+        """Bytes of them that are read and written."""
         if self.are_weight:
-            return 2 * (blocks - 1) * self.nbytes
+            return (2 * blocks - 1) * self.nbytes
         if self.is_brief:
             # Every tile becomes weight at once: written, read, and put where it belongs.
             return 3 * g.groups * made.b_tiles * self.nbytes

@@ -31,8 +31,6 @@ TILES = {32: {4: 6, 3: 9, 2: 12, 1: 12}, 16: {2: 6, 1: 12}}
 # What the lines of all pixels may take together.
 MOST_BYTES = 64 << 20
 UNITS = 8
-# Pixels whose pages all stay known while a tile goes over their lines.
-FEW_PIXELS = 64
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -70,7 +68,7 @@ def work(problem: Problem) -> dict[str, float]:
     pixels, across = g.n * g.h.n * g.w.n, _columns(g) // (isa().lanes(size) * nv)
     cycles = sum(many * tile_cycles(tall, nv) for _, many, tall in even_ranges(g.c_in, rows))
     blocks, lines = Cut(g, PIXELS).count, pixels * _columns(g) * size
-    is_near = lines <= NEAR_BYTES * blocks or pixels <= FEW_PIXELS * blocks
+    is_near = lines <= NEAR_BYTES * blocks
     turned = sum(
         math.prod(shape) * (layout.startswith("nhwc") == wanted)
         for shape, layout, wanted in zip(

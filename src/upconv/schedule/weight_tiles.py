@@ -10,8 +10,7 @@ from ..layouts import RESULTS, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from .amounts import NEAR_BYTES, far
-from .pixel_panels import Cut
+from .amounts import far
 
 # Vectors across, and rows of a tile.
 MOST_ACROSS, MOST_ROWS = 4, 12
@@ -19,11 +18,11 @@ MOST_ACROSS, MOST_ROWS = 4, 12
 MOST_PLANES = 7
 # A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap.
 PIXELS = 256
-# So many are one block, if that spares large sums a second time through memory.
-MOST_PIXELS = 512
 # Pixels that lie further apart than this fall into few sets of the first-level cache, so they are packed first, unless
 # they are read so few times that it is not made up for.
 APART_BYTES, FEW_READS = 256, 8
+# Sums of fewer take no longer than it takes to fetch the line of the weight where they belong.
+LEAST_PIXELS = 64
 # Cycles of a byte, for the choice between arrangements alone: packed, transposed, of a line that comes from far away,
 # of sums that are put where they belong in the weight.
 PACKED, TRANSPOSED, FAR, PUT = 1 / 8, 1 / 5, 1 / 11, 1
@@ -94,13 +93,6 @@ def even_ranges(count, rows) -> list[tuple[int, int, int]]:
     return [each for each in found if each[1]]
 
 
-def cut_of(problem: Problem) -> Cut:
-    """How the pixels of a problem are cut into blocks."""
-    g = problem.geometry
-    is_one = g.pixels <= MOST_PIXELS and math.prod(g.weight_shape) * problem.itemsize > NEAR_BYTES
-    return Cut(g, MOST_PIXELS if is_one else PIXELS)
-
-
 @lru_cache(maxsize=512)
 def arrangement(problem: Problem) -> Arrangement:
     """The arrangement of a problem that takes the fewest cycles."""
@@ -125,7 +117,7 @@ def _arranged(problem, swapped, planes):
     packs_b = not b_last or (b_count % width > 0 and tiles > 1) or b_step * b_shape[1] > width
     cuts_b = not packs_b and b_count % width > 0
     is_last = problem.layout in RESULTS and problem.weight_layout == WEIGHT_CHANNELS_LAST
-    in_weight = is_last and not swapped and b_count % width == 0
+    in_weight = is_last and not swapped and b_count % width == 0 and g.pixels >= LEAST_PIXELS
     packs_a = not planes and a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
     images = min(g.n, PIXELS / (g.h.n * g.w.n))
     a_far = far(images * math.prod(a_shape[1:]) // g.groups * size) if tiles * g.h.k * g.w.k > 1 else 0.0
