@@ -143,6 +143,8 @@ class _Way:
         self.sums = _Sums(placed.problem)
         self.cut = self.sums.cut
         self.inside = _has_images_inside(placed.problem, self.cut)
+        # One thread has nobody to share with, and goes over what lies together in one go.
+        self.units = UNITS if placed.threads > 1 else 1
         self._lists = {}
 
     def by_parts(self):
@@ -183,12 +185,12 @@ class _Way:
         return stages
 
     def _shares(self):
-        """The Shares of a block: of tiles of b, of ranges of tiles of a, and of rows of taps, UNITS in all.
+        """The Shares of a block: of tiles of b, of ranges of tiles of a, and of rows of taps, `units` in all.
 
         Where a is read in place, its tiles have cache lines in common, so it is cut last.
         """
         made, g = self.made, self.placed.g
-        wanted = ceil_div(UNITS, g.groups * made.b_tiles)
+        wanted = ceil_div(self.units, g.groups * made.b_tiles)
         # A unit that finishes its tiles writes some taps of each channel, which are to be long runs.
         most = max(1, g.h.k * g.w.k // RUN) if self.sums.is_brief else g.h.k
         if made.packs_a:
@@ -245,7 +247,7 @@ class _Way:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
-        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(UNITS))
+        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(self.units))
         return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
@@ -278,12 +280,12 @@ class _Way:
             step = side.n if self.inside else side.row
             return [
                 (operand.move(row=first), (n, some, cols), replace(side, offset=side.offset + first * step))
-                for first, some in _even(rows, UNITS)
+                for first, some in _even(rows, self.units)
             ]
         step = side.row if self.inside else side.col
         return [
             (operand.move(col=first), (n, 1, some), replace(side, offset=side.offset + first * step))
-            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, UNITS)))
+            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
         ]
 
     def _multiply(self, block, a, b, offset, adds, share=None):
