@@ -25,7 +25,7 @@ from upconv.algorithms import (
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
-from upconv.schedule import bands, pixel_parts, pixel_products, task
+from upconv.schedule import bands, pixel_parts, pixel_products, placed_problem
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -51,7 +51,7 @@ def cut(monkeypatch):
     """Bands of a few rows, parts for every thread, several parts even on one."""
     for name in ("BRIEF", "WORTH_WAKING"):
         monkeypatch.setattr(program, name, 0)
-    monkeypatch.setattr(task, "PART_SECONDS", 1e-12)
+    monkeypatch.setattr(placed_problem, "PART_SECONDS", 1e-12)
     monkeypatch.setattr(bands, "BAND_BYTES", 4096)
     # Smaller planes are shared out by channels, larger ones by rows.
     monkeypatch.setattr(depthwise_rows, "MOST_PLANE_BYTES", 4096)

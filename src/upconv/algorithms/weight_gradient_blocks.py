@@ -18,7 +18,7 @@ from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, 
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
-from ..schedule.pixel_parts import PART_CYCLES, Parts, part_runs, shares, sum_of_parts
+from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
 from ..schedule.winograd import pieces
@@ -101,8 +101,8 @@ class _Sums:
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
         cut = Cut(g, PIXELS)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
-        # Tiles of one part can be shared out where they are worth it.
-        parts = Parts.of(cut.count, cycles, nbytes, PART_CYCLES)
+        # Tiles of a single part are shared out if they are worth it.
+        parts = Parts.of(cut.count, cycles, nbytes, alone=1)
         self.parts, self.pieces, self.cut = parts.count, parts.pieces, cut.even(parts.count)
         self.is_brief = not self.parts and cut.count == 1
         self.base = TOTALS if self.is_brief else PANELS
