@@ -2,7 +2,8 @@
 
 What is large in a gradient in the weight is what is summed over, so the pixels are cut: into blocks that stay in the
 caches while all taps go over them, and the blocks into parts with sums of their own, which are added up in a fixed
-tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block.
+tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block; and where
+the channels along the vector lie side by side in the weight, they are added up where it lies.
 """
 
 import itertools
@@ -17,10 +18,10 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
+from ..schedule.pixel_panels import copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.weight_tiles import PIXELS, arrangement
+from ..schedule.weight_tiles import arrangement, cut_of
 from ..schedule.winograd import pieces
 
 # Whether rows that lie in planes of a volume are put in order.
@@ -65,8 +66,7 @@ def work(problem: Problem) -> dict[str, float]:
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
         "transposed": made.turns_a * a + made.turns_b * b,
-        # Of one block every tile becomes weight at once: written, read, and put where it belongs.
-        "totals": sums.nbytes * (3 * g.groups * made.b_tiles if sums.is_brief else 2 * cut.count + sums.parts + 2),
+        "totals": sums.moved(g, made, cut.count),
         "bytes": problem.bytes,
         "calls": 1,
     }
@@ -76,7 +76,8 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Parts of the pixels, or tiles of the sums."""
     way = _Way(placed)
     stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
-    return Program(stages, {way.sums.base: way.sums.all, **way.scratch.sizes}, placed.seconds, shared)
+    sizes = {} if way.sums.are_weight else {way.sums.base: way.sums.all}
+    return Program(stages, {**sizes, **way.scratch.sizes}, placed.seconds, shared)
 
 
 def _has_images_inside(problem, cut):
@@ -92,20 +93,23 @@ class _Sums:
     """Where the sums lie, in each part: (groups, taps, channels of a, channels of b in whole tiles).
 
     `parts` is how many parts the pixels have, each in so many `pieces`; 0 if tiles of the sums are shared out
-    instead. With one block of pixels each tile is finished at once, in memory of its own that stays near.
+    instead. With one block of pixels each tile is finished at once, in memory of its own that stays near. Without parts
+    `are_weight` says whether they are the weight itself: a tile writes whole lines of it, far apart, while it computes,
+    where all of them one after another would wait for memory.
     """
 
     def __init__(self, problem):
         g, made, size = problem.geometry, arrangement(problem), problem.itemsize
         taps, tiles = g.h.k * g.w.k, made.b_tiles
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
-        cut = Cut(g, PIXELS)
+        cut = cut_of(problem)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
         # Tiles of a single part are shared out if they are worth it.
         parts = Parts.of(cut.count, cycles, nbytes, alone=1)
         self.parts, self.pieces, self.cut = parts.count, parts.pieces, cut.even(parts.count)
-        self.is_brief = not self.parts and cut.count == 1
-        self.base = TOTALS if self.is_brief else PANELS
+        self.are_weight = made.in_weight and self.parts <= 1
+        self.is_brief = not self.parts and cut.count == 1 and not self.are_weight
+        self.base = W if self.are_weight else TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
         self.row = made.width * size * (1 if self.is_brief else tiles)
         # Taps are not the same places of the cache apart.
@@ -113,6 +117,21 @@ class _Sums:
         self.group = 0 if self.is_brief else taps * self.tap
         self.nbytes = ceil_div(max(taps * self.tap, g.groups * self.group), LINE) * LINE
         self.all = max(1, self.parts) * self.nbytes
+
+    def moved(self, g, made, blocks):
+        """Bytes of them that are read and written, beside the weight once."""
+        if self.are_weight:
+            return 2 * (blocks - 1) * self.nbytes
+        if self.is_brief:
+            # Every tile becomes weight at once: written, read, and put where it belongs.
+            return 3 * g.groups * made.b_tiles * self.nbytes
+        return (2 * blocks + self.parts + 2) * self.nbytes
+
+    def steps(self, placed):
+        """Bytes from row to row, tap to tap of a column and of a row, and group to group."""
+        if self.are_weight:
+            return placed.w[0], *placed.w[2:], placed.w_group
+        return self.row, placed.g.w.k * self.tap, self.tap, self.group
 
 
 class _Share(NamedTuple):
@@ -145,6 +164,7 @@ class _Way:
         self.inside = _has_images_inside(placed.problem, self.cut)
         # One thread has nobody to share with, and goes over what lies together in one go.
         self.units = UNITS if placed.threads > 1 else 1
+        self.total = self.sums.steps(placed)
         self._lists = {}
 
     def by_parts(self):
@@ -159,14 +179,14 @@ class _Way:
             stages.append(Stage(grids))
         if sums.parts > 1:
             stages.append(Stage(sum_of_parts(self.placed, sums.parts, sums.nbytes)))
-        return [*stages, self._to_weight()]
+        return stages if sums.are_weight else [*stages, self._to_weight()]
 
     def by_tiles(self):
-        """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
+        """Block after block: both maps packed, then tiles of the sums; after the last block each becomes the weight."""
         stages = []
         units = list(self._shares())
         cuts_taps = any(some < self.placed.g.h.k for *_, (_, some) in units)
-        is_apart = cuts_taps and not self.sums.is_brief
+        is_apart = cuts_taps and not self.sums.is_brief and not self.sums.are_weight
         for number, block in enumerate(self.cut.blocks(0, self.placed.g.n)):
             (a, b), nests = self._sides(block)
             packing, more = nests
@@ -174,7 +194,7 @@ class _Way:
             runs = [packing] if self.made.turns_a else [[nest] for nest in packing]
             if packing or more:
                 stages.append(Stage([Grid(tuple(run)) for run in (*runs, *([nest] for nest in more))]))
-            is_last = number == self.cut.count - 1 and not is_apart
+            is_last = number == self.cut.count - 1 and not is_apart and not self.sums.are_weight
             grids = []
             for share in units:
                 multiply = self._multiply(block, a, b, 0, number > 0, share)
@@ -299,7 +319,7 @@ class _Way:
             "cols" if self.inside else "n": block.images,
             "b_tiles": made.b_tiles if tile is None else 1,
             "b_tile": b.tile,
-            "total_row": sums.row,
+            "total_row": self.total[0],
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
@@ -321,11 +341,11 @@ class _Way:
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
         key = block.h.axis, block.w.axis, a, b
         if key not in self._lists:
-            lists, tap = [], self.sums.tap
+            lists, (_, tap_h, tap_w, _) = [], self.total
             names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
             for axis, (name, side), step in (
-                (block.h.axis, names[0], block.w.axis.k * tap),
-                (block.w.axis, names[1], tap),
+                (block.h.axis, names[0], tap_h),
+                (block.w.axis, names[1], tap_w),
             ):
                 values = []
                 for t in range(axis.k):
@@ -344,7 +364,7 @@ class _Way:
             groups, ranges = (share.group,), share.ranges
         key = a, b, groups, tuple(ranges)
         if key not in self._lists:
-            made, sums, values = self.made, self.sums, []
+            made, (row, _, _, per_group), values = self.made, self.total, []
             for g in groups:
                 for first, tiles, rows in ranges:
                     address = entry(
@@ -358,7 +378,7 @@ class _Way:
                     )
                     at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
-                    total = g * sums.group + first * sums.row
+                    total = g * per_group + first * row
                     values.append((address, g * a.group + at, g * b.group, total, tiles, step))
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile"), values)
         return self._lists[key]

@@ -21,10 +21,13 @@ from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
-from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
+from ..schedule.weight_tiles import APART_BYTES, even_ranges, tile_cycles, tile_of
 
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
 PIXELS = 256
+# How many of the lines of grad_y come from the next cache again, where they fall into few sets of the first (see
+# `weight_tiles.APART_BYTES`).
+LOST = 1 / 8
 # How many times as fast a few channels are interleaved as more are transposed.
 FEW_AS_FAST = 3
 
@@ -108,12 +111,14 @@ def work(problem: Problem) -> dict[str, float]:
     turned /= FEW_AS_FAST if g.c_out in FEW else 1
     # Lines of grad_y that are new to a tile at each pixel.
     lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
+    lost = LOST * (g.w.s * g.c_out * size > APART_BYTES)
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)
     return {
         "weight_blocks": products,
         "weight_blocks_waits": 2 * made.cycles(g) - products,
         "weight_blocks_vectors": g.n * g.h.pairs * visits * (made.nv + lines),
         "weight_blocks_rows": rows * tiles,
+        "streamed": lost * g.n * g.h.pairs * visits * lines * LINE,
         "tasks": cut.count * g.h.k * sum(number * len(made.ranges(taps, g.c_out)) for _, taps, number in found),
         "packed_pixels": (made.packs_x and not made.turns_x) * x,
         "transposed": made.turns_x * x + turned,
