@@ -7,8 +7,6 @@ from require import require
 from ways import KERNELS, willing
 
 from upconv import SettingError, conv2d, conv_transpose2d, grad, prepare, reference
-
-from upconv import SettingError, conv2d, conv_transpose2d, grad, reference
 from upconv.algorithms import weight_gradient_blocks
 from upconv.geometry import Axis, Geometry
 from upconv.planning import choose, solve

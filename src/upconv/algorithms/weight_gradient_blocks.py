@@ -20,7 +20,7 @@ from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
-from ..schedule.pixel_parts import PART_CYCLES, Parts, part_runs, shares, sum_of_parts
+from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
 from ..schedule.winograd import pieces
@@ -111,8 +111,8 @@ class _Sums:
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
         cut = _cut(problem)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
-        # Tiles of one part can be shared out where they are worth it.
-        parts = Parts.of(cut.count, cycles, nbytes, PART_CYCLES)
+        # Tiles of a single part are shared out if they are worth it.
+        parts = Parts.of(cut.count, cycles, nbytes, alone=1)
         self.parts, self.pieces, self.cut = parts.count, parts.pieces, cut.even(parts.count)
         self.are_weight = made.in_weight and self.parts <= 1
         self.is_brief = not self.parts and cut.count == 1 and not self.are_weight
@@ -169,6 +169,8 @@ class _Way:
         self.sums = _Sums(placed.problem)
         self.cut = self.sums.cut
         self.inside = _has_images_inside(placed.problem, self.cut)
+        # One thread has nobody to share with, and goes over what lies together in one go.
+        self.units = UNITS if placed.threads > 1 else 1
         self.total = self.sums.steps(placed)
         self._lists = {}
 
@@ -210,12 +212,12 @@ class _Way:
         return stages
 
     def _shares(self):
-        """The Shares of a block: of tiles of b, of ranges of tiles of a, and of rows of taps, UNITS in all.
+        """The Shares of a block: of tiles of b, of ranges of tiles of a, and of rows of taps, `units` in all.
 
         Where a is read in place, its tiles have cache lines in common, so it is cut last.
         """
         made, g = self.made, self.placed.g
-        wanted = ceil_div(UNITS, g.groups * made.b_tiles)
+        wanted = ceil_div(self.units, g.groups * made.b_tiles)
         # A unit that finishes its tiles writes some taps of each channel, which are to be long runs.
         most = max(1, g.h.k * g.w.k // RUN) if self.sums.is_brief else g.h.k
         if made.packs_a:
@@ -272,7 +274,7 @@ class _Way:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
-        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(UNITS))
+        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(self.units))
         return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
@@ -305,12 +307,12 @@ class _Way:
             step = side.n if self.inside else side.row
             return [
                 (operand.move(row=first), (n, some, cols), replace(side, offset=side.offset + first * step))
-                for first, some in _even(rows, UNITS)
+                for first, some in _even(rows, self.units)
             ]
         step = side.row if self.inside else side.col
         return [
             (operand.move(col=first), (n, 1, some), replace(side, offset=side.offset + first * step))
-            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, UNITS)))
+            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
         ]
 
     def _multiply(self, block, a, b, offset, adds, share=None):

@@ -27,6 +27,8 @@ MOST_KEPT = 16
 STAGGER = 64
 # A part of a weight that is transposed before it is shared out to blocks stays in the second-level cache.
 TURNED_BYTES = 128 << 10
+# Units of a packing that has so many source channels for each.
+UNITS, LEAST_SOURCES = 4, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +135,22 @@ class Panels:
             return Stage(list(self._fused(placed)))
         made = []
         for number, many in self.runs():
-            nest = self.fill(placed, number, self.blocks[number].first * placed.w_dst, self.block(number))
+            block = self.blocks[number]
             steps = {
-                W: (0, placed.w_group, self.blocks[number].columns * placed.w_dst),
+                W: (0, placed.w_group, block.columns * placed.w_dst),
                 PANELS: (0, self.group, self.block_bytes(number)),
             }
-            made.append(Grid((nest,), (1, self.groups, many), steps))
+            for first in range(0, self.c_src, each := self._sources):
+                src = block.first * placed.w_dst + first * placed.w_src
+                dst = self.block(number) + first * block.width * self.size
+                nest = self.fill(placed, number, src, dst, min(each, self.c_src - first))
+                made.append(Grid((nest,), (1, self.groups, many), steps))
         return Stage(made)
+
+    @property
+    def _sources(self):
+        """Source channels that a unit packs: all of them, unless there are few blocks and groups for the threads."""
+        return max(LEAST_SOURCES, ceil_div(self.c_src, ceil_div(UNITS, self.groups * len(self.blocks))))
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """(number of the first block, how many) of the blocks in a row that differ in their place alone."""
@@ -149,11 +160,16 @@ class Panels:
             yield first, many
             first += many
 
-    def fill(self, placed, number, src, dst) -> Nest:
-        """The nest that packs a block from bytes `src` of the weight on to bytes `dst` of the panels."""
+    def fill(self, placed, number, src, dst, sources=None) -> Nest:
+        """The nest that packs a block from bytes `src` of the weight on to bytes `dst` of the panels.
+
+        Args:
+            sources: how many source channels, if not all of them.
+        """
+        sources = self.c_src if sources is None else sources
         if placed.w_dst == placed.problem.weight_itemsize or self.c_dst == 1:
-            return self._copied(placed, number, src, dst)
-        return self._transposed(placed, number, src, dst)
+            return self._copied(placed, number, src, dst, sources)
+        return self._transposed(placed, number, src, dst, sources)
 
     def _live(self, placed):
         """(first row of taps, rows, first tap of a row, taps) that a task reads; all, of a form that is kept."""
@@ -162,16 +178,16 @@ class Panels:
         (first_h, end_h), (first_w, end_w) = live_range(placed.g.h), live_range(placed.g.w)
         return first_h, end_h - first_h, first_w, end_w - first_w
 
-    def _transposed(self, placed, number, src, dst):
+    def _transposed(self, placed, number, src, dst, sources):
         """Taps consecutive: transpose (channels, taps) for each source channel; of one tap, (channels, sources)."""
         block, (first, many, *_) = self.blocks[number], self._live(placed)
         # Whole rows of taps: they follow one another, and a part of a vector takes as long as all of it.
         src, dst, taps = src + first * placed.w[2], dst + first * self.row, many * self.k_w
         line = block.width * self.size
-        rows, cols, each = (block.columns, placed.w_dst), (taps, self.tap), (self.c_src, placed.w_src, line)
+        rows, cols, each = (block.columns, placed.w_dst), (taps, self.tap), (sources, placed.w_src, line)
         if self.k_h * self.k_w == 1:
             # Consecutive, then; and a vector of columns is transposed at a time, whether there are as many or one.
-            cols, each = (self.c_src, line), ONE
+            cols, each = (sources, line), ONE
         alike = block.alike, block.width * placed.w_dst, self.c_src * line
         lists, pad = (), block.width
         if placed.w_dst > placed.w_src:
@@ -182,7 +198,7 @@ class Panels:
             ahead=placed.w_src, reads=placed.packs_halves,
         )  # fmt: skip
 
-    def _copied(self, placed, number, src, dst):
+    def _copied(self, placed, number, src, dst, sources):
         """Channels of the result consecutive: copy them, all taps of one source channel after another."""
         block, (step_h, step_w) = self.blocks[number], placed.w[2:]
         first_h, rows, first_w, taps = self._live(placed)
@@ -195,7 +211,7 @@ class Panels:
             (t_h * step_h + alike * block.width * placed.w_dst, t_h * self.row + alike * self.c_src * line)
             for t_h, alike in itertools.product(range(rows), range(block.alike))
         ]
-        n, m = (self.c_src, placed.w_src, line), (taps, step_w, self.tap)
+        n, m = (sources, placed.w_src, line), (taps, step_w, self.tap)
         lists = (offsets("src", "dst")(places),)
         return copying(
             self.elem, (W, src), (PANELS, dst), block.columns, n=n, m=m, pad=block.width, lists=lists,
@@ -232,7 +248,8 @@ class Panels:
     @property
     def _at_once(self):
         """Source channels whose taps stay near until they are shared out."""
-        return min(self.c_src, max(1, TURNED_BYTES // self._line))
+        most = max(LEAST_SOURCES, ceil_div(self.c_src, ceil_div(UNITS, self.groups)))
+        return min(self.c_src, max(1, min(most, TURNED_BYTES // self._line)))
 
     def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""

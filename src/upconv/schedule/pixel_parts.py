@@ -34,12 +34,15 @@ class Parts:
     pieces: int
 
     @classmethod
-    def of(cls, blocks, cycles, nbytes, least=4 * PART_CYCLES):
-        """For so many blocks, cycles of multiply-adds, and bytes of the sums of a part; one alone has below `least`."""
+    def of(cls, blocks, cycles, nbytes, alone=4):
+        """For so many blocks, cycles of multiply-adds, and bytes of the sums of one part.
+
+        A single part is computed by one thread: it has less work than `alone` parts would be worth.
+        """
         most = int(min(MOST_PARTS, blocks, PARTS_BYTES // nbytes, cycles // PART_CYCLES))
         count = 1 << (most.bit_length() - 1) if most >= 1 else 0
         if count <= 1:
-            count = int(cycles < least)
+            count = int(cycles < alone * PART_CYCLES)
         return cls(count, int(min(blocks, 1 + cycles // max(1, count) // PIECE_CYCLES)))
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate, product
 from typing import NamedTuple
 
-from ..geometry import Geometry
+from ..geometry import Geometry, ceil_div
 from ..kernels.winograd_product import CHUNK
 from ..layouts import Operand
 from ..problem import NO_ACTIVATION
@@ -21,8 +21,9 @@ from ..winograd_forms import parts
 from . import moves, winograd
 from .winograd import Sizes, distinct, even, pieces, total
 
-# Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once.
-TURNED_BYTES, LEAST_TURNED = 1 << 18, 8
+# Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once; units
+# of a small weight.
+TURNED_BYTES, LEAST_TURNED, UNITS = 1 << 18, 8, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ def sizes_of(g: Geometry, setting: Setting, elem, forward=True) -> tuple[Sizes, 
     counts = g.n, max(part.tiles for part in h), max(part.tiles for part in w)
     tiles = even(counts[0], setting.tiles[0]), even(counts[1], setting.tiles[1]), even(counts[2], setting.tiles[2])
     taps = g.h.k * g.w.k * min(setting.channels, c_dst) * winograd.SIZES[elem]
-    turned = max(LEAST_TURNED, min(setting.chunk, TURNED_BYTES // taps // LEAST_TURNED * LEAST_TURNED))
+    # Enough pieces for some threads.
+    most = min(setting.chunk, TURNED_BYTES // taps, ceil_div(c_src, UNITS) + LEAST_TURNED - 1)
+    turned = max(LEAST_TURNED, most // LEAST_TURNED * LEAST_TURNED)
     of = c_src, c_dst, elem, tiles, setting.channels, setting.chunk, setting.longest, turned
     return tuple(Sizes(a, b, g.n, *of) for a, b in product(h, w))
 
