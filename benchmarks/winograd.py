@@ -74,7 +74,8 @@ class Table:
     def run(self, addresses):
         self.counter[0] = 0
         base = [*addresses, *[0] * (ROW - len(addresses)), address(self.scratch)]
-        job = Job(*self.program.job(base, 0, self.program.units))
+        (table,) = self.program.tables
+        job = Job(*table.job(base, 0, table.units))
         job[COUNTER] = address(self.counter)
         self.code(job)
 

@@ -87,7 +87,7 @@ def last_unit_forgotten(dimension):
         return grid._replace(sizes=tuple(sizes))
 
     def wrong(self, stages, *rest, **options):
-        fewer = [stage._replace(grids=[change(grid) for grid in stage.grids]) for stage in stages]
+        fewer = [stage._replace(grids=[change(grid) for grid in stage.grids], kept=None) for stage in stages]
         right(self, fewer, *rest, **options)
 
     return [(program.Program, "__init__", wrong)]

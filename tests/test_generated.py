@@ -105,10 +105,7 @@ def test_a_program_is_found_again():
 def tasks_that_ran(way, problem):
     """The tasks of a program, recorded by the interpreter of `execute` in the place of running them."""
     made = way._dense(problem, 1).program
-    seen = []
-    job = np.array(made.job([0] * program.BASES, 0, made.units), np.int64)
-    scratch = np.zeros(program.SCRATCH_BYTES, np.uint8)
-    job[program.COUNTER], job[5] = job.ctypes.data + job.nbytes - 8, scratch.ctypes.data
+    seen, scratch = [], np.zeros(program.SCRATCH_BYTES, np.uint8)
 
     def call(place, task):
         called = kernel.made(place.address)
@@ -118,7 +115,10 @@ def tasks_that_ran(way, problem):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upconv.codegen.interpreter.Pointer.call", call)
-        interpret(program.execute(kernel.isa()), job, made.table, scratch)
+        for table in made.tables:
+            job = np.array(table.job([0] * program.BASES, 0, table.units), np.int64)
+            job[program.COUNTER], job[5] = job.ctypes.data + job.nbytes - 8, scratch.ctypes.data
+            interpret(program.execute(kernel.isa()), job, np.asarray(table.words), scratch)
     return made, seen
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import LAYOUTS
 
-from upconv import Plan, SettingError, algorithms, candidates, conv_transpose2d, plan, planning
+from upconv import Plan, SettingError, algorithms, candidates, conv_transpose2d, plan, planning, size_classes
 from upconv.dtypes import DTYPES
 from upconv.geometry import Axis, Geometry
 from upconv.layouts import WEIGHT_CHANNELS_LAST
@@ -294,11 +294,15 @@ class Stub:
 def with_stub(monkeypatch):
     def add(refusals, seconds):
         monkeypatch.setitem(algorithms.ALGORITHMS, "stub", Stub(refusals, seconds))
+        forget()
+
+    def forget():
         planning._chosen.cache_clear()
+        size_classes._classes.cache_clear()
 
     yield add
     monkeypatch.undo()
-    planning._chosen.cache_clear()
+    forget()
 
 
 def test_a_cheaper_algorithm_is_chosen(with_stub):

@@ -59,7 +59,8 @@ def run_rows(rows, memory):
     scratch, counter = np.zeros(program.sizes[ROW] // 8, np.int64), np.zeros(1, np.int64)
     addresses = [address(memory[name]) if name in memory else 0 for name in NAMES]
     base = [0, *addresses, *[0] * (ROW - 1 - len(addresses)), address(scratch)]
-    job = Job(*program.job(base, 0, program.units))
+    (table,) = program.tables
+    job = Job(*table.job(base, 0, table.units))
     job[COUNTER] = address(counter)
     function(execute, False)(job)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from . import generated, rewrites
 from .algorithms import ALGORITHMS
@@ -12,9 +13,13 @@ from .machine import row
 from .problem import Problem
 from .rewrites import Rewrite
 from .runtime.once import Kept
+from .size_classes import size_class
 
 # Layers of which it is known who does not refuse them.
 MOST_LAYERS = 512
+# A way that takes so many times as long as the cheapest one for the sizes that are typical of a class is not asked for
+# the others of the class: see docs/new-size.md.
+MARGIN = 1.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +45,62 @@ def ask(name: str, problem: Problem) -> Candidate:
     return Candidate(name, _seconds(name, steps, _after(problem, steps)), (), by_name)
 
 
-def cheapest(problem: Problem, names: Iterable[str] = ALGORITHMS) -> tuple[str, tuple[Rewrite, ...]] | None:
+def cheapest(problem: Problem, names: Iterable[str] | None = None) -> tuple[str, tuple[Rewrite, ...]] | None:
     """(the cheapest of some algorithms that do not refuse, the rewrites before it); None where all refuse.
 
-    One that runs by name alone is taken where there is no other. Nobody need know the cost of the rest.
+    One that runs by name alone is taken where there is no other. Nobody need know the cost of the rest: unless names
+    are given, those are asked that may be the cheapest for sizes like these.
     """
-    found, by_name = [], []
-    for each in _willing(problem, names):
-        _, automatic = each[3]
-        (by_name if automatic is not None and automatic(each[2]) else found).append(each)
+    found, by_name = _sorted_out(problem, _shortlist(problem) if names is None else names)
+    if names is None and not found:
+        found, by_name = _sorted_out(problem, ALGORITHMS)
     found = found or by_name
     if len(found) < 2:
         return found[0][:2] if found else None
     return min(found, key=lambda each: _seconds(*each[:3]))[:2]
+
+
+def _sorted_out(problem, names):
+    """Those that do not refuse: (what may be chosen, what runs by name alone)."""
+    found, by_name = [], []
+    for each in _willing(problem, names):
+        (by_name if _is_by_name(each) else found).append(each)
+    return found, by_name
+
+
+def _is_by_name(willing):
+    """Whether one of `_willing` runs by name alone."""
+    _, _, inner, (_, automatic) = willing
+    return automatic is not None and automatic(inner)
+
+
+# Those that may be the cheapest ---------------------------------------------------------------------------------------
+
+
+def _shortlist(problem):
+    """The names of the ways that may be the cheapest for a problem: those that are nearly so for sizes like its own."""
+    if generated.usable():
+        return ALGORITHMS
+    alike = size_class(problem)
+    return alike.get_or_make("shortlist", lambda: _near(alike))
+
+
+def _near(alike):
+    """The names of the ways that take at most MARGIN times as long as the cheapest for the typical sizes.
+
+    Whether a way of kernels runs by name alone may change with every size, so that it counts as well. Those that refuse
+    the typical sizes may do better for others: where the smallest or the largest say so.
+    """
+    (found, by_name), seconds = _sorted_out(alike.typical, ALGORITHMS), {}
+    for name, steps, inner, _ in (*found, *(each for each in by_name if each[0] in _generated())):
+        taken = _seconds(name, steps, inner)
+        seconds[name] = min(taken, seconds.get(name, taken))
+    most = MARGIN * min([seconds[name] for name, *_ in found], default=inf)
+    near = {name for name, taken in seconds.items() if taken <= most}
+    others = [name for name in ALGORITHMS if name not in seconds]
+    for end in alike.ends:
+        near |= {name for name, *_ in _sorted_out(end, others)[0]}
+    return tuple(name for name in ALGORITHMS if name in near)
 
 
 def _asked(name):

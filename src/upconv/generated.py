@@ -43,6 +43,7 @@ from .runtime.kernel import isa, usable
 from .runtime.program import W, Y
 from .schedule.account import account, kernels
 from .schedule.placed_problem import PlacedProblem
+from .size_classes import size_class
 
 # What all programs together may keep.
 PROGRAM_BYTES = 4 << 20
@@ -226,7 +227,7 @@ class Generated:
         if self._widens(problem) or (is_longer and not helpers) or seconds >= program.SECONDS_PER_PIECE:
             return None, None, 0
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
-        ready = self.runnable(problem, a.strides, array.strides, out.strides, threads)
+        ready = self.runnable(problem, a.strides, array.strides, out.strides, threads, seconds)
         # What is passed is written to it.
         own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
         start = None if panels is None else program.address(panels)
@@ -234,10 +235,14 @@ class Generated:
         run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer, bases)
         return run, (ready, own, panels), helpers if is_longer else 0
 
-    def runnable(self, problem: Problem, a, b, out, threads) -> Runnable:
-        """The program for operands and a result with these strides in bytes, for so many threads."""
+    def runnable(self, problem: Problem, a, b, out, threads, seconds: float | None = None) -> Runnable:
+        """The program for operands and a result with these strides in bytes, for so many threads.
+
+        Args:
+            seconds: about how long it takes, where that is known.
+        """
         x, w, y = (a, out, b) if problem.operation == "grad_weight" else (a, b, out)
-        return self._made(problem, x, w, y, threads)
+        return self._made(problem, x, w, y, threads, seconds)
 
     def pack(self, problem: Problem, weight) -> np.ndarray:
         """The weight in the form that this algorithm reads for a problem, as bytes that begin at a cache line.
@@ -286,8 +291,8 @@ class Generated:
         ready = self.runnable(plain, a.strides, w, out.strides, pool.get_num_threads())
         return program.run(ready.program, a, out, None, ready.bias(bias), program.address(wide))
 
-    def _made(self, problem, x, w, y, threads):
-        seconds = self._seconds(problem)
+    def _made(self, problem, x, w, y, threads, seconds=None):
+        seconds = self._seconds(problem) if seconds is None else seconds
         threads = program.team(seconds, threads)
         key = self.name, problem, x, w, y, threads
         return PROGRAMS.get(key, lambda: self._make(PlacedProblem.of(problem, x, y, w, threads, seconds)))
@@ -299,6 +304,16 @@ class Generated:
         return PROGRAMS.get(key, lambda: self._make(PlacedProblem.dense(problem, threads, seconds)))
 
     def _seconds(self, problem):
+        """About how long the program takes, by which it is cut into parts: for each pixel as in all of its class."""
+        alike = size_class(problem)
+        each = alike.get_or_make(self.name, lambda: self._seconds_per_pixel(alike.typical))
+        return each * problem.geometry.pixels if each >= 0 else self._without_call(problem)
+
+    def _seconds_per_pixel(self, typical):
+        """Predicted for each pixel; -1 where that is not known, since this is no way to compute it."""
+        return -1.0 if self.why_not(typical) else self._without_call(typical) / max(1, typical.geometry.pixels)
+
+    def _without_call(self, problem):
         return max(0.0, self.cost(problem) - 1 / machine().rates["calls"])
 
     def _make(self, placed):

@@ -12,6 +12,7 @@ outputs there receive the bias only. Every framework's padding is a translation 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import gcd, isqrt
 
 from .errors import SettingError
@@ -183,7 +184,11 @@ class Axis:
     def _part(self, in_lo: int, in_hi: int, out_lo: int, out_hi: int) -> Axis:
         crop_lo = self.crop_lo + out_lo - in_lo * self.s
         full = output_length(in_hi - in_lo, self.k, self.s, self.d)
-        return Axis(in_hi - in_lo, self.k, self.s, self.d, crop_lo, full - crop_lo - (out_hi - out_lo))
+        return _axis(in_hi - in_lo, self.k, self.s, self.d, crop_lo, full - crop_lo - (out_hi - out_lo))
+
+
+# The same object for the same part of an axis: what is kept by axes is found without comparing them.
+_axis = lru_cache(maxsize=512)(Axis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,15 +151,13 @@ def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
     """The plan of a problem for operands and a result with these strides in bytes; no `b`: a prepared weight."""
     size, (a_shape, b_shape) = problem.itemsize, problem.operand_shapes
     label = map_layout if problem.operation == "grad_weight" else weight_layout
-    lie = {
-        "a_layout": map_layout(a_shape, a, size) if aligned[0] else STRIDED,
-        "b_layout": (label(b_shape, b, size) if aligned[1] else STRIDED) if b is not None else None,
-        "layout": layout_of_result(problem.operation, problem.result_shape, out, size) if aligned[2] else STRIDED,
-        "prepared": b is None,
-    }
+    a_layout = map_layout(a_shape, a, size) if aligned[0] else STRIDED
+    b_layout = (label(b_shape, b, size) if aligned[1] else STRIDED) if b is not None else None
+    layout = layout_of_result(problem.operation, problem.result_shape, out, size) if aligned[2] else STRIDED
     # They nearly always lie as fresh arrays do, and a problem takes longer to make than to look at.
-    if any(getattr(problem, name) != value for name, value in lie.items()):
-        problem = replace(problem, **lie)
+    they_lie = a_layout, b_layout, layout, b is None
+    if they_lie != (problem.a_layout, problem.b_layout, problem.layout, problem.prepared):
+        problem = replace(problem, a_layout=a_layout, b_layout=b_layout, layout=layout, prepared=b is None)
     return choose(problem, algorithm)
 
 

@@ -97,6 +97,7 @@ class Problem:
     depth_taps: int = 1
     row: Dtype = field(init=False, repr=False, compare=False)
     _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
+    _layer: tuple | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -206,11 +207,14 @@ class Problem:
     @property
     def layer(self):
         """All of the problem but the sizes of the maps and how they are cropped."""
-        g = self.geometry
-        (h, w), a, b = (g.h, g.w), self.a_layout, self.b_layout
-        of = g.c_in, g.c_out, g.groups, h.k, h.s, h.d, w.k, w.s, w.d, self.layout, a, b
-        of = self.depth_taps, *of
-        return self.operation, self.dtype, self.prepared, self.activation, self.storage, self.maps, *of
+        # Asked for by whoever keeps what depends on no size.
+        if self._layer is None:
+            g = self.geometry
+            (h, w), a, b = (g.h, g.w), self.a_layout, self.b_layout
+            of = g.c_in, g.c_out, g.groups, h.k, h.s, h.d, w.k, w.s, w.d, self.layout, a, b, self.depth_taps
+            of = self.operation, self.dtype, self.prepared, self.activation, self.storage, self.maps, *of
+            object.__setattr__(self, "_layer", of)
+        return self._layer
 
     @property
     def is_depthwise(self) -> bool:

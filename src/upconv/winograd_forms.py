@@ -326,7 +326,13 @@ def counted(axis: Axis, way: Way, forward=True) -> Counted:
     >>> counted(Axis(n=4, k=4, s=2, crop_lo=1, crop_hi=1), Way({2: 3}))
     Counted(phases=2, tiles=2, read=8, written=8, kept=4)
     """
-    k, s, outputs = axis.k, axis.s, way.outputs
+    return _counted(axis, tuple(way.outputs.items()), forward, way.apart)
+
+
+# Each axis in as many ways as there are; a new width leaves the height as it was.
+@lru_cache(maxsize=512)
+def _counted(axis, outputs, forward, apart):
+    k, s, outputs = axis.k, axis.s, dict(outputs)
     if axis.d > 1:
         results, size = axis.out if forward else axis.n, k + outputs[k] - 1
         tiles = [ceil_div(ceil_div(results - first, axis.d), outputs[k]) for first in range(min(axis.d, results))]
@@ -336,7 +342,7 @@ def counted(axis: Axis, way: Way, forward=True) -> Counted:
         groups = ((least + 1, more), (least, s - more))
         found = [(r + outputs[r] - 1, ceil_div(axis.n, outputs[r]), many) for r, many in groups if r and many]
         phases = 1
-    elif k % s == 0 and not way.apart:
+    elif k % s == 0 and not apart:
         r, (first, last) = k // s, _steps(axis)
         found, phases = [(r + outputs[r] - 1, ceil_div(last - first + 1, outputs[r]), 1)], s
     else:

@@ -14,7 +14,7 @@ from upconv.kernels import execute as kernel
 from upconv.kernels.execute import BASES, BIAS, FLAGS, MOVED, PANELS, SCRATCH_BYTES, W, X, Y, execute
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import function, usable
-from upconv.runtime.program import SUMS, X_BAND, Grid, Nest, Program, Rows, Stage
+from upconv.runtime.program import SUMS, X_BAND, Grid, Nest, Program, Rows, Stage, Table
 from upconv.schedule.moves import copying, offsets, transposing
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
@@ -92,8 +92,9 @@ def nest_tasks(nest, bases):
 
 
 def job_of(made, bases, scratch, first=0, end=None):
-    """The job of `execute` for some units, as an array."""
-    job = np.array(made.job(bases, first, made.units if end is None else end), np.int64)
+    """The job of `execute` for some units of a program's only table, as an array."""
+    (table,) = made.tables
+    job = np.array(table.job(bases, first, table.units if end is None else end), np.int64)
     job[program.COUNTER], job[5] = job.ctypes.data + job.nbytes - 8, scratch.ctypes.data
     return job
 
@@ -105,8 +106,9 @@ def test_native_code_makes_the_tasks_of_the_definition(number, isa):
     made, bases = Program(stages, {}, 0.0), [0, *(10000 * draw.randrange(100) for _ in range(BASES - 1))]
     scratch = np.zeros(SCRATCH_BYTES, np.uint8)
     # In two pieces: units are taken in order, and a piece begins in any grid.
-    middle = draw.randrange(made.units + 1)
-    for first, end in ((0, middle), (middle, made.units)):
+    units = made.tables[0].units
+    middle = draw.randrange(units + 1)
+    for first, end in ((0, middle), (middle, units)):
         function(execute, False)(job_of(made, bases, scratch, first, end).ctypes.data)
     assert seen.tasks == list(expected_tasks(stages, bases))
 
@@ -119,7 +121,7 @@ def test_so_does_the_interpreter(number, name):
     stages = random_stages(draw, seen.entry)
     made, bases = Program(stages, {}, 0.0), [0, *(10000 * draw.randrange(100) for _ in range(BASES - 1))]
     scratch = np.zeros(SCRATCH_BYTES, np.uint8)
-    interpret(execute(ROWS[name]), job_of(made, bases, scratch), made.table, scratch)
+    interpret(execute(ROWS[name]), job_of(made, bases, scratch), np.asarray(made.tables[0].words), scratch)
     assert seen.tasks == list(expected_tasks(stages, bases))
 
 
@@ -129,7 +131,7 @@ def test_the_longest_task_fits_the_scratch():
     lists = tuple(Rows(names[-1:], [(1,), (2,)]) for _ in range(3))
     made = Program([Stage([Grid([Nest(names, {"entry": seen.entry}, lists)])])], {}, 0.0)
     scratch = np.zeros(SCRATCH_BYTES, np.uint8)
-    interpret(execute(ROWS["avx512"]), job_of(made, [0] * BASES, scratch), made.table, scratch)
+    interpret(execute(ROWS["avx512"]), job_of(made, [0] * BASES, scratch), np.asarray(made.tables[0].words), scratch)
     assert len(seen.tasks) == 8
 
 
@@ -309,7 +311,7 @@ def test_sums_begin_with_zeros_whatever_comes_between(monkeypatch):
 
     # A call that is remembered runs in one go, with no Python in between.
     monkeypatch.setattr(calls, "_find", lambda *_: None)
-    want, job, within = answer(), Program.job, []
+    want, job, within = answer(), Table.job, []
 
     def handled(*args):
         if not within:
@@ -317,6 +319,6 @@ def test_sums_begin_with_zeros_whatever_comes_between(monkeypatch):
             np.testing.assert_array_equal(answer(), want)
         return job(*args)
 
-    monkeypatch.setattr(Program, "job", handled)
+    monkeypatch.setattr(Table, "job", handled)
     np.testing.assert_array_equal(answer(), want)
     assert within

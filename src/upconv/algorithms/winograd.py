@@ -328,7 +328,8 @@ def _packing(placed, form, layer):
 
 def _packing_of(placed, form, layer):
     moves = {W: (0, placed.w_group, 0), PANELS: (0, form.group, 0)}
-    return Stage([Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()])
+    made = [Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()]
+    return Stage(made, kept={})
 
 
 @lru_cache(maxsize=512)

@@ -236,7 +236,7 @@ def builtin(
     if size > (LONGER_SCRATCH_BYTES if lets_go else SCRATCH_BYTES):
         return None
     start = (_longer_scratch() if lets_go else _scratch()).address
-    panels, busy = start if weight_form is None else weight_form, address(_busy) if lets_go else 0
+    panels, busy = start if weight_form is None else weight_form, BUSY_AT if lets_go else 0
     # In the order of HEAD.
     head = mask, repeats[0] // 4, repeats[1], address(bias), panels, start, id(NotImplemented), *bases
     increment, save, restore = _pythons()
@@ -263,6 +263,7 @@ def _longer_scratch():
 
 
 _busy = np.zeros(1, np.int64)
+BUSY_AT = address(_busy)
 
 
 def _forget():

@@ -70,21 +70,28 @@ class Store:
         """
         size = rounded(nbytes)
         latest = self._idle[::-1]
-        fitting = [block for block in latest if size <= block.size and (is_brief or block.size <= 2 * size)]
+        for block in latest:
+            if size <= block.size and (is_brief or block.size <= 2 * size) and self._remove(block):
+                return block
         growing = [block for block in latest if block.size < size <= block.room]
-        for block in (*fitting, *sorted(growing, key=lambda block: -block.size)):
-            try:
-                self._idle.remove(block)
-            except ValueError:
-                continue
-            block.size = max(block.size, size)
-            return block
+        for block in sorted(growing, key=lambda block: -block.size):
+            if self._remove(block):
+                block.size = max(block.size, size)
+                return block
         # What is too large to be kept need not grow.
         if size <= self.most_bytes // 2:
             # Where addresses are counted like memory, there may be too few of them for the room.
             with suppress(OSError):
                 return Block(size, _power_of_two(size))
         return Block(size, size)
+
+    def _remove(self, block):
+        """Whether an idle block could be had; someone else may have taken it."""
+        try:
+            self._idle.remove(block)
+        except ValueError:
+            return False
+        return True
 
     def give(self, block):
         """Take a block back."""

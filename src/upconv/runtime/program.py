@@ -10,6 +10,7 @@ import itertools
 from array import array
 from collections.abc import Mapping, Sequence
 from math import prod
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +62,8 @@ _interface = np.ndarray.__array_interface__.__get__
 VECTOR_FIELDS = 8
 # A list that a nest has not: one row of no fields.
 NO_LIST = [0, 1, 0, 0]
-# Of a stage of fewer nests it takes less to write its part of a table anew than to move it.
-MANY_NESTS = 16
+# It takes less to write a stage of fewer nests again for every program than to run one table more.
+MANY_NESTS = 4
 # Steps of a base that a unit does not move.
 STAYS = (0,) * DIMENSIONS
 # A job of `execute`, and the counter of its units.
@@ -105,12 +106,55 @@ class Grid(NamedTuple):
 class Stage(NamedTuple):
     """Grids that may run at the same time; in a sequential stage all their units run in order, on one thread.
 
-    A stage of many programs has a dictionary as `kept`, for its part of their tables.
+    A stage of many programs has a dictionary as `kept`, for the table that they share.
     """
 
     grids: Sequence[Grid]
     sequential: bool = False
     kept: dict | None = None
+
+
+class Table:
+    """Some stages as `execute` reads them: where its words are, how many bytes of them are grids.
+
+    `spans` are (first unit, end, whether they are shared out) of each stage, of `units` in all.
+    """
+
+    __slots__ = ("address", "grids", "spans", "units", "words")
+
+    def __init__(self, stages: Sequence[Stage]):
+        self.words, self.grids = _encode(stages)
+        self.address = self.words.buffer_info()[0]
+        counts = [sum([prod(grid.sizes) for grid in stage.grids]) for stage in stages]
+        ends = [0, *itertools.accumulate(counts)]
+        self.units = ends[-1]
+        self.spans = [
+            (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
+        ]
+
+    def job(self, base, first, end):
+        """The job of `execute` that runs units from first to end, and their counter behind it."""
+        return 0, self.address, self.grids, end, 0, base[ROW], 0, *base, first
+
+
+def _tables(stages):
+    """The tables of stages that run one after another: one for each that programs share, others together."""
+    found, own = [], []
+    for stage in stages:
+        shared = None if stage.kept is None else _shared(stage)
+        if shared is None:
+            own.append(stage)
+            continue
+        found += [Table(own), shared] if own else [shared]
+        own = []
+    return [*found, Table(own)] if own else found
+
+
+def _shared(stage):
+    """The table of a stage that many programs have; None for one of few nests."""
+    if "table" not in stage.kept and sum([len(grid.nests) for grid in stage.grids]) >= MANY_NESTS:
+        stage.kept["table"] = Table([stage])
+    return stage.kept.get("table")
 
 
 class Program:
@@ -125,22 +169,13 @@ class Program:
     def __init__(self, stages: Sequence[Stage], scratch, seconds: float, shared=SHARED):
         self.seconds, self.shared = seconds, shared
         self.sizes = {ROW: SCRATCH_BYTES, **{base: size for base, size in scratch.items() if size}}
-        table = _encode(stages)
-        self.grids = sum(bool(prod(grid.sizes)) for stage in stages for grid in stage.grids)
-        self.address, self.table = table.buffer_info()[0], np.frombuffer(table, np.int64)
-        counts = [sum(prod(grid.sizes) for grid in stage.grids) for stage in stages]
-        ends = list(itertools.accumulate(counts, initial=0))
-        self.units = ends[-1]
-        # (first unit, end, whether they are shared out) of each stage.
-        self.spans = [
-            (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
-        ]
+        self.tables = _tables(stages)
         self._frames, self._waves, self._records = {}, {}, {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the table."""
-        return self.table.nbytes
+        """Bytes of the tables."""
+        return sum([8 * len(table.words) for table in self.tables])
 
     def scratch_bytes(self, slots=1) -> int:
         """Bytes of scratch for so many threads at once."""
@@ -150,12 +185,10 @@ class Program:
         """(offset of each scratch base by its number, bytes of all, step of each from slot to slot)."""
         if slots not in self._frames:
             offsets, steps, end = [0] * BASES, [0] * BASES, 0
-            for base in SHARED + OWN:
-                offsets[base] = end
-                if base in self.sizes:
-                    size, own = _lines(self.sizes[base]), base not in self.shared
-                    steps[base] = size if own else 0
-                    end += size * (slots if own else 1)
+            for base in filter(self.sizes.__contains__, SHARED + OWN):
+                size, own = _lines(self.sizes[base]), base not in self.shared
+                offsets[base], steps[base] = end, size if own else 0
+                end += size * (slots if own else 1)
             self._frames[slots] = offsets, end, steps
         return self._frames[slots]
 
@@ -167,12 +200,13 @@ class Program:
         """
         if threads not in self._waves:
             offsets, size, steps = self.frame(threads)
-            bases = [
-                tuple(offset + slot * step for offset, step in zip(offsets, steps, strict=True))
-                for slot in range(threads)
-            ]
+            bases = [offsets]
+            for _ in range(1, threads):
+                bases.append([*map(add, bases[-1], steps)])
+            found = [*self._rows(threads, bases)]
+            rows, ends = np.array([*itertools.chain(*found)]), itertools.accumulate(map(len, found), initial=0)
             # Records note where they lie: of two threads, the second takes what the first has made.
-            self._waves.setdefault(threads, ([np.array(wave) for wave in self._rows(threads, bases)], size))
+            self._waves.setdefault(threads, ([rows[first:end] for first, end in itertools.pairwise(ends)], size))
         return self._waves[threads]
 
     def record(self, threads, place: int | None = None) -> tuple[np.ndarray, int]:
@@ -196,7 +230,11 @@ class Program:
         helpers = [min(crew.helpers, len(wave) - 1) for wave in some]
         if crew.is_whole:
             helpers = [crew.helpers if some else 0 for some in helpers]
-        jobs = [(len(wave), address(wave), many) for wave, many in zip(some, helpers, strict=True)]
+        start, jobs = address(some[0]) if some else 0, []
+        for wave, many in zip(some, helpers, strict=True):
+            # Waves follow one another in memory.
+            jobs += len(wave), start, many
+            start += wave.nbytes
         offsets = self.frame(1)[0]
         zeroed = [base for base in ZEROED if base in self.sizes]
         # They lie one after the other.
@@ -204,21 +242,18 @@ class Program:
         end = offsets[zeroed[-1]] + self.sizes[zeroed[-1]] if zeroed else 0
         flags = (offsets[FLAGS], self.sizes[FLAGS]) if FLAGS in self.sizes else (0, 0)
         clock = crew.now if any(helpers) else 0
-        words = [entry(execute), crew.call, address(waves.kinds()), len(some), place, start, end - start, *flags]
-        words += [clock, self.seconds >= WORTH_WAKING, *itertools.chain.from_iterable(jobs)]
+        words = [entry(execute), crew.call, waves.kinds()[1], len(some), place, start, end - start, *flags]
+        words += [clock, self.seconds >= WORTH_WAKING, *jobs]
         return words, place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
 
     def _rows(self, threads, bases):
         """One thread takes every unit in order, several share out a stage; in pieces for the sake of signals."""
         pieces = max(1, int(self.seconds / SECONDS_PER_PIECE))
-        for start, end, is_shared in [(0, self.units, False)] if threads == 1 else self.spans:
-            some = bases if is_shared else bases[:1]
-            for first, stop in cut(start, end, -(-pieces // len(some))):
-                yield [self.job(base, first, stop) for base in some[: stop - first]]
-
-    def job(self, base, first, end):
-        """The job of `execute` that runs units from first to end, and their counter behind it."""
-        return 0, self.address, 8 * GRID * self.grids, end, 0, base[ROW], 0, *base, first
+        for table in self.tables:
+            for start, end, is_shared in [(0, table.units, False)] if threads == 1 else table.spans:
+                some = bases if is_shared else bases[:1]
+                for first, stop in cut(start, end, -(-pieces // len(some))):
+                    yield [table.job(base, first, stop) for base in some[: stop - first]]
 
 
 def address(array) -> int:
@@ -292,9 +327,10 @@ def _in_one_piece(program, operands, panels, lease, *, keeps_gil):
     packed = start + offsets[PANELS] if panels is None else panels
     own = (0 if base in INDICES else start + offsets[base] for base in range(PANELS + 1, BASES))
     base = NOTHING, *operands, packed, *own
-    job = Job(*program.job(base, 0, program.units))
-    job[COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
-    function(execute, keeps_gil)(job)
+    for table in program.tables:
+        job = Job(*table.job(base, 0, table.units))
+        job[COUNTER] = ctypes.addressof(job) + ctypes.sizeof(job) - 8
+        function(execute, keeps_gil)(job)
     return _flags(program, start)
 
 
@@ -338,39 +374,20 @@ def _names_of(fields) -> _Names:
 
 
 def _encode(stages):
-    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists."""
-    some = [[grid for grid in stage.grids if prod(grid.sizes)] for stage in stages]
-    records, units, nest = [], 0, GRID * sum(map(len, some))
-    for grid in itertools.chain.from_iterable(some):
+    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists; bytes of grids."""
+    grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
+    table, units, nest = array("q"), 0, GRID * len(grids)
+    for grid in grids:
         first, units = units, units + prod(grid.sizes)
         record = [units, first, 8 * nest, 8 * (nest + NEST * len(grid.nests)), *grid.sizes[1:]]
         record += itertools.chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
-        records += record + [0] * (GRID - len(record))
+        table.extend(record + [0] * (GRID - len(record)))
         nest += NEST * len(grid.nests)
-    table, rows, seen = array("q", records), array("q"), {}
-    for stage, grids in zip(stages, some, strict=True):
-        nests = [each for grid in grids for each in grid.nests]
-        if stage.kept is None or len(nests) < MANY_NESTS:
-            for each in nests:
-                table.extend(_encode_nest(each, 8 * nest, rows, seen))
-        else:
-            kept, there, more = _kept(stage.kept, nests)
-            table.frombytes((kept + there * (8 * (nest + len(rows)))).tobytes())
-            rows.extend(more)
-    return table + rows
-
-
-def _kept(kept, nests):
-    """(records of a stage's nests as if its rows began at 0, how often their beginning is in each number, the rows)."""
-    if not kept:
-        made, moved = array("q"), array("q")
-        (at_0, seen), (at_1, seen_there) = ([], {}), ([], {})
-        for each in nests:
-            at_0.append(_encode_nest(each, 0, made, seen))
-            at_1.append(_encode_nest(each, 1, moved, seen_there))
-        records = np.array(at_0, np.int64)
-        kept["table"] = records, np.array(at_1, np.int64) - records, made
-    return kept["table"]
+    rows, seen = array("q"), {}
+    for grid in grids:
+        for each in grid.nests:
+            table.extend(_encode_nest(each, 8 * nest, rows, seen))
+    return table + rows, 8 * GRID * len(grids)
 
 
 def _encode_nest(nest, start, rows, seen):

@@ -245,10 +245,11 @@ TEXT = Template(_TEXT).substitute(
 
 @once
 def kinds():
-    """Which base is added to each word of a job: operands by their number, the rest lies in the scratch."""
+    """(which base is added to each word of a job, where that lies): operands have their own, the rest the scratch's."""
     own = [0 if base in INDICES else SCRATCH_BASE for base in range(PANELS + 1, BASES)]
     bases = [*range(PANELS), PANELS_BASE, *own]
-    return np.array([0] * (WORDS - 2) + [SCRATCH_BASE, 0, *bases, 0], np.int64)
+    made = np.array([0] * (WORDS - 2) + [SCRATCH_BASE, 0, *bases, 0], np.int64)
+    return made, made.ctypes.data
 
 
 @once

@@ -27,8 +27,8 @@ def account(program: Program, itemsize) -> tuple[int, tuple[str, ...]]:
 
 def kernels(program: Program) -> tuple[str, ...]:
     """Names of the kernels in the order of their first nest, without going through the tasks."""
-    table, names = program.table.tolist(), {}
-    for _, nest in _nests(program, table):
+    names = {}
+    for _, nest, table in _nests(program):
         row, _, lists = _decoded(table, nest)
         for entry in _entries(row, lists):
             names[made(entry).name] = True
@@ -37,8 +37,7 @@ def kernels(program: Program) -> tuple[str, ...]:
 
 def tasks(program: Program) -> Iterator[tuple[int, object, dict]]:
     """(how often it runs, its kernel, its fields) of every task; pointers are offsets without their base."""
-    table = program.table.tolist()
-    for times, nest in _nests(program, table):
+    for times, nest, table in _nests(program):
         common, _, lists = _decoded(table, nest)
         for rows in itertools.product(*(values for _, values in lists)):
             task = list(common)
@@ -55,12 +54,14 @@ def fields(kernel) -> tuple[str, ...]:
     return module.fields_of(*kernel.arguments) if hasattr(module, "fields_of") else module.FIELDS
 
 
-def _nests(program, table):
-    """(how often, where the nest's record begins) of every nest."""
-    for grid in range(0, program.grids * GRID, GRID):
-        end, first, start, stop, *_ = table[grid : grid + 6]
-        for nest in range(start // 8, stop // 8, NEST):
-            yield end - first, nest
+def _nests(program):
+    """(how often, where the nest's record begins, in which table) of every nest."""
+    for table in program.tables:
+        words = table.words.tolist()
+        for grid in range(0, table.grids // 8, GRID):
+            end, first, start, stop, *_ = words[grid : grid + 6]
+            for nest in range(start // 8, stop // 8, NEST):
+                yield end - first, nest, words
 
 
 def _decoded(table, nest):

@@ -96,11 +96,12 @@ def transpose_layout(elem, src, dst, shape, reads="", writes="") -> Nest:
         sides, images = ((src.base, src.offset), (dst.base, dst.offset)), (n, src.at.n, dst.at.n)
         matrix, by_pages = ((channels, src.at.c), (cols, dst.at.w)), has_pages(elem, channels, cols)
         return transposing(elem, *sides, *matrix, n=images, m=rows, lists=(lists,), by_pages=by_pages)
-    if not all(operand.at.channels_last or operand.at.channels_first for operand in (src, dst)):
+    here, there = src.at, dst.at
+    if not ((here.channels_last or here.channels_first) and (there.channels_last or there.channels_first)):
         return _exchange_axes(elem, src, dst, shape, reads, writes)
     # What has one channel may be both; then the side that is not says which way.
-    to_first = src.at.channels_last and dst.at.channels_first
-    first, last = (dst.at, src.at) if to_first else (src.at, dst.at)
+    to_first = here.channels_last and there.channels_first
+    first, last = (there, here) if to_first else (here, there)
     pixel = last.w
     if height > 1 and first.h == width * first.w and (width == 1 or last.h == width * last.w):
         # Rows without gaps between them are one: those of a narrow map are short.
