@@ -219,5 +219,5 @@ def _added(placed, band, group, h, w, kept, fused):
             address = entry(col2im_channels.col2im_channels, placed.elem, ceil_div(columns, placed.lanes), activation)
             values.append((address, first * size, first * size, first * size, begin, end))
     lists = rows, cols, Rows(("entry", "x", "y", "bias", "first_column", "columns"), values)
-    fields = pixel_products.operand(placed, band, {"w": 0, "bias": (BIAS, group * tap)})
+    fields = pixel_products.of_band(placed, band, {"w": 0, "bias": (BIAS, group * tap)})
     return pixel_products.Nest(col2im_channels.FIELDS, fields, lists)

@@ -219,4 +219,4 @@ def _added(placed, band, group, products, steps, h, row):
     band = bands.Band(band.n, band.h, band.w, products, band.y)
     more = {"entry": address, "w": 0, "bias": (BIAS, group * g.c_out * placed.size)}
     more |= {"groups": g.c_out, "x_g": products.at.c, "y_g": band.y.at.c, "bias_g": placed.size}
-    return Nest(fold.NAMES[s], pixel_products.operand(placed, band, more), lists)
+    return Nest(fold.NAMES[s], pixel_products.of_band(placed, band, more), lists)

@@ -187,7 +187,7 @@ def _nest(placed, band, first, h, row):
     rows = [(*values, made_for(segment)) for segment, values in found]
     lists = Rows(ROWS, rows), row_list([row], band.y.at.w, placed.w[3], shares=False)
     fixed = {"w": (W, first * placed.w_group), "w_g": placed.w_group, "bias": (BIAS, first * placed.size)}
-    return Nest(kernel.NAMES[s], pixel_products.operand(placed, band, fixed), lists)
+    return Nest(kernel.NAMES[s], pixel_products.of_band(placed, band, fixed), lists)
 
 
 def _written(n_h, taps):

@@ -266,7 +266,7 @@ def _nest(placed, band, panels, taps, h, rows, scratch):
         row_list(rows, band.y.at.w, tap_w),
         _blocks(placed, band, panels, (s, 1 if placed.forward else band.w.s), scratch),
     )
-    return Nest(kernel.NAMES[s], pixel_products.operand(placed, band, fixed), lists)
+    return Nest(kernel.NAMES[s], pixel_products.of_band(placed, band, fixed), lists)
 
 
 def _blocks(placed, band, panels, steps, scratch):

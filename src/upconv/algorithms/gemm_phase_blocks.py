@@ -302,4 +302,4 @@ def _nest(placed, band, panels, tile):
     lists.append(Rows(("entry", "y", "w", "bias", "columns"), kinds))
     more = {"w_g": panels.group, "tap_h": panels.row, "tap_w": panels.tap}
     more |= {"y_ph": band.y.at.h, "y_pw": band.y.at.w}
-    return pixel_products.Nest(kernel.FIELDS, pixel_products.operand(placed, band, more), tuple(lists))
+    return pixel_products.Nest(kernel.FIELDS, pixel_products.of_band(placed, band, more), tuple(lists))

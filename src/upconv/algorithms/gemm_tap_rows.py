@@ -105,4 +105,4 @@ def _nests(placed, band, form):
         runs.append((*found.values(), placed.c_src * len(segment.taps)))
     cols = Rows((*segments.COLS, "c"), runs)
     blocks = Rows(pixel_products.BLOCKS, values)
-    yield Nest(kernel.FIELDS, pixel_products.operand(placed, band, {"c": 0, "w_g": 0}), (rows, cols, blocks))
+    yield Nest(kernel.FIELDS, pixel_products.of_band(placed, band, {"c": 0, "w_g": 0}), (rows, cols, blocks))
