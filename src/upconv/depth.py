@@ -18,7 +18,7 @@ import numpy as np
 
 from .activations import activate
 from .arrays import native
-from .depth_ways import ADDED, FOLDED, folded, folded_kernel, folded_maps, folds_weight, way_of_input
+from .depth_ways import ADDED, FOLDED, folded, folded_kernel, folded_maps, folds_weight, through_taps, way_of_input
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .phases import Segment, input_segments, live_segments
@@ -138,7 +138,7 @@ def _grad_planes(planes, segment, w, target):
     """The planes of a gradient in the input (n, planes, c, h, w) that are reached through the taps of a segment."""
     taps, weight = len(segment.taps), _weight_of_outputs(w, segment.taps, planes.volume.groups, planes.layout)
     for source, y in planes.batches(segment, target):
-        problem = Problem("grad_input", planes.volume.plane(len(y), taps_out=taps), target.dtype.name, planes.layout)
+        problem = through_taps(planes.volume, len(y), taps, target.dtype.name, planes.layout)
         solve(problem, AUTO, source(), weight, None, y)
 
 

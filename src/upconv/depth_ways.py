@@ -11,7 +11,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from .candidates import ask
 from .dtypes import DTYPES
@@ -74,6 +73,7 @@ def can_fold(volume: Volume, dtype: str, layout: str) -> bool:
     return bool(d.k > 1 and (d.d, h.d) == (1, 1) and fits and is_map and plain and volume.n and not usable())
 
 
+@lru_cache(maxsize=512)
 def folded(operation: str, volume: Volume, dtype: str, planes: int) -> Problem:
     """The problem of so many planes of the input with depth taps as rows."""
     taps = volume.d.k * volume.h.k
@@ -85,11 +85,8 @@ def folded(operation: str, volume: Volume, dtype: str, planes: int) -> Problem:
 def folded_maps(volume: Volume, grad_y: np.ndarray) -> np.ndarray:
     """The gradient in the output as maps (n, planes of the input, c_out, rows, columns): what a plane meets is one."""
     n, c, _, h, w = grad_y.shape
-    step_n, step_c, step_d, step_h, step_w = grad_y.strides
-    if h > 1 and step_d != h * step_h:
-        return folded_maps(volume, grad_y.copy())
-    shape, strides = (n, volume.d.n, c, volume.d.k * h, w), (step_n, volume.d.k * step_d, step_c, step_h, step_w)
-    return as_strided(grad_y, shape, strides if h > 1 else (*strides[:3], step_d, step_w), writeable=False)
+    # A copy lies channels-first, whatever it is made of.
+    return grad_y.reshape(n, c, volume.d.n, volume.d.k * h, w).swapaxes(1, 2)
 
 
 def folded_kernel(weight: np.ndarray) -> np.ndarray:
@@ -103,7 +100,7 @@ def _added(volume, dtype, layout):
     depth = volume.computable().d
     counts = sorted((depth.meeting(t)[2] for t in range(depth.k)), reverse=True)
     nbytes = 3 * volume.n * math.prod(volume.plane(1).input_shape) * DTYPES[dtype].itemsize * sum(counts[1:])
-    each = [_seconds(_planes(volume, volume.n * count, 1, dtype, layout)) for count in counts if count]
+    each = [_seconds(through_taps(volume, volume.n * count, 1, dtype, layout)) for count in counts if count]
     return sum(each) + nbytes / _pace()
 
 
@@ -117,11 +114,12 @@ def _stacked(volume, dtype, layout):
             part = weight * taps // depth.k if taps < depth.k else 0
             seconds += 2 * (volume.n * count * taps * plane + part) / _pace()
         for planes, many in batch_sizes(volume.n, count, taps, plane) if taps else ():
-            seconds += many * _seconds(_planes(volume, planes, taps, dtype, layout))
+            seconds += many * _seconds(through_taps(volume, planes, taps, dtype, layout))
     return seconds
 
 
-def _planes(volume, planes, taps, dtype, layout):
+@lru_cache(maxsize=512)
+def through_taps(volume: Volume, planes: int, taps: int, dtype: str, layout: str) -> Problem:
     """The gradient in the input of so many planes through so many taps."""
     return Problem("grad_input", volume.plane(planes, taps_out=taps), dtype, layout)
 

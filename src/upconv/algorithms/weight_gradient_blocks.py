@@ -2,10 +2,14 @@
 
 What is large in a gradient in the weight is what is summed over, so the pixels are cut: into blocks that stay in the
 caches while all taps go over them, and the blocks into parts with sums of their own, which are added up in a fixed
-tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block.
+tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block; and where
+the channels along the vector lie side by side in the weight, they are added up where it lies.
 """
 
+import itertools
 import math
+from dataclasses import replace
+from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
@@ -14,13 +18,17 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, V, W
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
-from ..schedule.pixel_parts import Parts, divisor, part_runs, sum_of_parts
+from ..schedule.pixel_panels import copied, images_inside, in_place, side_of, turned
+from ..schedule.pixel_parts import PART_CYCLES, Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.weight_tiles import PIXELS, arrangement
+from ..schedule.weight_tiles import arrangement, cut_of
+from ..schedule.winograd import pieces
 
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
+# Units of a stage, where threads share out tiles of the sums; columns that are worth packing, and taps that are worth
+# writing, by themselves.
+UNITS, COLUMNS, RUN = 8, 32, 128
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -42,7 +50,8 @@ def weight_form(problem: Problem) -> None:
 
 def work(problem: Problem) -> dict[str, float]:
     g, made, size = problem.geometry, arrangement(problem), problem.itemsize
-    cut, sums = Cut(g, PIXELS), _Sums(problem)
+    sums = _Sums(problem)
+    cut = sums.cut
     a, b = (math.prod(shape) * size for shape in problem.map_shapes[:: -1 if made.swapped else 1])
     pairs, products = g.groups * g.n * g.h.pairs * g.w.pairs, made.a_count * made.b_tiles * made.nv
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n * g.h.k) * g.h.k * g.w.k
@@ -57,8 +66,7 @@ def work(problem: Problem) -> dict[str, float]:
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
         "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
         "transposed": made.turns_a * a + made.turns_b * b,
-        # Of one block every tile becomes weight at once: written, read, and put where it belongs.
-        "totals": sums.nbytes * (3 * g.groups * made.b_tiles if sums.is_brief else 2 * cut.count + sums.parts + 2),
+        "totals": sums.moved(g, made, cut.count),
         "bytes": problem.bytes,
         "calls": 1,
     }
@@ -68,7 +76,8 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Parts of the pixels, or tiles of the sums."""
     way = _Way(placed)
     stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
-    return Program(stages, {way.sums.base: way.sums.all, **way.scratch.sizes}, placed.seconds, shared)
+    sizes = {} if way.sums.are_weight else {way.sums.base: way.sums.all}
+    return Program(stages, {**sizes, **way.scratch.sizes}, placed.seconds, shared)
 
 
 def _has_images_inside(problem, cut):
@@ -84,19 +93,23 @@ class _Sums:
     """Where the sums lie, in each part: (groups, taps, channels of a, channels of b in whole tiles).
 
     `parts` is how many parts the pixels have, each in so many `pieces`; 0 if tiles of the sums are shared out
-    instead. With one block of pixels each tile is finished at once, in memory of its own that stays near.
+    instead. With one block of pixels each tile is finished at once, in memory of its own that stays near. Without parts
+    `are_weight` says whether they are the weight itself: a tile writes whole lines of it, far apart, while it computes,
+    where all of them one after another would wait for memory.
     """
 
     def __init__(self, problem):
         g, made, size = problem.geometry, arrangement(problem), problem.itemsize
         taps, tiles = g.h.k * g.w.k, made.b_tiles
         cycles = g.groups * g.n * g.h.pairs * g.w.pairs * made.cycles
-        blocks = Cut(g, PIXELS).count
+        cut = cut_of(problem)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
-        cut = Parts.of(blocks, cycles, nbytes)
-        self.parts, self.pieces = cut.count, cut.pieces
-        self.is_brief = not self.parts and blocks == 1
-        self.base = TOTALS if self.is_brief else PANELS
+        # Tiles of one part can be shared out where they are worth it.
+        parts = Parts.of(cut.count, cycles, nbytes, PART_CYCLES)
+        self.parts, self.pieces, self.cut = parts.count, parts.pieces, cut.even(parts.count)
+        self.are_weight = made.in_weight and self.parts <= 1
+        self.is_brief = not self.parts and cut.count == 1 and not self.are_weight
+        self.base = W if self.are_weight else TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
         self.row = made.width * size * (1 if self.is_brief else tiles)
         # Taps are not the same places of the cache apart.
@@ -105,14 +118,51 @@ class _Sums:
         self.nbytes = ceil_div(max(taps * self.tap, g.groups * self.group), LINE) * LINE
         self.all = max(1, self.parts) * self.nbytes
 
+    def moved(self, g, made, blocks):
+        """Bytes of them that are read and written, beside the weight once."""
+        if self.are_weight:
+            return 2 * (blocks - 1) * self.nbytes
+        if self.is_brief:
+            # Every tile becomes weight at once: written, read, and put where it belongs.
+            return 3 * g.groups * made.b_tiles * self.nbytes
+        return (2 * blocks + self.parts + 2) * self.nbytes
+
+    def steps(self, placed):
+        """Bytes from row to row, tap to tap of a column and of a row, and group to group."""
+        if self.are_weight:
+            return placed.w[0], *placed.w[2:], placed.w_group
+        return self.row, placed.g.w.k * self.tap, self.tap, self.group
+
+
+class _Share(NamedTuple):
+    """What a unit computes of a block, where tiles of the sums are shared out.
+
+    Attributes:
+        group, tile: which group, and which tile of b.
+        ranges: (first channel, how many tiles, their rows) of a.
+        taps: (first, how many) rows of taps.
+    """
+
+    group: int
+    tile: int
+    ranges: tuple[tuple[int, int, int], ...]
+    taps: tuple[int, int]
+
+
+def _even(count, wanted):
+    """(first, how many) of about so many pieces."""
+    return pieces(count, ceil_div(count, wanted))
+
 
 class _Way:
     """The stages of a problem."""
 
     def __init__(self, placed):
         self.placed, self.made, self.scratch = placed, arrangement(placed.problem), Scratch()
-        self.sums, self.cut = _Sums(placed.problem), Cut(placed.g, PIXELS)
+        self.sums = _Sums(placed.problem)
+        self.cut = self.sums.cut
         self.inside = _has_images_inside(placed.problem, self.cut)
+        self.total = self.sums.steps(placed)
         self._lists = {}
 
     def by_parts(self):
@@ -126,25 +176,61 @@ class _Way:
                 grids.append(Grid(tuple(self._part(blocks, first, end, offset)), (many, 1, 1), steps))
             stages.append(Stage(grids))
         if sums.parts > 1:
-            stages.append(Stage([sum_of_parts(self.placed, sums.parts, sums.nbytes)]))
-        return [*stages, Stage([self._to_weight()])]
+            stages.append(Stage(sum_of_parts(self.placed, sums.parts, sums.nbytes)))
+        return stages if sums.are_weight else [*stages, self._to_weight()]
 
     def by_tiles(self):
-        """Block after block: both maps packed, then tiles of the sums; after the last block they become the weight."""
+        """Block after block: both maps packed, then tiles of the sums; after the last block each becomes the weight."""
         stages = []
+        units = list(self._shares())
+        cuts_taps = any(some < self.placed.g.h.k for *_, (_, some) in units)
+        is_apart = cuts_taps and not self.sums.is_brief and not self.sums.are_weight
         for number, block in enumerate(self.cut.blocks(0, self.placed.g.n)):
             (a, b), nests = self._sides(block)
-            packing = [Grid(tuple(each)) for each in nests if each]
-            if packing:
-                stages.append(Stage(packing))
-            is_last = number == self.cut.count - 1
+            packing, more = nests
+            # What is transposed first is needed by what copies it.
+            runs = [packing] if self.made.turns_a else [[nest] for nest in packing]
+            if packing or more:
+                stages.append(Stage([Grid(tuple(run)) for run in (*runs, *([nest] for nest in more))]))
+            is_last = number == self.cut.count - 1 and not is_apart and not self.sums.are_weight
             grids = []
-            for group in range(self.placed.g.groups):
-                for tile in range(self.made.b_tiles):
-                    multiply = self._multiply(block, a, b, 0, number > 0, group, tile)
-                    grids.append(Grid((multiply, self._turn(group, tile)) if is_last else (multiply,)))
+            for share in units:
+                multiply = self._multiply(block, a, b, 0, number > 0, share)
+                grids.append(Grid((multiply, self._turn(share)) if is_last else (multiply,)))
             stages.append(Stage(grids))
+        if is_apart:
+            stages.append(self._to_weight())
         return stages
+
+    def _shares(self):
+        """The Shares of a block: of tiles of b, of ranges of tiles of a, and of rows of taps, UNITS in all.
+
+        Where a is read in place, its tiles have cache lines in common, so it is cut last.
+        """
+        made, g = self.made, self.placed.g
+        wanted = ceil_div(UNITS, g.groups * made.b_tiles)
+        # A unit that finishes its tiles writes some taps of each channel, which are to be long runs.
+        most = max(1, g.h.k * g.w.k // RUN) if self.sums.is_brief else g.h.k
+        if made.packs_a:
+            ranges = self._ranges(wanted)
+            rows = _even(g.h.k, min(most, ceil_div(wanted, len(ranges))))
+        else:
+            rows = _even(g.h.k, min(most, wanted))
+            ranges = self._ranges(ceil_div(wanted, len(rows)))
+        return itertools.starmap(_Share, itertools.product(range(g.groups), range(made.b_tiles), ranges, rows))
+
+    def _ranges(self, wanted):
+        """About so many runs of tiles of a, each as ranges of tiles that are equally tall."""
+        found = []
+        for start, many in _even(sum(tiles for _, tiles, _ in self.made.ranges), wanted):
+            before, some = 0, []
+            for first, tiles, rows in self.made.ranges:
+                low, high = max(start, before), min(start + many, before + tiles)
+                if low < high:
+                    some.append((first + (low - before) * rows, high - low, rows))
+                before += tiles
+            found.append(tuple(some))
+        return found
 
     def _part(self, blocks, first, end, offset):
         """The nests of some blocks of a part; the first one of all writes the sums, the others add to them."""
@@ -179,7 +265,8 @@ class _Way:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
-        return side, [*nests, *copied(placed, operand, shape, side, made.a_count, made.ranges)]
+        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(UNITS))
+        return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
         made, placed = self.made, self.placed
@@ -189,13 +276,40 @@ class _Way:
         where = images_inside(operand, shape) if self.inside else (operand, shape)
         side = side_of(where[1], made.b_count, placed.g.groups, ranges, made.width, Y_BAND, placed.size)
         self.scratch.take(Y_BAND, placed.g.groups * side.group)
-        if made.turns_b:
-            return side, [turned(placed, operand, shape, side, made.b_count, made.width, inside=self.inside)]
-        return side, list(copied(placed, *where, side, made.b_count, ranges))
+        nests = []
+        for move, some, there in self._strips(operand, shape, side):
+            if made.turns_b:
+                nest = turned(placed, move, some, there, made.b_count, made.width, inside=self.inside)
+                nests.append(nest)
+            else:
+                where = images_inside(move, some) if self.inside else (move, some)
+                nests += copied(placed, *where, there, made.b_count, ranges)
+        return side, nests
 
-    def _multiply(self, block, a, b, offset, adds, group=None, tile=None):
-        """The nest of all taps, for all groups and tiles or for one of each."""
+    def _strips(self, operand, shape, side):
+        """(the operand, its shape, where it goes) of strips of a block: of rows, or of columns if there is one row.
+
+        Panels of b are whole vectors, so strips may be packed at the same time; parts are packed in one go.
+        """
+        n, rows, cols = shape
+        if self.sums.parts or operand.at.fold:
+            return [(operand, shape, side)]
+        if rows > 1:
+            step = side.n if self.inside else side.row
+            return [
+                (operand.move(row=first), (n, some, cols), replace(side, offset=side.offset + first * step))
+                for first, some in _even(rows, UNITS)
+            ]
+        step = side.row if self.inside else side.col
+        return [
+            (operand.move(col=first), (n, 1, some), replace(side, offset=side.offset + first * step))
+            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, UNITS)))
+        ]
+
+    def _multiply(self, block, a, b, offset, adds, share=None):
+        """The nest of all taps, for all groups and tiles or for a share of them."""
         made, sums = self.made, self.sums
+        tile = None if share is None else share.tile
         fields = {
             "a": (a.base, a.offset),
             "b": (b.base, b.offset + (tile or 0) * b.tile),
@@ -203,7 +317,7 @@ class _Way:
             "cols" if self.inside else "n": block.images,
             "b_tiles": made.b_tiles if tile is None else 1,
             "b_tile": b.tile,
-            "total_row": sums.row,
+            "total_row": self.total[0],
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
@@ -215,18 +329,21 @@ class _Way:
             steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
             fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
             fields[f"{name}_col"] = steps[2] * side.col
-        taps = self._tap_lists(block, a, b)
-        return Nest(kernel.FIELDS, fields, (*taps, self._tile_list(a, b, group)))
+        rows, taps = self._tap_lists(block, a, b)
+        if share is not None:
+            first, some = share.taps
+            rows = rows._replace(values=rows.values[first : first + some])
+        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share)))
 
     def _tap_lists(self, block, a, b):
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
         key = block.h.axis, block.w.axis, a, b
         if key not in self._lists:
-            lists, tap = [], self.sums.tap
+            lists, (_, tap_h, tap_w, _) = [], self.total
             names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
             for axis, (name, side), step in (
-                (block.h.axis, names[0], block.w.axis.k * tap),
-                (block.w.axis, names[1], tap),
+                (block.h.axis, names[0], tap_h),
+                (block.w.axis, names[1], tap_w),
             ):
                 values = []
                 for t in range(axis.k):
@@ -238,14 +355,16 @@ class _Way:
             self._lists[key] = lists
         return self._lists[key]
 
-    def _tile_list(self, a, b, group):
-        """Groups, and the ranges of tiles of a that are equally tall."""
-        key = a, b, group
+    def _tile_list(self, a, b, share):
+        """Groups, and the ranges of tiles of a that are equally tall; or those of a share."""
+        groups, ranges = range(self.placed.g.groups), self.made.ranges
+        if share is not None:
+            groups, ranges = (share.group,), share.ranges
+        key = a, b, groups, tuple(ranges)
         if key not in self._lists:
-            made, sums, values = self.made, self.sums, []
-            for g in range(self.placed.g.groups) if group is None else (group,):
-                before = 0
-                for first, tiles, rows in made.ranges:
+            made, (row, _, _, per_group), values = self.made, self.total, []
+            for g in groups:
+                for first, tiles, rows in ranges:
                     address = entry(
                         kernel.weight_gradient_blocks,
                         self.placed.elem,
@@ -255,33 +374,35 @@ class _Way:
                         made.cuts_b,
                         made.planes_a,
                     )
-                    at = before * a.tile if made.packs_a else first * a.channel
+                    at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
-                    total = g * sums.group + first * sums.row
+                    total = g * per_group + first * row
                     values.append((address, g * a.group + at, g * b.group, total, tiles, step))
-                    before += tiles
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile"), values)
         return self._lists[key]
 
     def _to_weight(self):
-        """The grid that transposes the sums to the weight, cut for the threads."""
-        made, sums = self.made, self.sums
-        units = divisor(made.a_count)
-        some = made.a_count // units
-        _, per_a = self._steps()
-        steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
-        return Grid((self._turn(0, None, some),), (self.placed.g.groups, 1, units), steps)
+        """The stage that transposes the sums to the weight: runs of channels of a."""
+        sums, (per_b, per_a), grids = self.sums, self._steps(), []
+        for first, some, many in shares(self.made.a_count):
+            steps = {PANELS: (sums.group, 0, some * sums.row), W: (self._per_group(), 0, some * per_a)}
+            src, dst = (sums.base, first * sums.row), (W, first * per_a)
+            lines, columns = (some, sums.row, per_a), (self.made.b_count, per_b)
+            nest = to_weight(self.placed, src, dst, sums.tap, lines, columns)
+            grids.append(Grid((nest,), (self.placed.g.groups, 1, many), steps))
+        return Stage(grids)
 
-    def _turn(self, group, tile=None, rows=None):
-        """Transpose the sums of some channels to the weight (c_in, c_out / groups, taps)."""
-        made, sums = self.made, self.sums
-        per_b, per_a = self._steps()
-        first = 0 if tile is None else tile * made.width
-        count = made.b_count if tile is None else min(made.width, made.b_count - first)
-        src = sums.base, group * sums.group + (tile or 0) * sums.tile
-        dst = W, group * self._per_group() + first * per_b
-        lines = made.a_count if rows is None else rows, sums.row, per_a
-        return to_weight(self.placed, src, dst, sums.tap, lines, (count, per_b))
+    def _turn(self, share):
+        """Transpose the sums of a share to the weight (c_in, c_out / groups, taps)."""
+        made, sums, g = self.made, self.sums, self.placed.g
+        (per_b, per_a), (tap, some) = self._steps(), share.taps
+        first, channels = share.ranges[0][0], sum(tiles * rows for _, tiles, rows in share.ranges)
+        start = share.tile * made.width
+        src = share.group * sums.group + share.tile * sums.tile + first * sums.row + tap * g.w.k * sums.tap
+        dst = share.group * self._per_group() + start * per_b + first * per_a + tap * self.placed.w[2]
+        lines, columns = (channels, sums.row, per_a), (min(made.width, made.b_count - start), per_b)
+        many = some * g.w.k
+        return to_weight(self.placed, (sums.base, src), (W, dst), sums.tap, lines, columns, taps=many)
 
     def _steps(self):
         """Bytes of the weight from channel to channel of b and of a."""

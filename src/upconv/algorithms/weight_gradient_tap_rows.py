@@ -18,13 +18,16 @@ from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program,
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
-from ..schedule.pixel_parts import Parts, part_runs, sum_of_parts
+from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
-from ..schedule.weight_tiles import even_ranges, tile_cycles, tile_of
+from ..schedule.weight_tiles import APART_BYTES, even_ranges, tile_cycles, tile_of
 
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
 PIXELS = 256
+# How many of the lines of grad_y come from the next cache again, where they fall into few sets of the first (see
+# `weight_tiles.APART_BYTES`).
+LOST = 1 / 8
 # How many times as fast a few channels are interleaved as more are transposed.
 FEW_AS_FAST = 3
 
@@ -78,8 +81,9 @@ class _Shape:
         # Rows of taps are not the same places of the cache apart.
         self.tap = self.run * self.row + LINE
         self.nbytes = ceil_div(g.h.k * self.tap, LINE) * LINE
-        self.cut = Cut(g, PIXELS)
-        self.parts = Parts.of(self.cut.count, self.cycles(g), self.nbytes)
+        cut = Cut(g, PIXELS)
+        self.parts = Parts.of(cut.count, self.cycles(g), self.nbytes)
+        self.cut = cut.even(self.parts.count)
 
     def ranges(self, taps, c_out):
         """(first row, how many tiles, their rows) of so many taps."""
@@ -107,12 +111,14 @@ def work(problem: Problem) -> dict[str, float]:
     turned /= FEW_AS_FAST if g.c_out in FEW else 1
     # Lines of grad_y that are new to a tile at each pixel.
     lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
+    lost = LOST * (g.w.s * g.c_out * size > APART_BYTES)
     rows = cut.count * ceil_div(cut.images * cut.rows * g.h.pairs, g.h.n)
     return {
         "weight_blocks": products,
         "weight_blocks_waits": 2 * made.cycles(g) - products,
         "weight_blocks_vectors": g.n * g.h.pairs * visits * (made.nv + lines),
         "weight_blocks_rows": rows * tiles,
+        "streamed": lost * g.n * g.h.pairs * visits * lines * LINE,
         "tasks": cut.count * g.h.k * sum(number * len(made.ranges(taps, g.c_out)) for _, taps, number in found),
         "packed_pixels": (made.packs_x and not made.turns_x) * x,
         "transposed": made.turns_x * x + turned,
@@ -136,8 +142,8 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
             grids.append(Grid(tuple(nests), (many, 1, 1), steps))
         stages.append(Stage(grids))
     if made.parts.count > 1:
-        stages.append(Stage([sum_of_parts(placed, made.parts.count, made.nbytes)]))
-    stages.append(Stage([Grid((_to_weight(placed, made),))]))
+        stages.append(Stage(sum_of_parts(placed, made.parts.count, made.nbytes)))
+    stages.append(Stage([_to_weight(placed, made, *run) for run in shares(placed.g.c_in, unit=placed.lanes)]))
     return Program(stages, {PANELS: made.parts.count * made.nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
@@ -200,13 +206,18 @@ def _segment_list(placed, made, axis, x, y):
     return Rows(("entry", "a", "b", "total", "cols", "a_tiles", "a_tile"), values)
 
 
-def _to_weight(placed, made):
-    """The nest that turns the sums into the weight, in which taps of a row are consecutive or output channels are."""
+def _to_weight(placed, made, first, some, many):
+    """The grid that turns the sums of many runs of some input channels into the weight.
+
+    In it taps of a row are consecutive, or output channels are.
+    """
     g, size = placed.g, placed.size
-    cols = g.c_in, placed.w[0]
+    cols = some, placed.w[0]
     if g.c_out == 1 or placed.problem.weight_layout == WEIGHT_CHANNELS_LAST:
         rows, stack, step = (made.run, made.row), (1, 0, 0), made.run * size
     else:
         rows, step = (g.w.k, g.c_out * made.row), g.w.k * size
         stack = g.c_out, made.row, placed.w[1]
-    return transposing(placed.elem, (PANELS, 0), (W, 0), rows, cols, n=(g.h.k, made.tap, step), m=stack)
+    sides = (PANELS, first * size), (W, first * placed.w[0])
+    nest = transposing(placed.elem, *sides, rows, cols, n=(g.h.k, made.tap, step), m=stack)
+    return Grid((nest,), (1, 1, many), {PANELS: (0, 0, some * size), W: (0, 0, some * placed.w[0])})

@@ -302,7 +302,7 @@ class _Way:
             for number in range(plan.rounds):
                 yield Stage(list(self._units(x, y, end - first, number)))
         if plan.parts > 1:
-            yield Stage([sum_of_parts(placed, plan.parts, plan.part_bytes)])
+            yield Stage(sum_of_parts(placed, plan.parts, plan.part_bytes))
         if not plan.is_brief:
             yield Stage([Grid(tuple(self._finish(run, (PANELS, at))), *rest) for run, at, rest in self._runs(False)])
 

@@ -6,7 +6,7 @@
 dst is float64, its numbers side by side. What lies beyond the last column or number is not read.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 
 LINE_FIELDS = tuple("entry src dst rows src_row columns".split())
@@ -16,6 +16,8 @@ POINTERS = {"src", "dst"}
 FLIGHT = {32: 16, 16: 8}
 # Numbers of a plane that is short.
 SHORT = 128
+# Bytes before what is added up.
+AHEAD = 4096
 
 
 def line_sums(isa: Isa, elem):
@@ -38,6 +40,7 @@ def _lines(k, task, elem, wide, column, vectors, mask=None):
     sums = [k.variable(k.zero(wide)) for _ in range(vectors)]
     with k.loop(0, task["rows"]) as row:
         here = task["src"] + (row * task["src_row"] + column * size)
+        _ask(k, here, vectors * wide.lanes * size)
         for v, total in enumerate(sums):
             total.set(k.add(total.get(), _doubles(k, elem, wide, here + v * wide.lanes * size, mask)))
     for v, total in enumerate(sums):
@@ -56,13 +59,21 @@ def plane_sums(isa: Isa, elem, is_short=False):
         src = task["src"] + plane * task["src_plane"]
         sums = [k.variable(k.zero(wide)) for _ in range(vectors)]
         with k.loop(0, whole, across) as at:
+            here = src + at * size
+            _ask(k, here, across * size)
             for v, total in enumerate(sums):
-                total.set(k.add(total.get(), _doubles(k, elem, wide, src + (at + v * wide.lanes) * size)))
+                total.set(k.add(total.get(), _doubles(k, elem, wide, here + v * wide.lanes * size)))
         with k.loop(whole, task["count"], wide.lanes) as at:
             mask = k.lane_mask(task["count"] - at, wide)
             sums[0].set(k.add(sums[0].get(), _doubles(k, elem, wide, src + at * size, mask)))
         k.store(_folded(k, [total.get() for total in sums]), task["dst"] + plane * 8)
     return k
+
+
+def _ask(k, here, nbytes):
+    """Ask for what is added up a page later: the machine foresees no page before it is read."""
+    for line in range(0, nbytes, LINE):
+        k.prefetch(here + (AHEAD + line))
 
 
 def _doubles(k, elem, wide, place, mask=None):

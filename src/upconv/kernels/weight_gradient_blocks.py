@@ -12,7 +12,7 @@ factor is. No sum in registers is longer than `longest` pixels: it is added to t
 short, and begun anew. A block without pixels writes zeros.
 """
 
-from ..codegen.isa import Isa
+from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 
 UNROLL = 4
@@ -61,6 +61,11 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
         sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
         length, add = k.variable(0, I64), k.variable(task["add"], I64)
         here = task["total"] + (a_tile * task["total_row"] * mr + b_tile * (nv * vector.size))
+        with k.when(task["add"] > 0):
+            # Totals that are there come from far away, and are wanted when the sums are there too.
+            for r in range(mr):
+                for at in range(0, nv * vector.size, LINE):
+                    k.prefetch(here + (task["total_row"] * r + at), write=True)
         # Pieces of columns first: a row of a few pixels takes little longer than the loop around it.
         with k.loop(0, task["n"]) as n, k.loop(0, task["cols"], PIECE) as col:
             part = k.imin(task["cols"] - col, PIECE)

@@ -212,27 +212,29 @@ def few_rows_at_a_time(placed, rows, pad) -> Rows:
     return Rows(("src", "dst", "rows", "pad"), values)
 
 
-def to_weight(placed, src, dst, taps, a, b, groups=()) -> Nest:
+def to_weight(placed, src, dst, step, a, b, groups=(), taps=None) -> Nest:
     """The nest that writes sums, tap by tap, as the weight of a problem, whichever of its axes is consecutive.
 
     Args:
         src, dst: (base, offset) of the sums and of the weight.
-        taps: bytes of the sums from tap to tap.
+        step: bytes of the sums from tap to tap.
         a: (how many channels of the map that is read number by number, bytes from one to the next in the sums and in
             the weight).
         b: (how many of the map along the vector, consecutive in the sums; bytes from one to the next in the weight).
         groups: of each group, what it adds to both offsets.
+        taps: how many taps there are, if not all of them.
     """
     g, size = placed.g, placed.size
-    many, (a_count, a_src, a_dst), (b_count, b_dst) = g.h.k * g.w.k, a, b
+    many = g.h.k * g.w.k if taps is None else taps
+    (a_count, a_src, a_dst), (b_count, b_dst) = a, b
     tap = next((stride for axis, stride in ((g.w, placed.w[3]), (g.h, placed.w[2])) if axis.k > 1), size)
     lists = (Rows(("src", "dst"), groups),) if groups else ()
     if b_dst == size and (many == 1 or tap != size):
-        return copying(placed.elem, src, dst, b_count, n=(many, taps, tap), m=a, lists=lists)
+        return copying(placed.elem, src, dst, b_count, n=(many, step, tap), m=a, lists=lists)
     if a_dst == size and (many == 1 or tap != size):
-        rows, stack = (a_count, a_src), (many, taps, tap)
+        rows, stack = (a_count, a_src), (many, step, tap)
     else:
-        rows, stack = (many, taps), a
+        rows, stack = (many, step), a
         if b_dst > a_dst:
             # Lines far apart are few at a time: all channels of a follow one another in each.
             lists = (*lists, _few_columns_at_a_time(placed, b_count, b_dst))

@@ -1,6 +1,8 @@
 """Blocks of the pixels of two maps that meet, and the panels that they are packed into."""
 
+import itertools
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -69,8 +71,39 @@ class Cut:
         self.rows = ceil_div(g.h.n, ceil_div(g.h.n, rows))
         is_whole = self.rows == g.h.n and self.cols == g.w.n
         self.images = max(1, min(g.n, pixels // (self.rows * self.cols))) if is_whole else 1
-        self.an_image = ceil_div(g.h.n, self.rows) * ceil_div(g.w.n, self.cols)
-        self.count = ceil_div(g.n, self.images) * self.an_image
+
+    @property
+    def an_image(self):
+        """Blocks of an image, or of some."""
+        return ceil_div(self.g.h.n, self.rows) * ceil_div(self.g.w.n, self.cols)
+
+    @property
+    def count(self):
+        return ceil_div(self.g.n, self.images) * self.an_image
+
+    def even(self, parts):
+        """The same with blocks that are smaller, by half at most, if so many parts of them are more even."""
+        if parts <= 1 or ceil_div(self.g.n, self.images) >= parts:
+            return self
+        axis, name = (self.g.w, "cols") if self.cols < self.g.w.n else (self.g.h, "rows")
+        least = ceil_div(axis.n, getattr(self, name))
+        sizes = {ceil_div(axis.n, blocks) for blocks in range(least, 2 * least + 1)}
+        cuts = []
+        for size in sorted(sizes, reverse=True):
+            cut = copy(self)
+            setattr(cut, name, size)
+            cuts.append(cut)
+        return min(cuts, key=lambda cut: cut._longest(parts))
+
+    def _longest(self, parts):
+        """Pixels of the largest of so many parts."""
+        rows, cols = (
+            [min(size, n - start) for start in range(0, n, size)]
+            for n, size in ((self.g.h.n, self.rows), (self.g.w.n, self.cols))
+        )
+        before = [0, *itertools.accumulate([high * wide for high in rows for wide in cols] * self.g.n)]
+        ends = [before[(len(before) - 1) * part // parts] for part in range(parts + 1)]
+        return max(end - start for start, end in itertools.pairwise(ends))
 
     def blocks(self, first, end) -> Iterator[Block]:
         """The blocks of the images from first to end - 1, in order."""

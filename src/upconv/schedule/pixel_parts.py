@@ -34,12 +34,12 @@ class Parts:
     pieces: int
 
     @classmethod
-    def of(cls, blocks, cycles, nbytes):
-        """For so many blocks, cycles of multiply-adds, and bytes of the sums of one part."""
+    def of(cls, blocks, cycles, nbytes, least=4 * PART_CYCLES):
+        """For so many blocks, cycles of multiply-adds, and bytes of the sums of a part; one alone has below `least`."""
         most = int(min(MOST_PARTS, blocks, PARTS_BYTES // nbytes, cycles // PART_CYCLES))
         count = 1 << (most.bit_length() - 1) if most >= 1 else 0
         if count <= 1:
-            count = int(cycles < 4 * PART_CYCLES)
+            count = int(cycles < least)
         return cls(count, int(min(blocks, 1 + cycles // max(1, count) // PIECE_CYCLES)))
 
 
@@ -65,15 +65,22 @@ def part_runs(placed, cut: Cut, parts, nbytes) -> Iterator[tuple[list[Block], in
         first += many
 
 
-def sum_of_parts(placed, parts, nbytes) -> Grid:
-    """The grid that adds up the sums of all parts, cut for the threads."""
-    units = divisor(nbytes // LINE)
-    some = nbytes // units
-    address = entry(sum_parts.sum_parts, placed.elem, parts)
-    fields = {"entry": address, "totals": (PANELS, 0), "part": nbytes, "nbytes": some}
-    return Grid((Nest(sum_parts.FIELDS, fields),), (1, 1, units), {PANELS: (0, 0, some)})
+def sum_of_parts(placed, parts, nbytes) -> list[Grid]:
+    """The grids that add up the sums of all parts, cut for the threads."""
+    address, grids = entry(sum_parts.sum_parts, placed.elem, parts), []
+    for first, lines, many in shares(nbytes // LINE):
+        some = lines * LINE
+        fields = {"entry": address, "totals": (PANELS, first * LINE), "part": nbytes, "nbytes": some}
+        grids.append(Grid((Nest(sum_parts.FIELDS, fields),), (1, 1, many), {PANELS: (0, 0, some)}))
+    return grids
 
 
-def divisor(count, most=8):
-    """The largest divisor up to `most`: units that are alike."""
-    return next(units for units in range(most, 0, -1) if count % units == 0)
+def shares(count, most=8, unit=1) -> list[tuple[int, int, int]]:
+    """(first, how many, how many such units) of runs of units for the threads, which are whole `unit`s but the last.
+
+    >>> shares(21), shares(40, unit=16)
+    ([(0, 3, 7)], [(0, 16, 2), (32, 8, 1)])
+    """
+    each = ceil_div(count, most * unit) * unit
+    many, rest = divmod(count, each)
+    return [run for run in ((0, each, many), (many * each, rest, 1)) if run[1] and run[2]]

@@ -6,10 +6,12 @@ from functools import lru_cache
 from itertools import product
 
 from ..geometry import ceil_div
+from ..layouts import RESULTS, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from .amounts import far
+from .amounts import NEAR_BYTES, far
+from .pixel_panels import Cut
 
 # Vectors across, and rows of a tile.
 MOST_ACROSS, MOST_ROWS = 4, 12
@@ -17,11 +19,14 @@ MOST_ACROSS, MOST_ROWS = 4, 12
 MOST_PLANES = 7
 # A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap.
 PIXELS = 256
+# So many are one block, if that spares large sums a second time through memory.
+MOST_PIXELS = 512
 # Pixels that lie further apart than this fall into few sets of the first-level cache, so they are packed first, unless
 # they are read so few times that it is not made up for.
 APART_BYTES, FEW_READS = 256, 8
-# Cycles of a byte, for the choice between arrangements alone: packed, transposed, of a line that comes from far away.
-PACKED, TRANSPOSED, FAR = 1 / 8, 1 / 5, 1 / 11
+# Cycles of a byte, for the choice between arrangements alone: packed, transposed, of a line that comes from far away,
+# of sums that are put where they belong in the weight.
+PACKED, TRANSPOSED, FAR, PUT = 1 / 8, 1 / 5, 1 / 11, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Arrangement:
         turns_a: whether a lies in planes, and is transposed first.
         turns_b: whether b lies in planes, from which it goes into panels.
         cuts_b: whether the last vector of the one tile of b is cut, where b lies.
+        in_weight: whether tiles are whole lines of the weight.
         a_lines: cache lines of a that are new to a tile at each pixel.
         a_far: how much of a block of a, of a group, does not stay near while taps and tiles of b go by.
         cycles: of the multiply-adds of one pixel that meets one other, for the choice between arrangements.
@@ -56,6 +62,7 @@ class Arrangement:
     turns_a: bool
     turns_b: bool
     cuts_b: bool
+    in_weight: bool
     a_lines: float
     a_far: float
     cycles: float
@@ -64,6 +71,10 @@ class Arrangement:
     def ranges(self) -> list[tuple[int, int, int]]:
         """(first channel of a, how many tiles, their rows): as even as can be, so that none is cut."""
         return even_ranges(self.a_count, self.rows)
+
+    def before(self, channel) -> int:
+        """Tiles of a before the one that begins with a channel."""
+        return sum(min(tiles, max(0, channel - first) // rows) for first, tiles, rows in self.ranges)
 
     @property
     def tiles(self) -> int:
@@ -81,6 +92,13 @@ def even_ranges(count, rows) -> list[tuple[int, int, int]]:
     tall = count - tiles * (rows - 1)
     found = [(0, tall, rows), (tall * rows, tiles - tall, rows - 1)]
     return [each for each in found if each[1]]
+
+
+def cut_of(problem: Problem) -> Cut:
+    """How the pixels of a problem are cut into blocks."""
+    g = problem.geometry
+    is_one = g.pixels <= MOST_PIXELS and math.prod(g.weight_shape) * problem.itemsize > NEAR_BYTES
+    return Cut(g, MOST_PIXELS if is_one else PIXELS)
 
 
 @lru_cache(maxsize=512)
@@ -106,6 +124,8 @@ def _arranged(problem, swapped, planes):
     tiles = ceil_div(b_count, width)
     packs_b = not b_last or (b_count % width > 0 and tiles > 1) or b_step * b_shape[1] > width
     cuts_b = not packs_b and b_count % width > 0
+    is_last = problem.layout in RESULTS and problem.weight_layout == WEIGHT_CHANNELS_LAST
+    in_weight = is_last and not swapped and b_count % width == 0
     packs_a = not planes and a_step * a_shape[1] * size > APART_BYTES and tiles * g.h.k * g.w.k > FEW_READS
     images = min(g.n, PIXELS / (g.h.n * g.w.n))
     a_far = far(images * math.prod(a_shape[1:]) // g.groups * size) if tiles * g.h.k * g.w.k > 1 else 0.0
@@ -126,6 +146,7 @@ def _arranged(problem, swapped, planes):
         not (a_last or planes),
         not b_last,
         cuts_b,
+        in_weight,
         a_lines,
         a_far,
         cycles,
@@ -136,7 +157,8 @@ def _arranged(problem, swapped, planes):
     cycles += a_lines * made.tiles * (LINE * FAR * a_far + planes * (1 - a_far))
     # A pointer for each of them is made for every row.
     cycles += made.tiles * rows / g.w.n if planes else 0
-    return g.groups * g.n * g.h.pairs * g.w.pairs * cycles + (a + b) * size, made
+    put = 0 if in_weight else PUT * math.prod(g.weight_shape)
+    return g.groups * g.n * g.h.pairs * g.w.pairs * cycles + (a + b + put) * size, made
 
 
 @lru_cache(maxsize=512)

@@ -393,7 +393,7 @@ class _Bands:
         channels = (layer.sizes[0].c_src, layer.x.c)
         return transposing(
             layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines,
-            **moves.halves_of(layer.halves, writes=False),
+            by_pages=moves.has_pages(layer.elem, channels[0], cols), **moves.halves_of(layer.halves, writes=False),
         )  # fmt: skip
 
     def turn_out(self, place, first=0, last=-1):
