@@ -4,8 +4,8 @@
 
 A layer's yardstick is F + B: its useful multiply-adds at the peak of FMAs in registers, and a copy of its least bytes
 (input, live weights and output once each), both measured beside it. All three are warm: the copy goes over its buffers
-again and again, so what fits the cache is copied within it, and a call is timed right after another like it, whose
-result has been dropped; so its memory is used again, and no fresh page is touched, nor counted in B.
+again and again, so what fits the cache is copied within it, and a call is timed right after others like it, whose
+results have been dropped; so its memory is used again, and no fresh page is touched, nor counted in B.
 
 Sizes are odd and prime, kernels dilated or below the stride, groups few, many or depthwise, channels few.
 UPCONV_ISA=avx2 holds the probe to AVX2 as well.
@@ -24,6 +24,8 @@ from upconv.bench.random_layers import random_layers, said
 from upconv.planning import plan
 
 SHORT = 0.2e-3
+# Calls before the one that is timed: a last-level cache takes in a map of tens of MB in some passes, not in one.
+WARMING = 4
 NARROW, FEW, MANY_PHASES, MANY_TAPS = 10, 21, 4, 16
 
 
@@ -55,7 +57,8 @@ def measured(layer, call, probe, rounds):
     times, limits = [], []
     for _ in range(rounds):
         # The probe has taken the cache, and copies from one that is its own.
-        call()
+        for _ in range(WARMING):
+            call()
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)

@@ -92,6 +92,21 @@ def test_every_job_does_natively_what_it_means(name, forward, isa, monkeypatch):
     kernel.linked.cache_clear()
 
 
+@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize("name", LAYERS)
+def test_nothing_that_is_multiplied_is_what_memory_was_left_with(name, forward):
+    """A product with what looks like a tiny number can take a hundred times as long."""
+    g, setting = geometry(name), LAYERS[name][-1]
+    run = Run(g, setting, *whole_numbers(g, forward), forward)
+    run_rows([task for unit in run.layer.weight_tasks() for task in unit], run.memory)
+    at = 0
+    for sizes in winograd.distinct(run.layer.sizes):
+        lines = run.memory["u"][at : at + sizes.u_bytes].reshape(len(sizes.blocks), sizes.positions, sizes.u_pos)
+        at += sizes.u_bytes
+        weight = np.ascontiguousarray(lines[..., : sizes.source_channels * sizes.u_line])
+        assert np.isfinite(weight.view(np.float32)).all()
+
+
 @pytest.mark.parametrize("longest", [64, 32, 24, 16])
 def test_no_sum_is_longer_than_it_may_be(longest):
     """2**24 with ones behind it: those of its own sum are lost, each on its own, those of other sums are not."""

@@ -40,8 +40,12 @@ def weight_streaming(isa: Isa, elem, mr, nc, storage=""):
     whole = _floor(k, task["c"], nc)
     with k.loop(0, whole, nc) as c:
         block.pixels(c, mr, nc)
-    with k.loop(whole, task["c"]) as c:
-        block.pixels(c, mr, 1)
+    # Sums are read and written for every block of rows, so what is left goes in as few as powers of two allow.
+    first = k.variable(whole)
+    for some in (1 << bit for bit in reversed(range((nc - 1).bit_length()))):
+        with k.when(k.less(some - 1, task["c"] - first.get())):
+            block.pixels(first.get(), mr, some)
+            first.set(first.get() + some)
     return k
 
 

@@ -6,6 +6,7 @@
            `w_ph` and `w_pw`
     u      for each position, `u_pos` apart, panels of `nv` vectors, `u_panel` apart: in each a line for every c. The
            vectors of one phase follow those of the phase before, `vectors` of them, with zeros beyond the last channel
+           and in what is left of the last panel
     flag   a word that becomes 1 if something that is written is not finite
 
 The vectors of a phase that lie side by side in a panel go together (`vectors_at_once`), so that every position is
@@ -55,8 +56,18 @@ def winograd_weight(isa: Isa, elem, rows, cols, nv, at_once=1):
             is_over = k.equal(after, nv * vector.size)
             panel.set(k.select(is_over, panel.get() + task["u_panel"], panel.get()))
             within.set(k.select(is_over, 0, after))
+    if nv > 1:
+        with k.when(k.less(0, within.get())), k.loop(within.get(), nv * vector.size, vector.size) as place:
+            _clear(k, task, vector, panel.get() + place, len(rows) * len(cols), nv)
     finite.note(task["flag"])
     return k
+
+
+def _clear(k, task, vector, u, positions, nv):
+    """Zeros for a vector of all c: tiny numbers that memory was left with would take long to be multiplied."""
+    zero = k.zero(vector)
+    with k.loop(0, positions) as position, k.loop(0, task["c"]) as c:
+        k.store(zero, u + position * task["u_pos"] + c * (nv * vector.size))
 
 
 class _Lines:
