@@ -294,8 +294,8 @@ def test_a_mistake_in_a_band_is_caught(mutant, monkeypatch, small):
 
 
 def test_a_map_without_two_axes_that_follow_one_another_has_a_task_for_each_image():
-    cropped = moves.Placed(X, 6, Operand.of((3, 4, 5, 6), (1000, 200, 30, 2), 2))
-    apart = moves.Placed(Y, 0, Operand.of((3, 4, 5, 6), (4000, 800, 64, 4), 4))
+    cropped = moves.PlacedOperand(X, 6, Operand.of((3, 4, 5, 6), (1000, 200, 30, 2), 2))
+    apart = moves.PlacedOperand(Y, 0, Operand.of((3, 4, 5, 6), (4000, 800, 64, 4), 4))
     nest = moves.carried("f32", cropped, apart, (3, 4, 5, 6), "f16")
     assert [rows.values for rows in nest.lists] == [[(0, 0), (1000, 4000), (2000, 8000)]]
     assert [nest.common[name] for name in ("n", "m", "count", "src_m", "dst_n")] == [4, 5, 6, 30, 800]

@@ -4,11 +4,11 @@ import pytest
 
 from upconv.layouts import Operand
 from upconv.runtime.program import X, Y
-from upconv.schedule.moves import Placed, transpose_layout
+from upconv.schedule.moves import PlacedOperand, transpose_layout
 
 
 def placed(base, strides):
-    return Placed(base, 0, Operand.of((1, 8, 4, 5), strides, 4))
+    return PlacedOperand(base, 0, Operand.of((1, 8, 4, 5), strides, 4))
 
 
 def test_a_map_without_a_consecutive_axis_is_not_taken_for_one_whose_axes_are_exchanged():

@@ -12,7 +12,7 @@ from upconv.layouts import CHANNELS_FIRST, Operand
 from upconv.runtime.kernel import entry, isa
 from upconv.runtime.program import FLAGS, PANELS, SHARED, Grid, Nest, Program, Rows, Stage, V
 from upconv.schedule import bands, pixel_products
-from upconv.schedule.moves import Placed
+from upconv.schedule.moves import PlacedOperand
 
 FALLBACK = "gemm"
 FIELDS = tuple("entry src dst flags count".split())
@@ -67,7 +67,7 @@ def copying(task):
     """(grids that copy the source, one for each image; where the copy lies; bytes of scratch by base)."""
     shape, at = task.problem.operand_shape, task.x
     n, c, h, w = shape
-    copied = Placed(V, 0, Operand.dense(shape, task.size, channels_last=False))
+    copied = PlacedOperand(V, 0, Operand.dense(shape, task.size, channels_last=False))
     fields = {"entry": entry(checked_copy, task.elem), "count": w}
     moved = [(at.n, copied.at.n, c * h), (at.c, copied.at.c, h), (at.h, copied.at.h, 1)]
     channels, lines = (
