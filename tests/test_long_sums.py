@@ -14,12 +14,14 @@ from upconv.planning import solve
 from upconv.problem import OPERATIONS, Problem
 
 HUGE = 2.0**24
-# Channels of a single tap that are cut evenly, and by `gemm` into parts of half the length if they are few.
+# Channels of a single tap that are cut evenly, and short sums, which `gemm` cuts into parts of half the length.
 EVENLY = {
     ("a tap", "forward", "gemm"): 68,
     ("a tap", "forward", "direct_rows"): 78,
     ("a tap", "forward", "direct_columns"): 78,
     ("a pixel", "forward", "gemm"): gemm.LONGEST_SUM // 2,
+    ("few products", "forward", "gemm"): gemm.LONGEST_SUM // 2,
+    ("few products", "grad_input", "gemm"): gemm.LONGEST_SUM // 2,
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -35,6 +37,7 @@ LAYERS = {
     "few pixels, depthwise": Geometry(5, 20, 20, 20, Axis(7, 2, 2), Axis(9, 2, 2)),
     "a tap": Geometry(1, 130, 24, 1, Axis(9, 1), Axis(9, 1)),
     "a pixel": Geometry(3, 120, 24, 1, Axis(1, 4), Axis(1, 4)),
+    "few products": Geometry(1, 20, 24, 1, Axis(9, 3, 1), Axis(9, 3, 1)),
     "taps": Geometry(1, 20, 2, 1, Axis(6, 9, 1), Axis(6, 9, 1)),
 }
 

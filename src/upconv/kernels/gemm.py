@@ -10,7 +10,7 @@ A task is a segment, images x rows x cols pixels on any strides, of some groups,
 spaced in x and in w. The kernel lists the pixels of a block as offsets, so that a tile of `mr` pixels runs on over the
 ends of rows and images; the last tile repeats the last pixel, which computes equal values again. No sum is longer than
 LONGEST_SUM products: longer ones are cut, and the parts are added up separately. The channels of a tap are cut evenly,
-and those of a single tap into parts of half that length.
+and short sums, of several taps less than twice that length and of a single tap that length, into parts of half of it.
 
 A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
@@ -163,10 +163,11 @@ class Walk:
 def even_parts(k, task):
     """(products of the longest sum of a task, channels of a tap that are taken at a time).
 
-    Short sums show their errors most beside engines that sum in several lanes, and few layers have a tap alone.
+    Short sums show their errors most beside engines that sum in several lanes. Those of a single tap come by the
+    layer, which then shows each cut in its time.
     """
     c, taps = task["c"], task["n_h"] * task["n_w"]
-    is_short = k.iand(k.equal(taps, 1), k.less(c, LONGEST_SUM + 1))
+    is_short = k.less(c * taps, k.select(k.equal(taps, 1), LONGEST_SUM + 1, 2 * LONGEST_SUM))
     longest = k.select(is_short, LONGEST_SUM // 2, LONGEST_SUM)
     parts = k.imax(k.divide(c + (longest - 1), longest), 1)
     part = k.divide(c + (parts - 1), parts)
@@ -289,14 +290,16 @@ def _products(k, vector, x, first, w, count, sums):
 
 
 def spill_partial_sums(k, totals, vector, sums, cut):
-    """Add the sums so far to the totals, which begin with zeros when the first are put there, and start new ones."""
+    """Add the sums so far to the totals, where the first are put as they are, and start new ones."""
+    places = [(variable, totals + place * vector.size) for place, variable in enumerate(sums)]
     with k.when(k.equal(cut.get(), 0)):
-        for place, _ in enumerate(sums):
-            k.store(k.zero(vector), totals + place * vector.size)
+        for variable, there in places:
+            k.store(variable.get(), there)
+    with k.when(k.less(0, cut.get())):
+        for variable, there in places:
+            k.store(k.add(variable.get(), k.load(there, vector)), there)
     cut.set(1)
-    for place, variable in enumerate(sums):
-        there = totals + place * vector.size
-        k.store(k.add(variable.get(), k.load(there, vector)), there)
+    for variable in sums:
         variable.set(k.zero(vector))
 
 
