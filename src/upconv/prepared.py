@@ -12,6 +12,7 @@ from .arrays import as_array, check_weight, check_weight_shape, native
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .rewrites import innermost_weight
+from .runtime import memory
 from .settings import Settings
 from .storage import Error, as_float32, check, stored
 
@@ -304,17 +305,29 @@ def stacked_taps(weight: np.ndarray, taps: tuple[int, ...], groups: int, stacks_
     """
     c_in, c_out, _, k_h, k_w = weight.shape
     if len(taps) == 1:
-        return weight[:, :, taps[0]].copy()
+        made = memory.empty((c_in, c_out, k_h, k_w), weight.dtype)
+        _copy_taps(weight[:, :, taps[0]], made)
+        return made
     if stacks_outputs:
-        made = np.empty((c_in, len(taps), c_out, k_h, k_w), weight.dtype)
+        made = memory.empty((c_in, len(taps), c_out, k_h, k_w), weight.dtype)
         for place, tap in enumerate(taps):
-            made[:, place] = weight[:, :, tap]
+            _copy_taps(weight[:, :, tap], made[:, place])
         return made.reshape(c_in, -1, k_h, k_w)
-    made = np.empty((groups, len(taps), c_in // groups, c_out, k_h, k_w), weight.dtype)
+    made = memory.empty((groups, len(taps), c_in // groups, c_out, k_h, k_w), weight.dtype)
     split = weight.reshape(groups, c_in // groups, *weight.shape[1:])
     for place, tap in enumerate(taps):
-        made[:, place] = split[:, :, :, tap]
+        _copy_taps(split[:, :, :, tap], made[:, place])
     return made.reshape(-1, c_out, k_h, k_w)
+
+
+def _copy_taps(weight, made):
+    """Copy a weight (..., k_h, k_w), all taps of a pair of channels as one item where they are consecutive in both."""
+    (*_, k_h, k_w), size = weight.shape, weight.itemsize
+    if k_h * k_w > 1 and weight.strides[-2:] == made.strides[-2:] == (k_w * size, size):
+        weight, made = (
+            array.reshape(*array.shape[:-2], k_h * k_w).view(f"V{k_h * k_w * size}")[..., 0] for array in (weight, made)
+        )
+    made[...] = weight
 
 
 def check_settings(prepared: Settings, settings: Settings):
