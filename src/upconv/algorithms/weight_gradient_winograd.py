@@ -62,7 +62,7 @@ LEAST_PART, MOST_PIECE = 200_000, 100_000_000
 # Maps in planes are turned some images at a time, into so many bytes; of one image at most so many. Where that takes
 # longer than to turn each unit's channels block by block, near enough to be written so many times as fast, units do.
 TURNED_BYTES, MOST_TURNED, NEAR = 8 << 20, 64 << 20, 2.5
-# How many times as long whole images take to be turned as bands do: they are written far away, and come back from there.
+# How many times as long as bands whole images take to be turned: they are written far away, and come back from there.
 AFAR = 2.5
 # Pixels of a row that are worth turning by themselves.
 LEAST_ROW = 128
