@@ -62,6 +62,8 @@ LEAST_PART, MOST_PIECE = 200_000, 100_000_000
 # Maps in planes are turned some images at a time, into so many bytes; of one image at most so many. Where that takes
 # longer than to turn each unit's channels block by block, near enough to be written so many times as fast, units do.
 TURNED_BYTES, MOST_TURNED, NEAR = 8 << 20, 64 << 20, 2.5
+# How many times as long as bands whole images take to be turned: they are written far away, and come back from there.
+AFAR = 2.5
 # Pixels of a row that are worth turning by themselves.
 LEAST_ROW = 128
 # Bytes of the sums of all channels, where they must be kept until the last image has been turned.
@@ -148,7 +150,7 @@ def work(problem: Problem) -> dict[str, float]:
             cut += tiles * count // len(each) * sum(some % lanes > 0 for _, some in each)
         put += patches * pair.total_bytes * len(blocks[0]) * len(blocks[1])
         taps += pair.positions * len(pair.phases) * g.c_in * g.c_out
-    turned = _turned(problem, blocks) * len(plan.pairs) / NEAR if plan.is_near else _turned(problem)
+    turned = _turned(problem, blocks) * len(plan.pairs) / NEAR if plan.is_near else AFAR * _turned(problem)
     return {
         "weight_blocks": products,
         "weight_blocks_waits": waits,
