@@ -17,7 +17,7 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from . import choice, dispatch
-from .frozen import evaluating, kind_of_hook, makers
+from .frozen import evaluating, make
 from .instance import DIMENSIONS, FORWARDS, apply, kind_of
 from .operands import NAMES
 from .report import Times, Timing
@@ -203,8 +203,7 @@ def _choice(rule, by_torch, by_upconv):
 
 def _torchs(layer, dimensions, *args, **kwargs):
     """The layer as torch runs it, with the hooks that make its weight."""
-    for hook in makers(layer):
-        kind_of_hook(hook).__call__(hook, layer, args)
+    make(layer, args)
     return FORWARDS[dimensions](layer, *args, **kwargs)
 
 
