@@ -35,8 +35,12 @@ def _rest(self, module, inputs):
 
 
 def _reduce(self):
-    """A copy or a file gets torch's own hook."""
-    return copyreg.__newobj__, (self.awake,), vars(self)
+    """A copy or a file gets torch's own hook.
+
+    Made as objects in pickles of the oldest protocols are: `copyreg.__newobj__` may make none of another class than the
+    one that is pickled.
+    """
+    return copyreg._reconstructor, (self.awake, object, None), vars(self)
 
 
 @lru_cache(maxsize=64)
