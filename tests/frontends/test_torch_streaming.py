@@ -150,3 +150,15 @@ def test_a_weight_that_an_unknown_hook_makes_is_not_streamed():
     layer.register_forward_pre_hook(lambda module, _: setattr(module, "weight", module.gain * 2))
     with pytest.raises(SettingError, match="weight is put on it from outside"):
         ut.StreamingConvTranspose1d(layer)
+
+
+@pytest.mark.parametrize("storage", ["float16", "bfloat16"])
+def test_a_weight_kept_in_halves_is_streamed_as_the_layer_computes(storage):
+    torch.manual_seed(0)
+    layer, x = torch.nn.ConvTranspose1d(32, 16, 16, 8, 4), torch.randn(1, 32, 70)
+    whole = streamed(ut.StreamingConvTranspose1d(layer), [x])
+    ut.accelerate(layer, frozen=True, storage=storage)
+    got = streamed(ut.StreamingConvTranspose1d(layer), x.split(9, dim=-1))
+    with torch.no_grad():
+        torch.testing.assert_close(got, layer(x), rtol=1e-5, atol=1e-5)
+    assert (got - whole).abs().max() > 1e-4

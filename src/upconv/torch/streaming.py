@@ -34,8 +34,8 @@ class StreamingConvTranspose1d:
     def __init__(self, layer: torch.nn.Module) -> None:
         if not isinstance(layer, torch.nn.ConvTranspose1d):
             raise TypeError(f"layer is of type {type(layer).__name__}; it must be a torch.nn.ConvTranspose1d")
-        weight, bias = _operands(layer)
-        self._stream = streaming.StreamingConvTranspose1d(_Layer(layer, weight, bias))
+        weight, bias, storage = _operands(layer)
+        self._stream = streaming.StreamingConvTranspose1d(_Layer(layer, weight, bias, storage))
         self._dtype = weight.dtype
 
     @property
@@ -89,19 +89,19 @@ class StreamingConvTranspose1d:
 class _Layer:
     """A layer of torch's with its parameters as arrays."""
 
-    def __init__(self, layer, weight, bias):
+    def __init__(self, layer, weight, bias, storage):
         for name in ("stride", "padding", "output_padding", "groups", "dilation", "padding_mode"):
             setattr(self, name, getattr(layer, name))
         if not all(operand is None or _is_ours(operand) for operand in (weight, bias)):
             raise SettingError("the layer's parameters must be plain dense tensors on the CPU, of a dtype of upconv's")
-        self.weight, self.bias = array(weight), None if bias is None else array(bias)
+        self.weight, self.bias, self.storage = array(weight), None if bias is None else array(bias), storage
 
 
 def _operands(layer):
-    """(weight, bias) that a layer computes with in inference now; it is left as it was."""
+    """(weight, bias, storage) that a layer computes with in inference now; it is left as it was."""
     state = state_of(layer)
     if state is not None and state.frozen is not None:
-        return state.frozen.operands(layer)
+        return *state.frozen.operands(layer), state.frozen.storage
     name = unknown(layer)
     if name is not None:
         raise SettingError(f"the layer cannot be streamed: its {name} {FROM_OUTSIDE}")
@@ -109,7 +109,7 @@ def _operands(layer):
     with inferring(layer):
         operands = layer.weight, layer.bias
     vars(layer).update(held)
-    return operands
+    return *operands, ""
 
 
 def _is_ours(operand):
