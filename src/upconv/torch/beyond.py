@@ -34,9 +34,7 @@ def transpose(input, weight, bias, stride, padding, output_padding, groups, dila
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    canvas, border = settings.border(
-        geometry_of(settings, x.shape, weight.shape, None if bias is None else bias.shape)
-    )
+    canvas, border = settings.border(geometry_of(settings, x.shape, weight.shape, None if bias is None else bias.shape))
     ends = settings.stride, settings.groups, settings.dilation
     if border is None:
         y = _cropped(x, weight, bias, canvas, *ends)

@@ -138,6 +138,18 @@ def call_of(stride, padding, output_padding, groups, dilation, x_shape, x_stride
     return Call(settings, geometry, dtype, _last(x_shape, x_strides, w_shape, w_strides))
 
 
+# Typed and forgetting, as that.
+@lru_cache(maxsize=512, typed=True)
+def line_call_of(
+    stride, padding, output_padding, groups, dilation, x_shape, x_strides, w_shape, w_strides, b_shape, dtype
+):
+    """The same of a 1-D layer, whose operands come as those of a map of height 1."""
+    settings = Settings.of(*parsed(stride, padding, output_padding, groups, dilation, 1), dimensions=1)
+    lines = ((*shape[:-2], *shape[-1:]) for shape in (x_shape, w_shape))
+    geometry = geometry_of(settings, *lines, b_shape)
+    return Call(settings.as_2d(), geometry, dtype, _last(x_shape, x_strides, w_shape, w_strides))
+
+
 def _last(x_shape, x_strides, w_shape, w_strides):
     """Of each slot, whether it lies channels-last."""
     last = {"x": is_channels_last(x_shape, x_strides), "w": is_channels_last(w_shape, w_strides)}
