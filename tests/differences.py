@@ -16,9 +16,10 @@ HEAD = """\
 # Differences from PyTorch
 
 Made by tests, which run every call below with upconv and with torch 2.13 on the CPU: `python tests/differences.py`
-writes this page anew. An answer is the shape of a result, "a layer", or the exception raised; torch's are two where it
-depends on the machine. `ones` makes float32 arrays (or tensors) unless it is told otherwise, `last` lays one
-channels-last in memory, and `is_last` asks for that.
+writes this page anew. An answer is the shape of a result, a number, "a layer", or the exception raised; torch's are
+two where it depends on the machine. `ones` makes float32 arrays (or tensors) unless it is told otherwise, `last` lays
+one channels-last in memory, and `is_last` asks for that; `corner` puts a number in the first place, and `nans` counts
+those that are none.
 
 Everything else is meant to be the same; what is not is a bug.
 """
@@ -138,6 +139,20 @@ DIFFERENCES = {
             "a layer", "a layer",
         ),
     ],
+    "Padding that is never multiplied": [
+        (
+            "A NaN in the weight of a `conv2d` reaches the outputs that read an input through it, in most of torch's "
+            "kernels also those that read padding, since zero times NaN is NaN; so in the gradient of "
+            "`conv_transpose2d` in its input",
+            "nans(conv2d(ones(1, 1, 4, 4), corner(ones(1, 1, 3, 3), float('nan')), padding=1))",
+            "16", "9",
+        ),
+        (
+            "An infinity likewise",
+            "nans(conv2d(ones(1, 1, 4, 4), corner(ones(1, 1, 3, 3), float('inf')), padding=1))",
+            "7", "0",
+        ),
+    ],
     "Steps that are never taken": [
         (
             "A stride beyond 32 bits with one input",
@@ -227,16 +242,22 @@ def rows():
 
 
 def outcome(code, names):
-    """What a call answers: a shape, True or False, "a layer", "loaded", or the name of the exception."""
+    """What a call answers: a shape, True or False, a number, "a layer", "loaded", or the name of the exception."""
     try:
         result = eval(code, dict(names))
     except Exception as error:
         return type(error).__name__
-    if isinstance(result, bool):
+    if isinstance(result, bool | int):
         return str(result)
     if type(result).__name__ == "ConvTranspose2d":
         return "a layer"
     return str(tuple(result.shape)) if hasattr(result, "shape") else "loaded"
+
+
+def corner(array, number):
+    """The array, or tensor, with a number in its first place."""
+    array[(0,) * array.ndim] = number
+    return array
 
 
 def upconv_names():
@@ -252,6 +273,8 @@ def upconv_names():
         "ones": lambda *shape, dtype=np.float32: np.ones(shape, dtype),
         "last": lambda array: np.array(array.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2),
         "is_last": lambda array: array.transpose(0, 2, 3, 1).flags.c_contiguous,
+        "corner": corner,
+        "nans": lambda array: int(np.isnan(array).sum()),
     }
 
 

@@ -27,7 +27,7 @@ def ours(monkeypatch):
     monkeypatch.setattr(choice, "decide", always)
     for kind in kinds:
         monkeypatch.setattr(kind, "ours", counted)
-    caches = contraction.call_of, compiled._call, volumes.volume_call_of
+    caches = contraction.call_of, contraction.line_call_of, compiled._call, volumes.volume_call_of
     for cache in caches:
         cache.cache_clear()
     threads = torch.get_num_threads()

@@ -18,6 +18,8 @@ def torch_names():
             0, 3, 1, 2
         ),
         "is_last": lambda tensor: tensor.is_contiguous(memory_format=torch.channels_last),
+        "corner": differences.corner,
+        "nans": lambda tensor: int(tensor.isnan().sum()),
     }
 
 

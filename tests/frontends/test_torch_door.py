@@ -5,8 +5,11 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from require import require
+
+import upconv
 
 torch = require("torch")
 ut = require("upconv.torch")
@@ -89,3 +92,50 @@ def test_an_empty_batch_is_empty(kernel):
         for got, like in zip(torch.autograd.grad(y.sum(), (x, weight)), (x, weight), strict=True):
             assert got.shape == like.shape
             assert not got.any()
+
+
+def refused(module, dimensions, shapes, settings, tensor):
+    """The class and the words of what a door says to operands of these shapes."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        getattr(module, f"conv_transpose{dimensions}d")(*(tensor(np.ones(s, np.float32)) for s in shapes), **settings)
+    return type(caught.value), str(caught.value)
+
+
+# (shapes of input, weight and bias, settings) by the dimensions of the door.
+SHAPES = {1: ((1, 4, 9), (4, 6, 3), (6,)), 2: ((1, 4, 6, 7), (4, 6, 3, 3), (6,)), 3: ((1, 4, 5, 6, 7), (4, 6, 2, 3, 3))}
+REFUSED = {
+    "groups that do not divide": (2, SHAPES[2], {"groups": 3}),
+    "no output channels": (2, ((1, 4, 6, 7), (4, 0, 3, 3), (6,)), {}),
+    "other channels, and the bias": (2, ((1, 3, 6, 7), (4, 6, 3, 3), (5,)), {}),
+    "a bias that is too short": (2, ((1, 4, 6, 7), (4, 6, 3, 3), (5,)), {"groups": 2}),
+    "padding that leaves nothing": (2, SHAPES[2], {"padding": 50}),
+    "a volume and its weight": (2, SHAPES[3], {}),
+    "a volume without a batch, and its weight": (2, ((4, 5, 6, 7), (4, 6, 2, 3, 3)), {}),
+    "a weight of a volume": (2, ((1, 4, 6, 7), (4, 6, 2, 3, 3)), {}),
+    "a weight of a line": (2, ((1, 4, 6, 7), (4, 6, 3)), {}),
+    "a weight of a map, in three dimensions": (3, ((1, 4, 5, 6, 7), (4, 6, 3, 3)), {}),
+    "a weight of a map, in one": (1, ((1, 4, 9), (4, 6, 3, 3)), {}),
+    "a map and its weight, in one": (1, SHAPES[2], {}),
+    "a map, in one": (1, ((1, 4, 6, 7), (4, 6, 3)), {}),
+    "no stride, in one": (1, SHAPES[1], {"stride": 0}),
+    "two strides, in one": (1, SHAPES[1], {"stride": (1, 2)}),
+    "half a stride, in one": (1, SHAPES[1], {"stride": 1.5}),
+    "a boolean, in one": (1, SHAPES[1], {"dilation": True}),
+    "no dilation, in one": (1, SHAPES[1], {"dilation": [0]}),
+    "padding that leaves nothing, in one": (1, SHAPES[1], {"padding": 50}),
+    "output_padding that is too large, in one": (1, SHAPES[1], {"output_padding": 3}),
+    "groups that do not divide, in one": (1, SHAPES[1], {"groups": 3}),
+    "other channels, in one": (1, ((2, 3, 9), (4, 6, 3)), {}),
+    "other channels without a batch, in one": (1, ((3, 9), (4, 6, 3)), {}),
+    "a bias that is too short, in one": (1, (*SHAPES[1][:2], (5,)), {}),
+}
+
+
+@pytest.mark.parametrize(("dimensions", "shapes", "settings"), REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_is_refused_in_the_words_of_numpys_door(dimensions, shapes, settings):
+    got = refused(ut, dimensions, shapes, settings, torch.from_numpy)
+    assert got == refused(upconv, dimensions, shapes, settings, np.asarray)
+    # What is no integer never comes to us there.
+    if got[0] is not TypeError:
+        with ut.active():
+            assert got == refused(torch.nn.functional, dimensions, shapes, settings, torch.from_numpy)

@@ -5,6 +5,8 @@ torch's, which says what is right: the accelerated one must give the same, or na
 """
 
 import copy
+import io
+import pickle
 
 import pytest
 from require import require
@@ -265,6 +267,24 @@ def test_old_hooks_rest_while_frozen_and_wake_when_restored(name, ours):
         each(leaf).square().sum().backward()
     for one, other in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["old weight_norm", "old spectral_norm", "pruned"])
+def test_a_file_of_a_layer_whose_hooks_rest_has_torchs_own(name):
+    model, x = net(name), torch.randn(2, 12, 9, 7)
+    kinds = [type(hook) for hook in model[0]._forward_pre_hooks.values()]
+    with torch.no_grad():
+        want = model(x)
+        ut.accelerate(model, frozen=True)
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        pickles = [pickle.loads(pickle.dumps(model, protocol)) for protocol in (2, pickle.HIGHEST_PROTOCOL)]
+        for other in (copy.deepcopy(model), torch.load(file, weights_only=False), *pickles):
+            torch.testing.assert_close(other(x), want, **CLOSE)
+        for other in pickles:
+            assert [type(hook) for hook in other[0]._forward_pre_hooks.values()] == kinds
 
 
 @pytest.mark.filterwarnings("ignore")

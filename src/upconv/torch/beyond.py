@@ -14,7 +14,7 @@ import torch
 from ..borders import Border
 from ..settings import Settings
 from . import dispatch
-from .operands import check_shapes
+from .operands import geometry_of
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -34,8 +34,7 @@ def transpose(input, weight, bias, stride, padding, output_padding, groups, dila
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
     x = input.unsqueeze(0) if input.ndim == 3 else input
-    shapes = check_shapes(x.shape, weight.shape, None if bias is None else bias.shape, settings.groups)
-    canvas, border = settings.border(settings.geometry(*shapes))
+    canvas, border = settings.border(geometry_of(settings, x.shape, weight.shape, None if bias is None else bias.shape))
     ends = settings.stride, settings.groups, settings.dilation
     if border is None:
         y = _cropped(x, weight, bias, canvas, *ends)

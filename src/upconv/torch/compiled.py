@@ -120,7 +120,7 @@ def _hashable(value):
 @lru_cache(maxsize=512)
 def _call(dtype, x_shape, w_shape, stride, padding, output_padding, groups, dilation, last):
     settings = Settings.of(stride, padding, output_padding, groups, dilation)
-    return Call(settings, x_shape, w_shape, dtype, dict(zip("xwy", last, strict=True)))
+    return Call(settings, settings.geometry(x_shape, w_shape), dtype, dict(zip("xwy", last, strict=True)))
 
 
 @torch.library.register_fake("upconv::contract")

@@ -19,7 +19,7 @@ from ..problem import NO_ACTIVATION, Problem
 from ..runtime import pool
 from ..settings import Settings
 from . import choice
-from .operands import NAMES, array, check_shapes, has_memory, is_channels_last, numpy_dtype, operand, tensor
+from .operands import NAMES, array, geometry_of, has_memory, is_channels_last, numpy_dtype, operand, tensor
 from .team import team
 
 LAYOUTS = {False: CHANNELS_FIRST, True: CHANNELS_LAST}
@@ -47,10 +47,10 @@ class Call:
         "shapes",
     )
 
-    def __init__(self, settings, x_shape, w_shape, dtype, last):
+    def __init__(self, settings, geometry, dtype, last):
         self.settings, self.dtype, self.last, self.numpy_dtype = settings, dtype, last, numpy_dtype(dtype)
-        self.geometry = settings.geometry(x_shape, w_shape)
-        self.shapes = {"x": self.geometry.input_shape, "w": self.geometry.weight_shape, "y": self.geometry.output_shape}
+        self.geometry = geometry
+        self.shapes = {"x": geometry.input_shape, "w": geometry.weight_shape, "y": geometry.output_shape}
         self.operations, self.forward = {}, self.problem("forward")
         _, self.is_ours = self.plan("forward")
         self._other = None
@@ -72,7 +72,7 @@ class Call:
         if is_ours == self.is_ours:
             return self
         if self._other is None:
-            made = type(self)(self.settings, self.shapes["x"], self.shapes["w"], self.dtype, self.last)
+            made = type(self)(self.settings, self.geometry, self.dtype, self.last)
             made.operations["forward"], made.is_ours = (self.plan("forward")[0], is_ours), is_ours
             self._other = made
         return self._other
@@ -80,7 +80,8 @@ class Call:
     def enlarged(self, axis, size):
         """The call of the layer in which an axis is so many times longer."""
         x, w, groups = enlarged(self.shapes["x"], self.shapes["w"], self.settings.groups, axis, size)
-        return type(self)(replace(self.settings, groups=groups), x, w, self.dtype, self.last)
+        settings = replace(self.settings, groups=groups)
+        return type(self)(settings, settings.geometry(x, w), self.dtype, self.last)
 
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""
@@ -133,9 +134,26 @@ class Call:
 def call_of(stride, padding, output_padding, groups, dilation, x_shape, x_strides, w_shape, w_strides, b_shape, dtype):
     """The Call of settings in torch's forms and of operands of these shapes, after all checks."""
     settings = Settings.of(*parsed(stride, padding, output_padding, groups, dilation))
-    x_shape, w_shape = check_shapes(x_shape, w_shape, b_shape, settings.groups)
+    geometry = geometry_of(settings, x_shape, w_shape, b_shape)
+    return Call(settings, geometry, dtype, _last(x_shape, x_strides, w_shape, w_strides))
+
+
+# Typed and forgetting, as that.
+@lru_cache(maxsize=512, typed=True)
+def line_call_of(
+    stride, padding, output_padding, groups, dilation, x_shape, x_strides, w_shape, w_strides, b_shape, dtype
+):
+    """The same of a 1-D layer, whose operands come as those of a map of height 1."""
+    settings = Settings.of(*parsed(stride, padding, output_padding, groups, dilation, 1), dimensions=1)
+    lines = ((*shape[:-2], *shape[-1:]) for shape in (x_shape, w_shape))
+    geometry = geometry_of(settings, *lines, b_shape)
+    return Call(settings.as_2d(), geometry, dtype, _last(x_shape, x_strides, w_shape, w_strides))
+
+
+def _last(x_shape, x_strides, w_shape, w_strides):
+    """Of each slot, whether it lies channels-last."""
     last = {"x": is_channels_last(x_shape, x_strides), "w": is_channels_last(w_shape, w_strides)}
-    return Call(settings, x_shape, w_shape, dtype, {**last, "y": last["x"] or last["w"]})
+    return {**last, "y": last["x"] or last["w"]}
 
 
 def parsed(stride, padding, output_padding, groups, dilation, dimensions=2):

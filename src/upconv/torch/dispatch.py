@@ -5,7 +5,7 @@ from torch.autograd import forward_ad
 
 from ..problem import NO_ACTIVATION
 from . import choice, compiled
-from .contraction import activated, call_of, contract, parsed
+from .contraction import activated, call_of, contract, line_call_of, parsed
 from .derivatives import Contraction
 from .operands import NAMES, as_2d, check_dtypes, is_plain
 from .volumes import volume_call_of
@@ -14,6 +14,7 @@ from .volumes import volume_call_of
 THEIRS = torch.nn.functional.conv_transpose2d
 THEIRS_1D = torch.nn.functional.conv_transpose1d
 THEIRS_3D = torch.nn.functional.conv_transpose3d
+CALLS = {1: line_call_of, 2: call_of, 3: volume_call_of}
 FUNCTIONALIZE = torch._C._functorch.TransformType.Functionalize
 
 
@@ -31,7 +32,7 @@ def transpose(
         return activated(THEIRS(input, weight, bias, *settings) if result is None else result, activation)
     if is_covered(input, weight, bias):
         theirs = _left(measured, THEIRS, input, weight, bias, *settings)
-        return run(input, weight, bias, settings, measured, theirs, activation)
+        return run(input, weight, bias, settings, measured, theirs, activation, 2)
     return activated(THEIRS(input, weight, bias, *settings), activation)
 
 
@@ -44,13 +45,11 @@ def transpose1d(
         exporting = torch.compiler.is_exporting()
         result = None if exporting else compiled.transpose1d(input, weight, bias, *settings, measured)
         return activated(THEIRS_1D(input, weight, bias, *settings) if result is None else result, activation)
-    if not is_covered(input, weight, bias) or weight.ndim != 3:
+    if not is_covered(input, weight, bias) or min(input.ndim, weight.ndim) < 1:
         return activated(THEIRS_1D(input, weight, bias, *settings), activation)
 
     theirs = _left(measured, THEIRS_1D, input, weight, bias, *settings)
-    stride, padding, output_padding, dilation = map(_single, (stride, padding, output_padding, dilation))
-    settings = (1, stride), (0, padding), (0, output_padding), groups, (1, dilation)
-    result = run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured, theirs, activation)
+    result = run(input.unsqueeze(-2), as_2d(weight), bias, settings, measured, theirs, activation, 1)
     # Torch's own operator has the axes of its input.
     return result if result.ndim == input.ndim else result.squeeze(-2)
 
@@ -60,10 +59,10 @@ def transpose3d(
 ):
     """`torch.nn.functional.conv_transpose3d` by upconv, or by torch where that is better, and while it compiles."""
     settings = stride, padding, output_padding, groups, dilation
-    if torch.compiler.is_compiling() or not is_covered(input, weight, bias) or weight.ndim != 5:
+    if torch.compiler.is_compiling() or not is_covered(input, weight, bias):
         return activated(THEIRS_3D(input, weight, bias, *settings), activation)
     theirs = _left(measured, THEIRS_3D, input, weight, bias, *settings)
-    return run(input, weight, bias, settings, measured, theirs, activation)
+    return run(input, weight, bias, settings, measured, theirs, activation, 3)
 
 
 def _left(measured, operator, input, weight, bias, *settings):
@@ -75,11 +74,6 @@ def _left(measured, operator, input, weight, bias, *settings):
         return operator(input, weight, bias, *settings)
 
     return call
-
-
-def _single(value):
-    """The number in a sequence of one; whatever else is refused as a number."""
-    return value[0] if isinstance(value, tuple | list) and len(value) == 1 else value
 
 
 def is_covered(input, weight, bias):
@@ -94,17 +88,18 @@ def is_covered(input, weight, bias):
     )
 
 
-def run(input, weight, bias, settings, measured, theirs, activation):
+def run(input, weight, bias, settings, measured, theirs, activation, dimensions):
     """One transposed convolution of covered tensors, by whom the layer's measurements prefer, or else the rule.
 
     Args:
-        input: (n, c_in, h, w) or (c_in, h, w).
-        weight: (c_in, c_out // groups, k_h, k_w); of three dimensions, as the input then is.
+        input: (n, c_in, h, w) or (c_in, h, w); of a 1-D layer with h = 1, of a 3-D one with d before h.
+        weight: (c_in, c_out // groups, k_h, k_w), likewise.
         bias: (c_out,) or None.
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
         measured: `choice.Measurements` of the layer, or None.
         theirs: calls torch's operator on what a front door was given.
         activation: what the result passes through, one of `contraction.IN_PLACE`.
+        dimensions: of the layer, 1 to 3.
 
     Returns:
         (n, c_out, h_out, w_out), or without n; in memory as torch's result would lie.
@@ -113,8 +108,8 @@ def run(input, weight, bias, settings, measured, theirs, activation):
         TypeError: settings that are not integers.
         SettingError: settings that are impossible, tensors that do not fit them or each other.
     """
-    if input.ndim == weight.ndim - 1:
-        y = run(input.unsqueeze(0), weight, bias, settings, measured, theirs, activation)
+    if input.ndim == max(dimensions, 2) + 1:
+        y = run(input.unsqueeze(0), weight, bias, settings, measured, theirs, activation, dimensions)
         # Torch's own operator has the axes of what it was given.
         return y.squeeze(0) if y.ndim == input.ndim + 1 else y
     given = input, weight, bias
@@ -123,7 +118,7 @@ def run(input, weight, bias, settings, measured, theirs, activation):
         input, weight, bias = (lowered(tensor, dtype) for tensor in given)
         if input.dtype not in NAMES:
             return activated(theirs(), activation)
-    call = facts(input, weight, bias, settings)
+    call = facts(input, weight, bias, settings, dimensions)
     differentiated = is_differentiated(input, weight, bias)
     if measured and not differentiated:
         # What was measured is the forward pass alone.
@@ -136,18 +131,18 @@ def run(input, weight, bias, settings, measured, theirs, activation):
     return contract("forward", input, weight, bias, call, activation)
 
 
-def facts(input, weight, bias, settings):
-    """The Call of tensors that fit each other and the settings."""
+def facts(input, weight, bias, settings, dimensions=2):
+    """The Call of tensors that fit each other and the settings; of a 1-D layer they are maps of height 1."""
     dtype = input.dtype
     if weight.dtype is not dtype or (bias is not None and bias.dtype is not dtype):
         check_dtypes(input=input, weight=weight, bias=bias)
-    known = volume_call_of if weight.ndim == 5 else call_of
+    known = CALLS[dimensions]
     sizes = input.shape, input.stride(), weight.shape, weight.stride(), None if bias is None else bias.shape, dtype
     try:
         return known(*settings, *sizes)
     except TypeError:
         # Lists cannot be looked up; what is no integer is refused here.
-        return known(*parsed(*settings, 3 if weight.ndim == 5 else 2), *sizes)
+        return known(*parsed(*settings, dimensions), *sizes)
 
 
 def lowered(tensor, dtype):

@@ -17,7 +17,7 @@ import torch
 from torch.utils._pytree import tree_map_only
 
 from . import choice, dispatch
-from .frozen import evaluating, kind_of_hook, makers
+from .frozen import evaluating, make
 from .instance import DIMENSIONS, FORWARDS, apply, kind_of
 from .operands import NAMES
 from .report import Times, Timing
@@ -203,8 +203,7 @@ def _choice(rule, by_torch, by_upconv):
 
 def _torchs(layer, dimensions, *args, **kwargs):
     """The layer as torch runs it, with the hooks that make its weight."""
-    for hook in makers(layer):
-        kind_of_hook(hook).__call__(hook, layer, args)
+    make(layer, args)
     return FORWARDS[dimensions](layer, *args, **kwargs)
 
 
@@ -234,10 +233,9 @@ def _output_padding(layer, x, args, kwargs):
 
 
 def as_map(layer, x, weight, bias, output_padding):
-    """(input, weight, bias, settings) of a call, of one in one dimension as that of a map of height 1."""
-    stride, padding, dilation = layer.stride, layer.padding, layer.dilation
+    """(input, weight, bias, settings, dimensions) of a call, with operands of 1-D layers as maps of height 1."""
+    settings, dimensions = (layer.stride, layer.padding, output_padding, layer.groups, layer.dilation), weight.ndim - 2
     batched = x if x.ndim == weight.ndim else x.unsqueeze(0)
-    if weight.ndim > 3:
-        return batched, weight, bias, (stride, padding, output_padding, layer.groups, dilation)
-    settings = (1, *stride), (0, *padding), (0, *output_padding), layer.groups, (1, *dilation)
-    return batched.unsqueeze(-2), weight.unsqueeze(-2), bias, settings
+    if dimensions > 1:
+        return batched, weight, bias, settings, dimensions
+    return batched.unsqueeze(-2), weight.unsqueeze(-2), bias, settings, dimensions

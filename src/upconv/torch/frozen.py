@@ -25,6 +25,7 @@ from .seal import Same, Seal, print_of, structure, tensors_of
 OPERANDS = ("weight", "bias")
 # Hooks of torch's that make a weight before every call.
 MAKERS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
+FROM_OUTSIDE = "is put on it from outside, by a hook that upconv does not know for example"
 
 
 def _rest(self, module, inputs):
@@ -34,8 +35,12 @@ def _rest(self, module, inputs):
 
 
 def _reduce(self):
-    """A copy or a file gets torch's own hook."""
-    return copyreg.__newobj__, (self.awake,), vars(self)
+    """A copy or a file gets torch's own hook.
+
+    Made as objects in pickles of the oldest protocols are: `copyreg.__newobj__` may make none of another class than the
+    one that is pickled.
+    """
+    return copyreg._reconstructor, (self.awake, object, None), vars(self)
 
 
 @lru_cache(maxsize=64)
@@ -62,6 +67,18 @@ def made_by(hook):
     return hook._tensor_name if isinstance(hook, prune.BasePruningMethod) else hook.name
 
 
+def make(module, inputs=()):
+    """Let the hooks that make a module's operands make them now, those at rest too."""
+    for hook in makers(module):
+        kind_of_hook(hook).__call__(hook, module, inputs)
+
+
+def unknown(module):
+    """The name of an operand that no hook of torch's makes and that is no parameter either, or None."""
+    known = set(map(made_by, makers(module)))
+    return next((name for name in OPERANDS if name in vars(module) and name not in known), None)
+
+
 def wake(module):
     """Let the hooks of a module make its weight again."""
     for hook in makers(module):
@@ -79,6 +96,14 @@ def evaluating(model):
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+@contextmanager
+def inferring(module):
+    """Within it a module's weight and bias are what it computes with in inference now, whatever makes them."""
+    with torch.no_grad(), evaluating(module):
+        make(module)
+        yield
 
 
 def sources(layer):
@@ -138,11 +163,8 @@ class Frozen:
         tensors = [*module.parameters(), *module.buffers()]
         if not all(is_plain(tensor) for tensor in tensors):
             return "its parameters are not dense tensors of upconv's dtypes on the CPU"
-        known = set(map(made_by, makers(module)))
-        unknown = next((name for name in OPERANDS if name in vars(module) and name not in known), None)
-        if unknown is not None:
-            return f"its {unknown} is put on it from outside, by a hook that upconv does not know for example"
-        return ""
+        name = unknown(module)
+        return "" if name is None else f"its {name} {FROM_OUTSIDE}"
 
     def seal(self, module):
         """Take copies of the operands as they are now.
@@ -151,9 +173,7 @@ class Frozen:
             SettingError: if the weight cannot be kept in the storage.
         """
         wake(module)
-        with torch.no_grad(), evaluating(module):
-            for hook in makers(module):
-                hook(module, ())
+        with inferring(module):
             self.exact = module.weight.clone()
             check(self.storage or None, NAMES[self.exact.dtype])
             self.weight = own(self.exact.clone() if self.storage else self.exact, self.storage)

@@ -124,13 +124,14 @@ def _name(tensor):
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_shapes(x_shape, w_shape, b_shape, groups, dimensions=2):
-    """The shapes of input and weight as plain tuples, after refusing what is no map, no weight, or no bias of it."""
+def geometry_of(settings, x_shape, w_shape, b_shape):
+    """The Geometry or Volume of operands of these shapes, after refusing what does not fit, in the order of NumPy's."""
     x_shape, w_shape = tuple(x_shape), tuple(w_shape)
-    if len(x_shape) != dimensions + 2:
-        sizes = SIZES[dimensions]
+    if len(x_shape) != settings.dimensions + 2:
+        sizes = SIZES[settings.dimensions]
         raise SettingError(f"input has shape {x_shape}; it must be (n, {sizes}), or ({sizes}) without a batch")
-    check_weight_shape(w_shape, dimensions)
+    check_weight_shape(w_shape, settings.dimensions)
+    geometry = settings.geometry(x_shape, w_shape)
     if b_shape is not None:
-        check_bias(tuple(b_shape), w_shape[1] * groups)
-    return x_shape, w_shape
+        check_bias(tuple(b_shape), geometry.c_out)
+    return geometry

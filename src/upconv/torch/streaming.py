@@ -6,7 +6,9 @@ from torch import Tensor
 from .. import streaming
 from ..errors import SettingError
 from ..runtime import pool
+from .frozen import FROM_OUTSIDE, inferring, made_by, makers, unknown
 from .operands import array, has_memory, is_plain, tensor
+from .state import state_of
 from .team import team
 
 
@@ -14,13 +16,14 @@ class StreamingConvTranspose1d:
     """A transposed 1-D convolution of a signal that comes in chunks: `upconv.StreamingConvTranspose1d` for tensors.
 
     Args:
-        layer: a `torch.nn.ConvTranspose1d`, or upconv's. Weight and bias are copied, with whatever parametrizes them.
+        layer: a `torch.nn.ConvTranspose1d`, or upconv's. Weight and bias are copied as they are in inference now, with
+            whatever makes them: parametrizations, the old hooks of weight_norm, spectral_norm and prune, freezing.
 
     The chunks joined are the bits of the whole, whatever the chunks. It is for inference: nothing is differentiated.
 
     Raises:
         TypeError, SettingError: as in `upconv.StreamingConvTranspose1d`; SettingError for parameters that upconv does
-            not compute with.
+            not compute with, and for a frozen layer that has changed since.
 
     >>> stream = StreamingConvTranspose1d(torch.nn.ConvTranspose1d(2, 3, 4, stride=2, padding=1))
     >>> x = torch.ones(1, 2, 10)
@@ -31,9 +34,9 @@ class StreamingConvTranspose1d:
     def __init__(self, layer: torch.nn.Module) -> None:
         if not isinstance(layer, torch.nn.ConvTranspose1d):
             raise TypeError(f"layer is of type {type(layer).__name__}; it must be a torch.nn.ConvTranspose1d")
-        with torch.no_grad():
-            self._stream = streaming.StreamingConvTranspose1d(_Layer(layer))
-            self._dtype = layer.weight.dtype
+        weight, bias, storage = _operands(layer)
+        self._stream = streaming.StreamingConvTranspose1d(_Layer(layer, weight, bias, storage))
+        self._dtype = weight.dtype
 
     @property
     def algorithm(self) -> str:
@@ -86,13 +89,27 @@ class StreamingConvTranspose1d:
 class _Layer:
     """A layer of torch's with its parameters as arrays."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, weight, bias, storage):
         for name in ("stride", "padding", "output_padding", "groups", "dilation", "padding_mode"):
             setattr(self, name, getattr(layer, name))
-        operands = [layer.weight, layer.bias]
-        if not all(operand is None or _is_ours(operand) for operand in operands):
+        if not all(operand is None or _is_ours(operand) for operand in (weight, bias)):
             raise SettingError("the layer's parameters must be plain dense tensors on the CPU, of a dtype of upconv's")
-        self.weight, self.bias = (None if operand is None else array(operand) for operand in operands)
+        self.weight, self.bias, self.storage = array(weight), None if bias is None else array(bias), storage
+
+
+def _operands(layer):
+    """(weight, bias, storage) that a layer computes with in inference now; it is left as it was."""
+    state = state_of(layer)
+    if state is not None and state.frozen is not None:
+        return *state.frozen.operands(layer), state.frozen.storage
+    name = unknown(layer)
+    if name is not None:
+        raise SettingError(f"the layer cannot be streamed: its {name} {FROM_OUTSIDE}")
+    held = {name: getattr(layer, name) for name in map(made_by, makers(layer))}
+    with inferring(layer):
+        operands = layer.weight, layer.bias
+    vars(layer).update(held)
+    return *operands, ""
 
 
 def _is_ours(operand):

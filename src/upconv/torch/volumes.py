@@ -13,7 +13,7 @@ from ..runtime import pool
 from ..settings import Settings
 from .choice import VolumeProblem
 from .contraction import LAYOUTS, Call, parsed
-from .operands import NAMES, array, check_shapes, is_channels_last, operand, tensor
+from .operands import NAMES, array, geometry_of, is_channels_last, operand, tensor
 from .team import team
 
 # For these torch's operator has no channels-last form in three dimensions.
@@ -59,9 +59,9 @@ def volume_call_of(
 ):
     """The VolumeCall of settings in torch's forms and of operands of these shapes, after all checks."""
     settings = Settings.of(*parsed(stride, padding, output_padding, groups, dilation, 3), dimensions=3)
-    x_shape, w_shape = check_shapes(x_shape, w_shape, b_shape, settings.groups, 3)
+    geometry = geometry_of(settings, x_shape, w_shape, b_shape)
     last = {"x": is_channels_last(x_shape, x_strides), "w": is_channels_last(w_shape, w_strides)}
     last["y"] = (last["x"] or last["w"]) and dtype not in FIRST_ONLY
-    call = VolumeCall(settings, x_shape, w_shape, dtype, last)
+    call = VolumeCall(settings, geometry, dtype, last)
     depth.check_volume(call.geometry, np.dtype(call.numpy_dtype))
     return call
