@@ -96,3 +96,55 @@ def test_initialisers_of_onnx():
         uo.load_state_dict(model, {"up.bias": np.zeros(6), "up.weight": np.zeros(2)})
     assert model.SerializeToString() == before
     assert list(uo.state_dict(two_ups())) == ["first.weight", "y.weight"]
+
+
+ONE = np.ones((1, 1, 2, 2), np.float32)
+
+
+def test_initialisers_of_branches_are_told_apart():
+    require("onnx")
+    from onnx_models import branch, of_nodes
+
+    import upconv.onnx as uo
+
+    model = of_nodes([], {}, inside=[branch("a", ONE), branch("b", 2 * ONE)])
+    x = np.ones((1, 1, 2, 2), np.float32)
+
+    def largest():
+        return [uo.run_model(model, {"x": x, "flag": np.array(flag)})[0].max() for flag in (True, False)]
+
+    assert largest() == [4, 8]
+    assert {key: array.max() for key, array in uo.state_dict(model).items()} == {"a.weight": 1, "b.weight": 2}
+    uo.load_state_dict(model, {"a.weight": 10 * ONE, "b.weight": 20 * ONE})
+    assert largest() == [40, 80]
+    uo.load_state_dict(model, {"b.weight": ONE})
+    assert largest() == [40, 4]
+
+
+def test_nodes_of_one_name_and_nodes_that_share_an_initialiser():
+    onnx = require("onnx")
+    from onnx_models import branch, of_nodes
+
+    import upconv.onnx as uo
+
+    def nodes(*names, inputs=(("x", "w"), ("x", "w"))):
+        both = zip(inputs, "yz", names, strict=True)
+        return [onnx.helper.make_node("ConvTranspose", each, [out], name=name) for each, out, name in both]
+
+    bias = np.zeros(1, np.float32)
+    apart = of_nodes(nodes("up", "up", inputs=(("x", "w"), ("x", "v"))), {"w": ONE, "v": ONE}, "yz")
+    halves = of_nodes(nodes("up", "up", inputs=(("x", "w"), ("x", "x", "b"))), {"w": ONE, "b": bias}, "yz")
+    nameless = of_nodes([], {}, inside=[branch("", ONE), branch("", ONE)])
+    for model in (apart, halves, nameless):
+        for ask in (lambda model: uo.state_dict(model), lambda model: uo.load_state_dict(model, {"up.weight": ONE})):
+            with pytest.raises(SettingError, match=r"two ConvTranspose nodes are called 'up'.*names that differ"):
+                ask(model)
+    shared = of_nodes(nodes("a", "b"), {"w": ONE}, "yz")
+    before = shared.SerializeToString()
+    assert list(uo.state_dict(shared)) == ["a.weight", "b.weight"]
+    with pytest.raises(SettingError, match=r"a.weight and b.weight are one initialiser of the model, 'w'"):
+        uo.load_state_dict(shared, {"a.weight": 10 * ONE, "b.weight": 20 * ONE})
+    assert shared.SerializeToString() == before
+    uo.load_state_dict(shared, {"a.weight": 3 * ONE, "b.weight": 3 * ONE})
+    np.testing.assert_array_equal(uo.state_dict(shared)["b.weight"], 3 * ONE)
+    assert list(uo.state_dict(of_nodes(nodes("up", "up"), {"w": ONE}, "yz"))) == ["up.weight"]
