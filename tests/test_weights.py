@@ -128,6 +128,38 @@ def test_export_and_load_are_inverse(framework):
     same(weights.load(found, framework=framework), {k: np.ascontiguousarray(v) for k, v in made.state_dict().items()})
 
 
+@pytest.mark.parametrize("ending", ["", "npz", "safetensors"])
+def test_a_kernel_has_the_order_of_whom_the_caller_says(tmp_path, ending):
+    made = layer()
+    source = {"up": weights.export(made, "keras")}
+    if ending:
+        weights.save(source["up"], tmp_path / f"a.{ending}", "up")
+        source = tmp_path / f"a.{ending}"
+    same(weights.load(source, "up", "keras"), made.state_dict())
+    with pytest.raises(SettingError, match=r'up\.kernel is called as .* say whose it is by framework="keras"'):
+        weights.load(source, "up")
+
+
+class Keras(ConvTranspose2d):
+    """A layer that somebody derived from one of Keras's: its own module is none of Keras's, that of its base is."""
+
+    __module__ = "keras.src.layers"
+    kernel, bias = property(lambda self: weights.convert(self.weight, "torch", "keras")), np.arange(6.0)
+
+
+def test_layers_derived_from_a_frameworks_have_its_order(tmp_path):
+    derived = type("Mine", (Keras,), {"__module__": "mine"})(4, 6, (3, 2), rng=0)
+    np.testing.assert_array_equal(weights.load(derived)["weight"], derived.weight)
+    weights.save(derived, tmp_path / "a.npz", "up")
+    assert list(arrays(tmp_path / "a.npz")) == ["up.weight", "up.bias"]
+    same(weights.load(tmp_path / "a.npz", "up"), {"weight": derived.weight, "bias": derived.bias})
+    stranger = type("Stranger", (), {"kernel": derived.kernel})()
+    for ask in (lambda: weights.load(stranger), lambda: weights.save(stranger, tmp_path / "b.npz")):
+        with pytest.raises(SettingError, match="say whose it is by framework="):
+            ask()
+    assert weights.load(stranger, framework="keras")["weight"].shape == derived.weight.shape
+
+
 def test_groups_where_there_are_none():
     with pytest.raises(SettingError, match="groups is 2; keras has none"):
         weights.export(layer(groups=2), "keras")
@@ -169,6 +201,12 @@ def test_a_model_of_torch_is_a_source_and_takes_what_comes_back(torch):
     found = weights.export(made, "torch")
     other.load_state_dict({name: torch.from_numpy(array) for name, array in found.items()})
     assert torch.equal(other.weight, model[1].weight)
+
+
+def test_a_model_of_torch_may_have_a_kernel_of_another_kind(torch):
+    model = torch.nn.Sequential(torch.nn.ConvTranspose2d(4, 6, 3))
+    model.kernel = 3
+    assert weights.load(model, "0")["weight"].shape == (4, 6, 3, 3)
 
 
 NORMS = [f"utils.{where}{kind}_norm" for where in ("", "parametrizations.") for kind in ("weight", "spectral")]

@@ -22,7 +22,7 @@ from .weight_files import TORCH, arrays, write
 
 #: What frameworks call the weight.
 WEIGHTS = ("weight", "kernel")
-FRAMEWORKS = {"torch": "torch", "keras": "keras", "flax": "jax"}
+FRAMEWORKS = {"torch": "torch", "keras": "keras", "tf_keras": "keras", "flax": "jax"}
 ALSO_CALLED = {"flax": "jax", "pytorch": "torch"}
 # The parts of a weight under torch's weight_norm and spectral_norm: names of the old hooks, and of parametrizations.
 WEIGHT_NORM = (("{}_g", "{}_v"), ("parametrizations.{}.original0", "parametrizations.{}.original1"))
@@ -40,14 +40,16 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
             model of PyTorch; a layer of Keras or flax.nnx.
         name: of the layer in the source, "decoder.up1"; may be left out where there is only one.
         framework: whose order the arrays have: "torch", "onnx", "keras" or "jax" (flax); default: that of the layer
-            given, and "torch" for files and dictionaries. Say "keras" for flax's `transpose_kernel=True`.
+            given, and "torch" for files and dictionaries, where the array is called "weight". Say "keras" for flax's
+            `transpose_kernel=True`.
 
     Returns:
         {"weight": ..., "bias": ...}, the bias only where there is one; the memory is the source's where it can be.
 
     Raises:
         OSError: for a file that cannot be read.
-        SettingError: for a name that is not there, and sources that hold no layer or several.
+        SettingError: for a name that is not there, sources that hold no layer or several, and a "kernel" of which
+            nobody says whose order it has.
         TypeError: for what is no source, and unknown frameworks.
 
     >>> found = load({"up": {"kernel": np.ones((3, 3, 8, 4)), "bias": np.ones(8)}}, framework="keras")
@@ -55,7 +57,7 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
     ((4, 8, 3, 3), (8,))
     """
     found, own = _arrays_of(source)
-    framework = _framework(framework or own)
+    framework = own if framework is None else _framework(framework)
     found = fold(found)
     layers = sorted({_parent(key) for key in found if key.split(".")[-1] in WEIGHTS and np.ndim(found[key]) >= 3})
     if name is None:
@@ -67,7 +69,12 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
     key = next((prefix + word for word in WEIGHTS if prefix + word in found), None)
     if key is None:
         raise SettingError(f"the source has no layer {name!r}; it has {', '.join(map(repr, layers)) or 'none'}")
-    made = {"weight": convert(found[key], framework, "torch")}
+    if framework is None and key != f"{prefix}weight":
+        raise SettingError(
+            f"{key} is called as Keras and flax call a weight, and each has an order of its own: say whose it is by "
+            'framework="keras", "jax" (flax), or "torch"'
+        )
+    made = {"weight": convert(found[key], framework or "torch", "torch")}
     bias = found.get(f"{prefix}bias")
     return made if bias is None else {**made, "bias": _array(bias)}
 
@@ -119,10 +126,10 @@ def export(layer: Any, framework: str) -> dict[str, np.ndarray]:
 
 
 def save(layer: Any, path: str | Path, name: str = "") -> None:
-    """Write a layer's arrays into a file, under torch's names.
+    """Write a layer's arrays into a file, under torch's names and in its order.
 
     Args:
-        layer: a layer, or a dictionary of arrays by name.
+        layer: a layer, or a dictionary of arrays by name, whose names and order stay as they are.
         path: .npz or .safetensors; a file that exists is replaced.
         name: what to put before the names, "decoder.up1".
 
@@ -139,7 +146,10 @@ def save(layer: Any, path: str | Path, name: str = "") -> None:
     ...     upconv.ConvTranspose2d(4, 8, 3).load_state_dict(load(f"{folder}/up.safetensors", "up"))
     IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     """
-    found = {key: _array(value) for key, value in _arrays_of(layer)[0].items()}
+    found, own = _arrays_of(layer)
+    if not isinstance(layer, Mapping) and own != "torch" and "kernel" in found:
+        found = load(layer)
+    found = {key: _array(value) for key, value in found.items()}
     write(path, {f"{name}.{key}" if name else key: array for key, array in found.items()})
 
 
@@ -193,19 +203,21 @@ def _spectral(weight, u, v):
 
 
 def _arrays_of(source):
-    """(arrays by name with dots, the framework whose order they have)."""
+    """(arrays by name with dots, the framework whose order they have; None where only names can tell)."""
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() in TORCH:
             raise SettingError(f"{source} is PyTorch's: pass torch.load({str(source)!r}, weights_only=True)")
-        return arrays(source), "torch"
+        return arrays(source), None
     if isinstance(source, Mapping):
-        return dict(_flat(source, "")), "torch"
-    root = type(source).__module__.split(".")[0]
-    # Keras's layers on PyTorch are modules of PyTorch too.
-    if hasattr(source, "kernel"):
-        framework = "keras" if getattr(source, "transpose_kernel", False) else FRAMEWORKS.get(root, "torch")
+        return dict(_flat(source, "")), None
+    # Users derive layers of their own, so the class itself may be of any module. Keras's layers on PyTorch are modules
+    # of PyTorch too, and of Keras first.
+    roots = (base.__module__.split(".")[0] for base in type(source).__mro__)
+    framework = next((FRAMEWORKS[root] for root in roots if root in FRAMEWORKS), None)
+    if framework != "torch" and hasattr(source, "kernel"):
         found = {"kernel": source.kernel, "bias": getattr(source, "bias", None)}
-        return {name: value for name, value in found.items() if value is not None}, framework
+        found = {name: value for name, value in found.items() if value is not None}
+        return found, "keras" if getattr(source, "transpose_kernel", False) else framework
     if callable(getattr(source, "state_dict", None)):
         return dict(source.state_dict()), "torch"
     raise TypeError(

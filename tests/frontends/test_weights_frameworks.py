@@ -1,5 +1,7 @@
 """Weights carried to the frameworks themselves and back: the layers must give the same values."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from require import require
@@ -18,7 +20,17 @@ def check_values(made, run):
     np.testing.assert_allclose(run(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), made(X), rtol=1e-4, atol=1e-5)
 
 
-def test_keras():
+def check_saved(theirs, folder):
+    """What is in the file is torch's, in name and order, so that the file alone gives the layer back."""
+    for ending in ("npz", "safetensors"):
+        weights.save(theirs, folder / f"a.{ending}", "up")
+        found, wanted = weights.load(folder / f"a.{ending}", "up"), weights.load(theirs)
+        assert list(found) == list(wanted) == ["weight", "bias"]
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_keras(tmp_path):
     keras = pytest.importorskip("keras")
     theirs = keras.layers.Conv2DTranspose(6, (3, 2), (2, 3))
     theirs.build((None, 5, 6, 4))
@@ -35,20 +47,24 @@ def test_keras():
     other.load_state_dict(weights.load(theirs))
     np.testing.assert_array_equal(other.weight, made.weight)
     np.testing.assert_array_equal(other.bias, made.bias)
+    check_saved(theirs, tmp_path)
 
 
+@pytest.mark.parametrize("ours", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_flax(transposed):
+def test_flax(transposed, ours, tmp_path):
     require("flax")
     from flax import nnx
 
     options = {"strides": 2, "padding": "VALID", "transpose_kernel": transposed}
-    theirs = nnx.ConvTranspose(4, 6, (3, 3), rngs=nnx.Rngs(0), **options)
+    maker = import_module("upconv.jax.nnx") if ours else nnx
+    theirs = maker.ConvTranspose(4, 6, (3, 3), rngs=nnx.Rngs(0), **options)
     made = ConvTranspose2d(4, 6, 3, stride=2)
     made.load_state_dict(weights.load(theirs))
     check_values(made, lambda x: np.asarray(theirs(x)))
     found = weights.export(made, "keras" if transposed else "flax")
     np.testing.assert_array_equal(found["kernel"], np.asarray(theirs.kernel))
+    check_saved(theirs, tmp_path)
 
 
 def test_safetensors(tmp_path):
