@@ -135,6 +135,10 @@ def _are_sizes(values):
 
 def _npz_bytes(found):
     for name, array in found.items():
+        if array.dtype.hasobject:
+            raise SettingError(
+                f"{name} has dtype {array.dtype}, which npz would keep as a pickle; make it numbers first"
+            )
         if array.dtype.name == "bfloat16":
             raise SettingError(f"{name} has dtype {array.dtype}, which npz would not give back; save as .safetensors")
     made = io.BytesIO()

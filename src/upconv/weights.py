@@ -3,12 +3,13 @@
     load(source, name)                  one layer's weight and bias, ready for `ConvTranspose2d.load_state_dict`
     save(layer, path)                   into .npz or .safetensors, under torch's names
     export(layer, "keras")              the arrays as another framework has them
-    fold(state_dict)                    weight_norm and spectral_norm computed once and for all
+    fold(state_dict)                    weight_norm, spectral_norm and masks computed once and for all
 
 The order of the axes is that of `upconv.conventions`. Files of PyTorch are read by `torch.load`, models of ONNX by
 `upconv.onnx.state_dict`; what these give is a source here.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from .arrays import is_foreign
 from .conventions import CONVENTIONS, weight_order
 from .errors import SettingError
+from .prepared import PreparedVolume, PreparedWeight
 from .weight_files import TORCH, arrays, write
 
 #: What frameworks call the weight.
@@ -30,6 +32,10 @@ SPECTRAL_NORM = (
     ("{}_orig", "{}_u", "{}_v"),
     ("parametrizations.{}.original", "parametrizations.{}.0._u", "parametrizations.{}.0._v"),
 )
+# What torch's pruning keeps of a parameter.
+PRUNED = ("_orig", "_mask")
+# The same, and those of every other way to compute a parameter from others.
+PARTS = r"(?:parametrizations\.{0}\..+|{0}_(?:orig|mask|g|u|v))"
 
 
 def load(source: Any, name: str | None = None, framework: str | None = None) -> dict[str, np.ndarray]:
@@ -61,6 +67,9 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
     found = fold(found)
     layers = sorted({_parent(key) for key in found if key.split(".")[-1] in WEIGHTS and np.ndim(found[key]) >= 3})
     if name is None:
+        if not layers:
+            for prefix in dict.fromkeys(re.match(r"(.*?)(?:parametrizations\.|[^.]*$)", key)[1] for key in found):
+                _refuse_parts(found, prefix, "weight")
         if len(layers) != 1:
             shown = ", ".join(repr(layer) for layer in layers) or "none"
             raise SettingError(f"there are {len(layers)} layers in the source: {shown}; say which one by name=")
@@ -68,12 +77,14 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
     prefix = f"{name}." if name else ""
     key = next((prefix + word for word in WEIGHTS if prefix + word in found), None)
     if key is None:
+        _refuse_parts(found, prefix, "weight")
         raise SettingError(f"the source has no layer {name!r}; it has {', '.join(map(repr, layers)) or 'none'}")
     if framework is None and key != f"{prefix}weight":
         raise SettingError(
             f"{key} is called as Keras and flax call a weight, and each has an order of its own: say whose it is by "
             'framework="keras", "jax" (flax), or "torch"'
         )
+    _refuse_parts(found, prefix, "bias")
     made = {"weight": convert(found[key], framework or "torch", "torch")}
     bias = found.get(f"{prefix}bias")
     return made if bias is None else {**made, "bias": _array(bias)}
@@ -154,11 +165,11 @@ def save(layer: Any, path: str | Path, name: str = "") -> None:
 
 
 def fold(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """A state_dict without weight_norm and spectral_norm: the parts of each weight become the weight.
+    """A state_dict without weight_norm, spectral_norm and pruning: the parts of each weight become the weight.
 
     Args:
-        state_dict: arrays or tensors by name; those of the old hooks and of the parametrizations are known. What is
-            under spectral_norm is taken for a transposed convolution's.
+        state_dict: arrays or tensors by name; those of the old hooks and of the parametrizations are known, and the
+            masks of `torch.nn.utils.prune`. What is under spectral_norm is taken for a transposed convolution's.
 
     Returns:
         A new dictionary; what was no such part is as it was.
@@ -168,6 +179,12 @@ def fold(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     [[[[1.5, 2.0]]]]
     """
     made = dict(state_dict)
+    # A mask comes first: what a norm is computed from may be pruned.
+    for key in [key[: -len(PRUNED[0])] for key in made if key.endswith(PRUNED[0])]:
+        whole, mask = (made.get(key + ending) for ending in PRUNED)
+        if mask is not None and np.shape(whole) == np.shape(mask):
+            whole, mask = (_array(made.pop(key + ending)) for ending in PRUNED)
+            made[key] = whole * mask.astype(whole.dtype)
     for kinds, compute in ((SPECTRAL_NORM, _spectral), (WEIGHT_NORM, _normed)):
         for patterns in kinds:
             for prefix in [_prefix(key, patterns[0]) for key in made if _prefix(key, patterns[0]) is not None]:
@@ -183,6 +200,17 @@ def fold(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 def _prefix(key, pattern):
     ending = pattern.format("weight")
     return key[: -len(ending)] if key == ending or key.endswith(f".{ending}") else None
+
+
+def _refuse_parts(found, prefix, word):
+    """Refuse a parameter that is computed from others in a way that is not known here."""
+    if prefix + word not in found:
+        parts = [key for key in found if re.fullmatch(re.escape(prefix) + PARTS.format(word), key)]
+        if parts:
+            raise SettingError(
+                f"{prefix}{word} is computed from {', '.join(parts)}, in a way that is not known here: make it one by "
+                "torch.nn.utils.parametrize.remove_parametrizations or its own remove_ function first"
+            )
 
 
 def _normed(g, v):
@@ -215,7 +243,10 @@ def _arrays_of(source):
     roots = (base.__module__.split(".")[0] for base in type(source).__mro__)
     framework = next((FRAMEWORKS[root] for root in roots if root in FRAMEWORKS), None)
     if framework != "torch" and hasattr(source, "kernel"):
-        found = {"kernel": source.kernel, "bias": getattr(source, "bias", None)}
+        # Flax multiplies the kernel by its mask in every call.
+        kernel, mask = source.kernel, getattr(source, "mask", None)
+        kernel = kernel if mask is None else _array(kernel) * _array(mask)
+        found = {"kernel": kernel, "bias": getattr(source, "bias", None)}
         found = {name: value for name, value in found.items() if value is not None}
         return found, "keras" if getattr(source, "transpose_kernel", False) else framework
     if callable(getattr(source, "state_dict", None)):
@@ -236,6 +267,8 @@ def _flat(value, name):
 
 def _array(value):
     """A NumPy array of whatever a source holds; tensors lose their gradient, and bfloat16 becomes float32."""
+    if isinstance(value, PreparedWeight | PreparedVolume):
+        raise TypeError(f"the weight is a {type(value).__name__}; pass its .array, which has the order of its axes")
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value

@@ -67,6 +67,18 @@ def test_flax(transposed, ours, tmp_path):
     check_saved(theirs, tmp_path)
 
 
+def test_the_mask_of_a_flax_layer_counts(tmp_path):
+    require("flax")
+    from flax import nnx
+
+    mask = (np.arange(9 * 24).reshape(3, 3, 4, 6) % 3 > 0).astype(np.float32)
+    theirs = nnx.ConvTranspose(4, 6, (3, 3), strides=2, padding="VALID", mask=mask, rngs=nnx.Rngs(0))
+    made = ConvTranspose2d(4, 6, 3, stride=2)
+    made.load_state_dict(weights.load(theirs))
+    check_values(made, lambda x: np.asarray(theirs(x)))
+    check_saved(theirs, tmp_path)
+
+
 def test_safetensors(tmp_path):
     numpy = require("safetensors.numpy")
     made = layer()
