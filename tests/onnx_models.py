@@ -20,6 +20,27 @@ def of_one_node(shape, weight, given, opset=22, bias=None, is_known=True, name="
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def of_nodes(nodes, known, outputs=("y",), shape=(1, 1, 2, 2), inside=()):
+    """A model of these nodes between x and the outputs, with initialisers by name; `inside` are branches of one If."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4) for name in outputs]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))]
+    tensors = [numpy_helper.from_array(array, name) for name, array in known.items()]
+    if inside:
+        inputs.append(helper.make_tensor_value_info("flag", TensorProto.BOOL, []))
+        names = ("then_branch", "else_branch")
+        nodes = [helper.make_node("If", ["flag"], ["y"], **dict(zip(names, inside, strict=True))), *nodes]
+    graph = helper.make_graph(nodes, "made", inputs, values, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def branch(name, weight, before=(), source="x"):
+    """A graph for `of_nodes` with one node; the names of its values are those of every other branch."""
+    node = helper.make_node("ConvTranspose", [source, "w"], ["up"], name=name)
+    known = [] if weight is None else [numpy_helper.from_array(weight, "w")]
+    outputs = [helper.make_tensor_value_info("up", TensorProto.FLOAT, [None] * 4)]
+    return helper.make_graph([*before, node], name or "branch", [], outputs, known)
+
+
 def two_ups(height="h", kernel=3):
     """Two nodes with a ReLU between them; the batch and the height of the input are open."""
     rng = np.random.default_rng(0)

@@ -128,6 +128,38 @@ def test_export_and_load_are_inverse(framework):
     same(weights.load(found, framework=framework), {k: np.ascontiguousarray(v) for k, v in made.state_dict().items()})
 
 
+@pytest.mark.parametrize("ending", ["", "npz", "safetensors"])
+def test_a_kernel_has_the_order_of_whom_the_caller_says(tmp_path, ending):
+    made = layer()
+    source = {"up": weights.export(made, "keras")}
+    if ending:
+        weights.save(source["up"], tmp_path / f"a.{ending}", "up")
+        source = tmp_path / f"a.{ending}"
+    same(weights.load(source, "up", "keras"), made.state_dict())
+    with pytest.raises(SettingError, match=r'up\.kernel is called as .* say whose it is by framework="keras"'):
+        weights.load(source, "up")
+
+
+class Keras(ConvTranspose2d):
+    """A layer that somebody derived from one of Keras's: its own module is none of Keras's, that of its base is."""
+
+    __module__ = "keras.src.layers"
+    kernel, bias = property(lambda self: weights.convert(self.weight, "torch", "keras")), np.arange(6.0)
+
+
+def test_layers_derived_from_a_frameworks_have_its_order(tmp_path):
+    derived = type("Mine", (Keras,), {"__module__": "mine"})(4, 6, (3, 2), rng=0)
+    np.testing.assert_array_equal(weights.load(derived)["weight"], derived.weight)
+    weights.save(derived, tmp_path / "a.npz", "up")
+    assert list(arrays(tmp_path / "a.npz")) == ["up.weight", "up.bias"]
+    same(weights.load(tmp_path / "a.npz", "up"), {"weight": derived.weight, "bias": derived.bias})
+    stranger = type("Stranger", (), {"kernel": derived.kernel})()
+    for ask in (lambda: weights.load(stranger), lambda: weights.save(stranger, tmp_path / "b.npz")):
+        with pytest.raises(SettingError, match="say whose it is by framework="):
+            ask()
+    assert weights.load(stranger, framework="keras")["weight"].shape == derived.weight.shape
+
+
 def test_groups_where_there_are_none():
     with pytest.raises(SettingError, match="groups is 2; keras has none"):
         weights.export(layer(groups=2), "keras")
@@ -139,6 +171,47 @@ def test_groups_where_there_are_none():
 def test_only_whole_pairs_are_folded():
     for found in ({"weight_g": np.ones((1, 1, 1, 1))}, {"g": 1}, {"xweight_g": np.ones(1), "xweight_v": np.ones(1)}):
         assert weights.fold(found).keys() == found.keys()
+
+
+def test_objects_and_dtypes_that_npz_would_not_give_back_are_refused(tmp_path):
+    with pytest.raises(SettingError, match=r"up.weight has dtype object, which npz would keep as a pickle"):
+        weights.save({"weight": np.array(["x"], object)}, tmp_path / "a.npz", "up")
+    with pytest.raises(SettingError, match="as a pickle"):
+        weights.save({"weight": np.zeros(1, [("a", object)])}, tmp_path / "a.npz")
+    assert not (tmp_path / "a.npz").exists()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_of_a_prepared_weight_its_array_is_wanted(tmp_path, dimensions):
+    weight = np.ones((4, 6, 3, 3, 3)[: 2 + dimensions], np.float32)
+    prepared = upconv.prepare(weight, 2)
+    asks = (
+        lambda found: weights.export(found, "keras"),
+        lambda found: weights.load(found),
+        lambda found: weights.save(found, tmp_path / "a.npz"),
+        lambda found: weights.convert(found["weight"], "torch", "keras"),
+    )
+    for ask in asks:
+        with pytest.raises(TypeError, match=r"is a Prepared(Weight|Volume); pass its \.array"):
+            ask({"weight": prepared})
+    same(weights.load({"weight": prepared.array}), {"weight": weight})
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"weight_orig": np.ones((4, 6, 3, 3)), "weight_u": np.ones(6)},
+        {"parametrizations.weight.original": np.ones((4, 6, 3, 3)), "parametrizations.weight.0.mask": np.ones(1)},
+    ],
+)
+def test_parts_that_are_not_folded_are_named(parts):
+    found = {f"up.{key}": array for key, array in parts.items()}
+    for name in (None, "up"):
+        with pytest.raises(SettingError, match=rf"up.weight is computed from up.{next(iter(parts))}, .*remove_"):
+            weights.load({**found, "up.bias": np.ones(6)}, name)
+    found = {key.replace("weight", "bias"): array for key, array in found.items()}
+    with pytest.raises(SettingError, match=r"up.bias is computed from"):
+        weights.load({**found, "up.weight": np.ones((4, 6, 3, 3))})
 
 
 def test_weights_are_imported_when_they_are_asked_for():
@@ -171,6 +244,12 @@ def test_a_model_of_torch_is_a_source_and_takes_what_comes_back(torch):
     assert torch.equal(other.weight, model[1].weight)
 
 
+def test_a_model_of_torch_may_have_a_kernel_of_another_kind(torch):
+    model = torch.nn.Sequential(torch.nn.ConvTranspose2d(4, 6, 3))
+    model.kernel = 3
+    assert weights.load(model, "0")["weight"].shape == (4, 6, 3, 3)
+
+
 NORMS = [f"utils.{where}{kind}_norm" for where in ("", "parametrizations.") for kind in ("weight", "spectral")]
 
 
@@ -190,6 +269,41 @@ def test_norms_of_torch_are_folded(torch, path, dimensions):
     found = weights.load(model, "0")
     np.testing.assert_allclose(found["weight"], up.weight.detach(), rtol=1e-4, atol=1e-6)
     assert weights.fold(model.state_dict()).keys() == {"0.weight", "0.bias"}
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "bfloat16"])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_pruned_layers_of_torch_are_folded(torch, tmp_path, dimensions, kind):
+    from torch.nn.utils import prune
+
+    up = getattr(torch.nn, f"ConvTranspose{dimensions}d")(4, 6, 3, dtype=getattr(torch, kind))
+    for name in ("weight", "bias"):
+        prune.random_unstructured(up, name, 0.5)
+    model = torch.nn.Sequential(up)
+    weights.save(model, tmp_path / "a.safetensors")
+    for source in (model, model.state_dict(), tmp_path / "a.safetensors"):
+        found = weights.load(source, "0")
+        np.testing.assert_array_equal(found["weight"], up.weight.detach().float())
+        np.testing.assert_array_equal(found["bias"], up.bias.detach().float())
+        assert (found["weight"] == 0).mean() == pytest.approx(0.5, abs=0.01)
+        assert found["weight"].dtype == ("float16" if kind == "float16" else "float32")
+    assert weights.fold(model.state_dict()).keys() == {"0.weight", "0.bias"}
+    prune.remove(up, "weight")
+    np.testing.assert_array_equal(weights.load(model)["weight"], found["weight"])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm"])
+def test_what_is_pruned_under_a_norm_is_folded(torch, norm):
+    from torch.nn.utils import prune
+
+    up = getattr(torch.nn.utils, norm)(torch.nn.ConvTranspose2d(4, 6, 3)).eval()
+    prune.l1_unstructured(up, "weight_v" if norm == "weight_norm" else "weight_orig", 0.5)
+    # The hook of the norm ran first: once more, behind the mask.
+    for _ in range(2):
+        up(torch.randn(1, 4, 5, 5))
+    found = weights.load(up)
+    np.testing.assert_allclose(found["weight"], up.weight.detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -46,7 +46,7 @@ from .plans import describe
 from .runtime.pool import get_num_threads, set_num_threads
 from .storage import STORAGES
 from .storage import check as check_storage
-from .weight_files import arrays
+from .weight_files import Unreadable, arrays
 
 EXAMPLES = {
     "explain": ("upconv explain 4x4 -k 3 -s 2 -p 1 --op 1 --svg layer.svg", "what a layer does, and why this size"),
@@ -428,9 +428,13 @@ def _add_artifacts(parser):
 
 
 def _artifacts(options):
-    found = kernels(arrays(options.file, _torch_arrays))
+    read = arrays(options.file, _torch_arrays)
+    found = kernels(read)
     chosen = {name: array for name, array in found.items() if fnmatchcase(name, options.key or "*")}
     if not chosen:
+        for name, tensor in read.items():
+            if isinstance(tensor, Unreadable) and fnmatchcase(name, options.key or "*"):
+                tensor.refuse()
         names = f"; it has {', '.join(found)}" if found else ", which has four axes and more than one tap"
         raise ValueError(f"{options.file} holds no weight {options.key or 'of a 2-D layer'}{names}")
     reports = [

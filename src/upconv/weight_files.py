@@ -3,7 +3,10 @@
 import io
 import json
 import struct
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any, NoReturn
 from zipfile import is_zipfile
 
 import numpy as np
@@ -16,8 +19,29 @@ TORCH = (".pt", ".pth", ".bin", ".ckpt")
 LONGEST_HEADER = 100_000_000
 
 
-def arrays(path, torch_arrays=None) -> dict[str, np.ndarray]:
-    """Every array of a file by name.
+@dataclass(frozen=True)
+class Unreadable:
+    """A tensor of a dtype that is not read here; who asks for its values is told so, and nobody else."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def refuse(self) -> NoReturn:
+        """Say which dtype it is."""
+        known = ", ".join([*TYPES, "BF16"])
+        raise SettingError(f"{self.name} has dtype {self.dtype}; of safetensors these are read: {known}")
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        self.refuse()
+
+
+def arrays(path, torch_arrays=None) -> dict[str, Any]:
+    """Every array of a file by name; a tensor of a dtype that is not read is an `Unreadable`.
 
     Args:
         path: a file ending in .npz, .npy, .safetensors, or one of PyTorch's: .pt, .pth, .bin, .ckpt.
@@ -73,10 +97,12 @@ def _safetensors(path):
         raise SettingError(f"{path.name} is no safetensors file: its header has no sensible length")
     try:
         header = json.loads(data[8 : 8 + length])
-        entries = {name: (each["dtype"], tuple(each["shape"]), each["data_offsets"]) for name, each in _tensors(header)}
         body = data[8 + length :]
-        return {name: _array(body, *entry) for name, entry in entries.items() if entry[0] in (*TYPES, "BF16")}
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return {
+            name: _array(body, name, str(each["dtype"]), each["shape"], each["data_offsets"])
+            for name, each in _tensors(header)
+        }
+    except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise SettingError(f"{path.name} is no safetensors file: {error}") from None
 
 
@@ -84,23 +110,35 @@ def _tensors(header):
     return ((name, each) for name, each in header.items() if name != "__metadata__")
 
 
-def _array(body, dtype, shape, offsets):
-    begin, end = offsets
-    part = body[begin:end]
-    count = int(np.prod(shape, dtype=np.int64))
+def _array(body, name, dtype, shape, offsets):
+    if not _are_sizes(offsets) or len(offsets) != 2 or not offsets[0] <= offsets[1] <= len(body):
+        raise ValueError(f"{name} has data_offsets {offsets}, in a file with {len(body)} bytes of numbers")
+    if not _are_sizes(shape):
+        raise ValueError(f"{name} has shape {shape}")
+    shape, part = tuple(shape), body[offsets[0] : offsets[1]]
+    if dtype not in TYPES and dtype != "BF16":
+        return Unreadable(name, dtype, shape)
+    # A bfloat16 is the upper half of a float32.
+    kept = np.dtype(TYPES.get(dtype, "<u2"))
+    count = prod(shape)
+    if len(part) != count * kept.itemsize:
+        raise ValueError(f"{name} has {len(part)} bytes in the file; {count} of {dtype} take {count * kept.itemsize}")
+    values = np.frombuffer(part, kept)
     if dtype == "BF16":
-        # A bfloat16 is the upper half of a float32.
-        halves = np.frombuffer(part, "<u2").astype(np.uint32) << 16
-        values = halves.view(np.float32)
-    else:
-        values = np.frombuffer(part, TYPES[dtype])
-    if values.size != count:
-        raise SettingError(f"a tensor of shape {shape} has {values.size} values in the file, not {count}")
+        values = (values.astype(np.uint32) << 16).view(np.float32)
     return values.reshape(shape)
+
+
+def _are_sizes(values):
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
 def _npz_bytes(found):
     for name, array in found.items():
+        if array.dtype.hasobject:
+            raise SettingError(
+                f"{name} has dtype {array.dtype}, which npz would keep as a pickle; make it numbers first"
+            )
         if array.dtype.name == "bfloat16":
             raise SettingError(f"{name} has dtype {array.dtype}, which npz would not give back; save as .safetensors")
     made = io.BytesIO()

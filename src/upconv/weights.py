@@ -3,12 +3,13 @@
     load(source, name)                  one layer's weight and bias, ready for `ConvTranspose2d.load_state_dict`
     save(layer, path)                   into .npz or .safetensors, under torch's names
     export(layer, "keras")              the arrays as another framework has them
-    fold(state_dict)                    weight_norm and spectral_norm computed once and for all
+    fold(state_dict)                    weight_norm, spectral_norm and masks computed once and for all
 
 The order of the axes is that of `upconv.conventions`. Files of PyTorch are read by `torch.load`, models of ONNX by
 `upconv.onnx.state_dict`; what these give is a source here.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ import numpy as np
 from .arrays import is_foreign
 from .conventions import CONVENTIONS, weight_order
 from .errors import SettingError
+from .prepared import PreparedVolume, PreparedWeight
 from .weight_files import TORCH, arrays, write
 
 #: What frameworks call the weight.
 WEIGHTS = ("weight", "kernel")
-FRAMEWORKS = {"torch": "torch", "keras": "keras", "flax": "jax"}
+FRAMEWORKS = {"torch": "torch", "keras": "keras", "tf_keras": "keras", "flax": "jax"}
 ALSO_CALLED = {"flax": "jax", "pytorch": "torch"}
 # The parts of a weight under torch's weight_norm and spectral_norm: names of the old hooks, and of parametrizations.
 WEIGHT_NORM = (("{}_g", "{}_v"), ("parametrizations.{}.original0", "parametrizations.{}.original1"))
@@ -30,6 +32,10 @@ SPECTRAL_NORM = (
     ("{}_orig", "{}_u", "{}_v"),
     ("parametrizations.{}.original", "parametrizations.{}.0._u", "parametrizations.{}.0._v"),
 )
+# What torch's pruning keeps of a parameter.
+PRUNED = ("_orig", "_mask")
+# The same, and those of every other way to compute a parameter from others.
+PARTS = r"(?:parametrizations\.{0}\..+|{0}_(?:orig|mask|g|u|v))"
 
 
 def load(source: Any, name: str | None = None, framework: str | None = None) -> dict[str, np.ndarray]:
@@ -40,14 +46,16 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
             model of PyTorch; a layer of Keras or flax.nnx.
         name: of the layer in the source, "decoder.up1"; may be left out where there is only one.
         framework: whose order the arrays have: "torch", "onnx", "keras" or "jax" (flax); default: that of the layer
-            given, and "torch" for files and dictionaries. Say "keras" for flax's `transpose_kernel=True`.
+            given, and "torch" for files and dictionaries, where the array is called "weight". Say "keras" for flax's
+            `transpose_kernel=True`.
 
     Returns:
         {"weight": ..., "bias": ...}, the bias only where there is one; the memory is the source's where it can be.
 
     Raises:
         OSError: for a file that cannot be read.
-        SettingError: for a name that is not there, and sources that hold no layer or several.
+        SettingError: for a name that is not there, sources that hold no layer or several, and a "kernel" of which
+            nobody says whose order it has.
         TypeError: for what is no source, and unknown frameworks.
 
     >>> found = load({"up": {"kernel": np.ones((3, 3, 8, 4)), "bias": np.ones(8)}}, framework="keras")
@@ -55,10 +63,13 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
     ((4, 8, 3, 3), (8,))
     """
     found, own = _arrays_of(source)
-    framework = _framework(framework or own)
+    framework = own if framework is None else _framework(framework)
     found = fold(found)
     layers = sorted({_parent(key) for key in found if key.split(".")[-1] in WEIGHTS and np.ndim(found[key]) >= 3})
     if name is None:
+        if not layers:
+            for prefix in dict.fromkeys(re.match(r"(.*?)(?:parametrizations\.|[^.]*$)", key)[1] for key in found):
+                _refuse_parts(found, prefix, "weight")
         if len(layers) != 1:
             shown = ", ".join(repr(layer) for layer in layers) or "none"
             raise SettingError(f"there are {len(layers)} layers in the source: {shown}; say which one by name=")
@@ -66,8 +77,15 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
     prefix = f"{name}." if name else ""
     key = next((prefix + word for word in WEIGHTS if prefix + word in found), None)
     if key is None:
+        _refuse_parts(found, prefix, "weight")
         raise SettingError(f"the source has no layer {name!r}; it has {', '.join(map(repr, layers)) or 'none'}")
-    made = {"weight": convert(found[key], framework, "torch")}
+    if framework is None and key != f"{prefix}weight":
+        raise SettingError(
+            f"{key} is called as Keras and flax call a weight, and each has an order of its own: say whose it is by "
+            'framework="keras", "jax" (flax), or "torch"'
+        )
+    _refuse_parts(found, prefix, "bias")
+    made = {"weight": convert(found[key], framework or "torch", "torch")}
     bias = found.get(f"{prefix}bias")
     return made if bias is None else {**made, "bias": _array(bias)}
 
@@ -119,10 +137,10 @@ def export(layer: Any, framework: str) -> dict[str, np.ndarray]:
 
 
 def save(layer: Any, path: str | Path, name: str = "") -> None:
-    """Write a layer's arrays into a file, under torch's names.
+    """Write a layer's arrays into a file, under torch's names and in its order.
 
     Args:
-        layer: a layer, or a dictionary of arrays by name.
+        layer: a layer, or a dictionary of arrays by name, whose names and order stay as they are.
         path: .npz or .safetensors; a file that exists is replaced.
         name: what to put before the names, "decoder.up1".
 
@@ -139,16 +157,19 @@ def save(layer: Any, path: str | Path, name: str = "") -> None:
     ...     upconv.ConvTranspose2d(4, 8, 3).load_state_dict(load(f"{folder}/up.safetensors", "up"))
     IncompatibleKeys(missing_keys=[], unexpected_keys=[])
     """
-    found = {key: _array(value) for key, value in _arrays_of(layer)[0].items()}
+    found, own = _arrays_of(layer)
+    if not isinstance(layer, Mapping) and own != "torch" and "kernel" in found:
+        found = load(layer)
+    found = {key: _array(value) for key, value in found.items()}
     write(path, {f"{name}.{key}" if name else key: array for key, array in found.items()})
 
 
 def fold(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """A state_dict without weight_norm and spectral_norm: the parts of each weight become the weight.
+    """A state_dict without weight_norm, spectral_norm and pruning: the parts of each weight become the weight.
 
     Args:
-        state_dict: arrays or tensors by name; those of the old hooks and of the parametrizations are known. What is
-            under spectral_norm is taken for a transposed convolution's.
+        state_dict: arrays or tensors by name; those of the old hooks and of the parametrizations are known, and the
+            masks of `torch.nn.utils.prune`. What is under spectral_norm is taken for a transposed convolution's.
 
     Returns:
         A new dictionary; what was no such part is as it was.
@@ -158,6 +179,12 @@ def fold(state_dict: Mapping[str, Any]) -> dict[str, Any]:
     [[[[1.5, 2.0]]]]
     """
     made = dict(state_dict)
+    # A mask comes first: what a norm is computed from may be pruned.
+    for key in [key[: -len(PRUNED[0])] for key in made if key.endswith(PRUNED[0])]:
+        whole, mask = (made.get(key + ending) for ending in PRUNED)
+        if mask is not None and np.shape(whole) == np.shape(mask):
+            whole, mask = (_array(made.pop(key + ending)) for ending in PRUNED)
+            made[key] = whole * mask.astype(whole.dtype)
     for kinds, compute in ((SPECTRAL_NORM, _spectral), (WEIGHT_NORM, _normed)):
         for patterns in kinds:
             for prefix in [_prefix(key, patterns[0]) for key in made if _prefix(key, patterns[0]) is not None]:
@@ -173,6 +200,17 @@ def fold(state_dict: Mapping[str, Any]) -> dict[str, Any]:
 def _prefix(key, pattern):
     ending = pattern.format("weight")
     return key[: -len(ending)] if key == ending or key.endswith(f".{ending}") else None
+
+
+def _refuse_parts(found, prefix, word):
+    """Refuse a parameter that is computed from others in a way that is not known here."""
+    if prefix + word not in found:
+        parts = [key for key in found if re.fullmatch(re.escape(prefix) + PARTS.format(word), key)]
+        if parts:
+            raise SettingError(
+                f"{prefix}{word} is computed from {', '.join(parts)}, in a way that is not known here: make it one by "
+                "torch.nn.utils.parametrize.remove_parametrizations or its own remove_ function first"
+            )
 
 
 def _normed(g, v):
@@ -193,19 +231,24 @@ def _spectral(weight, u, v):
 
 
 def _arrays_of(source):
-    """(arrays by name with dots, the framework whose order they have)."""
+    """(arrays by name with dots, the framework whose order they have; None where only names can tell)."""
     if isinstance(source, str | Path):
         if Path(source).suffix.lower() in TORCH:
             raise SettingError(f"{source} is PyTorch's: pass torch.load({str(source)!r}, weights_only=True)")
-        return arrays(source), "torch"
+        return arrays(source), None
     if isinstance(source, Mapping):
-        return dict(_flat(source, "")), "torch"
-    root = type(source).__module__.split(".")[0]
-    # Keras's layers on PyTorch are modules of PyTorch too.
-    if hasattr(source, "kernel"):
-        framework = "keras" if getattr(source, "transpose_kernel", False) else FRAMEWORKS.get(root, "torch")
-        found = {"kernel": source.kernel, "bias": getattr(source, "bias", None)}
-        return {name: value for name, value in found.items() if value is not None}, framework
+        return dict(_flat(source, "")), None
+    # Users derive layers of their own, so the class itself may be of any module. Keras's layers on PyTorch are modules
+    # of PyTorch too, and of Keras first.
+    roots = (base.__module__.split(".")[0] for base in type(source).__mro__)
+    framework = next((FRAMEWORKS[root] for root in roots if root in FRAMEWORKS), None)
+    if framework != "torch" and hasattr(source, "kernel"):
+        # Flax multiplies the kernel by its mask in every call.
+        kernel, mask = source.kernel, getattr(source, "mask", None)
+        kernel = kernel if mask is None else _array(kernel) * _array(mask)
+        found = {"kernel": kernel, "bias": getattr(source, "bias", None)}
+        found = {name: value for name, value in found.items() if value is not None}
+        return found, "keras" if getattr(source, "transpose_kernel", False) else framework
     if callable(getattr(source, "state_dict", None)):
         return dict(source.state_dict()), "torch"
     raise TypeError(
@@ -224,6 +267,8 @@ def _flat(value, name):
 
 def _array(value):
     """A NumPy array of whatever a source holds; tensors lose their gradient, and bfloat16 becomes float32."""
+    if isinstance(value, PreparedWeight | PreparedVolume):
+        raise TypeError(f"the weight is a {type(value).__name__}; pass its .array, which has the order of its axes")
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if str(value.dtype) == "torch.bfloat16" else value

@@ -11,7 +11,7 @@ import pytest
 from require import promised_or_there
 
 import upconv
-from upconv import SettingError
+from upconv import SettingError, weights
 from upconv.cli import main
 from upconv.explain import artifacts
 from upconv.explain.checkerboard import survey
@@ -254,8 +254,51 @@ def test_damaged_files_are_refused_in_words(tmp_path, name, content, words):
 def test_a_tensor_cut_short_is_refused(tmp_path):
     path = safetensors(tmp_path / "a.safetensors", up=("F32", np.ones((2, 2, 3, 3), np.float32)))
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match="has 34 values in the file, not 36"):
+    with pytest.raises(SettingError, match=r"up has data_offsets \[0, 144\], in a file with 136 bytes of numbers"):
         arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"data_offsets": [-4, 8]}, r"up has data_offsets \[-4, 8\], in a file with 16 bytes"),
+        ({"data_offsets": [-8, -4]}, r"data_offsets \[-8, -4\]"),
+        ({"data_offsets": [8, 4]}, r"data_offsets \[8, 4\]"),
+        ({"data_offsets": [0, 20]}, r"data_offsets \[0, 20\]"),
+        ({"data_offsets": [0.0, 4.0]}, r"data_offsets \[0.0, 4.0\]"),
+        ({"data_offsets": [0]}, r"data_offsets \[0\]"),
+        ({"data_offsets": [0, 3]}, r"up has 3 bytes in the file; 1 of F32 take 4"),
+        ({"data_offsets": [0, 8]}, "up has 8 bytes in the file; 1 of F32 take 4"),
+        ({"dtype": "BF16", "data_offsets": [0, 1]}, "up has 1 bytes in the file; 1 of BF16 take 2"),
+        ({"shape": [-1, -1]}, r"up has shape \[-1, -1\]"),
+        ({"shape": [1.0]}, r"up has shape \[1.0\]"),
+        ({"shape": [2**32, 2**32], "data_offsets": [0, 0]}, "up has 0 bytes in the file"),
+        ({"shape": 1}, "up has shape 1"),
+        ({"dtype": "F8_E4M3", "data_offsets": [0, 99]}, r"data_offsets \[0, 99\]"),
+    ],
+)
+def test_headers_that_lie_are_refused(tmp_path, entry, words):
+    text = json.dumps({"up": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **entry}}).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + np.arange(4, dtype="<f4").tobytes())
+    with pytest.raises(SettingError, match=f"a.safetensors is no safetensors file: .*{words}"):
+        arrays(path)
+
+
+def test_a_dtype_that_is_not_read_is_named_to_who_asks_for_it(capsys, tmp_path):
+    eighths = np.zeros((2, 3, 4, 4), np.uint8)
+    found = {"a.weight": ("F8_E4M3", eighths), "b.weight": ("F32", random_weight((2, 3, 4, 4)).astype(np.float32))}
+    path = safetensors(tmp_path / "a.safetensors", **found, mask=("BOOL", np.ones(3, bool)))
+    assert list(weights.load(path, "b")) == ["weight"]
+    with pytest.raises(SettingError, match=r"a.weight has dtype F8_E4M3.*F64, F32"):
+        weights.load(path, "a")
+    with pytest.raises(SettingError, match=r"there are 2 layers in the source: 'a', 'b'"):
+        weights.load(path)
+    assert list(kernels(arrays(path))) == ["b.weight"]
+    assert run(capsys, "artifacts", path, "-s", 2)[0] == 0
+    status, _, err = run(capsys, "artifacts", path, "-s", 2, "--key", "a.*")
+    assert status == 2
+    assert "a.weight has dtype F8_E4M3" in err
 
 
 def run(capsys, *line):

@@ -15,7 +15,7 @@ from upconv.cli import main
 onnx = require("onnx")
 require("onnxruntime")
 from onnx import helper, numpy_helper  # noqa: E402
-from onnx_models import of_one_node, two_ups  # noqa: E402
+from onnx_models import branch, of_nodes, of_one_node, two_ups  # noqa: E402
 
 import upconv.onnx as uo  # noqa: E402
 
@@ -192,6 +192,24 @@ def test_nodes_in_functions_and_in_branches():
     )
     model = helper.make_model(graph, opset_imports=opsets, functions=[function], ir_version=8)
     assert [row.output_shape for row in uo.report(model).rows] == [(1, 2, 7, 7)]
+
+
+def test_names_mean_what_they_mean_in_their_branch():
+    steps = helper.make_node("Relu", ["x"], ["h"]), helper.make_node("MaxPool", ["x"], ["h"], kernel_shape=[2, 2])
+    known = [number * np.ones((4, 2, 3, number), np.float32) for number in (1, 2)]
+    inside = [branch(name, weight, [step], "h") for name, weight, step in zip("ab", known, steps, strict=True)]
+    model = of_nodes([], {}, shape=(1, 4, 5, 5), inside=inside)
+    rows = sorted(uo.report(model).rows, key=lambda row: row.node.name)
+    for row, weight in zip(rows, known, strict=True):
+        np.testing.assert_array_equal(row.node.weight, weight)
+    assert [row.input_shape for row in rows] == [(1, 4, 5, 5), (1, 4, 4, 4)]
+    # What the branch does not have comes from around it, unless something in the branch is called so.
+    model = of_nodes([], {"w": 3 * ONES}, shape=(1, 4, 5, 5), inside=[branch("a", None), branch("b", known[0])])
+    assert {row.node.name: row.node.weight.max() for row in uo.report(model).rows} == {"a": 3, "b": 1}
+    computed = helper.make_node("Relu", ["v"], ["w"])
+    inside = [branch("a", None, [computed]), branch("b", known[0])]
+    model = of_nodes([], {"v": 4 * ONES}, shape=(1, 4, 5, 5), inside=inside)
+    assert {row.node.name for row in uo.report(model).rows if row.node.weight is None} == {"a"}
 
 
 def test_times_beside_onnxruntime(capsys, tmp_path):

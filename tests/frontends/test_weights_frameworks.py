@@ -1,5 +1,7 @@
 """Weights carried to the frameworks themselves and back: the layers must give the same values."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from require import require
@@ -18,7 +20,17 @@ def check_values(made, run):
     np.testing.assert_allclose(run(X.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), made(X), rtol=1e-4, atol=1e-5)
 
 
-def test_keras():
+def check_saved(theirs, folder):
+    """What is in the file is torch's, in name and order, so that the file alone gives the layer back."""
+    for ending in ("npz", "safetensors"):
+        weights.save(theirs, folder / f"a.{ending}", "up")
+        found, wanted = weights.load(folder / f"a.{ending}", "up"), weights.load(theirs)
+        assert list(found) == list(wanted) == ["weight", "bias"]
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_keras(tmp_path):
     keras = pytest.importorskip("keras")
     theirs = keras.layers.Conv2DTranspose(6, (3, 2), (2, 3))
     theirs.build((None, 5, 6, 4))
@@ -35,20 +47,36 @@ def test_keras():
     other.load_state_dict(weights.load(theirs))
     np.testing.assert_array_equal(other.weight, made.weight)
     np.testing.assert_array_equal(other.bias, made.bias)
+    check_saved(theirs, tmp_path)
 
 
+@pytest.mark.parametrize("ours", [False, True])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_flax(transposed):
+def test_flax(transposed, ours, tmp_path):
     require("flax")
     from flax import nnx
 
     options = {"strides": 2, "padding": "VALID", "transpose_kernel": transposed}
-    theirs = nnx.ConvTranspose(4, 6, (3, 3), rngs=nnx.Rngs(0), **options)
+    maker = import_module("upconv.jax.nnx") if ours else nnx
+    theirs = maker.ConvTranspose(4, 6, (3, 3), rngs=nnx.Rngs(0), **options)
     made = ConvTranspose2d(4, 6, 3, stride=2)
     made.load_state_dict(weights.load(theirs))
     check_values(made, lambda x: np.asarray(theirs(x)))
     found = weights.export(made, "keras" if transposed else "flax")
     np.testing.assert_array_equal(found["kernel"], np.asarray(theirs.kernel))
+    check_saved(theirs, tmp_path)
+
+
+def test_the_mask_of_a_flax_layer_counts(tmp_path):
+    require("flax")
+    from flax import nnx
+
+    mask = (np.arange(9 * 24).reshape(3, 3, 4, 6) % 3 > 0).astype(np.float32)
+    theirs = nnx.ConvTranspose(4, 6, (3, 3), strides=2, padding="VALID", mask=mask, rngs=nnx.Rngs(0))
+    made = ConvTranspose2d(4, 6, 3, stride=2)
+    made.load_state_dict(weights.load(theirs))
+    check_values(made, lambda x: np.asarray(theirs(x)))
+    check_saved(theirs, tmp_path)
 
 
 def test_safetensors(tmp_path):
@@ -96,3 +124,55 @@ def test_initialisers_of_onnx():
         uo.load_state_dict(model, {"up.bias": np.zeros(6), "up.weight": np.zeros(2)})
     assert model.SerializeToString() == before
     assert list(uo.state_dict(two_ups())) == ["first.weight", "y.weight"]
+
+
+ONE = np.ones((1, 1, 2, 2), np.float32)
+
+
+def test_initialisers_of_branches_are_told_apart():
+    require("onnx")
+    from onnx_models import branch, of_nodes
+
+    import upconv.onnx as uo
+
+    model = of_nodes([], {}, inside=[branch("a", ONE), branch("b", 2 * ONE)])
+    x = np.ones((1, 1, 2, 2), np.float32)
+
+    def largest():
+        return [uo.run_model(model, {"x": x, "flag": np.array(flag)})[0].max() for flag in (True, False)]
+
+    assert largest() == [4, 8]
+    assert {key: array.max() for key, array in uo.state_dict(model).items()} == {"a.weight": 1, "b.weight": 2}
+    uo.load_state_dict(model, {"a.weight": 10 * ONE, "b.weight": 20 * ONE})
+    assert largest() == [40, 80]
+    uo.load_state_dict(model, {"b.weight": ONE})
+    assert largest() == [40, 4]
+
+
+def test_nodes_of_one_name_and_nodes_that_share_an_initialiser():
+    onnx = require("onnx")
+    from onnx_models import branch, of_nodes
+
+    import upconv.onnx as uo
+
+    def nodes(*names, inputs=(("x", "w"), ("x", "w"))):
+        both = zip(inputs, "yz", names, strict=True)
+        return [onnx.helper.make_node("ConvTranspose", each, [out], name=name) for each, out, name in both]
+
+    bias = np.zeros(1, np.float32)
+    apart = of_nodes(nodes("up", "up", inputs=(("x", "w"), ("x", "v"))), {"w": ONE, "v": ONE}, "yz")
+    halves = of_nodes(nodes("up", "up", inputs=(("x", "w"), ("x", "x", "b"))), {"w": ONE, "b": bias}, "yz")
+    nameless = of_nodes([], {}, inside=[branch("", ONE), branch("", ONE)])
+    for model in (apart, halves, nameless):
+        for ask in (lambda model: uo.state_dict(model), lambda model: uo.load_state_dict(model, {"up.weight": ONE})):
+            with pytest.raises(SettingError, match=r"two ConvTranspose nodes are called 'up'.*names that differ"):
+                ask(model)
+    shared = of_nodes(nodes("a", "b"), {"w": ONE}, "yz")
+    before = shared.SerializeToString()
+    assert list(uo.state_dict(shared)) == ["a.weight", "b.weight"]
+    with pytest.raises(SettingError, match=r"a.weight and b.weight are one initialiser of the model, 'w'"):
+        uo.load_state_dict(shared, {"a.weight": 10 * ONE, "b.weight": 20 * ONE})
+    assert shared.SerializeToString() == before
+    uo.load_state_dict(shared, {"a.weight": 3 * ONE, "b.weight": 3 * ONE})
+    np.testing.assert_array_equal(uo.state_dict(shared)["b.weight"], 3 * ONE)
+    assert list(uo.state_dict(of_nodes(nodes("up", "up"), {"w": ONE}, "yz"))) == ["up.weight"]

@@ -12,5 +12,8 @@ def kernels(found) -> dict[str, np.ndarray]:
     return {
         name: array
         for name, array in found.items()
-        if array.ndim == 4 and array.dtype.kind == "f" and array.shape[2] * array.shape[3] > 1
+        if isinstance(array, np.ndarray)
+        and array.ndim == 4
+        and array.dtype.kind == "f"
+        and array.shape[2] * array.shape[3] > 1
     }

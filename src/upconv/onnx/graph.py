@@ -64,13 +64,10 @@ def read(path: str | Path | onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         raise SettingError(f"the shapes in the model cannot be inferred: {str(error).strip()}") from None
-    graphs = list(graphs_of(model.graph))
-    types = {value.name: value.type.tensor_type for graph in graphs for value in _values(graph)}
-    known = {tensor.name: tensor for graph in graphs for tensor in graph.initializer}
-    found = [node for graph in graphs for node in graph.node]
+    scopes = list(scopes_of(model.graph))
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
-    nodes = (_node(node, types, known, folder) for node in found if is_ours(node))
-    return Graph(tuple(nodes), len(found), opset)
+    nodes = (_node(node, scope, folder) for scope in scopes for node in scope.graph.node if is_ours(node))
+    return Graph(tuple(nodes), sum(len(scope.graph.node) for scope in scopes), opset)
 
 
 def loaded(path):
@@ -105,13 +102,29 @@ def _resize(graph, shapes):
             value.type.tensor_type.ClearField("shape")
 
 
-def graphs_of(graph) -> Iterator[onnx.GraphProto]:
-    """The graph and every graph inside it."""
-    yield graph
+@dataclass(frozen=True)
+class Scope:
+    """A graph, and what names mean in it: initialisers and types by name, its own and those of the graphs around it."""
+
+    graph: onnx.GraphProto
+    known: Mapping[str, onnx.TensorProto] = field(default_factory=dict)
+    types: Mapping[str, onnx.TypeProto.Tensor] = field(default_factory=dict)
+
+
+def scopes_of(graph: onnx.GraphProto, around: Scope | None = None) -> Iterator[Scope]:
+    """The graph and every graph inside it. Two that lie side by side may give one name to different things."""
+    around = around or Scope(graph)
+    own = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
+    known = {name: tensor for name, tensor in around.known.items() if name not in own}
+    types = {name: kind for name, kind in around.types.items() if name not in own}
+    known |= {tensor.name: tensor for tensor in graph.initializer}
+    types |= {value.name: value.type.tensor_type for value in _values(graph)}
+    scope = Scope(graph, known, types)
+    yield scope
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from graphs_of(inner)
+                yield from scopes_of(inner, scope)
 
 
 def _values(graph):
@@ -123,7 +136,8 @@ def is_ours(node) -> bool:
     return node.op_type == "ConvTranspose" and node.domain in ("", "ai.onnx")
 
 
-def _node(node, types, known, folder):
+def _node(node, scope, folder):
+    types, known = scope.types, scope.known
     given = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     x, w, *rest = node.input
     tensor = known.get(w)

@@ -9,7 +9,7 @@ import onnx
 from onnx import numpy_helper
 
 from ..errors import SettingError
-from .graph import graphs_of, is_ours, loaded
+from .graph import is_ours, loaded, scopes_of
 
 
 def state_dict(model: str | Path | onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -23,7 +23,7 @@ def state_dict(model: str | Path | onnx.ModelProto) -> dict[str, np.ndarray]:
         `upconv.weights.load`.
 
     Raises:
-        OSError, SettingError: for what cannot be read.
+        OSError, SettingError: for what cannot be read, and for two nodes of one name with weights of their own.
     """
     proto, folder = loaded(model)
     return {key: numpy_helper.to_array(tensor, folder) for key, tensor in _tensors(proto).items()}
@@ -32,15 +32,18 @@ def state_dict(model: str | Path | onnx.ModelProto) -> dict[str, np.ndarray]:
 def load_state_dict(model: onnx.ModelProto, found: Mapping[str, Any]) -> None:
     """Put weights and biases into a model, in place of those of its initialisers.
 
+    An initialiser changes for all nodes that read it.
+
     Args:
         model: a `ModelProto`, which is changed.
         found: arrays by the names that `state_dict` gives; some of them will do.
 
     Raises:
-        SettingError: for names that the model does not have and shapes that do not fit; then nothing has changed.
+        SettingError: for names that the model does not have or has twice, shapes that do not fit, and different values
+            for one initialiser; then nothing has changed.
     """
     tensors = _tensors(model)
-    made = {}
+    made: dict[int, tuple[str, onnx.TensorProto, onnx.TensorProto]] = {}
     for key, value in found.items():
         if key not in tensors:
             raise SettingError(f"the model has no {key!r}; it has {', '.join(tensors) or 'none'}")
@@ -48,18 +51,26 @@ def load_state_dict(model: onnx.ModelProto, found: Mapping[str, Any]) -> None:
         if array.shape != tuple(old.dims):
             raise SettingError(f"{key} has shape {array.shape}; in the model it is {tuple(old.dims)}")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(old.data_type)
-        made[key] = numpy_helper.from_array(np.ascontiguousarray(array.astype(dtype)), old.name)
-    for key, tensor in made.items():
-        tensors[key].CopyFrom(tensor)
+        new = numpy_helper.from_array(np.ascontiguousarray(array.astype(dtype)), old.name)
+        first, _, before = made.setdefault(id(old), (key, old, new))
+        if before != new:
+            raise SettingError(f"{first} and {key} are one initialiser of the model, {old.name!r}; the values differ")
+    for _, old, new in made.values():
+        old.CopyFrom(new)
 
 
 def _tensors(proto):
     """Initialisers by our names."""
-    found = {}
-    known = {tensor.name: tensor for graph in graphs_of(proto.graph) for tensor in graph.initializer}
-    for graph in graphs_of(proto.graph):
-        for node in filter(is_ours, graph.node):
-            for name, place in (("weight", 1), ("bias", 2)):
-                if place < len(node.input) and node.input[place] in known:
-                    found[f"{node.name or node.output[0]}.{name}"] = known[node.input[place]]
-    return found
+    parts: dict[str, dict[str, onnx.TensorProto]] = {}
+    for scope in scopes_of(proto.graph):
+        for node in filter(is_ours, scope.graph.node):
+            given = zip(("weight", "bias"), node.input[1:], strict=False)
+            own = {part: scope.known[name] for part, name in given if name in scope.known}
+            called = node.name or node.output[0]
+            before = parts.setdefault(called, own)
+            if before.keys() != own.keys() or any(own[part] is not before[part] for part in own):
+                raise SettingError(
+                    f"two ConvTranspose nodes are called {called!r}, and their initialisers are not the same: give the "
+                    "nodes names that differ"
+                )
+    return {f"{called}.{part}": tensor for called, own in parts.items() for part, tensor in own.items()}
