@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, overload
 
 import numpy as np
 
-from .arrays import as_array, batched, check_shape, refuse_masked
+from .arrays import as_array, batched, check_shape, refuse_masked, refuse_prepared
 from .borders import MODES
 from .dimensions import transpose1d, transpose3d
 from .dtypes import lookup, parse, quiet
@@ -158,6 +158,7 @@ class Layer:
 
     def _accept(self, name, value, shape):
         refuse_masked(value, name)
+        refuse_prepared(value, name)
         value = np.asarray(_plain(value))
         check_shape(value, shape, name)
         if not np.can_cast(value.dtype, self._dtype, "same_kind"):

@@ -13,7 +13,7 @@ from .errors import SettingError
 from .fitting import array_of, layout_of_result
 from .layouts import STRIDED, map_layout, weight_layout
 from .plans import Plan, remembered
-from .prepared import PreparedWeight
+from .prepared import PreparedVolume, PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Problem
 from .settings import Settings, sizes
 
@@ -98,9 +98,9 @@ def activation_of(value: typing.Activation | Activation | None, dtype: str) -> A
 
 
 def _array_or_shape(value, name):
-    if isinstance(value, PreparedWeight):
-        return value, value.shape
-    if hasattr(value, "dtype"):
+    if isinstance(value, PreparedWeight | PreparedVolume):
+        array, shape = value, value.shape
+    elif hasattr(value, "dtype"):
         array = as_array(value, name)
         shape = array.shape
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import as_array, check_weight, check_weight_shape, native
+from .arrays import NoArray, as_array, check_weight, check_weight_shape, native
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .rewrites import innermost_weight
@@ -28,7 +28,7 @@ MOST_FOUND = 64
 FORMS_TIMES, FORMS_BYTES = 16, 4 << 20
 
 
-class _Prepared:
+class _Prepared(NoArray):
     """What prepared weights have in common: a private, read-only copy of the array, and the settings that it is for."""
 
     __slots__ = ("_array", "_lock", "error", "settings", "storage")
