@@ -94,6 +94,12 @@ def batched(array, name="input", dimensions=2):
     return (array, True) if array.ndim == dimensions + 2 else (array[None], False)
 
 
+def check_convolution_weight_shape(shape):
+    """Refuse the shape of what is no weight of a `conv2d`."""
+    if len(shape) != 4:
+        raise SettingError(f"weight has shape {tuple(shape)}; that of conv2d must be (c_out, c_in / groups, k_h, k_w)")
+
+
 def check_weight(weight, dimensions=2):
     """The weight, if it is one of a layer of so many dimensions."""
     check_weight_shape(weight.shape, dimensions)

@@ -408,12 +408,19 @@ def prepared_of(array, settings: Settings, storage: str = "") -> PreparedWeight 
     return PreparedWeight(array if array.ndim == 4 else array[:, :, None], settings.as_2d(), storage, error)
 
 
-def weight_of(value: Any, settings: Settings) -> tuple[Any, np.ndarray]:
-    """(the weight that a call in two dimensions was given, its array), which are two things where it was prepared."""
+def weight_of(value: Any, settings: Settings, check_shape: Any = check_weight_shape) -> tuple[Any, np.ndarray]:
+    """(the weight that a call in two dimensions was given, its array), which are two things where it was prepared.
+
+    Args:
+        value: an array, or what `prepare` made.
+        settings: of the call.
+        check_shape: refuses the shape of another number of dimensions.
+    """
     if isinstance(value, PreparedWeight):
         value.check(settings)
         return value, value.raw
     if isinstance(value, PreparedVolume):
-        check_weight_shape(value.shape)
-    array = check_weight(as_array(value, "weight"))
+        check_shape(value.shape)
+    array = as_array(value, "weight")
+    check_shape(array.shape)
     return array, array
