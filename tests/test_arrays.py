@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from upconv import SettingError, conv_transpose2d
+from upconv import SettingError, conv_transpose2d, conv_transpose3d, prepare
 from upconv.arrays import lies_channels_last, preferred_layout
 
 KINDS = ("input", "weight", "bias")
@@ -193,6 +193,39 @@ def test_a_refused_call_leaves_out_as_it_was(settings):
     with pytest.raises((TypeError, SettingError)):
         conv_transpose2d(x, w, out=out, **settings)
     assert (out == 5).all()
+
+
+# (input, whether it lies channels-last, weight, settings, algorithm): some planes are refused for how they lie.
+REFUSED_BY_LAYOUT = [
+    ((1, 2, 2, 3, 3), True, (2, 1, 1, 3, 3), {"stride": 2, "groups": 2}, "col2im_channels"),
+    ((1, 4, 5, 4, 4), True, (4, 4, 2, 3, 3), {"stride": (3, 1, 1), "groups": 2}, "col2im_channels"),
+    ((1, 16, 5, 5, 5), False, (16, 3, 2, 1, 4), {"stride": (4, 2, 4), "dilation": (2, 1, 1)}, "gemm_fused_phases"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED_BY_LAYOUT, ids=lambda case: case[-1])
+@pytest.mark.parametrize("is_prepared", [False, True])
+def test_an_algorithm_by_name_refuses_how_planes_lie_before_any_work(case, is_prepared):
+    x_shape, is_last, w_shape, settings, algorithm = case
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(x_shape), rng.standard_normal(w_shape)
+    x = np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1) if is_last else x
+    want = conv_transpose3d(x, w, **settings)
+    if is_prepared:
+        w = prepare(w, **settings)
+    # Channels-first; and channels-last with gaps between the pixels.
+    n, c, *sizes = want.shape
+    outs = np.full(want.shape, 5.0), np.moveaxis(np.full((n, *sizes, 2 * c), 5.0)[..., :c], -1, 1)
+    refused = 0
+    for out in outs:
+        try:
+            conv_transpose3d(x, w, **settings, out=out, algorithm=algorithm)
+        except SettingError:
+            refused += 1
+            assert (out == 5).all()
+        else:
+            np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
+    assert refused
 
 
 def test_an_out_with_a_refused_operand_is_left_as_it_was():

@@ -131,6 +131,16 @@ def test_a_stream_has_its_own_copy_and_begins_again_after_the_end():
     assert np.concatenate([first, stream.push(x[..., 9:]), stream.flush()], axis=-1).tobytes() == want.tobytes()
 
 
+@pytest.mark.parametrize("storage", ["float16", "bfloat16"])
+def test_a_layer_that_keeps_its_weight_in_halves_is_streamed_with_them(storage):
+    c_in, c_out, kernel, settings = LAYERS[0]
+    layer = ConvTranspose1d(c_in, c_out, kernel, **settings, rng=3, storage=storage)
+    stream, x = StreamingConvTranspose1d(layer), signal((1, c_in, 50))
+    want = upconv.conv_transpose1d(x, layer.prepared, layer.bias, **settings, algorithm=stream.algorithm)
+    assert np.array_equal(streamed(stream, cut(x, random.Random(1))), want)
+    assert not np.allclose(want, whole(layer, stream, x), rtol=1e-6, atol=1e-6)
+
+
 def test_what_does_not_go_on_as_it_began_is_refused():
     stream = StreamingConvTranspose1d(made(LAYERS[1]))
     with pytest.raises(SettingError, match="dtype float64"):

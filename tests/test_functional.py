@@ -400,6 +400,26 @@ def test_conv2d_refuses_what_torch_refuses_and_says_what_is_allowed(settings, fr
         assert fragment in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight_shape", "says"),
+    [
+        ((1, 4, 7, 7), (4, 4, 3), r"weight has shape \(4, 4, 3\); that of conv2d must be \(c_out, c_in / groups, k_h"),
+        ((1, 4, 7, 7), (4, 4, 3, 3, 3), r"weight has shape \(4, 4, 3, 3, 3\); that of conv2d must be"),
+        ((1, 4, 7, 7), (4, 4, 3, 0), "width: the kernel has 0 elements; it must have at least 1"),
+        ((1, 4, 0, 7), (4, 4, 3, 3), "height: the input has 0 elements; it must have at least 1"),
+    ],
+    ids=str,
+)
+def test_conv2d_speaks_of_its_own_shapes(shape, weight_shape, says):
+    weights = [np.ones(weight_shape)]
+    if len(weight_shape) == 5:
+        weights.append(upconv.prepare(weights[0]))
+    for weight in weights:
+        with pytest.raises(SettingError, match=says) as caught:
+            conv2d(np.ones(shape), weight)
+        assert "transpose" not in str(caught.value)
+
+
 def test_conv2d_speaks_of_its_own_input_and_output_channels():
     with pytest.raises(SettingError, match="out_channels is 3, which groups=2 does not divide"):
         conv2d(np.ones((1, 4, 5, 5)), np.ones((3, 2, 3, 3)), groups=2)

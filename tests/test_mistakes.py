@@ -269,7 +269,7 @@ MISTAKES = [
     (
         "a tensor of torch that wants gradients",
         "conv_transpose2d(torch.ones(1, 2, 4, 4, requires_grad=True), w)",
-        SettingError, "wants gradients", "upconv.torch.conv_transpose2d",
+        SettingError, "wants gradients", "input.detach()",
     ),
     (
         "the result in place of the input",

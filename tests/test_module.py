@@ -10,6 +10,7 @@ import pytest
 from require import require
 
 from upconv import ConvTranspose2d, SettingError, conv_transpose2d
+from upconv.prepared import prepared_of
 
 
 def layer(**settings):
@@ -311,6 +312,27 @@ def test_an_assignment_is_seen_by_the_next_call():
     assert repr(made).endswith("bias=False)")
     assert list(made.state_dict()) == ["weight"]
     assert np.array_equal(made(x), conv_transpose2d(x, made.weight, stride=2, padding=1))
+
+
+@pytest.mark.parametrize("assign", [lambda made, w: setattr(made, "weight", w),
+                                    lambda made, w: made.load_state_dict({"weight": w}, strict=False)],
+                         ids=["weight", "load_state_dict"])  # fmt: skip
+def test_an_assignment_is_not_undone_by_a_call_that_began_before_it(assign, monkeypatch):
+    """The other thread's assignment comes at the worst moment: when the call has prepared the weight that it found."""
+    made, x, prepare, new = layer(), picture(), prepared_of, [np.full((2, 3, 3, 3), 7, np.float32)]
+
+    def prepare_and_lose_the_turn(weight, *rest):
+        done = prepare(weight, *rest)
+        if new:
+            assign(made, new.pop())
+        return done
+
+    monkeypatch.setattr("upconv.layer.prepared_of", prepare_and_lose_the_turn)
+    made(x)
+    if new:
+        assign(made, new.pop())
+    assert (made.weight == 7).all()
+    assert np.array_equal(made(x), conv_transpose2d(x, made.weight, made.bias, stride=2, padding=1))
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, ">f4"])

@@ -317,6 +317,37 @@ def test_padding_may_be_any():
         assert_same_bits(upconv.conv_transpose2d(x, made, **settings), upconv.conv_transpose2d(x, w, **settings))
 
 
+def doors_for_arrays():
+    """Calls of a prepared weight that take no prepared weight."""
+    line, volume = np.ones((1, 2, 5), np.float32), np.ones((1, 2, 5, 5, 5), np.float32)
+    kept1, kept3 = (upconv.prepare(np.ones((2, 3, *(2,) * axes), np.float32)) for axes in (1, 3))
+    g1, g3 = np.ones((1, 3, 6), np.float32), np.ones((1, 3, 6, 6, 6), np.float32)
+    layer1, layer3 = upconv.ConvTranspose1d(2, 3, 2), upconv.ConvTranspose3d(2, 3, 2)
+    grad = upconv.grad
+    return {
+        "the gradient in a line": lambda: grad.conv_transpose1d_input(line.shape, kept1, g1),
+        "the gradients of a line": lambda: grad.conv_transpose1d_backward(g1, line, kept1),
+        "the gradient in a volume": lambda: grad.conv_transpose3d_input(volume.shape, kept3, g3),
+        "the gradients of a volume": lambda: grad.conv_transpose3d_backward(g3, volume, kept3),
+        "prepare": lambda: upconv.prepare(kept1),
+        "prepare, of a volume": lambda: upconv.prepare(kept3),
+        "a layer's weight": lambda: setattr(layer1, "weight", kept1),
+        "a layer's weight, of a volume": lambda: setattr(layer3, "weight", kept3),
+        "load_state_dict": lambda: layer3.load_state_dict({"weight": kept3}, strict=False),
+    }
+
+
+@pytest.mark.parametrize("name", doors_for_arrays())
+def test_a_door_for_arrays_names_the_array_of_a_prepared_weight(name):
+    with pytest.raises(TypeError, match=r"weight is a Prepared(Weight|Volume), .*; here pass weight\.array"):
+        doors_for_arrays()[name]()
+
+
+def test_no_map_has_a_plan_for_the_weight_of_a_volume():
+    with pytest.raises(SettingError, match=r"weight has shape \(2, 3, 2, 2, 2\); a plan needs all 4 sizes"):
+        upconv.plan((1, 2, 4, 4), upconv.prepare(np.ones((2, 3, 2, 2, 2), np.float32)))
+
+
 def test_what_is_no_weight_is_refused():
     with pytest.raises(SettingError):
         upconv.prepare(np.ones((3, 3), np.float32))

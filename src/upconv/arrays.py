@@ -15,11 +15,19 @@ SIZES = {1: "c, length", 2: "c, h, w", 3: "c, d, h, w"}
 KERNELS = {1: "k", 2: "k_h, k_w", 3: "k_d, k_h, k_w"}
 
 
+class NoArray:
+    """What has an array and is none: a prepared weight, which only doors that know it take."""
+
+    __slots__ = ()
+
+    array: np.ndarray
+
+
 def as_array(value, name):
     """A plain NumPy array of an accepted dtype, in whatever byte order and strides it came, without a copy.
 
     Raises:
-        TypeError: for masked arrays.
+        TypeError: for masked arrays, and for prepared weights.
         SettingError: for arrays of other libraries that cannot be read in place (see `interchange`).
         NotImplementedError: for dtypes that are not supported.
     """
@@ -29,6 +37,7 @@ def as_array(value, name):
     if value is None:
         raise TypeError(f"{name} is None; it must be an array")
     refuse_masked(value, name)
+    refuse_prepared(value, name)
     array = viewed(value, name) if is_foreign(value) else np.asarray(value)
     lookup(array.dtype, name)
     return array
@@ -52,6 +61,17 @@ def refuse_masked(value, name):
         raise TypeError(f"{name} is a masked array, whose mask would be ignored; pass {name}.filled(0)")
 
 
+def refuse_prepared(value, name):
+    if isinstance(value, NoArray):
+        near = f"{name}.array"
+        if value.array.ndim == 4 and value.array.shape[2] == 1:
+            near += f", or {near}[:, :, 0] in one dimension"
+        raise TypeError(
+            f"{name} is a {type(value).__name__}, a weight prepared for conv_transpose1d, conv_transpose2d, "
+            f"conv_transpose3d, conv2d and the gradients in two dimensions; here pass {near}"
+        )
+
+
 def agree(**arrays):
     """Refuse operands of different dtypes; None is skipped. Nothing is promoted, as in torch."""
     (first, a), *others = [(name, array) for name, array in arrays.items() if array is not None]
@@ -72,6 +92,12 @@ def batched(array, name="input", dimensions=2):
         sizes = SIZES[dimensions]
         raise SettingError(f"{name} has shape {array.shape}; it must be (n, {sizes}), or ({sizes}) without a batch")
     return (array, True) if array.ndim == dimensions + 2 else (array[None], False)
+
+
+def check_convolution_weight_shape(shape):
+    """Refuse the shape of what is no weight of a `conv2d`."""
+    if len(shape) != 4:
+        raise SettingError(f"weight has shape {tuple(shape)}; that of conv2d must be (c_out, c_in / groups, k_h, k_w)")
 
 
 def check_weight(weight, dimensions=2):

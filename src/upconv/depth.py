@@ -23,7 +23,7 @@ from .dtypes import lookup, quiet
 from .errors import SettingError
 from .phases import Segment, input_segments, live_segments
 from .planes import Planes, layout_of, merged, pairs
-from .planning import AUTO, choose, solve
+from .planning import AUTO, plan_as_they_lie, solve
 from .plans import Plan
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
@@ -40,17 +40,13 @@ def check_volume(volume, dtype):
         raise SettingError(f"the result would be {volume.output_shape}, which is more than can be addressed")
 
 
-def check_algorithm_of_planes(volume, dtype, layout, algorithm, activation=NO_ACTIVATION):
-    """Refuse an algorithm that cannot compute one of the planes' problems."""
+def check_algorithm_of_planes(algorithm):
+    """Refuse a ready plan, which cannot be that of all of the planes' problems."""
     if isinstance(algorithm, Plan):
         raise TypeError(
             f"algorithm is a Plan, which is made for a 2-D problem; for three dimensions it must be {AUTO!r} or the "
             "name of an algorithm, which then computes all planes"
         )
-    if algorithm == AUTO:
-        return
-    for taps in {len(segment.taps) for segment in live_segments(volume.computable().d)}:
-        choose(Problem("forward", volume.plane(1, taps), dtype, layout, activation=activation), algorithm)
 
 
 @quiet()
@@ -68,14 +64,31 @@ def forward(volume: Volume, x, w, bias, out, *, activation=NO_ACTIVATION, algori
 
     Returns:
         None.
+
+    Raises:
+        SettingError: for an algorithm that refuses some of the planes' problems; `out` is as it was then.
     """
     if not out.size:
         return
     x, bias = native(x), None if bias is None else native(bias)
     depth = volume.computable().d
     segments = live_segments(depth)
-    _fill_holes(depth, segments, bias, activation, out)
     planes = Planes(volume, x, segments)
+    steps = _steps(planes, segments, w, out, activation)
+    if algorithm != AUTO:
+        # What is named may refuse any of them, and is to do so before anything is written.
+        steps = list(steps)
+        for problem, segment, source, weight, y in steps:
+            a = planes.unfilled(segment, source, problem.geometry.input_shape)
+            plan_as_they_lie(problem, algorithm, a, weight, native(y))
+    _fill_holes(depth, segments, bias, activation, out)
+    for problem, _, source, weight, y in steps:
+        solve(problem, algorithm, source(), weight, bias, y)
+
+
+def _steps(planes, segments, w, out, activation):
+    """(problem, its segment, a function that makes the planes it reads, weight, result) of the problems of a volume."""
+    volume, dtype = planes.volume, planes.array.dtype.name
     for segment in segments:
         taps = tuple(reversed(segment.taps))
         target = out[:, :, segment.places].swapaxes(1, 2)
@@ -83,8 +96,7 @@ def forward(volume: Volume, x, w, bias, out, *, activation=NO_ACTIVATION, algori
         weight = _weight(w, taps, volume, len(batches) > 1)
         for source, y in batches:
             geometry = volume.plane(len(y), len(taps))
-            problem = Problem("forward", geometry, x.dtype.name, planes.layout, activation=activation)
-            solve(problem, algorithm, source(), weight, bias, y)
+            yield Problem("forward", geometry, dtype, planes.layout, activation=activation), segment, source, weight, y
 
 
 @quiet()

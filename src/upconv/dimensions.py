@@ -154,6 +154,7 @@ def conv_transpose3d(
 def transpose3d(settings: Settings, input, weight, bias=None, *, activation=None, out=None, algorithm=AUTO):
     """`conv_transpose3d` with settings that are parsed already."""
     check_algorithm(algorithm)
+    check_algorithm_of_planes(algorithm)
     x, is_batched = batched(as_array(input, "input"), dimensions=3)
     if isinstance(weight, PreparedVolume):
         weight.check(settings)
@@ -166,7 +167,6 @@ def transpose3d(settings: Settings, input, weight, bias=None, *, activation=None
     volume, shape, border = _volume(settings, x.shape, w.shape, dtype)
     b = parse_bias(bias, shape[1])
     agree(input=x, weight=w, bias=b)
-    check_algorithm_of_planes(volume, dtype, layout, algorithm, after)
     if out is None:
         y = empty(shape, native_dtype(x), layout)
     else:

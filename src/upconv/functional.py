@@ -13,6 +13,7 @@ from .arrays import (
     agree,
     as_array,
     batched,
+    check_convolution_weight_shape,
     check_out,
     empty,
     native_dtype,
@@ -235,7 +236,7 @@ def conv2d(
     else:
         check_algorithm(algorithm)
     y, is_batched = batched(as_array(input, "input"))
-    w, w_array = weight_of(weight, settings)
+    w, w_array = weight_of(weight, settings, check_convolution_weight_shape)
     problem = _convolution(
         settings, y.shape, w.shape, lookup(y.dtype).name, preferred_layout(y, w_array, is_batched=is_batched)
     )
@@ -301,7 +302,10 @@ def _undone_axis(settings, number, size, k):
         lo, hi = (half, extent - 1 - half) if settings.padding == "same" else (extent - 1 - half, half)
     else:
         lo, hi = (0, 0) if settings.padding == "valid" else settings.sides[number]
-    if k < 1 or size < 1 or size + lo + hi < extent:
+    for count, what in ((k, "kernel"), (size, "input")):
+        if count < 1:
+            raise SettingError(f"{AXES[number]}: the {what} has {count} elements; it must have at least 1")
+    if size + lo + hi < extent:
         raise SettingError(
             f"{AXES[number]}: the kernel covers {extent} and the padded input has {size + lo + hi} "
             f"({size} and padding ({lo}, {hi})); it must have at least as many"

@@ -128,8 +128,8 @@ def _check(value, name):
         )
     if getattr(value, "requires_grad", False) is True:
         raise SettingError(
-            f"{name} is a {_kind(value)} that wants gradients, which NumPy would not pass on; use "
-            f"upconv.torch.conv_transpose2d, or pass {name}.detach()"
+            f"{name} is a {_kind(value)} that wants gradients, which NumPy would not pass on; pass "
+            f"{name}.detach(), or compute in PyTorch, where upconv.torch has the transposed convolutions"
         )
     for bit, cure in (("is_neg", "resolve_neg"), ("is_conj", "resolve_conj")):
         # DLPack would hand out the memory without the sign that the bit stands for.

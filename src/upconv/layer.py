@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, overload
 
 import numpy as np
 
-from .arrays import as_array, batched, check_shape, refuse_masked
+from .arrays import as_array, batched, check_shape, refuse_masked, refuse_prepared
 from .borders import MODES
 from .dimensions import transpose1d, transpose3d
 from .dtypes import lookup, parse, quiet
@@ -37,6 +37,13 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class Held(NamedTuple):
+    """A weight and its prepared form: replaced together, so that no call that runs meanwhile can part them."""
+
+    array: NDArray[Any]
+    prepared: PreparedWeight | PreparedVolume
 
 
 class Layer:
@@ -75,8 +82,8 @@ class Layer:
         if not lookup(self._dtype, "the layer").differentiable:
             raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
         self._storage = check(storage, self._dtype.name)
-        self._weight, self._bias = self._initial(np.random.default_rng(rng), bias)
-        self._prepared: PreparedWeight | PreparedVolume | None = None
+        weight, self._bias = self._initial(np.random.default_rng(rng), bias)
+        self._held = self._hold(weight)
 
     def _initial(self, rng, bias):
         bound = (self.groups / (self.out_channels * prod(self.kernel_size))) ** 0.5
@@ -119,14 +126,12 @@ class Layer:
 
     @property
     def prepared(self) -> PreparedWeight | PreparedVolume:
-        """The weight in the forms that the layer's plans have asked for, made at first use, dropped on assignment."""
-        if self._prepared is None:
-            self._prepared = self._prepare(self._weight)
-        return self._prepared
+        """The weight with the forms that the layer's plans have asked for, which go when another one is assigned."""
+        return self._held.prepared
 
-    def _prepare(self, weight):
-        # The array is private already, and never written to.
-        return prepared_of(weight, self._settings, self._storage)
+    def _hold(self, weight):
+        # The array is private already, and never written to. One that the storage cannot hold is refused here.
+        return Held(weight, prepared_of(weight, self._settings, self._storage))
 
     @property
     def storage(self) -> str:
@@ -136,16 +141,11 @@ class Layer:
     @property
     def weight(self) -> NDArray[Any]:
         """(in_channels, out_channels // groups, *kernel_size), read-only; assign an array to change it."""
-        return self._weight.view()
+        return self._held.array.view()
 
     @weight.setter
     def weight(self, value: ArrayLike) -> None:
-        self._take(self._accept("weight", value, self._weight.shape))
-
-    def _take(self, weight):
-        """Another weight; one that the storage cannot hold is refused before anything has changed."""
-        self._prepared = self._prepare(weight) if self._storage else None
-        self._weight = weight
+        self._held = self._hold(self._accept("weight", value, self._held.array.shape))
 
     @property
     def bias(self) -> NDArray[Any] | None:
@@ -158,6 +158,7 @@ class Layer:
 
     def _accept(self, name, value, shape):
         refuse_masked(value, name)
+        refuse_prepared(value, name)
         value = np.asarray(_plain(value))
         check_shape(value, shape, name)
         if not np.can_cast(value.dtype, self._dtype, "same_kind"):
@@ -195,18 +196,24 @@ class Layer:
                 + _folding(state_dict, self.dimensions)
             )
         loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}
-        self._take(loaded.get("weight", self._weight))
-        self._bias = loaded.get("bias", self._bias)
+        if "weight" in loaded:
+            self._held = self._hold(loaded["weight"])
+        if "bias" in loaded:
+            self._bias = loaded["bias"]
         return IncompatibleKeys(missing, unexpected)
 
     def __getstate__(self):
         # Forms are made again where the copy is used.
-        return self.__dict__ | {"_prepared": None}
+        state = self.__dict__ | {"_weight": self._held.array}
+        del state["_held"]
+        return state
 
     def __setstate__(self, state):
+        state = {"_storage": ""} | state
+        weight = state.pop("_weight")
+        self.__dict__.update(state)
         # A pickle or a deep copy forgets that an array was read-only.
-        self.__dict__.update({"_storage": ""} | state)
-        self._weight = _private(self._weight)
+        self._held = self._hold(_private(weight))
         self._bias = None if self._bias is None else _private(self._bias)
 
     def extra_repr(self) -> str:
@@ -242,7 +249,7 @@ class Layer:
         for n in PICTURED:
             try:
                 sizes = (n,) * self.dimensions
-                return self._settings.geometry((1, self.in_channels, *sizes), self._weight.shape)
+                return self._settings.geometry((1, self.in_channels, *sizes), self._held.array.shape)
             except SettingError:
                 continue
         return None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from .arrays import empty
 from .dtypes import lookup
 from .phases import live_segments
 from .planning import choose
@@ -96,6 +97,11 @@ class Planes:
             yield from pairs(self._sliding(segment), target)
         else:
             yield from self._stacks(segment, target)
+
+    def unfilled(self, segment, source, shape):
+        """An array that lies as what a function of `batches` makes for a run; a stack is not made for it."""
+        is_view = len(segment.taps) == 1 or self.whole is not None
+        return source() if is_view else empty(shape, self.array.dtype, self.layout)
 
     def _plain(self, segment):
         """The planes that a run reads through its only tap."""

@@ -13,7 +13,7 @@ from .errors import SettingError
 from .fitting import array_of, layout_of_result
 from .layouts import STRIDED, map_layout, weight_layout
 from .plans import Plan, remembered
-from .prepared import PreparedWeight
+from .prepared import PreparedVolume, PreparedWeight
 from .problem import NO_ACTIVATION, Activation, Problem
 from .settings import Settings, sizes
 
@@ -98,9 +98,9 @@ def activation_of(value: typing.Activation | Activation | None, dtype: str) -> A
 
 
 def _array_or_shape(value, name):
-    if isinstance(value, PreparedWeight):
-        return value, value.shape
-    if hasattr(value, "dtype"):
+    if isinstance(value, PreparedWeight | PreparedVolume):
+        array, shape = value, value.shape
+    elif hasattr(value, "dtype"):
         array = as_array(value, name)
         shape = array.shape
     else:
@@ -132,18 +132,22 @@ def solve(problem, algorithm, a, b, bias, out, directly=None):
     if not out.size:
         return None
     a, bias, target = native(a), None if bias is None else native(bias), native(out)
-    prepared = isinstance(b, PreparedWeight)
-    if not prepared:
-        b = native(b)
-    elif b.storage:
-        problem = replace(problem, storage=b.storage)
-    aligned = a.flags.aligned, prepared or b.flags.aligned, target.flags.aligned
-    made = fitted(problem, algorithm, a.strides, None if prepared else b.strides, target.strides, aligned)
+    b = b if isinstance(b, PreparedWeight) else native(b)
+    made = plan_as_they_lie(problem, algorithm, a, b, target)
     if directly is None or not directly(made):
         made.execute(a, b, bias, target)
     if target is not out:
         out[...] = target
     return made
+
+
+def plan_as_they_lie(problem, algorithm, a, b, out) -> Plan:
+    """The plan that `solve` makes for native operands and a result of which it knows how they lie, no more."""
+    prepared = isinstance(b, PreparedWeight)
+    if prepared and b.storage:
+        problem = replace(problem, storage=b.storage)
+    aligned = a.flags.aligned, prepared or b.flags.aligned, out.flags.aligned
+    return fitted(problem, algorithm, a.strides, None if prepared else b.strides, out.strides, aligned)
 
 
 @remembered

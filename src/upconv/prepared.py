@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arrays import as_array, check_weight, check_weight_shape, native
+from .arrays import NoArray, as_array, check_weight, check_weight_shape, native
 from .dtypes import lookup, quiet
 from .errors import SettingError
 from .rewrites import innermost_weight
@@ -28,7 +28,7 @@ MOST_FOUND = 64
 FORMS_TIMES, FORMS_BYTES = 16, 4 << 20
 
 
-class _Prepared:
+class _Prepared(NoArray):
     """What prepared weights have in common: a private, read-only copy of the array, and the settings that it is for."""
 
     __slots__ = ("_array", "_lock", "error", "settings", "storage")
@@ -408,12 +408,19 @@ def prepared_of(array, settings: Settings, storage: str = "") -> PreparedWeight 
     return PreparedWeight(array if array.ndim == 4 else array[:, :, None], settings.as_2d(), storage, error)
 
 
-def weight_of(value: Any, settings: Settings) -> tuple[Any, np.ndarray]:
-    """(the weight that a call in two dimensions was given, its array), which are two things where it was prepared."""
+def weight_of(value: Any, settings: Settings, check_shape: Any = check_weight_shape) -> tuple[Any, np.ndarray]:
+    """(the weight that a call in two dimensions was given, its array), which are two things where it was prepared.
+
+    Args:
+        value: an array, or what `prepare` made.
+        settings: of the call.
+        check_shape: refuses the shape of another number of dimensions.
+    """
     if isinstance(value, PreparedWeight):
         value.check(settings)
         return value, value.raw
     if isinstance(value, PreparedVolume):
-        check_weight_shape(value.shape)
-    array = check_weight(as_array(value, "weight"))
+        check_shape(value.shape)
+    array = as_array(value, "weight")
+    check_shape(array.shape)
     return array, array

@@ -42,7 +42,7 @@ class StreamingConvTranspose1d:
 
     Args:
         layer: a `ConvTranspose1d`, or any layer with its attributes. Weight and bias are copied: a stream does not see
-            what becomes of the layer later.
+            what becomes of the layer later. A layer with a `storage` is computed from the halves, as the layer does.
 
     Attributes:
         algorithm: which computes every chunk; with it, `conv_transpose1d` of the whole signal has the same bits.
@@ -80,11 +80,12 @@ class StreamingConvTranspose1d:
         settings = Settings.of(layer.stride, layer.padding, *ends)
         c_in, c_out, groups = weight.shape[0], weight.shape[1] * settings.groups, settings.groups
         bias = parse_bias(layer.bias, c_out)
-        self._settings, self._weight = settings.as_2d(), prepared_of(weight, settings)
+        self._settings = settings.as_2d()
+        self._weight = prepared_of(weight, settings, getattr(layer, "storage", ""))
         self._bias = None if bias is None else bias.copy()
         # The crops of a long signal are those of every length.
         self._line = Line(1, c_in, c_out, groups, settings.axis(0, LONG, weight.shape[2]))
-        self.algorithm = _algorithm(self._line, weight.dtype)
+        self.algorithm = _algorithm(self._line, weight.dtype, self._weight.storage)
         self.reset()
 
     def reset(self) -> None:
@@ -189,9 +190,9 @@ def _with_crops(settings, axis):
     return settings.stride, ((0, 0), (axis.crop_lo, axis.crop_hi)), (0, 0), settings.groups, settings.dilation
 
 
-def _algorithm(line, dtype):
+def _algorithm(line, dtype, storage):
     """The algorithm whose sums are in one order wherever an output is; the definition where no kernels can be made."""
-    problem = Problem("forward", line.map, lookup(dtype).name, prepared=True)
+    problem = Problem("forward", line.map, lookup(dtype).name, prepared=True, storage=storage)
     try:
         return choose(problem, IN_ONE_ORDER).algorithm
     except SettingError:

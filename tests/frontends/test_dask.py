@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from require import require
 
+import upconv
 from upconv import SettingError, conv_transpose2d, plan
 
 da = require("dask.array")
@@ -68,6 +69,14 @@ def test_words_activation_and_operands_of_dask(padding):
     lazy = [da.from_array(array, chunks=7) for array in (x, weight, bias)]
     made = ud.conv_transpose2d(*lazy, 2, padding, activation="relu")
     np.testing.assert_array_equal(made.compute(), y)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_dtype_of_the_result_is_that_of_its_blocks(order):
+    x = da.ones((1, 2, 4, 4), chunks=(1, 2, 2, 4), dtype=f"{order}f4")
+    y = ud.conv_transpose2d(x, np.ones((2, 1, 2, 2), np.float32))
+    assert y.dtype == y.compute().dtype
+    assert y.dtype.isnative
 
 
 def test_a_block_reads_its_halo_and_nothing_else():
@@ -251,6 +260,8 @@ print((most_memory() - before) // 1024)
         ({"weight": np.ones((1, 1, 3, 3))}, SettingError, "dtypes are input float32, weight float64"),
         ({"weight": np.ones((2, 1, 3, 3), np.float32)}, SettingError, "input has 1 channels and weight takes 2"),
         ({"weight": None}, TypeError, "weight is None"),
+        ({"weight": upconv.prepare(np.ones((1, 1, 3, 3), np.float32), 2)}, SettingError, "prepared for stride="),
+        ({"weight": upconv.prepare(np.ones((1, 1, 2, 2, 2), np.float32))}, SettingError, "conv_transpose3d"),
         ({"bias": np.ones(3, np.float32)}, SettingError, "bias has shape"),
         ({"algorithm": "fft"}, TypeError, "algorithm is 'fft'"),
         ({"padding": 9}, SettingError, "padding"),

@@ -19,12 +19,12 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from .. import functional
-from ..arrays import as_array, check_bias, check_weight_shape
+from ..arrays import as_array, check_bias, check_weight_shape, native_dtype
 from ..dtypes import lookup
 from ..errors import SettingError
 from ..geometry import Axis
 from ..planning import AUTO, activation_of, check_algorithm, choose
-from ..prepared import PreparedWeight
+from ..prepared import PreparedVolume, PreparedWeight
 from ..problem import Problem
 from ..settings import Settings
 
@@ -90,6 +90,8 @@ def conv_transpose2d(
     settings = Settings.of(stride, padding, output_padding, groups, dilation)
     check_algorithm(algorithm)
     x = _input(input)
+    if isinstance(weight, PreparedWeight):
+        weight.check(settings)
     operands = [_whole(value, name) for value, name in ((weight, "weight"), (bias, "bias"))]
     w, b = operands
     check_weight_shape(w.shape)
@@ -114,7 +116,7 @@ def conv_transpose2d(
         graph[name, n, 0, i, j] = (_block, call, parts, prepared, vector, row.crops, column.crops)
     layers = HighLevelGraph.from_collections(name, graph, [each for each in (x, w, b) if each is not None])
     chunks = (x.chunks[0], (geometry.c_out,), rows[0], columns[0])
-    return dask.array.Array(layers, name, chunks, dtype=x.dtype)
+    return dask.array.Array(layers, name, chunks, dtype=native_dtype(x))
 
 
 def _chosen(plan, asked, rows, columns):
@@ -172,7 +174,7 @@ def _whole(value, name):
     if isinstance(value, dask.array.Array):
         lookup(value.dtype, name)
         return value.rechunk(-1)
-    array = value.array if isinstance(value, PreparedWeight) else as_array(value, name)
+    array = value.array if isinstance(value, PreparedWeight | PreparedVolume) else as_array(value, name)
     return dask.array.from_array(array, chunks=-1)
 
 
