@@ -172,3 +172,15 @@ def test_nothing_is_kept_that_nobody_can_find():
     assert len(calls._of_arrays) == before
     upconv.grad.conv_transpose1d_backward(np.ones((1, 3, 8), np.float32), x, w)
     assert len(calls._of_arrays) == before + 2
+
+
+def test_gradients_with_a_prepared_weight_are_remembered_too(through):  # noqa: F811
+    rng, settings = np.random.default_rng(4), {"stride": 2, "padding": 1}
+    x, w, y = (rng.standard_normal(s).astype("f") for s in ((1, 8, 6, 5), (8, 8, 3, 3), (1, 8, 11, 9)))
+    made = upconv.prepare(w, **settings)
+    want = [upconv.grad.conv_transpose2d_backward(y, x, made, **settings) for _ in range(3)]
+    before = len(through)
+    again = upconv.grad.conv_transpose2d_backward(y, x, made, **settings)
+    assert len(through) == before + 2
+    for found, first in zip(again, want[0], strict=True):
+        assert_same_bits(found, first)

@@ -213,8 +213,7 @@ def conv2d(
         stride, dilation, groups: as in torch.
         padding: zeros around the input, an int or (height, width), "valid", or "same" (stride 1 only), as in torch.
             Beyond torch: "same_lower", or a pair of signed (lo, hi), where a negative one cuts the input instead.
-        algorithm: as in `conv_transpose2d`: "auto", the name of one that computes the gradient in the input, or a
-            ready `Plan` of that.
+        algorithm: "auto", or the name of one that computes the gradient in the input.
 
     Returns:
         (n, c_out, h_out, w_out) with ``out = (in + 2*padding - dilation*(kernel - 1) - 1) // stride + 1``.

@@ -114,7 +114,8 @@ def conv_transpose2d_input(
         input_size: shape of the input, (n, c_in, h, w) or (c_in, h, w).
         weight: (c_in, c_out // groups, k_h, k_w), or that of `upconv.prepare`.
         grad_output: gradient in the output, of the shape the forward call returns.
-        stride, padding, output_padding, groups, dilation, padding_mode, algorithm: as in `upconv.conv_transpose2d`.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+        algorithm: "auto", or the name of one that computes this gradient.
 
     Returns:
         An array of shape `input_size`.
@@ -188,7 +189,8 @@ def conv_transpose2d_weight(
         input: (n, c_in, h, w) or (c_in, h, w).
         weight_size: shape of the weight, (c_in, c_out // groups, k_h, k_w).
         grad_output: gradient in the output, of the shape the forward call returns.
-        stride, padding, output_padding, groups, dilation, padding_mode, algorithm: as in `upconv.conv_transpose2d`.
+        stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
+        algorithm: "auto", or the name of one that computes this gradient.
 
     Returns:
         An array of shape `weight_size`.
@@ -276,7 +278,7 @@ def conv_transpose2d_backward(
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     mask, kept = mask_of(output_mask), [None, None]
     found: list[Any] = [None, None]
-    if type(input) is type(weight) is np.ndarray:
+    if type(input) is np.ndarray and type(weight) in (np.ndarray, PreparedWeight):
         # What each is computed from, and what else its door has looked at.
         asked = (
             (settings, grad_output, weight, None, None, ("grad_input", input.shape, input.strides, input.dtype)),

@@ -12,7 +12,7 @@ from .runtime.once import Kept
 
 # Each size below, and each power of two, is a class: most layers have such sizes, and they fill vectors, and crowd
 # caches, as their neighbours do not. Of others the leading bits say their class, so that there are two to an octave.
-SMALL, BITS = 8, 2
+SMALL, BITS = 17, 2
 MOST_CLASSES, MOST_FACTS = 1024, 64
 
 
@@ -52,8 +52,8 @@ def size_class(problem: Problem) -> SizeClass:
 def least(size: int) -> int:
     """The smallest size of the class of a size.
 
-    >>> [least(size) for size in (7, 8, 9, 11, 12, 64, 65, 95, 96)]
-    [7, 8, 9, 9, 12, 64, 65, 65, 96]
+    >>> [least(size) for size in (7, 8, 16, 17, 23, 24, 64, 65, 95, 96)]
+    [7, 8, 16, 17, 17, 24, 64, 65, 65, 96]
     """
     if _is_alone(size):
         return size

@@ -1,5 +1,7 @@
 """How gradients in the weight are cut for threads: evenly, into enough units, and with the same bits for any number."""
 
+import itertools
+import random
 from math import prod
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from compare import poison
 
 import upconv
-from upconv.algorithms import weight_gradient_blocks
+from upconv.algorithms import weight_gradient_blocks, weight_gradient_tap_rows
 from upconv.bench.layers import Layer
+from upconv.geometry import Axis, Geometry
 from upconv.planning import solve
 from upconv.problem import Problem
 from upconv.schedule.pixel_panels import Cut
@@ -99,3 +102,24 @@ def gradient(layer, layout, maps, algorithm):
     with poison():
         solve(problem, algorithm, *maps, None, found)
     return found
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("way", [weight_gradient_blocks, weight_gradient_tap_rows])
+def test_many_blocks_of_some_images_are_a_short_table(way, layout):
+    g = Geometry(8, 8, 8, 1, Axis(200, 3, 1, 1, 1, 1), Axis(301, 3, 1, 1, 1, 1))
+    made = way.program(PlacedProblem.dense(Problem("grad_weight", g, "float32", layout), 2))
+    assert made.nbytes < 1 << 19
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_largest_of_some_parts_is_found_without_their_blocks(seed):
+    draw = random.Random(seed)
+    n, h, w = draw.randint(1, 3), draw.randint(1, 60), draw.randint(1, 60)
+    cut = Cut(Geometry(n, 1, 1, 1, Axis(h, 1, 1, 1, 0, 0), Axis(w, 1, 1, 1, 0, 0)), 64)
+    if cut.images > 1:
+        cut.images = 1
+    pixels = [block.images * block.h.axis.n * block.w.axis.n for block in cut.blocks(0, n)]
+    for parts in (2, 4, 8):
+        ends = [len(pixels) * part // parts for part in range(parts + 1)]
+        assert cut._longest(parts) == max(sum(pixels[a:b]) for a, b in itertools.pairwise(ends))

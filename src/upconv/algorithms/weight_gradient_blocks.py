@@ -112,7 +112,7 @@ class _Sums:
         cut = _cut(problem)
         nbytes = g.groups * taps * (made.a_count * tiles * made.width * size + LINE)
         # Tiles of a single part are shared out if they are worth it.
-        parts = Parts.of(cut.count, cycles, nbytes, alone=1)
+        parts = Parts.of(cut, cycles, nbytes, alone=1)
         self.parts, self.pieces, self.cut = parts.count, parts.pieces, cut.even(parts.count)
         self.are_weight = made.in_weight and self.parts <= 1
         self.is_brief = not self.parts and cut.count == 1 and not self.are_weight

@@ -82,7 +82,7 @@ class _Shape:
         self.tap = self.run * self.row + LINE
         self.nbytes = ceil_div(g.h.k * self.tap, LINE) * LINE
         cut = Cut(g, PIXELS)
-        self.parts = Parts.of(cut.count, self.cycles(g), self.nbytes)
+        self.parts = Parts.of(cut, self.cycles(g), self.nbytes)
         self.cut = cut.even(self.parts.count)
 
     def ranges(self, taps, c_out):

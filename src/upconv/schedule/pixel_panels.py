@@ -13,6 +13,9 @@ from ..runtime.program import LINE, Nest, Rows
 from . import bands
 from .moves import PlacedOperand, has_pages, transposing, unfolding
 
+# Of so many blocks a part is even enough.
+MANY = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -83,7 +86,7 @@ class Cut:
 
     def even(self, parts):
         """The same with blocks that are smaller, by half at most, if so many parts of them are more even."""
-        if parts <= 1 or ceil_div(self.g.n, self.images) >= parts:
+        if parts <= 1 or ceil_div(self.g.n, self.images) >= parts or self.count >= MANY * parts:
             return self
         axis, name = (self.g.w, "cols") if self.cols < self.g.w.n else (self.g.h, "rows")
         least = ceil_div(axis.n, getattr(self, name))
@@ -97,13 +100,16 @@ class Cut:
 
     def _longest(self, parts):
         """Pixels of the largest of so many parts."""
-        rows, cols = (
-            [min(size, n - start) for start in range(0, n, size)]
-            for n, size in ((self.g.h.n, self.rows), (self.g.w.n, self.cols))
-        )
-        before = [0, *itertools.accumulate([high * wide for high in rows for wide in cols] * self.g.n)]
-        ends = [before[(len(before) - 1) * part // parts] for part in range(parts + 1)]
+        ends = [self._before(self.count * part // parts) for part in range(parts + 1)]
         return max(end - start for start, end in itertools.pairwise(ends))
+
+    def _before(self, block):
+        """Pixels of all blocks before one, of whole images one by one."""
+        h, w = self.g.h.n, self.g.w.n
+        image, rest = divmod(block, self.an_image)
+        row, col = divmod(rest, ceil_div(w, self.cols))
+        top = row * self.rows
+        return (image * h + top) * w + min(self.rows, h - top) * min(col * self.cols, w)
 
     def blocks(self, first, end) -> Iterator[Block]:
         """The blocks of the images from first to end - 1, in order."""

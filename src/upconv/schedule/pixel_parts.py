@@ -17,6 +17,8 @@ from .pixel_panels import Block, Cut
 PARTS_BYTES, MOST_PARTS = 4 << 20, 16
 # Cycles of multiply-adds below which a part is not worth beginning.
 PART_CYCLES = 200_000
+# A table of more blocks, of about a KiB each, would leave no room for the programs of other layers.
+MOST_LISTED = 256
 # A unit cannot be interrupted, so a part that takes longer is computed in pieces.
 PIECE_CYCLES = 100_000_000
 
@@ -34,12 +36,16 @@ class Parts:
     pieces: int
 
     @classmethod
-    def of(cls, blocks, cycles, nbytes, alone=4):
-        """For so many blocks, cycles of multiply-adds, and bytes of the sums of one part.
+    def of(cls, cut: Cut, cycles, nbytes, alone=4):
+        """For the blocks of a cut, cycles of multiply-adds, and bytes of the sums of one part.
 
-        A single part is computed by one thread: it has less work than `alone` parts would be worth.
+        A single part is computed by one thread: it has less work than `alone` parts would be worth. Many blocks of some
+        images are parts of whole images: others would be listed block by block.
         """
+        blocks, images = cut.count, ceil_div(cut.g.n, cut.images)
         most = int(min(MOST_PARTS, blocks, PARTS_BYTES // nbytes, cycles // PART_CYCLES))
+        if blocks > MOST_LISTED and images > 1:
+            most = min(most, images)
         count = 1 << (most.bit_length() - 1) if most >= 1 else 0
         if count <= 1:
             count = int(cycles < alone * PART_CYCLES)
