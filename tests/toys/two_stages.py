@@ -47,28 +47,28 @@ def work(problem):
     return gemm.work(problem) | {"copied_bands": 2 * copied}
 
 
-def program(task, *, packs=True):
-    copies, copied, sizes = copying(task)
-    panels, scratch = weight_form(task.problem), bands.Scratch()
-    rows = gemm.block_rows(task, panels)
+def program(placed, *, packs=True):
+    copies, copied, sizes = copying(placed)
+    panels, scratch = weight_form(placed.problem), bands.Scratch()
+    rows = gemm.block_rows(placed, panels)
 
     def make(band):
-        return pixel_products.nests(task, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group})
+        return pixel_products.nests(placed, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group})
 
-    nests = bands.one_by_one(task, bands.in_layout(task, scratch, True, make), copied, task.result)
-    packing = [panels.packing(task)] if packs else []
+    nests = bands.one_by_one(placed, bands.in_layout(placed, scratch, True, make), copied, placed.result)
+    packing = [panels.packing(placed)] if packs else []
     stages = [*packing, Stage(copies), Stage([Grid(tuple(nests))])]
     sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes}
-    sizes |= pixel_products.tile_scratch(task, panels)
-    return Program(stages, sizes, task.seconds, shared=(*SHARED, V))
+    sizes |= pixel_products.tile_scratch(placed, panels)
+    return Program(stages, sizes, placed.seconds, shared=(*SHARED, V))
 
 
-def copying(task):
+def copying(placed):
     """(grids that copy the source, one for each image; where the copy lies; bytes of scratch by base)."""
-    shape, at = task.problem.operand_shape, task.x
+    shape, at = placed.problem.operand_shape, placed.x
     n, c, h, w = shape
-    copied = PlacedOperand(V, 0, Operand.dense(shape, task.size, channels_last=False))
-    fields = {"entry": entry(checked_copy, task.elem), "count": w}
+    copied = PlacedOperand(V, 0, Operand.dense(shape, placed.size, channels_last=False))
+    fields = {"entry": entry(checked_copy, placed.elem), "count": w}
     moved = [(at.n, copied.at.n, c * h), (at.c, copied.at.c, h), (at.h, copied.at.h, 1)]
     channels, lines = (
         Rows(("src", "dst", "flags"), [(i * src, i * dst, i * number * isa().vector_bytes) for i in range(length)])
@@ -77,6 +77,6 @@ def copying(task):
     grids = []
     for image in range(n):
         src, dst, number = (image * step for step in moved[0])
-        there = {"src": (task.source.base, src), "dst": (V, dst), "flags": (FLAGS, number * isa().vector_bytes)}
+        there = {"src": (placed.source.base, src), "dst": (V, dst), "flags": (FLAGS, number * isa().vector_bytes)}
         grids.append(Grid([Nest(FIELDS, fields | there, (channels, lines))]))
     return grids, copied, {V: n * copied.at.n, FLAGS: n * c * h * isa().vector_bytes}

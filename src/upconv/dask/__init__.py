@@ -3,8 +3,8 @@
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
 are computed as the plan of the whole problem says, so that joined they are the bits of a single call. They are those of
 a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
-do, `direct_rows` with sums so long that they are cut, which it does by the row, or where the only column of some blocks
-would be computed as a row. Maps are planned as channels-first ones.
+do, `direct_rows` and `gemm_phase_blocks` with sums so long that they are cut, which they do by the row, or where
+the only column of some blocks would be computed as a row. Maps are planned as channels-first ones.
 """
 
 from __future__ import annotations
