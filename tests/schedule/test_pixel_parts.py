@@ -115,7 +115,7 @@ def test_many_blocks_of_some_images_are_a_short_table(way, layout):
 @pytest.mark.parametrize("seed", range(20))
 def test_the_largest_of_some_parts_is_found_without_their_blocks(seed):
     draw = random.Random(seed)
-    n, h, w = draw.randint(1, 3), draw.randint(1, 60), draw.randint(1, 60)
+    n, h, w = draw.randint(1, 3), draw.randint(1, 60), draw.randint(1, 200)
     cut = Cut(Geometry(n, 1, 1, 1, Axis(h, 1, 1, 1, 0, 0), Axis(w, 1, 1, 1, 0, 0)), 64)
     if cut.images > 1:
         cut.images = 1
