@@ -14,9 +14,9 @@ units from one counter, so each unit is run once, by whoever comes first.
     table   grids (GRID words each), nests (NEST words each), then the lists; offsets are in bytes from its beginning
     base    the addresses of a call, by number, behind the job's own words; base 0 is 0, for fields that are no pointers
 
-What is being made lies in `scratch`, which is not shared. The tasks run under the default arithmetic, on whatever
-thread that is: one that some library has told to flush subnormal numbers, say, which a thread passes on to those it
-makes.
+The task that is being made lies in `scratch`, which is not shared; a kernel leaves it as it is. The tasks run under
+the default arithmetic, on whatever thread that is: one that some library has told to flush subnormal numbers, say,
+which a thread passes on to those it makes.
 """
 
 from ..codegen.isa import Isa
@@ -36,8 +36,7 @@ GRID = 6 + DIMENSIONS * len(MOVED) + 3
 LISTS = 3
 NEST = 4 + 4 * LISTS
 STEPS_AT = 8 * 6
-LEVELS = LISTS + 1
-SCRATCH_BYTES = 8 * (BASES + 1 + LEVELS * FIELDS_MOST + 8)
+SCRATCH_BYTES = 8 * (BASES + 1 + FIELDS_MOST + 8)
 WORDS = 7
 # Which word of a job says where the counter of its units is.
 COUNTER = 4
@@ -77,36 +76,43 @@ def _unit(k, isa, table, grid, unit, base, scratch):
             for dimension, index in enumerate(place):
                 address = address + index * k.load(steps + 8 * dimension, I64)
         k.store(address, scratch + 8 * number)
-    levels = [scratch + 8 * (BASES + 1 + level * FIELDS_MOST) for level in range(LEVELS)]
+    task = scratch + 8 * (BASES + 1)
     with k.loop(nest, nests_end, 8 * NEST) as there:
-        _nest(k, isa, table, table + there, scratch, levels)
+        _nest(k, isa, table, table + there, scratch, task)
 
 
-def _nest(k, isa, table, nest, bases, levels):
+def _nest(k, isa, table, nest, bases, task):
     """All tasks of a nest."""
     size, common, pointers, count = (k.load(nest + 8 * place, I64) for place in range(4))
-    _copy(k, isa, table + common, levels[0], size)
+    _copy(k, isa, table + common, task, size)
     with k.loop(0, count * 16, 16) as place:
         pointer = table + pointers + place
-        field = levels[0] + k.load(pointer, I64)
+        field = task + k.load(pointer, I64)
         k.store(k.load(field, I64) + k.load(bases + k.load(pointer + 8, I64), I64), field)
-    _level(k, isa, table, nest, size, levels)
+    _level(k, table, nest, task, 0)
 
 
-def _level(k, isa, table, nest, size, levels):
-    """Every row of the next list on top of what there is; after the last list, the task."""
-    if len(levels) == 1:
-        k.call(k.load(levels[0], PTR), levels[0])
+def _level(k, table, nest, task, level):
+    """Every row of the next list on top of what there is; after the last list, the task.
+
+    A row is added and taken away again, a field at a time. To copy what there is would cost more than its instructions:
+    whole vectors that were written field by field can be loaded once all stores before them have come to the cache
+    alone, those of the last task too.
+    """
+    if level == LISTS:
+        k.call(k.load(task, PTR), task)
         return
-    at = nest + 8 * (4 + 4 * (LEVELS - len(levels)))
+    at = nest + 8 * (4 + 4 * level)
     values, count, fields, width = (k.load(at + 8 * place, I64) for place in range(4))
     with k.loop(0, count) as row:
-        _copy(k, isa, levels[0], levels[1], size)
         there = table + values + row * (width * 8)
         with k.loop(0, width * 8, 8) as place:
-            field = levels[1] + k.load(table + fields + place, I64)
+            field = task + k.load(table + fields + place, I64)
             k.store(k.load(field, I64) + k.load(there + place, I64), field)
-        _level(k, isa, table, nest, size, levels[1:])
+        _level(k, table, nest, task, level + 1)
+        with k.loop(0, width * 8, 8) as place:
+            field = task + k.load(table + fields + place, I64)
+            k.store(k.load(field, I64) - k.load(there + place, I64), field)
 
 
 def _copy(k, isa, src, dst, size):
