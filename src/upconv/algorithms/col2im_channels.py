@@ -7,6 +7,7 @@ is looked at.
 """
 
 import itertools
+from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
@@ -72,10 +73,15 @@ def blocks_of(columns, lanes) -> list[Block]:
 
 def weight_form(problem: Problem) -> Panels:
     """One panel a group for all taps: they are phases of a kernel of one row."""
-    g, size = by_group.of_one(problem).geometry, problem.itemsize
-    blocks = tuple(blocks_of(_columns(g), isa().lanes(size)))
-    groups = problem.geometry.groups
-    return Panels(problem.row.element, size, groups, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
+    g, (c_in, c_out) = problem.geometry, problem.channels
+    return _panels(problem.row.element, problem.itemsize, g.groups, c_in, c_out, g.h.k * g.w.k)
+
+
+# It depends on no size of a map.
+@lru_cache(maxsize=256)
+def _panels(elem, size, groups, c_in, c_out, taps):
+    blocks = tuple(blocks_of(taps * c_out, isa().lanes(size)))
+    return Panels(elem, size, groups, c_in, c_out, 1, 1, taps, blocks)
 
 
 def work(problem: Problem) -> dict[str, float]:
@@ -194,15 +200,20 @@ def _nests(placed, band, panels, group, scratch):
 def _product(placed, band, panels, group, products):
     """Columns of all taps for every pixel of the source."""
     all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
-    values, activation = [], "none"
-    for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), False, False, activation)
-        offset = block.first * placed.size
-        values.append((address, offset, panels.block(number), offset, 0, block.width))
-    lists = (Rows(pixel_products.BLOCKS, values),)
+    lists = (panels.kept.get_or_make("products", lambda: _block_rows(placed, panels)),)
     band = bands.Band(band.n, band.h, band.w, band.x, products)
     more = {"bias": (SUMS, 0), "w": (PANELS, group * panels.group), "w_g": 0}
     return pixel_products.product(placed, band, gemm.FIELDS, panels, [all_rows], [all_cols], lists, more)
+
+
+def _block_rows(placed, panels):
+    """The list of the blocks of columns of all taps, which have no activation."""
+    values = []
+    for number, block in enumerate(panels.blocks):
+        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), False, False, "none")
+        offset = block.first * placed.size
+        values.append((address, offset, panels.block(number), offset, 0, block.width))
+    return Rows(pixel_products.BLOCKS, values)
 
 
 def _added(placed, band, group, h, w, kept, fused):

@@ -190,8 +190,8 @@ def tally(axis: Axis, forward) -> tuple[tuple[int, int, int], ...]:
     """(places, taps, how many segments) of the segments of an axis that have as many taps, and places, as others."""
     if forward and axis.s > MANY_PHASES:
         return _tally_of_many(axis)
-    runs = live_runs(axis) if forward else ((run.count, len(run.taps)) for run in input_segments(axis))
-    return tuple((places, taps, number) for (places, taps), number in Counter(runs).items())
+    runs = live_runs(axis) if forward else Counter((run.count, len(run.taps)) for run in input_segments(axis))
+    return tuple((places, taps, number) for (places, taps), number in runs.items())
 
 
 def _tally_of_many(axis):
