@@ -89,7 +89,9 @@ def _tile(form, size):
 
 
 def _nests(placed, band, form):
-    address = entry(kernel.gemm, placed.elem, *_tile(form, placed.size), False, False, placed.problem.activation.name)
+    whole_taps = placed.c_src * band.w.k <= kernel.WHOLE_TAP
+    kind = False, False, placed.problem.activation.name, whole_taps
+    address = entry(kernel.gemm, placed.elem, *_tile(form, placed.size), *kind)
     values = []
     for number in range(form.blocks):
         first = number * form.width
