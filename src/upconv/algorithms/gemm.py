@@ -18,7 +18,7 @@ from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
 from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again
 from ..schedule.moves import PlacedOperand
-from ..schedule.panels import Block, Panels, even_blocks
+from ..schedule.panels import Block, Panels, even_blocks, runs_of
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import fills_all, tally
 
@@ -168,7 +168,7 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
 def _by_blocks(placed, panels, scratch):
     """Pack one block of channels and use it at once, then the next: each is a unit of its own for the threads."""
     made, nbytes = [], 0
-    for number, many in panels.runs():
+    for number, many in runs_of(panels.blocks):
         block = panels.blocks[number]
         part = _narrowed(placed, block.columns)
         form = weight_form(part.problem)

@@ -47,24 +47,29 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     h, w = placed.g.h, placed.g.w
     # The most of any segment.
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
-    more = gemm.is_brief(taps, placed.c_src), False, placed.problem.activation.name
+    # Of a tap in a row, few channels are one part.
+    few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
+    brief = gemm.is_brief(taps, placed.c_src)
+    whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
+    more = brief, False, placed.problem.activation.name, whole_taps
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
 def tile_scratch(placed: PlacedProblem, panels: Panels) -> dict[int, int]:
     """What `kernels.gemm` needs for itself, by base."""
-    return panels.kept.get_or_make("scratch", lambda: _tile_scratch(placed, panels.blocks))
+    return panels.kept.get_or_make("scratch", lambda: scratch_of_tiles(placed, panels.blocks))
+
+
+def scratch_of_tiles(placed: PlacedProblem, blocks: tuple[Block, ...]) -> dict[int, int]:
+    """What `kernels.gemm` needs for blocks of columns, by base."""
+    needs = [gemm.scratch(placed.lanes * placed.size, *tiles[:2]) for tiles in tiles_of(blocks, placed.lanes)]
+    return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
 def kernel_key(placed: PlacedProblem) -> tuple:
     """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
     h, w = placed.g.h, placed.g.w
     return placed.problem.activation.name, h.s, h.d, w.s, w.d
-
-
-def _tile_scratch(placed, blocks):
-    needs = [gemm.scratch(placed.lanes * placed.size, *tiles[:2]) for tiles in tiles_of(blocks, placed.lanes)]
-    return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
 def common(placed: PlacedProblem) -> dict:
