@@ -78,11 +78,12 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
-        "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
+        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.CHUNK) * vectors,
+        "tap_streaming_places": pixels * blocks,
+        "tap_streaming_written": g.n * g.h.out * g.w.out * vectors,
         "widened": g.live_weights if problem.storage and problem.prepared else 0,
         # A source that does not stay in the cache comes again with every tap of every block.
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
-        "places": pixels * blocks,
         "tasks": len(rows) * len(cols) * blocks,
         **moved(problem, channels_last=True, packs=True, whole=False),
     }

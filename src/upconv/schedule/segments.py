@@ -66,6 +66,19 @@ def empty_places(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Se
     return tuple((rows, cols) for rows, cols in found if rows and cols)
 
 
+@lru_cache(maxsize=512)
+def empty_rows(axis: Axis, most=FEW_PHASES) -> tuple[Segment, ...]:
+    """The segments of an axis without taps, which are to be written first; all places where they are more than so many.
+
+    >>> [(each.start, each.step, each.count) for each in empty_rows(Axis(n=5, k=2, s=3, crop_lo=0, crop_hi=-1))]
+    [(2, 3, 5)]
+    """
+    if not has_holes(axis):
+        return ()
+    found = _holes(axis) if axis.s <= FEW_PHASES else ()
+    return found if 0 < len(found) <= most else (everywhere(axis.out),)
+
+
 def _holes(axis):
     """The segments without taps."""
     runs = (segment for phase in phases(axis) for segment in phase.segments if not segment.taps)
