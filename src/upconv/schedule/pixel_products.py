@@ -34,7 +34,7 @@ NEAR_BYTES = 1 << 21
 # places are, of pixels that have no more bytes than so many.
 LEAST_ROWS, SHORT_PIXEL = 4, 128
 
-# Values in the line of ones: more than any block of channels has.
+# Values in the lines of ones and of zeros: more than any block of channels has.
 ONES = 1024
 
 
@@ -205,6 +205,16 @@ def _ones(dtype):
     return np.ones(ONES, dtype)
 
 
+@once
+def _zeros(dtype):
+    return np.zeros(ONES, dtype)
+
+
 def ones(dtype) -> int:
     """The address of a line of ones, which is never freed: a weight under which values are added up as they are."""
     return address(_ones(dtype))
+
+
+def zeros(dtype) -> int:
+    """Likewise of zeros: a bias of what has its own already."""
+    return address(_zeros(dtype))
