@@ -75,6 +75,9 @@ def work(problem: Problem) -> dict[str, float]:
     pixels = g.n * sum(place.count for place in rows) * sum(place.count for place in cols)
     blocks = ceil_div(ceil_div(c_dst, lanes), TILES[isa().registers][1]) * g.groups
     vectors, source = ceil_div(c_dst, lanes) * g.groups, math.prod(g.input_shape) * problem.itemsize
+    amounts = moved(problem, channels_last=True, packs=True, whole=False)
+    result = math.prod(problem.result_shape) * problem.itemsize
+    in_pieces = blocks > 1 and result > NEAR_BYTES and problem.layout.startswith("nhwc")
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
@@ -85,7 +88,10 @@ def work(problem: Problem) -> dict[str, float]:
         # A source that does not stay in the cache comes again with every tap of every block.
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
         "tasks": len(rows) * len(cols) * blocks,
-        **moved(problem, channels_last=True, packs=True, whole=False),
+        "pieces": result if in_pieces else 0,
+        **amounts,
+        "packed": 0,
+        "packed_parts": amounts["packed"],
     }
 
 

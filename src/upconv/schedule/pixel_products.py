@@ -136,15 +136,10 @@ def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..
 def lined(n, h: Axis, w: Axis, pixel) -> tuple[Segment, ...]:
     """The segments of rows of n images to which a line is copied, all or the empty ones, by the bytes of a pixel."""
     everything = segments.fills_all(h, w, True) or (
-        has_holes(w) and pixel <= SHORT_PIXEL and 2 * _with_taps(h) * _with_taps(w) <= h.out * w.out
+        has_holes(w) and pixel <= SHORT_PIXEL and 2 * segments.with_taps(h, w) <= h.out * w.out
     )
     rows = (segments.everywhere(h.out),) if everything else segments.empty_rows(h)
     return rows if n * sum(each.count for each in rows) >= LEAST_ROWS else ()
-
-
-def _with_taps(axis):
-    """How many places of an axis have taps."""
-    return sum(places * many for places, _, many in segments.tally(axis, True))
 
 
 class Empty(NamedTuple):
@@ -165,7 +160,7 @@ def empty_work(problem: Problem) -> Empty:
     if copied == g.h.out or segments.fills_all(g.h, g.w, True):
         places = 0 if copied else g.h.out * g.w.out
     else:
-        places = (g.h.out - copied) * g.w.out - _with_taps(g.h) * _with_taps(g.w)
+        places = (g.h.out - copied) * g.w.out - segments.with_taps(g.h, g.w)
     return Empty(g.n * places, g.n * copied * g.w.out * pixel)
 
 

@@ -207,6 +207,12 @@ def tally(axis: Axis, forward) -> tuple[tuple[int, int, int], ...]:
     return tuple((places, taps, number) for (places, taps), number in Counter(runs).items())
 
 
+def with_taps(h: Axis, w: Axis) -> int:
+    """How many outputs of a plane have taps."""
+    down, across = (sum(places * number for places, _, number in tally(axis, True)) for axis in (h, w))
+    return down * across
+
+
 def _tally_of_many(axis):
     """The same as if all phases were alike, so that nothing grows with the stride."""
     live, taps = min(axis.s // axis.g, axis.k), ceil_div(axis.k * axis.g, axis.s)
