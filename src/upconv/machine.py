@@ -179,7 +179,7 @@ ROWS = {
             "transposed_crowded": 3.08e10,
             "packed": 6.42e09,
             "packed_parts": 9.64e09,
-            "pieces": 2.33e10,
+            "pieces": 3.4e10,
             "panels": 3.01e10,
             "copied_bands": 1.15e11,
             "bytes": 2.68e10,

@@ -19,7 +19,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products
-from ..schedule.amounts import NEAR_BYTES, moved
+from ..schedule.amounts import NEAR_BYTES, in_pieces, moved
 from ..schedule.moves import PlacedOperand, copied, copying, transpose_layout
 from ..schedule.panels import Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
@@ -76,8 +76,6 @@ def work(problem: Problem) -> dict[str, float]:
     blocks = ceil_div(ceil_div(c_dst, lanes), TILES[isa().registers][1]) * g.groups
     vectors, source = ceil_div(c_dst, lanes) * g.groups, math.prod(g.input_shape) * problem.itemsize
     amounts = moved(problem, channels_last=True, packs=True, whole=False)
-    result = math.prod(problem.result_shape) * problem.itemsize
-    in_pieces = blocks > 1 and result > NEAR_BYTES and problem.layout.startswith("nhwc")
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
@@ -88,7 +86,7 @@ def work(problem: Problem) -> dict[str, float]:
         # A source that does not stay in the cache comes again with every tap of every block.
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
         "tasks": len(rows) * len(cols) * blocks,
-        "pieces": result if in_pieces else 0,
+        "pieces": in_pieces(problem, blocks),
         **amounts,
         "packed": 0,
         "packed_parts": amounts["packed"],

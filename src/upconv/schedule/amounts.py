@@ -129,6 +129,12 @@ def read_again(problem: Problem, panel_rows, columns) -> float:
     return part * panel_rows * g.groups * columns * problem.itemsize
 
 
+def in_pieces(problem: Problem, blocks) -> int:
+    """Bytes of a result that does not stay near, to whose pixels each of some blocks of channels adds a piece."""
+    nbytes = math.prod(problem.result_shape) * problem.itemsize
+    return nbytes if blocks > 1 and nbytes > NEAR_BYTES and problem.layout.startswith("nhwc") else 0
+
+
 def moved(
     problem: Problem,
     *,
