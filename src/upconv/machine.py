@@ -144,7 +144,7 @@ ROWS = {
             "tap_streaming_loads": 5.3e09,
             "depthwise_channels": 1.82e09,
             "weight_streaming": 2.16e09,
-            "tap_streaming": 5.67e09,
+            "tap_streaming": 5.5e09,
             "tap_streaming_sums": 1.66e09,
             "tap_streaming_places": 6.56e08,
             "tap_streaming_written": 8.04e08,
