@@ -221,7 +221,7 @@ ROWS = {
             "columns_apart": 6.24e09,
             "tap_streaming_loads": 5.57e09,
             "depthwise_channels": 3.01e09,
-            "weight_streaming": 3.31e09,
+            "weight_streaming": 3.58e09,
             "tap_streaming": 9.25e09,
             "tap_streaming_sums": 4.69e09,
             "tap_streaming_places": 1.2e09,
