@@ -2,10 +2,11 @@
 
     python benchmarks/gradients.py [--only PATTERNS] [--layouts nchw,nhwc] [--gradients input,weight,all] [--threads 1]
 
-In each turn an engine begins when all threads of the other one are asleep, with calls that are not timed (see
-`upconv.bench.turns`: on several threads whoever comes second would be slowed down). Each cell is the median, over the
-rounds, of how many times as fast upconv is; `all` is input, weight and bias in one call of either. Results are compared
-first: what differs by more than `MOST_APART` of its root mean square is an error.
+In each turn an engine begins when all threads of the other one are asleep, with calls that are not timed, and each has
+the calling thread on a CPU of its own (see `upconv.bench.turns`; on several threads what ran before would slow down
+either). Each cell is the median, over the rounds, of how many times as fast upconv is; `all` is input, weight and bias
+in one call of either. Results are compared first: what differs by more than `MOST_APART` of its root mean square is an
+error.
 
 UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2, ATEN_CPU_CAPABILITY=avx2 and MKL_ENABLE_INSTRUCTIONS=AVX2 holds both to
 AVX2: without the last, torch computes a kernel of one tap by AVX-512.

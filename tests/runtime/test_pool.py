@@ -23,7 +23,6 @@ from upconv.runtime import kernel, pool, pool_code
 from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import entry
 from upconv.runtime.parts import take_parts
-from upconv.runtime.pool import _cpus
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX threads and processes")
 # A step is one fused multiply-add that waits for the one before: about a nanosecond.
@@ -223,74 +222,6 @@ def test_affinity_is_respected():
 # -- several callers ---------------------------------------------------------------------------------------------------
 
 
-APART = """
-before, allowed = set(os.listdir("/proc/self/task")), os.sched_getaffinity(0)
-def workers():
-    run_once([1000] * 8)
-    return [os.sched_getaffinity(int(task)) for task in sorted(set(os.listdir("/proc/self/task")) - before, key=int)]
-def each_in_turn(most):
-    for threads in range(2, most + 1):
-        pool.set_num_threads(threads)
-        workers()
-        for cpu in allowed:
-            os.sched_setaffinity(0, {cpu})
-            print(workers() == [allowed - {cpu}] * (threads - 1))
-        os.sched_setaffinity(0, allowed)
-each_in_turn(3)
-"""
-placed = pytest.mark.skipif(_cpus() < 2 or not hasattr(os, "sched_getaffinity"), reason="needs CPUs that it may choose")
-
-
-@placed
-def test_workers_leave_the_caller_s_cpu_to_it():
-    answers = script(APART)
-    assert answers == ["True"] * 2 * _cpus()
-
-
-@placed
-def test_a_child_has_workers_of_its_own_to_place():
-    text = """
-one, other, *_ = allowed
-each_in_turn(2)
-os.sched_setaffinity(0, {one})
-kept = workers()
-if child := os.fork():
-    sys.exit(os.waitpid(child, 0)[1] != 0 or workers() != kept)
-before = set(os.listdir("/proc/self/task"))
-os.sched_setaffinity(0, allowed)
-workers()
-os.sched_setaffinity(0, {other})
-placed = workers() == [allowed - {other}] and os.sched_getaffinity(0) == {other}
-parent = max(os.listdir(f"/proc/{os.getppid()}/task"), key=int)
-os._exit(not (placed and os.sched_getaffinity(int(parent)) == allowed - {one}))
-"""
-    assert script(APART.removesuffix("each_in_turn(3)\n") + text) == ["True"] * len(os.sched_getaffinity(0))
-
-
-@placed
-def test_what_somebody_else_allows_the_workers_stays():
-    text = """
-one, other, *_ = allowed
-pool.set_num_threads(2)
-workers()
-os.sched_setaffinity(0, {one})
-workers()
-worker = max(map(int, set(os.listdir("/proc/self/task")) - before))
-os.sched_setaffinity(worker, {one, other})
-os.sched_setaffinity(0, {other})
-print(*workers()[-1])
-os.sched_setaffinity(worker, {other})
-os.sched_setaffinity(0, {one})
-print(*workers()[-1])
-os.sched_setaffinity(0, {other})
-print(*workers()[-1])
-"""
-    one, other, *_ = os.sched_getaffinity(0)
-    setting = APART.removesuffix("each_in_turn(3)\n")
-    assert script(setting + text) == [str(one), str(other), str(other)]
-
-
-@posix
 def test_32_callers_at_once():
     failed = []
 
