@@ -23,7 +23,7 @@ import torch
 import upconv
 from upconv.bench.adapters import OnnxRuntime, OpenVino
 from upconv.bench.layers import matching
-from upconv.bench.turns import begin
+from upconv.bench.turns import turn
 from upconv.files import write_atomically
 
 ROUNDS = 9
@@ -154,11 +154,12 @@ def measure(layer, engines, seconds):
             raise SystemExit(f"{layer.name}: {name} differs from torch by {apart:.2g} of the root mean square")
     for _ in range(ROUNDS):
         for name, (call, _) in engines.items():
-            repeats = max(1, int(seconds / ROUNDS / begin(call)))
-            start = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            times[name].append((time.perf_counter() - start) / repeats)
+            with turn(call) as once:
+                repeats = max(1, int(seconds / ROUNDS / once))
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    call()
+                times[name].append((time.perf_counter() - start) / repeats)
     return times
 
 

@@ -22,7 +22,7 @@ import torch
 
 import upconv
 from upconv.bench.layers import matching
-from upconv.bench.turns import begin
+from upconv.bench.turns import turn
 from upconv.files import write_atomically
 from upconv.planning import choose
 from upconv.problem import Problem
@@ -68,11 +68,12 @@ def measure(engines, rounds, seconds):
     times = {engine: [] for engine in engines}
     for _ in range(rounds):
         for engine, call in engines.items():
-            repeats = max(1, int(seconds / begin(call)))
-            start = time.perf_counter()
-            for _ in range(repeats):
-                call()
-            times[engine].append((time.perf_counter() - start) / repeats)
+            with turn(call) as once:
+                repeats = max(1, int(seconds / once))
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    call()
+                times[engine].append((time.perf_counter() - start) / repeats)
     ratios = [one / other for one, other in zip(times["torch"], times["upconv"], strict=True)]
     return {engine: median(each) for engine, each in times.items()}, median(ratios)
 

@@ -1,4 +1,4 @@
-"""How a turn begins where engines take turns within one process: `begin`.
+"""How threads of engines that take turns stand in nobody's way: `apart` in a process, `turn` of one of several in it.
 
 OpenMP's threads spin for some milliseconds after their last work (libgomp five on the machine at hand, libiomp 200),
 each on a CPU that the next engine is timed on, and an engine with threads of its own waits there for its share of it.
@@ -10,7 +10,7 @@ calling thread has a CPU of its own, and calls come first that are not timed.
 import os
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 LOOK_SECONDS = 0.005
 BUSY_SHARE = 0.05
@@ -18,10 +18,12 @@ SETTLE_SECONDS = 0.01
 CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
-def begin(call) -> float:
-    """Wait until no thread of this process runs, and call until its threads are awake; returns the last call's seconds.
+@contextmanager
+def turn(call):
+    """A turn of an engine: when no thread of this process runs any more, and calls have woken its own.
 
-    From then on the calling thread has one CPU, and the others all but that.
+    Yields:
+        How many seconds a call has taken.
     """
     busy = True
     while busy:
@@ -29,19 +31,30 @@ def begin(call) -> float:
         time.sleep(LOOK_SECONDS)
         busy = time.process_time() - before > BUSY_SHARE * LOOK_SECONDS
     call()
-    _part()
-    end, taken = time.perf_counter() + SETTLE_SECONDS, None
-    while taken is None or time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        taken = time.perf_counter() - start
-    return taken
+    with apart():
+        end, taken = time.perf_counter() + SETTLE_SECONDS, None
+        while taken is None or time.perf_counter() < end:
+            start = time.perf_counter()
+            call()
+            taken = time.perf_counter() - start
+        yield taken
 
 
-def _part():
-    own = min(CPUS, default=None)
-    if len(CPUS) > 1:
+@contextmanager
+def apart():
+    """The calling thread has one of the process's CPUs, and the threads that there are have the rest."""
+    own = {min(CPUS)} if len(CPUS) > 1 else CPUS
+    _place(own, CPUS - own or CPUS)
+    try:
+        yield
+    finally:
+        # What an engine makes later should not see a process of one CPU.
+        _place(CPUS, CPUS)
+
+
+def _place(own, others):
+    if CPUS:
         for task in map(int, os.listdir("/proc/self/task")):
             # A thread may end meanwhile.
             with suppress(OSError):
-                os.sched_setaffinity(task, {own} if task == threading.get_native_id() else CPUS - {own})
+                os.sched_setaffinity(task, own if task == threading.get_native_id() else others)
