@@ -16,7 +16,7 @@ A tile reads its panel from end to end. A panel of more than `near` bytes would 
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
 
 A `brief` kernel is for at most one tap and sums that are not cut: its tiles are short, and so what begins and ends one
-is left to what they need. One of `whole_taps` is for one tap in a row (n_w = 1) of at most WHOLE_TAP channels, which
+is left to what they need. One of `whole_taps` is for at most one tap in a row, of at most WHOLE_TAP channels, which
 are never cut, and has no loops for more.
 
 While a tile is computed the lines are asked for that the next one writes, a few between the taps: all at once would
@@ -218,7 +218,8 @@ def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps):
 def _each_part(k, task, width, size, whole_taps):
     """For each part of the taps (where it begins in x and in the panel, channels of it)."""
     if whole_taps:
-        with k.loop(0, task["n_h"]) as t_h:
+        # Places without taps may have rows of them.
+        with k.loop(0, task["n_h"] * task["n_w"]) as t_h:
             yield t_h * task["x_h"], t_h * task["w_h"], task["c"]
         return
     with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
