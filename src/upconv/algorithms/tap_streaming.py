@@ -21,7 +21,7 @@ from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid
 from ..schedule import pixel_products
 from ..schedule.amounts import NEAR_BYTES, in_pieces, moved
 from ..schedule.moves import PlacedOperand, copied, copying, transpose_layout
-from ..schedule.panels import Panels, even_blocks
+from ..schedule.panels import Panels, even_blocks, runs_of
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
@@ -103,7 +103,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         scratch[X_BAND] = placed.g.n * placed.g.h.n * placed.g.w.n * placed.g.c_in * placed.size
     units = []
     for group in range(placed.g.groups):
-        for number, many in form.runs():
+        for number, many in runs_of(form.blocks):
             block = _Block(placed, form, group, number, x.move(channel=group * placed.c_src))
             steps = {Y: (0, 0, block.columns * placed.y.c), BIAS: (0, 0, block.columns * placed.size)}
             steps |= (
@@ -122,7 +122,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     if placed.storage and not packs:
         scratch[TOTALS] = kernel.CHUNK * width * placed.size
     if packs:
-        scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in form.runs())
+        scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in runs_of(form.blocks))
     return Program([*before, Stage(units)], scratch, placed.seconds, shared=(X_BAND,))
 
 
