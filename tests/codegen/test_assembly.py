@@ -26,7 +26,6 @@ from upconv.kernels import (
 from upconv.kernels.execute import execute
 from upconv.kernels.transpose import transpose
 from upconv.schedule.next_block import MOST_ASKS
-from upconv.schedule.weight_tiles import MOST_ACROSS, MOST_ROWS
 from upconv.winograd_forms import form
 
 # Those of x86-64 that add a product where it is made.
@@ -116,9 +115,8 @@ def test_the_hot_loop_of_a_tile_of_strips(isa, mr, nv, elem):
 @pytest.mark.parametrize("name", FUSED)
 def test_the_hot_loop_of_a_gradient_in_the_weight_asks_for_the_next_block_without_putting_sums_aside(name, asks):
     isa, unroll = ROWS[name], weight_gradient_blocks.UNROLL
-    for nv in range(1, MOST_ACROSS + 1):
-        # All tiles that leave a register for a number besides those of b.
-        mr = min((isa.registers - 2 - nv) // nv, MOST_ROWS - 1)
+    tallest, nv = winograd_product.TILES[isa.registers]
+    for mr in (tallest, tallest - 1):
         kernel = weight_gradient_blocks.weight_gradient_blocks(isa, "f32", mr, nv, asks=asks)
         loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vfmadd")
         assert sum(line.startswith("vfmadd") for line in loop) == mr * nv * unroll
