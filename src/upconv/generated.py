@@ -17,6 +17,8 @@ A way of computing is a module in `algorithms/` with
                            others whole maps are converted before and after
     TAKES_PLANES           optional: whether its programs put the rows of a map in order that lie in planes of a volume
                            (see `layouts.Fold`)
+    FOR_FEW_CHANNELS       optional: whether few channels do not slow down its gradient in the weight, which is then not
+                           left to torch's operator for their sake
 
 and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
@@ -118,6 +120,7 @@ class Generated:
         self.reads_halves: bool = getattr(module, "READS_HALVES", False)
         self.converts_maps: bool = getattr(module, "CONVERTS_MAPS", False)
         self.takes_planes: bool = getattr(module, "TAKES_PLANES", False)
+        self.is_for_few_channels: bool = getattr(module, "FOR_FEW_CHANNELS", False)
 
     def why_not(self, problem: Problem) -> list[str]:
         """Sentences of refusal; empty means yes."""

@@ -40,7 +40,7 @@ from .grad_dimensions import (
     grad_bias,
 )
 from .interchange import like
-from .planning import AUTO, check_algorithm, solve
+from .planning import AUTO, check_algorithm, check_algorithm_name, solve
 from .prepared import PreparedWeight, weight_of
 from .problem import Problem
 from .settings import mask_of, parsed, shape_of
@@ -281,7 +281,7 @@ def conv_transpose2d_backward(
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     mask, kept = mask_of(output_mask), [None, None]
-    check_algorithm(algorithm)
+    check_algorithm_name(algorithm)
     found: list[Any] = [None, None]
     if algorithm is AUTO and type(input) is np.ndarray and type(weight) in (np.ndarray, PreparedWeight):
         # What each is computed from, and what else its door has looked at.

@@ -122,7 +122,7 @@ def conv_transpose1d_backward(
     *,
     output_mask: Sequence[bool] = (True, True, True),
     padding_mode: PaddingMode = "zeros",
-    algorithm: str | Plan = AUTO,
+    algorithm: str = AUTO,
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
     """The gradients in input, weight and bias in one pass.
 
@@ -285,7 +285,7 @@ def _weight(settings, input, weight_size, grad_output, algorithm):
 
 def _backward(settings, grad_output, input, weight, output_mask, algorithm):
     dimensions, mask = settings.dimensions, mask_of(output_mask)
-    _check_algorithm(algorithm, dimensions)
+    check_algorithm_name(algorithm)
     x_facts, w_facts = ((array.shape, array.strides, array.dtype) if type(array) is np.ndarray else None
                         for array in (input, weight))  # fmt: skip
     asked = [

@@ -64,7 +64,7 @@ AMOUNTS = {
     "tap_streaming_loads": "numbers of the input that they read, each for some vectors",
     "tap_streaming_sums": "vectors of sums, each time that they are added to",
     "tap_streaming_places": "pixels whose offsets are noted for a tap of a block of channels",
-    "tap_streaming_written": "vectors of the result, cleared at first and written at last",
+    "tap_streaming_written": "vectors of the result, filled with the bias at first and written at last",
     "column_products": "multiply-adds of vectors that run along a sum",
     "column_vectors": "vectors of columns, written for them",
     "column_sums": "sums whose lanes are added up",

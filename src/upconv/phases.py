@@ -144,7 +144,7 @@ def live_segment_count(axis: Axis) -> int:
 
 
 def most_segments(axis: Axis) -> int:
-    """More than `live_segment_count` never is, which need not be counted then: a phase has two a tap, less one.
+    """A bound of `live_segment_count` from above, for which nothing is counted: a phase has two for each tap, less one.
 
     >>> most_segments(Axis(n=4, k=3, s=2)), most_segments(Axis(n=20, k=64, s=32))
     (4, 96)

@@ -200,7 +200,7 @@ def check_algorithm(algorithm: str | Plan) -> None:
 
 
 def check_algorithm_name(algorithm: str) -> None:
-    """Refuse what is no word where a call is more, or less, than the 2-D problem of arrays that a plan is made for."""
+    """Refuse all but "auto" and names, where a call is not the one 2-D problem of arrays that a plan is made for."""
     check_algorithm(algorithm)
     if isinstance(algorithm, Plan):
         raise TypeError(

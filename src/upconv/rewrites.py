@@ -363,7 +363,7 @@ def _exchanged(problem):
 
 
 def _pairs_of_segments(problem, *, at_most=False):
-    """Pairs of segments, or of taps: the number of tasks, but for bands and blocks; `at_most` so many, uncounted."""
+    """Pairs of segments, or of taps: the number of tasks, but for bands and blocks; `at_most`, a bound, uncounted."""
     g = problem.geometry
     if problem.operation == "grad_weight":
         return g.h.k * g.w.k

@@ -19,7 +19,7 @@ from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, 
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
-from ..schedule.next_block import NextBlock, comes_from_far, next_block
+from ..schedule.next_block import NO_BLOCK, comes_from_far, next_block
 from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
@@ -252,9 +252,9 @@ class _Way:
             yield self._multiply(blocks[number], a, b, offset, number > 0, ahead=self._next(blocks[number]))
 
     def _next(self, block):
-        """What parts ask for ahead."""
+        """The block after one, where it is to be prefetched."""
         if not self.asks:
-            return NextBlock()
+            return NO_BLOCK
         x, y = self._places(block)
         g = self.placed.g
         return next_block(block, x, y, g.groups * g.h.k * g.w.k * self.made.tiles)
@@ -332,7 +332,7 @@ class _Way:
             for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
         ]
 
-    def _multiply(self, block, a, b, offset, adds, share=None, ahead=NextBlock()):  # noqa: B008
+    def _multiply(self, block, a, b, offset, adds, share=None, ahead=NO_BLOCK):
         """The nest of all taps, for all groups and tiles or for a share of them."""
         made, sums = self.made, self.sums
         tile = None if share is None else share.tile

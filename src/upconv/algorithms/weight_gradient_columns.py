@@ -23,7 +23,7 @@ from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 
-FALLBACK = "weight_gradient_blocks"
+FALLBACK, FOR_FEW_CHANNELS = "weight_gradient_blocks", True
 # No sum in registers is longer.
 PIXELS = 256
 # Rows of a tile, and vectors across; by the number of vector registers.

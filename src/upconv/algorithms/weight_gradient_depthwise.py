@@ -17,6 +17,7 @@ from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 
+FOR_FEW_CHANNELS = True
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
 # Pixels of the input in a block: no sum in registers is longer; of few in all fewer, whose errors would be the largest

@@ -17,13 +17,14 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
-from ..schedule.next_block import NextBlock, comes_from_far, next_block
+from ..schedule.next_block import NO_BLOCK, comes_from_far, next_block
 from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
 from ..schedule.weight_tiles import APART_BYTES, even_ranges, tile_cycles, tile_of
 
+FOR_FEW_CHANNELS = True
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile.
 PIXELS = 256
 # How many of the lines of grad_y come from the next cache again, where they fall into few sets of the first (see
@@ -191,9 +192,9 @@ def _input(placed, made, scratch, block):
 
 
 def _next(placed, made, block):
-    """What is asked for ahead."""
+    """The block after one, where it is to be prefetched."""
     if not made.asks:
-        return NextBlock()
+        return NO_BLOCK
     x = placed.source.move(block.first, block.h.first, block.w.first)
     y = placed.result.move(block.first, block.h.source, block.w.source)
     return next_block(block, x, y, placed.g.h.k * made.tiles * ceil_div(made.run, made.rows))

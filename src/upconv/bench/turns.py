@@ -1,4 +1,4 @@
-"""How threads of engines that take turns stand in nobody's way: `apart` in a process, `turn` of one of several in it.
+"""Keeps the threads of an engine out of the way of others: `apart` for a process's only one, `turn` for one of several.
 
 OpenMP's threads spin for some milliseconds after their last work (libgomp five on the machine at hand, libiomp 200),
 each on a CPU that the next engine is timed on, and an engine with threads of its own waits there for its share of it.
@@ -12,15 +12,16 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 
-LOOK_SECONDS = 0.005
-BUSY_SHARE = 0.05
+# How long to look whether anybody spins: who does takes all of that, who wakes now and then next to nothing.
+LOOK_SECONDS, BUSY_SHARE = 0.005, 0.05
+# How long to call without a clock: longer than threads spin or share a CPU after they were woken.
 SETTLE_SECONDS = 0.01
 CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 @contextmanager
 def turn(call):
-    """A turn of an engine: when no thread of this process runs any more, and calls have woken its own.
+    """The turn of an engine: it begins when no thread of this process runs any more and calls have woken its own.
 
     Yields:
         How many seconds a call has taken.
@@ -42,7 +43,7 @@ def turn(call):
 
 @contextmanager
 def apart():
-    """The calling thread has one of the process's CPUs, and the threads that there are have the rest."""
+    """The calling thread has one of the process's CPUs to itself, and the threads that there are have the rest."""
     own = {min(CPUS)} if len(CPUS) > 1 else CPUS
     _place(own, CPUS - own or CPUS)
     try:

@@ -27,10 +27,10 @@ NEW, ALONE, TEAM, OVER = range(4)
 # again; this is the child of a fork, whose workers stayed behind, so the call has to begin again; an error of Python's.
 DONE, CUT, AGAIN, ERROR = 0, 1, 2, -1
 
-# How long one looks before one sleeps: some times what it takes to be woken, since what Python does between two calls
-# takes as long, cold after a call that has used the caches, and sleepers may be woken on a CPU that is not free.
+# How long one looks before one sleeps: several times what it takes to be woken, since Python takes as long between two
+# calls when its own data have left the caches, and sleepers may be woken on a CPU that is not free.
 SPIN_NS = 200_000
-# How long at most while others still have parts of the call in hand: about as long as a part takes.
+# How long at most, while others still work on parts of the call: about as long as a long part takes.
 PATIENCE_NS = 1_000_000
 # From when on whoever looks lets others have the CPU in between.
 YIELD_NS = 20_000
@@ -257,7 +257,7 @@ def _is_open(gate):
 
 
 def _spin(k, seen, is_near):
-    """Look for something for a short time, from when on it is not near; gives a Variable: whether it was seen."""
+    """Look for something, for SPIN_NS since it was last near, PATIENCE_NS at most; gives a Variable: whether seen."""
     found = k.variable(0, I64)
     start = _now(k)
     early, late = start + YIELD_NS, start + PATIENCE_NS

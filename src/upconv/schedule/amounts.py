@@ -107,7 +107,7 @@ def taps_begun(counted: PixelWork, tiles: Iterable[Tiles], channels, groups=1) -
 
 # A second-level cache of today: what is no larger stays in it from task to task.
 NEAR_BYTES = 1 << 20
-# As many channels take as long to transpose as each of a few that are interleaved.
+# How many times as long as another channel one takes to transpose that is interleaved with few.
 INTERLEAVED = 2
 # More channels than so many that lie a multiple of so many bytes apart share too few sets of the first-level cache.
 FEW_WAYS, CROWDING = 8, 4096
@@ -186,18 +186,19 @@ def _packed(problem, whole):
     return weight if whole or problem.operation != "forward" else weight * _live_share(problem)
 
 
-def exchanged(problem: Problem, lanes, band_bytes=None, parts=1) -> int:
-    """Bytes of both maps on their way to a problem whose height and width are exchanged, in so many parts, as they lie.
+def exchanged(problem: Problem, lanes, band_bytes=None, groups=1) -> int:
+    """Bytes of both maps on their way to a problem whose height and width are exchanged, however they lie.
 
-    Planes go through squares of whole vectors, which bands of few rows do not fill; what is not there is half as dear.
-    Of pixels few channels take as long as a vector of them.
+    So many groups are computed one after another, each from its own channels. Planes go through squares of whole
+    vectors, which bands of few rows do not fill; what is not there is half as dear. Of pixels few channels take as long
+    as a vector of them.
     """
     some, found = bands.largest(problem.geometry, problem.operation == "forward", problem.itemsize, most=band_bytes), 0
     many = [ceil_div(length, step) for length, step in zip(problem.result_shape[2:], some[1:], strict=True)]
     for (n, c, *sides), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
         area = math.prod(sides)
         if layout.startswith("nhwc"):
-            c = max(c, lanes * parts)
+            c = max(c, lanes * groups)
         else:
             each = (ceil_div(length, count) for length, count in zip(sides, many, strict=True))
             squares = (count * ceil_div(side, lanes) * lanes for side, count in zip(each, many, strict=True))
@@ -237,9 +238,10 @@ def is_turned(shape, layout, channels_last) -> bool:
 def _turned_bytes(problem, channels_last):
     """Bytes of both maps that are transposed where kernels want them channels-last or not."""
     turned, lanes = [], isa().lanes(problem.itemsize)
-    for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+    maps = zip(problem.map_shapes, problem.map_layouts, (False, True), strict=True)
+    for (n, c, h, w), layout, is_result in maps:
         # Few channels take as long as a vector of them, but for those of a result that are interleaved.
-        is_interleaved = len(turned) == 1 and layout == CHANNELS_LAST and c in transpose.FEW
+        is_interleaved = is_result and layout == CHANNELS_LAST and c in transpose.FEW
         as_many = INTERLEAVED * c if is_interleaved else max(c, lanes)
         nbytes = n * as_many * h * w * problem.itemsize
         turned.append(nbytes if is_turned((n, c, h, w), layout, channels_last) else 0)

@@ -1,4 +1,4 @@
-"""The block after one, asked for while that one is computed: a kernel that waits for memory computes nothing.
+"""The next block, prefetched while one is computed: a kernel that waits for memory computes nothing.
 
 A block is read in an order that no prefetcher of a processor follows; asked for evenly during the tiles of the block
 before, it is in the second-level cache when its turn comes. A guess that is wrong, behind the last block or in a view
@@ -25,11 +25,11 @@ class NextBlock(NamedTuple):
     """What the kernel is told of the next block.
 
     Attributes:
-        asks: how often it asks in UNROLL pixels; 0 if never.
+        asks: how many lines it prefetches in UNROLL pixels; 0 if none.
         place: (base, offset) of where it begins.
         nbytes: how much it is.
         visits: how often tiles go over the pixels of a block.
-        pace: how far to go on each time.
+        pace: bytes from one such line to the next.
     """
 
     asks: int = 0
@@ -47,6 +47,9 @@ class NextBlock(NamedTuple):
         return self.nbytes * visits // self.visits
 
 
+NO_BLOCK = NextBlock()
+
+
 def comes_from_far(problem: Problem, cut: Cut) -> bool:
     """Whether the maps do not stay near, and lie so that a block follows the one before it in memory."""
     nbytes = sum(math.prod(shape) for shape in problem.map_shapes) * problem.itemsize
@@ -55,12 +58,12 @@ def comes_from_far(problem: Problem, cut: Cut) -> bool:
 
 
 def next_block(block: Block, x: PlacedOperand, y: PlacedOperand, visits) -> NextBlock:
-    """Of the larger map of a block whose maps begin at x and y."""
+    """What comes after a block whose maps begin at x and y, of the larger map; `visits` as in `NextBlock`."""
     h, w = block.h.axis, block.w.axis
     pixels = block.images * h.n * w.n
     map_, nbytes = max(((x, pixels * x.at.w), (y, pixels * h.s * w.s * y.at.w)), key=lambda each: each[1])
     steps = visits * block.images * h.n * (w.n // UNROLL)
     if not steps:
-        return NextBlock()
+        return NO_BLOCK
     asks = min(MOST_ASKS, ceil_div(nbytes, LINE * steps))
     return NextBlock(asks, (map_.base, map_.offset + nbytes), nbytes, visits, ceil_div(nbytes, steps * asks))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import get_num_threads, is_grad_enabled
 
-from ..algorithms import is_programmed
+from ..algorithms import ALGORITHMS, is_programmed
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST
 from ..phases import input_segments, live_segments
 from ..planning import choose
@@ -38,8 +38,6 @@ MISTAKEN_COLUMNS = 2
 MISTAKEN_CHANNELS, MISTAKEN_RUN = 32, 64
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
-# Ways of the gradient in the weight that few channels do not slow down.
-FOR_FEW_CHANNELS = ("weight_gradient_columns", "weight_gradient_depthwise", "weight_gradient_tap_rows")
 # Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them; and one of the
 # words that are in the name of an instruction set with such tiles.
 HALVES = {
@@ -294,6 +292,11 @@ def _is_torchs_slowest(problem):
     return problem.operation == "grad_weight" and problem.dtype == "float16" and problem.dtype not in WITH_INSTRUCTIONS
 
 
+def is_for_few_channels(algorithm):
+    """Whether few channels do not slow down the gradient in the weight by an algorithm of that name."""
+    return getattr(ALGORITHMS[algorithm], "is_for_few_channels", False)
+
+
 def cannot(plan):
     """Why upconv may not compute what is planned, as sentences."""
     return () if is_programmed(plan.algorithm) else ("upconv has no kernels here",)
@@ -331,7 +334,7 @@ def slower(plan):
     if sentence := small_map(problem):
         why.append(sentence)
     last = problem.a_layout == CHANNELS_LAST
-    if problem.operation == "grad_weight" and plan.algorithm not in FOR_FEW_CHANNELS:
+    if problem.operation == "grad_weight" and not is_for_few_channels(plan.algorithm):
         few = FEW_OF_A_GROUP[CHANNELS_LAST if last else CHANNELS_FIRST]
         if g.groups > 1 and min(problem.channels) < few:
             why.append("upconv's kernels for the gradient in the weight are not made for groups of so few channels")
