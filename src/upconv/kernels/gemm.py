@@ -19,8 +19,9 @@ A `brief` kernel is for at most one tap and sums that are not cut: its tiles are
 is left to what they need. One of `whole_taps` is for at most one tap in a row, of at most WHOLE_TAP channels, which
 are never cut, and has no loops for more.
 
-While a tile is computed the lines are asked for that the next one writes, a few between the taps: all at once would
-fill the buffers of the cache, and what the tile itself reads would wait for them.
+Where a vector is a line, a tile asks for the lines that the next one writes, a few between the taps: all at once would
+fill the buffers of the cache, and what the tile itself reads would wait for them. Of shorter vectors a line takes
+longer, and a tile asks for its own before it begins.
 """
 
 from contextlib import contextmanager
@@ -103,6 +104,8 @@ def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps):
         def lists(first, here=here):
             """Where the pixels of a tile are listed, and those of the next, if it is in the block."""
             offsets = task["places"] + first * PLACE
+            if not asks_ahead(vector):
+                return offsets, offsets
             return offsets, offsets + k.select(k.less(first + mr, here), mr * PLACE, 0)
 
         if brief:
@@ -196,12 +199,15 @@ def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps):
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+    if not asks_ahead(vector):
+        expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     length, cut, expected = (k.variable(0, I64) for _ in range(3))
     with _each_part(k, task, nv * vector.size, vector.scalar.size, whole_taps) as (x_part, w_part, part):
-        end = k.imin(expected.get() + task["asked"], mr)
-        with k.loop(expected.get(), end) as r:
-            expect(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
-        expected.set(end)
+        if asks_ahead(vector):
+            end = k.imin(expected.get() + task["asked"], mr)
+            with k.loop(expected.get(), end) as r:
+                expect(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
+            expected.set(end)
         with k.when(length.get() + part > task["longest"]):
             spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
             length.set(0)
@@ -289,6 +295,11 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             for place, variable in _flat(sums):
                 variable.set(k.add(variable.get(), k.load(there + (of_sums + place * vector.size), vector)))
         _write(k, task, vector, sums, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], epilogue)
+
+
+def asks_ahead(vector) -> bool:
+    """Whether the lines of the next tile are asked for, a few at a time."""
+    return vector.size >= LINE
 
 
 def expect(k, y, width):
