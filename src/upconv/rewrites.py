@@ -32,10 +32,7 @@ from .layouts import (
 )
 from .phases import input_segments, live_segment_count, most_segments
 from .problem import NO_ACTIVATION, Problem
-from .runtime.once import Kept
 
-# Layers of which it is known what applies to them.
-MOST_LAYERS = 512
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
 # Layouts that weights have in one operation and that its kernels do not read.
@@ -77,27 +74,10 @@ def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
         # What needs more than that step finds other arrays than it was given.
         return tuple(_left(step, maps, weight) for step in whole) if len(whole) == 1 else whole
     found = []
-    while (step := _next(problem)) is not None:
+    while (step := next((step for rewrite in REWRITES if (step := rewrite(problem)) is not None), None)) is not None:
         found.append(step)
         problem = step.after
     return tuple(found)
-
-
-def _next(problem):
-    """The first rewrite that applies; None where none does."""
-    for rewrite in _asked.get_or_make(problem.layer, lambda: _rewrites_of_layer(problem)):
-        step = rewrite(problem)
-        if step is not None:
-            return step
-    return None
-
-
-_asked = Kept(MOST_LAYERS)
-
-
-def _rewrites_of_layer(problem):
-    """Those that a new size is asked for: that apply to its layer, or to some sizes of it."""
-    return tuple(rewrite for rewrite in REWRITES if rewrite in OF_SIZES or rewrite(problem) is not None)
 
 
 def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
@@ -413,5 +393,3 @@ def _size(shape):
 
 
 REWRITES = (_as_row, _in_wider, _copied, _activated, _as_real, _exchanged)
-# Whether the others apply depends on the layer alone.
-OF_SIZES = (_as_row, _exchanged)

@@ -17,6 +17,7 @@ from upconv.kernels import (
     gemm,
     phase_blocks,
     strip_product,
+    weight_gradient_blocks,
     winograd_gather,
     winograd_product,
     winograd_spread,
@@ -24,6 +25,7 @@ from upconv.kernels import (
 )
 from upconv.kernels.execute import execute
 from upconv.kernels.transpose import transpose
+from upconv.schedule.next_block import MOST_ASKS
 from upconv.winograd_forms import form
 
 # Those of x86-64 that add a product where it is made.
@@ -108,6 +110,19 @@ def test_the_hot_loop_of_a_tile_of_strips(isa, mr, nv, elem):
     assert calls(assembly.replace("\t", " ").split("\n ")) == []
     loads = [line for line in loop if re.match(r"v(movup|movap|broadcasts|movddup)", line)]
     assert len(loads) <= gemm.UNROLL * (mr + nv)
+
+
+@pytest.mark.parametrize("asks", range(MOST_ASKS + 1))
+@pytest.mark.parametrize("name", FUSED)
+def test_the_hot_loop_of_a_gradient_in_the_weight_asks_for_the_next_block_without_putting_sums_aside(name, asks):
+    isa, unroll = ROWS[name], weight_gradient_blocks.UNROLL
+    tallest, nv = winograd_product.TILES[isa.registers]
+    for mr in (tallest, tallest - 1):
+        kernel = weight_gradient_blocks.weight_gradient_blocks(isa, "f32", mr, nv, asks=asks)
+        loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vfmadd")
+        assert sum(line.startswith("vfmadd") for line in loop) == mr * nv * unroll
+        assert sum(line.startswith("prefetch") for line in loop) == asks
+        assert spills(loop) == []
 
 
 WINOGRAD = [(name, elem, height) for name in FUSED for elem in ("f32", "f64") for height in (0, 1)]

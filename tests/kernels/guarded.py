@@ -27,7 +27,7 @@ from upconv.algorithms import (
 )
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import memory, program
-from upconv.schedule import pixel_parts, pixel_products, weight_tiles
+from upconv.schedule import next_block, pixel_parts, pixel_products, weight_tiles
 
 DTYPES = ("float32", "float64", "int64")
 # What is for large layers, to be met with constants that let small ones begin with it.
@@ -108,7 +108,7 @@ def large(dtypes=3, ends=2):
     weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
     gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 1 << 12, 1
     input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
-    pixel_parts.PART_CYCLES = 200
+    pixel_parts.PART_CYCLES, next_block.FAR_BYTES = 200, 0
     pixel_products.NEAR_BYTES = 1 << 10
     print(len(LARGE))
     main(LARGE, dtypes, ends)

@@ -23,7 +23,7 @@ from upconv.algorithms import (
 from upconv.planning import AUTO
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
-from upconv.schedule import pixel_parts, weight_tiles
+from upconv.schedule import next_block, pixel_parts, weight_tiles
 
 TILES = ("full", "edge")
 #: Bytes of a lane: what a dtype is computed in, a complex number being two lanes.
@@ -135,7 +135,7 @@ def main(per_cell=20):
         input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
         weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
         weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
-        pixel_parts.PART_CYCLES, weight_tiles.LEAST_PIXELS = 200, 1
+        pixel_parts.PART_CYCLES, weight_tiles.LEAST_PIXELS, next_block.FAR_BYTES = 200, 1, 0
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
             for way, layout in check(case, operation, dtype):

@@ -25,7 +25,7 @@ from upconv.algorithms import (
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
-from upconv.schedule import bands, pixel_parts, pixel_products, placed_problem, weight_tiles
+from upconv.schedule import bands, next_block, pixel_parts, pixel_products, placed_problem, weight_tiles
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -69,6 +69,7 @@ def cut(monkeypatch):
     monkeypatch.setattr(weight_gradient_depthwise, "UNIT_VECTORS", 1)
     monkeypatch.setattr(weight_gradient_depthwise, "PIECE_PRODUCTS", 100)
     monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)
+    monkeypatch.setattr(next_block, "FAR_BYTES", 0)
     monkeypatch.setattr(pixel_parts, "PIECE_CYCLES", 2000)
     monkeypatch.setattr(pool, "_wanted", 1)
     with fresh(), poisoned():

@@ -19,6 +19,7 @@ from ..runtime.program import LINE, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest, 
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
+from ..schedule.next_block import NextBlock, comes_from_far, next_block
 from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
@@ -172,6 +173,7 @@ class _Way:
         # One thread has nobody to share with, and goes over what lies together in one go.
         self.units = UNITS if placed.threads > 1 else 1
         self.total = self.sums.steps(placed)
+        self.asks = bool(self.sums.parts) and not self.inside and comes_from_far(placed.problem, self.cut)
         self._lists = {}
 
     def by_parts(self):
@@ -247,13 +249,28 @@ class _Way:
             (a, b), nests = self._sides(blocks[number])
             for each in nests:
                 yield from each
-            yield self._multiply(blocks[number], a, b, offset, number > 0)
+            yield self._multiply(blocks[number], a, b, offset, number > 0, ahead=self._next(blocks[number]))
+
+    def _next(self, block):
+        """What parts ask for ahead."""
+        if not self.asks:
+            return NextBlock()
+        x, y = self._places(block)
+        g = self.placed.g
+        return next_block(block, x, y, g.groups * g.h.k * g.w.k * self.made.tiles)
+
+    def _places(self, block):
+        """Where a block of the input and of the gradient in the output begins."""
+        h, w = block.h, block.w
+        return self.placed.source.move(block.first, h.first, w.first), self.placed.result.move(
+            block.first, h.source, w.source
+        )
 
     def _sides(self, block):
         """((how a lies, how b lies), the nests that pack each) of a block."""
         made, h, w = self.made, block.h, block.w
-        x = self.placed.source.move(block.first, h.first, w.first), (block.images, h.axis.n, w.axis.n)
-        y = self.placed.result.move(block.first, h.source, w.source), (block.images, h.axis.out, w.axis.out)
+        shapes = (block.images, h.axis.n, w.axis.n), (block.images, h.axis.out, w.axis.out)
+        x, y = zip(self._places(block), shapes, strict=True)
         (a, a_shape), (b, b_shape) = (y, x) if made.swapped else (x, y)
         a_side, a_nests = self._a(a, a_shape)
         b_side, b_nests = self._b(b, b_shape)
@@ -315,7 +332,7 @@ class _Way:
             for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
         ]
 
-    def _multiply(self, block, a, b, offset, adds, share=None):
+    def _multiply(self, block, a, b, offset, adds, share=None, ahead=NextBlock()):  # noqa: B008
         """The nest of all taps, for all groups and tiles or for a share of them."""
         made, sums = self.made, self.sums
         tile = None if share is None else share.tile
@@ -331,6 +348,7 @@ class _Way:
             "b_count": made.b_count,
             "a_channel": a.channel,
             "longest": kernel.longest_sum(self.placed.g.pixels),
+            **ahead.fields,
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
@@ -338,40 +356,42 @@ class _Way:
             steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
             fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
             fields[f"{name}_col"] = steps[2] * side.col
-        rows, taps = self._tap_lists(block, a, b)
+        rows, taps = self._tap_lists(block, a, b, ahead)
         if share is not None:
             first, some = share.taps
             rows = rows._replace(values=rows.values[first : first + some])
-        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share)))
+        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share, ahead)))
 
-    def _tap_lists(self, block, a, b):
+    def _tap_lists(self, block, a, b, ahead):
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
-        key = block.h.axis, block.w.axis, a, b
+        key = block.h.axis, block.w.axis, a, b, ahead
         if key not in self._lists:
             lists, (_, tap_h, tap_w, _) = [], self.total
             names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
-            for axis, (name, side), step in (
-                (block.h.axis, names[0], tap_h),
-                (block.w.axis, names[1], tap_w),
+            visits = self.placed.g.groups * self.made.tiles
+            for axis, (name, side), step, before in (
+                (block.h.axis, names[0], tap_h, visits * block.w.axis.k),
+                (block.w.axis, names[1], tap_w, visits),
             ):
                 values = []
                 for t in range(axis.k):
                     i, o, count = axis.meeting(t)
                     x, y = (b, a) if self.made.swapped else (a, b)
                     at_x, at_y = i * getattr(x, side), o * getattr(y, side)
-                    values.append((*((at_y, at_x) if self.made.swapped else (at_x, at_y)), t * step, count))
-                lists.append(Rows(("a", "b", "total", name), values))
+                    ab = (at_y, at_x) if self.made.swapped else (at_x, at_y)
+                    values.append((*ab, t * step, count, ahead.after(t * before)))
+                lists.append(Rows(("a", "b", "total", name, "next"), values))
             self._lists[key] = lists
         return self._lists[key]
 
-    def _tile_list(self, a, b, share):
+    def _tile_list(self, a, b, share, ahead):
         """Groups, and the ranges of tiles of a that are equally tall; or those of a share."""
         groups, ranges = range(self.placed.g.groups), self.made.ranges
         if share is not None:
             groups, ranges = (share.group,), share.ranges
-        key = a, b, groups, tuple(ranges)
+        key = a, b, groups, tuple(ranges), ahead
         if key not in self._lists:
-            made, (row, _, _, per_group), values = self.made, self.total, []
+            made, (row, _, _, per_group), values, visits = self.made, self.total, [], 0
             for g in groups:
                 for first, tiles, rows in ranges:
                     address = entry(
@@ -382,12 +402,15 @@ class _Way:
                         False,
                         made.cuts_b,
                         made.planes_a,
+                        ahead.asks,
                     )
                     at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * per_group + first * row
-                    values.append((address, g * a.group + at, g * b.group, total, tiles, step))
-            self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile"), values)
+                    here = address, g * a.group + at, g * b.group, total, tiles, step
+                    values.append((*here, ahead.after(visits)))
+                    visits += tiles * made.b_tiles
+            self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile", "next"), values)
         return self._lists[key]
 
     def _to_weight(self):

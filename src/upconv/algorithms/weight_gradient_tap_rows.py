@@ -17,6 +17,7 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
+from ..schedule.next_block import NextBlock, comes_from_far, next_block
 from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
@@ -84,6 +85,7 @@ class _Shape:
         cut = Cut(g, PIXELS)
         self.parts = Parts.of(cut, self.cycles(g), self.nbytes)
         self.cut = cut.even(self.parts.count)
+        self.asks = comes_from_far(problem, self.cut)
 
     def ranges(self, taps, c_out):
         """(first row, how many tiles, their rows) of so many taps."""
@@ -158,16 +160,18 @@ def _block(placed, made, scratch, block, offset, lists):
         y = mine
     x, nests = _input(placed, made, scratch, block)
     yield from nests
+    ahead = _next(placed, made, block)
     # What lies alike has the same lists.
-    key = h.axis, w.axis, y.at, x
+    key = h.axis, w.axis, y.at, x, ahead
     if key not in lists:
-        lists[key] = _row_list(placed, made, h.axis, x, y), _segment_list(placed, made, w.axis, x, y)
+        lists[key] = _row_list(placed, made, h.axis, x, y, ahead), _segment_list(placed, made, w.axis, x, y, ahead)
     fields = {
         **{"a": (y.base, y.offset), "b": (x.base, x.offset), "total": (PANELS, offset), "n": block.images},
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
         **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
         **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
         "longest": kernel.longest_sum(g.pixels),
+        **ahead.fields,
     }
     yield Nest(kernel.FIELDS, fields, lists[key])
 
@@ -186,20 +190,31 @@ def _input(placed, made, scratch, block):
     return side, list(copied(placed, operand, shape, side, g.c_in, ranges))
 
 
-def _row_list(placed, made, axis, x, y):
+def _next(placed, made, block):
+    """What is asked for ahead."""
+    if not made.asks:
+        return NextBlock()
+    x = placed.source.move(block.first, block.h.first, block.w.first)
+    y = placed.result.move(block.first, block.h.source, block.w.source)
+    return next_block(block, x, y, placed.g.h.k * made.tiles * ceil_div(made.run, made.rows))
+
+
+def _row_list(placed, made, axis, x, y, ahead):
     """Rows of taps: where they begin on either side, clipped to what meets."""
     met = [(t, *axis.meeting(t)) for t in range(axis.k)]
-    values = [(o * y.at.h, i * x.row, t * made.tap, count) for t, i, o, count in met if count]
-    return Rows(("a", "b", "total", "rows"), values)
+    each = ahead.visits // axis.k
+    values = [(o * y.at.h, i * x.row, t * made.tap, count, ahead.after(t * each)) for t, i, o, count in met if count]
+    return Rows(("a", "b", "total", "rows", "next"), values)
 
 
-def _segment_list(placed, made, axis, x, y):
+def _segment_list(placed, made, axis, x, y, ahead):
     """Columns that meet the same taps, by the ranges of tiles that are equally tall."""
     values = []
     for segment in segments(axis, False):
         at, start = segment.source * y.at.w, segment.taps.start * placed.g.c_out
         for first, tiles, rows in made.ranges(len(segment.taps), placed.g.c_out):
-            address = entry(kernel.weight_gradient_blocks, placed.elem, rows, made.nv, False, made.cuts_x)
+            kind = False, made.cuts_x, 0, ahead.asks
+            address = entry(kernel.weight_gradient_blocks, placed.elem, rows, made.nv, *kind)
             total = (start + first) * made.row
             here = segment.start * x.col, total, segment.count, tiles, rows * placed.size
             values.append((address, at + first * placed.size, *here))

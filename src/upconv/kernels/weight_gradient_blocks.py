@@ -10,6 +10,9 @@
 A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
 factor is. No sum in registers is longer than `longest` pixels: it is added to the total, between rows if they are
 short, and begun anew. A block without pixels writes zeros.
+
+Where the maps come from far away, it asks for what the block after this one reads while it computes: from `next` on,
+evenly, so that what is asked for waits in no line.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -24,13 +27,13 @@ FEW_PIXELS = 512
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
-        "b_count a_channel longest"
+        "b_count a_channel longest next pace"
     ).split()
 )
-POINTERS = {"a", "b", "total"}
+POINTERS = {"a", "b", "total", "next"}
 
 
-def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0):
+def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
@@ -41,18 +44,21 @@ def longest_sum(pixels) -> int:
     return PIECE if pixels <= FEW_PIXELS else LONGEST_SUM
 
 
-def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0):
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
     """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`.
 
-    With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector.
+    With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector. With `asks` it asks
+    for the next block, so many times in UNROLL pixels, `pace` bytes further on each time: twice at most, and for one
+    map alone, since among more of it LLVM finds no registers for the products.
     """
-    kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}"
+    kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}{f'_asks{asks}' * (asks > 0)}"
     k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{kind}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     masks = [None] * nv
     if cut:
         masks[-1] = k.lane_mask(task["b_count"] - (nv - 1) * vector.lanes, vector)
+    ahead = _Ahead(k, task, asks)
     outer, inner = ("a", "b") if a_outer else ("b", "a")
     with k.loop(0, task[f"{outer}_tiles"]) as outside, k.loop(0, task[f"{inner}_tiles"]) as inside:
         a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
@@ -83,12 +89,26 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
                 if step:
                     _row_of_planes(k, task, vector, here_a, here_b, part, sums, masks, step)
                 else:
-                    _row(k, task, vector, here_a, here_b, part, sums, masks)
+                    _row(k, task, vector, here_a, here_b, part, sums, masks, ahead)
         _put(k, task, vector, here, sums, add.get())
     return k
 
 
-def _row(k, task, vector, a, b, cols, sums, masks):
+class _Ahead:
+    """Where to ask for the next block."""
+
+    def __init__(self, k, task, asks):
+        self.k, self.asks, self.pace = k, asks, task["pace"]
+        self.here = k.variable(task["next"])
+
+    def ask(self):
+        """For the second-level cache, since the first has no room for what is not used yet."""
+        for _ in range(self.asks):
+            self.k.prefetch(self.here.get(), locality=2)
+            self.here.set(self.here.get() + self.pace)
+
+
+def _row(k, task, vector, a, b, cols, sums, masks, ahead):
     """Some pixels of a row."""
     size = vector.scalar.size
     step_a, step_b = task["a_col"], task["b_col"]
@@ -100,6 +120,7 @@ def _row(k, task, vector, a, b, cols, sums, masks):
         _pixel(k, vector, (here + r * size for r in range(len(sums))), b + at_b, sums, masks)
 
     with k.loop(0, whole, UNROLL) as col:
+        ahead.ask()
         at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)
         for u in range(UNROLL):
             pixel(at_a + step_a * u, at_b + step_b * u)

@@ -1,0 +1,66 @@
+"""The block after one, asked for while that one is computed: a kernel that waits for memory computes nothing.
+
+A block is read in an order that no prefetcher of a processor follows; asked for evenly during the tiles of the block
+before, it is in the second-level cache when its turn comes. A guess that is wrong, behind the last block or in a view
+with gaps, costs nothing but time.
+"""
+
+import math
+from typing import NamedTuple
+
+from ..geometry import ceil_div
+from ..kernels.weight_gradient_blocks import UNROLL
+from ..problem import Problem
+from ..runtime.program import LINE, NOTHING
+from .moves import PlacedOperand
+from .pixel_panels import Block, Cut
+
+# Maps of fewer bytes stay in a second-level cache from call to call.
+FAR_BYTES = 2 << 20
+# How often the kernel can ask in UNROLL pixels.
+MOST_ASKS = 2
+
+
+class NextBlock(NamedTuple):
+    """What the kernel is told of the next block.
+
+    Attributes:
+        asks: how often it asks in UNROLL pixels; 0 if never.
+        place: (base, offset) of where it begins.
+        nbytes: how much it is.
+        visits: how often tiles go over the pixels of a block.
+        pace: how far to go on each time.
+    """
+
+    asks: int = 0
+    place: tuple[int, int] = NOTHING, 0
+    nbytes: int = 0
+    visits: int = 1
+    pace: int = 0
+
+    @property
+    def fields(self) -> dict:
+        return {"next": self.place, "pace": self.pace}
+
+    def after(self, visits) -> int:
+        """How much further on the kernel asks after so many visits."""
+        return self.nbytes * visits // self.visits
+
+
+def comes_from_far(problem: Problem, cut: Cut) -> bool:
+    """Whether the maps do not stay near, and lie so that a block follows the one before it in memory."""
+    nbytes = sum(math.prod(shape) for shape in problem.map_shapes) * problem.itemsize
+    are_last = all(layout.startswith("nhwc") for layout in problem.map_layouts)
+    return are_last and cut.count > 1 and nbytes > FAR_BYTES
+
+
+def next_block(block: Block, x: PlacedOperand, y: PlacedOperand, visits) -> NextBlock:
+    """Of the larger map of a block whose maps begin at x and y."""
+    h, w = block.h.axis, block.w.axis
+    pixels = block.images * h.n * w.n
+    map_, nbytes = max(((x, pixels * x.at.w), (y, pixels * h.s * w.s * y.at.w)), key=lambda each: each[1])
+    steps = visits * block.images * h.n * (w.n // UNROLL)
+    if not steps:
+        return NextBlock()
+    asks = min(MOST_ASKS, ceil_div(nbytes, LINE * steps))
+    return NextBlock(asks, (map_.base, map_.offset + nbytes), nbytes, visits, ceil_div(nbytes, steps * asks))

@@ -1,0 +1,60 @@
+"""What is asked for while a block is computed."""
+
+import itertools
+
+import pytest
+
+from upconv.codegen.isa import LINE
+from upconv.geometry import Axis, Geometry
+from upconv.kernels.weight_gradient_blocks import UNROLL
+from upconv.layouts import Operand
+from upconv.problem import Problem
+from upconv.runtime.program import X, Y
+from upconv.schedule.moves import PlacedOperand
+from upconv.schedule.next_block import FAR_BYTES, MOST_ASKS, comes_from_far, next_block
+from upconv.schedule.pixel_panels import Cut
+
+# Whole rows, parts of rows, and images.
+MAPS = [(1, Axis(40, 2, 2), Axis(60, 2, 2)), (1, Axis(3, 1), Axis(700, 1)), (50, Axis(8, 1), Axis(8, 1))]
+
+
+def placed(base, shape, size=4):
+    return PlacedOperand(base, 0, Operand.dense(shape, size, channels_last=True))
+
+
+@pytest.mark.parametrize(("n", "h", "w"), MAPS)
+@pytest.mark.parametrize(("c_in", "c_out"), [(96, 16), (16, 96)])
+def test_a_block_asks_for_where_the_one_after_it_lies(n, h, w, c_in, c_out):
+    g = Geometry(n, c_in, c_out, 1, h, w)
+    x, y = placed(X, g.input_shape), placed(Y, g.output_shape)
+    blocks = list(Cut(g, 256).blocks(0, n))
+    for block, after in itertools.pairwise(blocks):
+        here, there = (
+            (x.move(each.first, each.h.first, each.w.first), y.move(each.first, each.h.source, each.w.source))
+            for each in (block, after)
+        )
+        ahead = next_block(block, *here, visits=12)
+        larger = there[c_out * h.s * w.s > c_in]
+        assert ahead.place == (larger.base, larger.offset)
+        # All of it, without leaving out a line, if it may ask often enough.
+        steps = block.images * block.h.axis.n * (block.w.axis.n // UNROLL)
+        assert ahead.pace * ahead.asks * steps * 12 >= ahead.nbytes
+        assert ahead.pace <= LINE or ahead.asks == MOST_ASKS
+        assert (ahead.after(0), ahead.after(12)) == (0, ahead.nbytes)
+
+
+def test_a_block_of_narrow_rows_asks_for_nothing():
+    g = Geometry(1, 8, 8, 1, Axis(400, 1), Axis(3, 1))
+    (block, *_) = Cut(g, 256).blocks(0, 1)
+    assert next_block(block, placed(X, g.input_shape), placed(Y, g.output_shape), 4).asks == 0
+
+
+def test_only_maps_from_afar_are_asked_for_and_those_with_channels_last():
+    def asks(size, layout):
+        problem = Problem("grad_weight", Geometry(1, 64, 2, 1, Axis(size, 4, 2), Axis(size, 4, 2)), "float32", layout)
+        return comes_from_far(problem, Cut(problem.geometry, 256))
+
+    size = int((FAR_BYTES / (4 * (64 + 2 * 4))) ** 0.5) + 8
+    assert asks(size, "nhwc")
+    assert not asks(size, "nchw")
+    assert not asks(size // 2, "nhwc")
