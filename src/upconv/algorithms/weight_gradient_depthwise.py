@@ -17,11 +17,11 @@ from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 
+# Pixels of the input in a block, by those of all: no sum in registers is longer. Those of few are the shortest, whose
+# errors would be the largest beside engines that sum in several lanes.
+PIXELS = {128: 32, 512: 64, math.inf: 128}
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
-# Pixels of the input in a block: no sum in registers is longer; of few in all fewer, whose errors would be the largest
-# beside engines that sum in several lanes.
-PIXELS, FEW_PIXELS, SHORT_PIXELS = 128, 512, 64
 # Vectors of channels in a unit, where not all are in one.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
@@ -89,7 +89,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
 
 def _cut(problem):
     """The blocks of pixels."""
-    return Cut(problem.geometry, PIXELS if problem.geometry.pixels > FEW_PIXELS else SHORT_PIXELS)
+    return Cut(problem.geometry, next(some for most, some in PIXELS.items() if problem.geometry.pixels <= most))
 
 
 class _Unit:

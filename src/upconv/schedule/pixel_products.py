@@ -47,7 +47,7 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     h, w = placed.g.h, placed.g.w
     # The most of any segment.
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
-    more = gemm.is_brief(taps, placed.c_src), False, placed.problem.activation.name
+    more = gemm.brief_parts(taps, placed.c_src), False, placed.problem.activation.name
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
