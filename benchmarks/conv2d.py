@@ -2,11 +2,12 @@
 
     python benchmarks/conv2d.py [--threads 1] [--seconds 0.04] [--only PATTERNS] [--markdown FILE]
 
-All in one process, one after the other in every round; a time is the median of the rounds, and a ratio that of their
-ratios. Results are compared first with PyTorch's. The rivals own their weight, so they may reorder it once; upconv's is
-an array in every call ("given") or comes from `upconv.prepare`. The last column is how many times as fast as the best
-rival the better layout of a prepared weight is. UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and
-ATEN_CPU_CAPABILITY=avx2 holds the first two to AVX2.
+All in one process, one after the other in every round, each when the others' threads are asleep (see
+`upconv.bench.turns`); a time is the median of the rounds, and a ratio that of their ratios. Results are compared first
+with PyTorch's. The rivals own their weight, so they may reorder it once; upconv's is an array in every call ("given")
+or comes from `upconv.prepare`. The last column is how many times as fast as the best rival the better layout of a
+prepared weight is. UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 holds the first two to
+AVX2.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import torch
 import upconv
 from upconv.bench.adapters import OnnxRuntime, OpenVino
 from upconv.bench.layers import matching
+from upconv.bench.turns import turn
 from upconv.files import write_atomically
 
 ROUNDS = 9
@@ -145,22 +147,19 @@ def calls(layer, adapters):
 def measure(layer, engines, seconds):
     """{engine: seconds in each of the rounds}, after a comparison of all results."""
     results = {name: read(call()) for name, (call, read) in engines.items()}
-    truth, repeats, times = results["torch NCHW"], {}, {name: [] for name in engines}
+    truth, times = results["torch NCHW"], {name: [] for name in engines}
     for name, result in results.items():
         apart = np.abs(result - truth).max() / max(1e-30, np.sqrt(np.square(truth, dtype=np.float64).mean()))
         if not apart < MOST_APART:
             raise SystemExit(f"{layer.name}: {name} differs from torch by {apart:.2g} of the root mean square")
-    for name, (call, _) in engines.items():
-        start = time.perf_counter()
-        call()
-        repeats[name] = max(1, int(seconds / ROUNDS / max(1e-6, time.perf_counter() - start)))
     for _ in range(ROUNDS):
         for name, (call, _) in engines.items():
-            call()
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                call()
-            times[name].append((time.perf_counter() - start) / repeats[name])
+            with turn(call) as once:
+                repeats = max(1, int(seconds / ROUNDS / once))
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    call()
+                times[name].append((time.perf_counter() - start) / repeats)
     return times
 
 

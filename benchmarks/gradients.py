@@ -2,8 +2,12 @@
 
     python benchmarks/gradients.py [--only PATTERNS] [--layouts nchw,nhwc] [--gradients input,weight,all] [--threads 1]
 
-Each cell is the median, over the rounds, of how many times as fast upconv is; `all` is input, weight and bias in one
-call of either. Results are compared first: what differs by more than `MOST_APART` of its root mean square is an error.
+In each turn an engine begins when all threads of the other one are asleep, with calls that are not timed, and each has
+the calling thread on a CPU of its own (see `upconv.bench.turns`; on several threads what ran before would slow down
+either). Each cell is the median, over the rounds, of how many times as fast upconv is; `all` is input, weight and bias
+in one call of either. Results are compared first: what differs by more than `MOST_APART` of its root mean square is an
+error.
+
 UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2, ATEN_CPU_CAPABILITY=avx2 and MKL_ENABLE_INSTRUCTIONS=AVX2 holds both to
 AVX2: without the last, torch computes a kernel of one tap by AVX-512.
 """
@@ -18,6 +22,7 @@ import torch
 
 import upconv
 from upconv.bench.layers import matching
+from upconv.bench.turns import turn
 from upconv.files import write_atomically
 from upconv.planning import choose
 from upconv.problem import Problem
@@ -60,17 +65,15 @@ def compare(name, engines):
 
 def measure(engines, rounds, seconds):
     """(median seconds of each engine, median of the rounds' ratios)."""
-    repeats, times = {}, {engine: [] for engine in engines}
-    for engine, call in engines.items():
-        start = time.perf_counter()
-        call()
-        repeats[engine] = max(1, int(seconds / max(1e-6, time.perf_counter() - start)))
+    times = {engine: [] for engine in engines}
     for _ in range(rounds):
         for engine, call in engines.items():
-            start = time.perf_counter()
-            for _ in range(repeats[engine]):
-                call()
-            times[engine].append((time.perf_counter() - start) / repeats[engine])
+            with turn(call) as once:
+                repeats = max(1, int(seconds / once))
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    call()
+                times[engine].append((time.perf_counter() - start) / repeats)
     ratios = [one / other for one, other in zip(times["torch"], times["upconv"], strict=True)]
     return {engine: median(each) for engine, each in times.items()}, median(ratios)
 

@@ -4,7 +4,8 @@
 
 A row's time on one thread and on all is measured in turn with the probe's peak of multiply-adds and with a copy of the
 row's own bytes. What the machine can gain is the gain of the peak where multiply-adds bound a row, that of the copy
-where memory does, and that of their sum between. Rows below a millisecond, or `--least`, are left out.
+where memory does, and that of their sum between. The calling thread has a CPU of its own. Rows below a millisecond,
+or `--least`, are left out.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import upconv
 from upconv.bench.layers import matching
 from upconv.bench.probe import Probe
+from upconv.bench.turns import apart
 
 WANTED = 0.87
 
@@ -70,9 +72,10 @@ def once(call, probes, flops):
     for threads, probe in probes.items():
         upconv.set_num_threads(threads)
         call()
-        times.append(min(timed(call) for _ in range(5)))
-        peaks.append(probe.peak(0.01))
-        copies.append(probe.copy(0.01))
+        with apart():
+            times.append(min(timed(call) for _ in range(5)))
+            peaks.append(probe.peak(0.01))
+            copies.append(probe.copy(0.01))
     gain, peak, copy = times[0] / times[1], peaks[1] / peaks[0], copies[0] / copies[1]
     f, b = flops / peaks[0], copies[0]
     can = peak if f > 8 * b else copy if b > 4 * f else (f + b) / (f / peak + b / copy)

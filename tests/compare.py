@@ -269,6 +269,10 @@ SPECIAL = {
         Case("plane-products-of-groups", 1, 8, 9, 31, 12, (1, 1), groups=2),
         Case("plane-products-long-sums", 1, 9, 3, 5, 300, (1, 1)),
     ),
+    "gemm_tap_rows": (
+        Case("runs-k4s2", 2, 70, 4, 5, 3, (4, 4), (2, 2), (1, 1)),
+        Case("runs-k5s1", 1, 40, 3, 6, 7, (5, 5), (1, 1), (2, 1)),
+    ),
     "gemm_fused_phases": (BY_NAME["1-d-k16s8"], Case("fused-k4s2", 2, 9, 6, 7, 20, (4, 4), (2, 2), (1, 1))),
     "gemm_phase_blocks": (
         Case("blocks-k3s2", 2, 9, 6, 7, 20, (3, 3), (2, 2), (1, 1), (1, 1)),
@@ -277,7 +281,7 @@ SPECIAL = {
     ),
     "depthwise_rows": DEPTHWISE,
     "depthwise_columns": DEPTHWISE,
-    "depthwise_channels": DEPTHWISE,
+    "depthwise_channels": (*DEPTHWISE, Case("depthwise-many", 1, 531, 2, 7, 531, (3, 2), (2, 1), (1, 1), groups=531)),
     "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),
     "input_gradient_columns": (
         Case("columns-of-grad-k4s2", 2, 19, 3, 4, 16, (4, 4), (2, 2), (1, 1)),

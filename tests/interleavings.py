@@ -49,6 +49,8 @@ SHARED = {
     "compare_and_swap": 0,
 }
 WAITS = "pthread_cond_wait", "wait_for_some_time"
+# Where a thread runs, and when, is nothing that others see.
+UNSEEN = "sched_yield", "keep_apart"
 
 
 class Wrong(AssertionError):
@@ -229,7 +231,8 @@ class State:
         if isinstance(step, Jump):
             return False
         if step.name == "call_c":
-            return not step.attributes["name"].startswith("PyEval") and not self._is_start(own, thread.place)
+            name = step.attributes["name"]
+            return not name.startswith("PyEval") and name not in UNSEEN and not self._is_start(own, thread.place)
         if step.name in SHARED:
             address = thread.of(step.operands[SHARED[step.name]]).address
             return address < CALLS or (address - CALLS) % CALL_BYTES == 8 * descriptor.NEXT

@@ -69,9 +69,6 @@ def has_runs(nest):
     return any("c" in rows.fields for rows in nest.lists)
 
 
-TapRowsTap = property(lambda form: form.tap)
-
-
 def runs_at_the_first_tap(nest):
     if not is_of(nest, gemm) or not has_runs(nest):
         return nest
@@ -475,7 +472,7 @@ MUTANTS = {
     ),
     "weight_gradient_tap_rows, sums not cleared": lambda: table(copy, zero("pad"), clears),
     "gemm_tap_rows, last number of a run lost": lambda: table(gemm, one_less("c"), has_runs),
-    "gemm_tap_rows, rows of taps packed one upon another": lambda: [(tap_rows.TapRows, "row", TapRowsTap)],
+    "gemm_tap_rows, rows of taps packed one upon another": lambda: [(tap_rows.TapRows, "row", tap_rows.TapRows.tap)],
     "gemm_tap_rows, every run begins at the first tap": lambda: nests(runs_at_the_first_tap),
     "weight_gradient_depthwise, sums lost": lambda: masks(weight_gradient_depthwise, "add", keep_left),
     "weight_gradient_depthwise, last pixel not summed": lambda: table(weight_gradient_depthwise, one_less("cols")),

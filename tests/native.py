@@ -30,7 +30,10 @@ def words_of(arrays, numbers=()):
 def interpreted(kernel, arrays, numbers=()):
     """Copies of the arrays after the kernel has been interpreted on them."""
     arrays = [array.copy() for array in arrays]
-    interpret(kernel, words_of(arrays, numbers), *arrays)
+    words = words_of(arrays, numbers)
+    interpret(kernel, words, *arrays)
+    # The next task is made out of what the last one left.
+    assert np.array_equal(words, words_of(arrays, numbers))
     return arrays
 
 
@@ -39,6 +42,7 @@ def native(code, arrays, numbers=()):
     arrays = [array.copy() for array in arrays]
     words = words_of(arrays, numbers)
     code(words.ctypes.data)
+    assert np.array_equal(words, words_of(arrays, numbers))
     return arrays
 
 

@@ -421,6 +421,29 @@ def test_each_gradient_is_computed_by_the_algorithm_that_is_asked_for(operation,
             call(7)
 
 
+@pytest.mark.parametrize("mask", [(True, True, True), (True, False, True), (False, True, False)])
+def test_backward_computes_what_is_wanted_by_the_algorithm_that_is_asked_for(mask):
+    x, w, gy = draw("float32", (2, 24, 6, 7), (24, 16, 4, 4), (2, 16, 12, 14))
+    settings, found = {"stride": 2, "padding": 1}, set()
+    wants_one = mask[:2] != (True, True)
+    for name in ("loops", "matmul", *(["gemm", "direct_rows"] if mask[0] else ["weight_gradient"]) * wants_one):
+        got = backward(gy, x, w, **settings, output_mask=mask, algorithm=name)
+        want = (
+            grad.conv_transpose2d_input(x.shape, w, gy, **settings, algorithm=name) if mask[0] else None,
+            grad.conv_transpose2d_weight(x, w.shape, gy, **settings, algorithm=name) if mask[1] else None,
+        )
+        for one, other in zip(got, want, strict=False):
+            assert (one is None) == (other is None)
+            assert one is None or np.array_equal(one, other)
+        found.add(b"".join(each.tobytes() for each in want if each is not None))
+    assert len(found) >= 2
+    if not wants_one:
+        with pytest.raises(SettingError, match="gemm refuses: computes no gradient in the weight"):
+            backward(gy, x, w, **settings, algorithm="gemm")
+    with pytest.raises(TypeError, match="algorithm is 7"):
+        backward(gy, x, w, **settings, output_mask=mask, algorithm=7)
+
+
 @pytest.mark.parametrize("name", ["float32", "float64", "complex64"])
 def test_a_prepared_weight_serves_the_gradient_in_the_input(name):
     x, w, gy = operands(CASES[2], name)

@@ -9,7 +9,7 @@ from test_geometry import AXES, triples
 
 from upconv.errors import SettingError
 from upconv.geometry import Axis, ceil_div
-from upconv.phases import MOST_SEGMENTS, input_segments, live_segment_count, live_segments, phases
+from upconv.phases import MOST_SEGMENTS, input_segments, live_segment_count, live_segments, most_segments, phases
 
 EVERY = [*AXES, *(axis for case in CASES for axis in (case.geometry().h, case.geometry().w))]
 
@@ -114,6 +114,9 @@ def test_a_phase_without_taps_has_no_interior():
 def test_segments_are_counted_without_being_made():
     for axis in EVERY:
         assert live_segment_count(axis) == len(live_segments(axis)), axis
+        assert live_segment_count(axis) <= most_segments(axis), axis
+    axis = Axis(20, 64, 32)
+    assert live_segment_count(axis) == most_segments(axis) == 96
 
 
 def test_products_and_live_taps_are_counted_without_visiting_them():

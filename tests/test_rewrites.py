@@ -14,7 +14,7 @@ import upconv
 from upconv import generated, planning, rewrites
 from upconv.algorithms import matmul
 from upconv.geometry import Axis, Geometry
-from upconv.layouts import CHANNELS_FIRST, CHANNELS_LAST, STRIDED, WEIGHT_CHANNELS_LAST
+from upconv.layouts import CHANNELS_FIRST, CHANNELS_LAST, STRIDED, TAPS_SLICED, WEIGHT_CHANNELS_LAST
 from upconv.plans import Plan
 from upconv.problem import OPERATIONS, Activation, Problem
 from upconv.runtime.kernel import usable
@@ -222,3 +222,32 @@ def test_every_layout_of_dense_is_dense():
         copy = rewrites.dense(array[..., ::-1], layout)
         np.testing.assert_array_equal(copy, array[..., ::-1])
         assert (copy.transpose(0, 2, 3, 1) if layout == CHANNELS_LAST else copy).flags.c_contiguous
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_rewrites_that_are_asked_once_a_layer_apply_to_all_its_sizes_or_to_none(operation):
+    rng, applied = np.random.default_rng(0), 0
+    once = [rewrite for rewrite in rewrites.REWRITES if rewrite not in rewrites.OF_SIZES]
+    layouts, weights = (CHANNELS_FIRST, CHANNELS_LAST, STRIDED), (TAPS_SLICED, STRIDED, WEIGHT_CHANNELS_LAST)
+    seconds = layouts if operation == "grad_weight" else weights
+    for _ in range(300):
+        channels, k, s = rng.integers(1, 4), *map(int, rng.integers(1, 4, 2))
+        dtype = str(rng.choice(["float16", "float32", "complex64", "int64"]))
+        after = Activation(str(rng.choice(["none", "relu", "tanh"])) if dtype.startswith("float") else "none")
+        lies = (str(rng.choice(each)) for each in (layouts, layouts, seconds))
+        sizes = [(n, h, w) for n, h, w in rng.integers(1, 6, (4, 3)).tolist()]
+        of = operation, dtype, *lies
+        some = [_of(of, int(channels), k, s, after, *size) for size in (*sizes, (1, 1, 1))]
+        assert len({problem.layer for problem in some}) == 1
+        for rewrite in once:
+            found = {rewrite(problem) is not None for problem in some}
+            assert len(found) == 1, (rewrite, some[0])
+            applied += found == {True}
+    assert applied > 100
+
+
+def _of(of, channels, k, s, after, n, h, w):
+    """A problem of a layer, whatever its size."""
+    operation, dtype, layout, a, b = of
+    geometry = Geometry(n, channels, channels, 1, Axis(h, k, s), Axis(w, k, s))
+    return Problem(operation, geometry, dtype, layout, a, b, activation=after)

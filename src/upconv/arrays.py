@@ -217,7 +217,7 @@ def _overlap(a, b):
 
 def native_dtype(array):
     """The array's dtype in native byte order."""
-    return array.dtype.newbyteorder("=")
+    return array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
 
 
 def native(array):

@@ -24,7 +24,6 @@ from .errors import SettingError
 from .phases import Segment, input_segments, live_segments
 from .planes import Planes, layout_of, merged, pairs
 from .planning import AUTO, plan_as_they_lie, solve
-from .plans import Plan
 from .prepared import PreparedVolume, stacked_taps
 from .problem import NO_ACTIVATION, Problem
 from .runtime import memory
@@ -38,15 +37,6 @@ def check_volume(volume, dtype):
         size *= axis.out
     if size * volume.n * volume.c_out * volume.d.out >= 2**63:
         raise SettingError(f"the result would be {volume.output_shape}, which is more than can be addressed")
-
-
-def check_algorithm_of_planes(algorithm):
-    """Refuse a ready plan, which cannot be that of all of the planes' problems."""
-    if isinstance(algorithm, Plan):
-        raise TypeError(
-            f"algorithm is a Plan, which is made for a 2-D problem; for three dimensions it must be {AUTO!r} or the "
-            "name of an algorithm, which then computes all planes"
-        )
 
 
 @quiet()
@@ -100,8 +90,11 @@ def _steps(planes, segments, w, out, activation):
 
 
 @quiet()
-def grad_input(volume: Volume, grad_y, w, out):
-    """The gradient in the input of a volume: (n, c_out, ...) and the weight to (n, c_in, ...), which is filled."""
+def grad_input(volume: Volume, grad_y, w, out, *, algorithm=AUTO):
+    """The gradient in the input of a volume: (n, c_out, ...) and the weight to (n, c_in, ...), which is filled.
+
+    How depth taps come together is the same whatever the algorithm is, which computes each of the 2-D problems.
+    """
     if not out.size:
         return
     grad_y, w = native(grad_y), native(w)
@@ -110,22 +103,22 @@ def grad_input(volume: Volume, grad_y, w, out):
         weight = folded_kernel(w)
         for source, y in pairs(folded_maps(volume, grad_y), out.swapaxes(1, 2)):
             problem = folded("grad_input", volume, grad_y.dtype.name, len(y))
-            solve(problem, AUTO, source(), weight, None, y)
+            solve(problem, algorithm, source(), weight, None, y)
         return
     if way == ADDED:
-        _add_up(volume, grad_y, w, out)
+        _add_up(volume, grad_y, w, out, algorithm)
         return
     segments = input_segments(volume.computable().d)
     planes = Planes(volume, grad_y, segments, is_output=True)
     for segment in segments:
         target = out[:, :, segment.places].swapaxes(1, 2)
         if segment.taps:
-            _grad_planes(planes, segment, w, target)
+            _grad_planes(planes, segment, w, target, algorithm)
         else:
             target[...] = 0
 
 
-def _add_up(volume, grad_y, w, out):
+def _add_up(volume, grad_y, w, out, algorithm):
     """The sum over the depth taps, tap by tap, without a copy."""
     depth = volume.computable().d
     planes, part = Planes(volume, grad_y, (), is_output=True), None
@@ -138,30 +131,33 @@ def _add_up(volume, grad_y, w, out):
         if part is None:
             out[:, :, :start], out[:, :, start + count :] = 0, 0
             if count:
-                _grad_planes(planes, segment, w, out[:, :, segment.places].swapaxes(1, 2))
+                _grad_planes(planes, segment, w, out[:, :, segment.places].swapaxes(1, 2), algorithm)
             part = memory.empty(out.shape, out.dtype)
             continue
         made = part[:, :, segment.places]
-        _grad_planes(planes, segment, w, made.swapaxes(1, 2))
+        _grad_planes(planes, segment, w, made.swapaxes(1, 2), algorithm)
         out[:, :, segment.places] += made
 
 
-def _grad_planes(planes, segment, w, target):
+def _grad_planes(planes, segment, w, target, algorithm):
     """The planes of a gradient in the input (n, planes, c, h, w) that are reached through the taps of a segment."""
     taps, weight = len(segment.taps), _weight_of_outputs(w, segment.taps, planes.volume.groups, planes.layout)
     for source, y in planes.batches(segment, target):
         problem = through_taps(planes.volume, len(y), taps, target.dtype.name, planes.layout)
-        solve(problem, AUTO, source(), weight, None, y)
+        solve(problem, algorithm, source(), weight, None, y)
 
 
 @quiet()
-def grad_weight(volume: Volume, x, grad_y, out):
-    """The gradient in the weight of a volume, which is filled: one 2-D problem, or one for each depth tap."""
+def grad_weight(volume: Volume, x, grad_y, out, *, algorithm=AUTO):
+    """The gradient in the weight of a volume, which is filled: one 2-D problem, or one for each depth tap.
+
+    Which of the two is the same whatever the algorithm is, which computes them.
+    """
     x, grad_y, depth = native(x), native(grad_y), volume.computable().d
     if folds_weight(volume, x.dtype.name, layout_of(grad_y)):
         whole = out if out.flags.c_contiguous else memory.empty(out.shape, x.dtype)
         a, b = merged(x.swapaxes(1, 2)), merged(folded_maps(volume, grad_y))
-        solve(folded("grad_weight", volume, x.dtype.name, len(a)), AUTO, a, b, None, folded_kernel(whole))
+        solve(folded("grad_weight", volume, x.dtype.name, len(a)), algorithm, a, b, None, folded_kernel(whole))
         if whole is not out:
             out[...] = whole
         return
@@ -176,7 +172,7 @@ def grad_weight(volume: Volume, x, grad_y, out):
             inputs, a = (start, count), merged(x[:, :, start : start + count].swapaxes(1, 2))
         b = merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
-        solve(problem, AUTO, a, b, None, out[:, :, t])
+        solve(problem, algorithm, a, b, None, out[:, :, t])
 
 
 def _fill_holes(depth, segments, bias, activation, out):

@@ -23,11 +23,11 @@ from .arrays import (
     parse_bias,
     preferred_layout,
 )
-from .depth import check_algorithm_of_planes, check_volume, forward
+from .depth import check_volume, forward
 from .dtypes import lookup, quiet
 from .functional import transpose
 from .interchange import like
-from .planning import AUTO, activation_of, check_algorithm
+from .planning import AUTO, activation_of, check_algorithm_name
 from .prepared import PreparedVolume, PreparedWeight
 from .problem import NO_ACTIVATION
 from .settings import Settings, parsed
@@ -153,8 +153,7 @@ def conv_transpose3d(
 
 def transpose3d(settings: Settings, input, weight, bias=None, *, activation=None, out=None, algorithm=AUTO):
     """`conv_transpose3d` with settings that are parsed already."""
-    check_algorithm(algorithm)
-    check_algorithm_of_planes(algorithm)
+    check_algorithm_name(algorithm)
     x, is_batched = batched(as_array(input, "input"), dimensions=3)
     if isinstance(weight, PreparedVolume):
         weight.check(settings)

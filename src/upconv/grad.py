@@ -228,6 +228,7 @@ def conv_transpose2d_backward(
     *,
     output_mask: Sequence[bool] = (True, True, True),
     padding_mode: PaddingMode = "zeros",
+    algorithm: str = AUTO,
 ) -> tuple[NDArray[Value] | None, NDArray[Value] | None, NDArray[Value] | None]: ...
 @overload
 def conv_transpose2d_backward(
@@ -242,6 +243,7 @@ def conv_transpose2d_backward(
     *,
     output_mask: Sequence[bool] = (True, True, True),
     padding_mode: PaddingMode = "zeros",
+    algorithm: str = AUTO,
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]: ...
 def conv_transpose2d_backward(
     grad_output: ArrayLike,
@@ -255,6 +257,7 @@ def conv_transpose2d_backward(
     *,
     output_mask: Sequence[bool] = (True, True, True),
     padding_mode: PaddingMode = "zeros",
+    algorithm: str = AUTO,
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
     """The gradients in input, weight and bias in one pass.
 
@@ -263,6 +266,7 @@ def conv_transpose2d_backward(
         input, weight: operands of the forward call; the weight may be that of `upconv.prepare`.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
         output_mask: which of the three are wanted.
+        algorithm: "auto", or the name of one that computes both gradients that are wanted, in input and weight.
 
     Returns:
         (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
@@ -277,8 +281,9 @@ def conv_transpose2d_backward(
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode)
     mask, kept = mask_of(output_mask), [None, None]
+    check_algorithm(algorithm)
     found: list[Any] = [None, None]
-    if type(input) is np.ndarray and type(weight) in (np.ndarray, PreparedWeight):
+    if algorithm is AUTO and type(input) is np.ndarray and type(weight) in (np.ndarray, PreparedWeight):
         # What each is computed from, and what else its door has looked at.
         asked = (
             (settings, grad_output, weight, None, None, ("grad_input", input.shape, input.strides, input.dtype)),
@@ -293,7 +298,7 @@ def conv_transpose2d_backward(
     x, is_batched = batched(differentiable(input, "input"))
     w, _ = weight_of(weight, settings)
     check_differentiable(w.dtype, "weight")
-    call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
+    call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(input=x, weight=w, grad_output=call.grad_output)
     if mask[0] and found[0] is None:
         found[0] = like(grad_output, call.unbatch(call.grad_input(w, x, kept[0])))
@@ -305,7 +310,7 @@ def conv_transpose2d_backward(
 class _Call:
     """One backward call after its checks: the geometry and the gradient of the whole canvas."""
 
-    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched, algorithm=AUTO):
+    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched, algorithm):
         output, self.geometry, border = _sizes(settings, tuple(input_shape), weight_shape)
         self.is_batched, self.has_border, self.algorithm = is_batched, border is not None, algorithm
         shape = output if is_batched else output[1:]

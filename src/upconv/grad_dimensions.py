@@ -26,7 +26,7 @@ from .arrays import (
 from .channel_sums import channel_sums
 from .dtypes import quiet
 from .interchange import like
-from .planning import AUTO, solve
+from .planning import AUTO, check_algorithm, check_algorithm_name, solve
 from .problem import Problem
 from .settings import mask_of, parsed, shape_of
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from .plans import Plan
     from .typing import Padding, PaddingMode, Pair, Shape
 
 
@@ -50,6 +51,7 @@ def conv_transpose1d_input(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]:
     """Gradient in the input.
 
@@ -58,6 +60,7 @@ def conv_transpose1d_input(
         weight: (c_in, c_out // groups, k).
         grad_output: gradient in the output, of the shape the forward call returns.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
+        algorithm: "auto", or what computes this gradient: a name, or the ready `Plan` of a map of height 1.
 
     Returns:
         An array of shape `input_size`.
@@ -69,7 +72,7 @@ def conv_transpose1d_input(
     array([[[3., 3.]]])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 1)
-    return _input(settings, input_size, weight, grad_output)
+    return _input(settings, input_size, weight, grad_output, algorithm)
 
 
 def conv_transpose1d_weight(
@@ -83,6 +86,7 @@ def conv_transpose1d_weight(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> NDArray[Any]:
     """Gradient in the weight.
 
@@ -91,6 +95,7 @@ def conv_transpose1d_weight(
         weight_size: shape of the weight, (c_in, c_out // groups, k).
         grad_output: gradient in the output, of the shape the forward call returns.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
+        algorithm: "auto", or what computes this gradient: a name, or the ready `Plan` of a map of height 1.
 
     Returns:
         An array of shape `weight_size`.
@@ -102,7 +107,7 @@ def conv_transpose1d_weight(
     array([[[2., 2.]]])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 1)
-    return _weight(settings, input, weight_size, grad_output)
+    return _weight(settings, input, weight_size, grad_output, algorithm)
 
 
 def conv_transpose1d_backward(
@@ -117,6 +122,7 @@ def conv_transpose1d_backward(
     *,
     output_mask: Sequence[bool] = (True, True, True),
     padding_mode: PaddingMode = "zeros",
+    algorithm: str | Plan = AUTO,
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
     """The gradients in input, weight and bias in one pass.
 
@@ -125,6 +131,7 @@ def conv_transpose1d_backward(
         input, weight: operands of the forward call.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
         output_mask: which of the three are wanted.
+        algorithm: "auto", or the name of one that computes both gradients that are wanted, in input and weight.
 
     Returns:
         (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
@@ -137,7 +144,7 @@ def conv_transpose1d_backward(
     ([[[2.0, 2.0]]], [[[2.0, 2.0]]], [3.0])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 1)
-    return _backward(settings, grad_output, input, weight, output_mask)
+    return _backward(settings, grad_output, input, weight, output_mask, algorithm)
 
 
 def conv_transpose3d_input(
@@ -151,6 +158,7 @@ def conv_transpose3d_input(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str = AUTO,
 ) -> NDArray[Any]:
     """Gradient in the input.
 
@@ -159,6 +167,7 @@ def conv_transpose3d_input(
         weight: (c_in, c_out // groups, k_d, k_h, k_w).
         grad_output: gradient in the output, of the shape the forward call returns.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
+        algorithm: "auto", or the name of the one that computes this gradient, plane by plane.
 
     Returns:
         An array of shape `input_size`.
@@ -170,7 +179,7 @@ def conv_transpose3d_input(
     array([[[[[2., 2.]]]]])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 3)
-    return _input(settings, input_size, weight, grad_output)
+    return _input(settings, input_size, weight, grad_output, algorithm)
 
 
 def conv_transpose3d_weight(
@@ -184,6 +193,7 @@ def conv_transpose3d_weight(
     dilation: Pair = 1,
     *,
     padding_mode: PaddingMode = "zeros",
+    algorithm: str = AUTO,
 ) -> NDArray[Any]:
     """Gradient in the weight.
 
@@ -192,6 +202,7 @@ def conv_transpose3d_weight(
         weight_size: shape of the weight, (c_in, c_out // groups, k_d, k_h, k_w).
         grad_output: gradient in the output, of the shape the forward call returns.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
+        algorithm: "auto", or the name of the one that computes this gradient, plane by plane.
 
     Returns:
         An array of shape `weight_size`.
@@ -203,7 +214,7 @@ def conv_transpose3d_weight(
     array([2., 2.])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 3)
-    return _weight(settings, input, weight_size, grad_output)
+    return _weight(settings, input, weight_size, grad_output, algorithm)
 
 
 def conv_transpose3d_backward(
@@ -218,6 +229,7 @@ def conv_transpose3d_backward(
     *,
     output_mask: Sequence[bool] = (True, True, True),
     padding_mode: PaddingMode = "zeros",
+    algorithm: str = AUTO,
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None, NDArray[Any] | None]:
     """The gradients in input, weight and bias in one pass.
 
@@ -226,6 +238,7 @@ def conv_transpose3d_backward(
         input, weight: operands of the forward call.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
         output_mask: which of the three are wanted.
+        algorithm: "auto", or the name of one that computes both gradients that are wanted, in input and weight.
 
     Returns:
         (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
@@ -239,42 +252,45 @@ def conv_transpose3d_backward(
     ([2.0, 2.0], [2.0, 2.0], [4.0])
     """
     settings = parsed(stride, padding, output_padding, groups, dilation, padding_mode, 3)
-    return _backward(settings, grad_output, input, weight, output_mask)
+    return _backward(settings, grad_output, input, weight, output_mask, algorithm)
 
 
-def _input(settings, input_size, weight, grad_output):
+def _input(settings, input_size, weight, grad_output, algorithm):
     dimensions = settings.dimensions
+    _check_algorithm(algorithm, dimensions)
     shape, is_batched = shape_of(input_size, (dimensions + 1, dimensions + 2), "input_size")
-    asked = _Asked(settings, grad_output, weight, "grad_input", shape)
+    asked = _Asked(settings, algorithm, grad_output, weight, "grad_input", shape)
     gradient = asked.again()
     if gradient is not None:
         return gradient
     w = check_weight(differentiable(weight, "weight"), dimensions)
-    call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
+    call = _Call(settings, shape, w.shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(weight=w, grad_output=call.grad_output)
     return like(grad_output, call.unbatch(call.grad_input(w, asked)))
 
 
-def _weight(settings, input, weight_size, grad_output):
+def _weight(settings, input, weight_size, grad_output, algorithm):
     dimensions = settings.dimensions
+    _check_algorithm(algorithm, dimensions)
     weight_shape, _ = shape_of(weight_size, (dimensions + 2,), "weight_size")
-    asked = _Asked(settings, input, grad_output, "grad_weight", weight_shape)
+    asked = _Asked(settings, algorithm, input, grad_output, "grad_weight", weight_shape)
     gradient = asked.again()
     if gradient is not None:
         return gradient
     x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
-    call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched)
+    call = _Call(settings, x.shape, weight_shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(input=x, grad_output=call.grad_output)
     return like(grad_output, call.grad_weight(x, asked))
 
 
-def _backward(settings, grad_output, input, weight, output_mask):
+def _backward(settings, grad_output, input, weight, output_mask, algorithm):
     dimensions, mask = settings.dimensions, mask_of(output_mask)
+    _check_algorithm(algorithm, dimensions)
     x_facts, w_facts = ((array.shape, array.strides, array.dtype) if type(array) is np.ndarray else None
                         for array in (input, weight))  # fmt: skip
     asked = [
-        _Asked(settings, grad_output, weight, "grad_input", x_facts),
-        _Asked(settings, input, grad_output, "grad_weight", w_facts),
+        _Asked(settings, algorithm, grad_output, weight, "grad_input", x_facts),
+        _Asked(settings, algorithm, input, grad_output, "grad_weight", w_facts),
     ]
     found = [each.again() if x_facts and w_facts and is_wanted else None
              for each, is_wanted in zip(asked, mask, strict=False)]  # fmt: skip
@@ -282,13 +298,18 @@ def _backward(settings, grad_output, input, weight, output_mask):
         return found[0], found[1], grad_bias(grad_output) if mask[2] else None
     x, is_batched = batched(differentiable(input, "input"), dimensions=dimensions)
     w = check_weight(differentiable(weight, "weight"), dimensions)
-    call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched)
+    call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(input=x, weight=w, grad_output=call.grad_output)
     return (
         like(grad_output, call.unbatch(call.grad_input(w, asked[0], x))) if mask[0] else None,
         like(grad_output, call.grad_weight(x, asked[1])) if mask[1] else None,
         like(grad_output, grad_bias(call.grad_output)) if mask[2] else None,
     )
+
+
+def _check_algorithm(algorithm, dimensions):
+    # No plan is that of all planes of a volume.
+    (check_algorithm if dimensions == 1 else check_algorithm_name)(algorithm)
 
 
 @quiet()
@@ -298,12 +319,12 @@ def grad_bias(grad_output):
 
 
 class _Asked:
-    """What a call in one dimension is remembered by, as one of height 1 (see `calls`); in three none is."""
+    """What a call in one dimension is remembered by, as one of height 1 (see `calls`); none in three, or by name."""
 
-    def __init__(self, settings, a, b, *facts):
+    def __init__(self, settings, algorithm, a, b, *facts):
         self.operands = None
         is_plain = type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 3 and None not in facts
-        if settings.dimensions == 1 and is_plain:
+        if settings.dimensions == 1 and algorithm is AUTO and is_plain:
             self.operands = settings.as_2d(), _lifted(a), _lifted(b), None, None, (settings, *facts)
 
     def again(self):
@@ -322,8 +343,8 @@ def deciding(grad_output, weight, x=None):
 class _Call:
     """One backward call after its checks: the geometry and the gradient of the whole canvas."""
 
-    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched):
-        self.input_shape, self.weight_shape = input_shape, weight_shape
+    def __init__(self, settings, input_shape, weight_shape, grad_output, is_batched, algorithm):
+        self.input_shape, self.weight_shape, self.algorithm = input_shape, weight_shape, algorithm
         geometry = settings.geometry(input_shape, weight_shape)
         self.is_flat = settings.dimensions == 1
         shape = _without_height(geometry.output_shape) if self.is_flat else geometry.output_shape
@@ -352,14 +373,14 @@ class _Call:
         layout = preferred_layout(*operands, is_batched=self.is_batched)
         if not self.is_flat:
             gradient = empty(shape, native_dtype(a), "nchw" if operation == "grad_weight" else layout)
-            getattr(depth, operation)(self.geometry, a, b, gradient)
+            getattr(depth, operation)(self.geometry, a, b, gradient, algorithm=self.algorithm)
             return gradient
         a, b = (array if array.ndim == 4 else _lifted(array) for array in (a, b))
         problem = Problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
         # What is remembered is computed from the operands themselves.
         is_plain = self.is_batched and not self.has_border and a.dtype.kind != "c"
-        solve(problem, AUTO, a, b, None, gradient, partial(asked.first, gradient) if is_plain else None)
+        solve(problem, self.algorithm, a, b, None, gradient, partial(asked.first, gradient) if is_plain else None)
         return gradient[:, :, 0]
 
 

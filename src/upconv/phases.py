@@ -11,7 +11,7 @@ it should.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections import Counter
 from functools import lru_cache
 from itertools import groupby, islice, pairwise
 from typing import NamedTuple
@@ -106,7 +106,7 @@ def live_segments(axis: Axis) -> tuple[Segment, ...]:
     >>> [(s.start, list(s.taps)) for s in live_segments(Axis(n=1, k=2, s=1000, crop_hi=-7))]
     [(0, [0]), (1, [1])]
     """
-    _check_number(live_segment_count(axis), axis)
+    _check_segments(axis)
     return tuple(segment for phase in live_phases(axis) for segment in phase.segments if segment.taps)
 
 
@@ -143,6 +143,15 @@ def live_segment_count(axis: Axis) -> int:
     return number
 
 
+def most_segments(axis: Axis) -> int:
+    """More than `live_segment_count` never is, which need not be counted then: a phase has two a tap, less one.
+
+    >>> most_segments(Axis(n=4, k=3, s=2)), most_segments(Axis(n=20, k=64, s=32))
+    (4, 96)
+    """
+    return 2 * axis.k - (min(axis.k, axis.s // axis.g) if axis.out >= axis.s else 1)
+
+
 def _count_runs(axis, start):
     """How many segments with taps `_phase` makes, from the ends of progressions alone."""
     taps, source, back, count = _walk(axis, start)
@@ -165,6 +174,11 @@ def _multiples(begin, end, first, step, last):
     return max(0, min(last, (end - 1 - first) // step) - max(0, (begin - first) // step + 1) + 1)
 
 
+def _check_segments(axis):
+    if most_segments(axis) > MOST_SEGMENTS:
+        _check_number(live_segment_count(axis), axis)
+
+
 def _check_number(number, axis):
     if number > MOST_SEGMENTS:
         raise SettingError(
@@ -174,21 +188,34 @@ def _check_number(number, axis):
         )
 
 
-def live_runs(axis: Axis) -> Iterator[tuple[int, int]]:
-    """(places, taps) of each of the `live_segments`, for those who only count.
+def live_runs(axis: Axis) -> Counter[tuple[int, int]]:
+    """How many of the `live_segments` have so many (places, taps), for those who only count.
 
     Raises:
         SettingError: when there are more than MOST_SEGMENTS.
 
-    >>> list(live_runs(Axis(n=4, k=3, s=2)))
-    [(1, 1), (3, 2), (1, 1), (4, 1)]
+    >>> dict(live_runs(Axis(n=4, k=3, s=2)))
+    {(1, 1): 2, (3, 2): 1, (4, 1): 1}
     """
-    _check_number(live_segment_count(axis), axis)
-    for phase in live_phases(axis):
-        back = axis.d // axis.g
-        for lo, hi, a, b in _runs_of_phase(len(phase.taps), phase.source, back, axis.n, phase.count):
+    _check_segments(axis)
+    back, found = axis.d // axis.g, Counter()
+    # Phases are many, and most of them alike.
+    for (taps, source, count), number in Counter(_kinds_of_phases(axis)).items():
+        for lo, hi, a, b in _runs_of_phase(taps, source, back, axis.n, count):
             if a < b:
-                yield hi - lo, b - a
+                found[hi - lo, b - a] += number
+    return found
+
+
+def _kinds_of_phases(axis):
+    """(taps, source, count) of the phases that have taps, in any order: what `_walk` finds from their first outputs."""
+    s, d, lo, out = axis.s, axis.d, axis.crop_lo, axis.out
+    step = s // axis.g
+    # Taps return to a phase after so many of them.
+    for tap in range(min(axis.k, step)):
+        start = (tap * d - lo) % s
+        if start < out:
+            yield (axis.k - 1 - tap) // step + 1, (start + lo - tap * d) // s, (out - start - 1) // s + 1
 
 
 def has_holes(axis: Axis) -> bool:

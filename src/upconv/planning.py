@@ -199,5 +199,15 @@ def check_algorithm(algorithm: str | Plan) -> None:
         _refuse_algorithm(algorithm)
 
 
+def check_algorithm_name(algorithm: str) -> None:
+    """Refuse what is no word where a call is more, or less, than the 2-D problem of arrays that a plan is made for."""
+    check_algorithm(algorithm)
+    if isinstance(algorithm, Plan):
+        raise TypeError(
+            f"algorithm is a Plan, which is made for one 2-D problem of arrays; here it must be {AUTO!r} or the name "
+            "of an algorithm"
+        )
+
+
 def _refuse_algorithm(algorithm):
     raise TypeError(f"algorithm is {algorithm!r}; it must be 'auto', a Plan, or one of {', '.join(ALGORITHMS)}")

@@ -30,9 +30,12 @@ from .layouts import (
     dense_layout,
     dense_weight_layout,
 )
-from .phases import input_segments, live_segment_count
+from .phases import input_segments, live_segment_count, most_segments
 from .problem import NO_ACTIVATION, Problem
+from .runtime.once import Kept
 
+# Layers of which it is known what applies to them.
+MOST_LAYERS = 512
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
 # Layouts that weights have in one operation and that its kernels do not read.
@@ -74,10 +77,27 @@ def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
         # What needs more than that step finds other arrays than it was given.
         return tuple(_left(step, maps, weight) for step in whole) if len(whole) == 1 else whole
     found = []
-    while (step := next((step for rewrite in REWRITES if (step := rewrite(problem)) is not None), None)) is not None:
+    while (step := _next(problem)) is not None:
         found.append(step)
         problem = step.after
     return tuple(found)
+
+
+def _next(problem):
+    """The first rewrite that applies; None where none does."""
+    for rewrite in _asked.get_or_make(problem.layer, lambda: _rewrites_of_layer(problem)):
+        step = rewrite(problem)
+        if step is not None:
+            return step
+    return None
+
+
+_asked = Kept(MOST_LAYERS)
+
+
+def _rewrites_of_layer(problem):
+    """Those that a new size is asked for: that apply to its layer, or to some sizes of it."""
+    return tuple(rewrite for rewrite in REWRITES if rewrite in OF_SIZES or rewrite(problem) is not None)
 
 
 def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
@@ -347,8 +367,8 @@ def _exchanged(problem):
     g = problem.geometry
     if g.groups > 1 or not g.n or problem.prepared or problem.activation is not NO_ACTIVATION or problem.depth_taps > 1:
         return None
-    # An axis has at most two runs for each tap, and one more: they need not be counted where they are few.
-    if (2 * g.h.k + 1) * (2 * g.w.k + 1) <= MANY_PAIRS:
+    # They need not be counted where they are few.
+    if _pairs_of_segments(problem, at_most=True) <= MANY_PAIRS:
         return None
     pairs = _pairs_of_segments(problem)
     if pairs <= MANY_PAIRS:
@@ -362,17 +382,19 @@ def _exchanged(problem):
     return Rewrite(words, problem, after, _by_exchanging, nbytes)
 
 
-def _pairs_of_segments(problem):
-    """Pairs of segments, or of taps: the number of tasks, but for bands and blocks."""
+def _pairs_of_segments(problem, *, at_most=False):
+    """Pairs of segments, or of taps: the number of tasks, but for bands and blocks; `at_most` so many, uncounted."""
     g = problem.geometry
     if problem.operation == "grad_weight":
         return g.h.k * g.w.k
     if problem.operation != "forward":
-        return len(input_segments(g.h)) * len(input_segments(g.w))
+        # Two runs for each tap, and one more.
+        down, across = (2 * axis.k + 1 if at_most else len(input_segments(axis)) for axis in g.axes)
+        return down * across
     # Phases of a row that all have as many taps are likely to be computed together.
     together = g.w.d == 1 and g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
-    across = 3 if together else live_segment_count(g.w)
-    return live_segment_count(g.h) * across
+    count = most_segments if at_most else live_segment_count
+    return count(g.h) * (3 if together else count(g.w))
 
 
 def _by_exchanging(solve, step, a, b, bias, out):
@@ -391,3 +413,5 @@ def _size(shape):
 
 
 REWRITES = (_as_row, _in_wider, _copied, _activated, _as_real, _exchanged)
+# Whether the others apply depends on the layer alone.
+OF_SIZES = (_as_row, _exchanged)

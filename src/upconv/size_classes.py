@@ -21,7 +21,7 @@ class SizeClass(Kept):
 
     Attributes:
         typical: the one that stands for them.
-        ends: the ones of the smallest and of the largest sizes.
+        ends: the ones of the smallest and of the largest sizes; none where it is the only one.
     """
 
     def __init__(self, typical: Problem, ends: tuple[Problem, ...]):
@@ -42,6 +42,8 @@ def size_class(problem: Problem) -> SizeClass:
         return found
     if problem.depth_taps > 1:
         return SizeClass(problem, ())
+    if _is_alone(g.n) and _is_alone(h.n) and _is_alone(w.n):
+        return _classes.get_or_make(key, lambda: SizeClass(problem, ()))
     try:
         typical, *ends = (_resized(problem, which) for which in (middle, least, most))
     except SettingError:

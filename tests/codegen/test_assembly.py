@@ -37,11 +37,11 @@ def calls(lines):
     return [line for line in lines if line.startswith(("call", "bl "))]
 
 
-@pytest.mark.parametrize("brief", [False, True])
+@pytest.mark.parametrize("kind", [{}, {"brief": True}, {"whole_taps": True}], ids=["any", "brief", "whole_taps"])
 @pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
-def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, brief):
+def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, kind):
     isa = ROWS[isa]
-    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, brief), isa), isa)
+    assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, **kind), isa), isa)
     loop = hot_loop(assembly, "vfmadd")
     fused = [line for line in loop if re.match(r"vfmadd\d+p[sd]", line)]
     assert len(fused) == mr * nv * gemm.UNROLL
@@ -63,13 +63,13 @@ def test_a_tile_has_no_more_than_the_registers(isa):
 @pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
 def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv, brief):
-    """Whether it is computed at once, or, unless it is brief, with the others of its block."""
+    """The next tile of a brief one at once, else a pixel of it at a time; that with the others of its block at once."""
     isa = ROWS[isa]
     assembly = llvm.assembly(lower(gemm.gemm(isa, elem, mr, nv, brief), isa), isa)
     width = nv * isa.vector_bytes
     # Rows that are no whole lines may begin anywhere in one.
     lines = width // LINE if width % LINE == 0 else width // LINE + 2
-    assert assembly.count("prefetch") == (1 if brief else 2) * mr * lines
+    assert assembly.count("prefetch") == (mr if brief else 1 + mr) * lines
 
 
 # (vectors, phases), (phases that the last tap reaches) of layers whose results have few channels.

@@ -48,6 +48,47 @@ def compiled(case, layout="NCHW"):
     return jax.jit(lambda x, w, b: conv_transpose2d(x, w, b, **case.settings, layout=layout))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_way_that_is_named_computes_with_the_bits_of_the_numpy_door(layout, dtype):
+    case, found = Case("three ways", 2, 20, 9, 7, 24, (4, 4), (2, 2), (1, 1)), []
+    x, w, b = (array.astype(dtype) for array in arrays(case)[:3])
+    if layout == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    for name in ("gemm", "direct_rows", "col2im_rows", "weight_streaming"):
+        got = conv_transpose2d(x, w, b, **case.settings, layout=layout, algorithm=name)
+        want = upconv.conv_transpose2d(first(x, layout), w, b, **case.settings, algorithm=name)
+        np.testing.assert_array_equal(first(got, layout), want)
+        found.append(want.tobytes())
+    assert dtype == "float16" or len(set(found)) >= 3
+
+
+@pytest.mark.parametrize("words", ["only column", "roles exchanged"])
+def test_a_rewritten_problem_goes_by_the_name_too(words):
+    column = Case("column", 1, 9, 200, 1, 5, (16, 1), (8, 1), (4, 0))
+    case = column if words == "only column" else Case("large kernel", 2, 3, 3, 3, 4, (128, 128), (1, 1), (1, 1))
+    (step,) = handler.planned("forward", case.geometry(), "float32", False, "gemm").steps
+    assert words in step.description
+    x, w, b = (array.astype("float32") for array in arrays(case)[:3])
+    for name in ("gemm", "direct_rows"):
+        got = conv_transpose2d(x, w, b, **case.settings, algorithm=name)
+        want = upconv.conv_transpose2d(x, w, None if case is not column else b, **case.settings, algorithm=name)
+        np.testing.assert_array_equal(got, want if case is column else want + np.asarray(b)[:, None, None])
+
+
+def test_derivatives_of_a_named_way_are_left_to_the_choice():
+    x, w, b = (array.astype("float32") for array in arrays(LAYER)[:3])
+
+    def gradients_by(algorithm):
+        squares = lambda *operands: (conv_transpose2d(*operands, **LAYER.settings, algorithm=algorithm) ** 2).sum()  # noqa: E731
+        return jax.grad(squares, (0, 1, 2))(x, w, b)
+
+    for got, want in zip(gradients_by("direct_rows"), gradients_by("auto"), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-3)
+    many = jax.vmap(lambda x: conv_transpose2d(x, w, b, **LAYER.settings, algorithm="direct_rows"))(x[None])
+    np.testing.assert_array_equal(many[0], conv_transpose2d(x, w, b, **LAYER.settings, algorithm="direct_rows"))
+
+
 def gradients(case, layout="NCHW"):
     def computed(x, w, b, along):
         return jax.vjp(lambda *operands: conv_transpose2d(*operands, **case.settings, layout=layout), x, w, b)[1](along)

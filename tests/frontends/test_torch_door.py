@@ -79,7 +79,7 @@ def test_the_functions_take_torchs_arguments_by_name_and_place(name):
     names = list(inspect.signature(getattr(ut, name)).parameters)
     # What goes beyond torch comes behind.
     assert names[: len(wanted)] == wanted
-    assert names[len(wanted) :] in ([], ["padding_mode"])
+    assert names[len(wanted) :] in (["algorithm"], ["padding_mode", "algorithm"])
 
 
 @pytest.mark.parametrize("kernel", [1, 4])

@@ -137,9 +137,11 @@ def numbers_of(form, w):
             yield t_h * form.row + t_w * form.tap, filled(w[:, 0, t_h, t_w], form.width)
         return
     if isinstance(form, TapRows):
-        for block, t_h, t_w, c in np.ndindex(form.blocks, form.k_h, form.k_w, form.c_src):
-            at = block * form.block + t_h * form.row + t_w * form.tap + c * form.width * form.size
-            yield at, filled(w[block * form.width : (block + 1) * form.width, c, t_h, t_w], form.width)
+        for block, start in zip(form.blocks, form.starts, strict=False):
+            rows = w[block.first : block.first + block.columns]
+            for t_h, t_w, c in np.ndindex(form.k_h, form.k_w, form.c_src):
+                at = start + t_h * form.row(block.width) + t_w * form.tap(block.width) + c * block.width * form.size
+                yield at, filled(rows[:, c, t_h, t_w], block.width)
         return
     if isinstance(form, Streams):
         w = w.reshape(form.groups, -1, *w.shape[1:])

@@ -1,4 +1,4 @@
-"""The ways of computing, one a file; to add one, write its file and add its line to the list.
+"""The ways of computing, one a file; to add one, write its file, import it here and add its line to the list.
 
 An algorithm answers
 

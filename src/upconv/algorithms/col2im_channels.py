@@ -7,6 +7,7 @@ is looked at.
 """
 
 import itertools
+from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
@@ -72,10 +73,15 @@ def blocks_of(columns, lanes) -> list[Block]:
 
 def weight_form(problem: Problem) -> Panels:
     """One panel a group for all taps: they are phases of a kernel of one row."""
-    g, size = by_group.of_one(problem).geometry, problem.itemsize
-    blocks = tuple(blocks_of(_columns(g), isa().lanes(size)))
-    groups = problem.geometry.groups
-    return Panels(problem.row.element, size, groups, g.c_in, g.c_out, 1, 1, g.h.k * g.w.k, blocks)
+    g, (c_in, c_out) = problem.geometry, problem.channels
+    return _panels(problem.row.element, problem.itemsize, g.groups, c_in, c_out, g.h.k * g.w.k)
+
+
+# It depends on no size of a map.
+@lru_cache(maxsize=256)
+def _panels(elem, size, groups, c_in, c_out, taps):
+    blocks = tuple(blocks_of(taps * c_out, isa().lanes(size)))
+    return Panels(elem, size, groups, c_in, c_out, 1, 1, taps, blocks)
 
 
 def work(problem: Problem) -> dict[str, float]:
@@ -106,7 +112,9 @@ def _work_of_one(problem):
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     (places_h, taps_h, number_h), (_, _, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
-    amounts["folded"] = 0
+    empty = pixel_products.empty_work(problem)
+    amounts["copied_bands"] = empty.copied
+    amounts["folded"] = empty.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
     for _, columns in _pieces(fused * g.c_out, lanes):
         nv = ceil_div(columns, lanes)
         places_w, taps_w, _ = _sums([(col2im_channels.executed(cols, nv), *more) for cols, *more in across])
@@ -177,10 +185,9 @@ def _nests(placed, band, panels, group, scratch):
         products = PlacedOperand(M, 0, strides)
         yield _product(placed, band, panels, group, products)
     band = bands.Band(band.n, band.h, band.w, products or band.x, band.y)
-    if segments.has_empty_places(band.h, band.w, True):
-        yield _added(
-            placed, band, group, [segments.everywhere(band.h.out)], [segments.everywhere(band.w.out)], (0, 1), 1
-        )
+    yield from pixel_products.empty(
+        placed, band, scratch, lambda band, h, w: _added(placed, band, group, h, w, (0, 1), 1)
+    )
     if products is None:
         return
     h, fused = segments.segments(band.h, True), _fused(placed.problem)
@@ -194,15 +201,20 @@ def _nests(placed, band, panels, group, scratch):
 def _product(placed, band, panels, group, products):
     """Columns of all taps for every pixel of the source."""
     all_rows, all_cols = (Segment(0, 1, axis.n, range(1), 0, 1, 0) for axis in (band.h, band.w))
-    values, activation = [], "none"
-    for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), False, False, activation)
-        offset = block.first * placed.size
-        values.append((address, offset, panels.block(number), offset, 0, block.width))
-    lists = (Rows(pixel_products.BLOCKS, values),)
+    lists = (panels.kept.get_or_make("products", lambda: _block_rows(placed, panels)),)
     band = bands.Band(band.n, band.h, band.w, band.x, products)
     more = {"bias": (SUMS, 0), "w": (PANELS, group * panels.group), "w_g": 0}
     return pixel_products.product(placed, band, gemm.FIELDS, panels, [all_rows], [all_cols], lists, more)
+
+
+def _block_rows(placed, panels):
+    """The list of the blocks of columns of all taps, which have no activation."""
+    values = []
+    for number, block in enumerate(panels.blocks):
+        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), False, False, "none")
+        offset = block.first * placed.size
+        values.append((address, offset, panels.block(number), offset, 0, block.width))
+    return Rows(pixel_products.BLOCKS, values)
 
 
 def _added(placed, band, group, h, w, kept, fused):

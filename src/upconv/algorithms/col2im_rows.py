@@ -10,7 +10,6 @@ from ..kernels import col2im_rows as fold
 from ..kernels import strip_product
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, Operand
-from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
@@ -19,7 +18,7 @@ from ..schedule.amounts import exchanged, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.rows import as_rows, everything, masked_part, row_list, rows_of
+from ..schedule.rows import EMPTY_RUNS, as_rows, everything, masked_part, row_list, rows_of
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
 TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
@@ -78,7 +77,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     asked, lanes, groups = as_rows(problem, by_columns), isa().lanes(problem.itemsize), problem.geometry.groups
     one = by_group.of_one(asked)
     amounts = {name: groups * amount for name, amount in _work_of_one(one, by_columns).items()}
-    turned = exchanged(asked, lanes, _most(one)) if by_columns else 0
+    turned = exchanged(asked, lanes, _most(one), groups) if by_columns else 0
     amounts |= moved(problem, channels_last=False, packs=True, exchanged=turned)
     if groups > 1 and not by_columns:
         amounts["transposed"] = by_group.transposed(problem, False)
@@ -103,8 +102,7 @@ def _work_of_one(asked, by_columns):
     added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
-    # Of a layer with rows without taps all rows are written first.
-    empty = g.h.out if has_holes(g.h) else 0
+    empty = sum(each.count for each in segments.empty_rows(g.h, EMPTY_RUNS))
     return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
@@ -156,9 +154,9 @@ def _nests(placed, band, panels, group, steps, scratch):
     if band.h.n and band.w.n:
         products = _products(placed, band, scratch)
         yield _product(placed, band, panels, group, products)
-    if has_holes(band.h) or products is None:
-        nothing = products or band.x
-        yield _added(placed, band, group, nothing, steps, [segments.everywhere(band.h.out)], everything(band.w.out))
+    empty = segments.empty_rows(band.h, EMPTY_RUNS) if products else (segments.everywhere(band.h.out),)
+    if empty:
+        yield _added(placed, band, group, products or band.x, steps, empty, everything(band.w.out))
     if products is not None:
         (row,) = rows_of(band.w, True, MOST_INTERLEAVED)
         yield _added(placed, band, group, products, steps, segments.segments(band.h, True), row)

@@ -36,9 +36,11 @@ def work(problem: Problem) -> dict[str, float]:
     g, lanes, mr = problem.geometry, isa().lanes(problem.itemsize), kernel.HEIGHT[isa().registers]
     vectors = ceil_div(g.groups, lanes)
     counted = pixel_work(problem, tally(g.w, problem.operation == "forward"), 1)
+    empty = pixel_products.empty_work(problem)
     return {
         "depthwise_channels": counted.products(mr) * vectors,
-        "depthwise_channels_vectors": counted.places * vectors,
+        "depthwise_channels_vectors": (counted.places + empty.places) * vectors,
+        "copied_bands": empty.copied,
         "tasks": counted.tasks,
     } | moved(problem, channels_last=True, packs=True)
 
@@ -52,7 +54,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     blocks = Rows(("entry", "columns"), [(address, placed.g.groups)])
 
     def make(band):
-        return pixel_products.nests(placed, band, kernel.FIELDS, lines, blocks, {})
+        return pixel_products.nests(placed, band, kernel.FIELDS, lines, blocks, {}, scratch)
 
     compute = bands.grids(placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result)
     stages = [*([lines.packing(placed)] if packs else []), Stage(compute)]

@@ -9,14 +9,13 @@ from itertools import product
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
-from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, Grid, Nest, Program, Rows, Stage, W, X, Y, cut
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.rows import WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
+from ..schedule.rows import EMPTY_RUNS, WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
 
 # More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
@@ -169,9 +168,9 @@ def _grids(placed, first, end, share, scratch):
 
 def _nests(placed, band, first):
     """Of channels from the first on."""
-    if placed.forward and has_holes(band.h):
-        # Rows without taps are written first; the others are then written over.
-        yield _nest(placed, band, first, [segments.everywhere(band.h.out)], everything(band.w.out))
+    empty = segments.empty_rows(band.h, EMPTY_RUNS) if placed.forward else ()
+    if empty:
+        yield _nest(placed, band, first, empty, everything(band.w.out))
     (row,) = rows_of(band.w, placed.forward, MOST_INTERLEAVED)
     yield _nest(placed, band, first, segments.segments(band.h, placed.forward), row)
 

@@ -12,7 +12,6 @@ from ..kernels import direct_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..kernels.gemm import WHOLE_SUM
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
-from ..phases import has_holes
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
@@ -22,6 +21,7 @@ from ..schedule.moves import PlacedOperand, copying, offsets
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import (
+    EMPTY_RUNS,
     MOST_INTERLEAVED,
     WIDEST_STEP,
     as_rows,
@@ -137,22 +137,24 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
         exchanged=exchanged(asked, lanes) if by_columns else 0,
         whole=False,
     )
-    if _has_empty_places(g, forward):
-        amounts["direct_rows_tiles"] += EMPTY * _empty_tiles(asked, lanes)
+    amounts["direct_rows_tiles"] += EMPTY * _empty_tiles(asked, lanes)
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
     return amounts
 
 
-def _has_empty_places(g, forward):
-    """Whether some places of a row or of a column have no taps, and are written in a pass of their own."""
-    return (forward and has_holes(g.h)) or has_gaps(g.w, forward)
+def _empty_rows(g, forward):
+    """The segments of rows of which some places have no taps, and are written in a pass of their own."""
+    if has_gaps(g.w, forward):
+        return (segments.everywhere(g.h.out),)
+    return segments.empty_rows(g.h, EMPTY_RUNS) if forward else ()
 
 
 def _empty_tiles(problem, lanes):
-    """Tiles in which all of the result is written without taps."""
+    """Tiles in which rows are written without taps."""
     g = problem.geometry
-    vectors = g.n * g.h.out * ceil_div(g.w.out, lanes)
+    rows = sum(each.count for each in _empty_rows(g, problem.operation == "forward"))
+    vectors = g.n * rows * ceil_div(g.w.out, lanes)
     return g.groups * sum(
         number * ceil_div(vectors, across(mr, 1)) for _, mr, number in blocks_of(problem.channels[1], 1)
     )
@@ -247,11 +249,10 @@ def _spread(placed, band, scratch):
 
 def _nests(placed, band, panels, taps, scratch):
     rows, forward = rows_of(band.w, placed.forward), placed.forward
-    if _has_empty_places(band, forward):
-        # Places without taps are written first, all at once; the others are then written over.
-        yield _nest(
-            placed, band, None, placed.w[2:], [segments.everywhere(band.h.out)], [everything(band.w.out)], scratch
-        )
+    empty = _empty_rows(band, forward)
+    if empty:
+        # Written first, all of a row at once; what has taps is then written over.
+        yield _nest(placed, band, None, placed.w[2:], empty, [everything(band.w.out)], scratch)
     if rows:
         yield _nest(placed, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
 

@@ -16,11 +16,11 @@ from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again, taps_begun
 from ..schedule.moves import PlacedOperand
-from ..schedule.panels import Block, Panels, even_blocks
+from ..schedule.panels import Block, Panels, even_blocks, runs_of
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.segments import fills_all, tally
+from ..schedule.segments import tally
 
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
@@ -69,14 +69,10 @@ def work(problem: Problem) -> dict[str, float]:
     lanes, most = isa().lanes(problem.itemsize), _most(problem)
     counted = pixel_work(problem, tally(g.w, forward), c_src, most)
     tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
-    amounts = gemm_work(counted, tiles, g.groups)
-    if not forward:
-        starts = (each.number * counted.products(each.pixels) / (each.pixels * c_src) for each in tiles)
-        amounts["tap_runs"] = g.groups * sum(starts)
-    amounts |= moved(problem, channels_last=True, packs=True, whole=False)
-    if most is not None and fills_all(g.h, g.w, forward):
-        # All of the result is written first.
-        amounts["bytes"] += prod(problem.result_shape) * problem.itemsize
+    empty = pixel_products.empty_work(problem)
+    amounts = gemm_work(counted, tiles, g.groups, empty.places)
+    amounts["gemm_taps" if forward else "tap_runs"] = taps_begun(counted, tiles, c_src, g.groups)
+    amounts |= moved(problem, channels_last=True, packs=True, whole=False) | {"copied_bands": empty.copied}
     panels = weight_form(problem)
     if problem.prepared or not is_weighty(problem, panels):
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
@@ -98,7 +94,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     rows = block_rows(placed, panels)
 
     def make(band):
-        return pixel_products.nests(placed, band, kernel.FIELDS, panels, rows, {"w_g": panels.group})
+        return pixel_products.nests(placed, band, kernel.FIELDS, panels, rows, {"w_g": panels.group}, scratch)
 
     compute = bands.grids(
         placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result, _most(placed.problem)
@@ -109,7 +105,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
 
 
 def _most(problem):
-    """How large bands are: where tiles write whole lines of the output, each once, the source alone must fit."""
+    """How large bands are: where each reads a large weight, and writes whole lines, the source alone must fit."""
     g, is_forward = problem.geometry, problem.operation == "forward"
     if not is_forward:
         panels = weight_form(problem)
@@ -119,7 +115,7 @@ def _most(problem):
     if problem.maps or not problem.layout.startswith("nhwc"):
         # Written elsewhere, or in pieces.
         return None
-    if problem.channels[1] * problem.itemsize < LONG_RUN:
+    if problem.channels[1] * problem.itemsize < LONG_RUN or prod(g.weight_shape) * problem.itemsize <= NEAR_BYTES:
         return None
     return bands.of_source(g, problem.itemsize)
 
@@ -168,7 +164,7 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
 def _by_blocks(placed, panels, scratch):
     """Pack one block of channels and use it at once, then the next: each is a unit of its own for the threads."""
     made, nbytes = [], 0
-    for number, many in panels.runs():
+    for number, many in runs_of(panels.blocks):
         block = panels.blocks[number]
         part = _narrowed(placed, block.columns)
         form = weight_form(part.problem)
@@ -178,7 +174,7 @@ def _by_blocks(placed, panels, scratch):
         more = {"w_g": 0, "bias": (BIAS, block.first * placed.size)}
 
         def make(band, part=part, form=form, rows=rows, more=more):
-            return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more)
+            return pixel_products.nests(part, band, kernel.FIELDS, form, rows, more, scratch)
 
         y = PlacedOperand(Y, block.first * placed.y.c, placed.y)
         most = _most(part.problem) if placed.forward else None

@@ -14,7 +14,7 @@ from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import gemm_work, moved, pixel_work, read_again
+from ..schedule.amounts import gemm_work, moved, pixel_work, read_again, taps_begun
 from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
@@ -70,7 +70,11 @@ def _tiles_of(channels, phases, lanes):
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.fused_tally(g.w), g.c_in)
-    amounts = gemm_work(counted, _tiles_of(g.c_out, g.w.s, lanes))
+    empty = pixel_products.empty_work(problem)
+    tiles = _tiles_of(g.c_out, g.w.s, lanes)
+    amounts = gemm_work(counted, tiles, empty=empty.places)
+    amounts["gemm_taps"] = taps_begun(counted, tiles, g.c_in)
+    amounts["copied_bands"] = empty.copied
     amounts["panels"] = read_again(problem, counted.panel_rows, g.c_out * g.w.s)
     return amounts | moved(problem, channels_last=True, packs=True)
 
@@ -78,19 +82,22 @@ def work(problem: Problem) -> dict[str, float]:
 def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
-    nests = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, panels))
+    nests = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, panels, scratch))
     compute = bands.grids(placed, nests, placed.source, placed.result)
     stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 
-def _nests(placed, band, panels):
+def _nests(placed, band, panels, scratch):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
-    for holes in segments.empty_places(band.h, band.w, True):
+
+    def empty(band, h, w):
         # Blocks hold the bias of every channel once for each of their phases.
         first = _blocks(placed, panels, (0, 1))
-        yield pixel_products.product(placed, band, kernel.FIELDS, panels, *holes, (first,), more)
+        return pixel_products.product(placed, band, kernel.FIELDS, panels, h, w, (first,), more)
+
+    yield from pixel_products.empty(placed, band, scratch, empty)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):

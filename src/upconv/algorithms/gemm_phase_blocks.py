@@ -21,7 +21,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, PLACES, TOTALS, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import in_bands, moved, read_again
+from ..schedule.amounts import in_bands, in_pieces, moved, read_again
 from ..schedule.panels import Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
@@ -223,6 +223,8 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
         amounts["tasks"] += alike * here * number
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
+    amounts["phase_blocks_empty"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
+    amounts["pieces"] = in_pieces(problem, number * g.groups)
     amounts["panels"] = read_again(problem, panel_rows, c_dst)
     amounts |= moved(problem, channels_last=True, packs=True, whole=False)
     amounts["transposed"] *= TRANSPOSED

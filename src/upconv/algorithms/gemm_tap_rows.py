@@ -5,15 +5,17 @@ tap with k_w times the channels. The kernel is `gemm`'s, which would otherwise b
 tap.
 """
 
-from ..geometry import ceil_div
+from itertools import groupby
+
 from ..kernels import gemm as kernel
 from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import PANELS, PLACES, TOTALS, Nest, Program, Rows, Stage
+from ..runtime.program import PANELS, Nest, Program, Rows, Stage
 from ..schedule import bands, pixel_products, segments
-from ..schedule.amounts import NEAR_BYTES, moved, pixel_work, read_again
+from ..schedule.amounts import NEAR_BYTES, gemm_work, moved, pixel_work, read_again
+from ..schedule.panels import even_blocks
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.tap_rows import TapRows
 
@@ -42,28 +44,25 @@ def fuses(problem: Problem) -> bool:
 
 
 def weight_form(problem: Problem) -> TapRows:
-    g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
-    vectors = ceil_div(c_dst, lanes)
-    across = ceil_div(vectors, ceil_div(vectors, max(kernel.heights(isa()))))
-    return TapRows(problem.row.element, problem.itemsize, c_src, c_dst, g.h.k, g.w.k, across * lanes)
+    g, (c_src, c_dst) = problem.geometry, problem.channels
+    blocks = even_blocks(c_dst, isa().lanes(problem.itemsize), max(kernel.heights(isa())))
+    return TapRows(problem.row.element, problem.itemsize, c_src, c_dst, g.h.k, g.w.k, blocks)
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, form = problem.geometry, weight_form(problem)
+    g, form, lanes = problem.geometry, weight_form(problem), isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.tally(g.w, False), form.c_src, _most(problem, form))
-    mr, wide = _tile(form, problem.itemsize)
+    tiles = pixel_products.tiles_of(form.blocks, lanes)
     amounts = moved(problem, channels_last=True, packs=True)
     if form.nbytes > KEPT_BYTES:
         # All of it is packed before any of it is used, so it comes back from far away.
         amounts["packed"] *= 2
-    return amounts | {
-        f"gemm{wide}": counted.products(mr) * form.blocks * wide,
-        "places": counted.places * form.blocks,
-        "tasks": counted.tasks * form.blocks,
-        "tiles": counted.tiles(mr) * form.blocks,
-        "panels": read_again(problem, counted.panel_rows, problem.channels[1]),
-        "tap_runs": counted.products(mr) / (mr * form.c_src * g.w.k) * form.blocks,
-    }
+    starts = (each.number * counted.products(each.pixels) / (each.pixels * form.c_src * g.w.k) for each in tiles)
+    return (
+        amounts
+        | gemm_work(counted, tiles)
+        | {"panels": read_again(problem, counted.panel_rows, form.c_dst), "tap_runs": sum(starts)}
+    )
 
 
 def program(placed: PlacedProblem, *, packs=True) -> Program:
@@ -72,37 +71,32 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     compute = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, form))
     compute = bands.grids(placed, compute, placed.source, placed.result, _most(placed.problem, form))
     stages = [*([form.packing(placed)] if packs else []), Stage(compute)]
-    needs = kernel.scratch(placed.lanes * placed.size, *_tile(form, placed.size))
-    sizes = {PANELS: form.nbytes if packs else 0, PLACES: needs["places"], TOTALS: needs["totals"], **scratch.sizes}
+    needs = pixel_products.scratch_of_tiles(placed, form.blocks)
+    sizes = {PANELS: form.nbytes if packs else 0, **scratch.sizes, **needs}
     return Program(stages, sizes, placed.seconds)
 
 
 def _most(problem, form):
     """How large bands are."""
-    return bands.beside_panel(problem.geometry, problem.itemsize, form.nbytes) if form.blocks == 1 else None
-
-
-def _tile(form, size):
-    """(pixels, vectors) of a tile."""
-    wide = form.width // isa().lanes(size)
-    return kernel.heights(isa())[wide], wide
+    return bands.beside_panel(problem.geometry, problem.itemsize, form.nbytes) if len(form.blocks) == 1 else None
 
 
 def _nests(placed, band, form):
-    address = entry(kernel.gemm, placed.elem, *_tile(form, placed.size), False, False, placed.problem.activation.name)
-    values = []
-    for number in range(form.blocks):
-        first = number * form.width
-        offset = first * placed.size
-        columns = min(form.width, placed.c_dst - first)
-        values.append((address, offset, number * form.block, offset, 0, columns))
+    whole_taps = placed.c_src * band.w.k <= kernel.WHOLE_TAP
+    kind = False, False, placed.problem.activation.name, whole_taps
+    numbered = zip(form.blocks, form.starts, strict=False)
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))
-    rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, form.row)
-    # A run of taps is one tap with as many times the channels.
-    runs = []
-    for segment, each in zip(w, segments.values(w, band.x.at.w, band.y.at.w, form.tap), strict=True):
-        found = dict(zip(segments.COLS, each, strict=True)) | {"n_w": 1, "x_w": 0, "w_w": 0}
-        runs.append((*found.values(), placed.c_src * len(segment.taps)))
-    cols = Rows((*segments.COLS, "c"), runs)
-    blocks = Rows(pixel_products.BLOCKS, values)
-    yield Nest(kernel.FIELDS, pixel_products.of_band(placed, band, {"c": 0, "w_g": 0}), (rows, cols, blocks))
+    for width, alike in groupby(numbered, key=lambda each: each[0].width):
+        values = []
+        for block, start in alike:
+            address = entry(kernel.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), *kind)
+            offset = block.first * placed.size
+            values.append((address, offset, start, offset, 0, block.columns))
+        rows = segments.listed(segments.ROWS, h, band.x.at.h, band.y.at.h, form.row(width))
+        # A run of taps is one tap with as many times the channels.
+        runs = []
+        for segment, each in zip(w, segments.values(w, band.x.at.w, band.y.at.w, form.tap(width)), strict=True):
+            found = dict(zip(segments.COLS, each, strict=True)) | {"n_w": 1, "x_w": 0, "w_w": 0}
+            runs.append((*found.values(), placed.c_src * len(segment.taps)))
+        lists = rows, Rows((*segments.COLS, "c"), runs), Rows(pixel_products.BLOCKS, values)
+        yield Nest(kernel.FIELDS, pixel_products.of_band(placed, band, {"c": 0, "w_g": 0}), lists)

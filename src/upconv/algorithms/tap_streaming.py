@@ -19,9 +19,9 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, X_BAND, Y_BAND, Grid, M, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products
-from ..schedule.amounts import NEAR_BYTES, moved
-from ..schedule.moves import PlacedOperand, copying, transpose_layout
-from ..schedule.panels import Panels, even_blocks
+from ..schedule.amounts import NEAR_BYTES, in_pieces, moved
+from ..schedule.moves import PlacedOperand, copied, copying, transpose_layout
+from ..schedule.panels import Panels, even_blocks, runs_of
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
@@ -75,16 +75,21 @@ def work(problem: Problem) -> dict[str, float]:
     pixels = g.n * sum(place.count for place in rows) * sum(place.count for place in cols)
     blocks = ceil_div(ceil_div(c_dst, lanes), TILES[isa().registers][1]) * g.groups
     vectors, source = ceil_div(c_dst, lanes) * g.groups, math.prod(g.input_shape) * problem.itemsize
+    amounts = moved(problem, channels_last=True, packs=True, whole=False)
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
-        "tap_streaming_sums": (pixels * ceil_div(c_src, kernel.CHUNK) + g.n * g.h.out * g.w.out) * vectors,
+        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.CHUNK) * vectors,
+        "tap_streaming_places": pixels * blocks,
+        "tap_streaming_written": g.n * g.h.out * g.w.out * vectors,
         "widened": g.live_weights if problem.storage and problem.prepared else 0,
         # A source that does not stay in the cache comes again with every tap of every block.
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
-        "places": pixels * blocks,
         "tasks": len(rows) * len(cols) * blocks,
-        **moved(problem, channels_last=True, packs=True, whole=False),
+        "pieces": in_pieces(problem, blocks),
+        **amounts,
+        "packed": 0,
+        "packed_parts": amounts["packed"],
     }
 
 
@@ -98,7 +103,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         scratch[X_BAND] = placed.g.n * placed.g.h.n * placed.g.w.n * placed.g.c_in * placed.size
     units = []
     for group in range(placed.g.groups):
-        for number, many in form.runs():
+        for number, many in runs_of(form.blocks):
             block = _Block(placed, form, group, number, x.move(channel=group * placed.c_src))
             steps = {Y: (0, 0, block.columns * placed.y.c), BIAS: (0, 0, block.columns * placed.size)}
             steps |= (
@@ -107,15 +112,17 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
                 else {PANELS: (0, 0, placed.stored(block.stream.nbytes))}
             )
             products = block.packed_parts() if packs else [block.products(block.stream, placed.stored(block.panel))]
-            nests = (block.clear(), *products, *block.finish())
+            nests = (block.begin(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = placed.g.n * placed.g.h.n * placed.g.w.n, placed.g.n * placed.g.h.out * placed.g.w.out
     width = max(block.width for block in form.blocks)
-    scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * placed.size, Y_BAND: outputs * width * placed.size}
+    scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * placed.size}
+    if placed.problem.activation.name != "none":
+        scratch[Y_BAND] = outputs * width * placed.size
     if placed.storage and not packs:
         scratch[TOTALS] = kernel.CHUNK * width * placed.size
     if packs:
-        scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in form.runs())
+        scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in runs_of(form.blocks))
     return Program([*before, Stage(units)], scratch, placed.seconds, shared=(X_BAND,))
 
 
@@ -145,9 +152,11 @@ class _Block:
         self.shape = g.n, self.width, g.h.out, g.w.out
         self.sums = PlacedOperand(M, 0, Operand.dense(self.shape, placed.size, channels_last=True))
 
-    def clear(self):
-        count = self.shape[0] * self.shape[1] * self.shape[2] * self.shape[3]
-        return copying(self.placed.elem, (M, 0), (M, 0), 0, pad=count)
+    def begin(self):
+        """Every sum begins with its bias."""
+        pixels, size = self.shape[0] * self.shape[2] * self.shape[3], self.placed.size
+        bias, n = (BIAS, self.first * size), (pixels, 0, self.width * size)
+        return copying(self.placed.elem, bias, (M, 0), self.columns, n=n, pad=self.width)
 
     def packed_parts(self):
         """The weight of the block as it lies: some channels of the source are packed, and used at once."""
@@ -192,18 +201,20 @@ class _Block:
         return Nest(kernel.FIELDS, fields, lists)
 
     def finish(self):
-        """Bias and activation, and what the layout wants."""
-        placed, y = self.placed, PlacedOperand(Y, self.first * self.placed.y.c, self.placed.y)
-        if y.at.channels_last:
-            yield self._finished(y)
-            return
+        """The activation, and what the layout wants."""
+        placed, y, sums = self.placed, PlacedOperand(Y, self.first * self.placed.y.c, self.placed.y), self.sums
         shape = self.shape[0], self.columns, *self.shape[2:]
-        mine = PlacedOperand(Y_BAND, 0, Operand.dense(shape, placed.size, channels_last=True))
-        yield self._finished(mine)
-        yield transpose_layout(placed.elem, mine, y, shape)
+        if placed.problem.activation.name != "none":
+            if y.at.channels_last:
+                yield self._activated(y)
+                return
+            sums = PlacedOperand(Y_BAND, 0, sums.at)
+            yield self._activated(sums)
+        move = copied if y.at.channels_last else transpose_layout
+        yield move(placed.elem, sums, y, shape)
 
-    def _finished(self, y):
-        """Every sum as the one tap, with a weight of one, of a depthwise layer."""
+    def _activated(self, y):
+        """Every sum as the one tap, with a weight of one and no bias, of a depthwise layer."""
         placed, sums, g = self.placed, self.sums, self.placed.g
         height, name = depthwise_channels.HEIGHT[isa().registers], placed.problem.activation.name
         fields = pixel_products.common(placed) | {
@@ -211,7 +222,7 @@ class _Block:
             "x": (sums.base, 0),
             "y": (y.base, y.offset),
             "w": pixel_products.ones(placed.problem.dtype),
-            "bias": (BIAS, self.first * placed.size),
+            "bias": pixel_products.zeros(placed.problem.dtype),
             "n_h": 1,
             "n_w": 1,
             "n": g.n,

@@ -33,8 +33,6 @@ MOST_CHANNELS = 512
 # The sums of all pixels must stay in the cache while the weight passes by, and be long beside what is added up.
 MOST_PIXELS, MOST_SUMS_BYTES = 256, 1 << 20
 LEAST_CHANNELS = 16
-# In how many tasks' time a row of a segment is added up, which is a loop of its own over its taps.
-ROW_TASKS = 3
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -84,7 +82,7 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_streaming_sums": sums,
         "streamed": math.prod(g.weight_shape) * problem.weight_itemsize,
         "widened": math.prod(g.weight_shape) if problem.storage else 0,
-        "tasks": ROW_TASKS * g.n * rows * len(live_segments(g.w)) * ceil_div(g.c_out, _channels_at_once(problem, 1)),
+        "tasks": g.n * rows * len(live_segments(g.w)) * ceil_div(g.c_out, _channels_at_once(problem, 1)),
     }
 
 

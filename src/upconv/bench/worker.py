@@ -25,6 +25,7 @@ from ..functional import conv_transpose2d
 from . import engines
 from .layers import BUFFERS, Layer
 from .probe import Probe
+from .turns import apart
 
 # The largest difference from float64 that is allowed, relative to the root mean square of the right output. float32
 # sums of ten thousand products stay below a fifth of it; a lost tap or a reduced precision is far above.
@@ -36,8 +37,8 @@ PR_SET_PDEATHSIG = 1
 class EngineWorker:
     """Runs the commands for an engine on one layer at a time."""
 
-    def __init__(self, engine):
-        self.engine = engine
+    def __init__(self, engine, threads=1):
+        self.engine, self.threads = engine, threads
         self.run = self.read = None
         self.turn = 0
 
@@ -56,6 +57,10 @@ class EngineWorker:
     def round(self, seconds):
         """Medians need several calls, so even a slow layer gets three (one on each input)."""
         self.run(self.turn % BUFFERS)
+        with apart() if self.threads > 1 else contextlib.nullcontext():
+            return median(self._times(seconds))
+
+    def _times(self, seconds):
         times, end = [], perf_counter() + seconds
         while len(times) < BUFFERS or (perf_counter() < end and len(times) < MOST_CALLS):
             self.turn += 1
@@ -65,7 +70,7 @@ class EngineWorker:
             times.append(perf_counter() - start)
             # The result dies outside the timed part, as a caller's would later.
             del result
-        return median(times)
+        return times
 
     def drop(self):
         self.run = self.read = None
@@ -82,7 +87,8 @@ class ProbeWorker:
         return {}
 
     def round(self, seconds):
-        return self.probe.round(seconds)
+        with apart() if self.probe.threads > 1 else contextlib.nullcontext():
+            return self.probe.round(seconds)
 
     def drop(self):
         self.probe.buffers = None
@@ -139,7 +145,7 @@ def make(name, threads):
         return ProbeWorker(threads)
     if name == "float64":
         return TruthWorker(threads)
-    return EngineWorker(engines.make(name, threads))
+    return EngineWorker(engines.make(name, threads), threads)
 
 
 def serve(worker, lines, answer):

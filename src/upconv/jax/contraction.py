@@ -25,6 +25,7 @@ from ..bilinear import SLOTS, batched, enlarged, fill
 from ..dtypes import DTYPES
 from ..errors import SettingError
 from ..geometry import Geometry
+from ..planning import AUTO
 from ..rewrites import EXCHANGED
 from ..runtime.kernel import usable
 from .handler import NAME, Spec, planned, states
@@ -35,10 +36,11 @@ TO_LAST, FROM_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 class Call(NamedTuple):
-    """One layer on one shape."""
+    """One layer on one shape; `algorithm` computes its forward operation."""
 
     geometry: Geometry
     last: bool
+    algorithm: str = AUTO
 
     def shape(self, slot):
         """The shape of the arrays of a slot."""
@@ -120,23 +122,24 @@ def ours(a, b, bias=None, *, operation, call):
         wide = DTYPES[dtype.name].wider
         wider = (None if array is None else array.astype(wide) for array in (a, b, bias))
         return ours(*wider, operation=operation, call=call).astype(dtype)
-    plan = None if usable() else planned(operation, g, dtype.name, call.last)
+    algorithm = call.algorithm if operation == "forward" else AUTO
+    plan = None if usable() else planned(operation, g, dtype.name, call.last, algorithm)
     if plan is not None and plan.steps and plan.steps[0].exchanges_axes:
         # The same memory, see `rewrites`.
         a, b = (array.swapaxes(2, 3) for array in (a, b))
-        row = Call(plan.steps[0].after.geometry, call.last)
+        row = call._replace(geometry=plan.steps[0].after.geometry)
         return ours(a, b, bias, operation=operation, call=row).swapaxes(2, 3)
     if plan is None or not is_programmed(plan.algorithm) or any(step.after.geometry == g for step in plan.steps):
-        return theirs(a, b, bias, operation=operation, call=call)
+        return _not_ours(a, b, bias, operation=operation, call=call)
     if plan.steps:
-        return _exchanged(a, b, bias, operation, plan.steps[0].after.geometry)
-    return _called(a, b, bias, Spec.here(operation, g, dtype.name, call.last))
+        return _exchanged(a, b, bias, operation, Call(plan.steps[0].after.geometry, False, algorithm))
+    return _called(a, b, bias, Spec.here(operation, g, dtype.name, call.last, algorithm))
 
 
-def _exchanged(a, b, bias, operation, geometry):
+def _exchanged(a, b, bias, operation, call):
     """With the roles of input and weight exchanged, see `rewrites`."""
     a, b = (array.swapaxes(0, 1) for array in (b, a))
-    result = ours(a, b, operation=EXCHANGED[operation], call=Call(geometry, False)).swapaxes(0, 1)
+    result = ours(a, b, operation=EXCHANGED[operation], call=call).swapaxes(0, 1)
     return result if bias is None else result + bias[:, None, None]
 
 
@@ -163,6 +166,16 @@ def _filled(bias, forms):
         parts += [bias] * repeats
         parts.append(jnp.zeros(length - repeats * len(bias), bias.dtype))
     return jnp.concatenate(parts)
+
+
+def _not_ours(a, b, bias=None, *, operation, call):
+    """One operation where XLA cannot call our kernels; refused if it is asked for by name."""
+    if operation == "forward" and call.algorithm != AUTO:
+        raise SettingError(
+            f"algorithm={call.algorithm!r} makes no program that XLA could call here; only ways of kernels do, on the "
+            f"CPU: use algorithm={AUTO!r}"
+        )
+    return theirs(a, b, bias, operation=operation, call=call)
 
 
 def theirs(a, b, bias=None, *, operation, call):
@@ -218,5 +231,5 @@ for each in (contraction, biased):
     each.def_abstract_eval(_abstract)
     each.def_impl(partial(_alone, primitive=each))
     batching.primitive_batchers[each] = _batch
-    mlir.register_lowering(each, mlir.lower_fun(theirs, multiple_results=False))
+    mlir.register_lowering(each, mlir.lower_fun(_not_ours, multiple_results=False))
     mlir.register_lowering(each, mlir.lower_fun(ours, multiple_results=False), platform="cpu")

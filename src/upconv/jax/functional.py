@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from ..arrays import agree, batched, check_bias, check_weight_shape
 from ..conventions import Jax
 from ..errors import SettingError
+from ..planning import AUTO, check_algorithm_name
 from ..settings import Settings, pair, positive
 from .contraction import DTYPE_NAMES, FROM_LAST, TO_LAST, Call, apply
 
@@ -40,6 +41,7 @@ def conv_transpose2d(
     dilation: Pair = 1,
     *,
     layout: Literal["NCHW", "NHWC"] = "NCHW",
+    algorithm: str = AUTO,
 ) -> Array:
     """Transposed 2-D convolution, with the contract of `torch.nn.functional.conv_transpose2d`, on JAX's arrays.
 
@@ -55,6 +57,8 @@ def conv_transpose2d(
             "VALID" as in JAX. JAX's pairs of numbers are something else (zeros to add), and belong to `conv_transpose`.
         groups: number of independent groups of channels; divides c_in.
         layout: the order of the axes of input and result.
+        algorithm: "auto", or the name of one that makes programs of kernels, which then computes this call on the CPU,
+            or refuses it when it is compiled; its derivatives are left to the choice.
 
     Returns:
         (n, c_out, h_out, w_out), or (n, h_out, w_out, c_out); unbatched if the input is.
@@ -71,6 +75,7 @@ def conv_transpose2d(
            [1., 2., 1., 1.],
            [1., 2., 1., 1.]], dtype=float32)
     """
+    check_algorithm_name(algorithm)
     if layout not in LAYOUTS:
         raise SettingError(f"layout is {layout!r}; it must be one of {', '.join(LAYOUTS)}")
     x, w, b = operands(input, weight, bias)
@@ -81,7 +86,7 @@ def conv_transpose2d(
     geometry = _geometry((n, c, h, v), w.shape, stride, padding, output_padding, groups, dilation)
     if b is not None:
         check_bias(b.shape, geometry.c_out)
-    y = compute(x, w, b, call=Call(geometry, last))
+    y = compute(x, w, b, call=Call(geometry, last, algorithm))
     return y if is_batched else y[0]
 
 

@@ -42,6 +42,7 @@ class Spec:
         last: whether the maps lie channels-last in memory; all operands are dense, and a weight lies as torch's.
         threads: how many a call may use.
         isa: the instruction set that its kernels are made for.
+        algorithm: the name of what is to compute it, or AUTO.
     """
 
     operation: str
@@ -50,17 +51,18 @@ class Spec:
     last: bool
     threads: int
     isa: str
+    algorithm: str = AUTO
 
     @classmethod
-    def here(cls, operation, geometry, dtype, last):
+    def here(cls, operation, geometry, dtype, last, algorithm=AUTO):
         """For this process as it is now."""
-        return cls(operation, geometry, dtype, last, pool.get_num_threads(), isa().name)
+        return cls(operation, geometry, dtype, last, pool.get_num_threads(), isa().name, algorithm)
 
     @property
     def text(self):
         g = self.geometry
         geometry = g.n, g.c_in, g.c_out, g.groups, _values(g.h), _values(g.w)
-        return json.dumps((self.operation, geometry, self.dtype, self.last, self.threads, self.isa))
+        return json.dumps((self.operation, geometry, self.dtype, self.last, self.threads, self.isa, self.algorithm))
 
     @classmethod
     def of(cls, text):
@@ -78,10 +80,10 @@ def _values(axis: Axis):
     return axis.n, axis.k, axis.s, axis.d, axis.crop_lo, axis.crop_hi
 
 
-def planned(operation, geometry, dtype, last) -> Plan:
+def planned(operation, geometry, dtype, last, algorithm=AUTO) -> Plan:
     """The plan of a problem on dense operands, the maps all channels-last or all channels-first."""
     problem = Problem(operation, geometry, dtype, CHANNELS_LAST if last else CHANNELS_FIRST)
-    return fitted(problem, AUTO, *strides(problem, last))
+    return fitted(problem, algorithm, *strides(problem, last))
 
 
 def strides(problem, last):
@@ -105,7 +107,7 @@ class Prepared:
     """
 
     def __init__(self, spec, lent):
-        plan = planned(spec.operation, spec.geometry, spec.dtype, spec.last)
+        plan = planned(spec.operation, spec.geometry, spec.dtype, spec.last, spec.algorithm)
         names = [name for name in (plan.algorithm, plan.fallback) if name]
         places = strides(plan.problem, spec.last)
         ready = [ALGORITHMS[name].runnable(plan.problem, *places, spec.threads) for name in names]

@@ -19,6 +19,9 @@ FIELDS = tuple(
 )
 # Pixels of a row at a time, by the number of vector registers.
 HEIGHT = {32: 5, 16: 4}
+# Channels that a row is gone along for: their weights stay in the first-level cache, and what they read of a pixel is
+# long enough to be fetched ahead.
+CHANNELS_AT_ONCE = 512
 # Vectors across, by the number of vector registers; channels that do not fill so many go one vector at a time.
 ACROSS = {32: 4, 16: 2}
 POINTERS = {"x", "y", "w", "bias"}
@@ -36,26 +39,25 @@ def depthwise_channels(isa: Isa, elem, mr, activation="none"):
     k = Builder(f"depthwise_channels_{elem}_{mr}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
-    across = ACROSS[isa.registers] * vector.lanes
-    whole = k.shift_right(task["columns"], across.bit_length() - 1) * across
-    cols = task["cols"]
-    wide = k.less(mr - 1, cols)
+    nv, cols = ACROSS[isa.registers], task["cols"]
+    across, wide = nv * vector.lanes, k.less(mr - 1, cols)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
-    with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
+    with (
+        k.loop(0, task["n"]) as n,
+        k.loop(0, task["rows"]) as row,
+        k.loop(0, task["columns"], CHANNELS_AT_ONCE) as begin,
+    ):
         x = task["x"] + n * task["x_n"] + row * task["x_row"]
         y = task["y"] + n * task["y_n"] + row * task["y_row"]
-        tile = _Tile(k, task, vector, x, y, epilogue)
-        with k.loop(0, whole, across) as column:
-            with k.loop(0, k.select(wide, cols, 0), mr) as col:
-                tile.run(k.imin(col, cols - mr), column, mr, ACROSS[isa.registers])
-            with k.loop(0, k.select(wide, 0, cols)) as col:
-                tile.run(col, column, 1, ACROSS[isa.registers])
-        with k.loop(whole, task["columns"], vector.lanes) as column:
-            mask = k.lane_mask(task["columns"] - column, vector)
-            with k.loop(0, k.select(wide, cols, 0), mr) as col:
-                tile.run(k.imin(col, cols - mr), column, mr, 1, mask)
-            with k.loop(0, k.select(wide, 0, cols)) as col:
-                tile.run(col, column, 1, 1, mask)
+        tile, end = _Tile(k, task, vector, x, y, epilogue), k.imin(begin + CHANNELS_AT_ONCE, task["columns"])
+        whole = begin + k.shift_right(end - begin, across.bit_length() - 1) * across
+        for count, step in ((k.select(wide, cols, 0), mr), (k.select(wide, 0, cols), 1)):
+            with k.loop(0, count, step) as col:
+                first = k.imin(col, cols - step)
+                with k.loop(begin, whole, across) as column:
+                    tile.run(first, column, step, nv)
+                with k.loop(whole, end, vector.lanes) as column:
+                    tile.run(first, column, step, 1, k.lane_mask(end - column, vector))
     return k
 
 

@@ -16,8 +16,14 @@ A tile reads its panel from end to end. A panel of more than `near` bytes would 
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
 
 A `brief` kernel is for at most one tap of at most LONGEST_SUM channels, whose sum it makes of so many parts: its tiles
-are short, and so what begins and ends one is left to what they need.
+are short, and so what begins and ends one is left to what they need. One of `whole_taps` is for at most one tap in a
+row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
+
+While a tile is computed the lines are asked for that the next one writes, a few between the taps: all at once would
+fill the buffers of the cache, and what the tile itself reads would wait for them.
 """
+
+from contextlib import contextmanager
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
@@ -32,6 +38,8 @@ LONGEST_SUM = 128
 # Sums of few products are cut into parts of SHORT_SUM, those of hardly more than that not at all: engines sum small
 # layers in several lanes, beside which one chain of 64 products has twice the errors.
 FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 40
+# Channels of a tap that are never cut.
+WHOLE_TAP = 32
 UNROLL = 4
 TILES_PER_BLOCK = 16
 # Bytes of the offsets of a pixel; pixels of a row are noted two at a time, so there is room for one more.
@@ -50,7 +58,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none"):
+def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -68,9 +76,9 @@ def brief_parts(taps, channels) -> int:
     return 1 if channels <= WHOLE_SUM else -(-channels // SHORT_SUM)
 
 
-def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none"):
+def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
     """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
-    kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}"
+    kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}"
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
@@ -78,13 +86,15 @@ def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none"):
     if not brief:
         longest = longest_sum(k, task["c"] * task["n_h"] * task["n_w"])
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
+        parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
+        task["asked"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row)
+        _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row, whole_taps)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue, brief, by_row):
+def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -95,13 +105,19 @@ def _group(k, task, vector, mr, nv, epilogue, brief, by_row):
         left = pixels - start
         walk.note(k.imin(left, block), k.imin(left + (mr - 1), block))
         here = k.imin(left, block)
+
+        def lists(first, here=here):
+            """Where the pixels of a tile are listed, and those of the next, if it is in the block."""
+            offsets = task["places"] + first * PLACE
+            return offsets, offsets + k.select(k.less(first + mr, here), mr * PLACE, 0)
+
         if brief:
             with k.loop(0, here, mr) as first:
-                _brief_tile(k, task, vector, task["places"] + first * PLACE, mr, nv, brief, epilogue)
+                _brief_tile(k, task, vector, lists(first), mr, nv, brief, epilogue)
             return
         with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
             rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
-            _tile(k, task, vector, task["places"] + first * PLACE, mr, nv, epilogue, rows)
+            _tile(k, task, vector, lists(first), mr, nv, epilogue, rows, whole_taps)
         if not by_row:
             with k.when(is_far):
                 _tiles_together(k, task, vector, here, mr, nv, epilogue)
@@ -193,25 +209,23 @@ def whole_parts(k, longest, part):
     return part * k.imax(k.imin(k.divide(longest + (part - 1), part), k.divide(most, part)), 1)
 
 
-def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
+def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
+    offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-    expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-    length, cut = k.variable(0, I64), k.variable(0, I64)
-    width = nv * vector.size
-    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
-        x_tap = t_h * task["x_h"] + t_w * task["x_w"]
-        w_tap = t_h * task["w_h"] + t_w * task["w_w"]
-        with k.loop(0, task["c"], task["part"]) as start:
-            part = k.imin(task["c"] - start, task["part"])
-            with k.when(length.get() + part > task["longest"]):
-                spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
-                length.set(0)
-            length.set(length.get() + part)
-            here = x_tap + start * vector.scalar.size
-            _products(k, vector, x, here, task["w"] + w_tap + start * width, part, sums)
+    length, cut, expected = (k.variable(0, I64) for _ in range(3))
+    with _each_part(k, task, nv * vector.size, vector.scalar.size, whole_taps) as (x_part, w_part, part):
+        end = k.imin(expected.get() + task["asked"], mr)
+        with k.loop(expected.get(), end) as r:
+            expect(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
+        expected.set(end)
+        with k.when(length.get() + part > task["longest"]):
+            spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
+            length.set(0)
+        length.set(length.get() + part)
+        _products(k, vector, x, x_part, task["w"] + w_part, part, sums)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
@@ -219,10 +233,26 @@ def _tile(k, task, vector, offsets, mr, nv, epilogue, rows=None):
     _write(k, task, vector, sums, y, epilogue, rows)
 
 
-def _brief_tile(k, task, vector, offsets, mr, nv, parts, epilogue):
+@contextmanager
+def _each_part(k, task, width, size, whole_taps):
+    """For each part of the taps (where it begins in x and in the panel, channels of it)."""
+    if whole_taps:
+        # Places without taps may have rows of them.
+        with k.loop(0, task["n_h"] * task["n_w"]) as t_h:
+            yield t_h * task["x_h"], t_h * task["w_h"], task["c"]
+        return
+    with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
+        x_tap = t_h * task["x_h"] + t_w * task["x_w"]
+        w_tap = t_h * task["w_h"] + t_w * task["w_w"]
+        with k.loop(0, task["c"], task["part"]) as start:
+            yield x_tap + start * size, w_tap + start * width, k.imin(task["c"] - start, task["part"])
+
+
+def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue):
     """The same under at most one tap, the sums in so many parts."""
+    offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-    expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+    expect(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     first, w, count = 0, task["w"], task["n_h"] * task["n_w"] * task["c"]

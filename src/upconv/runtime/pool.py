@@ -40,8 +40,10 @@ class Native:
         address = link("upconv_pool", lambda: pool_code.text(isa()), pool_code.source()).address
         table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
         process = ctypes.CDLL(None)
+        can_place = all(hasattr(process, symbol) for symbol in pool_code.PLACING)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
-            table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
+            if can_place or symbol not in pool_code.PLACING:
+                table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
         attend, call, abandon, prepare, grow, self.now = table[: len(pool_code.ENTRIES)]
         arguments = None, ctypes.c_void_p
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
@@ -79,7 +81,7 @@ def run(fn, rows, *, brief=False):
         fn: address of a native ``void fn(int64_t *row)`` that may be called by several threads at once.
         rows: int64, (parts, words), C-contiguous; stays alive until the return, and unchanged but by the parts.
         brief: for calls predicted under 50 us: keep the GIL, look at no signal before the end, and wake no thread, as
-            that would take as long; threads that finished a call in the last 50 us still help.
+            that would take as long; threads that finished a call in the last 0.2 ms still help.
 
     Raises:
         SettingError: for a table of another kind.

@@ -27,9 +27,13 @@ NEW, ALONE, TEAM, OVER = range(4)
 # again; this is the child of a fork, whose workers stayed behind, so the call has to begin again; an error of Python's.
 DONE, CUT, AGAIN, ERROR = 0, 1, 2, -1
 
-# How long one looks before one sleeps: as long as it takes to be woken, or calls would find everybody on the way to
-# sleep or back from it.
-SPIN_NS = 50_000
+# How long one looks before one sleeps: some times what it takes to be woken, since what Python does between two calls
+# takes as long, cold after a call that has used the caches, and sleepers may be woken on a CPU that is not free.
+SPIN_NS = 200_000
+# How long at most while others still have parts of the call in hand: about as long as a part takes.
+PATIENCE_NS = 1_000_000
+# From when on whoever looks lets others have the CPU in between.
+YIELD_NS = 20_000
 # One worker inside; also all of the lower half.
 HALF = 1 << 32
 INSIDE = HALF - 1
@@ -82,7 +86,7 @@ def worker(isa):
     """A worker's life: look at the gate for a while, sleep, enter, take parts, leave. It has no argument."""
     k = Builder("worker")
     with k.repeat():
-        seen = _spin(k, lambda: _is_open(_gate(k, ACQUIRE)))
+        seen = _spin(k, lambda: _is_open(_gate(k, ACQUIRE)), lambda: _is_busy(k))
         with k.when(k.negate(seen.get())):
             _sleep(k)
         wanted = _enter(k)
@@ -101,6 +105,7 @@ def prepare(isa):
     """
     k = Builder("prepare")
     k.call_c("make_locks", None)
+    k.call_c("forget_workers", None)
     for name in ("gate", "sleepers", "waiting", "busy"):
         k.store(0, k.symbol(name))
     k.store(_read(k, "begun") + 1, k.symbol("begun"))
@@ -140,7 +145,8 @@ def _abandon(k, call):
 
 
 def _invite(k, call, wanted):
-    """Open the gate."""
+    """Open the gate. Some systems wake a worker on the CPU of whoever wakes it, where it waits until that is done."""
+    k.call_c("keep_apart", None)
     k.store(call.address, k.symbol("current"))
     k.store_ordered(wanted * HALF, k.symbol("gate"), SEQUENTIAL)
     with k.when(k.negate(k.equal(call.get(WAKE), 0))):
@@ -181,7 +187,7 @@ def _shut(k):
 
 def _wait(k):
     """Until nobody is inside, or for some time: spinning at first, then asleep."""
-    seen = _spin(k, lambda: k.equal(_gate(k, ACQUIRE), 0))
+    seen = _spin(k, lambda: k.equal(_gate(k, ACQUIRE), 0), lambda: _gate(k, ACQUIRE) > 0)
     with k.when(k.negate(seen.get())):
         _lock(k)
         k.store_ordered(1, k.symbol("waiting"), SEQUENTIAL)
@@ -238,6 +244,10 @@ def _read(k, name):
     return k.load(k.symbol(name), I64)
 
 
+def _is_busy(k):
+    return k.load_ordered(k.symbol("busy"), ACQUIRE) > 0
+
+
 def _gate(k, order):
     return k.load_ordered(k.symbol("gate"), order)
 
@@ -246,15 +256,22 @@ def _is_open(gate):
     return gate > INSIDE
 
 
-def _spin(k, seen):
-    """Look for something for a short time; gives a Variable: whether it was seen."""
+def _spin(k, seen, is_near):
+    """Look for something for a short time, from when on it is not near; gives a Variable: whether it was seen."""
     found = k.variable(0, I64)
-    until = _now(k) + SPIN_NS
+    start = _now(k)
+    early, late = start + YIELD_NS, start + PATIENCE_NS
+    until = k.variable(start + SPIN_NS, I64)
     with k.repeat() as leave:
         found.set(k.select(seen(), 1, 0))
         leave(found.get() > 0)
         k.pause()
-        leave(until < _now(k))
+        with k.when(is_near()):
+            until.set(_now(k) + SPIN_NS)
+        now = _now(k)
+        with k.when(early < now):
+            k.call_c("sched_yield", I32)
+        leave(k.imin(until.get(), late) < now)
     return found
 
 

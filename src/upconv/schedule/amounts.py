@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..geometry import ceil_div
-from ..layouts import WEIGHT_CHANNELS_LAST
+from ..kernels import transpose
+from ..layouts import CHANNELS_LAST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import isa
 from . import bands
@@ -88,19 +89,26 @@ class Tiles(NamedTuple):
     number: int
 
 
-def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1) -> dict[str, float]:
-    """What `kernels.gemm` does for the blocks of columns of each of some groups."""
+def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1, empty=0) -> dict[str, float]:
+    """What `kernels.gemm` does for blocks of columns of each of some groups, and for pixels without taps."""
     amounts: dict[str, float] = {"places": 0, "tasks": 0, "tiles": 0}
     for mr, wide, number in tiles:
-        amounts["places"] += number * groups * counted.places
+        amounts["places"] += number * groups * (counted.places + empty)
         amounts["tasks"] += number * counted.tasks
-        amounts["tiles"] += number * groups * counted.tiles(mr)
+        amounts["tiles"] += number * groups * (counted.tiles(mr) + empty / mr)
         amounts[f"gemm{wide}"] = number * groups * counted.products(mr) * wide
     return amounts
 
 
+def taps_begun(counted: PixelWork, tiles: Iterable[Tiles], channels, groups=1) -> float:
+    """Taps that the tiles of `gemm_work` begin, of so many channels of the source each."""
+    return groups * sum(each.number * counted.products(each.pixels) / (each.pixels * channels) for each in tiles)
+
+
 # A second-level cache of today: what is no larger stays in it from task to task.
 NEAR_BYTES = 1 << 20
+# As many channels take as long to transpose as each of a few that are interleaved.
+INTERLEAVED = 2
 # More channels than so many that lie a multiple of so many bytes apart share too few sets of the first-level cache.
 FEW_WAYS, CROWDING = 8, 4096
 
@@ -119,6 +127,12 @@ def read_again(problem: Problem, panel_rows, columns) -> float:
     g = problem.geometry
     part = far(math.prod(g.weight_shape) * problem.itemsize)
     return part * panel_rows * g.groups * columns * problem.itemsize
+
+
+def in_pieces(problem: Problem, blocks) -> int:
+    """Bytes of a result that does not stay near, to whose pixels each of some blocks of channels adds a piece."""
+    nbytes = math.prod(problem.result_shape) * problem.itemsize
+    return nbytes if blocks > 1 and nbytes > NEAR_BYTES and problem.layout.startswith("nhwc") else 0
 
 
 def moved(
@@ -172,8 +186,8 @@ def _packed(problem, whole):
     return weight if whole or problem.operation != "forward" else weight * _live_share(problem)
 
 
-def exchanged(problem: Problem, lanes, band_bytes=None) -> int:
-    """Bytes of both maps on their way to a problem whose height and width are exchanged, however they lie.
+def exchanged(problem: Problem, lanes, band_bytes=None, parts=1) -> int:
+    """Bytes of both maps on their way to a problem whose height and width are exchanged, in so many parts, as they lie.
 
     Planes go through squares of whole vectors, which bands of few rows do not fill; what is not there is half as dear.
     Of pixels few channels take as long as a vector of them.
@@ -183,7 +197,7 @@ def exchanged(problem: Problem, lanes, band_bytes=None) -> int:
     for (n, c, *sides), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
         area = math.prod(sides)
         if layout.startswith("nhwc"):
-            c = max(c, lanes)
+            c = max(c, lanes * parts)
         else:
             each = (ceil_div(length, count) for length, count in zip(sides, many, strict=True))
             squares = (count * ceil_div(side, lanes) * lanes for side, count in zip(each, many, strict=True))
@@ -224,7 +238,9 @@ def _turned_bytes(problem, channels_last):
     """Bytes of both maps that are transposed where kernels want them channels-last or not."""
     turned, lanes = [], isa().lanes(problem.itemsize)
     for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
-        # Few channels take as long as a vector of them.
-        nbytes = n * max(c, lanes) * h * w * problem.itemsize
+        # Few channels take as long as a vector of them, but for those of a result that are interleaved.
+        is_interleaved = len(turned) == 1 and layout == CHANNELS_LAST and c in transpose.FEW
+        as_many = INTERLEAVED * c if is_interleaved else max(c, lanes)
+        nbytes = n * as_many * h * w * problem.itemsize
         turned.append(nbytes if is_turned((n, c, h, w), layout, channels_last) else 0)
     return turned

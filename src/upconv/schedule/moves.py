@@ -40,15 +40,27 @@ def carried(elem, src, dst, shape, halves="", *, writes=False) -> Nest:
     found = lines(shape, src.at.strides, dst.at.strides, (WIDE, HALF) if writes else (HALF, WIDE), alone=same)
     if found is None:
         return transpose_layout(elem, src, dst, shape, **halves_of(halves, writes))
+    count, n, m, lists = _stacked(found)
+    fields = {"entry": entry(convert.convert, halves, writes), "count": count, **_stack(n, m)}
+    return Nest(convert.FIELDS, fields | {"src": (src.base, src.offset), "dst": (dst.base, dst.offset)}, lists)
+
+
+def copied(elem, src, dst, shape) -> Nest:
+    """The nest that copies a (n, c, h, w) map that lies in the same order on both sides, at other strides."""
+    size = transpose.SIZES[elem]
+    count, n, m, lists = _stacked(lines(shape, src.at.strides, dst.at.strides, (size, size), alone=True))
+    return copying(elem, (src.base, src.offset), (dst.base, dst.offset), count, n=n, m=m, lists=lists)
+
+
+def _stacked(found):
+    """(numbers of a line, the two stacks of lines, the list of what is more) of `lines`."""
     *outer, (count, _, _) = found
-    lists, fields = (), {"entry": entry(convert.convert, halves, writes), "count": count}
+    lists = ()
     if len(outer) > 2:
         many, src_step, dst_step = outer.pop(0)
         lists = (offsets("src", "dst")((i * src_step, i * dst_step) for i in range(many)),)
     n, m = [ONE, ONE, *outer][-2:]
-    fields |= zip(("n", "src_n", "dst_n"), n, strict=True)
-    fields |= zip(("m", "src_m", "dst_m"), m, strict=True)
-    return Nest(convert.FIELDS, fields | {"src": (src.base, src.offset), "dst": (dst.base, dst.offset)}, lists)
+    return count, n, m, lists
 
 
 def halves_of(kind, writes):

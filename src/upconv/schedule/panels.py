@@ -11,7 +11,7 @@ depends on the size of a map, so a weight that is packed once serves every input
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -50,6 +50,15 @@ def even_blocks(channels, lanes, most) -> tuple[Block, ...]:
     starts = [sum(wide[:number]) * lanes for number in range(count)]
     ends = [*starts[1:], channels]
     return tuple(Block(start, end - start, each * lanes) for start, end, each in zip(starts, ends, wide, strict=True))
+
+
+def runs_of(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
+    """(number of the first block, how many) of the blocks in a row that differ in their place alone."""
+    first = 0
+    for _, alike in itertools.groupby(blocks, key=lambda block: (block.columns, block.width, block.alike)):
+        many = len(list(alike))
+        yield first, many
+        first += many
 
 
 @dataclass(frozen=True)
@@ -134,7 +143,7 @@ class Panels:
         if self.fused > 1:
             return Stage(list(self._fused(placed)))
         made = []
-        for number, many in self.runs():
+        for number, many in runs_of(self.blocks):
             block = self.blocks[number]
             steps = {
                 W: (0, placed.w_group, block.columns * placed.w_dst),
@@ -151,14 +160,6 @@ class Panels:
     def _sources(self):
         """Source channels that a unit packs: all of them, unless there are few blocks and groups for the threads."""
         return max(LEAST_SOURCES, ceil_div(self.c_src, ceil_div(UNITS, self.groups * len(self.blocks))))
-
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """(number of the first block, how many) of the blocks in a row that differ in their place alone."""
-        first = 0
-        for _, alike in itertools.groupby(self.blocks, key=lambda block: (block.columns, block.width, block.alike)):
-            many = len(list(alike))
-            yield first, many
-            first += many
 
     def fill(self, placed, number, src, dst, sources=None) -> Nest:
         """The nest that packs a block from bytes `src` of the weight on to bytes `dst` of the panels.

@@ -1,21 +1,25 @@
 """Nests of the kernels that put channels along the vector: segments of rows by segments of columns by blocks."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from ..geometry import ceil_div
+from ..geometry import Axis, ceil_div
 from ..kernels import gemm
 from ..kernels.epilogue import slope_field
-from ..phases import Segment
+from ..layouts import CHANNELS_SLICED
+from ..phases import Segment, has_holes
+from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.once import once
-from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, address
+from ..runtime.program import BIAS, PANELS, PLACES, TOTALS, Nest, Rows, V, address
 from . import segments
 from .amounts import Tiles
-from .bands import Band
+from .bands import Band, Scratch
+from .moves import PlacedOperand, copying
 from .panels import Block, Panels
 from .placed_problem import PlacedProblem
 
@@ -26,7 +30,11 @@ BLOCKS = ("entry", "y", "w", "bias", "first_column", "columns")
 # sums that wait in memory cost more than they save.
 NEAR_BYTES = 1 << 21
 
-# Values in the line of ones: more than any block of channels has.
+# Fewer rows without taps are not worth a line that is copied, nor are places without taps in other rows, unless most
+# places are, of pixels that have no more bytes than so many.
+LEAST_ROWS, SHORT_PIXEL = 4, 128
+
+# Values in the lines of ones and of zeros: more than any block of channels has.
 ONES = 1024
 
 
@@ -47,24 +55,29 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     h, w = placed.g.h, placed.g.w
     # The most of any segment.
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
-    more = gemm.brief_parts(taps, placed.c_src), False, placed.problem.activation.name
+    # Of a tap in a row, few channels are one part.
+    few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
+    brief = gemm.brief_parts(taps, placed.c_src)
+    whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
+    more = brief, False, placed.problem.activation.name, whole_taps
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
 def tile_scratch(placed: PlacedProblem, panels: Panels) -> dict[int, int]:
     """What `kernels.gemm` needs for itself, by base."""
-    return panels.kept.get_or_make("scratch", lambda: _tile_scratch(placed, panels.blocks))
+    return panels.kept.get_or_make("scratch", lambda: scratch_of_tiles(placed, panels.blocks))
+
+
+def scratch_of_tiles(placed: PlacedProblem, blocks: tuple[Block, ...]) -> dict[int, int]:
+    """What `kernels.gemm` needs for blocks of columns, by base."""
+    needs = [gemm.scratch(placed.lanes * placed.size, *tiles[:2]) for tiles in tiles_of(blocks, placed.lanes)]
+    return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
 def kernel_key(placed: PlacedProblem) -> tuple:
     """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
     h, w = placed.g.h, placed.g.w
     return placed.problem.activation.name, h.s, h.d, w.s, w.d
-
-
-def _tile_scratch(placed, blocks):
-    needs = [gemm.scratch(placed.lanes * placed.size, *tiles[:2]) for tiles in tiles_of(blocks, placed.lanes)]
-    return {PLACES: max(need["places"] for need in needs), TOTALS: max(need["totals"] for need in needs)}
 
 
 def common(placed: PlacedProblem) -> dict:
@@ -81,7 +94,7 @@ def common(placed: PlacedProblem) -> dict:
     }
 
 
-def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more: dict) -> Iterator[Nest]:
+def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more: dict, scratch) -> Iterator[Nest]:
     """The nests of a band whose maps lie channels-last: places without taps first, then all segments.
 
     Args:
@@ -89,11 +102,71 @@ def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more:
         panels: the form of the weight: bytes from tap to tap, and from row to row of taps.
         blocks: what every block of channels adds.
         more: fields that this way has beside the common ones.
+        scratch: of the bands.
     """
-    h, w = (segments.segments(axis, placed.forward) for axis in (band.h, band.w))
-    for holes in segments.empty_places(band.h, band.w, placed.forward):
-        yield product(placed, band, fields, panels, *holes, (blocks,), more)
-    yield product(placed, band, fields, panels, h, w, (blocks,), more)
+
+    def made(band, h, w):
+        return product(placed, band, fields, panels, h, w, (blocks,), more)
+
+    yield from empty(placed, band, scratch, made)
+    yield made(band, *(segments.segments(axis, placed.forward) for axis in (band.h, band.w)))
+
+
+def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..., Nest]) -> Iterator[Nest]:
+    """The nests that write the places of a band without taps, whose result lies channels-last.
+
+    Of rows without gaps between their pixels one is written, and copied to where no place has taps, or most have none.
+
+    Args:
+        made: the nest of a kernel for a band, and segments of its rows and of its columns.
+    """
+    found, y = segments.empty_places(band.h, band.w, placed.forward), band.y
+    channels = placed.c_dst * placed.g.groups
+    if found and y.at.channels_last and y.at.w == channels * placed.size:
+        rows = lined(band.n, band.h, band.w, y.at.w)
+        if rows:
+            scratch.take(V, band.w.out * y.at.w)
+            line = band._replace(n=1, y=PlacedOperand(V, 0, y.at))
+            yield made(line, (segments.everywhere(1),), (segments.everywhere(band.w.out),))
+            places = [(each.start * y.at.h, each.count, each.step * y.at.h) for each in rows]
+            lists, images = (Rows(("dst", "m", "dst_m"), places),), (band.n, 0, y.at.n)
+            count = band.w.out * channels
+            yield copying(placed.elem, (V, 0), (y.base, y.offset), count, n=images, m=(0, 0, 0), lists=lists)
+            # What is left are columns of the other rows.
+            found = found[1:] if rows == found[0][0] else ()
+    for h, w in found:
+        yield made(band, h, w)
+
+
+def lined(n, h: Axis, w: Axis, pixel) -> tuple[Segment, ...]:
+    """The segments of rows of n images to which a line is copied, all or the empty ones, by the bytes of a pixel."""
+    everything = segments.fills_all(h, w, True) or (
+        has_holes(w) and pixel <= SHORT_PIXEL and 2 * segments.with_taps(h, w) <= h.out * w.out
+    )
+    rows = (segments.everywhere(h.out),) if everything else segments.empty_rows(h)
+    return rows if n * sum(each.count for each in rows) >= LEAST_ROWS else ()
+
+
+class Empty(NamedTuple):
+    """What `empty` does: places that a kernel writes, and bytes that are copied."""
+
+    places: int
+    copied: int
+
+
+@lru_cache(maxsize=64)
+def empty_work(problem: Problem) -> Empty:
+    """What it takes to write the places without taps of a result that lies channels-last."""
+    g, pixel = problem.geometry, problem.geometry.c_out * problem.itemsize
+    if not segments.has_empty_places(g.h, g.w, problem.operation == "forward"):
+        return Empty(0, 0)
+    rows = lined(g.n, g.h, g.w, pixel) if problem.layout != CHANNELS_SLICED else ()
+    copied = sum(each.count for each in rows)
+    if copied == g.h.out or segments.fills_all(g.h, g.w, True):
+        places = 0 if copied else g.h.out * g.w.out
+    else:
+        places = (g.h.out - copied) * g.w.out - segments.with_taps(g.h, g.w)
+    return Empty(g.n * places, g.n * copied * g.w.out * pixel)
 
 
 def product(placed, band, fields, panels, h: Sequence[Segment], w: Sequence[Segment], blocks, more) -> Nest:
@@ -132,6 +205,16 @@ def _ones(dtype):
     return np.ones(ONES, dtype)
 
 
+@once
+def _zeros(dtype):
+    return np.zeros(ONES, dtype)
+
+
 def ones(dtype) -> int:
     """The address of a line of ones, which is never freed: a weight under which values are added up as they are."""
     return address(_ones(dtype))
+
+
+def zeros(dtype) -> int:
+    """Likewise of zeros: a bias of what has its own already."""
+    return address(_zeros(dtype))

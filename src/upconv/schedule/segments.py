@@ -66,6 +66,19 @@ def empty_places(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Se
     return tuple((rows, cols) for rows, cols in found if rows and cols)
 
 
+@lru_cache(maxsize=512)
+def empty_rows(axis: Axis, most=FEW_PHASES) -> tuple[Segment, ...]:
+    """The segments of an axis without taps, which are to be written first; all places where they are more than so many.
+
+    >>> [(each.start, each.step, each.count) for each in empty_rows(Axis(n=5, k=2, s=3, crop_lo=0, crop_hi=-1))]
+    [(2, 3, 5)]
+    """
+    if not has_holes(axis):
+        return ()
+    found = _holes(axis) if axis.s <= FEW_PHASES else ()
+    return found if 0 < len(found) <= most else (everywhere(axis.out),)
+
+
 def _holes(axis):
     """The segments without taps."""
     runs = (segment for phase in phases(axis) for segment in phase.segments if not segment.taps)
@@ -190,8 +203,14 @@ def tally(axis: Axis, forward) -> tuple[tuple[int, int, int], ...]:
     """(places, taps, how many segments) of the segments of an axis that have as many taps, and places, as others."""
     if forward and axis.s > MANY_PHASES:
         return _tally_of_many(axis)
-    runs = live_runs(axis) if forward else ((run.count, len(run.taps)) for run in input_segments(axis))
-    return tuple((places, taps, number) for (places, taps), number in Counter(runs).items())
+    runs = live_runs(axis) if forward else Counter((run.count, len(run.taps)) for run in input_segments(axis))
+    return tuple((places, taps, number) for (places, taps), number in runs.items())
+
+
+def with_taps(h: Axis, w: Axis) -> int:
+    """How many outputs of a plane have taps."""
+    down, across = (sum(places * number for places, _, number in tally(axis, True)) for axis in (h, w))
+    return down * across
 
 
 def _tally_of_many(axis):

@@ -5,12 +5,10 @@
 Taps that a map has no use for are passed over. As in `panels`, nothing here depends on the size of a map.
 """
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..runtime.program import PANELS, Grid, Stage, W
-from .panels import Block, Panels
+from .panels import Block, Panels, runs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +55,10 @@ class Streams:
     def __str__(self):
         return f"streams of {len(self.blocks)} blocks"
 
-    def runs(self) -> Iterator[tuple[int, int]]:
-        """(number of the first block, how many) of the blocks in a row that differ in their place alone."""
-        first = 0
-        for _, alike in itertools.groupby(self.blocks, key=lambda block: (block.columns, block.width)):
-            many = len(list(alike))
-            yield first, many
-            first += many
-
     def packing(self, placed) -> Stage:
         """The stage that packs the weight of a problem: a unit for each group and block."""
         made = []
-        for number, many in self.runs():
+        for number, many in runs_of(self.blocks):
             block, stream = self.blocks[number], self.stream(number)
             fill = stream.fill(placed, 0, block.first * placed.w_dst, self.block(number))
             steps = {W: (0, placed.w_group, block.columns * placed.w_dst), PANELS: (0, self.group, stream.nbytes)}

@@ -283,26 +283,29 @@ class Layer:
         numbers = [[] for _ in self.sizes]
         for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
             numbers[part].append(number)
+        source, result = self.bands.place(self.bands.src, place), self.bands.place(self.bands.dst, place)
         if not self.x.pixels:
-            yield self.bands.turn_in(place)
-        by_columns = self.bands.by_columns
+            yield self.bands.turn_in(source)
+        by_columns, moves_x = self.bands.by_columns, self.bands.x_moves(source)
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
             if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
                 continue
             common, sources, *axes = spread
             here = _entries(axes, place)
-            for source in sources:
-                yield total(common, source, *here, *self.bands.x_moves(place))
+            for each in sources:
+                yield total(common, each, *here, *moves_x)
+            product_common, *axes, product_blocks = multiply
+            product_here = _entries(axes, place)
+            gather_common, *axes, gather_blocks = gather
+            gather_here = _entries(axes, place)
             for number in mine:
-                common, *axes, blocks = multiply
-                yield total(common, *_entries(axes, place), blocks[number])
-                common, *axes, blocks = gather
-                yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
+                yield total(product_common, *product_here, product_blocks[number])
+                yield total(gather_common, *gather_here, gather_blocks[number], *self.bands.y_moves(result, number))
                 if by_columns and not self.y.pixels:
-                    yield self.bands.turn_out(place, number, number)
+                    yield self.bands.turn_out(result, number, number)
         if not by_columns and not self.y.pixels:
             # All parts have the same blocks here.
-            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
+            yield self.bands.turn_out(result, *((numbers[0][0], numbers[0][-1]) if share else ()))
 
 
 def _cut(items, many):
@@ -363,30 +366,30 @@ class _Bands:
         there = tuple(dict.fromkeys(getattr(sizes, "hw"[axis]) for sizes in self.layer.sizes))
         return _spans(there, self.layer.sizes[0].tiles[axis + 1], limits)
 
-    def _place(self, spans, place):
-        """(first image, first row, first column) and how many of each."""
+    def place(self, spans, place):
+        """(first image, first row, first column) and how many of each, of what a block of tiles reads or writes."""
         (n, images), (top, bottom), (left, right) = (
             self.images[place[0]], spans[0][place[1]], spans[1][place[2]]
         )  # fmt: skip
         return (n, top, left), (images, bottom - top, right - left)
 
-    def x_moves(self, place):
-        """Entries that make a task read from the band."""
+    def x_moves(self, source):
+        """Entries that make a task read from the band; `source` is the `place` of what is read."""
         if self.layer.x.pixels:
             return []
-        corner, _ = self._place(self.src, place)
+        corner, _ = source
         return [{"x": -self.x_map.at(*corner)}]
 
-    def y_moves(self, place, number):
+    def y_moves(self, result, number):
         if self.layer.y.pixels:
             return []
-        corner, _ = self._place(self.dst, place)
+        corner, _ = result
         start = self.layer.sizes[0].blocks[number][0] if self.by_columns else 0
         return [{"y": -self.y_map.at(*corner) - start * self.layer.size}]
 
-    def turn_in(self, place):
+    def turn_in(self, source):
         layer, band = self.layer, self.x_map
-        corner, (images, rows, cols) = self._place(self.src, place)
+        corner, (images, rows, cols) = source
         src, dst = (layer.bases.x, layer.x.at(*corner)), (layer.bases.x_band, 0)
         if layer.is_converted(layer.x):
             return self._converted(src, layer.x, dst, band, (images, layer.sizes[0].c_src, rows, cols), writes=False)
@@ -399,10 +402,10 @@ class _Bands:
             by_pages=moves.has_pages(layer.elem, channels[0], cols), **moves.halves_of(layer.halves, writes=False),
         )  # fmt: skip
 
-    def turn_out(self, place, first=0, last=-1):
+    def turn_out(self, result, first=0, last=-1):
         """The task that turns what lies in the band of the blocks of columns from the first to the last."""
         layer, band = self.layer, self.y_map
-        corner, (images, rows, cols) = self._place(self.dst, place)
+        corner, (images, rows, cols) = result
         blocks = layer.sizes[0].blocks
         first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
         start = layer.bases.y_band, 0 if self.by_columns else first * layer.size

@@ -12,6 +12,7 @@ transform comes with it. With the canvas of ``full = (n - 1)*s + d*(k - 1) + 1``
 import torch
 
 from ..borders import Border
+from ..planning import AUTO
 from ..settings import Settings
 from . import dispatch
 from .operands import geometry_of
@@ -26,7 +27,9 @@ def is_beyond(padding, padding_mode):
     return isinstance(padding, tuple | list) and any(isinstance(each, tuple | list) for each in padding)
 
 
-def transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode="zeros"):
+def transpose(
+    input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode="zeros", algorithm=AUTO
+):
     """`conv_transpose2d` with settings that go beyond torch.
 
     Raises:
@@ -35,7 +38,7 @@ def transpose(input, weight, bias, stride, padding, output_padding, groups, dila
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
     x = input.unsqueeze(0) if input.ndim == 3 else input
     canvas, border = settings.border(geometry_of(settings, x.shape, weight.shape, None if bias is None else bias.shape))
-    ends = settings.stride, settings.groups, settings.dilation
+    ends = settings.stride, settings.groups, settings.dilation, algorithm
     if border is None:
         y = _cropped(x, weight, bias, canvas, *ends)
     else:
@@ -46,13 +49,17 @@ def transpose(input, weight, bias, stride, padding, output_padding, groups, dila
     return y.squeeze(0) if input.ndim == 3 else y
 
 
-def _cropped(x, weight, bias, geometry, stride, groups, dilation):
+def _cropped(x, weight, bias, geometry, stride, groups, dilation, algorithm):
     """The outputs that an axis's crops leave: by a padding that torch has, and the rest from its result."""
     said, rest = zip(*(_said(axis) for axis in geometry.axes), strict=True)
     padding, output_padding = zip(*said, strict=True)
     extends = min(min(sides) for sides in rest) < 0
     given = None if extends else bias
-    y = dispatch.transpose(x, weight, given, stride, padding, output_padding, groups, dilation)
+    said_to_torch = stride, padding, output_padding, groups, dilation
+    if algorithm == AUTO:
+        y = dispatch.transpose(x, weight, given, *said_to_torch)
+    else:
+        y = dispatch.by_name(algorithm, 2, x, weight, given, *said_to_torch)
     if extends:
         (top, bottom), (left, right) = rest
         y = torch.nn.functional.pad(y, [max(0, -side) for side in (left, right, top, bottom)])

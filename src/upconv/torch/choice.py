@@ -230,6 +230,11 @@ def by_rule(problem):
     return Decision(plan, not why, why)
 
 
+def by_name(problem, algorithm):
+    """The Decision of who asks for an algorithm: upconv computes it, or it refuses."""
+    return Decision(choose(problem.planes if isinstance(problem, VolumeProblem) else problem, algorithm), True)
+
+
 def by_rule_of_volumes(problem):
     """The same in three dimensions, where the planes' plan stands for all of them."""
     plan = choose(problem.planes)

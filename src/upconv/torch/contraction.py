@@ -30,12 +30,14 @@ ENTRIES = {"forward": "", "grad_input": "_grad_input", "grad_weight": "_grad_wei
 class Call:
     """The facts of one layer on one shape: settings, sizes, dtype, and how each slot lies in memory.
 
-    `last` says of each slot whether it lies channels-last, `forward` is the problem of that operation, and `is_ours`
-    whether upconv computes that by the rule. The plans are kept here, never a tensor.
+    `last` says of each slot whether it lies channels-last, `forward` is the problem of that operation, `algorithm` the
+    name of what computes that, or AUTO, and `is_ours` whether upconv does by the rule. The plans are kept here, never a
+    tensor.
     """
 
     __slots__ = (
-        "_other",
+        "_others",
+        "algorithm",
         "dtype",
         "forward",
         "geometry",
@@ -47,20 +49,24 @@ class Call:
         "shapes",
     )
 
-    def __init__(self, settings, geometry, dtype, last):
+    def __init__(self, settings, geometry, dtype, last, algorithm=AUTO):
         self.settings, self.dtype, self.last, self.numpy_dtype = settings, dtype, last, numpy_dtype(dtype)
-        self.geometry = geometry
+        self.geometry, self.algorithm = geometry, algorithm
         self.shapes = {"x": geometry.input_shape, "w": geometry.weight_shape, "y": geometry.output_shape}
         self.operations, self.forward = {}, self.problem("forward")
         _, self.is_ours = self.plan("forward")
-        self._other = None
+        self._others = {}
 
     def plan(self, operation):
         """(plan, whether it is ours to run) of one of the three operations."""
         if operation not in self.operations:
-            found = choice.decide(self.problem(operation))
+            problem, name = self.problem(operation), self._algorithm(operation)
+            found = choice.decide(problem) if name == AUTO else choice.by_name(problem, name)
             self.operations[operation] = found.plan, found.is_ours
         return self.operations[operation]
+
+    def _algorithm(self, operation):
+        return self.algorithm if operation == "forward" else AUTO
 
     @property
     def is_mistaken(self):
@@ -71,17 +77,28 @@ class Call:
         """The same with the forward operation upconv's, or torch's, whatever the rule says: as it was measured."""
         if is_ours == self.is_ours:
             return self
-        if self._other is None:
+        if is_ours not in self._others:
             made = type(self)(self.settings, self.geometry, self.dtype, self.last)
             made.operations["forward"], made.is_ours = (self.plan("forward")[0], is_ours), is_ours
-            self._other = made
-        return self._other
+            self._others[is_ours] = made
+        return self._others[is_ours]
+
+    def by_name(self, algorithm):
+        """The same with the forward operation upconv's, computed by the algorithm of a name.
+
+        Raises:
+            TypeError: for an unknown name.
+            SettingError: when the algorithm refuses.
+        """
+        if algorithm not in self._others:
+            self._others[algorithm] = type(self)(self.settings, self.geometry, self.dtype, self.last, algorithm)
+        return self._others[algorithm]
 
     def enlarged(self, axis, size):
         """The call of the layer in which an axis is so many times longer."""
         x, w, groups = enlarged(self.shapes["x"], self.shapes["w"], self.settings.groups, axis, size)
         settings = replace(self.settings, groups=groups)
-        return type(self)(settings, settings.geometry(x, w), self.dtype, self.last)
+        return type(self)(settings, settings.geometry(x, w), self.dtype, self.last, self.algorithm)
 
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""
@@ -116,7 +133,7 @@ class Call:
             if activation is not NO_ACTIVATION:
                 problem = _activated(problem, activation)
             out = empty(problem.result_shape, self.numpy_dtype, LAYOUTS[self.is_last(operation)])
-            solve(problem, AUTO, a, b, bias, out, partial(calls.first, *asked, out))
+            solve(problem, self._algorithm(operation), a, b, bias, out, partial(calls.first, *asked, out))
         return out
 
     def entry(self, operation):

@@ -3,6 +3,8 @@
 import torch
 from torch.autograd import forward_ad
 
+from ..errors import SettingError
+from ..planning import AUTO, check_algorithm_name
 from ..problem import NO_ACTIVATION
 from . import choice, compiled
 from .contraction import activated, call_of, contract, line_call_of, parsed
@@ -65,6 +67,32 @@ def transpose3d(
     return run(input, weight, bias, settings, measured, theirs, activation, 3)
 
 
+@torch.compiler.disable
+def by_name(algorithm, dimensions, input, weight, bias, *settings):
+    """The transposed convolution of so many dimensions by the algorithm that is named: it is never left to torch.
+
+    A compiler leaves its graph for it.
+
+    Raises:
+        TypeError: for an unknown name.
+        SettingError: when the algorithm refuses, and for tensors that are not upconv's to compute.
+    """
+
+    def refuse():
+        raise SettingError(
+            f"algorithm={algorithm!r} is for tensors that upconv computes itself: dense ones on the CPU, of its "
+            f"dtypes, and not while torch traces or exports; use algorithm={AUTO!r}"
+        )
+
+    if torch.compiler.is_compiling() or not is_covered(input, weight, bias):
+        refuse()
+    check_algorithm_name(algorithm)
+    is_line = dimensions == 1 and min(input.ndim, weight.ndim) > 0
+    x, w = (input.unsqueeze(-2), as_2d(weight)) if is_line else (input, weight)
+    result = run(x, w, bias, settings, None, refuse, NO_ACTIVATION, dimensions, algorithm)
+    return result.squeeze(-2) if is_line else result
+
+
 def _left(measured, operator, input, weight, bias, *settings):
     """A call of torch's operator, as it was asked for, that the layer remembers to have left to torch."""
 
@@ -88,7 +116,7 @@ def is_covered(input, weight, bias):
     )
 
 
-def run(input, weight, bias, settings, measured, theirs, activation, dimensions):
+def run(input, weight, bias, settings, measured, theirs, activation, dimensions, algorithm=AUTO):
     """One transposed convolution of covered tensors, by whom the layer's measurements prefer, or else the rule.
 
     Args:
@@ -100,6 +128,7 @@ def run(input, weight, bias, settings, measured, theirs, activation, dimensions)
         theirs: calls torch's operator on what a front door was given.
         activation: what the result passes through, one of `contraction.IN_PLACE`.
         dimensions: of the layer, 1 to 3.
+        algorithm: the name of what computes it, or AUTO.
 
     Returns:
         (n, c_out, h_out, w_out), or without n; in memory as torch's result would lie.
@@ -109,7 +138,7 @@ def run(input, weight, bias, settings, measured, theirs, activation, dimensions)
         SettingError: settings that are impossible, tensors that do not fit them or each other.
     """
     if input.ndim == max(dimensions, 2) + 1:
-        y = run(input.unsqueeze(0), weight, bias, settings, measured, theirs, activation, dimensions)
+        y = run(input.unsqueeze(0), weight, bias, settings, measured, theirs, activation, dimensions, algorithm)
         # Torch's own operator has the axes of what it was given.
         return y.squeeze(0) if y.ndim == input.ndim + 1 else y
     given = input, weight, bias
@@ -120,7 +149,9 @@ def run(input, weight, bias, settings, measured, theirs, activation, dimensions)
             return activated(theirs(), activation)
     call = facts(input, weight, bias, settings, dimensions)
     differentiated = is_differentiated(input, weight, bias)
-    if measured and not differentiated:
+    if algorithm != AUTO:
+        call = call.by_name(algorithm)
+    elif measured and not differentiated:
         # What was measured is the forward pass alone.
         call = call.by(choice.decide(call.forward, measured).is_ours)
     if not call.is_ours and not (differentiated and call.is_mistaken):

@@ -17,6 +17,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: BroadcastingList2[int] = 1,
     padding_mode: str = "zeros",
+    algorithm: str = "auto",
 ) -> Tensor:
     """Transposed 2-D convolution, with the contract of `torch.nn.functional.conv_transpose2d`.
 
@@ -29,6 +30,8 @@ def conv_transpose2d(
         padding_mode: beyond torch, "circular", "reflect" or "replicate": the adjoint of a `Conv2d` with that
             padding_mode. `padding` goes beyond torch as well: "same", "same_lower", "valid", or a pair of signed
             (lo, hi) crops (see `upconv.conv_transpose2d`). TorchScript has neither.
+        algorithm: beyond torch, "auto" or the name of one of upconv's, which then computes this call, or refuses it;
+            its gradients are left to the choice. TorchScript does not look at it.
 
     Returns:
         (n, c_out, h_out, w_out), unbatched if the input is; channels-last in memory if the input or the weight is.
@@ -47,7 +50,11 @@ def conv_transpose2d(
     if torch.jit.is_scripting():
         return torch.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
     elif beyond.is_beyond(padding, padding_mode):
-        return beyond.transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode)
+        return beyond.transpose(
+            input, weight, bias, stride, padding, output_padding, groups, dilation, padding_mode, algorithm
+        )
+    elif algorithm != "auto":
+        return dispatch.by_name(algorithm, 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
     else:
         return dispatch.transpose(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -61,6 +68,7 @@ def conv_transpose1d(
     output_padding: BroadcastingList1[int] = 0,
     groups: int = 1,
     dilation: BroadcastingList1[int] = 1,
+    algorithm: str = "auto",
 ) -> Tensor:
     """Transposed 1-D convolution, with the contract of `torch.nn.functional.conv_transpose1d`: a map of height 1.
 
@@ -70,6 +78,7 @@ def conv_transpose1d(
         bias: (c_out,) or None.
         stride, padding, output_padding, dilation: an int, or one in a sequence.
         groups: number of independent groups of channels; divides c_in.
+        algorithm: as in `conv_transpose2d`.
 
     Returns:
         (n, c_out, length_out), unbatched if the input is.
@@ -82,6 +91,8 @@ def conv_transpose1d(
     """
     if torch.jit.is_scripting():
         return torch.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    elif algorithm != "auto":
+        return dispatch.by_name(algorithm, 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
     else:
         return dispatch.transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -95,6 +106,7 @@ def conv_transpose3d(
     output_padding: BroadcastingList3[int] = 0,
     groups: int = 1,
     dilation: BroadcastingList3[int] = 1,
+    algorithm: str = "auto",
 ) -> Tensor:
     """Transposed 3-D convolution, with the contract of `torch.nn.functional.conv_transpose3d`.
 
@@ -104,6 +116,7 @@ def conv_transpose3d(
         bias: (c_out,) or None.
         stride, padding, output_padding, dilation: an int or (depth, height, width).
         groups: number of independent groups of channels; divides c_in.
+        algorithm: as in `conv_transpose2d`.
 
     Returns:
         (n, c_out, d_out, h_out, w_out), unbatched if the input is.
@@ -118,5 +131,7 @@ def conv_transpose3d(
     """
     if torch.jit.is_scripting():
         return torch.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    elif algorithm != "auto":
+        return dispatch.by_name(algorithm, 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
     else:
         return dispatch.transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)

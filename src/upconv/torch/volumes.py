@@ -40,7 +40,8 @@ class VolumeCall(Call):
     def _run(self, operation, a, b, bias, activation, out):
         if operation == "forward":
             values = None if bias is None else array(bias)
-            depth.forward(self.geometry, array(a), operand(b), values, out, activation=activation)
+            ends = {"activation": activation, "algorithm": self.algorithm}
+            depth.forward(self.geometry, array(a), operand(b), values, out, **ends)
         elif operation == "grad_input":
             depth.grad_input(self.geometry, array(a), array(b), out)
         else:
