@@ -48,7 +48,7 @@ def longest_of(way, layer, operation):
     if way in ("weight_gradient_blocks", "weight_gradient_tap_rows"):
         return weight_gradient_blocks.longest_sum(LAYERS[layer].pixels)
     if way == "weight_gradient_depthwise":
-        return next(some for most, some in weight_gradient_depthwise.PIXELS.items() if LAYERS[layer].pixels <= most)
+        return weight_gradient_depthwise.longest_sum(LAYERS[layer].pixels)
     return FEW.get((layer, operation), {}).get(way, gemm.LONGEST_SUM)
 
 
