@@ -53,7 +53,7 @@ def program(placed, *, packs=True):
     rows = gemm.block_rows(placed, panels)
 
     def make(band):
-        return pixel_products.nests(placed, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group})
+        return pixel_products.nests(placed, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group}, scratch)
 
     nests = bands.one_by_one(placed, bands.in_layout(placed, scratch, True, make), copied, placed.result)
     packing = [panels.packing(placed)] if packs else []

@@ -57,7 +57,7 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
     # Of a tap in a row, few channels are one part.
     few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
-    brief = gemm.is_brief(taps, placed.c_src)
+    brief = gemm.brief_parts(taps, placed.c_src)
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
     more = brief, False, placed.problem.activation.name, whole_taps
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
