@@ -115,7 +115,8 @@ def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more:
 def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..., Nest]) -> Iterator[Nest]:
     """The nests that write the places of a band without taps, whose result lies channels-last.
 
-    Of rows without gaps between their pixels one is written, and copied to where no place has taps, or most have none.
+    Of rows without gaps between their pixels one is written, in V, and copied to where no place has taps, or most have
+    none.
 
     Args:
         made: the nest of a kernel for a band, and segments of its rows and of its columns.
