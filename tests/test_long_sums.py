@@ -14,14 +14,13 @@ from upconv.planning import solve
 from upconv.problem import OPERATIONS, Problem
 
 HUGE = 2.0**24
-# Channels of a single tap that are cut evenly, and short sums, which `gemm` cuts into parts of half the length.
-EVENLY = {
-    ("a tap", "forward", "gemm"): 68,
-    ("a tap", "forward", "direct_rows"): 78,
-    ("a tap", "forward", "direct_columns"): 78,
-    ("a pixel", "forward", "gemm"): gemm.LONGEST_SUM // 2,
-    ("few products", "forward", "gemm"): gemm.LONGEST_SUM // 2,
-    ("few products", "grad_input", "gemm"): gemm.LONGEST_SUM // 2,
+# Sums of few products, which are cut into shorter parts, as even as the channels of a tap allow.
+FEW = {
+    ("a tap", "forward"): {"gemm": 36, "col2im_channels": 36, "direct_rows": 26, "direct_columns": 26},
+    ("a pixel", "forward"): {"gemm": 32, "col2im_channels": 32, "direct_rows": 30, "direct_columns": 30},
+    ("few pixels", "grad_input"): dict.fromkeys(("gemm", "gemm_tap_rows", "direct_rows", "direct_columns"), 48),
+    ("few products", "grad_input"): dict.fromkeys(("gemm", "gemm_tap_rows", "direct_rows", "direct_columns"), 72),
+    ("taps", "grad_input"): dict.fromkeys(("gemm", "gemm_tap_rows", "direct_rows", "direct_columns"), 72),
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -48,9 +47,9 @@ def longest_of(way, layer, operation):
         return weight_gradient.PIXELS_LISTED
     if way in ("weight_gradient_blocks", "weight_gradient_tap_rows"):
         return weight_gradient_blocks.longest_sum(LAYERS[layer].pixels)
-    if way == "weight_gradient_depthwise" and LAYERS[layer].pixels <= weight_gradient_depthwise.FEW_PIXELS:
-        return weight_gradient_depthwise.SHORT_PIXELS
-    return EVENLY.get((layer, operation, way), gemm.LONGEST_SUM)
+    if way == "weight_gradient_depthwise":
+        return weight_gradient_depthwise.longest_sum(LAYERS[layer].pixels)
+    return FEW.get((layer, operation), {}).get(way, gemm.LONGEST_SUM)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

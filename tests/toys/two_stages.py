@@ -10,7 +10,7 @@ from upconv.algorithms import gemm
 from upconv.codegen.lang import I64, PTR, SIZES, Builder, Type
 from upconv.layouts import CHANNELS_FIRST, Operand
 from upconv.runtime.kernel import entry, isa
-from upconv.runtime.program import FLAGS, PANELS, SHARED, Grid, Nest, Program, Rows, Stage, V
+from upconv.runtime.program import FLAGS, PANELS, SHARED, Grid, M, Nest, Program, Rows, Stage
 from upconv.schedule import bands, pixel_products
 from upconv.schedule.moves import PlacedOperand
 
@@ -53,21 +53,21 @@ def program(placed, *, packs=True):
     rows = gemm.block_rows(placed, panels)
 
     def make(band):
-        return pixel_products.nests(placed, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group})
+        return pixel_products.nests(placed, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group}, scratch)
 
     nests = bands.one_by_one(placed, bands.in_layout(placed, scratch, True, make), copied, placed.result)
     packing = [panels.packing(placed)] if packs else []
     stages = [*packing, Stage(copies), Stage([Grid(tuple(nests))])]
     sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes}
     sizes |= pixel_products.tile_scratch(placed, panels)
-    return Program(stages, sizes, placed.seconds, shared=(*SHARED, V))
+    return Program(stages, sizes, placed.seconds, shared=(*SHARED, M))
 
 
 def copying(placed):
     """(grids that copy the source, one for each image; where the copy lies; bytes of scratch by base)."""
     shape, at = placed.problem.operand_shape, placed.x
     n, c, h, w = shape
-    copied = PlacedOperand(V, 0, Operand.dense(shape, placed.size, channels_last=False))
+    copied = PlacedOperand(M, 0, Operand.dense(shape, placed.size, channels_last=False))
     fields = {"entry": entry(checked_copy, placed.elem), "count": w}
     moved = [(at.n, copied.at.n, c * h), (at.c, copied.at.c, h), (at.h, copied.at.h, 1)]
     channels, lines = (
@@ -77,6 +77,6 @@ def copying(placed):
     grids = []
     for image in range(n):
         src, dst, number = (image * step for step in moved[0])
-        there = {"src": (placed.source.base, src), "dst": (V, dst), "flags": (FLAGS, number * isa().vector_bytes)}
+        there = {"src": (placed.source.base, src), "dst": (M, dst), "flags": (FLAGS, number * isa().vector_bytes)}
         grids.append(Grid([Nest(FIELDS, fields | there, (channels, lines))]))
-    return grids, copied, {V: n * copied.at.n, FLAGS: n * c * h * isa().vector_bytes}
+    return grids, copied, {M: n * copied.at.n, FLAGS: n * c * h * isa().vector_bytes}

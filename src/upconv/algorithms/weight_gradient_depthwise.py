@@ -18,11 +18,11 @@ from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 
 FOR_FEW_CHANNELS = True
+# Pixels of the input in a block: no sum in registers is longer; of up to so many in all fewer, whose errors would be
+# the largest beside engines that sum in several lanes.
+PIXELS, SHORT_PIXELS = 128, {128: 32, 512: 64}
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
-# Pixels of the input in a block: no sum in registers is longer; of few in all fewer, whose errors would be the largest
-# beside engines that sum in several lanes.
-PIXELS, FEW_PIXELS, SHORT_PIXELS = 128, 512, 64
 # Vectors of channels in a unit, where not all are in one.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
@@ -88,9 +88,14 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     return Program(stages, {PANELS: nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
+def longest_sum(pixels) -> int:
+    """The longest sum of a result that is a sum over so many pixels."""
+    return min(PIXELS, next((some for most, some in SHORT_PIXELS.items() if pixels <= most), PIXELS))
+
+
 def _cut(problem):
     """The blocks of pixels."""
-    return Cut(problem.geometry, PIXELS if problem.geometry.pixels > FEW_PIXELS else SHORT_PIXELS)
+    return Cut(problem.geometry, longest_sum(problem.geometry.pixels))
 
 
 class _Unit:

@@ -13,7 +13,7 @@ A task is images x rows x a whole row of columns, of some groups and blocks of m
 vectors, so that a tile of `nv` vectors runs on over the ends of rows and images. What lies beyond a row of x does not
 exist: a vector at its ends reads, multiplies and writes under masks, whatever the weights are. The last vector of a row
 is shifted back to end with it (equal values are computed again). Taps that all phases have at the same place of x are
-`shared`: x is read once for all of them. Sums are cut as in `gemm`, into parts as even as whole steps of channels are.
+`shared`: x is read once for all of them. Sums are cut as in `gemm`, those of all phases together.
 """
 
 from ..codegen.isa import Isa
@@ -21,7 +21,7 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .columns_apart import inside_row, load_apart, quotient
 from .depthwise_rows import interleaved
 from .epilogue import Epilogue, suffix
-from .gemm import LONGEST_SUM, spill_partial_sums
+from .gemm import longest_of_phases, longest_sum, spill_partial_sums, whole_parts
 
 VECTORS_PER_BLOCK = 96
 CHANNELS_AT_ONCE = 32
@@ -96,17 +96,13 @@ def _reach(k, task, s):
 
 
 def _even_parts(k, task, s):
-    """(products of the longest sum of a task, channels that are taken at a time).
-
-    As many of both as without: a sum of 130 products becomes two of 78 and 52 rather than of 128 and 2.
-    """
+    """(products of the longest sum of a task, those of all phases together; channels that are taken at a time)."""
     c, taps = task["c"], task["shared_count"]
     if s > 1:
         taps = taps + sum(task[f"n_{p}"] for p in range(s))
     part = _even(k, c, CHANNELS_AT_ONCE)
-    # A sum ends with the last step of channels that fits, so it gets room for one that it reaches only in part.
-    longest = _even(k, c * task["n_h"] * taps, LONGEST_SUM) + (part - 1)
-    return k.imin(longest, LONGEST_SUM), part
+    longest = longest_of_phases if s > 1 else longest_sum
+    return whole_parts(k, longest(k, c * task["n_h"] * taps), part), part
 
 
 def _even(k, total, most):

@@ -10,17 +10,18 @@ A task is a segment, images x rows x cols pixels on any strides, of some groups,
 spaced in x and in w. The kernel lists the pixels of a block as offsets, so that a tile of `mr` pixels runs on over the
 ends of rows and images; the last tile repeats the last pixel, which computes equal values again. No sum is longer than
 LONGEST_SUM products: longer ones are cut, and the parts are added up separately. The channels of a tap are cut evenly,
-and short sums, of several taps less than twice that length and of a single tap that length, into parts of half of it.
+and sums of less than twice that length into shorter parts.
 
 A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
 
-A `brief` kernel is for at most one tap and sums that are not cut: its tiles are short, and so what begins and ends one
-is left to what they need. One of `whole_taps` is for at most one tap in a row, of at most WHOLE_TAP channels, which
-are never cut, and has no loops for more.
+A `brief` kernel is for at most one tap of at most LONGEST_SUM channels, whose sum it makes of so many parts: its tiles
+are short, and so what begins and ends one is left to what they need. One of `whole_taps` is for at most one tap in a
+row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
 
-While a tile is computed the lines are asked for that the next one writes, a few between the taps: all at once would
-fill the buffers of the cache, and what the tile itself reads would wait for them.
+Where a vector is a line, a tile asks for the lines that the next one writes, a few between the taps: all at once would
+fill the buffers of the cache, and what the tile itself reads would wait for them. Of shorter vectors a line takes
+longer, and a tile asks for its own before it begins.
 """
 
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ HEIGHTS = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {3: 4, 2: 6, 1: 8}}
 UNFUSED = {2: 5, 1: 8}
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
+# Sums of few products are cut into parts of SHORT_SUM, those of hardly more than that not at all: engines sum small
+# layers in several lanes, beside which one chain of 64 products has twice the errors.
+FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 40
 # Channels of a tap that are never cut.
 WHOLE_TAP = 32
 UNROLL = 4
@@ -55,7 +59,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, brief=False, by_row=False, activation="none", whole_taps=False):
+def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -66,20 +70,23 @@ def scratch(vector_bytes, mr, nv):
     return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
-def is_brief(taps, channels) -> bool:
-    """Whether the brief kernel will do for segments of at most so many taps."""
-    return taps <= 1 and channels <= LONGEST_SUM
+def brief_parts(taps, channels) -> int:
+    """In how many parts the brief kernel makes the sums of segments of at most so many taps; 0: it will not do."""
+    if taps > 1 or channels > LONGEST_SUM:
+        return 0
+    return 1 if channels <= WHOLE_SUM else -(-channels // SHORT_SUM)
 
 
-def gemm(isa: Isa, elem, mr, nv, brief=False, by_row=False, activation="none", whole_taps=False):
+def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
     """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
-    kind = f"{'_brief' * brief}{'_by_row' * by_row}{'_whole_taps' * whole_taps}"
+    kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}"
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     if not brief:
-        task |= dict(zip(("longest", "part"), even_parts(k, task), strict=True))
+        longest = longest_sum(k, task["c"] * task["n_h"] * task["n_w"])
+        task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         task["asked"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
     with k.loop(0, task["groups"]) as group:
@@ -103,11 +110,13 @@ def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps):
         def lists(first, here=here):
             """Where the pixels of a tile are listed, and those of the next, if it is in the block."""
             offsets = task["places"] + first * PLACE
+            if not asks_ahead(vector):
+                return offsets, offsets
             return offsets, offsets + k.select(k.less(first + mr, here), mr * PLACE, 0)
 
         if brief:
             with k.loop(0, here, mr) as first:
-                _brief_tile(k, task, vector, lists(first), mr, nv, epilogue)
+                _brief_tile(k, task, vector, lists(first), mr, nv, brief, epilogue)
             return
         with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
             rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
@@ -176,18 +185,31 @@ class Walk:
         return self.x, self.y
 
 
-def even_parts(k, task):
-    """(products of the longest sum of a task, channels of a tap that are taken at a time).
+def longest_sum(k, products):
+    """The length that the parts of a sum of so many products should have."""
+    longest = k.select(k.less(products, 2 * LONGEST_SUM), LONGEST_SUM // 2, LONGEST_SUM)
+    longest = k.select(k.less(products, FEW_PRODUCTS + 1), SHORT_SUM, longest)
+    return k.select(k.less(products, WHOLE_SUM + 1), WHOLE_SUM, longest)
 
-    Short sums show their errors most beside engines that sum in several lanes. Those of a single tap come by the
-    layer, which then shows each cut in its time.
-    """
-    c, taps = task["c"], task["n_h"] * task["n_w"]
-    is_short = k.less(c * taps, k.select(k.equal(taps, 1), LONGEST_SUM + 1, 2 * LONGEST_SUM))
-    longest = k.select(is_short, LONGEST_SUM // 2, LONGEST_SUM)
-    parts = k.imax(k.divide(c + (longest - 1), longest), 1)
-    part = k.divide(c + (parts - 1), parts)
-    return longest, k.imax(k.iand(part + (UNROLL - 1), -UNROLL), UNROLL)
+
+def longest_of_phases(k, products):
+    """The same for phases whose sums are cut together, which costs all of them: whole as long as they may be."""
+    return k.select(k.less(products, LONGEST_SUM + 1), LONGEST_SUM, longest_sum(k, products))
+
+
+def even_parts(k, task, longest):
+    """(products of the longest sum of a task, channels of a tap that are taken at a time)."""
+    c = task["c"]
+    parts = k.imax(k.divide(c * 2 + longest, longest * 2), k.divide(c + (LONGEST_SUM - 1), LONGEST_SUM))
+    part = k.divide(c + (parts - 1), k.imax(parts, 1))
+    part = k.imax(k.iand(part + (UNROLL - 1), -UNROLL), UNROLL)
+    return whole_parts(k, longest, part), part
+
+
+def whole_parts(k, longest, part):
+    """The length of whole parts that reaches the longest sum, if it does without going half as far again."""
+    most = k.imin(longest + k.shift_right(longest, 1), LONGEST_SUM)
+    return part * k.imax(k.imin(k.divide(longest + (part - 1), part), k.divide(most, part)), 1)
 
 
 def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps):
@@ -196,12 +218,15 @@ def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps):
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+    if not asks_ahead(vector):
+        expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     length, cut, expected = (k.variable(0, I64) for _ in range(3))
     with _each_part(k, task, nv * vector.size, vector.scalar.size, whole_taps) as (x_part, w_part, part):
-        end = k.imin(expected.get() + task["asked"], mr)
-        with k.loop(expected.get(), end) as r:
-            expect(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
-        expected.set(end)
+        if asks_ahead(vector):
+            end = k.imin(expected.get() + task["asked"], mr)
+            with k.loop(expected.get(), end) as r:
+                expect(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
+            expected.set(end)
         with k.when(length.get() + part > task["longest"]):
             spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
             length.set(0)
@@ -229,14 +254,27 @@ def _each_part(k, task, width, size, whole_taps):
             yield x_tap + start * size, w_tap + start * width, k.imin(task["c"] - start, task["part"])
 
 
-def _brief_tile(k, task, vector, lists, mr, nv, epilogue):
-    """The same under at most one tap, without cutting the sums."""
+def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue):
+    """The same under at most one tap, the sums in so many parts."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
     expect(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-    _products(k, vector, x, 0, task["w"], task["n_h"] * task["n_w"] * task["c"], sums)
+    first, w, count = 0, task["w"], task["n_h"] * task["n_w"] * task["c"]
+    for left in range(parts, 1, -1):
+        part = k.iand(k.divide(count, left), -UNROLL)
+        _products(k, vector, x, first, w, part, sums)
+        for place, variable in _flat(sums):
+            there = task["totals"] + place * vector.size
+            total = variable.get() if left == parts else k.add(variable.get(), k.load(there, vector))
+            k.store(total, there)
+            variable.set(zero)
+        first, w, count = part * vector.scalar.size + first, w + part * (nv * vector.size), count - part
+    _products(k, vector, x, first, w, count, sums)
+    if parts > 1:
+        for place, variable in _flat(sums):
+            variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
     y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
     _write(k, task, vector, sums, y, epilogue)
 
@@ -289,6 +327,11 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             for place, variable in _flat(sums):
                 variable.set(k.add(variable.get(), k.load(there + (of_sums + place * vector.size), vector)))
         _write(k, task, vector, sums, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], epilogue)
+
+
+def asks_ahead(vector) -> bool:
+    """Whether the lines of the next tile are asked for, a few at a time."""
+    return vector.size >= LINE
 
 
 def expect(k, y, width):

@@ -9,7 +9,7 @@
 A task is images x rows x cols blocks on any strides. A block is the outputs that lie between two stamps: `phases` of
 each axis that have taps, and behind them those that have none, which hold the bias. Tap a of a block reads one pixel of
 x for all phases; where the stride does not divide the kernel, the last one, `part`, reaches the first `some` of them
-alone. Only the phases from `first` to `end` are written. Sums are cut as in `gemm`.
+alone. Only the phases from `first` to `end` are written. Sums are cut as in `gemm`, those of all phases together.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import itertools
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
-from .gemm import LONGEST_SUM, PLACE, TILES_PER_BLOCK, UNROLL, Walk, expect, spill_partial_sums
+from .gemm import PLACE, TILES_PER_BLOCK, UNROLL, Walk, even_parts, expect, longest_of_phases, spill_partial_sums
 
 FIELDS = tuple(
     (
@@ -61,6 +61,8 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
     k = Builder(f"phase_blocks_{elem}_{shape}_{some[0]}_{some[1]}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
+    longest = longest_of_phases(k, task["c"] * task["n_h"] * task["n_w"])
+    task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
     tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
     with k.loop(0, task["groups"]) as group:
         mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
@@ -95,9 +97,9 @@ class _Tile:
         with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
             x_tap = t_h * task["x_h"] + t_w * task["x_w"]
             w_tap = t_h * task["w_h"] + t_w * task["w_w"]
-            with k.loop(0, task["c"], LONGEST_SUM) as start:
-                part = k.imin(task["c"] - start, LONGEST_SUM)
-                with k.when(length.get() + part > LONGEST_SUM):
+            with k.loop(0, task["c"], task["part"]) as start:
+                part = k.imin(task["c"] - start, task["part"])
+                with k.when(length.get() + part > task["longest"]):
                     spill_partial_sums(k, task["totals"], vector, flat, cut)
                     length.set(0)
                 length.set(length.get() + part)

@@ -5,8 +5,9 @@
     a, b    read in place, the channels of a pixel consecutive; both walk n x rows x cols pixels on their own strides
     total   rows of whole vectors, `total_row` apart, in the caller's memory; zeros at first
 
-Pixels are listed PIXELS_LISTED at a time, so no sum in registers is longer than that; every list is added to the totals
-before the next. Beyond the last row or channel nothing is read; the vectors of `total` are filled up with zeros.
+Pixels are listed PIXELS_LISTED at a time at most, so no sum in registers is longer than that; every list is added to
+the totals before the next. Beyond the last row or channel nothing is read; the vectors of `total` are filled up with
+zeros.
 """
 
 from ..codegen.isa import Isa
@@ -14,7 +15,7 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 
 PLACE = 16
 # The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`.
-PIXELS_LISTED = 64
+PIXELS_LISTED, PARTS, SHORT_LIST = 64, 4, 32
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_count b_count total_row places groups "
@@ -43,8 +44,10 @@ def weight_gradient(isa: Isa, elem, mr, nv):
     with k.loop(0, task["groups"]) as group:
         mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("a", "b", "total")}
         position = [k.variable(0, I64) for _ in range(3)]
-        with k.loop(0, task["n"] * task["rows"] * task["cols"], PIXELS_LISTED) as start:
-            count = k.imin(task["n"] * task["rows"] * task["cols"] - start, PIXELS_LISTED)
+        pixels = task["n"] * task["rows"] * task["cols"]
+        listed = k.imin(k.imax(k.divide(pixels + (PARTS - 1), PARTS), SHORT_LIST), PIXELS_LISTED)
+        with k.loop(0, pixels, listed) as start:
+            count = k.imin(pixels - start, listed)
             with k.loop(0, count) as place:
                 _note(k, mine, position, place)
             with k.loop(0, task["a_count"], mr) as row, k.loop(0, task["b_count"], nv * vector.lanes) as col:

@@ -8,12 +8,14 @@
     total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
 
 A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
-factor is. No sum in registers is longer than `longest` pixels: it is added to the total, between rows if they are
-short, and begun anew. A block without pixels writes zeros.
+factor is. No sum in registers is longer than `longest` pixels, 32 at least: it is added to the total, between rows if
+they are short, and begun anew. A block without pixels writes zeros.
 
 Where the maps come from far away, it asks for what the block after this one reads while it computes: from `next` on,
 evenly, so that what is asked for waits in no line.
 """
+
+from math import isqrt
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
@@ -22,8 +24,8 @@ UNROLL = 4
 # A sum of this length has rounding errors like those of the engines, which sum in several lanes; rows longer than PIECE
 # are cut, and the sums of a few whole pieces fit.
 LONGEST_SUM, PIECE = 112, 64
-# Those of so few pixels in all are cut into pieces: the sum of the parts adds next to nothing to their errors.
-FEW_PIXELS = 512
+# Parts of fewer pixels are so many times as long as there are parts, down to SHORT_SUM; up to WHOLE_SUM are not cut.
+PER_PART, SHORT_SUM, WHOLE_SUM = 8, 32, 48
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
@@ -41,7 +43,7 @@ def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
 
 def longest_sum(pixels) -> int:
     """The longest sum in registers of a result that is a sum over so many pixels."""
-    return PIECE if pixels <= FEW_PIXELS else LONGEST_SUM
+    return WHOLE_SUM if pixels <= WHOLE_SUM else min(max(isqrt(PER_PART * pixels), SHORT_SUM), LONGEST_SUM)
 
 
 def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
@@ -58,7 +60,7 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
     masks = [None] * nv
     if cut:
         masks[-1] = k.lane_mask(task["b_count"] - (nv - 1) * vector.lanes, vector)
-    ahead = _Ahead(k, task, asks)
+    ahead, piece = _Ahead(k, task, asks), k.imin(task["longest"], PIECE)
     outer, inner = ("a", "b") if a_outer else ("b", "a")
     with k.loop(0, task[f"{outer}_tiles"]) as outside, k.loop(0, task[f"{inner}_tiles"]) as inside:
         a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
@@ -72,8 +74,8 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
             for at in range(0, nv * vector.size, LINE):
                 k.prefetch(here + (task["total_row"] * r + at), write=True)
         # Pieces of columns first: a row of a few pixels takes little longer than the loop around it.
-        with k.loop(0, task["n"]) as n, k.loop(0, task["cols"], PIECE) as col:
-            part = k.imin(task["cols"] - col, PIECE)
+        with k.loop(0, task["n"]) as n, k.loop(0, task["cols"], piece) as col:
+            part = k.imin(task["cols"] - col, piece)
             first = a + (n * task["a_n"] + col * (step * vector.scalar.size if step else task["a_col"]))
             b_first = b + (n * task["b_n"] + col * task["b_col"])
             with k.loop(0, task["rows"]) as row:

@@ -57,7 +57,7 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
     # Of a tap in a row, few channels are one part.
     few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
-    brief = gemm.is_brief(taps, placed.c_src)
+    brief = gemm.brief_parts(taps, placed.c_src)
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
     more = brief, False, placed.problem.activation.name, whole_taps
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
@@ -115,7 +115,8 @@ def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more:
 def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..., Nest]) -> Iterator[Nest]:
     """The nests that write the places of a band without taps, whose result lies channels-last.
 
-    Of rows without gaps between their pixels one is written, and copied to where no place has taps, or most have none.
+    Of rows without gaps between their pixels one is written, in V, and copied to where no place has taps, or most have
+    none.
 
     Args:
         made: the nest of a kernel for a band, and segments of its rows and of its columns.
