@@ -39,8 +39,8 @@ LONGEST_SUM = 128
 # Sums of few products are cut into parts of SHORT_SUM, those of hardly more than that not at all: engines sum small
 # layers in several lanes, beside which one chain of 64 products has twice the errors.
 FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 40
-# Channels of a tap that are never cut.
-WHOLE_TAP = 32
+# Channels of a tap that are never cut: no part is shorter.
+WHOLE_TAP = SHORT_SUM
 UNROLL = 4
 TILES_PER_BLOCK = 16
 # Bytes of the offsets of a pixel; pixels of a row are noted two at a time, so there is room for one more.
@@ -88,6 +88,7 @@ def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole
         longest = longest_sum(k, task["c"] * task["n_h"] * task["n_w"])
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
+        # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
         task["asked"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}

@@ -1,0 +1,43 @@
+"""Turns of engines: where their threads may run meanwhile, and when one begins."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from upconv.bench import turns
+
+placed = pytest.mark.skipif(len(turns.CPUS) < 2, reason="needs CPUs that it may choose")
+
+
+@pytest.fixture
+def other():
+    """The native id of a thread that sleeps."""
+    done, begun = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: (begun.set(), done.wait()))
+    thread.start()
+    begun.wait()
+    yield thread.native_id
+    done.set()
+    thread.join()
+
+
+@placed
+def test_the_caller_has_a_cpu_to_itself_until_the_end(other):
+    with turns.apart():
+        own, others = os.sched_getaffinity(0), os.sched_getaffinity(other)
+        assert (len(own), own | others, own & others) == (1, turns.CPUS, set())
+    assert os.sched_getaffinity(0) == os.sched_getaffinity(other) == turns.CPUS
+
+
+def test_a_turn_begins_when_nobody_spins_and_says_how_long_a_call_takes():
+    end = time.perf_counter() + 0.1
+    spinner = threading.Thread(target=lambda: [None for _ in iter(lambda: time.perf_counter() < end, False)])
+    spinner.start()
+    calls = []
+    with turns.turn(lambda: (calls.append(time.perf_counter()), time.sleep(0.002))) as taken:
+        assert not spinner.is_alive()
+        assert calls[0] >= end
+        assert len(calls) >= 2
+        assert taken >= 0.002
