@@ -18,8 +18,8 @@ from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 
 FOR_FEW_CHANNELS = True
-# Pixels of the input in a block: no sum in registers is longer; of up to so many in all fewer, whose errors would be
-# the largest beside engines that sum in several lanes.
+# Pixels of the input in a block: no sum in registers is longer. {in all at most: of a block} of few, whose errors would
+# be the largest beside engines that sum in several lanes.
 PIXELS, SHORT_PIXELS = 128, {128: 32, 512: 64}
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2

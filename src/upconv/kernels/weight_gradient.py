@@ -14,7 +14,8 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 
 PLACE = 16
-# The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`.
+# The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`; and there are as many
+# as PARTS even of few pixels, unless these would be shorter than SHORT_LIST.
 PIXELS_LISTED, PARTS, SHORT_LIST = 64, 4, 32
 FIELDS = tuple(
     (
