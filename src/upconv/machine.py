@@ -20,7 +20,7 @@ AMOUNTS = {
     "packed_parts": "likewise, in parts that are near when they are used",
     "pieces": "bytes of a large result whose pixels are written in pieces, one after another for the whole result",
     "panels": "bytes of packed or transformed weights that come from far away, each time that a task reads them",
-    "copied_bands": "bytes of maps copied, so that channels do not crowd the cache",
+    "copied_bands": "bytes copied in a band: maps whose channels crowd the cache, or a line to rows without taps",
     "copied": "bytes copied by NumPy for a rewrite",
     "converted": "bytes of halves and of the float32 that they become, or are made of",
     "converted_bands": "likewise, band by band on the way into the cache and out of it",

@@ -124,7 +124,7 @@ def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..
     found, y = segments.empty_places(band.h, band.w, placed.forward), band.y
     channels = placed.c_dst * placed.g.groups
     if found and y.at.channels_last and y.at.w == channels * placed.size:
-        rows = lined(band.n, band.h, band.w, y.at.w)
+        rows = lined_rows(band.n, band.h, band.w, y.at.w)
         if rows:
             scratch.take(V, band.w.out * y.at.w)
             line = band._replace(n=1, y=PlacedOperand(V, 0, y.at))
@@ -139,12 +139,15 @@ def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..
         yield made(band, h, w)
 
 
-def lined(n, h: Axis, w: Axis, pixel) -> tuple[Segment, ...]:
-    """The segments of rows of n images to which a line is copied, all or the empty ones, by the bytes of a pixel."""
-    everything = segments.fills_all(h, w, True) or (
+def lined_rows(n, h: Axis, w: Axis, pixel) -> tuple[Segment, ...]:
+    """The segments of rows of n images to which a line is copied: all rows or those without taps; none if few.
+
+    `pixel` is bytes of one.
+    """
+    are_all = segments.fills_all(h, w, True) or (
         has_holes(w) and pixel <= SHORT_PIXEL and 2 * segments.with_taps(h, w) <= h.out * w.out
     )
-    rows = (segments.everywhere(h.out),) if everything else segments.empty_rows(h)
+    rows = (segments.everywhere(h.out),) if are_all else segments.empty_rows(h)
     return rows if n * sum(each.count for each in rows) >= LEAST_ROWS else ()
 
 
@@ -161,7 +164,7 @@ def empty_work(problem: Problem) -> Empty:
     g, pixel = problem.geometry, problem.geometry.c_out * problem.itemsize
     if not segments.has_empty_places(g.h, g.w, problem.operation == "forward"):
         return Empty(0, 0)
-    rows = lined(g.n, g.h, g.w, pixel) if problem.layout != CHANNELS_SLICED else ()
+    rows = lined_rows(g.n, g.h, g.w, pixel) if problem.layout != CHANNELS_SLICED else ()
     copied = sum(each.count for each in rows)
     if copied == g.h.out or segments.fills_all(g.h, g.w, True):
         places = 0 if copied else g.h.out * g.w.out
