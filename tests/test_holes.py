@@ -6,8 +6,10 @@ import pytest
 import upconv
 from upconv.algorithms import ALGORITHMS, is_programmed
 from upconv.errors import SettingError
+from upconv.problem import Problem
 from upconv.runtime import memory
 from upconv.runtime.kernel import usable
+from upconv.schedule import pixel_products
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 
@@ -80,3 +82,21 @@ def test_a_line_is_copied_to_rows_without_taps_where_pixels_follow_one_another()
     x, w, _, settings = of("few columns")
     plan = upconv.plan(lying(x, "nhwc"), w, algorithm="gemm", **settings)
     assert not any(name.startswith("copy") for name in plan.kernels)
+
+
+def test_what_is_priced_is_what_has_no_taps():
+    lines = set()
+    for x, w, _, settings in map(of, LAYERS):
+        problem = upconv.plan(x, w, **settings).problem
+        problem = Problem("forward", problem.geometry, "float32", "nhwc")
+        g, counted = problem.geometry, pixel_products.empty_work(problem)
+        holes = upconv.conv_transpose2d(*map(np.ones_like, (x, w)), algorithm="loops", **settings)[0, 0] == 0
+        rows, rest = divmod(counted.copied, g.n * g.w.out * g.c_out * 4)
+        assert rest == 0
+        if rows == len(holes):
+            assert counted.places == 0
+        elif counted.places != g.n * holes.size:
+            assert rows in (0, holes.all(1).sum())
+            assert counted.places == g.n * (holes.sum() - rows * g.w.out)
+        lines.add("all" if rows == len(holes) else bool(rows))
+    assert lines == {"all", True, False}

@@ -4,15 +4,19 @@ import itertools
 
 import pytest
 
+from upconv.algorithms import ALGORITHMS
 from upconv.codegen.isa import LINE
 from upconv.geometry import Axis, Geometry
 from upconv.kernels.weight_gradient_blocks import UNROLL
 from upconv.layouts import Operand
 from upconv.problem import Problem
+from upconv.runtime import program
+from upconv.runtime.kernel import usable
 from upconv.runtime.program import X, Y
 from upconv.schedule.moves import PlacedOperand
 from upconv.schedule.next_block import FAR_BYTES, MOST_ASKS, comes_from_far, next_block
 from upconv.schedule.pixel_panels import Cut
+from upconv.schedule.placed_problem import PlacedProblem
 
 # Whole rows, parts of rows, and images.
 MAPS = [(1, Axis(40, 2, 2), Axis(60, 2, 2)), (1, Axis(3, 1), Axis(700, 1)), (50, Axis(8, 1), Axis(8, 1))]
@@ -58,3 +62,23 @@ def test_only_maps_from_afar_are_asked_for_and_those_with_channels_last():
     assert asks(size, "nhwc")
     assert not asks(size, "nchw")
     assert not asks(size // 2, "nhwc")
+
+
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize(("way", "c_out", "k"), [("weight_gradient_blocks", 70, 2), ("weight_gradient_tap_rows", 3, 4)])
+def test_the_tasks_of_a_block_ask_for_one_piece_of_the_next_after_another(way, c_out, k, monkeypatch):
+    problem = Problem("grad_weight", Geometry(1, 96, c_out, 1, Axis(100, k, 2), Axis(100, k, 2)), "float32", "nhwc")
+    seen, right, asking = [], program._encode, 0
+    monkeypatch.setattr(program, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
+    ALGORITHMS[way].module.program(PlacedProblem.dense(problem))
+    for nest in (nest for stage in seen for grid in stage.grids for nest in grid.nests):
+        if not nest.common.get("pace"):
+            continue
+        steps = [[row[rows.fields.index("next")] if "next" in rows.fields else 0 for row in rows.values]
+                 for rows in nest.lists]  # fmt: skip
+        found = sorted(map(sum, itertools.product(*steps)))
+        assert found[0] == 0
+        # Tasks of a row of taps that differ in their columns ask for the same.
+        assert len(set(found)) == (k if way == "weight_gradient_tap_rows" else len(found)) > 1
+        asking += 1
+    assert asking > 1
