@@ -213,7 +213,6 @@ def prepares(*names, counts=True):
     def prepare(isa):
         k = Builder("prepare")
         k.call_c("make_locks", None)
-        k.call_c("forget_workers", None)
         for name in names:
             k.store(0, k.symbol(name))
         if counts:

@@ -17,7 +17,17 @@ import itertools
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
-from .gemm import PLACE, TILES_PER_BLOCK, UNROLL, Walk, even_parts, expect, longest_of_phases, spill_partial_sums
+from .gemm import (
+    LONGEST_SUM,
+    PLACE,
+    TILES_PER_BLOCK,
+    UNROLL,
+    Walk,
+    even_parts,
+    expect,
+    longest_of_phases,
+    spill_partial_sums,
+)
 
 FIELDS = tuple(
     (
@@ -61,8 +71,12 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
     k = Builder(f"phase_blocks_{elem}_{shape}_{some[0]}_{some[1]}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
-    longest = longest_of_phases(k, task["c"] * task["n_h"] * task["n_w"])
-    task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
+    if any(some):
+        # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
+        task |= {"longest": LONGEST_SUM, "part": LONGEST_SUM}
+    else:
+        longest = longest_of_phases(k, task["c"] * task["n_h"] * task["n_w"])
+        task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
     tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
     with k.loop(0, task["groups"]) as group:
         mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}

@@ -40,10 +40,8 @@ class Native:
         address = link("upconv_pool", lambda: pool_code.text(isa()), pool_code.source()).address
         table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
         process = ctypes.CDLL(None)
-        can_place = all(hasattr(process, symbol) for symbol in pool_code.PLACING)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
-            if can_place or symbol not in pool_code.PLACING:
-                table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
+            table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
         attend, call, abandon, prepare, grow, self.now = table[: len(pool_code.ENTRIES)]
         arguments = None, ctypes.c_void_p
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.

@@ -1,8 +1,7 @@
 """The thread pool as the text of an LLVM module: the protocol, and around it what the staged language does not say.
 
-`pool_protocol` is the protocol, in the staged language. Written here as IR are its memory, the clock, the timed wait,
-the sets of CPUs (they pass structs of the C library's), and the making of a thread with most signals blocked: nothing
-that decides who runs what.
+`pool_protocol` is the protocol, in the staged language. Written here as IR are its memory, the clock and the timed wait
+(they pass structs of the C library's), and the making of a thread with most signals blocked: nothing that decides.
 
 The module exports one symbol, a table of addresses: first ENTRIES, which are called, then IMPORTS, which Python fills
 in before the first call. So the object needs no symbol of the process and can be kept on disk like any other kernel.
@@ -39,14 +38,7 @@ IMPORTS = {
     "PyEval_RestoreThread": ("void", "ptr"),
     "PyErr_CheckSignals": ("i32",),
     "sched_yield": ("i32",),
-    "sched_getcpu": ("i32",),
-    "pthread_getaffinity_np": ("i32", "i64", "i64", "ptr"),
-    "pthread_setaffinity_np": ("i32", "i64", "i64", "ptr"),
 }
-# Linux has these. Where one is missing, threads run where the system puts them.
-PLACING = "sched_getcpu", "pthread_getaffinity_np", "pthread_setaffinity_np"
-# Beyond so many workers, and for CPUs of higher numbers than a set of the C library has, likewise.
-PLACED, CPUS = 1024, 1024
 WAIT_NS = 100_000_000
 
 # A crash inside a kernel should reach the handler that prints Python's traceback; the rest is for Python's own threads.
@@ -87,11 +79,6 @@ def system():
     body = BODY.replace("  ; unblock crashes", "\n".join(crashes))
     for name, value in {
         "wait": WAIT_NS,
-        "placed": PLACED,
-        "words": CPUS // 64,
-        "bytes": CPUS // 8,
-        "cpus": CPUS,
-        "getcpu": len(ENTRIES) + list(IMPORTS).index("sched_getcpu"),
         "monotonic": time.CLOCK_MONOTONIC,
         "realtime": time.CLOCK_REALTIME,
         "setmask": int(signal.SIG_SETMASK),
@@ -133,14 +120,6 @@ BODY = """
 @current  = internal global ptr null, align 128
 @begun    = internal global i64 0, align 128
 
-; The workers' names, and how many; which CPUs they may run on; which of these was taken from them, and the same or, if
-; there are workers who do not know, -1.
-@workers  = internal global [$placed x i64] zeroinitializer, align 128
-@grown    = internal global i64 0
-@allowed  = internal global [$words x i64] zeroinitializer, align 128
-@taken    = internal global i64 -1
-@apart    = internal global i64 -1, align 128
-
 define internal void @make_locks() nounwind {
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @work, ptr null)
@@ -164,124 +143,11 @@ define i64 @grow() nounwind {
 detach:
   %name = load i64, ptr %thread
   call i32 @pthread_detach(i64 %name)
-  %many = load i64, ptr @grown
-  %fits = icmp ult i64 %many, $placed
-  br i1 %fits, label %note, label %end
-note:
-  %at = getelementptr i64, ptr @workers, i64 %many
-  store i64 %name, ptr %at
-  %more = add i64 %many, 1
-  store atomic i64 %more, ptr @grown seq_cst, align 8
-  store atomic i64 -1, ptr @apart seq_cst, align 8
   br label %end
 end:
   %code = zext i32 %error to i64
   ret i64 %code
 }
-
-define internal void @forget_workers() nounwind {
-  store i64 0, ptr @grown
-  store i64 -1, ptr @taken
-  store i64 -1, ptr @apart
-  ret void
-}
-
-; Have the workers leave this thread's CPU to it, which has the pool. What they may run on is changed only when this
-; thread has moved since, or there are new ones.
-define internal void @keep_apart() nounwind {
-  %known = load ptr, ptr getelementptr (ptr, ptr @upconv_pool, i64 $getcpu)
-  %none = icmp eq ptr %known, null
-  br i1 %none, label %end, label %look
-look:
-  %cpu = call i32 @sched_getcpu()
-  %here = sext i32 %cpu to i64
-  %before = load atomic i64, ptr @apart monotonic, align 8
-  %moved = icmp ne i64 %here, %before
-  %fits = icmp ult i64 %here, $cpus
-  %now = and i1 %moved, %fits
-  br i1 %now, label %move, label %end
-move:
-  call void @leave_to_caller(i64 %here)
-  br label %end
-end:
-  ret void
-}
-
-define internal void @leave_to_caller(i64 %here) noinline nounwind {
-  %set = alloca [$words x i64], align 64
-  %known = alloca [$words x i64], align 64
-  store atomic i64 %here, ptr @apart seq_cst, align 8
-  %many = load atomic i64, ptr @grown seq_cst, align 8
-  call void @llvm.memset.inline.p0.i64(ptr %set, i8 0, i64 $bytes, i1 0)
-  %some = icmp ugt i64 %many, 0
-  br i1 %some, label %ask, label %end
-ask:
-  %first = load i64, ptr @workers
-  %error = call i32 @pthread_getaffinity_np(i64 %first, i64 $bytes, ptr %set)
-  %fine = icmp eq i32 %error, 0
-  br i1 %fine, label %compare, label %end
-compare:
-  ; What somebody else has set is what is allowed from now on.
-  %taken = load i64, ptr @taken
-  call void @without(ptr %known, ptr @allowed, i64 %taken)
-  %ours = call i1 @is_same(ptr %set, ptr %known)
-  br i1 %ours, label %take, label %adopt
-adopt:
-  call void @llvm.memcpy.inline.p0.p0.i64(ptr @allowed, ptr %set, i64 $bytes, i1 0)
-  br label %take
-take:
-  store i64 %here, ptr @taken
-  call void @without(ptr %set, ptr @allowed, i64 %here)
-  br label %next
-next:
-  %i = phi i64 [0, %take], [%j, %next]
-  %at = getelementptr i64, ptr @workers, i64 %i
-  %name = load i64, ptr %at
-  call i32 @pthread_setaffinity_np(i64 %name, i64 $bytes, ptr %set)
-  %j = add i64 %i, 1
-  %more = icmp ult i64 %j, %many
-  br i1 %more, label %next, label %end
-end:
-  ret void
-}
-
-; A set of CPUs less one; the same set if that leaves none, or if there is no such CPU.
-define internal void @without(ptr %to, ptr %from, i64 %cpu) nounwind {
-  call void @llvm.memcpy.inline.p0.p0.i64(ptr %to, ptr %from, i64 $bytes, i1 0)
-  %exists = icmp ult i64 %cpu, $cpus
-  br i1 %exists, label %take, label %end
-take:
-  %place = lshr i64 %cpu, 6
-  %at = getelementptr i64, ptr %to, i64 %place
-  %word = load i64, ptr %at
-  %bit = and i64 %cpu, 63
-  %mask = shl i64 1, %bit
-  %rest = xor i64 %mask, -1
-  %less = and i64 %word, %rest
-  store i64 %less, ptr %at
-  %all = load <$words x i64>, ptr %to, align 64
-  %any = call i64 @llvm.vector.reduce.or.v$wordsi64(<$words x i64> %all)
-  %empty = icmp eq i64 %any, 0
-  br i1 %empty, label %back, label %end
-back:
-  store i64 %word, ptr %at
-  br label %end
-end:
-  ret void
-}
-
-define internal i1 @is_same(ptr %a, ptr %b) nounwind {
-  %x = load <$words x i64>, ptr %a, align 64
-  %y = load <$words x i64>, ptr %b, align 64
-  %other = xor <$words x i64> %x, %y
-  %any = call i64 @llvm.vector.reduce.or.v$wordsi64(<$words x i64> %other)
-  %same = icmp eq i64 %any, 0
-  ret i1 %same
-}
-
-declare void @llvm.memset.inline.p0.i64(ptr, i8, i64, i1)
-declare void @llvm.memcpy.inline.p0.p0.i64(ptr, ptr, i64, i1)
-declare i64 @llvm.vector.reduce.or.v$wordsi64(<$words x i64>)
 
 ; Nanoseconds of a clock that never jumps.
 define internal i64 @now() nounwind {

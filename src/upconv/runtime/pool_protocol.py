@@ -105,7 +105,6 @@ def prepare(isa):
     """
     k = Builder("prepare")
     k.call_c("make_locks", None)
-    k.call_c("forget_workers", None)
     for name in ("gate", "sleepers", "waiting", "busy"):
         k.store(0, k.symbol(name))
     k.store(_read(k, "begun") + 1, k.symbol("begun"))
@@ -145,8 +144,7 @@ def _abandon(k, call):
 
 
 def _invite(k, call, wanted):
-    """Open the gate. Some systems wake a worker on the CPU of whoever wakes it, where it waits until that is done."""
-    k.call_c("keep_apart", None)
+    """Open the gate."""
     k.store(call.address, k.symbol("current"))
     k.store_ordered(wanted * HALF, k.symbol("gate"), SEQUENTIAL)
     with k.when(k.negate(k.equal(call.get(WAKE), 0))):
