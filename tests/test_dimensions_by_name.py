@@ -5,7 +5,7 @@ import pytest
 from test_dimensions import values
 
 import upconv
-from upconv import SettingError, grad
+from upconv import Plan, SettingError, grad
 from upconv.algorithms import ALGORITHMS
 
 # Layers whose depth taps come together in each way, see `depth_ways`: (groups, channels, kernel, stride).
@@ -55,3 +55,34 @@ def test_gradients_are_computed_by_the_algorithm_that_is_asked_for(name):
     made = upconv.plan((1, 1, 2, 2), (1, 1, 2, 2))
     with pytest.raises(TypeError if dimensions == 3 else SettingError, match=r"algorithm is a Plan|another problem"):
         calls[0](algorithm=made)
+    # Even where nothing is computed.
+    empty = x[:0], w, gy[:0]
+    for call in (
+        lambda: by_input(empty[0].shape, w, empty[2], **settings, algorithm="cudnn"),
+        lambda: by_weight(empty[0], w.shape, empty[2], **settings, algorithm="cudnn"),
+        lambda: backward(empty[2], *empty[:2], **settings, algorithm="cudnn"),
+        lambda: backward(gy, x, w, **settings, output_mask=(False, False, True), algorithm="cudnn"),
+        lambda: getattr(upconv, f"conv_transpose{dimensions}d")(*empty[:2], **settings, algorithm="cudnn"),
+    ):
+        with pytest.raises(TypeError, match="algorithm is 'cudnn'"):
+            call()
+    words = r"must be 'auto', a Plan, or one of" if dimensions == 1 else r"must be 'auto' or one of"
+    with pytest.raises(TypeError, match=words):
+        calls[0](algorithm="cudnn")
+    with pytest.raises(TypeError, match="must be 'auto' or one of"):
+        backward(gy, x, w, **settings, algorithm="cudnn")
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_a_way_that_computes_one_of_two_gradients_is_refused_before_either(dimensions, monkeypatch):
+    x, w = values((2, 8, *(4, 5, 6)[:dimensions]), "float32"), values((8, 8, *(4,) * dimensions), "float32")
+    gy = values(getattr(upconv, f"conv_transpose{dimensions}d")(x, w).shape, "float32", 1)
+    backward, ran = getattr(grad, f"conv_transpose{dimensions}d_backward"), []
+    execute = Plan.execute
+    monkeypatch.setattr(Plan, "execute", lambda plan, *operands: ran.append(plan) or execute(plan, *operands))
+    for way in ("gemm", "weight_gradient"):
+        with pytest.raises(SettingError, match=f"{way} refuses"):
+            backward(gy, x, w, algorithm=way)
+    assert not ran
+    backward(gy, x, w, algorithm="loops")
+    assert ran

@@ -290,6 +290,22 @@ def test_an_unknown_algorithm_is_a_type_error_that_lists_the_known_ones(name):
     assert repr(name) in str(caught.value)
 
 
+@pytest.mark.parametrize("shape", [(0, 2, 4, 4), (1, 2, 4, 4)])
+def test_an_unknown_algorithm_is_refused_where_nothing_is_computed_too(shape):
+    x, w = np.ones(shape), np.ones((2, 3, 3, 3))
+    gy = np.ones((shape[0], 3, 6, 6))
+    calls = [
+        lambda: conv_transpose2d(x, w, algorithm="nope"),
+        lambda: upconv.conv2d(gy, w, algorithm="nope"),
+        lambda: upconv.grad.conv_transpose2d_input(shape, w, gy, algorithm="nope"),
+        lambda: upconv.grad.conv_transpose2d_weight(x, w.shape, gy, algorithm="nope"),
+        lambda: upconv.grad.conv_transpose2d_backward(gy, x, w, output_mask=(False, False, True), algorithm="nope"),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="algorithm is 'nope'"):
+            call()
+
+
 @pytest.mark.parametrize("s", [1, 2, 3, 5])
 @pytest.mark.parametrize(("k", "d"), [(1, 1), (2, 1), (3, 1), (4, 1), (3, 2), (2, 3)])
 @pytest.mark.parametrize("word", ["same", "same_lower"])

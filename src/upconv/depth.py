@@ -148,16 +148,17 @@ def _grad_planes(planes, segment, w, target, algorithm):
 
 
 @quiet()
-def grad_weight(volume: Volume, x, grad_y, out, *, algorithm=AUTO):
+def grad_weight(volume: Volume, x, grad_y, out, *, algorithm=AUTO, compute=solve):
     """The gradient in the weight of a volume, which is filled: one 2-D problem, or one for each depth tap.
 
-    Which of the two is the same whatever the algorithm is, which computes them.
+    Which of the two is the same whatever the algorithm is, which computes them. `compute` is `solve`, or
+    `planning.ask_whether` for who only asks whether the algorithm refuses.
     """
     x, grad_y, depth = native(x), native(grad_y), volume.computable().d
     if folds_weight(volume, x.dtype.name, layout_of(grad_y)):
         whole = out if out.flags.c_contiguous else memory.empty(out.shape, x.dtype)
         a, b = merged(x.swapaxes(1, 2)), merged(folded_maps(volume, grad_y))
-        solve(folded("grad_weight", volume, x.dtype.name, len(a)), algorithm, a, b, None, folded_kernel(whole))
+        compute(folded("grad_weight", volume, x.dtype.name, len(a)), algorithm, a, b, None, folded_kernel(whole))
         if whole is not out:
             out[...] = whole
         return
@@ -172,7 +173,7 @@ def grad_weight(volume: Volume, x, grad_y, out, *, algorithm=AUTO):
             inputs, a = (start, count), merged(x[:, :, start : start + count].swapaxes(1, 2))
         b = merged(grad_y[:, :, first : first + (count - 1) * depth.s + 1 : depth.s].swapaxes(1, 2))
         problem = Problem("grad_weight", volume.plane(len(a)), x.dtype.name, "nchw")
-        solve(problem, algorithm, a, b, None, out[:, :, t])
+        compute(problem, algorithm, a, b, None, out[:, :, t])
 
 
 def _fill_holes(depth, segments, bias, activation, out):

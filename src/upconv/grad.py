@@ -40,7 +40,7 @@ from .grad_dimensions import (
     grad_bias,
 )
 from .interchange import like
-from .planning import AUTO, check_algorithm, check_algorithm_name, solve
+from .planning import AUTO, ask_whether, check_algorithm, check_algorithm_name, solve
 from .prepared import PreparedWeight, weight_of
 from .problem import Problem
 from .settings import mask_of, parsed, shape_of
@@ -266,7 +266,8 @@ def conv_transpose2d_backward(
         input, weight: operands of the forward call; the weight may be that of `upconv.prepare`.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose2d`.
         output_mask: which of the three are wanted.
-        algorithm: "auto", or the name of one that computes both gradients that are wanted, in input and weight.
+        algorithm: "auto", or the name of one that computes the gradients in input and weight that output_mask wants;
+            most ways compute one of the two, and a call that wants both of them is refused.
 
     Returns:
         (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
@@ -300,6 +301,9 @@ def conv_transpose2d_backward(
     check_differentiable(w.dtype, "weight")
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(input=x, weight=w, grad_output=call.grad_output)
+    if algorithm != AUTO and mask[0] and mask[1]:
+        # Most ways compute one of the two, which is to be refused before any work.
+        call.grad_weight(x, compute=ask_whether)
     if mask[0] and found[0] is None:
         found[0] = like(grad_output, call.unbatch(call.grad_input(w, x, kept[0])))
     if mask[1] and found[1] is None:
@@ -326,19 +330,19 @@ class _Call:
         weight = conjugate(weight.array if isinstance(weight, PreparedWeight) else weight) if is_conjugated else weight
         return self._run("grad_input", operands, self.canvas, weight, kept)
 
-    def grad_weight(self, x, kept=None):
-        return self._run("grad_weight", (x, self.grad_output), conjugate(x), self.canvas, kept)
+    def grad_weight(self, x, kept=None, compute=solve):
+        return self._run("grad_weight", (x, self.grad_output), conjugate(x), self.canvas, kept, compute)
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
 
-    def _run(self, operation, operands, a, b, kept=None):
+    def _run(self, operation, operands, a, b, kept=None, compute=solve):
         layout = preferred_layout(*operands, is_batched=self.is_batched)
         problem = _problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
         # What is remembered is computed from the operands themselves.
         is_plain = self.is_batched and not self.has_border and a.dtype.kind != "c"
-        solve(problem, self.algorithm, a, b, None, gradient, partial(kept, gradient) if kept and is_plain else None)
+        compute(problem, self.algorithm, a, b, None, gradient, partial(kept, gradient) if kept and is_plain else None)
         return gradient
 
 

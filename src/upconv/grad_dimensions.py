@@ -26,7 +26,7 @@ from .arrays import (
 from .channel_sums import channel_sums
 from .dtypes import quiet
 from .interchange import like
-from .planning import AUTO, check_algorithm, check_algorithm_name, solve
+from .planning import AUTO, ask_whether, check_algorithm, check_algorithm_name, solve
 from .problem import Problem
 from .settings import mask_of, parsed, shape_of
 
@@ -131,7 +131,8 @@ def conv_transpose1d_backward(
         input, weight: operands of the forward call.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose1d`.
         output_mask: which of the three are wanted.
-        algorithm: "auto", or the name of one that computes both gradients that are wanted, in input and weight.
+        algorithm: "auto", or the name of one that computes the gradients in input and weight that output_mask wants;
+            most ways compute one of the two, and a call that wants both of them is refused.
 
     Returns:
         (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
@@ -238,7 +239,8 @@ def conv_transpose3d_backward(
         input, weight: operands of the forward call.
         stride, padding, output_padding, groups, dilation, padding_mode: as in `upconv.conv_transpose3d`.
         output_mask: which of the three are wanted.
-        algorithm: "auto", or the name of one that computes both gradients that are wanted, in input and weight.
+        algorithm: "auto", or the name of one that computes the gradients in input and weight that output_mask wants;
+            most ways compute one of the two, and a call that wants both of them is refused.
 
     Returns:
         (grad_input, grad_weight, grad_bias), None in place of those that are not wanted.
@@ -300,6 +302,9 @@ def _backward(settings, grad_output, input, weight, output_mask, algorithm):
     w = check_weight(differentiable(weight, "weight"), dimensions)
     call = _Call(settings, x.shape, w.shape, differentiable(grad_output, "grad_output"), is_batched, algorithm)
     agree(input=x, weight=w, grad_output=call.grad_output)
+    if algorithm != AUTO and mask[0] and mask[1]:
+        # Most ways compute one of the two, which is to be refused before any work.
+        call.grad_weight(x, asked[1], ask_whether)
     return (
         like(grad_output, call.unbatch(call.grad_input(w, asked[0], x))) if mask[0] else None,
         like(grad_output, call.grad_weight(x, asked[1])) if mask[1] else None,
@@ -362,25 +367,29 @@ class _Call:
         operands = deciding(self.grad_output, weight, x)
         return self._run("grad_input", self.input_shape, operands, self.canvas, conjugate(weight), asked)
 
-    def grad_weight(self, x, asked):
-        return self._run("grad_weight", self.weight_shape, (x, self.grad_output), conjugate(x), self.canvas, asked)
+    def grad_weight(self, x, asked, compute=solve):
+        operands = x, self.grad_output
+        return self._run("grad_weight", self.weight_shape, operands, conjugate(x), self.canvas, asked, compute)
 
     def unbatch(self, gradient):
         return gradient if self.is_batched else gradient[0]
 
-    def _run(self, operation, shape, operands, a, b, asked):
+    def _run(self, operation, shape, operands, a, b, asked, compute=solve):
         operands = tuple(map(_lifted, operands)) if self.is_flat else operands
         layout = preferred_layout(*operands, is_batched=self.is_batched)
         if not self.is_flat:
             gradient = empty(shape, native_dtype(a), "nchw" if operation == "grad_weight" else layout)
-            getattr(depth, operation)(self.geometry, a, b, gradient, algorithm=self.algorithm)
+            if operation == "grad_input":
+                depth.grad_input(self.geometry, a, b, gradient, algorithm=self.algorithm)
+            else:
+                depth.grad_weight(self.geometry, a, b, gradient, algorithm=self.algorithm, compute=compute)
             return gradient
         a, b = (array if array.ndim == 4 else _lifted(array) for array in (a, b))
         problem = Problem(operation, self.geometry, a.dtype.name, layout)
         gradient = empty(problem.result_shape, native_dtype(a), layout)
         # What is remembered is computed from the operands themselves.
         is_plain = self.is_batched and not self.has_border and a.dtype.kind != "c"
-        solve(problem, self.algorithm, a, b, None, gradient, partial(asked.first, gradient) if is_plain else None)
+        compute(problem, self.algorithm, a, b, None, gradient, partial(asked.first, gradient) if is_plain else None)
         return gradient[:, :, 0]
 
 

@@ -141,6 +141,12 @@ def solve(problem, algorithm, a, b, bias, out, directly=None):
     return made
 
 
+def ask_whether(problem, algorithm, a, b, bias, out, directly=None):
+    """Refuse what `solve` would refuse of operands and a name, and compute nothing."""
+    if out.size:
+        plan_as_they_lie(problem, algorithm, native(a), b if isinstance(b, PreparedWeight) else native(b), native(out))
+
+
 def plan_as_they_lie(problem, algorithm, a, b, out) -> Plan:
     """The plan that `solve` makes for native operands and a result of which it knows how they lie, no more."""
     prepared = isinstance(b, PreparedWeight)
@@ -182,8 +188,7 @@ def _chosen(problem, algorithm):
         if algorithm.problem != problem:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         return algorithm
-    if algorithm != AUTO and algorithm not in ALGORITHMS:
-        _refuse_algorithm(algorithm)
+    check_algorithm(algorithm)
     if algorithm == AUTO:
         return Plan(problem, *cheapest(problem))
     found = cheapest(problem, (algorithm,))
@@ -194,20 +199,22 @@ def _chosen(problem, algorithm):
 
 
 def check_algorithm(algorithm: str | Plan) -> None:
-    """Refuse what is neither a word nor a plan; `choose`, which is remembered, could only say that it has no hash."""
-    if not isinstance(algorithm, str | Plan):
-        _refuse_algorithm(algorithm)
+    """Refuse all but "auto", names and plans, before any work."""
+    if not isinstance(algorithm, Plan):
+        _check_word(algorithm, "'auto', a Plan, or one of")
 
 
 def check_algorithm_name(algorithm: str) -> None:
     """Refuse all but "auto" and names, where a call is not the one 2-D problem of arrays that a plan is made for."""
-    check_algorithm(algorithm)
     if isinstance(algorithm, Plan):
         raise TypeError(
             f"algorithm is a Plan, which is made for one 2-D problem of arrays; here it must be {AUTO!r} or the name "
             "of an algorithm"
         )
+    _check_word(algorithm, "'auto' or one of")
 
 
-def _refuse_algorithm(algorithm):
-    raise TypeError(f"algorithm is {algorithm!r}; it must be 'auto', a Plan, or one of {', '.join(ALGORITHMS)}")
+def _check_word(algorithm, allowed):
+    # What is no word may have no hash.
+    if not isinstance(algorithm, str) or (algorithm != AUTO and algorithm not in ALGORITHMS):
+        raise TypeError(f"algorithm is {algorithm!r}; it must be {allowed} {', '.join(ALGORITHMS)}")

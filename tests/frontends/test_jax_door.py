@@ -49,6 +49,12 @@ def test_a_refusal_names_what_was_given_and_what_is_allowed(given, error, messag
         conv_transpose2d(**{"input": X, "weight": W, **given})
 
 
+def test_an_unknown_algorithm_is_refused_while_jax_traces():
+    for look in (jax.eval_shape, lambda function, *given: jax.make_jaxpr(function)(*given)):
+        with pytest.raises(TypeError, match="algorithm is 'nope'; it must be 'auto' or one of"):
+            look(lambda x, w: conv_transpose2d(x, w, algorithm="nope"), X, W)
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [

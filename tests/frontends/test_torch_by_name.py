@@ -82,9 +82,32 @@ def test_what_is_not_upconvs_to_compute_is_refused(dimensions):
             ours(*tensors, algorithm="gemm")
     with pytest.raises(SettingError, match="while torch traces"):
         torch.jit.trace(lambda x: ours(x, w, algorithm="gemm"), x)
-    for name in ("cudnn", 7, ["gemm"], upconv.plan((1, 1, 2, 2), (1, 1, 2, 2))):
-        with pytest.raises(TypeError, match="algorithm is"):
-            ours(x, w, b, algorithm=name)
+    for name in ("cudnn", 7, ["gemm"]):
+        for tensors in ((x, w, b), (x.to("meta"), w.to("meta"))):
+            with pytest.raises(TypeError, match=r"algorithm is .*must be 'auto' or one of gemm"):
+                ours(*tensors, algorithm=name)
+    with pytest.raises(TypeError, match="algorithm is a Plan"):
+        ours(x, w, b, algorithm=upconv.plan((1, 1, 2, 2), (1, 1, 2, 2)))
+
+
+def test_transforms_of_derivatives_are_left_to_the_choice():
+    """A way that refuses the larger problem of a transform, and the gradients, computes the call alone."""
+    x, w = torch.randn(2, 3, 3, 4, dtype=torch.double), torch.randn(3, 2, 2, 3, dtype=torch.double)
+
+    def call(x, w=w, **more):
+        return ut.conv_transpose2d(x, w, None, 2, 1, **more)
+
+    y, vjp = torch.func.vjp(lambda x: call(x, algorithm="tap_streaming"), x)
+    seeds = torch.randn(200, *y.shape, dtype=torch.double)
+    (got,) = torch.func.vmap(vjp)(seeds)
+    _, plain = torch.func.vjp(call, x)
+    torch.testing.assert_close(got, torch.func.vmap(plain)(seeds)[0])
+    jacobian = torch.func.jacrev(lambda x: call(x, algorithm="tap_streaming"))
+    torch.testing.assert_close(jacobian(x), torch.func.jacrev(call)(x))
+    # Of both operands it becomes a layer of more groups.
+    xs, ws = torch.stack([x] * 5), torch.stack([w, 2 * w, 3 * w, 4 * w, 5 * w])
+    got = torch.func.vmap(lambda x, w: call(x, w, algorithm="col2im_channels"))(xs, ws)
+    torch.testing.assert_close(got, torch.func.vmap(call)(xs, ws))
 
 
 def test_a_compiler_leaves_its_graph_for_it():

@@ -10,6 +10,8 @@ from require import require
 
 torch = require("torch")
 ut = require("upconv.torch")
+from upconv.torch import choice, contraction, dispatch  # noqa: E402
+
 nn = torch.nn
 
 
@@ -388,6 +390,54 @@ def test_gradients_of_few_channels_under_a_wide_kernel_in_bfloat16_are_not_left_
     (want,) = torch.autograd.grad(nn.functional.conv_transpose2d(wide, w.double(), None, 4), wide, gy.double())
     (got,) = torch.autograd.grad(y, x, gy)
     assert (got.double() - want).abs().max() < 0.03 * want.abs().max()
+
+
+@pytest.mark.parametrize("compiles", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_forwards_in_halves_of_which_nothing_is_left_are_not_left_to_torch(dtype, compiles, monkeypatch):
+    """Torch's operator writes beyond its memory there, so it is not called: who measured it is not believed either."""
+    x, w = torch.ones(1, 5, 1, 1, dtype=dtype), torch.ones(5, 64, 2, 2, dtype=dtype)
+
+    def refuse(*_):
+        raise AssertionError("left to torch")
+
+    monkeypatch.setattr(dispatch, "THEIRS", refuse)
+    monkeypatch.setattr(contraction, "theirs", refuse)
+
+    def ours(x):
+        return ut.conv_transpose2d(x, w, torch.ones(64, dtype=dtype), 1, (1, 0), dilation=3)
+
+    y = (torch.compile(ours, backend="aot_eager") if compiles else ours)(x)
+    assert torch.equal(y, torch.ones(1, 64, 2, 4, dtype=dtype))
+    problem = contraction.call_of(
+        1, (1, 0), 0, 1, 3, tuple(x.shape), x.stride(), tuple(w.shape), w.stride(), None, dtype
+    ).forward
+    measured = choice.Measurements()
+    measured[problem, torch.get_num_threads()] = choice.Measured(1.0, 2.0, is_ours=False)
+    assert choice.decide(problem, measured).is_ours
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_volumes_with_taps_that_padding_kills_are_not_left_to_torch(dtype, monkeypatch):
+    """Channels-last, oneDNN leaves some of their numbers as they lay in memory, or ends the process."""
+    theirs = contraction.theirs
+
+    def forward_alone(operation, *rest):
+        assert operation == "forward"
+        return theirs(operation, *rest)
+
+    monkeypatch.setattr(dispatch, "THEIRS_3D", None)
+    monkeypatch.setattr(contraction, "theirs", forward_alone)
+    torch.manual_seed(0)
+    tensors = torch.randn(1, 4, 3, 3, 1).to(dtype), torch.randn(4, 2, 5, 5, 5).to(dtype)
+    given = [each.contiguous(memory_format=torch.channels_last_3d).requires_grad_() for each in tensors]
+    wide = [each.double().requires_grad_() for each in tensors]
+    settings = None, 2, (3, 1, 2), (0, 1, 0), 2
+    y, exact = ut.conv_transpose3d(*given, *settings), nn.functional.conv_transpose3d(*wide, *settings)
+    gy = torch.randn_like(exact).to(dtype)
+    want = torch.autograd.grad(exact, wide, gy.double())
+    for one, other in zip(torch.autograd.grad(y, given, gy), want, strict=True):
+        assert (one.double() - other).abs().max() < 0.03 * other.abs().max()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ..arrays import as_array, check_bias, check_weight_shape, native_dtype
 from ..dtypes import lookup
 from ..errors import SettingError
 from ..geometry import Axis
-from ..planning import AUTO, activation_of, check_algorithm, choose
+from ..planning import AUTO, activation_of, check_algorithm_name, choose
 from ..prepared import PreparedVolume, PreparedWeight
 from ..problem import Problem
 from ..settings import Settings
@@ -88,7 +88,7 @@ def conv_transpose2d(
     5400.0
     """
     settings = Settings.of(stride, padding, output_padding, groups, dilation)
-    check_algorithm(algorithm)
+    check_algorithm_name(algorithm)
     x = _input(input)
     if isinstance(weight, PreparedWeight):
         weight.check(settings)

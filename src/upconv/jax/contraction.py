@@ -48,11 +48,11 @@ class Call(NamedTuple):
         return {"x": g.input_shape, "w": g.weight_shape, "y": g.output_shape}[slot]
 
     def enlarged(self, axis, size):
-        """The call of the layer in which an axis is so many times longer."""
+        """The call of the layer in which an axis is so many times longer; of more groups no algorithm is named."""
         g = self.geometry
         x, w, groups = enlarged(self.shape("x"), self.shape("w"), g.groups, axis, size)
         made = replace(g, n=x[0], c_in=x[1], c_out=w[1] * groups, groups=groups)
-        return self._replace(geometry=made)
+        return self._replace(geometry=made, algorithm=AUTO if axis == "group" else self.algorithm)
 
 
 contraction = Primitive("upconv")

@@ -12,7 +12,7 @@ transform comes with it. With the canvas of ``full = (n - 1)*s + d*(k - 1) + 1``
 import torch
 
 from ..borders import Border
-from ..planning import AUTO
+from ..planning import AUTO, check_algorithm_name
 from ..settings import Settings
 from . import dispatch
 from .operands import geometry_of
@@ -35,6 +35,8 @@ def transpose(
     Raises:
         SettingError, TypeError: as in `upconv.conv_transpose2d`.
     """
+    if algorithm != AUTO:
+        check_algorithm_name(algorithm)
     settings = Settings.of(stride, padding, output_padding, groups, dilation, padding_mode)
     x = input.unsqueeze(0) if input.ndim == 3 else input
     canvas, border = settings.border(geometry_of(settings, x.shape, weight.shape, None if bias is None else bias.shape))

@@ -3,7 +3,7 @@
 An answer is made from the plan alone, so from geometry, dtype and machine, and it is the same in every call; only a
 layer on which both have been timed (`accelerate(model, example_inputs=...)`) keeps what was measured instead.
 
-    cannot   sentences: why upconv may not be asked at all; no measurement overrules them
+    cannot   sentences: why upconv may not be asked at all; no measurement overrules them, nor that torch `is_mistaken`
     slower   sentences: why torch's operator is expected to be the faster one; a measurement overrules them
 """
 
@@ -38,6 +38,8 @@ MISTAKEN_COLUMNS = 2
 MISTAKEN_CHANNELS, MISTAKEN_RUN = 32, 64
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
+# Dtypes of which oneDNN computes the gradients of volumes.
+DEAD_TAPS = ("float32", "float16", "bfloat16")
 # Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them; and one of the
 # words that are in the name of an instruction set with such tiles.
 HALVES = {
@@ -214,7 +216,7 @@ def decide(problem, measured=None):
     """
     if measured is not None:
         found = measured.get((problem, torch.get_num_threads()))
-        if found is not None:
+        if found is not None and not is_mistaken(problem):
             return Decision(by_rule(problem).plan, found.is_ours, (found.why,))
     return by_rule(problem)
 
@@ -245,22 +247,31 @@ def is_mistaken(problem):
 
     In bfloat16 those are wrong that are gradients of maps of one column, and some of two, under a stride along the row
     (https://github.com/pytorch/pytorch/issues/169688), and those in the input for few channels under a wide kernel. In
-    both halves it may touch memory that is not its own for gradients of layers whose padding cuts every product off.
+    both halves it may touch memory that is not its own, forwards too, where padding cuts every product off. In three
+    dimensions, in float32 too, it may end the process, and so may leave gradients as they lay in memory, where padding
+    cuts off all products of some taps.
     """
-    if problem.dtype not in HALVES or problem.operation == "forward":
+    if isinstance(problem, VolumeProblem) and problem.operation != "forward" and problem.dtype in DEAD_TAPS:
+        axes = problem.volume.axes
+        if any(axis.live_taps < axis.k for axis in axes):
+            return True
+    if problem.dtype not in HALVES:
         return False
     if not problem.macs:
         return True
-    if problem.dtype != "bfloat16":
+    if problem.operation == "forward" or problem.dtype != "bfloat16":
         return False
     g = problem.geometry
     is_narrow = g.w.s > 1 and g.w.n <= MISTAKEN_COLUMNS
     return is_narrow or (problem.operation == "grad_input" and _is_wide(g.c_out // g.groups, g.w.k))
 
 
-def is_suspect(columns, channels, taps):
-    """Whether some layer of so many columns, channels of a group of the output and taps of a row `is_mistaken`."""
-    return columns <= MISTAKEN_COLUMNS or _is_wide(channels, taps)
+def is_suspect(columns, channels, taps, is_gap):
+    """Whether some layer of so many columns, channels of a group of the output and taps of a row `is_mistaken`.
+
+    `is_gap` says whether an axis of its result is shorter than what may lie between two products: its stride, dilation.
+    """
+    return columns <= MISTAKEN_COLUMNS or _is_wide(channels, taps) or is_gap
 
 
 def _is_wide(channels, taps):

@@ -12,7 +12,7 @@ import torch
 
 from ..bilinear import SLOTS, gradients
 from ..settings import Settings
-from .choice import WITH_INSTRUCTIONS, is_suspect
+from .choice import WITH_INSTRUCTIONS, decide, is_suspect
 from .contraction import Call, contract
 from .operands import NAMES, is_channels_last
 
@@ -27,7 +27,7 @@ FACTS, LAST = 7, 5
 torch.library.define("upconv::contract", SCHEMA, tags=(torch.Tag.pt2_compliant_tag, EXACT))
 
 
-def covers(input, weight, bias):
+def covers(input, weight, bias, is_gap):
     """Whether the operator takes these; what it does not is torch's, with torch's messages."""
     operands = [input, weight] if bias is None else [input, weight, bias]
     return (
@@ -35,7 +35,7 @@ def covers(input, weight, bias):
         and input.dtype in NAMES
         and (
             NAMES[input.dtype] not in WITH_INSTRUCTIONS
-            or is_suspect(input.shape[-1], weight.shape[1], weight.shape[-1])
+            or is_suspect(input.shape[-1], weight.shape[1], weight.shape[-1], is_gap)
         )
         and not torch.is_autocast_enabled("cpu")
         and not torch._C._are_functorch_transforms_active()
@@ -44,12 +44,15 @@ def covers(input, weight, bias):
 
 def transpose(input, weight, bias, stride, padding, output_padding, groups, dilation, measured=None):
     """The forward operation, or None for what is torch's to do or to refuse."""
-    if input.ndim not in (3, 4) or weight.ndim != 4 or not covers(input, weight, bias):
+    if input.ndim not in (3, 4) or weight.ndim != 4:
         return None
     x = input if input.ndim == 4 else input.unsqueeze(0)
     pairs = [_pair(value) for value in (stride, padding, output_padding, dilation)]
     sizes = [_out(x.shape[i + 2], weight.shape[i + 2], *(two[i] for two in pairs)) for i in (0, 1)]
     if None in sizes or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
+        return None
+    is_gap = any(out < max(s, d) for out, s, d in zip(sizes, pairs[0], pairs[3], strict=True))
+    if not covers(input, weight, bias, is_gap):
         return None
     stride, padding, output_padding, dilation = (list(two) for two in pairs)
     y_shape = [x.shape[0], weight.shape[1] * groups, *sizes]
@@ -87,8 +90,8 @@ def known(measured):
     """[(input's shape, whether channels-last, whether upconv's)] of what a layer has measured with these threads."""
     threads = torch.get_num_threads()
     return [
-        (list(problem.geometry.input_shape), problem.layout == "nhwc", found.is_ours)
-        for (problem, count), found in measured.items()
+        (list(problem.geometry.input_shape), problem.layout == "nhwc", decide(problem, measured).is_ours)
+        for problem, count in measured
         if count == threads
     ]
 

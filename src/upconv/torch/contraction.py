@@ -94,11 +94,15 @@ class Call:
             self._others[algorithm] = type(self)(self.settings, self.geometry, self.dtype, self.last, algorithm)
         return self._others[algorithm]
 
-    def enlarged(self, axis, size):
-        """The call of the layer in which an axis is so many times longer."""
+    def enlarged(self, operation, axis, size):
+        """The call of an operation of the layer in which an axis is so many times longer.
+
+        Of more groups, and of gradients, no algorithm is named: these are other problems than the one it is asked for.
+        """
+        algorithm = AUTO if axis == "group" else self._algorithm(operation)
         x, w, groups = enlarged(self.shapes["x"], self.shapes["w"], self.settings.groups, axis, size)
         settings = replace(self.settings, groups=groups)
-        return type(self)(settings, settings.geometry(x, w), self.dtype, self.last, self.algorithm)
+        return type(self)(settings, settings.geometry(x, w), self.dtype, self.last, algorithm)
 
     def is_last(self, operation):
         """Whether the result of an operation is to lie channels-last."""

@@ -49,6 +49,8 @@ class Contraction(torch.autograd.Function):
     @staticmethod
     def vmap(info, dims, a, b, bias, operation, call):
         many = info.batch_size, dims[:3]
-        return batched(
-            Contraction.apply, type(call).enlarged, *many, a, b, bias, operation, call, call.settings.groups
-        ), 0
+
+        def enlarge(call, axis, size):
+            return call.enlarged(operation, axis, size)
+
+        return batched(Contraction.apply, enlarge, *many, a, b, bias, operation, call, call.settings.groups), 0

@@ -84,9 +84,9 @@ def by_name(algorithm, dimensions, input, weight, bias, *settings):
             f"dtypes, and not while torch traces or exports; use algorithm={AUTO!r}"
         )
 
+    check_algorithm_name(algorithm)
     if torch.compiler.is_compiling() or not is_covered(input, weight, bias):
         refuse()
-    check_algorithm_name(algorithm)
     is_line = dimensions == 1 and min(input.ndim, weight.ndim) > 0
     x, w = (input.unsqueeze(-2), as_2d(weight)) if is_line else (input, weight)
     result = run(x, w, bias, settings, None, refuse, NO_ACTIVATION, dimensions, algorithm)
