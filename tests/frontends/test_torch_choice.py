@@ -418,7 +418,7 @@ def test_forwards_in_halves_of_which_nothing_is_left_are_not_left_to_torch(dtype
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_gradients_of_volumes_with_taps_that_padding_kills_are_not_left_to_torch(dtype, monkeypatch):
+def test_gradients_of_volumes_shorter_than_their_padding_are_not_left_to_torch(dtype, monkeypatch):
     """Channels-last, oneDNN leaves some of their numbers as they lay in memory, or ends the process."""
     theirs = contraction.theirs
 

@@ -39,7 +39,7 @@ MISTAKEN_CHANNELS, MISTAKEN_RUN = 32, 64
 # Inputs that a layer remembers to have left to torch; a vocoder sends a new length every time.
 MOST_LEFT = 512
 # Dtypes of which oneDNN computes the gradients of volumes.
-DEAD_TAPS = ("float32", "float16", "bfloat16")
+ONEDNNS = ("float32", "float16", "bfloat16")
 # Who says whether oneDNN computes in halves, and whether the processor has matrix tiles (AMX) of them; and one of the
 # words that are in the name of an instruction set with such tiles.
 HALVES = {
@@ -248,22 +248,26 @@ def is_mistaken(problem):
     In bfloat16 those are wrong that are gradients of maps of one column, and some of two, under a stride along the row
     (https://github.com/pytorch/pytorch/issues/169688), and those in the input for few channels under a wide kernel. In
     both halves it may touch memory that is not its own, forwards too, where padding cuts every product off. In three
-    dimensions, in float32 too, it may end the process, and so may leave gradients as they lay in memory, where padding
-    cuts off all products of some taps.
+    dimensions, in float32 too, gradients channels-last may be as they lay in memory, or it may end the process, where
+    an axis of the result is no longer than its padding.
     """
-    if isinstance(problem, VolumeProblem) and problem.operation != "forward" and problem.dtype in DEAD_TAPS:
-        axes = problem.volume.axes
-        if any(axis.live_taps < axis.k for axis in axes):
-            return True
+    is_forward = problem.operation == "forward"
+    if isinstance(problem, VolumeProblem) and not is_forward and problem.dtype in ONEDNNS and _is_short(problem.volume):
+        return True
     if problem.dtype not in HALVES:
         return False
     if not problem.macs:
         return True
-    if problem.operation == "forward" or problem.dtype != "bfloat16":
+    if is_forward or problem.dtype != "bfloat16":
         return False
     g = problem.geometry
     is_narrow = g.w.s > 1 and g.w.n <= MISTAKEN_COLUMNS
     return is_narrow or (problem.operation == "grad_input" and _is_wide(g.c_out // g.groups, g.w.k))
+
+
+def _is_short(volume):
+    """Whether an axis of the result is no longer than its padding."""
+    return any(max(axis.crop_lo, axis.crop_hi) >= axis.out for axis in volume.axes)
 
 
 def is_suspect(columns, channels, taps, is_gap):
