@@ -364,7 +364,7 @@ class _Way:
 
     def _tap_lists(self, block, a, b, ahead):
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
-        key = block.h.axis, block.w.axis, a, b, ahead
+        key = block.h.axis, block.w.axis, a, b, ahead.in_lists
         if key not in self._lists:
             lists, (_, tap_h, tap_w, _) = [], self.total
             names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
@@ -389,7 +389,7 @@ class _Way:
         groups, ranges = range(self.placed.g.groups), self.made.ranges
         if share is not None:
             groups, ranges = (share.group,), share.ranges
-        key = a, b, groups, tuple(ranges), ahead
+        key = a, b, groups, tuple(ranges), ahead.in_lists
         if key not in self._lists:
             made, (row, _, _, per_group), values, visits = self.made, self.total, [], 0
             for g in groups:

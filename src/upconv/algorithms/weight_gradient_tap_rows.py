@@ -163,7 +163,7 @@ def _block(placed, made, scratch, block, offset, lists):
     yield from nests
     ahead = _next(placed, made, block)
     # What lies alike has the same lists.
-    key = h.axis, w.axis, y.at, x, ahead
+    key = h.axis, w.axis, y.at, x, ahead.in_lists
     if key not in lists:
         lists[key] = _row_list(placed, made, h.axis, x, y, ahead), _segment_list(placed, made, w.axis, x, y, ahead)
     fields = {

@@ -42,6 +42,11 @@ class NextBlock(NamedTuple):
     def fields(self) -> dict:
         return {"next": self.place, "pace": self.pace}
 
+    @property
+    def in_lists(self) -> tuple:
+        """What the lists of a nest depend on: where the block lies stands beside them."""
+        return self.asks, self.nbytes, self.visits
+
     def after(self, visits) -> int:
         """How much further on the kernel asks after so many visits."""
         return self.nbytes * visits // self.visits
