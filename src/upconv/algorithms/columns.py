@@ -10,7 +10,7 @@ from ..problem import Problem
 from ..runtime.kernel import isa
 from ..schedule.rows import vectors
 
-ASKED = "why_never", "weight_form", "work", "program"
+ASKED = "why_never", "weight_form", "work", "program", "cuts_by_row"
 
 
 def by_columns(rows: ModuleType) -> ModuleType:
@@ -24,6 +24,6 @@ def by_columns(rows: ModuleType) -> ModuleType:
 
     made = ModuleType(f"{rows.__name__}_by_columns", __doc__)
     vars(made).update({name: value for name, value in vars(rows).items() if not name.startswith("__")})
-    vars(made).update({name: partial(getattr(rows, name), by_columns=True) for name in ASKED})
+    vars(made).update({name: partial(getattr(rows, name), by_columns=True) for name in ASKED if hasattr(rows, name)})
     vars(made).update(why_not_automatic=why_not_automatic)
     return made

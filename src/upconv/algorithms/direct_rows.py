@@ -10,7 +10,7 @@ from functools import lru_cache
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
-from ..kernels.gemm import WHOLE_SUM
+from ..kernels.gemm import LONGEST_SUM, WHOLE_SUM
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -67,9 +67,10 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     return []
 
 
-def cuts_by_row(problem: Problem) -> bool:
+def cuts_by_row(problem: Problem, *, by_columns=False) -> bool:
     """Whether sums are so long that they are cut, which is done where those of a whole row are."""
-    return problem.channels[0] * problem.geometry.h.k * problem.geometry.w.k > WHOLE_SUM
+    whole = WHOLE_SUM if _phases(problem, by_columns) == 1 else LONGEST_SUM
+    return problem.channels[0] * problem.geometry.h.k * problem.geometry.w.k > whole
 
 
 def fuses(problem: Problem) -> bool:

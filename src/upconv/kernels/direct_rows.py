@@ -21,7 +21,7 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .columns_apart import inside_row, load_apart, quotient
 from .depthwise_rows import interleaved
 from .epilogue import Epilogue, suffix
-from .gemm import longest_of_phases, longest_sum, spill_partial_sums, whole_parts
+from .gemm import LONGEST_SUM, longest_of_phases, longest_sum, spill_partial_sums, whole_parts
 
 VECTORS_PER_BLOCK = 96
 CHANNELS_AT_ONCE = 32
@@ -101,8 +101,12 @@ def _even_parts(k, task, s):
     if s > 1:
         taps = taps + sum(task[f"n_{p}"] for p in range(s))
     part = _even(k, c, CHANNELS_AT_ONCE)
-    longest = longest_of_phases if s > 1 else longest_sum
-    return whole_parts(k, longest(k, c * task["n_h"] * taps), part), part
+    products = c * task["n_h"] * taps
+    if s == 1:
+        return whole_parts(k, longest_sum(k, products), part), part
+    # Not cut before its last tap because parts are whole steps: where, would depend on what else is in a row.
+    longest = whole_parts(k, longest_of_phases(k, products), part)
+    return k.select(k.less(products, LONGEST_SUM + 1), LONGEST_SUM, longest), part
 
 
 def _even(k, total, most):
