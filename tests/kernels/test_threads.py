@@ -39,6 +39,8 @@ CUT = (
     Case("plane-products", 2, 19, 15, 14, 16, (1, 1)),
     # Tiles of phases that begin within a stride, under sums that are cut.
     Case("phases-in-part", 1, 40, 3, 70, 16, (5, 5), (2, 2), (1, 1)),
+    # Bands of rows that end within a stride, where there are fewer rows of taps.
+    Case("phases-in-part-down", 2, 33, 21, 20, 16, (5, 4), (3, 1), ((-1, 0), (0, 0))),
     Case("columns", 2, 19, 5, 4, 16, (4, 4), (2, 2), (1, 1)),
     BY_NAME["primes"],
     BY_NAME["gcd2-k5s4d6-holes"],
