@@ -211,7 +211,7 @@ def _block_rows(placed, panels):
     """The list of the blocks of columns of all taps, which have no activation."""
     values = []
     for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), False, False, "none")
+        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), 0, False, "none")
         offset = block.first * placed.size
         values.append((address, offset, panels.block(number), offset, 0, block.width))
     return Rows(pixel_products.BLOCKS, values)
