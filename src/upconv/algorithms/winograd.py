@@ -69,8 +69,8 @@ MIXED_CHANNELS = 128
 # weight is far away, and read less often the more tiles a block has: there what goes beyond the cache, up to a share of
 # what the weight becomes, costs less than to read the weight again.
 BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
-# Columns of a block: phases times channels.
-COLUMNS = 256
+# Columns of a block: phases times channels; of a large weight there are enough of them to be shared out.
+COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 128, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -180,7 +180,8 @@ def _setting(problem, *both):
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
     transformed = _transformed(problem, made) * problem.itemsize
-    channels = max(line, min(ceil_div(c_dst, line) * line, COLUMNS // phases // line * line))
+    columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
+    channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, max(BLOCK_BYTES, transformed // SHARE_OF_WEIGHT) // per_tile))
