@@ -1,5 +1,6 @@
 """Winograd as one algorithm among the others: layouts, threads, prepared weights, gradients, what is not finite."""
 
+import os
 import random
 from dataclasses import replace
 
@@ -158,6 +159,7 @@ MADE_WHEN_WANTED = (
 )
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
 def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, monkeypatch):
@@ -177,7 +179,8 @@ def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, mo
         with fresh():
             for threads in (1, 2, 5):
                 monkeypatch.setattr(pool, "_wanted", threads)
-                for weight in (w, room.copy(last, at_end=True), room.copy(last, at_end=False)):
+                for at_end in (None, False, True):
+                    weight = w if at_end is None else room.copy(last, at_end)
                     found += [answer(case, operation, layout, a, weight, bias) for layout in LAYOUTS]
     want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
     assert np.abs(found[0] - want).max() <= TOLERANCE * 2.0**-23 * bound.max()
