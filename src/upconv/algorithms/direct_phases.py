@@ -129,7 +129,7 @@ def _nest(placed, band, each, rows, scratch):
     by_channel = each.across == 1 and placed.c_dst > 1
     products = _most_rows(g.h) * each.taps
     part = part_of(placed.c_src, products)
-    first, end = w.crop_lo // w.s, ceil_div(w.crop_lo + w.out, w.s)
+    first, end = _places(w)
     lines = max(1, WAITING // (end - first)) if part < placed.c_src else 1 << 30
     x, y = band.x, band.y
     fields = {
@@ -194,6 +194,42 @@ def _nest(placed, band, each, rows, scratch):
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, (c_src, c_dst) = problem.geometry, problem.channels
-    amounts = dict.fromkeys(("direct_phases", "tasks"), 0.0)
-    return amounts | moved(problem, channels_last=False, packs=False, whole=False)
+    g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
+    products = sums = copied = tasks = 0
+    most = bands.of_source(g, problem.itemsize)
+    beside = bands.counts(g, True, problem.itemsize, most)[2]
+    for here, rows, taps_h, number_h in down(problem, most):
+        # Bands beside one another have parts of the same lines.
+        lines = ceil_div(g.n * rows * beside, here)
+        for each in phases_of(g.w, lanes):
+            runs, part = _runs(g.w, each), part_of(c_src, _most_rows(g.h) * each.taps)
+            for across, number in _across(each, c_dst):
+                times = here / beside * number_h * g.groups * number * each.blocks * across
+                pixels = [(kernel.computed(count, lines, kernel.heights(isa(), across)), taps) for count, taps in runs]
+                products += times * taps_h * c_src * sum(count * taps for count, taps in pixels)
+                sums += times * ceil_div(c_src, part) * sum(count for count, _ in pixels)
+                copied += times * beside * taps_h * c_src * each.taps
+                tasks += here * number_h * g.groups * number
+    amounts = moved(problem, channels_last=False, packs=False, whole=False)
+    counted = {"direct_phases": products, "direct_phases_sums": sums, "direct_phases_copied": copied, "tasks": tasks}
+    return amounts | counted
+
+
+@lru_cache(maxsize=512)
+def _runs(w, each):
+    """(places, taps) of the runs of a row, those of the first block."""
+    first, end = _places(w)
+    return tuple(kernel.runs(each.taps, first, end, w.n, w.s, w.crop_lo, w.out, each.p, each.width))
+
+
+def _places(w):
+    """(first, end) of the places of a row."""
+    return w.crop_lo // w.s, ceil_div(w.crop_lo + w.out, w.s)
+
+
+def _across(each, channels):
+    """(vectors across, how many such blocks there are of a group) of the blocks of some phases for all channels."""
+    if each.across > 1 or channels == 1:
+        return ((each.across, channels),)
+    most = kernel.MOST_ACROSS
+    return tuple((across, number) for across, number in ((most, channels // most), (1, channels % most)) if number)
