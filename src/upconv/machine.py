@@ -91,6 +91,7 @@ AMOUNTS = {
 MULTIPLIED = (
     "gemm",
     "direct_rows",
+    "direct_phases",
     "depthwise",
     "weight_",
     "column_products",

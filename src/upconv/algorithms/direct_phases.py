@@ -27,9 +27,10 @@ ROWS = segments.ROWS
 
 
 class Phases(NamedTuple):
-    """Phases of a row that are computed in the same way: `blocks` blocks, of `width` from p on each, under `taps` taps.
+    """Phases of a row that are computed in the same way: `blocks` blocks of `width`, from p on, under `taps` taps.
 
-    `across` is how many vectors a block has; one of single vectors has them for some channels. `rest`: not all are full.
+    `across` is how many vectors a block has; one of a single vector is computed for a few channels at once. `rest`: not
+    all vectors are full.
     """
 
     p: int
@@ -115,12 +116,11 @@ def _share(placed):
 
 
 def _nests(placed, band, scratch):
-    forward = segments.segments(band.h, True)
-    if segments.has_empty_places(band.h, Axis(1, 1), True):
-        for each in phases_of(band.w, placed.lanes):
-            yield _nest(placed, band, each, segments.empty_rows(band.h), scratch)
-    for each in phases_of(band.w, placed.lanes):
-        yield _nest(placed, band, each, forward, scratch)
+    # Rows without taps first: of a large stride they are all rows.
+    for rows in (segments.empty_rows(band.h), segments.segments(band.h, True)):
+        if rows:
+            for each in phases_of(band.w, placed.lanes):
+                yield _nest(placed, band, each, rows, scratch)
 
 
 def _nest(placed, band, each, rows, scratch):
@@ -164,33 +164,35 @@ def _nest(placed, band, each, rows, scratch):
         "totals": (TOTALS, 0),
         "slope": slope_field(placed.elem, placed.problem.activation.slope) if placed.elem in ("f32", "f64") else 0,
     }
-    activation = placed.problem.activation.name
-    across = kernel.MOST_ACROSS if by_channel else each.across
-    needs = kernel.scratch(placed.lanes * size, isa(), across, part * products, end - first, lines)
-    scratch.take(V, needs["panel"])
-    if part < placed.c_src:
-        scratch.take(TOTALS, needs["totals"])
-    step = across if by_channel else 1
-    channels = []
-    for group in range(g.groups):
-        for c in range(0, placed.c_dst, step):
-            nv = min(step, placed.c_dst - c) if by_channel else each.across
-            address = entry(kernel.direct_phases, placed.elem, nv, each.rest, activation, *placed.storage)
-            number = group * placed.c_dst + c
-            channels.append(
-                (
-                    address,
-                    group * placed.c_src * x.at.c,
-                    number * y.at.c,
-                    group * placed.w_group + c * placed.w_dst,
-                    number * size,
-                )
-            )
+    for across, _ in _across(each, placed.c_dst):
+        tall = kernel.heights(isa(), across)
+        needs = kernel.scratch(placed.lanes * size, tall, across, part * products, end - first, lines)
+        scratch.take(V, needs["panel"])
+        if part < placed.c_src:
+            scratch.take(TOTALS, needs["totals"])
     lists = (
-        Rows(("entry", "x", "y", "w", "bias"), channels),
+        _channels(placed, band, each, by_channel),
         segments.listed(ROWS, rows, x.at.h, y.at.h, placed.w[2]),
     )
     return Nest(kernel.FIELDS, fields, lists)
+
+
+def _channels(placed, band, each, by_channel):
+    """The list of channels, of all groups; those that are computed at once together."""
+    step = kernel.MOST_ACROSS if by_channel else 1
+    entries = {}
+    for across, _ in _across(each, placed.c_dst):
+        more = each.rest, placed.problem.activation.name, *placed.storage
+        entries[across] = entry(kernel.direct_phases, placed.elem, kernel.heights(isa(), across), across, *more)
+    values = []
+    for group in range(placed.g.groups):
+        x, w = group * placed.c_src * band.x.at.c, group * placed.w_group
+        for c in range(0, placed.c_dst, step):
+            number = group * placed.c_dst + c
+            across = min(step, placed.c_dst - c) if by_channel else each.across
+            row = entries[across], x, number * band.y.at.c, w + c * placed.w_dst, number * placed.size
+            values.append(row)
+    return Rows(("entry", "x", "y", "w", "bias"), values)
 
 
 def work(problem: Problem) -> dict[str, float]:

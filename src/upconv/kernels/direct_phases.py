@@ -24,9 +24,9 @@ from .epilogue import Epilogue, suffix
 from .stored import Stored
 from .stored import suffix as stored_suffix
 
-# Pixels of the tiles by the number of vector registers and of vectors across, the highest first. The lowest has about as
-# many sums as a multiply-add takes to finish: a lower one would take as long.
-HEIGHTS = {32: {2: (12, 8, 4), 1: (24, 16, 8)}, 16: {2: (6, 4), 1: (12, 6)}}
+# Pixels of the tiles by the number of vector registers and of vectors across, the highest first. The lowest has about
+# as many sums as a multiply-add takes to finish: a lower one would take as long.
+HEIGHTS = {32: {2: (12, 8, 4), 1: (24, 16, 8)}, 16: {2: (6, 4), 1: (8, 4)}}
 MOST_ACROSS = 2
 UNROLL = 4
 FIELDS = tuple(
@@ -57,13 +57,13 @@ def runs(taps, first, end, columns, s, crop, out, p, width):
             count = end - j if j >= columns + taps - 1 else 1
         is_clear = before <= 0 and room >= width
         count = min(count, (room - width) // s + 1, end - j) if is_clear else 1
-        if before < min(width, room):
+        if max(before, 0) < min(width, room):
             yield count, number
         j += count
 
 
 def computed(count, lines, tall) -> int:
-    """Pixels of the tiles that a run of so many places in so many lines takes; `_Block.along` does what is said here."""
+    """Pixels of the tiles that a run of so many places in so many lines takes; `_Block.along` does what this says."""
     if count < tall[-1]:
         return count * -(-lines // tall[-1]) * tall[-1]
     left, pixels = count, 0
@@ -74,11 +74,9 @@ def computed(count, lines, tall) -> int:
     return lines * pixels
 
 
-def macs(task, lanes, elem, nv, rest=False, activation="none", *storage):
+def macs(task, lanes, elem, tall, nv, rest=False, activation="none", *storage):
     """Multiply-adds of a task, those included that no output needs."""
-    from ..runtime.kernel import isa
-
-    tall, lines, total = heights(isa(), nv), task["n"] * task["rows"], 0
+    lines, total = task["n"] * task["rows"], 0
     names = "taps first end in_cols s crop out_cols".split()
     for block in range(task["blocks"]):
         p = task["p"] + block * nv * lanes
@@ -89,17 +87,17 @@ def macs(task, lanes, elem, nv, rest=False, activation="none", *storage):
     return total
 
 
-def scratch(vector_bytes, isa, nv, products, columns, lines):
+def scratch(vector_bytes, tall, nv, products, columns, lines):
     """Bytes of a part of so many products, and of the sums that wait, of rows of so many places in `lines` lines."""
-    low = heights(isa, nv)[-1] - 1
+    low = tall[-1] - 1
     pixels = columns * (lines + low) + 3 * low * lines
     return {"panel": products * nv * vector_bytes, "totals": pixels * nv * vector_bytes}
 
 
-def direct_phases(isa: Isa, elem, nv, rest=False, activation="none", storage=""):
-    """The kernel for nv vectors, of which the last, or each, is not full if that is a `rest`."""
-    name = f"direct_phases_{elem}_{nv}{'_rest' * rest}{suffix(activation)}{stored_suffix(storage)}_{isa.name}"
-    k = Builder(name)
+def direct_phases(isa: Isa, elem, tall, nv, rest=False, activation="none", storage=""):
+    """The kernel for tiles of some heights by nv vectors; of a `rest` the last of these, or each, is not full."""
+    shape = f"{'_'.join(map(str, tall))}x{nv}{'_rest' * rest}"
+    k = Builder(f"direct_phases_{elem}_{shape}{suffix(activation)}{stored_suffix(storage)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     task |= {"size": vector.scalar.size, "w_size": Stored(k, isa, vector, storage).size}
@@ -107,7 +105,7 @@ def direct_phases(isa: Isa, elem, nv, rest=False, activation="none", storage="")
     with k.loop(0, task["blocks"]) as block:
         p = task["p"] + block * (nv * vector.lanes)
         mine = task | {"p": p, "w": task["w"] + p * task["w_size"], "y": task["y"] + (p - task["crop"]) * task["size"]}
-        _Block(k, isa, mine, vector, (nv, rest, storage), epilogue).run()
+        _Block(k, isa, mine, vector, (tall, nv, rest, storage), epilogue).run()
     return k
 
 
@@ -141,9 +139,8 @@ class _Block:
 
     def __init__(self, k, isa, task, vector, shape, epilogue):
         self.k, self.task, self.vector, self.epilogue = k, task, vector, epilogue
-        self.nv, self.rest, storage = shape
+        self.heights, self.nv, self.rest, storage = shape
         self.weight = Stored(k, isa, vector, storage)
-        self.heights = heights(isa, self.nv)
         self.low, self.across = self.heights[-1], self.nv * vector.size
         # Which of the places, how far the sums of this part have come in memory.
         self.at = k.variable(0, I64)
@@ -195,7 +192,7 @@ class _Block:
             is_clear = k.iand(k.less(before, 1), k.less(width - 1, room))
             clear = k.imin(k.imin(count, k.divide(k.imax(room - width, 0), s) + 1), end - j)
             count = k.select(is_clear, clear, 1)
-            with k.when(before < k.imin(width, room)):
+            with k.when(k.imax(before, 0) < k.imin(width, room)):
                 run = _Run(j, count, first, number, before, k.imin(width, room), is_clear)
                 self.run_of_places(run, lines, part)
             place.set(j + count)
@@ -223,7 +220,7 @@ class _Block:
         for height, lower in zip(self.heights, (*self.heights[1:], 0), strict=True):
             left = run.count - done
             whole = k.divide(left, height) * height
-            # One more, which begins within the last one, if the lower ones would take as long; it must begin in the run.
+            # One more, which begins within the last one, if the lower ones would take as long; but not before the run.
             more = k.iand(k.less(whole + lower, left), k.less(height - 1, run.count)) if lower else k.less(whole, left)
             reach = whole + k.select(more, height, 0)
             with k.loop(done, done + reach, height) as start:
@@ -232,7 +229,7 @@ class _Block:
             done = done + k.imin(reach, left)
 
     def tile(self, run, j, places, part, is_along=False):
-        """One tile: the sums of a part live in registers, are added to those of the parts before, and wait or are written.
+        """One tile: the sums of a part live in registers, join those of the parts before, and wait or are written.
 
         `places` are the offsets of its pixels' lines in x and in y; along a run all of them are in one line.
         """
