@@ -170,7 +170,7 @@ def test_by_the_interpreter(tile, isa):
         elem = list(DTYPES)[number % 3]
         activation = activations_of(elem)[number % len(activations_of(elem))]
         setting = Setting(number, isa, elem, tile, 14, activation)
-        kernel = direct_phases(isa, elem, setting.tall, setting.nv, setting.rest, activation)
+        kernel = direct_phases(isa, elem, setting.tall, setting.nv, setting.rest, "", activation)
         arrays = [array.copy() for array in setting.arrays + setting.scratch(isa)]
         interpret(kernel, setting.numbers(*arrays), *arrays)
         setting.check(arrays)

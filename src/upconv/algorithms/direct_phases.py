@@ -182,7 +182,7 @@ def _channels(placed, band, each, by_channel):
     step = kernel.MOST_ACROSS if by_channel else 1
     entries = {}
     for across, _ in _across(each, placed.c_dst):
-        more = each.rest, placed.problem.activation.name, *placed.storage
+        more = each.rest, *(placed.storage or ("",)), placed.problem.activation.name
         entries[across] = entry(kernel.direct_phases, placed.elem, kernel.heights(isa(), across), across, *more)
     values = []
     for group in range(placed.g.groups):

@@ -74,7 +74,7 @@ def computed(count, lines, tall) -> int:
     return lines * pixels
 
 
-def macs(task, lanes, elem, tall, nv, rest=False, activation="none", *storage):
+def macs(task, lanes, elem, tall, nv, rest=False, storage="", activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
     lines, total = task["n"] * task["rows"], 0
     names = "taps first end in_cols s crop out_cols".split()
@@ -94,10 +94,10 @@ def scratch(vector_bytes, tall, nv, products, columns, lines):
     return {"panel": products * nv * vector_bytes, "totals": pixels * nv * vector_bytes}
 
 
-def direct_phases(isa: Isa, elem, tall, nv, rest=False, activation="none", storage=""):
+def direct_phases(isa: Isa, elem, tall, nv, rest=False, storage="", activation="none"):
     """The kernel for tiles of some heights by nv vectors; of a `rest` the last of these, or each, is not full."""
     shape = f"{'_'.join(map(str, tall))}x{nv}{'_rest' * rest}"
-    k = Builder(f"direct_phases_{elem}_{shape}{suffix(activation)}{stored_suffix(storage)}_{isa.name}")
+    k = Builder(f"direct_phases_{elem}_{shape}{stored_suffix(storage)}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     task |= {"size": vector.scalar.size, "w_size": Stored(k, isa, vector, storage).size}
