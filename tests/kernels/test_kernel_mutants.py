@@ -270,7 +270,7 @@ def test_without_a_mutant_everything_passes(setting):
             "leaky_relu",
         }
     # Phases in several vectors, all of them full or not, and those of several channels.
-    tiles = {rest[1:3] for make, *rest in ways if make is direct_phases.direct_phases}
+    tiles = {tuple(rest[1:3]) for make, *rest in ways if make is direct_phases.direct_phases}
     assert tiles >= {(2, False), (2, True), (1, True)}
     # Single phases on a step of their own, several blocks, both ways of streaming, units in every dimension and base.
     said = {module: list(rows_of(every, module)) for module in (direct_rows, weight_streaming)}

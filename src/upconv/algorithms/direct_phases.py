@@ -11,7 +11,7 @@ from ..geometry import Axis, ceil_div
 from ..kernels import direct_phases as kernel
 from ..kernels.epilogue import IN_REGISTERS, slope_field
 from ..kernels.gemm import FEW_PRODUCTS, LONGEST_SUM, SHORT_SUM, WHOLE_SUM
-from ..layouts import WEIGHT_CHANNELS_LAST
+from ..layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, TOTALS, Nest, Program, Rows, Stage, V, W
@@ -53,6 +53,12 @@ def why_never(problem: Problem) -> list[str]:
     if taps > LONGEST_SUM:
         refusals.append(f"the sum of {taps} taps would be longer than {LONGEST_SUM} products")
     return refusals
+
+
+def why_not_automatic(problem: Problem) -> list[str]:
+    if problem.layout.startswith("nhwc"):
+        return ["makes planes; to transpose a result so large takes longer than to pack the weight"]
+    return []
 
 
 def fuses(problem: Problem) -> bool:
@@ -104,15 +110,16 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The bands; there is nothing to pack."""
     scratch = bands.Scratch()
     nests = bands.in_layout(placed, scratch, False, lambda band: _nests(placed, band, scratch))
-    compute = bands.grids(
-        placed, nests, placed.source, placed.result, bands.of_source(placed.g, placed.size), share=_share(placed)
-    )
+    # Each band reads all of the weight, so threads have one each.
+    share = min(placed.threads, placed.share)
+    compute = bands.grids(placed, nests, placed.source, placed.result, _band_bytes(placed.problem), share)
     return Program([Stage(compute)], scratch.sizes, placed.seconds)
 
 
-def _share(placed):
-    """Into how many bands the result is cut: each of them reads all of the weight."""
-    return min(placed.threads, placed.share)
+def _band_bytes(problem):
+    """The `most` of its bands: what is written in place need not fit."""
+    in_place = problem.layout == CHANNELS_FIRST and not problem.maps
+    return (bands.of_source if in_place else bands.beside_weight)(problem.geometry, problem.itemsize)
 
 
 def _nests(placed, band, scratch):
@@ -198,7 +205,7 @@ def _channels(placed, band, each, by_channel):
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
     products = sums = copied = tasks = 0
-    most = bands.of_source(g, problem.itemsize)
+    most = _band_bytes(problem)
     beside = bands.counts(g, True, problem.itemsize, most)[2]
     for here, rows, taps_h, number_h in down(problem, most):
         # Bands beside one another have parts of the same lines.
