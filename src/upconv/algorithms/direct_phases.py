@@ -83,8 +83,7 @@ def phases_of(w: Axis, lanes) -> tuple[Phases, ...]:
     [(0, 4, 3, 1, 1, True), (4, 32, 2, 1, 2, False), (36, 12, 2, 1, 1, True)]
     """
     found, step = [], kernel.MOST_ACROSS * lanes
-    whole, more = divmod(w.k, w.s)
-    for start, stop, taps in ((0, more, whole + 1), (more, w.s, whole)):
+    for start, stop, taps in _kinds(w):
         blocks, left = divmod(stop - start, step)
         if blocks:
             found.append(Phases(start, step, taps, blocks, kernel.MOST_ACROSS, False))
@@ -92,6 +91,18 @@ def phases_of(w: Axis, lanes) -> tuple[Phases, ...]:
             across = ceil_div(left, lanes)
             found.append(Phases(stop - left, left, taps, 1, across, left % lanes > 0))
     return tuple(found)
+
+
+def _kinds(w):
+    """(first phase, end, taps) of the phases that outputs have and that have as many taps."""
+    (whole, more), low = divmod(w.k, w.s), w.crop_lo % w.s
+    # Of rows shorter than the stride, phases that no output has are not gone through.
+    ends = low, min(w.s, low + w.out), max(0, low + w.out - w.s)
+    live = ((0, w.s),) if w.out >= w.s else ((0, ends[2]), ends[:2])
+    for start, stop, taps in ((0, more, whole + 1), (more, w.s, whole)):
+        for first, end in live:
+            if max(start, first) < min(stop, end):
+                yield max(start, first), min(stop, end), taps
 
 
 def part_of(channels, products) -> int:
