@@ -38,7 +38,7 @@ TASKS = 3
 
 
 def why_never(problem: Problem) -> list[str]:
-    g, refusals = problem.geometry, []
+    refusals = []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
     if problem.channels[0] < LEAST_CHANNELS:
