@@ -79,6 +79,7 @@ MANY_BLOCKS = 16
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
 # alone. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
+LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
@@ -129,7 +130,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
         return ["an output's error is that of the largest of its tile, so float64 runs when it is asked for by name"]
     # One phase alone is where plain sums are the most exact, and the errors of two axes multiply.
     axes = problem.geometry.h, problem.geometry.w
-    if all((axis.k, axis.s) == (2, 1) for axis in axes):
+    if all((axis.k, axis.s) in ((1, 1), (2, 1)) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
     if all((axis.k, axis.s) == (3, 1) for axis in axes):
         is_dilated = any(axis.d > 1 for axis in axes)
@@ -218,6 +219,8 @@ def _longest_sum(count, both):
         return SHORTER_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
+    if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
+        return SHORT_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
