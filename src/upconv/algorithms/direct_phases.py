@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..geometry import Axis, ceil_div
 from ..kernels import direct_phases as kernel
 from ..kernels.epilogue import IN_REGISTERS, slope_field
-from ..kernels.gemm import FEW_PRODUCTS, LONGEST_SUM, SHORT_SUM, WHOLE_SUM
+from ..kernels.gemm import FEW_PRODUCTS, LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, SOME_PRODUCTS, WHOLE_SUM
 from ..layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -23,7 +23,6 @@ from ..schedule.placed_problem import PlacedProblem
 READS_HALVES = CONVERTS_MAPS = True
 # Places in whose lines the parts of sums wait at a time: those of two vectors stay in a second-level cache.
 WAITING = 512
-ROWS = segments.ROWS
 
 
 class Phases(NamedTuple):
@@ -105,16 +104,23 @@ def _kinds(w):
                 yield max(start, first), min(stop, end), taps
 
 
-def part_of(channels, products) -> int:
-    """How many channels are summed at once, of so many products each: as `gemm` has it, in steps of the kernel's."""
-    total = channels * products
-    if total <= WHOLE_SUM:
+def part_of(channels, taps) -> int:
+    """How many channels are summed at once, under so many taps: sums as long as `gemm` has them, in its kernel's steps.
+
+    >>> [part_of(channels, 4) for channels in (5, 12, 21, 514)]
+    [5, 6, 8, 32]
+    """
+    products = channels * taps
+    if products <= WHOLE_SUM:
         return channels
-    longest = SHORT_SUM if total <= FEW_PRODUCTS else LONGEST_SUM // 2 if total < 2 * LONGEST_SUM else LONGEST_SUM
-    most = min(longest + longest // 2, LONGEST_SUM)
-    part = ceil_div(channels, ceil_div(total, most))
+    some = SOME_PRODUCTS if taps > 1 else 2 * LONGEST_SUM - 1
+    longest = MEDIUM_SUM if products <= some else LONGEST_SUM
+    longest = SHORT_SUM if products <= FEW_PRODUCTS else longest
+    longest = ceil_div(products, 2) if products <= 2 * WHOLE_SUM else longest
+    most = min(longest + longest // 8, LONGEST_SUM)
+    part = ceil_div(channels, ceil_div(products, most))
     rounded = ceil_div(part, kernel.UNROLL) * kernel.UNROLL
-    return min(channels, rounded if rounded * products <= most else part)
+    return min(channels, rounded if rounded * taps <= most else part)
 
 
 def program(placed: PlacedProblem, *, packs=True) -> Program:
@@ -190,7 +196,7 @@ def _nest(placed, band, each, rows, scratch):
             scratch.take(TOTALS, needs["totals"])
     lists = (
         _channels(placed, band, each, by_channel),
-        segments.listed(ROWS, rows, x.at.h, y.at.h, placed.w[2]),
+        segments.listed(segments.ROWS, rows, x.at.h, y.at.h, placed.w[2]),
     )
     return Nest(kernel.FIELDS, fields, lists)
 
