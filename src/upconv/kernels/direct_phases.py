@@ -256,10 +256,9 @@ class _Block:
         with k.when(part.is_more):
             for number, variable in enumerate(flat):
                 k.store(variable.get(), there + number * vector.size)
-            self.at.set(self.at.get() + len(flat) * vector.size)
         with k.when(k.negate(part.is_more)):
-            self.at.set(self.at.get() + len(flat) * vector.size)
             self.write(run, sums, y)
+        self.at.set(self.at.get() + len(flat) * vector.size)
 
     def expect(self, y):
         """Ask for the lines of the result, which come while the products are made."""
