@@ -266,7 +266,7 @@ ROWS = {
             "bytes": 2.66e10,
             "totals": 2.88e10,
             "streamed": 3.1e10,
-            "weight_streaming_sums": 1.4e09,
+            "weight_streaming_sums": 1.45e09,
             "direct_rows_tiles": 3.99e07,
             "direct_rows_masked": 2.4e09,
             "direct_rows_masks": 3.78e08,
