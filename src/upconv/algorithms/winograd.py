@@ -56,6 +56,8 @@ FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
+# The same where each thread has a block of columns of the transformed weight, and all share the taps.
+MAKING = replace(BASES, u=SINK, taps=PANELS)
 # Sums of fewer channels are short beside the transforms, in time and in error.
 LEAST_CHANNELS = 64
 LEAST_TILES = 9
@@ -84,8 +86,8 @@ LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
-# to write one of the values that it becomes.
-MOVED, MADE = 20, 40
+# to make one of the values that it becomes; and likewise where all tiles are one block, so that they stay near.
+MOVED, MADE, MADE_NEAR = 20, 40, 24
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -237,13 +239,15 @@ def _prices(problem, pairs, longest):
 
     That is to add up sums (the `longest` of each pair), to spread values, to gather, and to make them of the weight.
     """
-    (c_src, c_dst), made = problem.channels, MOVED if problem.prepared else MADE
+    c_src, c_dst = problem.channels
     width, n, found = panel_width(problem.itemsize), problem.geometry.n, []
     for (h, w), length in zip(pairs, longest, strict=True):
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
         columns = ceil_div(phases * c_dst, width) * width
         values = n * (read * c_src + written * phases * c_dst)
-        weight, products = kept * phases * c_src * c_dst * made, n * read * c_src * columns
+        transformed, products = kept * phases * c_src * c_dst, n * read * c_src * columns
+        is_near = n * h.tiles * w.tiles <= MOST_TILES and transformed * problem.itemsize > BLOCK_BYTES
+        weight = transformed * (MOVED if problem.prepared else MADE_NEAR if is_near else MADE)
         found.append(products + products * ADDED // length + MOVED * values + weight)
     return found
 
@@ -318,7 +322,7 @@ class Transformed:
 
     def scratch(self, placed: PlacedProblem) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
-        return {SINK: _layer(placed).bytes["taps"], FLAGS: 64}
+        return {SINK: _layer(placed).bytes["taps"] + LINE, FLAGS: 64}
 
 
 # Stages that transform a weight depend on no size of a map.
@@ -366,9 +370,15 @@ def work(problem: Problem) -> dict[str, float]:
 
 def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
-    layer, form = _layer(placed), weight_form(placed.problem)
+    form, makes = weight_form(placed.problem), packs and _makes(placed.problem)
+    layer = _layer(placed, makes)
     grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
-    stages = [*([_packing(placed, form, layer)] if packs else []), Stage(grids)]
+    stages = [Stage(grids)]
+    if makes:
+        turning = [Grid(tuple(map(nest, tasks))) for tasks in layer.turning_tasks()]
+        stages = [*([Stage(turning)] if turning else []), *stages]
+    elif packs:
+        stages = [_packing(placed, form, layer), *stages]
     need = layer.bytes
     zeros = placed.c_src * placed.size + LINE
     scratch = {
@@ -379,17 +389,28 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         X_BAND: need["x_band"],
         Y_BAND: need["y_band"] + 64,
     }
-    if packs:
-        scratch |= {PANELS: form.nbytes, SINK: need["taps"]}
+    if makes:
+        scratch |= {PANELS: need["taps"] + LINE, SINK: need["u"]}
+    elif packs:
+        scratch |= {PANELS: form.nbytes, SINK: need["taps"] + LINE}
     return Program(stages, scratch, placed.seconds)
 
 
-def _layer(placed):
+def _makes(problem):
+    """Whether the weight is transformed block by block, each just before all tiles meet it: of a large one for one
+    block of tiles, since it would be written far away and read from there once.
+    """
+    found = sizes(problem)
+    u_bytes, is_once = sum(each.u_bytes for each in found), len(distinct(found)) == len(found)
+    return is_once and u_bytes > BLOCK_BYTES and problem.geometry.groups == 1 == max(map(_blocks, found))
+
+
+def _layer(placed, makes=False):
     x, y = _map(placed.x, placed), _map(placed.y, placed)
     problem, forward = placed.problem, placed.forward
     activation = problem.activation if fuses(problem) else NO_ACTIVATION
-    of = activation, placed.halves, sizes(problem)
-    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, BASES, forward, *of)
+    of, bases = (activation, placed.halves, sizes(problem)), MAKING if makes else BASES
+    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, bases, forward, *of, makes)
 
 
 def _map(operand: Operand, placed):
