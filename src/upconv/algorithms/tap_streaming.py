@@ -86,7 +86,7 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
-        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.CHUNK) * vectors,
+        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.chunk_of(c_src)) * vectors,
         "tap_streaming_places": pixels * blocks,
         "tap_streaming_written": g.n * g.h.out * g.w.out * vectors,
         "widened": g.live_weights if problem.storage and problem.prepared else 0,
@@ -186,6 +186,7 @@ class _Block:
             "y": (sums.base, 0),
             "w": (PANELS, panel),
             "c": stream.c_src,
+            "chunk": kernel.chunk_of(placed.c_src),
             "n": g.n,
             "x_n": x.at.n,
             "x_row": x.at.h,

@@ -347,7 +347,7 @@ class _Way:
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
-            "longest": kernel.longest_sum(self.placed.g.pixels),
+            "longest": kernel.longest_sum(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
             **ahead.fields,
         }
         for name, side in (("a", a), ("b", b)):

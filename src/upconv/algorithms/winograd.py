@@ -65,11 +65,12 @@ LEAST_LOW = 4
 LEAST_DILATED, DILATED_CHANNELS = 12, 128
 # Fewer channels run by name alone where one axis has kernel 3 under stride 1, and the other has some other kernel.
 MIXED_CHANNELS = 128
-# Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
-BLOCK_BYTES, MOST_TILES = 1 << 21, 66
-# Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
-# there the room is for tiles.
-COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
+# Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most. A large
+# weight is far away, and read less often the more tiles a block has: there what goes beyond the cache, up to a share of
+# what the weight becomes, costs less than to read the weight again.
+BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
+# Columns of a block: phases times channels; of a large weight there are enough of them to be shared out.
+COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 128, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -78,6 +79,7 @@ MANY_BLOCKS = 16
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
 # alone. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
+LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
@@ -128,7 +130,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
         return ["an output's error is that of the largest of its tile, so float64 runs when it is asked for by name"]
     # One phase alone is where plain sums are the most exact, and the errors of two axes multiply.
     axes = problem.geometry.h, problem.geometry.w
-    if all((axis.k, axis.s) == (2, 1) for axis in axes):
+    if all((axis.k, axis.s) in ((1, 1), (2, 1)) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
     if all((axis.k, axis.s) == (3, 1) for axis in axes):
         is_dilated = any(axis.d > 1 for axis in axes)
@@ -183,7 +185,7 @@ def _setting(problem, *both):
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
-    most = max(6, min(MOST_TILES, BLOCK_BYTES // per_tile))
+    most = max(6, min(MOST_TILES, max(BLOCK_BYTES, transformed // SHARE_OF_WEIGHT) // per_tile))
     high, wide = (max(part.tiles for part in each) for each in made)
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
@@ -217,6 +219,8 @@ def _longest_sum(count, both):
         return SHORTER_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
+    if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
+        return SHORT_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)

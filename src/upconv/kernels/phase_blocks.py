@@ -25,7 +25,7 @@ from .gemm import (
     Walk,
     even_parts,
     expect,
-    longest_of_phases,
+    longest_sum,
     spill_partial_sums,
 )
 
@@ -75,7 +75,10 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
         # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
         task |= {"longest": LONGEST_SUM, "part": LONGEST_SUM}
     else:
-        longest = longest_of_phases(k, task["c"] * task["n_h"] * task["n_w"])
+        # A cut is one of all phases, so those of up to LONGEST_SUM are whole.
+        taps = task["n_h"] * task["n_w"]
+        is_whole = k.less(task["c"] * taps, LONGEST_SUM + 1)
+        longest = k.select(is_whole, LONGEST_SUM, longest_sum(k, task["c"], taps))
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
     tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
     with k.loop(0, task["groups"]) as group:
