@@ -68,6 +68,13 @@ def why_not_automatic(problem: Problem) -> list[str]:
     return []
 
 
+def adds_by_parts(problem: Problem) -> bool:
+    """Whether sums have all taps of some channels first, as parts are packed, and not all channels of a tap."""
+    form = weight_form(problem)
+    streams = (form.stream(number) for number in range(len(form.blocks)))
+    return not problem.prepared and any(part(stream).c_src < stream.c_src for stream in streams)
+
+
 def fuses(problem: Problem) -> bool:
     """Whether its kernels apply the activation of a problem."""
     return problem.activation.name in IN_REGISTERS
