@@ -81,6 +81,7 @@ MANY_BLOCKS = 16
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
 # alone. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
+LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
@@ -131,7 +132,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
         return ["an output's error is that of the largest of its tile, so float64 runs when it is asked for by name"]
     # One phase alone is where plain sums are the most exact, and the errors of two axes multiply.
     axes = problem.geometry.h, problem.geometry.w
-    if all((axis.k, axis.s) == (2, 1) for axis in axes):
+    if all((axis.k, axis.s) in ((1, 1), (2, 1)) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
     if all((axis.k, axis.s) == (3, 1) for axis in axes):
         is_dilated = any(axis.d > 1 for axis in axes)
@@ -181,7 +182,7 @@ def _setting(problem, *both):
     phases = prod(each[0].phases for each in made)
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
-    transformed = _transformed(problem, made) * problem.itemsize
+    transformed, longest = _of_layer(problem, both, made)
     columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
@@ -208,8 +209,24 @@ def _setting(problem, *both):
         tiles,
         channels,
         apart=tuple(way.apart for way in both),
-        longest=_longest_sum(c_src * sources, both),
+        longest=longest,
     )
+
+
+# Of ways of a layer.
+_layers = Kept(256)
+
+
+def _of_layer(problem, both, made):
+    """(bytes that the weight becomes, the longest sum): of all sizes of a layer that have as many parts the same."""
+    g = problem.geometry
+    of = problem.layer, g.h.crop_lo, g.w.crop_lo, *map(len, made), *((*way.outputs.items(), way.apart) for way in both)
+
+    def make():
+        count = problem.channels[0] * prod(len(each[0].sources) for each in made)
+        return _transformed(problem, made) * problem.itemsize, _longest_sum(count, both)
+
+    return _layers.get_or_make(of, make)
 
 
 def _longest_sum(count, both):
@@ -220,6 +237,8 @@ def _longest_sum(count, both):
         return SHORTER_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
+    if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
+        return SHORT_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
@@ -476,6 +495,15 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
+    made = {}
+
+    def indexed(common):
+        """`_indexed`, the same for the same; held, so that nothing else gets their identity."""
+        found = made.get(id(common))
+        if found is None:
+            found = made[id(common)] = _indexed(common, starts), common
+        return found[0]
+
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
     for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
         steps = {
@@ -488,8 +516,11 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
             COL_Y: (0, 0, w.tiles * result[1]),
         }
         for share in shares:
-            tasks = layer._unit((n.first, h.first, w.first), share)
-            yield Grid(tuple(_indexed(each, starts) for each in tasks), (n.count, h.count, w.count), steps)
+            nests = [
+                Nest(common["fields"], indexed(common), common.get("lists", ()), added)
+                for common, *added in layer.unit((n.first, h.first, w.first), share)
+            ]
+            yield Grid(nests, (n.count, h.count, w.count), steps)
 
 
 def nest(task) -> Nest:
@@ -497,22 +528,20 @@ def nest(task) -> Nest:
     return Nest(task["fields"], task, task.get("lists", ()))
 
 
-def _indexed(task, starts) -> Nest:
-    """A task as a nest whose indices of rows and columns move with its unit, from where each base starts."""
-    for name, value in task.items() if starts else ():
-        # Fields and lists are tuples as well, but not of a base and an offset.
-        if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts:
-            task[name] = value[0], value[1] + starts[value[0]]
-    made = nest(task)
-    if made.fields is winograd_spread.FIELDS:
-        bases = ROW_X, COL_X
-    elif made.fields is winograd_gather.FIELDS:
-        bases = ROW_Y, COL_Y
-    else:
-        return made
-    # The task is this nest's own.
-    task["row"], task["col"] = (bases[0], task["row"]), (bases[1], task["col"])
-    if "zeros" in task:
+def _indexed(common, starts):
+    """What tasks share, with indices of rows and columns that move with the unit, from where each base starts."""
+    fields = common["fields"]
+    if fields is winograd_spread.FIELDS:
         # The flags move with the unit, and zeros must not.
-        task["zeros"] = SUMS, 0
-    return made
+        common = common | {"row": (ROW_X, 0), "col": (COL_X, 0), "zeros": (SUMS, 0)}
+    elif fields is winograd_gather.FIELDS:
+        common = common | {"row": (ROW_Y, common["row"]), "col": (COL_Y, common["col"])}
+    if not starts:
+        return common
+    # Fields and lists are tuples as well, but not of a base and an offset.
+    moved = {
+        name: (value[0], value[1] + starts[value[0]])
+        for name, value in common.items()
+        if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts
+    }
+    return common | moved

@@ -298,7 +298,7 @@ class Layer:
     def units(self):
         """The tasks of each block of tiles, as a list for each."""
         for place in product(*(range(len(blocks)) for blocks in self.blocks)):
-            yield list(self._unit(place))
+            yield [total(*sums) for sums in self.unit(place)]
 
     def shares(self, threads, blocks):
         """What of a block of tiles is a unit, as lists of (part, block of columns): all of it, if there are many.
@@ -316,13 +316,13 @@ class Layer:
         many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
         return [list(product(parts, some)) for some in _cut(columns, many)]
 
-    def _unit(self, place, share=None):
-        """The tasks of a block of tiles, or of a share of it."""
+    def unit(self, place, share=None):
+        """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
         numbers = [[] for _ in self.sizes]
         for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
             numbers[part].append(number)
         if not self.x.pixels:
-            yield self.bands.turn_in(place)
+            yield (self.bands.turn_in(place),)
         by_columns = self.bands.by_columns
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
             if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
@@ -330,19 +330,19 @@ class Layer:
             common, sources, *axes = spread
             here = _entries(axes, place)
             for source in sources:
-                yield total(common, source, *here, *self.bands.x_moves(place))
+                yield common, source, *here, *self.bands.x_moves(place)
             for number in mine:
                 if self.makes:
                     yield from self._made(sizes, number)
                 common, *axes, blocks = multiply
-                yield total(common, *_entries(axes, place), blocks[number])
+                yield common, *_entries(axes, place), blocks[number]
                 common, *axes, blocks = gather
-                yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
+                yield common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number)
                 if by_columns and not self.y.pixels:
-                    yield self.bands.turn_out(place, number, number)
+                    yield (self.bands.turn_out(place, number, number),)
         if not by_columns and not self.y.pixels:
             # All parts have the same blocks here.
-            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
+            yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
 
 
 def _cut(items, many):
