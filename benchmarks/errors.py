@@ -179,7 +179,7 @@ def survey(layer, operation, layout, kind, options):
 
 
 def _is_open(ours, theirs, weight, options):
-    """Whether more draws may change the verdict: a ratio is near a limit, and has few results of equal weight behind."""
+    """Whether more draws may change the verdict: a ratio is near a limit, with few results of equal weight."""
     ratios = [found.over(theirs) for found in ours.values()]
     is_near = any(ratio > NEAR[0] or largest > NEAR[1] for ratio, largest in ratios)
     return is_near and (weight < options.numbers or len(theirs.squares) < options.least_draws)

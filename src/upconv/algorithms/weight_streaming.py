@@ -35,6 +35,8 @@ MOST_PIXELS, MOST_SUMS_BYTES = 256, 1 << 20
 LEAST_CHANNELS = 16
 # Tasks of a chunk beside those that add up.
 TASKS = 3
+# Calls that it takes as long as from Python: two stages, and kernels of three kinds.
+CALLS = 1.3
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -89,6 +91,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["transposed"] += pixels * columns * g.groups * problem.itemsize
     return amounts | {
         "weight_streaming": sums * c_src,
+        "calls": CALLS,
         "weight_streaming_sums": sums * (1 + kernel.blocks_of(c_src, TILES[isa().registers][1])),
         "depthwise_channels": pixels * g.h.k * g.w.k * vectors,
         "depthwise_channels_vectors": _written(g) * vectors,

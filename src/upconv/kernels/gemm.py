@@ -37,8 +37,8 @@ UNFUSED = {2: 5, 1: 8}
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
 # Sums of few products are cut into parts of SHORT_SUM: engines sum small layers in several lanes, beside which one
-# chain has twice the errors. Up to WHOLE_SUM are not cut, up to twice that are halved. Those of more, up to SOME_PRODUCTS of
-# several taps, are cut into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps.
+# chain has twice the errors. Up to WHOLE_SUM are not cut, up to twice that are halved. Those of more, up to
+# SOME_PRODUCTS of several taps, are cut into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps.
 FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 24
 SOME_PRODUCTS, MEDIUM_SUM = 768, 64
 # Channels of a tap that are never cut: no part is shorter.

@@ -19,9 +19,11 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 from .gemm import (
     LONGEST_SUM,
+    MEDIUM_SUM,
     PLACE,
     TILES_PER_BLOCK,
     UNROLL,
+    WHOLE_SUM,
     Walk,
     even_parts,
     expect,
@@ -73,7 +75,8 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
     task = k.fields(FIELDS, POINTERS)
     if any(some):
         # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
-        task |= {"longest": LONGEST_SUM, "part": LONGEST_SUM}
+        longest = k.select(k.less(WHOLE_SUM, task["c"]), LONGEST_SUM, MEDIUM_SUM)
+        task |= {"longest": longest, "part": LONGEST_SUM}
     else:
         # A cut is one of all phases, so those of up to LONGEST_SUM are whole.
         taps = task["n_h"] * task["n_w"]

@@ -26,7 +26,7 @@ UNROLL = 4
 LONGEST_SUM, PIECE = 112, 64
 # Parts of fewer pixels are so many times as long as there are parts, down to a shortest; shorter ones where the weight
 # has few numbers, since engines sum small layers in more lanes.
-SHORT, SHORTER, FEW_WEIGHTS = (8, 32), (4, 16), 1 << 16
+SHORT, SHORTER, FEW_WEIGHTS = (8, 32), (3, 16), 1 << 16
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
@@ -99,9 +99,9 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
 
 
 def piece_of(k, cols, most):
-    """Columns of a row that are taken at a time: all, half of them, or the most."""
-    half = k.shift_right(cols + 1, 1)
-    return k.select(k.less(most, half), most, k.select(k.less(most, cols), half, most))
+    """Columns of a row that are taken at a time, at most so many: as even as can be."""
+    pieces = k.imax(k.divide(cols + (most - 1), most), 1)
+    return k.imax(k.divide(cols + (pieces - 1), pieces), 1)
 
 
 class _Ahead:

@@ -20,7 +20,7 @@ PARTS_BYTES, MOST_PARTS = 4 << 20, 16
 PART_CYCLES = 200_000
 # There are as many parts as is the root of the pixels over PART_PIXELS, whatever their work: the sums of one are added
 # up one after another, and a total of many has rounding errors of its own, beside engines that sum image by image.
-PART_PIXELS = 128
+PART_PIXELS = 96
 # A table of more blocks, of about a KiB each, would leave no room for the programs of other layers.
 MOST_LISTED = 256
 # A unit cannot be interrupted, so a part that takes longer is computed in pieces.
