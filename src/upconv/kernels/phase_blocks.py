@@ -75,6 +75,7 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
         # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
         task |= {"longest": LONGEST_SUM, "part": LONGEST_SUM}
     else:
+        # How long sums may be is said for all phases together, how they are cut then as for a single product.
         longest = longest_of_phases(k, task["c"] * task["n_h"] * task["n_w"])
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
     tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
