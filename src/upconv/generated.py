@@ -11,6 +11,7 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
+    adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
@@ -172,9 +173,12 @@ class Generated:
         return hasattr(self.module, name)
 
     def rounds_by_place(self, problem: Problem) -> bool:
-        """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""
-        asks = getattr(self.module, "cuts_by_row", None)
-        return self.fallback is not None or (asks is not None and asks(self._asked(problem)))
+        """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others.
+
+        So it has where those of a weight that is packed in the call are others than of a prepared one.
+        """
+        asks = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
+        return self.fallback is not None or any(ask is not None and ask(self._asked(problem)) for ask in asks)
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)

@@ -41,7 +41,8 @@ class Native:
         table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
-            table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
+            if symbol not in pool_code.OPTIONAL or hasattr(process, symbol):
+                table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
         attend, call, abandon, prepare, grow, self.now = table[: len(pool_code.ENTRIES)]
         arguments = None, ctypes.c_void_p
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
