@@ -279,6 +279,10 @@ SPECIAL = {
         Case("blocks-k2s3", 1, 9, 4, 5, 17, (2, 2), (3, 3), (0, 1)),
         Case("blocks-k8x1s4", 1, 7, 5, 9, 16, (8, 1), (4, 1)),
     ),
+    "direct_phases": (
+        Case("phases-k64s32", 2, 5, 3, 4, 3, (5, 64), (4, 32), (1, 9)),
+        Case("phases-k40s17", 1, 9, 2, 17, 2, (2, 40), (3, 17), ((0, 1), (30, 3))),
+    ),
     "depthwise_rows": DEPTHWISE,
     "depthwise_columns": DEPTHWISE,
     "depthwise_channels": (*DEPTHWISE, Case("depthwise-many", 1, 531, 2, 7, 531, (3, 2), (2, 1), (1, 1), groups=531)),

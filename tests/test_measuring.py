@@ -23,6 +23,7 @@ MULTIPLIED |= {
     "weight_depthwise",
     "phase_blocks",
     "column_products",
+    "direct_phases",
 }
 SMALL = plan((2, 6, 5, 4), (6, 2, 4, 3), stride=2, padding=1).problem
 needs_kernels = pytest.mark.skipif(bool(usable()), reason="no kernels here")

@@ -42,6 +42,9 @@ AMOUNTS = {
     "direct_rows_masked": "multiply-adds of vectors in tiles that reach beyond a row, which are under masks",
     "direct_rows_masks": "vectors of such tiles, for each tap: what it takes to find their masks",
     "columns_apart": "vectors of pixels that are read to be brought together, some columns apart, by shuffles",
+    "direct_phases": "multiply-adds of vectors in tiles of places by phases",
+    "direct_phases_sums": "vectors of sums of parts, begun and written or put aside",
+    "direct_phases_copied": "vectors of weights copied, each time that a task does",
     "strips": "multiply-adds of vectors in tiles of all taps by strips of pixels",
     "strip_tiles": "tiles of strips",
     "copied_strips": "bytes of maps copied into strips",
@@ -86,15 +89,50 @@ AMOUNTS = {
     "totals": "bytes of a gradient in the weight, each time that they are added to",
 }
 # These take longer for integers, of which no machine multiplies 64-bit vectors quickly.
-MULTIPLIED = (
-    "gemm",
-    "direct_rows",
-    "depthwise",
-    "weight_",
-    "column_products",
-    "strips",
-    "tap_streaming",
-    "phase_blocks",
+MULTIPLIED = frozenset(
+    (
+        "gemm_taps",
+        "gemm1",
+        "gemm2",
+        "gemm3",
+        "gemm4",
+        "phase_blocks",
+        "phase_blocks_waits",
+        "phase_blocks_empty",
+        "phase_blocks_bytes",
+        "direct_rows",
+        "direct_rows_loads",
+        "direct_rows_tiles",
+        "direct_rows_apart",
+        "direct_rows_masked",
+        "direct_rows_masks",
+        "direct_phases",
+        "direct_phases_sums",
+        "strips",
+        "depthwise_rows",
+        "depthwise_rows_taps",
+        "depthwise_rows_waits",
+        "depthwise_rows_loops",
+        "depthwise_rows_masked",
+        "depthwise_rows_vectors",
+        "depthwise_rows_rows",
+        "depthwise_channels",
+        "depthwise_channels_vectors",
+        "weight_streaming",
+        "weight_streaming_sums",
+        "tap_streaming",
+        "tap_streaming_loads",
+        "tap_streaming_sums",
+        "tap_streaming_places",
+        "tap_streaming_written",
+        "column_products",
+        "weight_gradient",
+        "weight_blocks",
+        "weight_blocks_waits",
+        "weight_blocks_vectors",
+        "weight_blocks_rows",
+        "weight_depthwise",
+    )
 )
 
 
@@ -114,10 +152,10 @@ class Machine:
         >>> ROWS["avx512"].seconds({"calls": 1}) == 1 / ROWS["avx512"].rates["calls"]
         True
         """
-        rates, total, slower = self.rates, 0.0, MULTIPLIED if dtype == "int64" else ()
+        rates, total, slower = self.rates, 0.0, MULTIPLIED if dtype == "int64" else frozenset()
         for name, amount in work.items():
             if amount and name in rates:
-                total += amount / rates[name] * self.int64 if name.startswith(slower) else amount / rates[name]
+                total += amount / rates[name] * self.int64 if name in slower else amount / rates[name]
         return total
 
 
@@ -167,6 +205,9 @@ ROWS = {
             "places": 3.33e08,
             "tap_runs": 1.62e08,
             "tiles": 7.09e07,
+            "direct_phases": 3.96e09,
+            "direct_phases_sums": 6.29e08,
+            "direct_phases_copied": 2.04e08,
             "direct_rows_loads": 1.82e09,
             "strips": 5.13e09,
             "strip_tiles": 2.79e07,
@@ -246,6 +287,9 @@ ROWS = {
             "places": 4.36e08,
             "tap_runs": 1.15e08,
             "tiles": 1.41e08,
+            "direct_phases": 5.31e09,
+            "direct_phases_sums": 1.16e09,
+            "direct_phases_copied": 3.48e08,
             "direct_rows_loads": 2.52e09,
             "strips": 7.12e09,
             "strip_tiles": 8.82e07,

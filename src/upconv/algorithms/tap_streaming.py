@@ -32,6 +32,8 @@ READS_HALVES = True
 TILES = {32: (6, 4), 16: (4, 3)}
 # The sums of a block must stay in the cache while its weight passes by.
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
+# Sums of a result that are added one after another.
+MOST_SUMS = 1024
 # A part of a weight that is packed in the call is to stay in the second-level cache beside what is read; whole chunks
 # of the kernel.
 PART_BYTES = NEAR_BYTES // 4
@@ -61,6 +63,21 @@ def why_not(problem: Problem) -> list[str]:
     return refusals
 
 
+def why_not_automatic(problem: Problem) -> list[str]:
+    g, c = problem.geometry, problem.channels[0]
+    sums = math.prod(ceil_div(axis.k * axis.g, axis.s) for axis in (g.h, g.w)) * ceil_div(c, kernel.chunk_of(c))
+    if sums > MOST_SUMS:
+        return [f"adds {sums} sums in one chain, which rounds too often; at most {MOST_SUMS} are added"]
+    return []
+
+
+def adds_by_parts(problem: Problem) -> bool:
+    """Whether sums have all taps of some channels first, as parts are packed, and not all channels of a tap."""
+    form = weight_form(problem)
+    streams = (form.stream(number) for number in range(len(form.blocks)))
+    return not problem.prepared and any(part(stream).c_src < stream.c_src for stream in streams)
+
+
 def fuses(problem: Problem) -> bool:
     """Whether its kernels apply the activation of a problem."""
     return problem.activation.name in IN_REGISTERS
@@ -83,7 +100,7 @@ def work(problem: Problem) -> dict[str, float]:
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
-        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.CHUNK) * vectors,
+        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.chunk_of(c_src)) * vectors,
         "tap_streaming_places": pixels * blocks,
         "tap_streaming_written": g.n * g.h.out * g.w.out * vectors * (1 if channels_last else FILLED),
         "widened": g.live_weights if problem.storage and problem.prepared else 0,
@@ -183,6 +200,7 @@ class _Block:
             "y": (sums.base, 0),
             "w": (PANELS, panel),
             "c": stream.c_src,
+            "chunk": kernel.chunk_of(placed.c_src),
             "n": g.n,
             "x_n": x.at.n,
             "x_row": x.at.h,

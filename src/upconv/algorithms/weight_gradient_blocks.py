@@ -20,7 +20,7 @@ from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.next_block import NO_BLOCK, comes_from_far, next_block
-from ..schedule.pixel_panels import Cut, copied, images_inside, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, block_pixels, copied, images_inside, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
@@ -29,7 +29,7 @@ from ..schedule.winograd import pieces
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
 # Blocks that are one, if that spares sums so large as these that they go through memory once more.
-BLOCKS_IN_ONE, LARGE_SUMS = 2, NEAR_BYTES
+BLOCKS_IN_ONE, LARGE_SUMS = 4, NEAR_BYTES
 # Units of a stage, where threads share out tiles of the sums; columns that are worth packing, and taps that are worth
 # writing, by themselves.
 UNITS, COLUMNS, RUN = 8, 32, 128
@@ -88,7 +88,7 @@ def _cut(problem):
     """How the pixels are cut into blocks."""
     g = problem.geometry
     is_one = math.prod(g.weight_shape) * problem.itemsize > LARGE_SUMS and g.pixels <= BLOCKS_IN_ONE * PIXELS
-    return Cut(g, BLOCKS_IN_ONE * PIXELS if is_one else PIXELS)
+    return Cut(g, BLOCKS_IN_ONE * PIXELS if is_one else block_pixels(problem, PIXELS))
 
 
 def _has_images_inside(problem, cut):
@@ -347,7 +347,7 @@ class _Way:
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
-            "longest": kernel.longest_sum(self.placed.g.pixels),
+            "longest": kernel.longest_sum(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
             **ahead.fields,
         }
         for name, side in (("a", a), ("b", b)):
