@@ -333,7 +333,7 @@ class Layer:
                 yield common, source, *here, *self.bands.x_moves(place)
             for number in mine:
                 if self.makes:
-                    yield from self._made(sizes, number)
+                    yield from ((task,) for task in self._made(sizes, number))
                 common, *axes, blocks = multiply
                 yield common, *_entries(axes, place), blocks[number]
                 common, *axes, blocks = gather
