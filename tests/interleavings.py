@@ -9,6 +9,7 @@ before are not gone on from, so the walk ends. What is modelled:
   rest of a call's descriptor, what workers read was written before the gate is opened and stays.
 - Mutexes and condition variables do what POSIX says; a signal may wake anyone who sleeps. A scenario says whether
   sleepers may wake for nothing and whether timed waits may end by time.
+- A worker that was woken may be replaced by a new one; to make that one always succeeds.
 - A clock's reading is early or late, each at any time. A wait counts from an early one, so it may end at once or never.
 - Signals that Python looks at do nothing, raise, or fork, as a scenario says. A child runs `prepare` and makes workers.
 - Parts take any time; those of a call that `meets` do not end before so many have begun.
@@ -49,8 +50,8 @@ SHARED = {
     "compare_and_swap": 0,
 }
 WAITS = "pthread_cond_wait", "wait_for_some_time"
-# When a thread runs is nothing that others see.
-UNSEEN = ("sched_yield",)
+# When a thread runs, and where, is nothing that others see.
+UNSEEN = "sched_yield", "note_cpu", "let_woken_run"
 
 
 class Wrong(AssertionError):
@@ -222,7 +223,9 @@ class State:
         live = self.walk.codes[own[2]].live[thread.place]
         own[3] = thread.place
         own[4] = tuple((thread.variables if variable else thread.values)[name] for variable, name in live)
-        if thread.is_over:
+        if thread.is_over and own[0] == "worker":
+            self.threads[number] = self.new_worker()
+        elif thread.is_over:
             self._is_back(number)
 
     def is_seen(self, thread, own):
@@ -259,7 +262,8 @@ class State:
             condition = thread.of(step.operands[0]).address
             asleep = (other for other, t in enumerate(self.threads) if t[5] == ("sleeps", condition))
             return tuple(asleep) or (None,)
-        return {"now": (0, LATE), "PyErr_CheckSignals": self.walk.scenario.signals}.get(name, (None,))
+        several = {"now": (0, LATE), "is_beside_waker": (0, 1), "PyErr_CheckSignals": self.walk.scenario.signals}
+        return several.get(name, (None,))
 
     def _outcomes_of(self, doing):
         what, which = doing[:2]

@@ -89,6 +89,26 @@ def worker(isa):
     return k
 
 
+def replaced_inside():
+    """A worker that ends when it has entered, for another that knows nothing of that."""
+
+    def worker(isa):
+        k = Builder("worker")
+        with k.repeat() as leave:
+            with k.when(k.negate(protocol._is_open(protocol._gate(k, ACQUIRE)))):
+                protocol._sleep(k)
+            replaced = k.variable(0, I64)
+            with k.when(protocol._enter(k).get() > -1):
+                protocol._be_replaced(k, replaced)
+                with k.when(replaced.get() < 1):
+                    protocol.run_parts(k, protocol.Call(k, k.load(k.symbol("current"), PTR)))
+                    protocol._leave(k)
+            leave(replaced.get() > 0)
+        return k
+
+    return worker
+
+
 def leaves_before_it_runs(k, call, cut=None):
     if cut is None:
         right["_leave"](k)
@@ -235,6 +255,11 @@ MUTANTS = {
         [("KERNELS", (*protocol.KERNELS[:3], worker, protocol.prepare))],
         ONE,
         TOO_LATE,
+    ),
+    "a worker is replaced after it has entered": (
+        [("KERNELS", (*protocol.KERNELS[:3], replaced_inside(), protocol.prepare))],
+        ONE,
+        FOR_EVER,
     ),
     "a worker leaves before it runs its parts": (
         [("run_parts", leaves_before_it_runs), ("_leave", nothing)],

@@ -25,7 +25,7 @@ FOR_FEW_CHANNELS = True
 PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 8, 8, 16
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
-# Vectors of channels in a unit, where not all are in one.
+# Vectors of channels in a unit, where not all are in one; `ACROSS` where threads would be left without any.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
 PIECE_PRODUCTS = 50_000_000
@@ -67,7 +67,8 @@ def work(problem: Problem) -> dict[str, float]:
 def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
     g, scratch = placed.g, Scratch()
-    unit = min(g.c_in, UNIT_VECTORS * placed.lanes)
+    is_shared = placed.threads > 1 and g.c_in <= (placed.threads - 1) * UNIT_VECTORS * placed.lanes
+    unit = min(g.c_in, (ACROSS if is_shared else UNIT_VECTORS) * placed.lanes)
     if placed.threads == 1 and placed.x.channels_last and placed.y.channels_last:
         # In one go both maps are read in order.
         unit = g.c_in

@@ -1,7 +1,8 @@
 """The thread pool as the text of an LLVM module: the protocol, and around it what the staged language does not say.
 
 `pool_protocol` is the protocol, in the staged language. Written here as IR are its memory, the clock and the timed wait
-(they pass structs of the C library's), and the making of a thread with most signals blocked: nothing that decides.
+(they pass structs of the C library's), the making of a thread with most signals blocked, and what is known of CPUs:
+nothing that decides who runs what.
 
 The module exports one symbol, a table of addresses: first ENTRIES, which are called, then IMPORTS, which Python fills
 in before the first call. So the object needs no symbol of the process and can be kept on disk like any other kernel.
@@ -38,8 +39,13 @@ IMPORTS = {
     "PyEval_RestoreThread": ("void", "ptr"),
     "PyErr_CheckSignals": ("i32",),
     "sched_yield": ("i32",),
+    "sched_getcpu": ("i32",),
 }
+# Linux has these. Where one is missing, threads run where the system wakes them.
+OPTIONAL = ("sched_getcpu",)
 WAIT_NS = 100_000_000
+# How long all threads stay where they are after one was replaced: on a machine without an idle CPU it may be in vain.
+SETTLE_NS = 10_000_000
 
 # A crash inside a kernel should reach the handler that prints Python's traceback; the rest is for Python's own threads.
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
@@ -79,6 +85,8 @@ def system():
     body = BODY.replace("  ; unblock crashes", "\n".join(crashes))
     for name, value in {
         "wait": WAIT_NS,
+        "settle": SETTLE_NS,
+        "getcpu": len(ENTRIES) + list(IMPORTS).index("sched_getcpu"),
         "monotonic": time.CLOCK_MONOTONIC,
         "realtime": time.CLOCK_REALTIME,
         "setmask": int(signal.SIG_SETMASK),
@@ -120,6 +128,10 @@ BODY = """
 @current  = internal global ptr null, align 128
 @begun    = internal global i64 0, align 128
 
+; The CPU of whoever woke others last, -1 if unknown; and until when nobody is replaced.
+@waker    = internal global i64 -1, align 128
+@settled  = internal global i64 0
+
 define internal void @make_locks() nounwind {
   call i32 @pthread_mutex_init(ptr @mutex, ptr null)
   call i32 @pthread_cond_init(ptr @work, ptr null)
@@ -127,8 +139,8 @@ define internal void @make_locks() nounwind {
   ret void
 }
 
-; One worker more; returns 0, or the system's error number. A thread inherits the signals that are blocked. A worker
-; never ends, so nobody asks what it returns.
+; One worker more; returns 0, or the system's error number. A thread inherits the signals that are blocked, its CPUs and
+; its priority. Nobody asks what a worker returns; it ends when another has taken its place.
 define i64 @grow() nounwind {
   %thread = alloca i64
   %all = alloca [128 x i8], align 16
@@ -147,6 +159,65 @@ detach:
 end:
   %code = zext i32 %error to i64
   ret i64 %code
+}
+
+define internal void @note_cpu() nounwind {
+  %cpu = call i64 @cpu()
+  store atomic i64 %cpu, ptr @waker monotonic, align 8
+  ret void
+}
+
+; The CPU that this thread runs on, -1 where nobody says.
+define internal i64 @cpu() nounwind {
+  %known = load ptr, ptr getelementptr (ptr, ptr @upconv_pool, i64 $getcpu)
+  %none = icmp eq ptr %known, null
+  br i1 %none, label %unknown, label %ask
+ask:
+  %cpu = call i32 @sched_getcpu()
+  %number = sext i32 %cpu to i64
+  ret i64 %number
+unknown:
+  ret i64 -1
+}
+
+; If one of them is here, it runs first. Not while nobody is replaced: it would only take turns with this thread.
+define internal void @let_woken_run() nounwind {
+  %here = load atomic i64, ptr @waker monotonic, align 8
+  %known = icmp sge i64 %here, 0
+  br i1 %known, label %look, label %end
+look:
+  %now = call i64 @now()
+  %until = load atomic i64, ptr @settled monotonic, align 8
+  %may = icmp sgt i64 %now, %until
+  br i1 %may, label %yield, label %end
+yield:
+  call i32 @sched_yield()
+  br label %end
+end:
+  ret void
+}
+
+; 1 for a thread that should be replaced, 0 for all others for a while.
+define internal i64 @is_beside_waker() nounwind {
+  %here = call i64 @cpu()
+  %there = load atomic i64, ptr @waker monotonic, align 8
+  %known = icmp sge i64 %here, 0
+  %same = icmp eq i64 %here, %there
+  %beside = and i1 %known, %same
+  br i1 %beside, label %look, label %no
+look:
+  %now = call i64 @now()
+  %until = load atomic i64, ptr @settled monotonic, align 8
+  %may = icmp sgt i64 %now, %until
+  br i1 %may, label %claim, label %no
+claim:
+  %next = add i64 %now, $settle
+  %pair = cmpxchg ptr @settled, i64 %until, i64 %next monotonic monotonic
+  %first = extractvalue {i64, i1} %pair, 1
+  %answer = zext i1 %first to i64
+  ret i64 %answer
+no:
+  ret i64 0
 }
 
 ; Nanoseconds of a clock that never jumps.

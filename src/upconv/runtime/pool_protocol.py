@@ -83,12 +83,18 @@ def abandon(isa):
 
 
 def worker(isa):
-    """A worker's life: look at the gate for a while, sleep, enter, take parts, leave. It has no argument."""
+    """A worker's life: look at the gate for a while, sleep, enter, take parts, leave. It has no argument.
+
+    A new one goes on for a worker that was woken on the CPU of whoever woke it.
+    """
     k = Builder("worker")
-    with k.repeat():
+    with k.repeat() as leave:
         seen = _spin(k, lambda: _is_open(_gate(k, ACQUIRE)), lambda: _is_busy(k))
+        replaced = k.variable(0, I64)
         with k.when(k.negate(seen.get())):
             _sleep(k)
+            _be_replaced(k, replaced)
+        leave(replaced.get() > 0)
         wanted = _enter(k)
         with k.when(wanted.get() > -1):
             call = Call(k, k.load(k.symbol("current"), PTR))
@@ -157,15 +163,18 @@ def _rouse(k, wanted):
     Each wakes two more when it enters, so that no one's time goes by with waking all. The gate is written before the
     sleepers are counted, and a worker counts itself before it looks at the gate for the last time, so one of the two
     sees the other. Whoever is counted while the mutex was ours has reached its wait; signalling after the unlock spares
-    the woken a wait for the mutex.
+    the woken a wait for the mutex. Some systems wake a thread on the CPU of whoever wakes it: there it is let run at
+    once, so that it notices.
     """
     wake = k.imin(k.load_ordered(k.symbol("sleepers"), SEQUENTIAL), wanted)
     with k.when(wake > 0):
+        k.call_c("note_cpu", None)
         _lock(k)
         _unlock(k)
         _signal(k, "work")
         with k.when(wake > 1):
             _signal(k, "work")
+        k.call_c("let_woken_run", None)
 
 
 def _finish(k, call):
@@ -209,6 +218,12 @@ def _sleep(k):
         k.call_c("pthread_cond_wait", I32, k.symbol("work"), k.symbol("mutex"))
     k.fetch_add(k.symbol("sleepers"), -1, SEQUENTIAL)
     _unlock(k)
+
+
+def _be_replaced(k, replaced):
+    """Where this thread would share the CPU of whoever woke it, make another, which the system places anew."""
+    with k.when(k.call_c("is_beside_waker", I64) > 0):
+        replaced.set(k.select(k.equal(k.call_c("grow", I64), 0), 1, 0))
 
 
 def _enter(k):
