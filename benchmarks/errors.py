@@ -5,7 +5,10 @@
 
 A ratio is the rms of upconv's errors against float64 over that of torch's errors on the same numbers in the same
 layout, and `largest` the same of the largest errors. A result of few numbers says little of a way, so layers are
-computed anew with other numbers until there are `--numbers` results, at most `--draws` times. Each draw's errors are
+computed anew with other numbers until there are `--numbers` results, at most `--draws` times. That is enough to tell
+where the errors are alike. Where a ratio comes near a limit it may be chance: results of one channel among "ill-scaled"
+ones outweigh all others, and the largest of a draw is a single number. There draws go on, `--least-draws` at least and
+`--most-draws` at most, until `--numbers` results of equal weight are together. Each draw's errors are
 taken in units of the size that its results have, the root of the sum of their squared products, so that no draw
 outweighs the others. `eps` is the rms of upconv's errors in those units, `terms` how many products a result has.
 "ReLU" is a source without negative numbers, "ill-scaled" one whose channels are up to 1e6 times as large as others.
@@ -14,6 +17,7 @@ UPCONV_ISA=avx2 with ONEDNN_MAX_CPU_ISA=AVX2 and ATEN_CPU_CAPABILITY=avx2 holds 
 """
 
 import argparse
+import itertools
 import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -35,6 +39,8 @@ from upconv.problem import OPERATIONS, Problem
 
 KINDS = ("normal", "ReLU", "ill-scaled")
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+# Ratios of rms and of largest errors from which more is drawn: the limits are 1.5 and 2.
+NEAR = 1.35, 1.75
 EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -119,6 +125,14 @@ class Errors:
     def rms(self):
         return float(np.sqrt(np.mean(self.squares)))
 
+    def over(self, others):
+        """(ratio of the rms, that of the largest) to those of another engine."""
+        if not others.rms:
+            # Both exact: short sums of few numbers.
+            ratio = float(self.rms > 0) * np.inf
+            return ratio, ratio
+        return self.rms / others.rms, float(np.mean(self.largest) / np.mean(others.largest))
+
 
 def ways_of(problem, wanted):
     """Plans by the names of their ways: what is chosen, or those that are asked for and are willing."""
@@ -140,28 +154,35 @@ def survey(layer, operation, layout, kind, options):
         plans |= {(way, prepared): made for way, made in ways_of(problem, options.ways).items()}
     if not plans:
         return
-    size = np.prod(problem.result_shape)
-    draws = int(min(options.draws, max(1, -(-options.numbers // size))))
-    theirs, ours = Errors(), defaultdict(Errors)
-    for draw in range(draws):
+    draws = int(min(options.draws, max(1, -(-options.numbers // np.prod(problem.result_shape)))))
+    theirs, ours, weight = Errors(), defaultdict(Errors), 0
+    for draw in itertools.count():
+        if draw >= draws and not (draw < options.most_draws and _is_open(ours, theirs, weight, options)):
+            break
         a, b = operands(problem, kind, np.random.default_rng(draw))
         exact = by_torch(layer, problem, a, b, "nchw", torch.float64)
-        unit = np.sqrt(by_torch(layer, problem, a**2, b**2, "nchw", torch.float64).mean())
+        squares = by_torch(layer, problem, a**2, b**2, "nchw", torch.float64)
+        unit = np.sqrt(squares.mean())
         if not unit:
             return
+        weight += squares.sum() ** 2 / (squares**2).sum()
         theirs.add(by_torch(layer, problem, a, b, layout), exact, unit)
         lying = laid(a, layout).numpy(), b if has_weight else laid(b, layout).numpy()
-        weight = upconv.prepare(b, layer.s, dilation=layer.d, groups=layer.groups) if has_weight else None
+        packed = upconv.prepare(b, layer.s, dilation=layer.d, groups=layer.groups) if has_weight else None
         for (way, prepared), made in plans.items():
             out = empty(problem.result_shape, np.float32, layout)
-            made.run(lying[0], weight if prepared else lying[1], None, out)
+            made.run(lying[0], packed if prepared else lying[1], None, out)
             ours[way, prepared].add(out, exact, unit)
     for (way, prepared), found in ours.items():
-        # Both exact: short sums of few numbers.
-        ratio = found.rms / theirs.rms if theirs.rms else float(found.rms > 0) * np.inf
-        largest = np.mean(found.largest) / np.mean(theirs.largest) if theirs.rms else ratio
         where = layer.name, said(layer), operation, layout, prepared, kind
-        yield Row(way, *where, ratio, largest, found.rms / EPSILON, terms(problem), draws)
+        yield Row(way, *where, *found.over(theirs), found.rms / EPSILON, terms(problem), draw)
+
+
+def _is_open(ours, theirs, weight, options):
+    """Whether more draws may change the verdict: a ratio is near a limit, with few results of equal weight."""
+    ratios = [found.over(theirs) for found in ours.values()]
+    is_near = any(ratio > NEAR[0] or largest > NEAR[1] for ratio, largest in ratios)
+    return is_near and (weight < options.numbers or len(theirs.squares) < options.least_draws)
 
 
 def table(rows):
@@ -189,6 +210,8 @@ def main():
     parser.add_argument("--ways", type=lambda text: text.split(","), help="these instead of what is chosen")
     parser.add_argument("--numbers", type=int, default=20_000, help="of results that make a ratio")
     parser.add_argument("--draws", type=int, default=32, help="at most, of a layer")
+    parser.add_argument("--least-draws", type=int, default=8, help="at least, where a ratio is near a limit")
+    parser.add_argument("--most-draws", type=int, default=512, help="at most, where a ratio is near a limit")
     parser.add_argument("--least", type=float, default=1.5, help="ratios from which a case is printed")
     parser.add_argument("--json", type=Path, help="a file for all rows")
     options = parser.parse_args()

@@ -279,10 +279,18 @@ SPECIAL = {
         Case("blocks-k2s3", 1, 9, 4, 5, 17, (2, 2), (3, 3), (0, 1)),
         Case("blocks-k8x1s4", 1, 7, 5, 9, 16, (8, 1), (4, 1)),
     ),
+    "direct_phases": (
+        Case("phases-k64s32", 2, 5, 3, 4, 3, (5, 64), (4, 32), (1, 9)),
+        Case("phases-k40s17", 1, 9, 2, 17, 2, (2, 40), (3, 17), ((0, 1), (30, 3))),
+    ),
     "depthwise_rows": DEPTHWISE,
     "depthwise_columns": DEPTHWISE,
     "depthwise_channels": (*DEPTHWISE, Case("depthwise-many", 1, 531, 2, 7, 531, (3, 2), (2, 1), (1, 1), groups=531)),
-    "weight_streaming": (Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),),
+    "weight_streaming": (
+        Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
+        Case("few-pixels-groups", 2, 51, 1, 3, 6, (3, 7), (1, 4), (1, 0), groups=3),
+        Case("few-pixels-wide-groups", 1, 34, 3, 1, 138, (3, 2), (2, 1), groups=2),
+    ),
     "input_gradient_columns": (
         Case("columns-of-grad-k4s2", 2, 19, 3, 4, 16, (4, 4), (2, 2), (1, 1)),
         Case("columns-of-grad-k5s3", 1, 13, 4, 3, 5, (3, 5), (2, 3), ((0, 2), (1, 0))),

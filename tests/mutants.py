@@ -37,6 +37,7 @@ from upconv.kernels import (
     copy,
     depthwise_channels,
     depthwise_rows,
+    direct_phases,
     direct_rows,
     gemm,
     not_finite,
@@ -279,7 +280,10 @@ def prepared_form_of_another_way():
 ROW_KERNELS = {"direct_rows": direct_rows, "depthwise_rows": depthwise_rows, "col2im_rows": col2im_rows}
 COL2IM = {"col2im_channels": col2im_channels, "col2im_rows": col2im_rows}
 EPILOGUES = (
-    ROW_KERNELS | COL2IM | {"gemm": gemm, "phase_blocks": phase_blocks, "depthwise_channels": depthwise_channels}
+    ROW_KERNELS
+    | COL2IM
+    | {"gemm": gemm, "phase_blocks": phase_blocks, "depthwise_channels": depthwise_channels}
+    | {"direct_phases": direct_phases}
 )
 LISTS = {"rows of segments": 0, "columns of segments": 1, "blocks": 2}
 BASES = {"x": X, "y": Y, "weight": W, "bias": BIAS, "panels": PANELS}
@@ -316,6 +320,25 @@ MUTANTS = {
     "gemm, first tap of a row for all": lambda: table(gemm, zero("w_w")),
     "gemm, source of the first row of taps for all": lambda: table(gemm, zero("x_h")),
     "gemm, source of the first tap of a row for all": lambda: table(gemm, zero("x_w")),
+    "direct_phases, mask of the weight a lane short": lambda: masks(direct_phases, "lane_mask", short_mask),
+    "direct_phases, border a lane short": lambda: masks(direct_phases, "lane_mask_between", short_between),
+    "direct_phases, sums of earlier parts lost": lambda: masks(direct_phases, "add", keep_left),
+    "direct_phases, last row of taps dropped": lambda: table(direct_phases, one_less("n_h")),
+    "direct_phases, last tap of a row dropped": lambda: table(direct_phases, one_less("taps")),
+    "direct_phases, last channel dropped": lambda: table(direct_phases, one_less("c")),
+    "direct_phases, last row not written": lambda: table(direct_phases, one_less("rows")),
+    "direct_phases, last image not written": lambda: table(direct_phases, one_less("n")),
+    "direct_phases, last place not written": lambda: table(direct_phases, one_less("end")),
+    "direct_phases, last column of x not read": lambda: table(direct_phases, one_less("in_cols")),
+    "direct_phases, last column not written": lambda: table(direct_phases, one_less("out_cols")),
+    "direct_phases, last block not written": lambda: table(direct_phases, one_less("blocks")),
+    "direct_phases, taps of a row all the first": lambda: table(direct_phases, zero("w_t")),
+    "direct_phases, weight of the first channel at once for all": lambda: table(direct_phases, zero("w_v")),
+    "direct_phases, bias of the first channel at once for all": lambda: table(direct_phases, zero("bias_v")),
+    "direct_phases, weight of the first channel for all": lambda: in_list(0, "w", 0, direct_phases),
+    "direct_phases, source of the first group for all": lambda: in_list(0, "x", 0, direct_phases),
+    "direct_phases, last channels lost": lambda: last_row_lost(0, direct_phases),
+    "direct_phases, last segment of rows lost": lambda: last_row_lost(1, direct_phases),
     "direct_rows, last row of taps dropped": lambda: table(direct_rows, one_less("n_h")),
     "direct_rows, last tap of a phase dropped": lambda: table(direct_rows, one_less("n_0")),
     "direct_rows, last shared tap dropped": lambda: table(direct_rows, one_less("shared_count")),

@@ -15,6 +15,7 @@ from fresh import fresh
 from strided import ACTIVATIONS, SLOPE
 from ways import AUTO, KERNELS, activation, result, truth, willing
 
+import upconv
 from upconv import generated, planning
 from upconv.algorithms import ALGORITHMS
 from upconv.codegen.interpreter import interpret
@@ -43,8 +44,8 @@ CASES = (
 class Sized:
     """What the cache asks of a program."""
 
-    def __init__(self, nbytes):
-        self.nbytes = nbytes
+    def __init__(self, nbytes, shared=()):
+        self.nbytes, self.shared = nbytes, shared
 
 
 def test_the_cache_is_bounded_in_bytes_and_forgets_what_was_used_first():
@@ -72,6 +73,33 @@ def test_the_cache_is_bounded_in_bytes_and_forgets_what_was_used_first():
     assert (len(kept), kept.nbytes) == (0, 0)
 
 
+def test_a_table_that_programs_share_counts_once():
+    kept, table = ProgramCache(100), Sized(30)
+    for key in "abc":
+        kept.get(key, lambda: Sized(20, (table,)))
+    assert (len(kept), kept.nbytes) == (3, 90)
+    kept.get("alone", lambda: Sized(80))
+    assert (len(kept), kept.nbytes) == (1, 80)
+    kept.get("d", lambda: Sized(10, (table,)))
+    assert (len(kept), kept.nbytes) == (1, 40)
+
+
+def test_programs_of_a_layer_that_pack_its_weight_share_that_table():
+    weight, programs = np.ones((64, 64, 4, 4), np.float32), generated.PROGRAMS
+    with fresh():
+        for height in (33, 35, 37):
+            upconv.conv_transpose2d(np.ones((1, 64, height, 40), np.float32), weight, stride=2, algorithm="winograd")
+        # A form of tiles for each, and of some the same.
+        assert 0 < len({id(table) for made in programs._kept.values() for table in made.shared}) < len(programs)
+        assert _bytes_of(programs) == programs.nbytes < sum(made.program.nbytes for made in programs._kept.values())
+
+
+def _bytes_of(programs):
+    """What the programs that are kept hold, and what they share, once."""
+    shared = {id(table): table.nbytes for made in programs._kept.values() for table in made.shared}
+    return sum(made.nbytes for made in programs._kept.values()) + sum(shared.values())
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_ten_thousand_widths_leave_memory_flat(threads):
     """Programs are made and not run; what is kept never exceeds the bound, and each of them is small."""
@@ -87,7 +115,7 @@ def test_ten_thousand_widths_leave_memory_flat(threads):
             programs.get((way.name, plan.inner, threads, number), lambda made=made: made)
             most, total = max(most, made.nbytes), total + made.nbytes
             assert programs.nbytes <= PROGRAM_BYTES
-        assert sum(kept.nbytes for kept in programs._kept.values()) == programs.nbytes
+        assert _bytes_of(programs) == programs.nbytes
         assert total > 2 * PROGRAM_BYTES
         assert most <= 256 << 10
     assert programs.nbytes == 0

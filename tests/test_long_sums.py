@@ -1,5 +1,7 @@
 """How many products a way adds up in one sum: 2**24 with ones behind it loses those of its own sum, and no others."""
 
+import math
+
 import numpy as np
 import pytest
 from cases import LAYOUTS
@@ -15,12 +17,25 @@ from upconv.problem import OPERATIONS, Problem
 
 HUGE = 2.0**24
 # Sums of few products, which are cut into shorter parts, as even as the channels of a tap allow.
+PLAIN = "gemm", "gemm_tap_rows", "direct_rows", "direct_columns"
 FEW = {
-    ("a tap", "forward"): {"gemm": 36, "col2im_channels": 36, "direct_rows": 26, "direct_columns": 26},
+    ("a tap", "forward"): {
+        "gemm": 28,
+        "col2im_channels": 28,
+        "direct_rows": 26,
+        "direct_columns": 26,
+        "tap_streaming": 32,
+    },
     ("a pixel", "forward"): {"gemm": 32, "col2im_channels": 32, "direct_rows": 30, "direct_columns": 30},
-    ("few pixels", "grad_input"): dict.fromkeys(("gemm", "gemm_tap_rows", "direct_rows", "direct_columns"), 48),
-    ("few products", "grad_input"): dict.fromkeys(("gemm", "gemm_tap_rows", "direct_rows", "direct_columns"), 72),
-    ("taps", "grad_input"): dict.fromkeys(("gemm", "gemm_tap_rows", "direct_rows", "direct_columns"), 72),
+    ("few pixels", "grad_input"): dict.fromkeys(PLAIN, 24),
+    ("few products", "grad_input"): dict.fromkeys(PLAIN, 72),
+    ("taps", "grad_input"): dict.fromkeys(PLAIN, 72),
+    ("halves", "forward"): dict.fromkeys(PLAIN, 24),
+    ("halves of channels", "forward"): dict.fromkeys((*PLAIN, "tap_streaming"), 16),
+    ("halves of channels", "grad_input"): dict.fromkeys((*PLAIN, "gemm_planes"), 20),
+    ("some taps", "forward"): dict.fromkeys((*PLAIN, "tap_streaming"), 64),
+    ("some taps", "grad_input"): dict.fromkeys(PLAIN, 72),
+    ("taps of two phases", "forward"): dict.fromkeys(PLAIN, 35),
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -38,15 +53,20 @@ LAYERS = {
     "a pixel": Geometry(3, 120, 24, 1, Axis(1, 4), Axis(1, 4)),
     "few products": Geometry(1, 20, 24, 1, Axis(9, 3, 1), Axis(9, 3, 1)),
     "taps": Geometry(1, 20, 2, 1, Axis(6, 9, 1), Axis(6, 9, 1)),
+    "halves": Geometry(1, 4, 24, 1, Axis(5, 1, 1), Axis(40, 9, 1)),
+    "halves of channels": Geometry(1, 32, 40, 1, Axis(5, 1, 1), Axis(20, 1, 1)),
+    "some taps": Geometry(1, 32, 48, 1, Axis(9, 3, 1), Axis(20, 5, 1)),
+    "taps of two phases": Geometry(1, 7, 17, 1, Axis(9, 1, 1), Axis(40, 16, 2)),
 }
 
 
 def longest_of(way, layer, operation):
     """The longest sum of a way."""
     if way == "weight_gradient":
-        return weight_gradient.PIXELS_LISTED
+        return weight_gradient.longest_list(LAYERS[layer].pixels)
     if way in ("weight_gradient_blocks", "weight_gradient_tap_rows"):
-        return weight_gradient_blocks.longest_sum(LAYERS[layer].pixels)
+        g = LAYERS[layer]
+        return weight_gradient_blocks.longest_sum(g.pixels, math.prod(g.weight_shape))
     if way == "weight_gradient_depthwise":
         return weight_gradient_depthwise.longest_sum(LAYERS[layer].pixels)
     return FEW.get((layer, operation), {}).get(way, gemm.LONGEST_SUM)
@@ -55,10 +75,12 @@ def longest_of(way, layer, operation):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_no_sum_is_longer_than_it_may_be(layer, operation, layout):
+@pytest.mark.parametrize("corner", [0, -1])
+def test_no_sum_is_longer_than_it_may_be(corner, layer, operation, layout):
     g = LAYERS[layer]
     a, b = (np.ones(shape, np.float32) for shape in Problem(operation, g, "float32").operand_shapes)
-    a[0, 0, 0, 0] = HUGE
+    # Of what comes after the first product of a sum; ways differ in which of two corners that is.
+    a[0, 0, corner, corner] = HUGE
     wide = Problem(operation, g, "float64", layout)
     want = empty(wide.result_shape, np.float64, layout)
     solve(wide, "auto", a.astype(float), b.astype(float), None, want)

@@ -1,5 +1,6 @@
 """Winograd as one algorithm among the others: layouts, threads, prepared weights, gradients, what is not finite."""
 
+import os
 import random
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from amount import some
 from cases import LAYOUTS, Case, channels_last
 from compare import assert_same_bits, check_nonfinite, poison
 from fresh import fresh
+from rooms import Room
 
 import upconv
 from upconv.algorithms import ALGORITHMS, matmul, winograd
@@ -128,7 +130,8 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
     """A transform that is made once may be a larger one; where both are the same, so are all bits."""
     x, w, bias = operands(case, "forward")
     problem = Problem("forward", case.geometry(), "float32")
-    monkeypatch.setattr(winograd, "MADE", winograd.MOVED)
+    for name in ("MADE", "MADE_NEAR"):
+        monkeypatch.setattr(winograd, name, winograd.MOVED)
     with fresh():
         assert winograd.setting(problem) == winograd.setting(replace(problem, prepared=True))
         prepared = upconv.prepare(w, case.s, groups=case.groups, dilation=case.d)
@@ -138,12 +141,62 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
 
 
 def test_a_weight_as_given_is_transformed_into_less():
-    geometry = Case("large", 1, 512, 32, 32, 256, (4, 4), (2, 2), (1, 1)).geometry()
+    geometry = Case("large", 1, 256, 64, 64, 64, (4, 4), (2, 2), (1, 1)).geometry()
     given, prepared = (
         winograd.weight_form(Problem("forward", geometry, "float32", prepared=is_prepared)).nbytes
         for is_prepared in (False, True)
     )
     assert given < prepared
+
+
+# Large weights for one block of tiles: each block of columns is transformed when it is wanted. The last one is smaller;
+# parts that are added up; and channels of several sources that do not fill whole vectors.
+MADE_WHEN_WANTED = (
+    Case("made-k4s2", 1, 130, 9, 8, 150, (4, 4), (2, 2), (1, 1)),
+    Case("made-k4s2-images", 9, 256, 4, 4, 70, (4, 4), (2, 2), (1, 1)),
+    Case("made-k5s2", 1, 128, 9, 7, 167, (5, 5), (2, 2), ((2, 1), (2, 1))),
+    Case("made-row", 1, 512, 1, 40, 81, (1, 16), (1, 8), (0, 4)),
+)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
+def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, monkeypatch):
+    """Read where it lies, up to its last byte, if channels of the result are consecutive there."""
+    a, w, bias = operands(case, operation)
+    problem = Problem(operation, case.geometry(), "float32")
+    assert winograd._makes(problem) or operation == "grad_input"
+    # The channels of the result last, whichever of the two they are.
+    axes = (0, 2, 3, 1) if operation == "forward" else (1, 2, 3, 0)
+    last = np.ascontiguousarray(w.transpose(axes)).transpose(np.argsort(axes))
+    room, found = Room(w.nbytes), []
+    for name in ("BRIEF", "WORTH_WAKING"):
+        monkeypatch.setattr(program, name, 0)
+    for makes in (True, False):
+        if not makes:
+            monkeypatch.setattr(winograd, "_makes", lambda problem: False)
+        with fresh():
+            for threads in (1, 2, 5):
+                monkeypatch.setattr(pool, "_wanted", threads)
+                for at_end in (None, False, True):
+                    weight = w if at_end is None else room.copy(last, at_end)
+                    found += [answer(case, operation, layout, a, weight, bias) for layout in LAYOUTS]
+    want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
+    assert np.abs(found[0] - want).max() <= TOLERANCE * 2.0**-23 * bound.max()
+    for each in found[1:]:
+        assert_same_bits(each, found[0])
+
+
+@pytest.mark.parametrize("case", MADE_WHEN_WANTED[:2], ids=str)
+def test_a_weight_that_is_made_when_it_is_wanted_may_not_be_finite(case):
+    x, w, bias = operands(case, "forward")
+    for place in ((0, 0, 0, 0), (case.c_in - 1, case.c_out - 1, 3, 3)):
+        w = w.copy()
+        w[place] = np.inf
+        for weight in (w, channels_last(w)):
+            got, want = (answer(case, "forward", "nhwc", x, weight, bias, name) for name in ("winograd", "gemm"))
+            assert_same_bits(got, want)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

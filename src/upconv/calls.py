@@ -29,8 +29,8 @@ class Call(NamedTuple):
     """What computes (x, weight, bias, y), helped by those threads (see `pool.helped_by`) or, with 0, by any; how y is
     made; what must live as long.
 
-    `form` is the one that is read of those that a prepared weight keeps; `nbytes` are those of the program; the `plan`
-    computes again what the program has flagged.
+    `form` is the one that is read of those that a prepared weight keeps; `nbytes` are those of the program alone; the
+    `plan` computes again what the program has flagged.
     Without `run` it is one that is not done in one go on those `threads`.
     """
 

@@ -48,10 +48,18 @@ class Setting:
         Raises:
             SettingError: when the framework refuses the setting, or when nothing is left after the crops.
         """
+        return Axis(n, k, s, d, *self.allowed_crops(n, k, s, d))
+
+    def allowed_crops(self, n: int, k: int, s: int, d: int) -> tuple[int, int]:
+        """The `crops` of this setting.
+
+        Raises:
+            SettingError: when the framework refuses the setting.
+        """
         refusals = self._refusals(n, k, s, d) + self.limits([(s, d)])
         if refusals:
             raise SettingError("; ".join(refusals))
-        return Axis(n, k, s, d, *self.crops(n, k, s, d))
+        return self.crops(n, k, s, d)
 
     @classmethod
     def limits(cls, steps: Iterable[tuple[int, int]]) -> list[str]:

@@ -11,6 +11,7 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
+    adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
@@ -25,7 +26,7 @@ and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 
 import math
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -52,11 +53,16 @@ PROGRAM_BYTES = 4 << 20
 
 
 class ProgramCache:
-    """Programs by key, those used last kept: at most so many bytes of tables, and at least the last one."""
+    """Programs by key, those used last kept: at most so many bytes of tables, and at least the last one.
+
+    A table that several share counts once.
+    """
 
     def __init__(self, most_bytes):
         self.most_bytes, self.nbytes = most_bytes, 0
         self._kept = OrderedDict()
+        # By identity of a shared table, how many of the programs that are kept hold it.
+        self._holders = Counter()
         # A signal's handler may come back here in the thread that holds the lock.
         self._lock = threading.RLock()
 
@@ -76,16 +82,31 @@ class ProgramCache:
         with self._lock:
             if key not in kept:
                 kept[key] = made
-                self.nbytes += made.nbytes
+                self._take(made)
             while self.nbytes > self.most_bytes and len(kept) > 1:
-                _, dropped = kept.popitem(last=False)
-                self.nbytes -= dropped.nbytes
+                self._drop(kept.popitem(last=False)[1])
         return made
+
+    def _take(self, made):
+        self.nbytes += made.nbytes
+        for table in made.shared:
+            self.nbytes += 0 if self._holders[id(table)] else table.nbytes
+            self._holders[id(table)] += 1
+
+    def _drop(self, made):
+        self.nbytes -= made.nbytes
+        for table in made.shared:
+            self._holders[id(table)] -= 1
+            if not self._holders[id(table)]:
+                self.nbytes -= table.nbytes
+                # Another may get its identity.
+                del self._holders[id(table)]
 
     def cache_clear(self):
         """Forget all."""
         with self._lock:
             self._kept.clear()
+            self._holders.clear()
             self.nbytes = 0
 
 
@@ -93,14 +114,18 @@ PROGRAMS = ProgramCache(PROGRAM_BYTES)
 
 
 class Runnable:
-    """A program, and the bias that it reads where there is none: whole vectors of one are read, so it is longer."""
+    """A program, and the bias that it reads where there is none: whole vectors of one are read, so it is longer.
 
-    __slots__ = ("columns", "nbytes", "no_bias", "program", "repeats")
+    `nbytes` are those that it keeps alone; `shared` has the tables that other programs keep as well.
+    """
+
+    __slots__ = ("columns", "nbytes", "no_bias", "program", "repeats", "shared")
 
     def __init__(self, made, columns, repeats, dtype, lanes):
         self.program, self.columns, self.repeats = made, columns, repeats
         self.no_bias = _zeros(columns * repeats + 4 * lanes, dtype)
-        self.nbytes = made.nbytes + self.no_bias.nbytes
+        self.shared = [table for table in made.tables if table.is_shared]
+        self.nbytes = made.nbytes - sum([table.nbytes for table in self.shared]) + self.no_bias.nbytes
 
     def bias(self, given):
         """The bias as the kernels read it."""
@@ -148,9 +173,12 @@ class Generated:
         return hasattr(self.module, name)
 
     def rounds_by_place(self, problem: Problem) -> bool:
-        """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others."""
-        asks = getattr(self.module, "cuts_by_row", None)
-        return self.fallback is not None or (asks is not None and asks(self._asked(problem)))
+        """Whether the last bits of an output depend on what else is computed, as by tiles: then a part has others.
+
+        So it has where those of a weight that is packed in the call are others than of a prepared one.
+        """
+        asks = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
+        return self.fallback is not None or any(ask is not None and ask(self._asked(problem)) for ask in asks)
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)
@@ -180,7 +208,8 @@ class Generated:
             return 0
         ready = self._dense(plain, 1)
         wide = self._widened_bytes(plain) + program.LINE if self._widens(problem) else 0
-        return ready.program.scratch_bytes() + 2 * ready.nbytes + 16384 + wide
+        tables = ready.program.nbytes + ready.no_bias.nbytes
+        return ready.program.scratch_bytes() + 2 * tables + 16384 + wide
 
     def details(self, problem: Problem) -> Details:
         """What the program for dense operands executes; makes it, and its kernels, if there is anything to compute."""

@@ -5,6 +5,7 @@ it is chosen is which axis is consecutive; every other stride is a value of the 
 they lie. What has no name here is copied first, and a plan says so.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 # Maps: the pixels of a row are consecutive; the channels of a pixel are, and the pixels of a row follow one another;
@@ -123,6 +124,8 @@ def dense_layout(shape, wanted):
     return CHANNELS_LAST if c > 1 and (wanted == CHANNELS_LAST or h == w == 1) else CHANNELS_FIRST
 
 
+# A new size of a map changes no weight.
+@lru_cache(maxsize=256)
 def weight_layout(shape, strides, size):
     """The name of a weight's layout; the stride of its first axis is free, and between pairs with gaps the second's.
 

@@ -168,7 +168,7 @@ def fitted(problem, algorithm, a, b, out, aligned=(True, True, True)) -> Plan:
     they_lie = a_layout, b_layout, layout, b is None
     if they_lie != (problem.a_layout, problem.b_layout, problem.layout, problem.prepared):
         problem = replace(problem, a_layout=a_layout, b_layout=b_layout, layout=layout, prepared=b is None)
-    return choose(problem, algorithm)
+    return _chosen(problem, algorithm)
 
 
 def choose(problem: Problem, algorithm: str | Plan = AUTO) -> Plan:
@@ -188,9 +188,9 @@ def _chosen(problem, algorithm):
         if algorithm.problem != problem:
             raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
         return algorithm
-    check_algorithm(algorithm)
     if algorithm == AUTO:
         return Plan(problem, *cheapest(problem))
+    check_algorithm(algorithm)
     found = cheapest(problem, (algorithm,))
     if found is None:
         refusals = ask(algorithm, problem).refusals

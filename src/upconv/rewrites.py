@@ -32,7 +32,10 @@ from .layouts import (
 )
 from .phases import input_segments, live_segment_count, most_segments
 from .problem import NO_ACTIVATION, Problem
+from .runtime.once import Kept
 
+# Layers of which it is known which rewrites may have a step.
+MOST_LAYERS = 512
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
 # Layouts that weights have in one operation and that its kernels do not read.
@@ -74,10 +77,28 @@ def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
         # What needs more than that step finds other arrays than it was given.
         return tuple(_left(step, maps, weight) for step in whole) if len(whole) == 1 else whole
     found = []
-    while (step := next((step for rewrite in REWRITES if (step := rewrite(problem)) is not None), None)) is not None:
+    while (step := _first(problem)) is not None:
         found.append(step)
         problem = step.after
     return tuple(found)
+
+
+_layers = Kept(MOST_LAYERS)
+
+
+def _first(problem):
+    """The first step from a problem; None where there is none."""
+    asked = _layers.get_or_make(problem.layer, lambda: _asked_of_layer(problem))
+    for rewrite in asked:
+        step = rewrite(problem)
+        if step is not None:
+            return step
+    return None
+
+
+def _asked_of_layer(problem):
+    """The rewrites that may have a step for the problems of a layer: most depend on no size of a map."""
+    return tuple(rewrite for rewrite in REWRITES if rewrite in BY_SIZES or rewrite(problem) is not None)
 
 
 def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
@@ -393,3 +414,5 @@ def _size(shape):
 
 
 REWRITES = (_as_row, _in_wider, _copied, _activated, _as_real, _exchanged)
+# Whether these have a step depends on the sizes of the maps as well.
+BY_SIZES = (_as_row, _exchanged)

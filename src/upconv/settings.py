@@ -119,10 +119,7 @@ class Settings:
                         f"input * stride = {n * s}; leave output_padding at 0"
                     )
                 return same(n, k, s, d, lower=self.padding == "same_lower")
-            padding = 0 if self.padding == "valid" else self.padding[number]
-            if isinstance(padding, tuple):
-                return Axis(n, k, s, d, padding[0], padding[1] - op)
-            return Torch(padding, op).axis(n, k, s, d)
+            return Axis(n, k, s, d, *_crops(self, number))
         except SettingError as error:
             raise SettingError(f"{self.names[number]}: {error}") from None
 
@@ -202,6 +199,17 @@ def _is_plain(value):
 @lru_cache(maxsize=512)
 def _axis(settings, number, n, k):
     return settings.axis(number, n, k)
+
+
+# Of numbers, whatever the sizes.
+@lru_cache(maxsize=256)
+def _crops(settings, number):
+    """The crops of an axis where the padding is no word that depends on its sizes."""
+    padding, op = 0 if settings.padding == "valid" else settings.padding[number], settings.output_padding[number]
+    if isinstance(padding, tuple):
+        return padding[0], padding[1] - op
+    # Torch's depend on no size.
+    return Torch(padding, op).allowed_crops(1, 1, settings.stride[number], settings.dilation[number])
 
 
 @lru_cache(maxsize=256)

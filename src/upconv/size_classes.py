@@ -12,7 +12,7 @@ from .runtime.once import Kept
 
 # Each size below, and each power of two, is a class: most layers have such sizes, and they fill vectors, and crowd
 # caches, as their neighbours do not. Of others the leading bits say their class, so that there are two to an octave.
-SMALL, BITS = 17, 2
+SMALL, BITS = 9, 2
 MOST_CLASSES, MOST_FACTS = 1024, 64
 
 

@@ -136,7 +136,8 @@ MOST_APART, MOST_DILATION = 3, 6
 
 
 # Plain sums over so many channels have errors beside which those of tiles of five values, on one axis or on both, are
-# small.
+# small; and of one row alone, under several phases, those of tiles of three outputs and taps.
+THREE_ALONE_CHANNELS = 96
 FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS = 128, 256
 
 
@@ -149,16 +150,22 @@ def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
     >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 2, 2), Axis(8, 3))
     ([[{3: 2}, {3: 3}], [{3: 3}, {3: 2}]], [])
     """
-    are_many = channels >= FIVE_ON_ONE_CHANNELS, channels >= FIVE_ON_BOTH_CHANNELS
+    are_many = tuple(channels >= many for many in (THREE_ALONE_CHANNELS, FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS))
     return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, *are_many))
 
 
 @lru_cache(maxsize=256)
-def _ways(h, w, forward, on_one, on_both):
+def _ways(h, w, forward, alone, on_one, on_both):
     found = _ways_alone(*h, forward), _ways_alone(*w, forward)
     if [each[:1] for each in found] == [(Way({3: 3}),)] * 2 and 1 in (h[1], w[1]):
         # The errors of two axes multiply, and one phase alone is where plain sums are the most exact.
         return (Way({3: 2}), Way({3: 3})), (Way({3: 3}), Way({3: 2}))
+    if (1, 1) in (h[:2], w[:2]):
+        # Of a row alone sums are as short.
+        found = tuple(
+            [Way({3: 2})] if ways[:1] == (Way({3: 3}),) and (s == 1 or (forward and not alone)) else ways
+            for (_, s, _), ways in zip((h, w), found, strict=True)
+        )
     made, larger = list(product(*found)), [_larger(each) for each in found]
     if forward and on_both and all(larger):
         both = ([*each, *more] for each, more in zip(found, larger, strict=True))

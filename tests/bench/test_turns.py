@@ -41,3 +41,16 @@ def test_a_turn_begins_when_nobody_spins_and_says_how_long_a_call_takes():
         assert calls[0] >= end
         assert len(calls) >= 2
         assert taken >= 0.002
+
+
+def test_a_turn_begins_beside_a_thread_that_never_sleeps_and_says_so(monkeypatch):
+    monkeypatch.setattr(turns, "MOST_LOOKS", 3)
+    done = threading.Event()
+    spinner = threading.Thread(target=lambda: [None for _ in iter(done.is_set, True)])
+    spinner.start()
+    try:
+        with pytest.warns(RuntimeWarning, match="never sleeps"), turns.turn(lambda: None) as taken:
+            assert taken >= 0
+    finally:
+        done.set()
+        spinner.join()

@@ -99,7 +99,7 @@ def test_a_block_reads_its_halo_and_nothing_else():
 
 def test_blocks_take_the_plan_of_the_whole():
     rng = random.Random(2)
-    x, weight = numbers(rng, 1, 8, 24, 24), numbers(rng, 8, 16, 4, 4)
+    x, weight = numbers(rng, 1, 6, 24, 24), numbers(rng, 6, 16, 4, 4)
     for name in ("gemm", "direct_rows"):
         y = conv_transpose2d(x, weight, None, 2, 1, algorithm=name)
         made = ud.conv_transpose2d(da.from_array(x, chunks=(1, 8, 8, 8)), weight, None, 2, 1, algorithm=name)
@@ -163,6 +163,42 @@ def test_blocks_that_are_narrow_add_up_in_the_order_of_the_whole(way, shape):
         blocks = da.from_array(x, chunks=(1, 3, 40, columns))
         made = ud.conv_transpose2d(blocks, weight, **settings)
         np.testing.assert_array_equal(made.compute(scheduler="sync"), y)
+
+
+@pytest.mark.parametrize("kept", ["array", "prepared", "bfloat16"])
+def test_a_weight_is_planned_as_in_a_single_call_with_it(kept):
+    """As given, prepared and in halves it may be computed in three ways; blocks always prepare theirs."""
+    rng, ways = random.Random(8), set()
+    for c_in, size, c_out, k, s in (
+        (129, (30, 7), 16, (3, 4), (1, 2)),
+        (200, (3, 7), 21, (3, 4), (3, 3)),
+        (200, (3, 30), 40, (3, 3), (2, 2)),
+        (33, (1, 2), 16, (2, 2), (1, 1)),
+    ):
+        x, weight = numbers(rng, 1, c_in, *size), numbers(rng, c_in, c_out, *k)
+        if kept != "array":
+            weight = upconv.prepare(weight, s, storage=None if kept == "prepared" else kept)
+        chosen = plan(x, weight, stride=s)
+        ways.add(chosen.algorithm)
+        named = chosen.fallback or "gemm" if chosen.rounds_by_place else chosen.algorithm
+        y = conv_transpose2d(x, weight, stride=s, algorithm=named)
+        made = ud.conv_transpose2d(da.from_array(x, chunks=(1, c_in, 3, 4)), weight, stride=s)
+        np.testing.assert_array_equal(made.compute(scheduler="sync"), y, err_msg=f"{chosen.algorithm} {named}")
+    assert len(ways) > 1
+
+
+def test_sums_of_a_weight_that_is_packed_part_by_part_are_not_for_blocks():
+    """Which prepare theirs, and add up all channels of a tap one after another."""
+    rng = random.Random(9)
+    x, weight = numbers(rng, 1, 600, 40, 2), numbers(rng, 600, 16, 5, 5)
+    blocks, call = da.from_array(x, chunks=(1, 600, 9, 2)), {"stride": (1, 3), "algorithm": "tap_streaming"}
+    with pytest.raises(SettingError, match="'tap_streaming', which is for whole problems; by blocks 'gemm'"):
+        np.testing.assert_array_equal(
+            ud.conv_transpose2d(blocks, weight, **call).compute(), conv_transpose2d(x, weight, **call)
+        )
+    prepared = upconv.prepare(weight, (1, 3))
+    made = ud.conv_transpose2d(blocks, prepared, **call).compute()
+    np.testing.assert_array_equal(made, conv_transpose2d(x, prepared, **call))
 
 
 def test_sums_that_are_cut_by_the_row_are_not_for_blocks():

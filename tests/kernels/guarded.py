@@ -16,6 +16,7 @@ from ways import bias_of, willing
 
 from upconv import planning
 from upconv.algorithms import (
+    direct_phases,
     direct_rows,
     gemm,
     gemm_planes,
@@ -44,6 +45,8 @@ LARGE = (
     Case("fused-phases", 1, 24, 3, 7, 20, (4, 4), (2, 2), (1, 1)),
     # Few channels of many phases: fused whatever the vectors' length.
     Case("fused-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
+    Case("phases-of-a-row", 2, 5, 3, 4, 3, (3, 72), (2, 35), (1, 9)),
+    Case("phases-in-parts", 1, 41, 2, 17, 2, (2, 40), (3, 17), ((0, 1), (30, 3))),
     Case("plane-products", 2, 7, 9, 11, 18, (1, 1)),
     Case("plane-products-of-groups", 1, 8, 9, 31, 12, (1, 1), groups=2),
     Case("block-by-block", 1, 40, 3, 2, 150, (3, 3), (2, 2), (1, 1), groups=2),
@@ -106,7 +109,7 @@ def large(dtypes=3, ends=2):
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
     weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
-    gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 1 << 12, 1
+    direct_phases.WAITING, gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 16, 1 << 12, 1
     input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
     pixel_parts.PART_CYCLES, next_block.FAR_BYTES = 200, 0
     pixel_products.NEAR_BYTES = 1 << 10

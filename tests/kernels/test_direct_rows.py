@@ -18,7 +18,7 @@ from upconv.codegen.lowering import lower
 from upconv.kernels.direct_rows import NAMES, direct_rows, scratch
 from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
-from upconv.kernels.gemm import LONGEST_SUM, SHORT_SUM
+from upconv.kernels.gemm import LONGEST_SUM, WHOLE_SUM
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
@@ -199,12 +199,9 @@ def test_by_the_interpreter(number, isa):
 
 
 def test_long_sums_are_cut():
-    """The totals lie in memory that would be read otherwise: a single sum of more than 48 products touches it.
-
-    Parts of 32 may be half as long again.
-    """
+    """The totals lie in memory that would be read otherwise: a sum of more than WHOLE_SUM products touches it."""
     isa, tile = ROWS["x86-64"], (1, 1, 1, False)
-    for c, touched in ((3 * SHORT_SUM // 2, False), (3 * SHORT_SUM // 2 + 1, True)):
+    for c, touched in ((WHOLE_SUM, False), (WHOLE_SUM + 1, True)):
         setting = Setting(0, tile, "f32", 4, (3,))
         for name in "groups blocks n rows n_h".split():
             setattr(setting, name, 1)

@@ -22,6 +22,7 @@ from mutants import EPILOGUES, MUTANTS
 from mutations import is_of
 from ways import ANY, AUTO, KERNELS, check, families, result, suite, truth, willing
 
+from upconv.algorithms import direct_phases as phase_tasks
 from upconv.algorithms import direct_rows as row_tasks
 from upconv.algorithms import gemm as gemm_tasks
 from upconv.algorithms import input_gradient_columns as input_tasks
@@ -36,6 +37,7 @@ from upconv.kernels import (
     convert,
     copy,
     depthwise_rows,
+    direct_phases,
     direct_rows,
     gemm,
     phase_blocks,
@@ -92,6 +94,9 @@ MORE = (
     Case("depthwise-4", 1, 2, 3, 35, 2, (1, 4), (1, 4), groups=2),
     Case("streaming", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
     Case("columns", 2, 19, 3, 4, 16, (3, 4), (2, 2), (1, 1)),
+    Case("phases", 2, 6, 3, 4, 3, (3, 72), (2, 35), ((1, 1), (9, 20))),
+    Case("phases-groups-in-parts", 1, 82, 5, 13, 6, (3, 40), (2, 17), ((1, 0), (3, 30)), groups=2),
+    Case("phases-in-blocks", 3, 3, 3, 2, 1, (2, 130), (3, 130)),
     Case("streaming-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
     *PLANES,
 )
@@ -107,8 +112,8 @@ WEIGHT_LAST = (
     "rows-1",
 )
 # Those that pass through an activation too, and those whose weight comes prepared.
-ACTIVATED = ("wide", "fused-everywhere", "rows", "depthwise-2", "wide-depthwise", "streaming")
-PREPARED = ("wide", "wide-groups", "fused", "rows-3", "wide-depthwise", "depthwise-2", "streaming")
+ACTIVATED = ("phases", "wide", "fused-everywhere", "rows", "depthwise-2", "wide-depthwise", "streaming")
+PREPARED = ("phases", "wide", "wide-groups", "fused", "rows-3", "wide-depthwise", "depthwise-2", "streaming")
 PREPARED += tuple(case.name for case in PLANES)
 
 
@@ -173,6 +178,7 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(row_tasks, "CROWDING", 256)
     monkeypatch.setattr(gemm_tasks, "WEIGHTY_BYTES", 1 << 15)
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
+    monkeypatch.setattr(phase_tasks, "WAITING", 32)
     for tasks in (block_tasks, column_tasks, depthwise_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)
     monkeypatch.setattr(weight_tiles, "LEAST_PIXELS", 1)
@@ -263,6 +269,9 @@ def test_without_a_mutant_everything_passes(setting):
             "relu",
             "leaky_relu",
         }
+    # Phases in several vectors, all of them full or not, and those of several channels.
+    tiles = {tuple(rest[1:3]) for make, *rest in ways if make is direct_phases.direct_phases}
+    assert tiles >= {(2, False), (2, True), (1, True)}
     # Single phases on a step of their own, several blocks, both ways of streaming, units in every dimension and base.
     said = {module: list(rows_of(every, module)) for module in (direct_rows, weight_streaming)}
     assert any(row.get("y_col") == 5 * 4 for row in said[direct_rows])

@@ -17,7 +17,7 @@ from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
 from upconv.kernels.execute import FIELDS_MOST
-from upconv.kernels.tap_streaming import CHUNK, FIELDS, LINE, UNROLL, heights, tap_streaming
+from upconv.kernels.tap_streaming import CHUNK, FIELDS, LINE, UNROLL, chunk_of, heights, tap_streaming
 
 # A panel that is near is never one of halves.
 ALL = [*((elem, storage, False) for elem, storage in KINDS), *((elem, "", True) for elem in DTYPES)]
@@ -57,7 +57,7 @@ class Setting:
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
         task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
         task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")}
-        task |= {"places": places.ctypes.data, "wide": wide.ctypes.data}
+        task |= {"chunk": chunk_of(self.c), "places": places.ctypes.data, "wide": wide.ctypes.data}
         for name, view in (("x", xv), ("y", yv)):
             task |= zip((f"{name}_n", f"{name}_row", f"{name}_col"), view.strides, strict=False)
         return np.array([task[name] for name in FIELDS], np.int64)

@@ -49,10 +49,10 @@ def table(steps):
     return out, np.ascontiguousarray(rows, np.int64)
 
 
-def run_once(steps, **options):
+def run_once(steps):
     """Run a table and see that each part ran once; returns what the parts computed."""
     out, rows = table(steps)
-    pool.run(entry(churn), rows, **options)
+    pool.run(entry(churn), rows)
     assert out[:, 0].tolist() == [1] * len(steps)
     return out[:, 1].tolist()
 
@@ -96,11 +96,10 @@ def _threads(monkeypatch):
 # -- what is computed --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("brief", [False, True])
 @pytest.mark.parametrize("parts", [0, 1, 2, 3, 64, 1000])
-def test_every_part_runs_once(parts, brief):
+def test_every_part_runs_once(parts):
     for _ in range(20):
-        run_once([10 * (part % 7) for part in range(parts)], brief=brief)
+        run_once([10 * (part % 7) for part in range(parts)])
 
 
 def test_results_are_the_same_for_1_2_3_and_7_threads():
@@ -565,10 +564,9 @@ def test_an_executor_runs_the_rows_of_this_thread_alone():
 
 
 @posix
-def test_what_is_one_part_or_brief_stays_on_the_thread_that_calls():
+def test_what_is_one_part_stays_on_the_thread_that_calls():
     executor = Executor()
     pool.run_on(executor, run_once, [5])
-    pool.run_on(executor, lambda: run_once([5, 6], brief=True))
     executor.threads = 1
     pool.run_on(executor, run_once, [5, 6, 7])
     assert executor.calls == []

@@ -14,7 +14,7 @@ from upconv.bench.layers import Layer
 from upconv.geometry import Axis, Geometry
 from upconv.planning import solve
 from upconv.problem import Problem
-from upconv.schedule.pixel_panels import Cut
+from upconv.schedule.pixel_panels import BLOCK_BYTES, LARGER, Cut, block_pixels
 from upconv.schedule.pixel_parts import shares
 from upconv.schedule.placed_problem import PlacedProblem
 
@@ -54,6 +54,18 @@ def test_parts_are_even(name):
     assert max(pixels_of_parts(cut, g, parts)) <= 1.15 * g.n * g.h.n * g.w.n / parts
     # Uneven before, or this shows nothing.
     assert max(pixels_of_parts(Cut(g, 256), g, parts)) > 1.15 * g.n * g.h.n * g.w.n / parts
+
+
+def test_blocks_are_larger_where_a_map_lies_in_planes_and_they_stay_near():
+    def pixels(c_out, size, layout="nchw"):
+        g = Geometry(1, 32, c_out, 1, Axis(size, 2, 2), Axis(size, 2, 2))
+        return block_pixels(Problem("grad_weight", g, "float32", layout), 256)
+
+    assert pixels(8, 200) == LARGER * 256
+    assert pixels(8, 200, "nhwc") == 256
+    # Both maps of a block stay near, and a small map still has blocks for several parts.
+    assert 256 < pixels(40, 200) == BLOCK_BYTES // (4 * (32 + 4 * 40)) < LARGER * 256
+    assert pixels(400, 200) == pixels(8, 64) == 256
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 13, 15, 16, 21, 37, 64, 1000])

@@ -26,7 +26,7 @@ from ..schedule.placed_problem import PlacedProblem
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
 CALLS = 1.2
 # How many times as long a vector takes of which the few channels of a group alone are written.
-ALONE = 2
+ALONE = 1.8
 # Blocks of them are listed.
 MOST_COLUMNS = 2048
 # Whether maps of halves are converted band by band.

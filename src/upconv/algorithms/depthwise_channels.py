@@ -35,10 +35,12 @@ def weight_form(problem: Problem) -> Lines:
 def work(problem: Problem) -> dict[str, float]:
     g, lanes, mr = problem.geometry, isa().lanes(problem.itemsize), kernel.HEIGHT[isa().registers]
     vectors = ceil_div(g.groups, lanes)
+    alone = vectors % kernel.ACROSS[isa().registers]
     counted = pixel_work(problem, tally(g.w, problem.operation == "forward"), 1)
     empty = pixel_products.empty_work(problem)
     return {
         "depthwise_channels": counted.products(mr) * vectors,
+        "depthwise_channels_waits": counted.products(mr) * alone,
         "depthwise_channels_vectors": (counted.places + empty.places) * vectors,
         "copied_bands": empty.copied,
         "tasks": counted.tasks,

@@ -6,11 +6,12 @@ So are columns some steps apart, which the gradient in the input of a strided la
 
 from collections import Counter
 from functools import lru_cache
+from math import prod
 
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
-from ..kernels.gemm import LONGEST_SUM, WHOLE_SUM
+from ..kernels.gemm import WHOLE_SUM
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -69,8 +70,10 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
 
 def cuts_by_row(problem: Problem, *, by_columns=False) -> bool:
     """Whether sums are so long that they are cut, which is done where those of a whole row are."""
-    whole = WHOLE_SUM if _phases(problem, by_columns) == 1 else LONGEST_SUM
-    return problem.channels[0] * problem.geometry.h.k * problem.geometry.w.k > whole
+    axes, is_forward = (problem.geometry.h, problem.geometry.w), problem.operation == "forward"
+    # Those that a place has at most.
+    taps = prod(ceil_div(axis.k * axis.g, axis.s) if is_forward else axis.k for axis in axes)
+    return problem.channels[0] * taps > WHOLE_SUM
 
 
 def fuses(problem: Problem) -> bool:

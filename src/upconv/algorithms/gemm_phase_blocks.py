@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
 from ..kernels.epilogue import IN_REGISTERS
-from ..kernels.gemm import LONGEST_SUM
+from ..kernels.gemm import LONGEST_SUM, MEDIUM_SUM, WHOLE_SUM
 from ..phases import phases
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -76,7 +76,8 @@ def cuts_by_row(problem: Problem) -> bool:
     """Whether sums are cut where those of a whole tile are, some of whose taps do not reach all of its phases."""
     g, (_, down, _) = problem.geometry, tile_of(problem)
     longest = problem.channels[0] * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
-    return longest > LONGEST_SUM and any(_partly(g, down))
+    whole = LONGEST_SUM if problem.channels[0] > WHOLE_SUM else MEDIUM_SUM
+    return longest > whole and any(_partly(g, down))
 
 
 def fuses(problem: Problem) -> bool:

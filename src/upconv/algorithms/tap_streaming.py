@@ -32,9 +32,14 @@ READS_HALVES = True
 TILES = {32: (6, 4), 16: (4, 3)}
 # The sums of a block must stay in the cache while its weight passes by.
 MOST_SUMS_BYTES, MOST_PIXELS = 1 << 20, 1 << 12
+# Sums of a result that are added one after another.
+MOST_SUMS = 1024
 # A part of a weight that is packed in the call is to stay in the second-level cache beside what is read; whole chunks
 # of the kernel.
 PART_BYTES = NEAR_BYTES // 4
+# What it takes to fill a vector of sums with the bias, of what it takes to copy it to the result as well; where they
+# are transposed on the way there, that is counted by itself.
+FILLED = 0.5
 # The table has a row for each tap of an axis.
 MOST_TAPS = 1 << 10
 
@@ -58,6 +63,21 @@ def why_not(problem: Problem) -> list[str]:
     return refusals
 
 
+def why_not_automatic(problem: Problem) -> list[str]:
+    g, c = problem.geometry, problem.channels[0]
+    sums = math.prod(ceil_div(axis.k * axis.g, axis.s) for axis in (g.h, g.w)) * ceil_div(c, kernel.chunk_of(c))
+    if sums > MOST_SUMS:
+        return [f"adds {sums} sums in one chain, which rounds too often; at most {MOST_SUMS} are added"]
+    return []
+
+
+def adds_by_parts(problem: Problem) -> bool:
+    """Whether sums have all taps of some channels first, as parts are packed, and not all channels of a tap."""
+    form = weight_form(problem)
+    streams = (form.stream(number) for number in range(len(form.blocks)))
+    return not problem.prepared and any(part(stream).c_src < stream.c_src for stream in streams)
+
+
 def fuses(problem: Problem) -> bool:
     """Whether its kernels apply the activation of a problem."""
     return problem.activation.name in IN_REGISTERS
@@ -76,12 +96,13 @@ def work(problem: Problem) -> dict[str, float]:
     blocks = ceil_div(ceil_div(c_dst, lanes), TILES[isa().registers][1]) * g.groups
     vectors, source = ceil_div(c_dst, lanes) * g.groups, math.prod(g.input_shape) * problem.itemsize
     amounts = moved(problem, channels_last=True, packs=True, whole=False)
+    channels_last = problem.layout.startswith("nhwc")
     return {
         "tap_streaming": pixels * vectors * c_src,
         "tap_streaming_loads": pixels * blocks * c_src,
-        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.CHUNK) * vectors,
+        "tap_streaming_sums": pixels * ceil_div(c_src, kernel.chunk_of(c_src)) * vectors,
         "tap_streaming_places": pixels * blocks,
-        "tap_streaming_written": g.n * g.h.out * g.w.out * vectors,
+        "tap_streaming_written": g.n * g.h.out * g.w.out * vectors * (1 if channels_last else FILLED),
         "widened": g.live_weights if problem.storage and problem.prepared else 0,
         # A source that does not stay in the cache comes again with every tap of every block.
         "streamed": pixels * blocks * c_src * problem.itemsize if source > NEAR_BYTES else 0,
@@ -179,6 +200,7 @@ class _Block:
             "y": (sums.base, 0),
             "w": (PANELS, panel),
             "c": stream.c_src,
+            "chunk": kernel.chunk_of(placed.c_src),
             "n": g.n,
             "x_n": x.at.n,
             "x_row": x.at.h,

@@ -42,7 +42,7 @@ def work(problem: Problem) -> dict[str, float]:
     tiles = g.groups * ceil_div(narrow, mr) * ceil_div(wide, nv * lanes)
     pixels, taps = g.n * g.h.pairs * g.w.pairs, g.h.k * g.w.k
     # The last list of a tap is half full in the mean.
-    lists = pixels // kernel.PIXELS_LISTED + ceil_div(taps, 2)
+    lists = pixels // kernel.longest_list(g.pixels) + ceil_div(taps, 2)
     maps = [
         math.prod(shape)
         for shape, layout in zip(problem.map_shapes, problem.map_layouts, strict=True)
@@ -136,6 +136,7 @@ def _taps(placed, sums, n, x, y):
         "places": (PLACES, 0),
         "groups": g.groups,
         "total_g": sums.group,
+        "listed": kernel.longest_list(g.pixels),
     }
     for name, (map_, step_h, step_w, count) in walks.items():
         fields |= {

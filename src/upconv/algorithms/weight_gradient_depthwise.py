@@ -11,16 +11,18 @@ from ..geometry import ceil_div
 from ..kernels import weight_gradient_depthwise as kernel
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
+from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut
+from ..schedule.pixel_parts import PART_PIXELS, count_of, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 
 FOR_FEW_CHANNELS = True
-# Pixels of the input in a block: no sum in registers is longer. {in all at most: of a block} of few, whose errors would
-# be the largest beside engines that sum in several lanes.
-PIXELS, SHORT_PIXELS = 128, {128: 32, 512: 64}
+# Pixels of the input in a block: no sum in registers is longer. Of fewer in all they are so many times as long as there
+# are sums, and LEAST_SUMS at least, down to SHORT_SUM: their errors would be the largest beside engines that sum in
+# several lanes.
+PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 8, 8, 16
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
 # Vectors of channels in a unit, where not all are in one; `ACROSS` where threads would be left without any.
@@ -79,24 +81,29 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     blocks = list(_cut(placed.problem).blocks(0, g.n))
     products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, placed.lanes)
     pieces = int(min(len(blocks), 1 + products // PIECE_PRODUCTS))
-    clear = [_Unit(placed, scratch, *each, line).clear() for each in units]
-    stages = [Stage(clear)]
+    nbytes = ceil_div(ceil_div(g.c_in, unit) * g.h.k * g.w.k * line, LINE) * LINE
+    parts = max(1, count_of(min(len(blocks), math.isqrt(g.pixels // PART_PIXELS)), nbytes))
+    zeros = copying(placed.elem, (X, 0), (PANELS, 0), 0, pad=parts * nbytes // placed.size)
+    stages = [Stage([Grid((zeros,))])]
+    # Each block adds to the sums of its part.
+    sums = [(block, number * parts // len(blocks) * nbytes) for number, block in enumerate(blocks)]
     for piece in range(pieces):
-        some = blocks[len(blocks) * piece // pieces : len(blocks) * (piece + 1) // pieces]
+        some = sums[len(blocks) * piece // pieces : len(blocks) * (piece + 1) // pieces]
         stages.append(Stage([_Unit(placed, scratch, *each, line).multiply(some) for each in units]))
+    if parts > 1:
+        stages.append(Stage(sum_of_parts(placed, parts, nbytes)))
     stages.append(Stage([_Unit(placed, scratch, *each, line).to_weight() for each in units]))
-    nbytes = ceil_div(g.c_in, unit) * g.h.k * g.w.k * line
-    return Program(stages, {PANELS: nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
+    return Program(stages, {PANELS: parts * nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
 def longest_sum(pixels) -> int:
     """The longest sum of a result that is a sum over so many pixels."""
-    return min(PIXELS, next((some for most, some in SHORT_PIXELS.items() if pixels <= most), PIXELS))
+    return min(max(min(math.isqrt(PER_SUM * pixels), pixels // LEAST_SUMS), SHORT_SUM), PIXELS)
 
 
 def _cut(problem):
     """The blocks of pixels."""
-    return Cut(problem.geometry, longest_sum(problem.geometry.pixels))
+    return Cut(problem.geometry, PIXELS)
 
 
 class _Unit:
@@ -120,19 +127,14 @@ class _Unit:
     def _grid(self, nests):
         return Grid(tuple(nests), (self.many, 1, 1), self.steps)
 
-    def clear(self):
-        """Zeros."""
-        count = self.taps * self.line // self.placed.size
-        return self._grid([copying(self.placed.elem, (X, 0), (PANELS, self.sums), 0, pad=count)])
-
     def to_weight(self):
         rows, cols = (self.taps, self.line), (self.channels, self.placed.w[0])
         return self._grid([transposing(self.placed.elem, (PANELS, self.sums), (W, self.weight), rows, cols)])
 
     def multiply(self, blocks):
-        """Both maps of each block channels-last, then all taps."""
+        """Both maps of each block channels-last, then all taps, added to the sums of a part."""
         nests = []
-        for block in blocks:
+        for block, part in blocks:
             h, w, maps = block.h, block.w, []
             for whole, base, height, width in (
                 (self.x.move(block.first, h.first, w.first), X_BAND, h.axis.n, w.axis.n),
@@ -144,21 +146,21 @@ class _Unit:
                     operand = self.scratch.map(base, shape, self.placed.size, channels_last=True)
                     nests.append(transpose_layout(self.placed.elem, whole, operand, shape))
                 maps.append(operand)
-            nests += self._taps(block, *maps)
+            nests += self._taps(block, *maps, part)
         return self._grid(nests)
 
-    def _taps(self, block, x, y):
+    def _taps(self, block, x, y, part):
         """Rows of taps by columns that have the same taps."""
         g, h, w = self.placed.g, block.h.axis, block.w.axis
         nv, most = _chunks(w.k, ceil_div(self.channels, self.placed.lanes))
         fields = {
             "x": (x.base, x.offset),
             "y": (y.base, y.offset),
-            "total": (PANELS, self.sums),
+            "total": (PANELS, part + self.sums),
             "n": block.images,
             **{"x_n": x.at.n, "x_row": x.at.h, "x_col": x.at.w},
             **{"y_n": y.at.n, "y_row": g.h.s * y.at.h, "y_col": g.w.s * y.at.w, "y_tap": g.w.d * y.at.w},
-            **{"total_tap": self.line, "columns": self.channels},
+            **{"total_tap": self.line, "columns": self.channels, "longest": longest_sum(g.pixels)},
         }
         rows = []
         for t in range(h.k):

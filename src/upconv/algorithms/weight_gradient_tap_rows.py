@@ -18,7 +18,7 @@ from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program,
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.next_block import NO_BLOCK, comes_from_far, next_block
-from ..schedule.pixel_panels import Cut, copied, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, block_pixels, copied, in_place, side_of, turned
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
@@ -83,7 +83,7 @@ class _Shape:
         # Rows of taps are not the same places of the cache apart.
         self.tap = self.run * self.row + LINE
         self.nbytes = ceil_div(g.h.k * self.tap, LINE) * LINE
-        cut = Cut(g, PIXELS)
+        cut = Cut(g, block_pixels(problem, PIXELS))
         self.parts = Parts.of(cut, self.cycles(g), self.nbytes)
         self.cut = cut.even(self.parts.count)
         self.asks = comes_from_far(problem, self.cut)
@@ -171,7 +171,7 @@ def _block(placed, made, scratch, block, offset, lists):
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
         **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
         **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
-        "longest": kernel.longest_sum(g.pixels),
+        "longest": kernel.longest_sum(g.pixels, math.prod(g.weight_shape)),
         **ahead.fields,
     }
     yield Nest(kernel.FIELDS, fields, lists[key])
@@ -210,16 +210,21 @@ def _row_list(placed, made, axis, x, y, ahead):
 
 def _segment_list(placed, made, axis, x, y, ahead):
     """Columns that meet the same taps, by the ranges of tiles that are equally tall."""
-    values = []
-    for segment in segments(axis, False):
+    found = [
+        (segment, *each) for segment in segments(axis, False) for each in made.ranges(len(segment.taps), placed.g.c_out)
+    ]
+    # Each asks for its share of what a row of taps asks for.
+    whole, before, values = sum(segment.count * tiles for segment, _, tiles, _ in found), 0, []
+    visits = ahead.visits // placed.g.h.k
+    for segment, first, tiles, rows in found:
         at, start = segment.source * y.at.w, segment.taps.start * placed.g.c_out
-        for first, tiles, rows in made.ranges(len(segment.taps), placed.g.c_out):
-            kind = False, made.cuts_x, 0, ahead.asks
-            address = entry(kernel.weight_gradient_blocks, placed.elem, rows, made.nv, *kind)
-            total = (start + first) * made.row
-            here = segment.start * x.col, total, segment.count, tiles, rows * placed.size
-            values.append((address, at + first * placed.size, *here))
-    return Rows(("entry", "a", "b", "total", "cols", "a_tiles", "a_tile"), values)
+        kind = False, made.cuts_x, 0, ahead.asks
+        address = entry(kernel.weight_gradient_blocks, placed.elem, rows, made.nv, *kind)
+        total = (start + first) * made.row
+        here = segment.start * x.col, total, segment.count, tiles, rows * placed.size
+        values.append((address, at + first * placed.size, *here, ahead.after(visits * before // whole)))
+        before += segment.count * tiles
+    return Rows(("entry", "a", "b", "total", "cols", "a_tiles", "a_tile", "next"), values)
 
 
 def _to_weight(placed, made, first, some, many):

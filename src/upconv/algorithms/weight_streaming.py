@@ -15,7 +15,7 @@ from ..layouts import WEIGHT_CHANNELS_LAST, Operand
 from ..phases import has_holes, live_segments
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
-from ..runtime.program import BIAS, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y
+from ..runtime.program import BIAS, LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, Y
 from ..schedule import pixel_products, segments
 from ..schedule.amounts import moved
 from ..schedule.moves import PlacedOperand, copying, transpose_layout, transposing
@@ -33,18 +33,21 @@ MOST_CHANNELS = 512
 # The sums of all pixels must stay in the cache while the weight passes by, and be long beside what is added up.
 MOST_PIXELS, MOST_SUMS_BYTES = 256, 1 << 20
 LEAST_CHANNELS = 16
+# Tasks of a chunk beside those that add up.
+TASKS = 3
+# Calls that it takes as long as from Python: two stages, and kernels of three kinds.
+CALLS = 1.3
 
 
 def why_never(problem: Problem) -> list[str]:
-    g, refusals = problem.geometry, []
+    refusals = []
     if problem.operation != "forward":
         return ["computes the forward pass alone"]
-    if g.groups > 1:
-        refusals.append("the weight of several groups is no plain matrix")
-    if g.c_in < LEAST_CHANNELS:
-        refusals.append(f"sums of {g.c_in} channels are too short beside adding them up")
-    if g.c_out < isa().lanes(problem.itemsize):
-        refusals.append(f"{g.c_out} channels do not fill a vector")
+    if problem.channels[0] < LEAST_CHANNELS:
+        refusals.append(f"sums of {problem.channels[0]} channels are too short beside adding them up")
+    columns = _columns(problem)
+    if columns < isa().lanes(problem.itemsize):
+        refusals.append(f"{columns} columns of the weight that lie together do not fill a vector")
     return refusals
 
 
@@ -59,6 +62,12 @@ def why_not(problem: Problem) -> list[str]:
     return refusals
 
 
+def _columns(problem):
+    """Columns of a run of the weight: a channel's taps lie together, or a tap's channels."""
+    g, (_, c_dst) = problem.geometry, problem.channels
+    return c_dst if problem.b_layout == WEIGHT_CHANNELS_LAST else c_dst * g.h.k * g.w.k
+
+
 def fuses(problem: Problem) -> bool:
     """Whether its kernels apply the activation of a problem."""
     return problem.activation.name in IN_REGISTERS
@@ -69,59 +78,82 @@ def weight_form(problem: Problem) -> None:
 
 
 def work(problem: Problem) -> dict[str, float]:
-    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
-    pixels = g.n * g.h.n * g.w.n
-    sums = ceil_div(math.prod(g.weight_shape[1:]), lanes) * pixels
+    g, lanes, (c_src, c_dst) = problem.geometry, isa().lanes(problem.itemsize), problem.channels
+    pixels, columns = g.n * g.h.n * g.w.n, math.prod(g.weight_shape[1:])
+    sums = ceil_div(columns, lanes) * pixels * g.groups
+    # Of each tap the channels are vectors by themselves when they are added up.
+    vectors = ceil_div(c_dst, lanes) * g.groups
     rows = sum(segment.count for segment in live_segments(g.h))
+    chunks = g.groups * ceil_div(c_dst, _channels_at_once(problem, 1))
     amounts = moved(problem, channels_last=True, packs=False)
     if problem.b_layout != WEIGHT_CHANNELS_LAST:
         # The products of all taps, which are those of a channel side by side.
-        amounts["transposed"] += pixels * math.prod(g.weight_shape[1:]) * problem.itemsize
+        amounts["transposed"] += pixels * columns * g.groups * problem.itemsize
     return amounts | {
-        "weight_streaming": sums * g.c_in,
-        "weight_streaming_sums": sums,
+        "weight_streaming": sums * c_src,
+        "calls": CALLS,
+        "weight_streaming_sums": sums * (1 + kernel.blocks_of(c_src, TILES[isa().registers][1])),
+        "depthwise_channels": pixels * g.h.k * g.w.k * vectors,
+        "depthwise_channels_vectors": _written(g) * vectors,
         "streamed": math.prod(g.weight_shape) * problem.weight_itemsize,
         "widened": math.prod(g.weight_shape) if problem.storage else 0,
-        "tasks": g.n * rows * len(live_segments(g.w)) * ceil_div(g.c_out, _channels_at_once(problem, 1)),
+        "tap_streaming_loads": pixels * c_src * chunks,
+        "tasks": chunks * (TASKS + g.n * rows * len(live_segments(g.w))),
     }
 
 
 def program(placed: PlacedProblem, *, packs=True) -> Program:
-    """The input as dense pixels, then a unit for each chunk of channels."""
+    """The input as dense pixels, then a unit for each group and chunk of channels."""
     g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels = g.n * g.h.n * g.w.n
     products = _by_taps if placed.problem.b_layout == WEIGHT_CHANNELS_LAST else _by_channels
     chunk = _channels_at_once(placed.problem, placed.threads)
-    x, before = _dense_pixels(placed)
-    units, whole = [], g.c_out // chunk
-    for first, count, many in ((0, chunk, whole), (whole * chunk, g.c_out % chunk, 1)):
+    x, before = _pixels(placed)
+    units, whole = [], placed.c_dst // chunk
+    group = {W: placed.w_group, PANELS: placed.c_src * size, Y: placed.c_dst * placed.y.c, BIAS: placed.c_dst * size}
+    for first, count, many in ((0, chunk, whole), (whole * chunk, placed.c_dst % chunk, 1)):
         if count:
-            steps = {W: (0, 0, count * placed.w_dst), Y: (0, 0, count * placed.y.c), BIAS: (0, 0, count * size)}
-            units.append(Grid(tuple(_chunk(placed, products, x, first, count)), (1, 1, many), steps))
+            step = {W: count * placed.w_dst, PANELS: 0, Y: count * placed.y.c, BIAS: count * size}
+            steps = {base: (0, group[base], step[base]) for base in step}
+            units.append(Grid(tuple(_chunk(placed, products, x, first, count)), (1, g.groups, many), steps))
     sums = pixels * taps * (chunk + placed.lanes) * size
     result = math.prod(g.output_shape[2:]) * g.n * chunk * size
-    scratch = {PANELS: pixels * g.c_in * size, X_BAND: 2 * sums, Y_BAND: result}
+    scratch = {PANELS: pixels * _pixel(placed), X_BAND: 2 * sums, Y_BAND: result}
     return Program([Stage([Grid((before,))]), Stage(units)], scratch, placed.seconds)
+
+
+def _written(g):
+    """Outputs that are written: all of them once more, where some have no taps."""
+    holes = has_holes(g.h) or has_holes(g.w)
+    live = sum(segment.count for segment in live_segments(g.h)) * sum(segment.count for segment in live_segments(g.w))
+    return g.n * (live + holes * g.h.out * g.w.out)
 
 
 def _channels_at_once(problem, threads):
     """Channels of the result whose sums are made, and then added up, by one unit."""
-    g, lanes = problem.geometry, isa().lanes(problem.itemsize)
+    g, lanes, (_, c_dst) = problem.geometry, isa().lanes(problem.itemsize), problem.channels
     pixels, taps = g.n * g.h.n * g.w.n, g.h.k * g.w.k
     if problem.b_layout == WEIGHT_CHANNELS_LAST:
         # A batch of 0 is planned too.
         each = max(1, pixels * taps * problem.itemsize)
-        most = min(MOST_CHANNELS, SUMS_BYTES // each, ceil_div(g.c_out, threads))
+        most = min(MOST_CHANNELS, SUMS_BYTES // each, ceil_div(c_dst, threads))
     else:
         most = CHUNK // taps
-    return min(g.c_out, max(lanes, most // lanes * lanes))
+    return min(c_dst, max(lanes, most // lanes * lanes))
 
 
-def _dense_pixels(placed):
-    """(where x lies as dense pixels, the nest that puts it there)."""
+def _pixel(placed):
+    """Bytes from pixel to pixel, a line more than it has: some channels of many would fall into the same sets."""
+    return placed.g.c_in * placed.size + LINE
+
+
+def _pixels(placed):
+    """(where x lies as pixels one after another, the nest that puts it there)."""
     g, x = placed.g, placed.source
     n, c, h, w = g.input_shape
-    mine = PlacedOperand(PANELS, 0, Operand.dense(g.input_shape, placed.size, channels_last=True))
+    pixel = _pixel(placed)
+    strides = h * w * pixel, placed.size, w * pixel, pixel
+    mine = PlacedOperand(PANELS, 0, Operand.of(g.input_shape, strides, placed.size))
     if not x.at.channels_last:
         return mine, transpose_layout(placed.elem, x, mine, g.input_shape)
     images = [(image * x.at.n, image * mine.at.n) for image in range(n)]
@@ -171,9 +203,9 @@ def _product(placed, x, first, pieces, step, count, line):
         "x": (x.base, x.offset),
         "w": (W, first * placed.w_dst),
         "y": (X_BAND, 0),
-        "c": g.c_in,
+        "c": placed.c_src,
         "pixels": g.n * g.h.n * g.w.n,
-        "x_p": g.c_in * placed.size,
+        "x_p": _pixel(placed),
         "w_c": placed.w_src,
         "pieces": pieces,
         "w_piece": step,

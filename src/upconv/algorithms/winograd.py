@@ -56,6 +56,8 @@ FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
+# The same where each thread has a block of columns of the transformed weight, and all share the taps.
+MAKING = replace(BASES, u=SINK, taps=PANELS)
 # Sums of fewer channels are short beside the transforms, in time and in error.
 LEAST_CHANNELS = 64
 LEAST_TILES = 9
@@ -65,11 +67,12 @@ LEAST_LOW = 4
 LEAST_DILATED, DILATED_CHANNELS = 12, 128
 # Fewer channels run by name alone where one axis has kernel 3 under stride 1, and the other has some other kernel.
 MIXED_CHANNELS = 128
-# Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most.
-BLOCK_BYTES, MOST_TILES = 1 << 21, 66
-# Columns of a block: phases times channels. A large weight is far away, and read less often the more tiles a block has:
-# there the room is for tiles.
-COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
+# Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most. A large
+# weight is far away, and read less often the more tiles a block has: there what goes beyond the cache, up to a share of
+# what the weight becomes, costs less than to read the weight again.
+BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
+# Columns of a block: phases times channels; of a large weight there are enough of them to be shared out.
+COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 128, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -78,12 +81,13 @@ MANY_BLOCKS = 16
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
 # alone. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
+LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
-# to write one of the values that it becomes.
-MOVED, MADE = 20, 40
+# to make one of the values that it becomes; and likewise where all tiles are one block, so that they stay near.
+MOVED, MADE, MADE_NEAR = 20, 40, 24
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -128,7 +132,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
         return ["an output's error is that of the largest of its tile, so float64 runs when it is asked for by name"]
     # One phase alone is where plain sums are the most exact, and the errors of two axes multiply.
     axes = problem.geometry.h, problem.geometry.w
-    if all((axis.k, axis.s) == (2, 1) for axis in axes):
+    if all((axis.k, axis.s) in ((1, 1), (2, 1)) for axis in axes):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
     if all((axis.k, axis.s) == (3, 1) for axis in axes):
         is_dilated = any(axis.d > 1 for axis in axes)
@@ -178,12 +182,12 @@ def _setting(problem, *both):
     phases = prod(each[0].phases for each in made)
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
-    transformed = _transformed(problem, made) * problem.itemsize
+    transformed, longest = _of_layer(problem, both, made)
     columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
-    most = max(6, min(MOST_TILES, BLOCK_BYTES // per_tile))
+    most = max(6, min(MOST_TILES, max(BLOCK_BYTES, transformed // SHARE_OF_WEIGHT) // per_tile))
     high, wide = (max(part.tiles for part in each) for each in made)
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
@@ -205,8 +209,24 @@ def _setting(problem, *both):
         tiles,
         channels,
         apart=tuple(way.apart for way in both),
-        longest=_longest_sum(c_src * sources, both),
+        longest=longest,
     )
+
+
+# Of ways of a layer.
+_layers = Kept(256)
+
+
+def _of_layer(problem, both, made):
+    """(bytes that the weight becomes, the longest sum): of all sizes of a layer that have as many parts the same."""
+    g = problem.geometry
+    of = problem.layer, g.h.crop_lo, g.w.crop_lo, *map(len, made), *((*way.outputs.items(), way.apart) for way in both)
+
+    def make():
+        count = problem.channels[0] * prod(len(each[0].sources) for each in made)
+        return _transformed(problem, made) * problem.itemsize, _longest_sum(count, both)
+
+    return _layers.get_or_make(of, make)
 
 
 def _longest_sum(count, both):
@@ -217,6 +237,8 @@ def _longest_sum(count, both):
         return SHORTER_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
+    if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
+        return SHORT_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
@@ -233,13 +255,15 @@ def _prices(problem, pairs, longest):
 
     That is to add up sums (the `longest` of each pair), to spread values, to gather, and to make them of the weight.
     """
-    (c_src, c_dst), made = problem.channels, MOVED if problem.prepared else MADE
+    c_src, c_dst = problem.channels
     width, n, found = panel_width(problem.itemsize), problem.geometry.n, []
     for (h, w), length in zip(pairs, longest, strict=True):
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
         columns = ceil_div(phases * c_dst, width) * width
         values = n * (read * c_src + written * phases * c_dst)
-        weight, products = kept * phases * c_src * c_dst * made, n * read * c_src * columns
+        transformed, products = kept * phases * c_src * c_dst, n * read * c_src * columns
+        is_near = n * h.tiles * w.tiles <= MOST_TILES and transformed * problem.itemsize > BLOCK_BYTES
+        weight = transformed * (MOVED if problem.prepared else MADE_NEAR if is_near else MADE)
         found.append(products + products * ADDED // length + MOVED * values + weight)
     return found
 
@@ -314,7 +338,7 @@ class Transformed:
 
     def scratch(self, placed: PlacedProblem) -> dict[int, int]:
         """Bytes by base that packing needs: some taps turned, and the flag of a weight that is not finite."""
-        return {SINK: _layer(placed).bytes["taps"], FLAGS: 64}
+        return {SINK: _layer(placed).bytes["taps"] + LINE, FLAGS: 64}
 
 
 # Stages that transform a weight depend on no size of a map.
@@ -362,9 +386,15 @@ def work(problem: Problem) -> dict[str, float]:
 
 def program(placed: PlacedProblem, *, packs=True) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
-    layer, form = _layer(placed), weight_form(placed.problem)
+    form, makes = weight_form(placed.problem), packs and _makes(placed.problem)
+    layer = _layer(placed, makes)
     grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
-    stages = [*([_packing(placed, form, layer)] if packs else []), Stage(grids)]
+    stages = [Stage(grids)]
+    if makes:
+        turning = [Grid(tuple(map(nest, tasks))) for tasks in layer.turning_tasks()]
+        stages = [*([Stage(turning)] if turning else []), *stages]
+    elif packs:
+        stages = [_packing(placed, form, layer), *stages]
     need = layer.bytes
     zeros = placed.c_src * placed.size + LINE
     scratch = {
@@ -375,17 +405,28 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         X_BAND: need["x_band"],
         Y_BAND: need["y_band"] + 64,
     }
-    if packs:
-        scratch |= {PANELS: form.nbytes, SINK: need["taps"]}
+    if makes:
+        scratch |= {PANELS: need["taps"] + LINE, SINK: need["u"]}
+    elif packs:
+        scratch |= {PANELS: form.nbytes, SINK: need["taps"] + LINE}
     return Program(stages, scratch, placed.seconds)
 
 
-def _layer(placed):
+def _makes(problem):
+    """Whether the weight is transformed block by block, each just before all tiles meet it: of a large one for one
+    block of tiles, since it would be written far away and read from there once.
+    """
+    found = sizes(problem)
+    u_bytes, is_once = sum(each.u_bytes for each in found), len(distinct(found)) == len(found)
+    return is_once and u_bytes > BLOCK_BYTES and problem.geometry.groups == 1 == max(map(_blocks, found))
+
+
+def _layer(placed, makes=False):
     x, y = _map(placed.x, placed), _map(placed.y, placed)
     problem, forward = placed.problem, placed.forward
     activation = problem.activation if fuses(problem) else NO_ACTIVATION
-    of = activation, placed.halves, sizes(problem)
-    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, BASES, forward, *of)
+    of, bases = (activation, placed.halves, sizes(problem)), MAKING if makes else BASES
+    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, bases, forward, *of, makes)
 
 
 def _map(operand: Operand, placed):
@@ -454,6 +495,15 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
+    made = {}
+
+    def indexed(common):
+        """`_indexed`, the same for the same; held, so that nothing else gets their identity."""
+        found = made.get(id(common))
+        if found is None:
+            found = made[id(common)] = _indexed(common, starts), common
+        return found[0]
+
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
     for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
         steps = {
@@ -466,8 +516,11 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
             COL_Y: (0, 0, w.tiles * result[1]),
         }
         for share in shares:
-            tasks = layer._unit((n.first, h.first, w.first), share)
-            yield Grid(tuple(_indexed(each, starts) for each in tasks), (n.count, h.count, w.count), steps)
+            nests = [
+                Nest(common["fields"], indexed(common), common.get("lists", ()), added)
+                for common, *added in layer.unit((n.first, h.first, w.first), share)
+            ]
+            yield Grid(nests, (n.count, h.count, w.count), steps)
 
 
 def nest(task) -> Nest:
@@ -475,22 +528,20 @@ def nest(task) -> Nest:
     return Nest(task["fields"], task, task.get("lists", ()))
 
 
-def _indexed(task, starts) -> Nest:
-    """A task as a nest whose indices of rows and columns move with its unit, from where each base starts."""
-    for name, value in task.items() if starts else ():
-        # Fields and lists are tuples as well, but not of a base and an offset.
-        if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts:
-            task[name] = value[0], value[1] + starts[value[0]]
-    made = nest(task)
-    if made.fields is winograd_spread.FIELDS:
-        bases = ROW_X, COL_X
-    elif made.fields is winograd_gather.FIELDS:
-        bases = ROW_Y, COL_Y
-    else:
-        return made
-    # The task is this nest's own.
-    task["row"], task["col"] = (bases[0], task["row"]), (bases[1], task["col"])
-    if "zeros" in task:
+def _indexed(common, starts):
+    """What tasks share, with indices of rows and columns that move with the unit, from where each base starts."""
+    fields = common["fields"]
+    if fields is winograd_spread.FIELDS:
         # The flags move with the unit, and zeros must not.
-        task["zeros"] = SUMS, 0
-    return made
+        common = common | {"row": (ROW_X, 0), "col": (COL_X, 0), "zeros": (SUMS, 0)}
+    elif fields is winograd_gather.FIELDS:
+        common = common | {"row": (ROW_Y, common["row"]), "col": (COL_Y, common["col"])}
+    if not starts:
+        return common
+    # Fields and lists are tuples as well, but not of a base and an offset.
+    moved = {
+        name: (value[0], value[1] + starts[value[0]])
+        for name, value in common.items()
+        if type(value) is tuple and name not in ("fields", "lists") and value[0] in starts
+    }
+    return common | moved

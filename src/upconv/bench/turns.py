@@ -10,10 +10,13 @@ calling thread has a CPU of its own, and calls come first that are not timed.
 import os
 import threading
 import time
+import warnings
 from contextlib import contextmanager, suppress
 
 # How long to look whether anybody spins: who does takes all of that, who wakes now and then next to nothing.
 LOOK_SECONDS, BUSY_SHARE = 0.005, 0.05
+# Longer than any engine's threads spin: who runs on then never sleeps.
+MOST_LOOKS = 400
 # How long to call without a clock: longer than threads spin or share a CPU after they were woken.
 SETTLE_SECONDS = 0.01
 CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -23,14 +26,18 @@ CPUS = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 def turn(call):
     """The turn of an engine: it begins when no thread of this process runs any more and calls have woken its own.
 
+    Beside a thread that never sleeps it begins after MOST_LOOKS, with a warning.
+
     Yields:
         How many seconds a call has taken.
     """
-    busy = True
-    while busy:
+    for _ in range(MOST_LOOKS):
         before = time.process_time()
         time.sleep(LOOK_SECONDS)
-        busy = time.process_time() - before > BUSY_SHARE * LOOK_SECONDS
+        if time.process_time() - before <= BUSY_SHARE * LOOK_SECONDS:
+            break
+    else:
+        warnings.warn("a thread of this process never sleeps, so a turn begins beside it", RuntimeWarning, stacklevel=3)
     call()
     with apart():
         end, taken = time.perf_counter() + SETTLE_SECONDS, None

@@ -99,7 +99,7 @@ def conv_transpose2d(
     geometry = settings.geometry(x.shape, w.shape)
     if b is not None:
         check_bias(b.shape, geometry.c_out)
-    problem = Problem("forward", geometry, dtype, activation=activation_of(activation, dtype))
+    problem = Problem("forward", geometry, dtype, activation=activation_of(activation, dtype), **_lies(weight))
     rows, columns = (_blocks(axis, chunks) for axis, chunks in ((geometry.h, x.chunks[2]), (geometry.w, x.chunks[3])))
     chosen = _chosen(choose(problem, algorithm), algorithm, rows[1], columns[1])
     call = _Call(settings, chosen, activation)
@@ -136,7 +136,9 @@ def _chosen(plan, asked, rows, columns):
 
 def _adds_alike(plan, h, w):
     """Whether the algorithm of a plan computes a part of these axes, and adds up products in the order of the whole."""
-    part = replace(plan.problem, geometry=replace(plan.problem.geometry, h=h, w=w))
+    geometry = replace(plan.problem.geometry, h=h, w=w)
+    # Blocks prepare the weight for themselves, whatever it comes as.
+    part = replace(plan.problem, geometry=geometry, prepared=True, storage="")
     try:
         return choose(part, plan.algorithm).exchanges_axes == plan.exchanges_axes
     except SettingError:
@@ -176,6 +178,11 @@ def _whole(value, name):
         return value.rechunk(-1)
     array = value.array if isinstance(value, PreparedWeight | PreparedVolume) else as_array(value, name)
     return dask.array.from_array(array, chunks=-1)
+
+
+def _lies(weight):
+    """What the Problem of a single call says of a weight; one that is an array is planned as torch has it."""
+    return {"prepared": True, "storage": weight.storage} if isinstance(weight, PreparedWeight) else {}
 
 
 def _agreed(**arrays):

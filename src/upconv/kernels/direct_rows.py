@@ -13,7 +13,7 @@ A task is images x rows x a whole row of columns, of some groups and blocks of m
 vectors, so that a tile of `nv` vectors runs on over the ends of rows and images. What lies beyond a row of x does not
 exist: a vector at its ends reads, multiplies and writes under masks, whatever the weights are. The last vector of a row
 is shifted back to end with it (equal values are computed again). Taps that all phases have at the same place of x are
-`shared`: x is read once for all of them. Sums are cut as in `gemm`, those of all phases together.
+`shared`: x is read once for all of them. Sums are cut as in `gemm`, those of each phase by themselves.
 """
 
 from ..codegen.isa import Isa
@@ -21,7 +21,7 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .columns_apart import inside_row, load_apart, quotient
 from .depthwise_rows import interleaved
 from .epilogue import Epilogue, suffix
-from .gemm import LONGEST_SUM, longest_of_phases, longest_sum, spill_partial_sums, whole_parts
+from .gemm import LONGEST_SUM, longest_sum, spill_partial_sums, whole_parts
 
 VECTORS_PER_BLOCK = 96
 CHANNELS_AT_ONCE = 32
@@ -96,22 +96,22 @@ def _reach(k, task, s):
 
 
 def _even_parts(k, task, s):
-    """(products of the longest sum of a task, those of all phases together; channels that are taken at a time)."""
-    c, taps = task["c"], task["shared_count"]
+    """(products of the longest sum of a task; channels that are taken at a time): those of the phase of most taps."""
+    most = task["shared_count"]
     if s > 1:
-        taps = taps + sum(task[f"n_{p}"] for p in range(s))
-    part = _even(k, c, CHANNELS_AT_ONCE)
-    products = c * task["n_h"] * taps
-    if s == 1:
-        return whole_parts(k, longest_sum(k, products), part), part
-    # Not cut before its last tap because parts are whole steps: where, would depend on what else is in a row.
-    longest = whole_parts(k, longest_of_phases(k, products), part)
-    return k.select(k.less(products, LONGEST_SUM + 1), LONGEST_SUM, longest), part
+        for p in range(s):
+            most = k.imax(most, task["shared_count"] + task[f"n_{p}"])
+    longest = longest_sum(k, task["c"], task["n_h"] * most)
+    if s > 1:
+        # Few channels alone have short sums where engines sum tap by tap.
+        longest = k.imax(longest, k.imin(2 * task["c"], LONGEST_SUM))
+    part = _even(k, task["c"], k.imin(longest, CHANNELS_AT_ONCE))
+    return whole_parts(k, longest, part), part
 
 
 def _even(k, total, most):
-    """The size of the largest part where a total is cut into the fewest even ones of at most `most`, a power of two."""
-    parts = k.imax(quotient(k, total + (most - 1), most), 1)
+    """The size of the largest part where a total is cut into the fewest even ones of at most `most`."""
+    parts = k.imax(k.divide(total + (most - 1), most), 1)
     return k.imax(k.divide(total + (parts - 1), parts), 1)
 
 
@@ -194,7 +194,8 @@ class _Tile:
         zero = k.zero(vector)
         # sums[p][r][v]
         sums = [[[k.variable(zero) for _ in range(self.nv)] for _ in range(self.mr)] for _ in range(self.s)]
-        length, cut = k.variable(0, I64), k.variable(0, I64)
+        # How long the sums of each phase are, and whether they were cut.
+        lengths, cuts = ([k.variable(0, I64) for _ in sums] for _ in range(2))
         taps = [(range(self.s), task["shared_a"], task["shared_count"], [task[f"shared_{p}"] for p in range(self.s)])]
         if self.s > 1:
             taps += [([p], task[f"a_{p}"], task[f"n_{p}"], [task[f"first_{p}"]]) for p in range(self.s)]
@@ -204,22 +205,26 @@ class _Tile:
             with k.loop(0, task["n_h"]) as t_h:
                 for phases, a, count, first in taps:
                     with k.loop(0, count) as m:
-                        with k.when(length.get() + part > task["longest"]):
-                            spill_partial_sums(
-                                k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut
-                            )
-                            length.set(0)
-                        length.set(length.get() + part)
+                        for p in phases:
+                            with k.when(lengths[p].get() + part > task["longest"]):
+                                spill_partial_sums(k, self.totals(p), vector, _flat(sums[p]), cuts[p])
+                                lengths[p].set(0)
+                            lengths[p].set(lengths[p].get() + part)
                         column = a - m * task["back"]
                         step = t_h * task["x_h"] + start * task["x_c"] + column * vector.scalar.size
                         w = task["w"] + t_h * task["w_h"] + start * task["w_c"] + m * task["w_w"]
                         masks = columns and [self.inside(j * self.step + column) for j in columns]
                         mine = [sums[p] for p in phases]
                         self.channels([pointer + step for pointer in x], [w + at for at in first], part, masks, mine)
-        with k.when(cut.get() > 0):
-            for place, variable in _flat(sums):
-                variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
+        for p, cut in enumerate(cuts):
+            with k.when(cut.get() > 0):
+                for place, variable in enumerate(_flat(sums[p])):
+                    variable.set(k.add(variable.get(), k.load(self.totals(p) + place * vector.size, vector)))
         self.write(y, columns, sums)
+
+    def totals(self, p):
+        """Where the partial sums of a phase are."""
+        return self.task["totals"] + p * (self.mr * self.nv * self.vector.size)
 
     def inside(self, first):
         """The masks of a vector whose source begins at `first`."""
@@ -277,5 +282,5 @@ class _Tile:
             k.store_strided(line, pointer, task["y_col"], k.lane_mask(vector.lanes, vector) if mask is None else mask)
 
 
-def _flat(sums):
-    return enumerate(variable for rows in sums for row in rows for variable in row)
+def _flat(rows):
+    return [variable for row in rows for variable in row]

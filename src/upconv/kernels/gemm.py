@@ -36,9 +36,11 @@ HEIGHTS = {32: {4: 6, 3: 8, 2: 9, 1: 10}, 16: {3: 4, 2: 6, 1: 8}}
 UNFUSED = {2: 5, 1: 8}
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
-# Sums of few products are cut into parts of SHORT_SUM, those of hardly more than that not at all: engines sum small
-# layers in several lanes, beside which one chain of 64 products has twice the errors.
-FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 40
+# Sums of few products are cut into parts of SHORT_SUM: engines sum small layers in several lanes, beside which one
+# chain has twice the errors. Up to WHOLE_SUM are not cut, up to twice that are halved. Those of more, up to
+# SOME_PRODUCTS of several taps, are cut into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps.
+FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 24
+SOME_PRODUCTS, MEDIUM_SUM = 768, 64
 # Channels of a tap that are never cut: no part is shorter.
 WHOLE_TAP = SHORT_SUM
 UNROLL = 4
@@ -74,7 +76,9 @@ def brief_parts(taps, channels) -> int:
     """In how many parts the brief kernel makes the sums of segments of at most so many taps; 0: it will not do."""
     if taps > 1 or channels > LONGEST_SUM:
         return 0
-    return 1 if channels <= WHOLE_SUM else -(-channels // SHORT_SUM)
+    if channels <= 2 * WHOLE_SUM:
+        return 1 + (channels > WHOLE_SUM)
+    return -(-channels // SHORT_SUM)
 
 
 def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
@@ -85,7 +89,7 @@ def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     if not brief:
-        longest = longest_sum(k, task["c"] * task["n_h"] * task["n_w"])
+        longest = longest_sum(k, task["c"], task["n_h"] * task["n_w"])
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
@@ -186,30 +190,30 @@ class Walk:
         return self.x, self.y
 
 
-def longest_sum(k, products):
-    """The length that the parts of a sum of so many products should have."""
-    longest = k.select(k.less(products, 2 * LONGEST_SUM), LONGEST_SUM // 2, LONGEST_SUM)
+def longest_sum(k, c, taps):
+    """The length that the parts of a sum over so many channels and taps should have."""
+    products = c * taps
+    some = k.select(k.less(1, taps), SOME_PRODUCTS + 1, 2 * LONGEST_SUM)
+    longest = k.select(k.less(products, some), MEDIUM_SUM, LONGEST_SUM)
     longest = k.select(k.less(products, FEW_PRODUCTS + 1), SHORT_SUM, longest)
+    longest = k.select(k.less(products, 2 * WHOLE_SUM + 1), k.shift_right(products + 1, 1), longest)
     return k.select(k.less(products, WHOLE_SUM + 1), WHOLE_SUM, longest)
-
-
-def longest_of_phases(k, products):
-    """The same for phases whose sums are cut together, which costs all of them: whole as long as they may be."""
-    return k.select(k.less(products, LONGEST_SUM + 1), LONGEST_SUM, longest_sum(k, products))
 
 
 def even_parts(k, task, longest):
     """(products of the longest sum of a task, channels of a tap that are taken at a time)."""
     c = task["c"]
-    parts = k.imax(k.divide(c * 2 + longest, longest * 2), k.divide(c + (LONGEST_SUM - 1), LONGEST_SUM))
+    parts = k.divide(c + (longest - 1), longest)
     part = k.divide(c + (parts - 1), k.imax(parts, 1))
     part = k.imax(k.iand(part + (UNROLL - 1), -UNROLL), UNROLL)
     return whole_parts(k, longest, part), part
 
 
 def whole_parts(k, longest, part):
-    """The length of whole parts that reaches the longest sum, if it does without going half as far again."""
-    most = k.imin(longest + k.shift_right(longest, 1), LONGEST_SUM)
+    """The length of whole parts that reaches the longest sum, if it does without going far beyond."""
+    # An eighth; of a short sum, three.
+    beyond = k.shift_right(longest, 3) + k.select(k.less(longest, SHORT_SUM), k.shift_right(longest, 2), 0)
+    most = k.imin(longest + beyond, LONGEST_SUM)
     return part * k.imax(k.imin(k.divide(longest + (part - 1), part), k.divide(most, part)), 1)
 
 

@@ -19,13 +19,15 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 from .gemm import (
     LONGEST_SUM,
+    MEDIUM_SUM,
     PLACE,
     TILES_PER_BLOCK,
     UNROLL,
+    WHOLE_SUM,
     Walk,
     even_parts,
     expect,
-    longest_of_phases,
+    longest_sum,
     spill_partial_sums,
 )
 
@@ -73,9 +75,13 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
     task = k.fields(FIELDS, POINTERS)
     if any(some):
         # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
-        task |= {"longest": LONGEST_SUM, "part": LONGEST_SUM}
+        longest = k.select(k.less(WHOLE_SUM, task["c"]), LONGEST_SUM, MEDIUM_SUM)
+        task |= {"longest": longest, "part": LONGEST_SUM}
     else:
-        longest = longest_of_phases(k, task["c"] * task["n_h"] * task["n_w"])
+        # A cut is one of all phases, so those of up to LONGEST_SUM are whole.
+        taps = task["n_h"] * task["n_w"]
+        is_whole = k.less(task["c"] * taps, LONGEST_SUM + 1)
+        longest = k.select(is_whole, LONGEST_SUM, longest_sum(k, task["c"], taps))
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
     tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
     with k.loop(0, task["groups"]) as group:

@@ -7,11 +7,11 @@
     y   sums that stay in the cache, `nv` whole vectors for each pixel
 
 A task is one tap and the images x rows x cols pixels that it sends somewhere, on any strides. The rows of the panel are
-taken CHUNK at a time with all pixels, so that each number of it comes from memory once, in order; the chunk behind it,
-at last the one at `ahead`, is asked for meanwhile, unless the panel was packed just before and is `near`. A tile has as
-many pixels as there are left: nothing is computed twice, and a single pixel takes no longer than its weight takes to
-arrive. Halves become float32 on their way into a register where there is one tile of pixels, and in `wide`, a chunk at
-a time, where there are more.
+taken `chunk` at a time, CHUNK at most, with all pixels, so that each number of it comes from memory once, in order; the
+chunk behind it, at last the one at `ahead`, is asked for meanwhile, unless the panel was packed just before and is
+`near`. A tile has as many pixels as there are left: nothing is computed twice, and a single pixel takes no longer than
+its weight takes to arrive. Halves become float32 on their way into a register where there is one tile of pixels, and in
+`wide`, a chunk at a time, where there are more.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -19,16 +19,23 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import Walk
 from .stored import Stored, suffix
 
-FIELDS = tuple("entry x y w c n rows cols x_n x_row x_col y_n y_row y_col places ahead wide".split())
+FIELDS = tuple("entry x y w c chunk n rows cols x_n x_row x_col y_n y_row y_col places ahead wide".split())
 POINTERS = {"x", "y", "w", "places", "ahead", "wide"}
 # Channels at a time: sums no longer than those of other kernels, and a panel that stays in the first-level cache.
 CHUNK = 64
+# {channels at most: of a chunk} of few, whose errors would be the largest beside engines that sum in several lanes.
+FEW_CHANNELS = {24: 24, 32: 16, 48: 24, 256: 32}
 UNROLL = 4
 
 
 def macs(task, lanes, elem, mr, nv, storage="", near=False):
     """Multiply-adds of a task."""
     return task["n"] * task["rows"] * task["cols"] * nv * lanes * task["c"]
+
+
+def chunk_of(channels) -> int:
+    """Of how many channels the sums of a task are."""
+    return next((some for most, some in FEW_CHANNELS.items() if channels <= most), CHUNK)
 
 
 def heights(mr):
@@ -46,10 +53,10 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage="", near=False):
     pixels = task["n"] * task["rows"] * task["cols"]
     with k.when(k.less(0, pixels)):
         Walk(k, task).note(pixels, pixels)
-    with k.loop(0, task["c"], CHUNK) as start:
+    with k.loop(0, task["c"], task["chunk"]) as start:
         x, w = task["x"] + start * vector.scalar.size, task["w"] + start * row
-        part = k.imin(task["c"] - start, CHUNK)
-        ahead = None if near else k.select(start + CHUNK < task["c"], w + CHUNK * row, task["ahead"])
+        part, following = k.imin(task["c"] - start, task["chunk"]), start + task["chunk"]
+        ahead = None if near else k.select(following < task["c"], w + task["chunk"] * row, task["ahead"])
         chunk = _Chunk(k, task["places"], x, task["y"], part, pixels, nv)
         if storage:
             with k.when(pixels > mr):

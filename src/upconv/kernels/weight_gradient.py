@@ -6,21 +6,23 @@
     total   rows of whole vectors, `total_row` apart, in the caller's memory; zeros at first
 
 Pixels are listed PIXELS_LISTED at a time at most, so no sum in registers is longer than that; every list is added to
-the totals before the next. Beyond the last row or channel nothing is read; the vectors of `total` are filled up with
-zeros.
+the totals before the next; lists are as even as can be, of at most `listed` pixels. Beyond the last row or channel
+nothing is read; the vectors of `total` are filled up with zeros.
 """
+
+from math import isqrt
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 
 PLACE = 16
 # The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`; and there are as many
-# as PARTS even of few pixels, unless these would be shorter than SHORT_LIST.
-PIXELS_LISTED, PARTS, SHORT_LIST = 64, 4, 32
+# of few pixels: each is so many times as long as there are lists, but no shorter than SHORT_LIST.
+PIXELS_LISTED, PER_LIST, SHORT_LIST = 64, 2, 16
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_count b_count total_row places groups "
-        "a_g b_g total_g"
+        "a_g b_g total_g listed"
     ).split()
 )
 POINTERS = {"a", "b", "total", "places"}
@@ -30,6 +32,11 @@ def macs(task, lanes, elem, mr, nv):
     """Multiply-adds of a task, those included that no sum needs."""
     tile = -(-task["a_count"] // mr) * mr * -(-task["b_count"] // (nv * lanes)) * nv * lanes
     return task["groups"] * task["n"] * task["rows"] * task["cols"] * tile
+
+
+def longest_list(pixels) -> int:
+    """How many pixels are listed at a time of a sum over so many."""
+    return min(max(isqrt(PER_LIST * pixels), SHORT_LIST), PIXELS_LISTED)
 
 
 def scratch():
@@ -46,7 +53,8 @@ def weight_gradient(isa: Isa, elem, mr, nv):
         mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("a", "b", "total")}
         position = [k.variable(0, I64) for _ in range(3)]
         pixels = task["n"] * task["rows"] * task["cols"]
-        listed = k.imin(k.imax(k.divide(pixels + (PARTS - 1), PARTS), SHORT_LIST), PIXELS_LISTED)
+        lists = k.imax(k.divide(pixels + (task["listed"] - 1), task["listed"]), 1)
+        listed = k.imax(k.divide(pixels + (lists - 1), lists), 1)
         with k.loop(0, pixels, listed) as start:
             count = k.imin(pixels - start, listed)
             with k.loop(0, count) as place:

@@ -8,7 +8,7 @@
     total   rows of whole vectors, `total_row` apart; written by the first block, added to by the others
 
 A tap is clipped to the pixels that meet through it, so no product that does not exist is computed, whatever the other
-factor is. No sum in registers is longer than `longest` pixels, 32 at least: it is added to the total, between rows if
+factor is. No sum in registers is longer than `longest` pixels, 16 at least: it is added to the total, between rows if
 they are short, and begun anew. A block without pixels writes zeros.
 
 Where the maps come from far away, it asks for what the block after this one reads while it computes: from `next` on,
@@ -24,8 +24,9 @@ UNROLL = 4
 # A sum of this length has rounding errors like those of the engines, which sum in several lanes; rows longer than PIECE
 # are cut, and the sums of a few whole pieces fit.
 LONGEST_SUM, PIECE = 112, 64
-# Parts of fewer pixels are so many times as long as there are parts, down to SHORT_SUM; up to WHOLE_SUM are not cut.
-PER_PART, SHORT_SUM, WHOLE_SUM = 8, 32, 48
+# Parts of fewer pixels are so many times as long as there are parts, down to a shortest; shorter ones where the weight
+# has few numbers, since engines sum small layers in more lanes.
+SHORT, SHORTER, FEW_WEIGHTS = (8, 32), (3, 16), 1 << 16
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
@@ -41,9 +42,10 @@ def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
     return task["n"] * task["rows"] * task["cols"] * tiles
 
 
-def longest_sum(pixels) -> int:
-    """The longest sum in registers of a result that is a sum over so many pixels."""
-    return WHOLE_SUM if pixels <= WHOLE_SUM else min(max(isqrt(PER_PART * pixels), SHORT_SUM), LONGEST_SUM)
+def longest_sum(pixels, weights) -> int:
+    """The longest sum in registers of a layer whose weight has so many numbers, each a sum over so many pixels."""
+    per_part, shortest = SHORTER if weights <= FEW_WEIGHTS else SHORT
+    return min(max(isqrt(per_part * pixels), shortest), LONGEST_SUM)
 
 
 def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
@@ -60,7 +62,7 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
     masks = [None] * nv
     if cut:
         masks[-1] = k.lane_mask(task["b_count"] - (nv - 1) * vector.lanes, vector)
-    ahead, piece = _Ahead(k, task, asks), k.imin(task["longest"], PIECE)
+    ahead, piece = _Ahead(k, task, asks), piece_of(k, task["cols"], k.imin(task["longest"], PIECE))
     outer, inner = ("a", "b") if a_outer else ("b", "a")
     with k.loop(0, task[f"{outer}_tiles"]) as outside, k.loop(0, task[f"{inner}_tiles"]) as inside:
         a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
@@ -94,6 +96,12 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
                     _row(k, task, vector, here_a, here_b, part, sums, masks, ahead)
         _put(k, task, vector, here, sums, add.get())
     return k
+
+
+def piece_of(k, cols, most):
+    """Columns of a row that are taken at a time, at most so many: as even as can be."""
+    pieces = k.imax(k.divide(cols + (most - 1), most), 1)
+    return k.imax(k.divide(cols + (pieces - 1), pieces), 1)
 
 
 class _Ahead:

@@ -6,14 +6,15 @@
             tap to tap `y_tap` in y
     total   for each tap a line of whole vectors, added to
 
-Some taps of a row at a time: a vector of x is loaded once for all of them, and their sums stay in registers over all
-pixels of the task.
+Some taps of a row at a time: a vector of x is loaded once for all of them, and their sums stay in registers over
+as many rows, or pixels of one, as `longest`; then they are added to the total and begun anew.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
+from .weight_gradient_blocks import piece_of
 
-FIELDS = tuple("entry x y total n rows cols x_n x_row x_col y_n y_row y_col y_tap total_tap columns".split())
+FIELDS = tuple("entry x y total n rows cols x_n x_row x_col y_n y_row y_col y_tap total_tap columns longest".split())
 POINTERS = {"x", "y", "total"}
 
 
@@ -43,16 +44,29 @@ def _sum(k, task, vector, column, taps, nv, mask=None):
     parts = [v * vector.size for v in range(nv)]
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in parts] for _ in range(taps)]
-    with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
-        x = task["x"] + (here + n * task["x_n"] + row * task["x_row"])
-        y = task["y"] + (here + n * task["y_n"] + row * task["y_row"])
-        with k.loop(0, task["cols"]) as col:
+    length, piece = k.variable(0, I64), piece_of(k, task["cols"], task["longest"])
+    with k.loop(0, task["n"]) as n, k.loop(0, task["cols"], piece) as first, k.loop(0, task["rows"]) as row:
+        count = k.imin(task["cols"] - first, piece)
+        with k.when(length.get() + count > task["longest"]):
+            _put(k, task, vector, here, parts, sums)
+            length.set(0)
+            for variable in (variable for line in sums for variable in line):
+                variable.set(zero)
+        length.set(length.get() + count)
+        x = task["x"] + (here + n * task["x_n"] + row * task["x_row"] + first * task["x_col"])
+        y = task["y"] + (here + n * task["y_n"] + row * task["y_row"] + first * task["y_col"])
+        with k.loop(0, count) as col:
             x_pixel, y_pixel = x + k.opaque(col * task["x_col"]), y + k.opaque(col * task["y_col"])
             values = [k.load(x_pixel + part, vector, mask) for part in parts]
             for line in sums:
                 for variable, value, part in zip(line, values, parts, strict=True):
                     variable.set(k.muladd(value, k.load(y_pixel + part, vector, mask), variable.get()))
                 y_pixel = y_pixel + task["y_tap"]
+    _put(k, task, vector, here, parts, sums)
+
+
+def _put(k, task, vector, here, parts, sums):
+    """Add the sums to the total."""
     for t, line in enumerate(sums):
         for variable, part in zip(line, parts, strict=True):
             place = task["total"] + (here + task["total_tap"] * t + part)

@@ -24,6 +24,11 @@ def macs(task, lanes, elem, mr, nc, storage=""):
     return task["pixels"] * task["pieces"] * -(-task["count"] // lanes) * lanes * task["c"]
 
 
+def blocks_of(rows, nc):
+    """In how many blocks of rows of the weight so many are taken."""
+    return rows // nc + (rows % nc).bit_count()
+
+
 def weight_streaming(isa: Isa, elem, mr, nc, storage=""):
     """The kernel for mr pixels by nc rows of the weight at a time, which may be halves (f16, bf16)."""
     k = Builder(f"weight_streaming_{elem}_{mr}x{nc}{suffix(storage)}_{isa.name}")

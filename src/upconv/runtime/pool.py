@@ -34,7 +34,7 @@ Descriptor = ctypes.c_int64 * DESCRIPTOR_WORDS
 
 
 class Native:
-    """The entries of the generated pool as Python callables; `brief` keeps the GIL, `attend` and `call` let it go."""
+    """The entries of the generated pool as Python callables, which let go of the GIL."""
 
     def __init__(self):
         address = link("upconv_pool", lambda: pool_code.text(isa()), pool_code.source()).address
@@ -48,7 +48,6 @@ class Native:
         # It has the GIL when it begins and when it ends; as a function of Python's it may raise.
         self.attend = ctypes.PYFUNCTYPE(*arguments)(attend)
         self.call = ctypes.CFUNCTYPE(*arguments)(call)
-        self.brief = ctypes.PYFUNCTYPE(*arguments)(call)
         self.abandon = ctypes.CFUNCTYPE(*arguments)(abandon)
         self.prepare = ctypes.CFUNCTYPE(*arguments)(prepare)
         self.grow = ctypes.CFUNCTYPE(ctypes.c_int64)(grow)
@@ -70,7 +69,7 @@ _wanted = None
 _executor = ContextVar("executor", default=None)
 
 
-def run(fn, rows, *, brief=False):
+def run(fn, rows):
     """Call a native function on every row of a table, on all threads, and wait for the last.
 
     A part, once begun, is never interrupted: what takes longer than 0.1 s should be more than one part. A caller that
@@ -79,8 +78,6 @@ def run(fn, rows, *, brief=False):
     Args:
         fn: address of a native ``void fn(int64_t *row)`` that may be called by several threads at once.
         rows: int64, (parts, words), C-contiguous; stays alive until the return, and unchanged but by the parts.
-        brief: for calls predicted under 50 us: keep the GIL, look at no signal before the end, and wake no thread, as
-            that would take as long; threads that finished a call in the last 0.2 ms still help.
 
     Raises:
         SettingError: for a table of another kind.
@@ -97,16 +94,13 @@ def run(fn, rows, *, brief=False):
     helpers = min(get_num_threads(), parts) - 1
     executor = _executor.get()
     if executor is not None and executor.run is not None:
-        if helpers > 0 and not brief:
+        if helpers > 0:
             return executor.run(fn, rows)
         helpers = 0
     if helpers > state.workers:
         helpers = _hire(state, helpers)
-    before = rows.copy() if helpers and not brief else None
-    call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, not brief, FOREVER_NS if brief else SLICE_NS)
-    if brief:
-        native.brief(call)
-        return None
+    before = rows.copy() if helpers else None
+    call = Descriptor(fn, rows.ctypes.data, 8 * words, parts, helpers, 0, True, SLICE_NS)
     native.attend(call)
     if call[OUTCOME] != DONE:
         # A signal's handler has forked, and this is the child: the workers and their parts stayed behind.
@@ -122,8 +116,8 @@ def run_on(executor, work, *operands):
     in the threads of its framework.
 
     Args:
-        executor: has `threads`, how many a call may use, and `run`: ``run(fn, rows)`` as above without `brief`, or None
-            to take as many threads of the pool. And `call`, if native code may call them: the address of a
+        executor: has `threads`, how many a call may use, and `run`: ``run(fn, rows)`` as above, or None to take
+            as many threads of the pool. And `call`, if native code may call them: the address of a
             ``void call(descriptor)`` (see `openmp`).
         work: what is called.
         operands: what it is called with.

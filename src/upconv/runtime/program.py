@@ -9,6 +9,7 @@ import ctypes
 import itertools
 from array import array
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import prod
 from operator import add
 from typing import NamedTuple
@@ -84,12 +85,13 @@ class Nest(NamedTuple):
     """The tasks of one kernel, or of several that have the same fields: the product of up to three lists.
 
     `fields` are the kernel's names for them, in its order; `common` has those that all tasks share, and the bases of
-    all that are pointers.
+    all that are pointers. Where it is that of several nests, `added` is what each adds to its numbers.
     """
 
     fields: tuple[str, ...]
     common: Fields
     lists: tuple[Rows, ...] = ()
+    added: Sequence[Mapping[str, int]] = ()
 
 
 class Grid(NamedTuple):
@@ -117,13 +119,15 @@ class Stage(NamedTuple):
 class Table:
     """Some stages as `execute` reads them: where its words are, how many bytes of them are grids.
 
-    `spans` are (first unit, end, whether they are shared out) of each stage, of `units` in all.
+    One that `is_shared` is part of many programs. `spans` are (first unit, end, whether they are shared out) of each
+    stage, of `units` in all.
     """
 
-    __slots__ = ("address", "grids", "spans", "units", "words")
+    __slots__ = ("address", "grids", "is_shared", "spans", "units", "words")
 
-    def __init__(self, stages: Sequence[Stage]):
+    def __init__(self, stages: Sequence[Stage], *, is_shared=False):
         self.words, self.grids = _encode(stages)
+        self.is_shared = is_shared
         self.address = self.words.buffer_info()[0]
         counts = [sum([prod(grid.sizes) for grid in stage.grids]) for stage in stages]
         ends = [0, *itertools.accumulate(counts)]
@@ -131,6 +135,10 @@ class Table:
         self.spans = [
             (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
         ]
+
+    @property
+    def nbytes(self) -> int:
+        return 8 * len(self.words)
 
     def job(self, base, first, end):
         """The job of `execute` that runs units from first to end, and their counter behind it."""
@@ -153,7 +161,7 @@ def _tables(stages):
 def _shared(stage):
     """The table of a stage that many programs have; None for one of few nests."""
     if "table" not in stage.kept and sum([len(grid.nests) for grid in stage.grids]) >= MANY_NESTS:
-        stage.kept["table"] = Table([stage])
+        stage.kept["table"] = Table([stage], is_shared=True)
     return stage.kept.get("table")
 
 
@@ -174,8 +182,8 @@ class Program:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the tables."""
-        return sum([8 * len(table.words) for table in self.tables])
+        """Bytes of the tables, those that it shares included."""
+        return sum([table.nbytes for table in self.tables])
 
     def scratch_bytes(self, slots=1) -> int:
         """Bytes of scratch for so many threads at once."""
@@ -204,7 +212,7 @@ class Program:
             for _ in range(1, threads):
                 bases.append([*map(add, bases[-1], steps)])
             found = [*self._rows(threads, bases)]
-            rows, ends = np.array([*itertools.chain(*found)]), itertools.accumulate(map(len, found), initial=0)
+            rows, ends = np.array([*chain(*found)]), itertools.accumulate(map(len, found), initial=0)
             # Records note where they lie: of two threads, the second takes what the first has made.
             self._waves.setdefault(threads, ([rows[first:end] for first, end in itertools.pairwise(ends)], size))
         return self._waves[threads]
@@ -348,7 +356,7 @@ def _flags(program, start):
 
 
 class _Names(NamedTuple):
-    """What is known of the fields of a kernel's tasks: what fills them up, and where those of a list are, in bytes.
+    """What is known of the fields of a kernel's tasks: what fills them up, their numbers, where a list's are, in bytes.
 
     Names are many, and to hash them takes longer than to write a list; so what is known of them is found by identity,
     and they are held.
@@ -356,6 +364,7 @@ class _Names(NamedTuple):
 
     fields: tuple[str, ...]
     rest: list[int]
+    numbers: dict[str, int]
     lists: dict[tuple[str, ...], list[int]]
 
 
@@ -369,25 +378,27 @@ def _names_of(fields) -> _Names:
     if found is None:
         if len(_names) >= MOST_NAMES:
             _names.clear()
-        found = _names[id(fields)] = _Names(fields, [0] * (-len(fields) % VECTOR_FIELDS), {})
+        numbers = {name: number for number, name in enumerate(fields)}
+        found = _names[id(fields)] = _Names(fields, [0] * (-len(fields) % VECTOR_FIELDS), numbers, {})
     return found
 
 
 def _encode(stages):
     """The table of `execute`: records of grids and of nests, and behind them the rows of the lists; bytes of grids."""
     grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
-    table, units, nest = array("q"), 0, GRID * len(grids)
+    # Lists until all is there: an array looks at every number that it takes.
+    table, units, nest = [], 0, GRID * len(grids)
     for grid in grids:
         first, units = units, units + prod(grid.sizes)
         record = [units, first, 8 * nest, 8 * (nest + NEST * len(grid.nests)), *grid.sizes[1:]]
-        record += itertools.chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
-        table.extend(record + [0] * (GRID - len(record)))
+        record += chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
+        table += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
-    rows, seen = array("q"), {}
+    rows, seen = [], {}
     for grid in grids:
         for each in grid.nests:
-            table.extend(_encode_nest(each, 8 * nest, rows, seen))
-    return table + rows, 8 * GRID * len(grids)
+            table += _encode_nest(each, 8 * nest, rows, seen)
+    return array("q", table + rows), 8 * GRID * len(grids)
 
 
 def _encode_nest(nest, start, rows, seen):
@@ -395,10 +406,41 @@ def _encode_nest(nest, start, rows, seen):
 
     Args:
         start: bytes before the rows.
-        rows: the array of all of them.
+        rows: all of them.
         seen: those that are there by identity.
     """
     known = _names_of(nest.fields)
+    # What is found is held, so that nothing else gets the same identity.
+    held = seen.get(id(nest.common))
+    if held is None:
+        row, pointers = _encode_common(nest, known)
+        held = seen[id(nest.common)] = nest.common, row, start + 8 * len(rows), len(pointers) // 2
+        rows += pointers
+    _, row, *pointers = held
+    if nest.added:
+        row, numbers = row.copy(), known.numbers
+        for entry in nest.added:
+            for name, value in entry.items():
+                row[numbers[name]] += value
+    record = [8 * len(row), start + 8 * len(rows), *pointers]
+    rows += row
+    for names, values in nest.lists:
+        held, *found = seen.get(id(values), (None,))
+        if held is None or held[1] is not nest.fields or held[0] != names:
+            at = start + 8 * len(rows)
+            rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
+            found = at, len(values), start + 8 * len(rows), len(names)
+            seen[id(values)] = (names, nest.fields, values), *found
+            places = known.lists.get(names)
+            if places is None:
+                places = known.lists[names] = [8 * known.numbers[name] for name in names]
+            rows += places
+        record += found
+    return record + NO_LIST * (LISTS - len(nest.lists))
+
+
+def _encode_common(nest, known):
+    """(the row of the fields that all tasks share, [where a pointer is, where its base is, both in bytes, ...])."""
     row, pointers = [*map(nest.common.get, nest.fields, itertools.repeat(0)), *known.rest], []
     # A nest is written in as few steps of Python as can be: fields are many, pointers few.
     kinds, place = [*map(type, row)], -1
@@ -406,26 +448,7 @@ def _encode_nest(nest, start, rows, seen):
         place = kinds.index(tuple, place + 1)
         base, row[place] = row[place]
         pointers += (8 * place, 8 * base)
-    at = start + 8 * len(rows)
-    record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
-    rows.extend(row + pointers)
-    for names, values in nest.lists:
-        # What is found is held, so that no other list gets the same identity.
-        held, *found = seen.get(id(values), (None,))
-        if held is None or held[1] is not nest.fields or held[0] != names:
-            at = start + 8 * len(rows)
-            if isinstance(values, np.ndarray):
-                rows.frombytes(values.tobytes())
-            else:
-                rows.extend(itertools.chain.from_iterable(values))
-            found = at, len(values), start + 8 * len(rows), len(names)
-            seen[id(values)] = (names, nest.fields, values), *found
-            places = known.lists.get(names)
-            if places is None:
-                places = known.lists[names] = [8 * nest.fields.index(name) for name in names]
-            rows.extend(places)
-        record += found
-    return record + NO_LIST * (LISTS - len(nest.lists))
+    return row, pointers
 
 
 def cut(first, end, parts):

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ..geometry import Axis, ceil_div
 from ..kernels import pack_pixels
+from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, Nest, Rows
 from . import bands
@@ -15,6 +16,8 @@ from .moves import PlacedOperand, has_pages, transposing, unfolding
 
 # Of so many blocks a part is even enough.
 MANY = 16
+# How many times as large as asked for blocks of planes are at most, and bytes of both maps in one that is larger.
+LARGER, BLOCK_BYTES = 3, 384 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,19 @@ def parts(axis: Axis, step) -> tuple[Part, ...]:
         for run in bands.runs(axis, False, step)
         for number in range(run.count)
     )
+
+
+def block_pixels(problem: Problem, pixels) -> int:
+    """How many pixels of the input a block has: more than `pixels` where a map lies in planes and they are few bytes.
+
+    Then what is read of a plane is a longer run, which the prefetchers of a processor follow, and sums go through
+    memory less often. But there are to be blocks for several parts.
+    """
+    g = problem.geometry
+    if all(layout.startswith("nhwc") for layout in problem.map_layouts):
+        return pixels
+    nbytes = (g.c_in + g.h.s * g.w.s * g.c_out) * problem.itemsize
+    return max(pixels, min(LARGER * pixels, BLOCK_BYTES // nbytes, g.pixels // MANY))
 
 
 class Cut:

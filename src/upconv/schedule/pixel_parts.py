@@ -6,6 +6,7 @@ How many there are depends on the problem alone, so the bits do not depend on th
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isqrt
 
 from ..geometry import ceil_div
 from ..kernels import sum_parts
@@ -17,6 +18,9 @@ from .pixel_panels import Block, Cut
 PARTS_BYTES, MOST_PARTS = 4 << 20, 16
 # Cycles of multiply-adds below which a part is not worth beginning.
 PART_CYCLES = 200_000
+# There are as many parts as is the root of the pixels over PART_PIXELS, whatever their work: the sums of one are added
+# up one after another, and a total of many has rounding errors of its own, beside engines that sum image by image.
+PART_PIXELS = 96
 # A table of more blocks, of about a KiB each, would leave no room for the programs of other layers.
 MOST_LISTED = 256
 # A unit cannot be interrupted, so a part that takes longer is computed in pieces.
@@ -43,13 +47,17 @@ class Parts:
         images are parts of whole images: others would be listed block by block.
         """
         blocks, images = cut.count, ceil_div(cut.g.n, cut.images)
-        most = int(min(MOST_PARTS, blocks, PARTS_BYTES // nbytes, cycles // PART_CYCLES))
-        if blocks > MOST_LISTED and images > 1:
-            most = min(most, images)
-        count = 1 << (most.bit_length() - 1) if most >= 1 else 0
+        most = min(blocks, images if blocks > MOST_LISTED and images > 1 else blocks)
+        count = count_of(min(most, max(cycles // PART_CYCLES, isqrt(cut.g.pixels // PART_PIXELS))), nbytes)
         if count <= 1:
             count = int(cycles < alone * PART_CYCLES)
         return cls(count, int(min(blocks, 1 + cycles // max(1, count) // PIECE_CYCLES)))
+
+
+def count_of(most, nbytes) -> int:
+    """The power of two that is at most so many parts, of so many bytes of sums each; or 0."""
+    most = int(min(MOST_PARTS, PARTS_BYTES // nbytes, most))
+    return 1 << (most.bit_length() - 1) if most >= 1 else 0
 
 
 def part_runs(placed, cut: Cut, parts, nbytes) -> Iterator[tuple[list[Block], int, dict, int]]:

@@ -280,8 +280,12 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
     )
 
 
-def product_lists(sizes, v, u, m):
-    """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns."""
+def product_lists(sizes, v, u, m, u_block=None):
+    """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns.
+
+    `u_block` is how far on the weight of each block of columns lies; as `Sizes` has it if None.
+    """
+    u_block = sizes.u_block if u_block is None else u_block
     common = {
         "fields": winograd_product.FIELDS,
         "entry": entry(
@@ -304,7 +308,7 @@ def product_lists(sizes, v, u, m):
         [{name: count} for _, count in pieces_]
         for name, pieces_ in zip(("n", "tiles_h", "tiles_w"), sizes.tile_lists, strict=True)
     ]
-    blocks = [{"u": number * sizes.u_block} for number in range(len(sizes.blocks))]
+    blocks = [{"u": number * u_block} for number in range(len(sizes.blocks))]
     return common, *counts, blocks
 
 

@@ -1,7 +1,7 @@
 """A whole layer by Winograd's kernels: its tasks in order, for operands in pixels or in planes.
 
 Each block of tiles is spread, multiplied with the whole weight and gathered. The weight was transformed before, once
-(prepared) or in the call.
+(prepared) or in the call; or each block of columns of a part is made when it is wanted, and used at once.
 
 Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
 where; a task is a dictionary of its kernel's fields, with their names in order as `fields`.
@@ -17,6 +17,7 @@ from ..kernels.winograd_product import CHUNK
 from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
+from ..runtime.program import LINE
 from ..winograd_forms import parts
 from . import moves, winograd
 from .winograd import Sizes, distinct, even, pieces, total
@@ -131,6 +132,9 @@ class Layer:
         activation: what the results pass through, one that kernels apply.
         halves: the kind of halves that both maps are, if they are; then neither is said to lie in `pixels`.
         sizes: the `sizes_of` the layer, if they are known.
+        makes: whether a block of columns of the weight is transformed just before it is used, in the memory of the one
+            before. Then `taps` is shared by all threads and has the whole weight, if that must be turned, and `u` is a
+            thread's.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
@@ -149,9 +153,10 @@ class Layer:
         activation=NO_ACTIVATION,
         halves="",
         sizes=None,
+        makes=False,
     ):
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
-        self.activation, self.halves = activation, halves
+        self.activation, self.halves, self.makes = activation, halves, makes
         self.sizes = sizes_of(g, setting, elem, forward) if sizes is None else sizes
         c_src = self.sizes[0].c_src
         # The source channel's stride first, whichever side that is.
@@ -169,10 +174,12 @@ class Layer:
             "v": max(sizes.v_bytes for sizes in self.sizes),
             "m": self.sink + self.sizes[0].phase_channels * self.size,
             "aux": self.zeros + c_src * self.size,
-            "taps": self.sizes[0].turned * self._taps_at[0],
+            "taps": 0 if self._reads_weight else (c_src if makes else self.sizes[0].turned) * self._taps_at[0],
             "x_band": 0 if x.pixels else self.bands.x_bytes,
             "y_band": 0 if y.pixels else self.bands.y_bytes,
         }
+        if makes:
+            self.bytes["u"] = max(sizes.u_block for sizes in self.sizes)
         self.lists = list(self._lists())
 
     def _lists(self):
@@ -193,7 +200,8 @@ class Layer:
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, 0), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            multiply = winograd.product_lists(sizes, v, (b.u, starts[sizes.weight]), m)
+            u = ((b.u, 0), m, 0) if self.makes else ((b.u, starts[sizes.weight]), m)
+            multiply = winograd.product_lists(sizes, v, *u)
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
@@ -210,9 +218,18 @@ class Layer:
         return {sizes.weight: at for sizes, at in zip(made, starts, strict=False)}
 
     @property
+    def _reads_weight(self):
+        """Whether taps are read where they are, since channels of the result are consecutive there."""
+        return self.w[1] == self.size
+
+    @property
     def _taps_at(self):
         """Strides (source channel, tap on h, tap on w) of `taps`."""
+        if self._reads_weight:
+            return self.w[0], *self.w[2:]
         line = self.sizes[0].phase_channels * self.size
+        if self.makes:
+            line = ceil_div(self.sizes[0].c_dst * self.size, LINE) * LINE
         return self.g.h.k * self.g.w.k * line, self.g.w.k * line, line
 
     def weight_tasks(self):
@@ -224,43 +241,64 @@ class Layer:
             for some, entry in channels:
                 users.setdefault(some, []).append((common, entry, blocks))
         for number, (some, wanting) in product(range(len(self.sizes[0].blocks)), users.items()):
-            made = [total(common, entry, blocks[number]) for common, entry, blocks in wanting]
-            yield [*self._turn(self.sizes[0], number, *some), *made]
+            columns = self.sizes[0].blocks[number]
+            if self._reads_weight:
+                turned, at = (), self._at(some, columns)
+            else:
+                turned, at = self._turn(columns, *some), {}
+            yield [*turned, *(total(common, entry, blocks[number], at) for common, entry, blocks in wanting)]
 
     def _weight_lists(self, sizes, u):
         b = self.bases
-        return winograd.weight_lists(sizes, (b.taps, 0), self._taps_at, u, (b.aux, 0))
+        w = b.w if self._reads_weight else b.taps
+        return winograd.weight_lists(sizes, (w, 0), self._taps_at, u, (b.aux, 0))
 
-    def _turn(self, sizes, number, first, count):
-        """The task that turns some channels of the source and a block of channels of the result; none for none."""
+    def _at(self, some, columns):
+        """The entry for (first, how many) channels of the source and of the result, where all taps are there."""
+        (first, count), (start, _) = some, columns
+        # Nothing is read of channels that do not exist.
+        return {"w": first * self._taps_at[0] + start * self.size if count else 0}
+
+    def turning_tasks(self):
+        """Likewise, of a layer that `makes`, the tasks that turn the whole weight."""
+        if not self._reads_weight:
+            sizes = self.sizes[0]
+            for first, count in pieces(sizes.c_src, sizes.turned):
+                yield list(self._turn((0, sizes.c_dst), first, count, first * self._taps_at[0]))
+
+    def _made(self, sizes, number):
+        """The tasks of a block of columns of a part."""
+        common, channels, blocks = self._weight_lists(sizes, (self.bases.u, 0))
+        for some, entry in channels:
+            at = self._at(some, sizes.blocks[number])
+            yield total(common, entry, at, {"columns": blocks[number]["columns"]})
+
+    def _turn(self, columns, first, count, to=0):
+        """The task that turns some channels of the source and (first, how many) of the result; none for none."""
         if not count:
             return
-        start, channels = sizes.blocks[number]
+        start, channels = columns
         (w_src, w_dst, w_h, w_w), (at_src, at_h, at_w) = self.w, self._taps_at
         src = self.bases.w, first * w_src + start * w_dst
         n, rows, cols = (count, w_src, at_src), (channels, w_dst), (self.g.w.k, at_w)
-        if w_dst == self.size:
-            for t_h, t_w in product(range(self.g.h.k), range(self.g.w.k)):
-                there = self.bases.taps, t_h * at_h + t_w * at_w
-                yield copying(self.elem, (src[0], src[1] + t_h * w_h + t_w * w_w), there, channels, n=n)
-        elif w_h == self.g.w.k * w_w:
+        if w_h == self.g.w.k * w_w:
             cols = self.g.h.k * self.g.w.k, at_w
             # Rows far apart are so many streams of memory: along a few of them, then along the next.
             some = isa().lanes(self.size) if w_dst > w_src else channels
             for begin, many, each in ((0, channels // some, some), (channels // some * some, 1, channels % some)):
                 if many and each:
-                    here, there = (src[0], src[1] + begin * w_dst), (self.bases.taps, begin * self.size)
+                    here, there = (src[0], src[1] + begin * w_dst), (self.bases.taps, to + begin * self.size)
                     lines = many, each * w_dst, each * self.size
                     yield transposing(self.elem, here, there, (each, w_dst), cols, n=lines, m=n)
         else:
-            yield transposing(self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
+            yield transposing(self.elem, src, (self.bases.taps, to), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
     def units(self):
         """The tasks of each block of tiles, as a list for each."""
         for place in product(*(range(len(blocks)) for blocks in self.blocks)):
-            yield list(self._unit(place))
+            yield [total(*sums) for sums in self.unit(place)]
 
     def shares(self, threads, blocks):
         """What of a block of tiles is a unit, as lists of (part, block of columns): all of it, if there are many.
@@ -278,13 +316,13 @@ class Layer:
         many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
         return [list(product(parts, some)) for some in _cut(columns, many)]
 
-    def _unit(self, place, share=None):
-        """The tasks of a block of tiles, or of a share of it."""
+    def unit(self, place, share=None):
+        """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
         numbers = [[] for _ in self.sizes]
         for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
             numbers[part].append(number)
         if not self.x.pixels:
-            yield self.bands.turn_in(place)
+            yield (self.bands.turn_in(place),)
         by_columns = self.bands.by_columns
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
             if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
@@ -292,17 +330,19 @@ class Layer:
             common, sources, *axes = spread
             here = _entries(axes, place)
             for source in sources:
-                yield total(common, source, *here, *self.bands.x_moves(place))
+                yield common, source, *here, *self.bands.x_moves(place)
             for number in mine:
+                if self.makes:
+                    yield from self._made(sizes, number)
                 common, *axes, blocks = multiply
-                yield total(common, *_entries(axes, place), blocks[number])
+                yield common, *_entries(axes, place), blocks[number]
                 common, *axes, blocks = gather
-                yield total(common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number))
+                yield common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number)
                 if by_columns and not self.y.pixels:
-                    yield self.bands.turn_out(place, number, number)
+                    yield (self.bands.turn_out(place, number, number),)
         if not by_columns and not self.y.pixels:
             # All parts have the same blocks here.
-            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
+            yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
 
 
 def _cut(items, many):
@@ -312,12 +352,8 @@ def _cut(items, many):
 
 
 def transposing(*arguments, **settings):
-    """A task of `moves.transposing`; likewise `copying`."""
+    """A task of `moves.transposing`."""
     return _task(moves.transposing(*arguments, **settings))
-
-
-def copying(*arguments, **settings):
-    return _task(moves.copying(*arguments, **settings))
 
 
 def _task(nest):

@@ -36,7 +36,8 @@ class Call:
     """
 
     __slots__ = (
-        "_others",
+        "_by_name",
+        "_by_rule",
         "algorithm",
         "dtype",
         "forward",
@@ -55,7 +56,7 @@ class Call:
         self.shapes = {"x": geometry.input_shape, "w": geometry.weight_shape, "y": geometry.output_shape}
         self.operations, self.forward = {}, self.problem("forward")
         _, self.is_ours = self.plan("forward")
-        self._others = {}
+        self._by_rule, self._by_name = {}, {}
 
     def plan(self, operation):
         """(plan, whether it is ours to run) of one of the three operations."""
@@ -77,11 +78,11 @@ class Call:
         """The same with the forward operation upconv's, or torch's, whatever the rule says: as it was measured."""
         if is_ours == self.is_ours:
             return self
-        if is_ours not in self._others:
+        if is_ours not in self._by_rule:
             made = type(self)(self.settings, self.geometry, self.dtype, self.last)
             made.operations["forward"], made.is_ours = (self.plan("forward")[0], is_ours), is_ours
-            self._others[is_ours] = made
-        return self._others[is_ours]
+            self._by_rule[is_ours] = made
+        return self._by_rule[is_ours]
 
     def by_name(self, algorithm):
         """The same with the forward operation upconv's, computed by the algorithm of a name.
@@ -90,9 +91,9 @@ class Call:
             TypeError: for an unknown name.
             SettingError: when the algorithm refuses.
         """
-        if algorithm not in self._others:
-            self._others[algorithm] = type(self)(self.settings, self.geometry, self.dtype, self.last, algorithm)
-        return self._others[algorithm]
+        if algorithm not in self._by_name:
+            self._by_name[algorithm] = type(self)(self.settings, self.geometry, self.dtype, self.last, algorithm)
+        return self._by_name[algorithm]
 
     def enlarged(self, operation, axis, size):
         """The call of an operation of the layer in which an axis is so many times longer.

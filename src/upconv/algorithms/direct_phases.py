@@ -1,0 +1,261 @@
+"""The phases of a row along the vector, for strides as long as one: nothing is packed, and nothing transposed.
+
+The weight is read as it lies, since the taps of a row are consecutive, and so are the columns that they reach: tap
+`p + t*s` of input column `j - t` belongs to output column `j*s + p`. Both maps lie channels-first.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..geometry import Axis, ceil_div
+from ..kernels import direct_phases as kernel
+from ..kernels.epilogue import IN_REGISTERS, slope_field
+from ..kernels.gemm import FEW_PRODUCTS, LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, SOME_PRODUCTS, WHOLE_SUM
+from ..layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
+from ..problem import Problem
+from ..runtime.kernel import entry, isa
+from ..runtime.program import BIAS, TOTALS, Nest, Program, Rows, Stage, V, W
+from ..schedule import bands, segments
+from ..schedule.amounts import down, moved
+from ..schedule.placed_problem import PlacedProblem
+
+# Whether its kernels take the weight in halves, and its bands make maps of halves float32 and back.
+READS_HALVES = CONVERTS_MAPS = True
+# Places in whose lines the parts of sums wait at a time: those of two vectors stay in a second-level cache.
+WAITING = 512
+
+
+class Phases(NamedTuple):
+    """Phases of a row that are computed in the same way: `blocks` blocks of `width`, from p on, under `taps` taps.
+
+    `across` is how many vectors a block has; one of a single vector is computed for a few channels at once. `rest`: not
+    all vectors are full.
+    """
+
+    p: int
+    width: int
+    taps: int
+    blocks: int
+    across: int
+    rest: bool
+
+
+def why_never(problem: Problem) -> list[str]:
+    g, refusals = problem.geometry, []
+    if problem.operation != "forward":
+        return ["computes the forward pass alone"]
+    if g.w.d > 1 and g.w.k > 1:
+        refusals.append(f"taps {g.w.d} apart do not reach consecutive columns")
+    if problem.b_layout == WEIGHT_CHANNELS_LAST:
+        refusals.append("the taps of a row of the weight are not consecutive")
+    taps = _most_rows(g.h) * ceil_div(g.w.k, g.w.s)
+    if taps > LONGEST_SUM:
+        refusals.append(f"the sum of {taps} taps would be longer than {LONGEST_SUM} products")
+    return refusals
+
+
+def why_not_automatic(problem: Problem) -> list[str]:
+    if problem.layout.startswith("nhwc"):
+        return ["makes planes; to transpose a result so large takes longer than to pack the weight"]
+    return []
+
+
+def fuses(problem: Problem) -> bool:
+    """Whether its kernels apply the activation of a problem."""
+    return problem.activation.name in IN_REGISTERS
+
+
+def weight_form(problem: Problem) -> None:
+    """The weight is read as it lies."""
+
+
+def _most_rows(h: Axis) -> int:
+    """Taps of a column that an output has at most."""
+    return ceil_div(h.k * h.g, h.s)
+
+
+@lru_cache(maxsize=256)
+def phases_of(w: Axis, lanes) -> tuple[Phases, ...]:
+    """The phases of an axis in blocks of two vectors, and what is left of those that have as many taps.
+
+    >>> [tuple(each) for each in phases_of(Axis(n=5, k=100, s=48), 16)]
+    [(0, 4, 3, 1, 1, True), (4, 32, 2, 1, 2, False), (36, 12, 2, 1, 1, True)]
+    """
+    found, step = [], kernel.MOST_ACROSS * lanes
+    for start, stop, taps in _kinds(w):
+        blocks, left = divmod(stop - start, step)
+        if blocks:
+            found.append(Phases(start, step, taps, blocks, kernel.MOST_ACROSS, False))
+        if left:
+            across = ceil_div(left, lanes)
+            found.append(Phases(stop - left, left, taps, 1, across, left % lanes > 0))
+    return tuple(found)
+
+
+def _kinds(w):
+    """(first phase, end, taps) of the phases that outputs have and that have as many taps."""
+    (whole, more), low = divmod(w.k, w.s), w.crop_lo % w.s
+    # Of rows shorter than the stride, phases that no output has are not gone through.
+    ends = low, min(w.s, low + w.out), max(0, low + w.out - w.s)
+    live = ((0, w.s),) if w.out >= w.s else ((0, ends[2]), ends[:2])
+    for start, stop, taps in ((0, more, whole + 1), (more, w.s, whole)):
+        for first, end in live:
+            if max(start, first) < min(stop, end):
+                yield max(start, first), min(stop, end), taps
+
+
+def part_of(channels, taps) -> int:
+    """How many channels are summed at once, under so many taps: sums as long as `gemm` has them, in its kernel's steps.
+
+    >>> [part_of(channels, 4) for channels in (5, 12, 21, 514)]
+    [5, 6, 8, 32]
+    """
+    products = channels * taps
+    if products <= WHOLE_SUM:
+        return channels
+    some = SOME_PRODUCTS if taps > 1 else 2 * LONGEST_SUM - 1
+    longest = MEDIUM_SUM if products <= some else LONGEST_SUM
+    longest = SHORT_SUM if products <= FEW_PRODUCTS else longest
+    longest = ceil_div(products, 2) if products <= 2 * WHOLE_SUM else longest
+    most = min(longest + longest // 8, LONGEST_SUM)
+    part = ceil_div(channels, ceil_div(products, most))
+    rounded = ceil_div(part, kernel.UNROLL) * kernel.UNROLL
+    return min(channels, rounded if rounded * taps <= most else part)
+
+
+def program(placed: PlacedProblem, *, packs=True) -> Program:
+    """The bands; there is nothing to pack."""
+    scratch = bands.Scratch()
+    nests = bands.in_layout(placed, scratch, False, lambda band: _nests(placed, band, scratch))
+    # Each band reads all of the weight, so threads have one each.
+    share = min(placed.threads, placed.share)
+    compute = bands.grids(placed, nests, placed.source, placed.result, _band_bytes(placed.problem), share)
+    return Program([Stage(compute)], scratch.sizes, placed.seconds)
+
+
+def _band_bytes(problem):
+    """The `most` of its bands: what is written in place need not fit."""
+    in_place = problem.layout == CHANNELS_FIRST and not problem.maps
+    return (bands.of_source if in_place else bands.beside_weight)(problem.geometry, problem.itemsize)
+
+
+def _nests(placed, band, scratch):
+    # Rows without taps first: of a large stride they are all rows.
+    for rows in (segments.empty_rows(band.h), segments.segments(band.h, True)):
+        if rows:
+            for each in phases_of(band.w, placed.lanes):
+                yield _nest(placed, band, each, rows, scratch)
+
+
+def _nest(placed, band, each, rows, scratch):
+    g, w, size = placed.g, band.w, placed.size
+    w_size = placed.problem.weight_itemsize
+    by_channel = each.across == 1 and placed.c_dst > 1
+    products = _most_rows(g.h) * each.taps
+    part = part_of(placed.c_src, products)
+    first, end = _places(w)
+    lines = max(1, WAITING // (end - first)) if part < placed.c_src else 1 << 30
+    x, y = band.x, band.y
+    fields = {
+        "x": (x.base, x.offset),
+        "y": (y.base, y.offset),
+        "w": (W, 0),
+        "bias": (BIAS, 0),
+        "c": placed.c_src,
+        "part": part,
+        "n": band.n,
+        "lines": lines,
+        "x_n": x.at.n,
+        "x_c": x.at.c,
+        "y_n": y.at.n,
+        "w_t": w.s * w_size,
+        "w_c": placed.w_src,
+        "w_v": placed.w_dst if by_channel else placed.lanes * w_size,
+        "y_v": y.at.c if by_channel else placed.lanes * size,
+        "lanes": 0 if by_channel else placed.lanes,
+        "bias_v": size if by_channel else 0,
+        "s": w.s,
+        "crop": w.crop_lo,
+        "first": first,
+        "end": end,
+        "in_cols": w.n,
+        "out_cols": w.out,
+        "p": each.p,
+        "width": each.width,
+        "taps": each.taps,
+        "blocks": each.blocks,
+        "panel": (V, 0),
+        "totals": (TOTALS, 0),
+        "slope": slope_field(placed.elem, placed.problem.activation.slope) if placed.elem in ("f32", "f64") else 0,
+    }
+    for across, _ in _across(each, placed.c_dst):
+        tall = kernel.heights(isa(), across)
+        needs = kernel.scratch(placed.lanes * size, tall, across, part * products, end - first, lines)
+        scratch.take(V, needs["panel"])
+        if part < placed.c_src:
+            scratch.take(TOTALS, needs["totals"])
+    lists = (
+        _channels(placed, band, each, by_channel),
+        segments.listed(segments.ROWS, rows, x.at.h, y.at.h, placed.w[2]),
+    )
+    return Nest(kernel.FIELDS, fields, lists)
+
+
+def _channels(placed, band, each, by_channel):
+    """The list of channels, of all groups; those that are computed at once together."""
+    step = kernel.MOST_ACROSS if by_channel else 1
+    entries = {}
+    for across, _ in _across(each, placed.c_dst):
+        more = each.rest, *(placed.storage or ("",)), placed.problem.activation.name
+        entries[across] = entry(kernel.direct_phases, placed.elem, kernel.heights(isa(), across), across, *more)
+    values = []
+    for group in range(placed.g.groups):
+        x, w = group * placed.c_src * band.x.at.c, group * placed.w_group
+        for c in range(0, placed.c_dst, step):
+            number = group * placed.c_dst + c
+            across = min(step, placed.c_dst - c) if by_channel else each.across
+            row = entries[across], x, number * band.y.at.c, w + c * placed.w_dst, number * placed.size
+            values.append(row)
+    return Rows(("entry", "x", "y", "w", "bias"), values)
+
+
+def work(problem: Problem) -> dict[str, float]:
+    g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
+    products = sums = copied = tasks = 0
+    most = _band_bytes(problem)
+    beside = bands.counts(g, True, problem.itemsize, most)[2]
+    for here, rows, taps_h, number_h in down(problem, most):
+        # Bands beside one another have parts of the same lines.
+        lines = ceil_div(g.n * rows * beside, here)
+        for each in phases_of(g.w, lanes):
+            runs, part = _runs(g.w, each), part_of(c_src, _most_rows(g.h) * each.taps)
+            for across, number in _across(each, c_dst):
+                times = here / beside * number_h * g.groups * number * each.blocks * across
+                pixels = [(kernel.computed(count, lines, kernel.heights(isa(), across)), taps) for count, taps in runs]
+                products += times * taps_h * c_src * sum(count * taps for count, taps in pixels)
+                sums += times * ceil_div(c_src, part) * sum(count for count, _ in pixels)
+                copied += times * beside * taps_h * c_src * each.taps
+                tasks += here * number_h * g.groups * number
+    amounts = moved(problem, channels_last=False, packs=False, whole=False)
+    counted = {"direct_phases": products, "direct_phases_sums": sums, "direct_phases_copied": copied, "tasks": tasks}
+    return amounts | counted
+
+
+@lru_cache(maxsize=512)
+def _runs(w, each):
+    """(places, taps) of the runs of a row, those of the first block."""
+    first, end = _places(w)
+    return tuple(kernel.runs(each.taps, first, end, w.n, w.s, w.crop_lo, w.out, each.p, each.width))
+
+
+def _places(w):
+    """(first, end) of the places of a row."""
+    return w.crop_lo // w.s, ceil_div(w.crop_lo + w.out, w.s)
+
+
+def _across(each, channels):
+    """(vectors across, how many such blocks there are of a group) of the blocks of some phases for all channels."""
+    if each.across > 1 or channels == 1:
+        return ((each.across, channels),)
+    most = kernel.MOST_ACROSS
+    return tuple((across, number) for across, number in ((most, channels // most), (1, channels % most)) if number)
