@@ -79,7 +79,7 @@ def work(problem: Problem) -> dict[str, float]:
 def program(placed: PlacedProblem, *, packs=True) -> Program:
     """Parts of the pixels, or tiles of the sums."""
     way = _Way(placed)
-    stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND, V))
+    stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
     sizes = {} if way.sums.are_weight else {way.sums.base: way.sums.all}
     return Program(stages, {**sizes, **way.scratch.sizes}, placed.seconds, shared)
 
@@ -197,11 +197,12 @@ class _Way:
         cuts_taps = any(some < self.placed.g.h.k for *_, (_, some) in units)
         is_apart = cuts_taps and not self.sums.is_brief and not self.sums.are_weight
         for number, block in enumerate(self.cut.blocks(0, self.placed.g.n)):
-            (a, b), (transposing, *packing) = self._sides(block)
+            (a, b), nests = self._sides(block)
+            packing, more = nests
             # What is transposed first is needed by what copies it.
-            for nests in (transposing, [*itertools.chain(*packing)]):
-                if nests:
-                    stages.append(Stage([Grid((nest,)) for nest in nests]))
+            runs = [packing] if self.made.turns_a else [[nest] for nest in packing]
+            if packing or more:
+                stages.append(Stage([Grid(tuple(run)) for run in (*runs, *([nest] for nest in more))]))
             is_last = number == self.cut.count - 1 and not is_apart and not self.sums.are_weight
             grids = []
             for share in units:
@@ -246,7 +247,8 @@ class _Way:
         """The nests of some blocks of a part; the first one of all writes the sums, the others add to them."""
         for number in range(first, end):
             (a, b), nests = self._sides(blocks[number])
-            yield from itertools.chain(*nests)
+            for each in nests:
+                yield from each
             yield self._multiply(blocks[number], a, b, offset, number > 0, ahead=self._next(blocks[number]))
 
     def _next(self, block):
@@ -265,35 +267,32 @@ class _Way:
         )
 
     def _sides(self, block):
-        """((how a lies, how b lies), the nests that transpose a, that pack it, and that pack b) of a block."""
+        """((how a lies, how b lies), the nests that pack each) of a block."""
         made, h, w = self.made, block.h, block.w
         shapes = (block.images, h.axis.n, w.axis.n), (block.images, h.axis.out, w.axis.out)
         x, y = zip(self._places(block), shapes, strict=True)
         (a, a_shape), (b, b_shape) = (y, x) if made.swapped else (x, y)
-        a_side, *a_nests = self._a(a, a_shape)
+        a_side, a_nests = self._a(a, a_shape)
         b_side, b_nests = self._b(b, b_shape)
-        return (a_side, b_side), (*a_nests, b_nests)
+        return (a_side, b_side), (a_nests, b_nests)
 
     def _a(self, operand, shape):
         """In place, in planes or channels-last, or in panels; what lies in planes may be transposed first."""
-        made, placed, transposing = self.made, self.placed, []
+        made, placed, nests = self.made, self.placed, []
         if made.turns_a:
-            n, channels = shape[0], made.a_count * placed.g.groups
+            whole = shape[0], made.a_count * placed.g.groups, *shape[1:]
             base = V if made.packs_a else X_BAND
-            mine = self.scratch.map(base, (n, channels, *shape[1:]), placed.size, channels_last=True)
-            for (row, rows), (col, cols) in self._cuts(operand, shape):
-                one, other = (each.move(row=row, col=col) for each in (operand, mine))
-                transposing.append(transpose_layout(placed.elem, one, other, (n, channels, rows, cols)))
+            mine = self.scratch.map(base, whole, placed.size, channels_last=True)
+            nests.append(transpose_layout(placed.elem, operand, mine, whole))
             operand = mine
         if not made.packs_a:
-            side = in_place(operand, made.a_count, made.rows, operand.at.c if made.planes_a else placed.size)
-            return side, transposing, []
+            return in_place(operand, made.a_count, made.rows, operand.at.c if made.planes_a else placed.size), nests
         if self.inside:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
         ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(self.units))
-        return side, transposing, copied(placed, operand, shape, side, made.a_count, ranges)
+        return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
         made, placed = self.made, self.placed
@@ -318,19 +317,20 @@ class _Way:
 
         Panels of b are whole vectors, so strips may be packed at the same time; parts are packed in one go.
         """
-        steps = (side.n, side.row) if self.inside else (side.row, side.col)
-        for (row, rows), (col, cols) in self._cuts(operand, shape):
-            there = side.offset + row * steps[0] + col * steps[1]
-            yield operand.move(row=row, col=col), (shape[0], rows, cols), replace(side, offset=there)
-
-    def _cuts(self, operand, shape):
-        """((first row, how many), (first column, how many)) of what threads may move at the same time."""
-        _, rows, cols = shape
+        n, rows, cols = shape
         if self.sums.parts or operand.at.fold:
-            return [((0, rows), (0, cols))]
+            return [(operand, shape, side)]
         if rows > 1:
-            return [(some, (0, cols)) for some in _even(rows, self.units)]
-        return [((0, 1), some) for some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))]
+            step = side.n if self.inside else side.row
+            return [
+                (operand.move(row=first), (n, some, cols), replace(side, offset=side.offset + first * step))
+                for first, some in _even(rows, self.units)
+            ]
+        step = side.row if self.inside else side.col
+        return [
+            (operand.move(col=first), (n, 1, some), replace(side, offset=side.offset + first * step))
+            for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
+        ]
 
     def _multiply(self, block, a, b, offset, adds, share=None, ahead=NO_BLOCK):
         """The nest of all taps, for all groups and tiles or for a share of them."""
