@@ -123,6 +123,13 @@ class Plan:
         asks = getattr(ALGORITHMS[self.algorithm], "rounds_by_place", None)
         return asks is not None and asks(self.inner)
 
+    def adds_alike(self, part: Plan) -> bool:
+        """Whether a plan of a part of the problem, by the same algorithm, adds up products in the same order."""
+        asks = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
+        if part.exchanges_axes != self.exchanges_axes:
+            return False
+        return asks is None or asks(self.inner, part.inner)
+
     @property
     def exchanges_axes(self) -> bool:
         """Whether the only column of maps is a row to the algorithm: then products are added up in another order."""
