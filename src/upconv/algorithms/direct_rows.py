@@ -67,7 +67,7 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
 
 
 def order_of_sums(problem: Problem, *, by_columns=False) -> list:
-    """The taps of rows in their order, those that phases share first: of a row without some of the phases it is another.
+    """The taps of rows in their order, those that phases share first; a row that lacks phases has another.
 
     Where each phase is a row of its own, that is no matter.
     """
