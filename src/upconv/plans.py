@@ -124,7 +124,14 @@ class Plan:
         return asks is not None and asks(self.inner)
 
     def adds_alike(self, part: Plan) -> bool:
-        """Whether a plan of a part of the problem, by the same algorithm, adds up products in the same order."""
+        """Whether a part of the problem has the bits of the whole, unless the algorithm rounds by place.
+
+        Args:
+            part: a plan of the part by the same algorithm.
+
+        Returns:
+            Whether it adds up products in the same order.
+        """
         asks = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
         if part.exchanges_axes != self.exchanges_axes:
             return False
