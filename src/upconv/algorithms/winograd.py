@@ -68,11 +68,12 @@ LEAST_DILATED, DILATED_CHANNELS = 12, 128
 # Fewer channels run by name alone where one axis has kernel 3 under stride 1, and the other has some other kernel.
 MIXED_CHANNELS = 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most. A large
-# weight is far away, and read less often the more tiles a block has: there what goes beyond the cache, up to a share of
-# what the weight becomes, costs less than to read the weight again.
+# weight is far away, and read less often the more tiles a block has: there the room is for tiles. Where it is made in
+# the call, block by block, what goes beyond the cache, up to a share of what the weight becomes, costs less than to
+# make it again, and is still less than the whole of it.
 BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
-# Columns of a block: phases times channels; of a large weight there are enough of them to be shared out.
-COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 128, 1 << 23
+# Columns of a block: phases times channels.
+COLUMNS, FEW_COLUMNS, FEW_COLUMNS_MADE, LARGE_WEIGHT = 256, 64, 128, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -183,12 +184,16 @@ def _setting(problem, *both):
     sources = prod(len(each[0].sources) for each in made)
     line = 64 // problem.itemsize
     transformed, longest = _of_layer(problem, both, made)
-    columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
+    high, wide = (max(part.tiles for part in each) for each in made)
+    count = g.n * high * wide
+    few, room = FEW_COLUMNS, BLOCK_BYTES
+    if not problem.prepared and g.groups == 1 and count <= MOST_TILES:
+        few, room = FEW_COLUMNS_MADE, max(room, transformed // SHARE_OF_WEIGHT)
+    columns = few if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
-    most = max(6, min(MOST_TILES, max(BLOCK_BYTES, transformed // SHARE_OF_WEIGHT) // per_tile))
-    high, wide = (max(part.tiles for part in each) for each in made)
+    most = max(6, min(MOST_TILES, (room if count * per_tile <= room else BLOCK_BYTES) // per_tile))
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
     tiles = (max(1, min(g.n, most // (high * wide))), rows, min(wide, most))
