@@ -51,7 +51,9 @@ def isa():
         LookupError: on a processor that there is no row for.
         ValueError: when UPCONV_ISA names what this machine cannot run.
     """
-    return resolve(*llvm.host(), config.isa())
+    with _building:
+        host = llvm.host()
+    return resolve(*host, config.isa())
 
 
 @lru_cache(maxsize=1)
