@@ -38,6 +38,8 @@ from .runtime.once import Kept
 MOST_LAYERS = 512
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
+# Phases of a row that fill a vector: they lie along it, whatever the segments of columns.
+VECTOR_OF_PHASES = 16
 # Layouts that weights have in one operation and that its kernels do not read.
 COPIED_WEIGHTS = {"forward": TAPS_SLICED, "grad_input": WEIGHT_CHANNELS_LAST}
 EXCHANGED = {"forward": "forward", "grad_input": "grad_weight", "grad_weight": "grad_input"}
@@ -392,8 +394,11 @@ def _pairs_of_segments(problem, *, at_most=False):
         # Two runs for each tap, and one more.
         down, across = (2 * axis.k + 1 if at_most else len(input_segments(axis)) for axis in g.axes)
         return down * across
-    # Phases of a row that all have as many taps are likely to be computed together.
-    together = g.w.d == 1 and g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
+    # Phases of a row that all have as many taps are likely to be computed together, and so are those that fill a vector
+    # where columns and taps are consecutive.
+    is_even = g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
+    in_planes = problem.layout == "nchw" and problem.b_layout != WEIGHT_CHANNELS_LAST
+    together = g.w.d == 1 and (is_even or (in_planes and g.w.s >= VECTOR_OF_PHASES))
     count = most_segments if at_most else live_segment_count
     return count(g.h) * (3 if together else count(g.w))
 
