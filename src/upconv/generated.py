@@ -11,6 +11,8 @@ A way of computing is a module in `algorithms/` with
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
+    order_of_sums(problem) optional: what else than the length of sums says in which order they are added up: a part of
+                           a problem whose order is another has other last bits
     adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
@@ -179,6 +181,11 @@ class Generated:
         """
         asks = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
         return self.fallback is not None or any(ask is not None and ask(self._asked(problem)) for ask in asks)
+
+    def adds_alike(self, problem: Problem, part: Problem) -> bool:
+        """Whether the last bits of a part of a problem are those of the whole, if it does not round by place."""
+        ask = getattr(self.module, "order_of_sums", None)
+        return ask is None or ask(self._asked(problem)) == ask(self._asked(part))
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)

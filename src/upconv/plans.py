@@ -123,6 +123,20 @@ class Plan:
         asks = getattr(ALGORITHMS[self.algorithm], "rounds_by_place", None)
         return asks is not None and asks(self.inner)
 
+    def adds_alike(self, part: Plan) -> bool:
+        """Whether a part of the problem has the bits of the whole, unless the algorithm rounds by place.
+
+        Args:
+            part: a plan of the part by the same algorithm.
+
+        Returns:
+            Whether it adds up products in the same order.
+        """
+        asks = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
+        if part.exchanges_axes != self.exchanges_axes:
+            return False
+        return asks is None or asks(self.inner, part.inner)
+
     @property
     def exchanges_axes(self) -> bool:
         """Whether the only column of maps is a row to the algorithm: then products are added up in another order."""

@@ -100,7 +100,11 @@ def _first(problem):
 
 def _asked_of_layer(problem):
     """The rewrites that may have a step for the problems of a layer: most depend on no size of a map."""
-    return tuple(rewrite for rewrite in REWRITES if rewrite in BY_SIZES or rewrite(problem) is not None)
+    return tuple(
+        rewrite
+        for rewrite in REWRITES
+        if (BY_SIZES[rewrite](problem) if rewrite in BY_SIZES else rewrite(problem) is not None)
+    )
 
 
 def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
@@ -139,6 +143,11 @@ def _as_row(problem):
         return None
     after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
     return Rewrite("the only column as a row", problem, after, _by_row, 0, exchanges_axes=True)
+
+
+def _may_be_a_row(problem):
+    """Whether there is a step for some sizes of the maps of the layer of a problem."""
+    return problem.geometry.w.k == 1
 
 
 def _by_row(solve, step, a, b, bias, out):
@@ -385,6 +394,12 @@ def _exchanged(problem):
     return Rewrite(words, problem, after, _by_exchanging, nbytes)
 
 
+def _may_be_exchanged(problem):
+    """Whether there is a step for some sizes of the maps of the layer of a problem: of few taps there are few pairs."""
+    h, w = problem.geometry.axes
+    return (2 * h.k + 1) * (2 * w.k + 1) > MANY_PAIRS
+
+
 def _pairs_of_segments(problem, *, at_most=False):
     """Pairs of segments, or of taps: the number of tasks, but for bands and blocks; `at_most`, a bound, uncounted."""
     g = problem.geometry
@@ -419,5 +434,5 @@ def _size(shape):
 
 
 REWRITES = (_as_row, _in_wider, _copied, _activated, _as_real, _exchanged)
-# Whether these have a step depends on the sizes of the maps as well.
-BY_SIZES = (_as_row, _exchanged)
+# Whether these have a step depends on the sizes of the maps as well; of some layers they have none for any sizes.
+BY_SIZES = {_as_row: _may_be_a_row, _exchanged: _may_be_exchanged}

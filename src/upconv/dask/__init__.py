@@ -3,8 +3,9 @@
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
 are computed as the plan of the whole problem says, so that joined they are the bits of a single call. They are those of
 a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
-do, `direct_rows` and `gemm_phase_blocks` with sums so long that they are cut, which they do by the row, or where
-the only column of some blocks would be computed as a row. Maps are planned as channels-first ones.
+do, `gemm_phase_blocks` with sums so long that they are cut where those of a tile are, `direct_rows` where some blocks
+are narrower than the stride and so lack phases of a row, or where the only column of some blocks would be computed as a
+row. Maps are planned as channels-first ones.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def _adds_alike(plan, h, w):
     # Blocks prepare the weight for themselves, whatever it comes as.
     part = replace(plan.problem, geometry=geometry, prepared=True, storage="")
     try:
-        return choose(part, plan.algorithm).exchanges_axes == plan.exchanges_axes
+        return plan.adds_alike(choose(part, plan.algorithm))
     except SettingError:
         return False
 
