@@ -124,11 +124,6 @@ class Plan:
         return asks is not None and asks(self.inner)
 
     @property
-    def exchanges_axes(self) -> bool:
-        """Whether the only column of maps is a row to the algorithm: then products are added up in another order."""
-        return any(step.exchanges_axes for step in self.steps)
-
-    @property
     def details(self) -> Details:
         """What the algorithm will execute; asked for only when it is wanted, since that may generate kernels."""
         known = getattr(ALGORITHMS[self.algorithm], "details", None)

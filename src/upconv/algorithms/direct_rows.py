@@ -69,7 +69,10 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
 
 
 def cuts_by_row(problem: Problem, *, by_columns=False) -> bool:
-    """Whether sums are so long that they are cut, which is done where those of a whole row are."""
+    """Whether sums are so long that they are cut, which is done where those of a whole row are.
+
+    Where not, windows that begin and end at multiples of the stride from the first output have the bits of the whole.
+    """
     axes, is_forward = (problem.geometry.h, problem.geometry.w), problem.operation == "forward"
     # Those that a place has at most.
     taps = prod(ceil_div(axis.k * axis.g, axis.s) if is_forward else axis.k for axis in axes)
