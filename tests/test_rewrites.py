@@ -133,7 +133,7 @@ def test_a_column_whose_pixels_have_gaps_between_them(case, operation, layout):
     np.testing.assert_allclose(out, want, rtol=1e-12, atol=1e-12)
     # What is copied is said, and counted.
     copied = [step.nbytes for step in made.steps if not step.exchanges_axes]
-    assert made.exchanges_axes
+    assert any(step.exchanges_axes for step in made.steps)
     assert all(copied)
     assert bool(copied) == any(lie == "strided" for lie in (made.problem.a_layout, *made.problem.map_layouts))
     assert copied or layout == "nhwc" or case.c_out == 1

@@ -107,6 +107,11 @@ def _asked_of_layer(problem):
     )
 
 
+def kinds(steps: tuple[Rewrite, ...]) -> tuple[Callable[..., None], ...]:
+    """What steps do, whatever the sizes: problems of which that differs add up their products in other orders."""
+    return tuple(step.run for step in steps)
+
+
 def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
     """Compute the first step's problem by way of all the steps."""
     if not steps:
