@@ -280,6 +280,26 @@ def test_threads_that_make_each_other_let_go_of_forms_are_right(of_many_kinds, m
     assert not wrong
 
 
+def test_what_is_noted_of_forms_is_of_those_that_are_kept(monkeypatch):
+    """Also where a form is let go just then, as by another thread or a signal's handler."""
+    monkeypatch.setattr(module, "FORMS_BYTES", 0)
+    monkeypatch.setattr(module, "FORMS_TIMES", 0)
+    x, made, asked = np.ones((1, 8, 6, 6), np.float32), upconv.prepare(np.ones((8, 8, 4, 4), np.float32)), []
+
+    class Found(dict):
+        def __setitem__(self, key, value):
+            if not asked:
+                asked.append(key)
+                upconv.conv_transpose2d(x[:, :, :2], made, algorithm="col2im_channels")
+            super().__setitem__(key, value)
+
+    made._found = Found()
+    for _ in range(3):
+        upconv.conv_transpose2d(x, made, algorithm="gemm")
+    assert asked
+    assert {kept for kept, _ in made._found.values()} <= set(made._forms.values())
+
+
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])
 def test_pickling_and_copying_leave_the_forms_behind(dtype):
     case = CASES[0]

@@ -29,6 +29,7 @@ and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
 
 import math
+import os
 import threading
 from collections import Counter, OrderedDict
 from contextlib import suppress
@@ -113,8 +114,15 @@ class ProgramCache:
             self._holders.clear()
             self.nbytes = 0
 
+    def wait_in_forks(self):
+        """Let forks wait while another thread changes this: their children have no lock that is held, and no half."""
+        lock = self._lock
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
 
 PROGRAMS = ProgramCache(PROGRAM_BYTES)
+PROGRAMS.wait_in_forks()
 
 
 class Runnable:

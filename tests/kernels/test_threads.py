@@ -177,7 +177,7 @@ def test_no_part_of_a_long_call_takes_long(kind, operation, threads, monkeypatch
     monkeypatch.setattr(pool, "_wanted", threads)
     parts = []
     # A row of a piece says where its units end, and at last where they begin; all rows take from the same.
-    monkeypatch.setattr(pool, "run", lambda fn, rows, **options: parts.append((rows[0, 3] - rows[0, -1], len(rows))))
+    monkeypatch.setattr(pool, "run", lambda fn, rows: parts.append((rows[0, 3] - rows[0, -1], len(rows))))
     monkeypatch.setattr(program, "function", lambda kernel, keeps_gil: lambda job: parts.append((1, 1)))
     shapes = {"forward": "xw", "grad_input": "yw", "grad_weight": "xy"}[operation]
     g = problem.geometry
