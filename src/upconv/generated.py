@@ -10,7 +10,9 @@ A way of computing is a module in `algorithms/` with
     program(placed, packs) the `runtime.program.Program`; without packing where the weight comes prepared
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
-    cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
+    cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row; where
+                           not, windows that begin and end at multiples of the stride from the first output have those
+                           of the whole
     order_of_sums(problem) optional: what else than the length of sums says in which order they are added up: a part of
                            a problem whose order is another has other last bits
     adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
