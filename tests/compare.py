@@ -2,9 +2,9 @@
 
 The elementwise law is |y - y64| <= c * eps * (|x| conv |w| + |bias|) with the c below: half an eps is the rounding of
 the result, the rest is for the sum. The sums of half precision are made in float32 and cost nothing visible. Those
-of float32 and float64 are cut every 128 products: when one early product dwarfs the others, each of the following
-additions is wrong by up to half an eps of it, which wanders to about sqrt(512)/4 eps. A complex product is four real
-ones.
+of float32 and float64 are cut into parts of at most 128 products: when one early product dwarfs the others, each of
+the following additions is wrong by up to half an eps of it, which wanders to about sqrt(512)/4 eps. A complex product
+is four real ones.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from upconv import measuring
+from upconv import machine, measuring
 from upconv.algorithms import ALGORITHMS
 from upconv.machine import AMOUNTS, ROWS, row
 from upconv.measuring import Measured, measure, random_operands, table
@@ -92,6 +92,18 @@ def test_work_is_counted_in_units_that_a_machine_has_rates_for(operation, dtype,
             assert set(work) <= set(AMOUNTS)
             assert all(amount >= 0 for amount in work.values())
             assert 1 <= work["calls"] < 2
+
+
+def test_integers_take_longer_for_all_that_a_kernel_does_that_multiplies_them():
+    """But for weights that one copies. `winograd` takes no integers."""
+    says = {name for name, sentence in AMOUNTS.items() if sentence.startswith("multiply-adds")}
+    assert says - {"winograd"} <= machine.MULTIPLIED
+    named = {
+        name
+        for name in AMOUNTS
+        if name.rstrip("1234") in MULTIPLIED or name.startswith(tuple(f"{each}_" for each in MULTIPLIED))
+    }
+    assert named - {"direct_phases_copied"} == machine.MULTIPLIED
 
 
 @needs_kernels

@@ -91,6 +91,7 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
         "col2im_columns",
         "tap_streaming",
         "weight_streaming",
+        "direct_phases",
     }
     none |= alone if operation == "grad_input" else {"gemm_planes", "gemm_tap_rows", "input_gradient_columns"}
     apart = {"depthwise_rows", "depthwise_columns", "depthwise_channels", "gemm_planes"}
@@ -277,6 +278,26 @@ def test_threads_that_make_each_other_let_go_of_forms_are_right(of_many_kinds, m
     # What is noted of forms is of those that are kept.
     assert {kept for kept, _ in made._found.values()} <= set(made._forms.values())
     assert not wrong
+
+
+def test_what_is_noted_of_forms_is_of_those_that_are_kept(monkeypatch):
+    """Also where a form is let go just then, as by another thread or a signal's handler."""
+    monkeypatch.setattr(module, "FORMS_BYTES", 0)
+    monkeypatch.setattr(module, "FORMS_TIMES", 0)
+    x, made, asked = np.ones((1, 8, 6, 6), np.float32), upconv.prepare(np.ones((8, 8, 4, 4), np.float32)), []
+
+    class Found(dict):
+        def __setitem__(self, key, value):
+            if not asked:
+                asked.append(key)
+                upconv.conv_transpose2d(x[:, :, :2], made, algorithm="col2im_channels")
+            super().__setitem__(key, value)
+
+    made._found = Found()
+    for _ in range(3):
+        upconv.conv_transpose2d(x, made, algorithm="gemm")
+    assert asked
+    assert {kept for kept, _ in made._found.values()} <= set(made._forms.values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex64", "float16"])

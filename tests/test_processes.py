@@ -6,6 +6,8 @@ import time
 import pytest
 from children import script
 
+from upconv.runtime.kernel import usable
+
 posix = pytest.mark.skipif(os.name != "posix", reason="needs fork, signals and getrusage")
 # A layer that takes a while, and a small one with its answer.
 PRELUDE = """
@@ -215,3 +217,70 @@ if not os.fork():
 os.wait()
 """
     assert script(text).split() == ["1", "1", "144.0", "0", "0", "1", "1", "144.0"]
+
+
+# What another thread is about, or this one: (what is called under a lock, the weight).
+UNDER_A_LOCK = {
+    "a kernel is compiled": ("kernel, '_image'", "w"),
+    "a program is kept": ("generated.ProgramCache, '_take'", "w"),
+    "a form is packed": ("generated.Generated, 'pack'", "upconv.prepare(w)"),
+}
+FORKS = """
+import signal, threading, time
+import os, numpy as np, upconv
+from upconv import generated
+from upconv.runtime import kernel
+upconv.set_num_threads(1)
+x, w = np.ones((1, 3, 5, 6)), np.ones((3, 2, 3, 7))
+weight = {weight}
+def right(x=x):
+    return float(upconv.conv_transpose2d(x, weight, algorithm="gemm").sum()) == x.size * w.size / 3
+def first(room, name, then):
+    real = getattr(room, name)
+    def once(*rest):
+        setattr(room, name, real)
+        then()
+        return real(*rest)
+    setattr(room, name, once)
+def code(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+"""
+
+
+@posix
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("what", UNDER_A_LOCK)
+def test_a_fork_while_another_thread_holds_a_lock_has_a_child_that_computes(what, tmp_path):
+    place, weight = UNDER_A_LOCK[what]
+    text = f"""
+begun = threading.Event()
+first({place}, lambda: (begun.set(), time.sleep(0.5)))
+other = threading.Thread(target=right)
+other.start()
+begun.wait()
+child = os.fork()
+if not child:
+    # Ends it if it hangs.
+    signal.alarm(60)
+    os._exit(0 if right() and right(x[:, :, :3]) else 7)
+print(code(child), right())
+other.join()
+"""
+    assert script(FORKS.format(weight=weight) + text, UPCONV_CACHE_DIR=str(tmp_path)).split() == ["0", "True"]
+
+
+@posix
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("what", UNDER_A_LOCK)
+def test_the_thread_that_holds_a_lock_may_fork(what, tmp_path):
+    """As a signal's handler in it does."""
+    place, weight = UNDER_A_LOCK[what]
+    text = f"""
+children = []
+first({place}, lambda: children.append(os.fork()))
+fine = right() and right(x[:, :, :3])
+if not children[0]:
+    os._exit(0 if fine else 7)
+print(code(children[0]), fine)
+"""
+    assert script(FORKS.format(weight=weight) + text, UPCONV_CACHE_DIR=str(tmp_path)).split() == ["0", "True"]

@@ -10,7 +10,9 @@ A way of computing is a module in `algorithms/` with
     program(placed, packs) the `runtime.program.Program`; without packing where the weight comes prepared
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
-    cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row
+    cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row; where
+                           not, windows that begin and end at multiples of the stride from the first output have those
+                           of the whole
     order_of_sums(problem) optional: what else than the length of sums says in which order they are added up: a part of
                            a problem whose order is another has other last bits
     adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
@@ -27,6 +29,7 @@ and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
 """
 
 import math
+import os
 import threading
 from collections import Counter, OrderedDict
 from contextlib import suppress
@@ -111,8 +114,15 @@ class ProgramCache:
             self._holders.clear()
             self.nbytes = 0
 
+    def wait_in_forks(self):
+        """Let forks wait while another thread changes this: their children have no lock that is held, and no half."""
+        lock = self._lock
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
 
 PROGRAMS = ProgramCache(PROGRAM_BYTES)
+PROGRAMS.wait_in_forks()
 
 
 class Runnable:

@@ -117,6 +117,7 @@ MULTIPLIED = frozenset(
         "depthwise_rows_vectors",
         "depthwise_rows_rows",
         "depthwise_channels",
+        "depthwise_channels_waits",
         "depthwise_channels_vectors",
         "weight_streaming",
         "weight_streaming_sums",

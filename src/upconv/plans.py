@@ -133,14 +133,9 @@ class Plan:
             Whether it adds up products in the same order.
         """
         asks = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
-        if part.exchanges_axes != self.exchanges_axes:
+        if rewrites.kinds(part.steps) != rewrites.kinds(self.steps):
             return False
         return asks is None or asks(self.inner, part.inner)
-
-    @property
-    def exchanges_axes(self) -> bool:
-        """Whether the only column of maps is a row to the algorithm: then products are added up in another order."""
-        return any(step.exchanges_axes for step in self.steps)
 
     @property
     def details(self) -> Details:

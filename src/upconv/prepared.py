@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,13 +33,12 @@ FORMS_TIMES, FORMS_BYTES = 16, 4 << 20
 class _Prepared(NoArray):
     """What prepared weights have in common: a private, read-only copy of the array, and the settings that it is for."""
 
-    __slots__ = ("_array", "_lock", "error", "settings", "storage")
+    __slots__ = ("_array", "error", "settings", "storage")
 
     def __init__(self, array: np.ndarray, settings: Settings, storage: str = "", error: Error | None = None) -> None:
         self._array, self.settings = array, settings
         # The dtype of halves whose bits the array holds, if it is not the weight itself; and what was lost by that.
         self.storage, self.error = storage, error
-        self._lock = threading.RLock()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +129,7 @@ class PreparedWeight(_Prepared):
     PreparedWeight((8, 4, 3, 3), float32, 1,152 bytes, forms: none yet)
     """
 
-    __slots__ = ("_forms", "_found", "_inner", "_uses", "calls")
+    __slots__ = ("__weakref__", "_forms", "_found", "_inner", "_lock", "_uses", "calls")
 
     def __init__(self, array: np.ndarray, settings: Settings, storage: str = "", error: Error | None = None) -> None:
         super().__init__(array, settings, storage, error)
@@ -139,6 +140,9 @@ class PreparedWeight(_Prepared):
         self._found: dict[Any, tuple[Form | None, np.ndarray]] = {}
         # The calls that have been made with it: see `calls`.
         self.calls: Any = None
+        # A signal's handler may come back here in the thread that holds it.
+        self._lock = threading.RLock()
+        _all.add(self)
 
     @property
     def nbytes(self) -> int:
@@ -176,10 +180,12 @@ class PreparedWeight(_Prepared):
             if made is None and form is not None:
                 made = Form(algorithm.pack(problem, self.innermost(problem)))
                 self._let_go(made.nbytes)
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            self._found[algorithm.name, problem] = made, weight
+            if form is not None:
+                # Last, since a signal's handler in this thread may let go of it as well.
                 self._forms[form] = made
-        if len(self._found) >= MOST_FOUND:
-            self._found.clear()
-        self._found[algorithm.name, problem] = made, weight
         return made, weight
 
     def form_of(self, array: np.ndarray | None) -> Form | None:
@@ -242,6 +248,21 @@ class PreparedWeight(_Prepared):
         return f"PreparedWeight({self._said()}, {self.nbytes:,} bytes, forms: {forms})"
 
 
+# All that there are.
+_all: WeakSet[PreparedWeight] = WeakSet()
+
+
+def _forget():
+    """In a fork's child: a lock may be held by a thread that is not there, and what was noted be of forms let go."""
+    for each in _all:
+        each._lock = threading.RLock()
+        each._found.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 class PreparedVolume(_Prepared):
     """The weight of a 3-D layer that does not change: its depth taps as 2-D weights, prepared when first asked for.
 
@@ -274,11 +295,11 @@ class PreparedVolume(_Prepared):
         """
         made = self._parts.get((groups, taps))
         if made is None:
-            with self._lock:
-                part = PreparedWeight(
-                    stacked_taps(self._array, taps, groups), Settings.of(groups=groups), self.storage, self.error
-                )
-                made = self._parts.setdefault((groups, taps), part)
+            part = PreparedWeight(
+                stacked_taps(self._array, taps, groups), Settings.of(groups=groups), self.storage, self.error
+            )
+            # Of two threads that make it, the second takes what the first has made.
+            made = self._parts.setdefault((groups, taps), part)
         return made
 
     @staticmethod

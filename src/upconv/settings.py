@@ -201,14 +201,13 @@ def _axis(settings, number, n, k):
     return settings.axis(number, n, k)
 
 
-# Of numbers, whatever the sizes.
+# Where the padding is numbers, crops depend on no size.
 @lru_cache(maxsize=256)
 def _crops(settings, number):
     """The crops of an axis where the padding is no word that depends on its sizes."""
     padding, op = 0 if settings.padding == "valid" else settings.padding[number], settings.output_padding[number]
     if isinstance(padding, tuple):
         return padding[0], padding[1] - op
-    # Torch's depend on no size.
     return Torch(padding, op).allowed_crops(1, 1, settings.stride[number], settings.dilation[number])
 
 

@@ -15,6 +15,7 @@ from require import require
 
 import upconv
 from upconv import SettingError, conv_transpose2d, plan
+from upconv.runtime.kernel import usable
 
 da = require("dask.array")
 require("distributed")
@@ -237,6 +238,60 @@ def test_blocks_that_lack_phases_of_a_row_are_computed_otherwise():
         blocks = da.from_array(x, chunks=(1, 70, 5, columns))
         want = conv_transpose2d(x, weight, algorithm=named, **settings)
         np.testing.assert_array_equal(ud.conv_transpose2d(blocks, weight, **settings).compute(scheduler="sync"), want)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
+@pytest.mark.parametrize(("size", "kernel"), [((8, 8), (80, 80)), ((10, 1), (5000, 1))], ids=str)
+def test_blocks_under_a_huge_kernel_are_those_of_a_prepared_weight(dtype, size, kernel):
+    """An array of a weight would change its role with the input, which no block does."""
+    rng = random.Random(10)
+    x, weight = (numbers(rng, *shape).astype(dtype) for shape in ((1, 2, *size), (2, 2, *kernel)))
+    blocks, prepared = da.from_array(x, chunks=(1, 2, size[0] // 2, size[1])), upconv.prepare(weight)
+    assert any("exchanged" in step.description for step in plan(x, weight).steps)
+    for name in ("auto", "gemm"):
+        chosen = plan(x, prepared, algorithm=name)
+        named = "gemm" if chosen.rounds_by_place else chosen.algorithm
+        want = conv_transpose2d(x, prepared, algorithm=named)
+        got = ud.conv_transpose2d(blocks, weight, algorithm=name).compute(scheduler="sync")
+        np.testing.assert_array_equal(got, want)
+    with pytest.raises(SettingError, match="'direct_rows', which is for whole problems; by blocks 'gemm' does it"):
+        ud.conv_transpose2d(blocks, weight, algorithm="direct_rows")
+
+
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("algorithm", ["matmul", "loops"])
+def test_sums_of_numpy_are_not_for_blocks_where_kernels_are(algorithm):
+    """Which adds up in an order that depends on the sizes of matrices; whole numbers have one sum."""
+    rng = random.Random(11)
+    x, weight = numbers(rng, 2, 40, 9, 9), numbers(rng, 40, 16, 3, 3)
+    call = {"stride": 2, "algorithm": algorithm}
+
+    def both(dtype):
+        maps = x.astype(dtype)
+        blocks = da.from_array(maps, chunks=(1, 40, 4, 3))
+        return (
+            f(a, weight.astype(dtype), **call) for f, a in ((ud.conv_transpose2d, blocks), (conv_transpose2d, maps))
+        )
+
+    with pytest.raises(SettingError, match=f"'{algorithm}', which is for whole problems; by blocks 'gemm' does it"):
+        np.testing.assert_array_equal(*both("float64"))
+    np.testing.assert_array_equal(*both("int64"))
+
+
+def test_where_no_kernels_can_be_made_the_values_agree():
+    code = """
+import sys
+sys.modules["llvmlite"] = None
+import dask.array as da, numpy as np, upconv, upconv.dask as ud
+rng = np.random.default_rng(0)
+x, weight = rng.standard_normal((1, 40, 9, 9)), rng.standard_normal((40, 16, 3, 3))
+assert upconv.plan(x, weight, stride=2).algorithm == "matmul"
+for name in ("auto", "matmul"):
+    made = ud.conv_transpose2d(da.from_array(x, chunks=(1, 40, 4, 3)), weight, stride=2, algorithm=name).compute()
+    np.testing.assert_allclose(made, upconv.conv_transpose2d(x, weight, stride=2), rtol=0, atol=1e-12)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_winograd_is_not_for_blocks():

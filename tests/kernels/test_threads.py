@@ -47,6 +47,9 @@ CUT = (
     BY_NAME["crops-of-both-signs"],
 )
 
+# Of three vectors, or five of half the width: units of two, as some numbers of threads have them, are not filled.
+DEPTHWISE_IN_PART = Case("depthwise-in-part", 2, 35, 13, 12, 35, (5, 5), (2, 2), (2, 2), groups=35)
+
 
 @pytest.fixture
 def cut(monkeypatch):
@@ -118,6 +121,28 @@ def test_bits_do_not_depend_on_the_number_of_threads(dtype, seconds_per_piece, c
     assert max(parts) == max(THREADS) or (seconds_per_piece == 1e-6 and max(parts) >= THREADS[-2])
 
 
+# Sums of so many bytes in all stay near: of some of these there is a part more or less for a vector that is not filled.
+@pytest.mark.parametrize("nbytes", [5_000, 9_000, 10_500, 18_000, 22_000])
+def test_how_many_parts_the_pixels_have_does_not_depend_on_the_number_of_threads(nbytes, cut, monkeypatch):
+    monkeypatch.setattr(pixel_parts, "PARTS_BYTES", nbytes)
+    for module in (pixel_parts, weight_gradient_depthwise):
+        monkeypatch.setattr(module, "PART_PIXELS", 4)
+    ran = set()
+    for case, layout in itertools.product((DEPTHWISE_IN_PART, *CUT), ("nhwc", "nchw")):
+        a, b, bias, want, bound = truth(case, "grad_weight", "float32", layout, "rough")
+        problem = Problem("grad_weight", case.geometry(), "float32", layout)
+        for way in willing(problem):
+            results = []
+            for threads in THREADS:
+                pool.set_num_threads(threads)
+                results.append(result(problem, way, a, b, bias))
+            assert_close(results[0], want, bound, "float32")
+            for other in results[1:]:
+                assert_same_bits(other, results[0])
+            ran.add(way)
+    assert "weight_gradient_depthwise" in ran
+
+
 @pytest.mark.parametrize("threads", THREADS)
 def test_a_weight_that_is_packed_block_by_block_gives_the_same_bits(threads, cut, monkeypatch):
     """The way of weights that leave the cache, forced on small ones."""
@@ -177,7 +202,7 @@ def test_no_part_of_a_long_call_takes_long(kind, operation, threads, monkeypatch
     monkeypatch.setattr(pool, "_wanted", threads)
     parts = []
     # A row of a piece says where its units end, and at last where they begin; all rows take from the same.
-    monkeypatch.setattr(pool, "run", lambda fn, rows, **options: parts.append((rows[0, 3] - rows[0, -1], len(rows))))
+    monkeypatch.setattr(pool, "run", lambda fn, rows: parts.append((rows[0, 3] - rows[0, -1], len(rows))))
     monkeypatch.setattr(program, "function", lambda kernel, keeps_gil: lambda job: parts.append((1, 1)))
     shapes = {"forward": "xw", "grad_input": "yw", "grad_weight": "xy"}[operation]
     g = problem.geometry

@@ -62,6 +62,6 @@ def test_a_worker_on_another_cpu_stays():
 
 @placed
 def test_workers_stay_where_nobody_says_on_which_cpu_they_are():
-    forgets = "pool.hasattr = lambda process, symbol: symbol not in pool_code.OPTIONAL"
+    forgets = "pool.hasattr = lambda process, symbol: symbol != pool_code.OPTIONAL"
     end = "os.sched_setaffinity(int(worker), {own}); print(workers_of_calls(0.2) == first)"
     assert script(end, forgets) == ["True"]

@@ -13,9 +13,10 @@ An algorithm answers
 A way that is a program of generated kernels is a module of a few functions, see `generated`. `a`, `b` and `out` are
 arrays of the problem's dtype and layouts; `bias` is a vector with one value per channel of the result, or None.
 
-and, if it may find its own result unsafe,
+and, if it may find its own result unsafe, or if the last bits of an output depend on what else is computed,
 
     fallback: str                             who computes it again when `run` gives back a flag that is set
+    rounds_by_place(problem) -> bool          whether they do, so that a part of a map has others than the whole
 """
 
 from ..generated import Generated

@@ -73,7 +73,10 @@ def why_not_automatic(problem: Problem) -> list[str]:
 
 
 def cuts_by_row(problem: Problem) -> bool:
-    """Whether sums are cut where those of a whole tile are, some of whose taps do not reach all of its phases."""
+    """Whether sums are cut where those of a whole tile are, some of whose taps do not reach all of its phases.
+
+    Where not, windows that begin and end at multiples of the stride from the first output have the bits of the whole.
+    """
     g, c, (_, down, _) = problem.geometry, problem.channels[0], tile_of(problem)
     longest = c * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
     whole = LONGEST_SUM if c > WHOLE_SUM else min(max(4 * c, SHORT_SUM), MEDIUM_SUM)

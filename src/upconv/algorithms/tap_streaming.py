@@ -73,9 +73,11 @@ def why_not_automatic(problem: Problem) -> list[str]:
 
 def adds_by_parts(problem: Problem) -> bool:
     """Whether sums have all taps of some channels first, as parts are packed, and not all channels of a tap."""
+    if problem.prepared:
+        return False
     form = weight_form(problem)
     streams = (form.stream(number) for number in range(len(form.blocks)))
-    return not problem.prepared and any(part(stream).c_src < stream.c_src for stream in streams)
+    return any(part(stream).c_src < stream.c_src for stream in streams)
 
 
 def fuses(problem: Problem) -> bool:

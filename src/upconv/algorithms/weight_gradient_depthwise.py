@@ -82,7 +82,9 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     products = g.n * g.h.pairs * g.w.pairs * ceil_div(g.c_in, placed.lanes)
     pieces = int(min(len(blocks), 1 + products // PIECE_PRODUCTS))
     nbytes = ceil_div(ceil_div(g.c_in, unit) * g.h.k * g.w.k * line, LINE) * LINE
-    parts = max(1, count_of(min(len(blocks), math.isqrt(g.pixels // PART_PIXELS)), nbytes))
+    # Bits depend on how many parts there are, so units, which depend on the threads, have no say in that.
+    whole = g.h.k * g.w.k * ceil_div(g.c_in, placed.lanes) * placed.lanes * placed.size
+    parts = max(1, count_of(min(len(blocks), math.isqrt(g.pixels // PART_PIXELS)), whole))
     zeros = copying(placed.elem, (X, 0), (PANELS, 0), 0, pad=parts * nbytes // placed.size)
     stages = [Stage([Grid((zeros,))])]
     # Each block adds to the sums of its part.

@@ -25,7 +25,8 @@ from ..schedule.segments import segments, tally
 from ..schedule.weight_tiles import APART_BYTES, even_ranges, tile_cycles, tile_of
 
 FOR_FEW_CHANNELS = True
-# A tile's pixels of the input are to stay in a first-level cache from tile to tile.
+# A tile's pixels of the input are to stay in a first-level cache from tile to tile; of few bytes in planes they may be
+# 3 times as many (`pixel_panels.block_pixels`).
 PIXELS = 256
 # How many of the lines of grad_y come from the next cache again, where they fall into few sets of the first (see
 # `weight_tiles.APART_BYTES`).

@@ -225,6 +225,8 @@ _layers = Kept(256)
 def _of_layer(problem, both, made):
     """(bytes that the weight becomes, the longest sum): of all sizes of a layer that have as many parts the same."""
     g = problem.geometry
+    # Phases that are parts by themselves begin with the one that `crop_lo` says, and follow one another: with their
+    # number that says which they are.
     of = problem.layer, g.h.crop_lo, g.w.crop_lo, *map(len, made), *((*way.outputs.items(), way.apart) for way in both)
 
     def make():
@@ -363,6 +365,7 @@ def _packing_of(placed, form, layer):
 
 @lru_cache(maxsize=512)
 def weight_form(problem: Problem) -> Transformed:
+    # Who keeps a form asks for that of a problem with `prepared` set: as given, a block may have other channels.
     g, chosen, made = problem.geometry, setting(problem), distinct(sizes(problem))
     axes = tuple(
         (part.form.m, part.form.size, part.phases, part.tap, part.tap_step, len(part.sources))

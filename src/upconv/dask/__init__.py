@@ -5,7 +5,10 @@ are computed as the plan of the whole problem says, so that joined they are the 
 a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
 do, `gemm_phase_blocks` with sums so long that they are cut where those of a tile are, `direct_rows` where some blocks
 are narrower than the stride and so lack phases of a row, or where the only column of some blocks would be computed as a
-row. Maps are planned as channels-first ones.
+row. Maps are planned as channels-first ones. An array of a weight that a single call would exchange with the input, as
+the kernel is much larger than the map, is planned as a prepared one, which keeps its role, as in blocks: they are the
+bits of a single call with the weight prepared. Where no kernels can be made, NumPy's products have the values of a
+single call, but not its bits.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from .. import functional
+from .. import functional, rewrites
 from ..arrays import as_array, check_bias, check_weight_shape, native_dtype
+from ..candidates import cheapest
 from ..dtypes import lookup
 from ..errors import SettingError
 from ..geometry import Axis
@@ -71,7 +75,8 @@ def conv_transpose2d(
         bias: (c_out,) or None, alike.
         stride, padding, output_padding, groups, dilation, activation: as in `upconv.conv_transpose2d`, with signed
             crops and words for `padding` too.
-        algorithm: "auto", or a name: "auto" is what a single call would choose for the whole, but never Winograd's.
+        algorithm: "auto", or a name: "auto" is what a single call would choose for the whole, but never Winograd's;
+            a single call with a prepared weight, where the weight as an array would change its role with the input.
 
     Returns:
         (n, c_out, h_out, w_out), with a chunk for every chunk of the input's batch, height and width that has
@@ -102,7 +107,7 @@ def conv_transpose2d(
         check_bias(b.shape, geometry.c_out)
     problem = Problem("forward", geometry, dtype, activation=activation_of(activation, dtype), **_lies(weight))
     rows, columns = (_blocks(axis, chunks) for axis, chunks in ((geometry.h, x.chunks[2]), (geometry.w, x.chunks[3])))
-    chosen = _chosen(choose(problem, algorithm), algorithm, rows[1], columns[1])
+    chosen = _chosen(_planned(problem, algorithm), algorithm, rows[1], columns[1])
     call = _Call(settings, chosen, activation)
     names = [each.name for each in (x, w, b) if each is not None]
     name = "conv_transpose2d-" + tokenize(names, geometry, chosen, activation)
@@ -120,16 +125,25 @@ def conv_transpose2d(
     return dask.array.Array(layers, name, chunks, dtype=native_dtype(x))
 
 
+def _planned(problem, algorithm):
+    """The plan of the whole, with a prepared weight where other steps lead to one: blocks prepare theirs."""
+    plan, kept = choose(problem, algorithm), replace(problem, prepared=True)
+    alike = rewrites.kinds(rewrites.steps(kept)) == rewrites.kinds(plan.steps)
+    return plan if alike else choose(kept, algorithm)
+
+
 def _chosen(plan, asked, rows, columns):
     """The name of the algorithm of all blocks, which lie in these rows and columns of Blocks.
 
     One that rounds by where its tiles or rows lie would have other bits in each block, and so would one that computes
-    the only column of some as a row.
+    the only column of some as a row. Where there are no kernels, nobody has the bits of the whole.
     """
     sizes = product({each.axis for each in rows}, {each.axis for each in columns})
     if not plan.rounds_by_place and all(_adds_alike(plan, h, w) for h, w in sizes):
         return plan.algorithm
     instead = plan.fallback or INSTEAD
+    if cheapest(plan.problem, (instead,)) is None:
+        return plan.algorithm
     if asked == AUTO:
         return instead
     raise SettingError(f"algorithm is {asked!r}, which is for whole problems; by blocks {instead!r} does it")

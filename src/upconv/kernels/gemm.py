@@ -41,7 +41,7 @@ LONGEST_SUM = 128
 # SOME_PRODUCTS of several taps, are cut into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps.
 FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 24
 SOME_PRODUCTS, MEDIUM_SUM = 768, 64
-# Channels of a tap that are never cut: no part is shorter.
+# Channels of a tap that kernels of `whole_taps` never cut; others halve those of a single tap beyond WHOLE_SUM.
 WHOLE_TAP = SHORT_SUM
 # Parts where the taps of a row are one run of at most WHOLE_TAP products, and there are less than twice LONGEST_SUM:
 # such sums have many pixels and few channels, which engines add up in one chain.

@@ -1,6 +1,7 @@
 """Kernels as addresses: built when first needed, found on disk by the next process, never freed."""
 
 import ctypes
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from .once import once
 
 NO_CODE = "this system does not let a program run code that it has made"
 
+# LLVM, and llvmlite, have locks of their own, which a fork's child could not renew: so a fork waits for this one, but
+# that of a signal's handler in the thread that holds it.
 _building = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release)
 _made = {}
 # Why no more kernels can be made, once that has been seen.
 _refused = []

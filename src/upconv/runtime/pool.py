@@ -26,7 +26,6 @@ from .pool_protocol import DONE
 
 # The native code looks this often at the signals that wait in Python.
 SLICE_NS = 100_000_000
-FOREVER_NS = 1 << 62
 # Each thread has its stack, and its scratch in a call; a machine with more processors may have a thread for each.
 MOST_THREADS = 1024
 
@@ -41,7 +40,7 @@ class Native:
         table = (ctypes.c_void_p * (len(pool_code.ENTRIES) + len(pool_code.IMPORTS))).from_address(address)
         process = ctypes.CDLL(None)
         for place, symbol in enumerate(pool_code.IMPORTS, start=len(pool_code.ENTRIES)):
-            if symbol not in pool_code.OPTIONAL or hasattr(process, symbol):
+            if symbol != pool_code.OPTIONAL or hasattr(process, symbol):
                 table[place] = ctypes.cast(getattr(process, symbol), ctypes.c_void_p).value
         attend, call, abandon, prepare, grow, self.now = table[: len(pool_code.ENTRIES)]
         arguments = None, ctypes.c_void_p

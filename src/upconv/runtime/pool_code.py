@@ -41,8 +41,8 @@ IMPORTS = {
     "sched_yield": ("i32",),
     "sched_getcpu": ("i32",),
 }
-# Linux has these. Where one is missing, threads run where the system wakes them.
-OPTIONAL = ("sched_getcpu",)
+# Linux has it. Where it is missing, threads run where the system wakes them.
+OPTIONAL = "sched_getcpu"
 WAIT_NS = 100_000_000
 # How long all threads stay where they are after one was replaced: on a machine without an idle CPU it may be in vain.
 SETTLE_NS = 10_000_000

@@ -21,7 +21,7 @@ from string import Template
 import numpy as np
 
 from ..kernels.execute import BASES, COUNTER, INDICES, PANELS, WORDS
-from . import kernel, pool
+from . import kernel
 from .once import once
 from .parts import DESCRIPTOR_WORDS, FN, OUTCOME, PARTS, ROWS, SLICE, STEP, WAKE, WANTED
 from .pool_protocol import SPIN_NS
@@ -29,6 +29,8 @@ from .pool_protocol import SPIN_NS
 SCRATCH_BASE, PANELS_BASE = 5, 6
 RECORD_WORDS = 11
 JOB_WORDS = WORDS + BASES + 1
+# No look at signals.
+FOREVER_NS = 1 << 62
 
 _TEXT = """
 ; When the last call ended that had helpers.
@@ -238,7 +240,7 @@ TEXT = Template(_TEXT).substitute(
     WAKE=WAKE,
     SLICE=SLICE,
     OUTCOME=OUTCOME,
-    FOREVER=pool.FOREVER_NS,
+    FOREVER=FOREVER_NS,
     SPIN=SPIN_NS,
 )
 

@@ -16,7 +16,8 @@ from .amounts import far
 MOST_ACROSS, MOST_ROWS = 4, 12
 # Rows that lie in planes, each of which has a pointer: there are no registers for more.
 MOST_PLANES = 7
-# A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap.
+# A tile's pixels of the map along the vector are to stay in a first-level cache from tap to tap. Blocks of few bytes in
+# planes may have 3 times as many (`pixel_panels.block_pixels`), those of large weights 4 times; they are priced alike.
 PIXELS = 256
 # Pixels that lie further apart than this fall into few sets of the first-level cache, so they are packed first, unless
 # they are read so few times that it is not made up for.
