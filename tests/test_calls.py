@@ -415,7 +415,7 @@ def test_what_sets_flags_goes_straight_until_it_sets_one(count, monkeypatch, thr
     rng = np.random.default_rng(2)
     x, w = (rng.standard_normal(shape).astype("f") for shape in ((1, 64, 12, 12), (64, 16, 4, 4)))
     flagged = upconv.plan(x, w, stride=2, algorithm="winograd")
-    monkeypatch.setattr("upconv.planning.choose", lambda problem, algorithm: flagged)
+    monkeypatch.setattr("upconv.planning._chosen", lambda problem, algorithm: flagged)
     ran, run = [], Generated.run
     monkeypatch.setattr(Generated, "run", lambda self, *operands: ran.append(self.name) or run(self, *operands))
     with threads(count):

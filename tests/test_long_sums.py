@@ -36,6 +36,9 @@ FEW = {
     ("some taps", "forward"): dict.fromkeys((*PLAIN, "tap_streaming"), 64),
     ("some taps", "grad_input"): dict.fromkeys(PLAIN, 72),
     ("taps of two phases", "forward"): dict.fromkeys(PLAIN, 35),
+    ("runs", "grad_input"): {"gemm_tap_rows": 48},
+    ("a tap of two phases", "forward"): dict.fromkeys(("direct_rows", "direct_columns"), 64),
+    ("blocks of few channels", "forward"): {"gemm_phase_blocks": 48},
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -57,6 +60,9 @@ LAYERS = {
     "halves of channels": Geometry(1, 32, 40, 1, Axis(5, 1, 1), Axis(20, 1, 1)),
     "some taps": Geometry(1, 32, 48, 1, Axis(9, 3, 1), Axis(20, 5, 1)),
     "taps of two phases": Geometry(1, 7, 17, 1, Axis(9, 1, 1), Axis(40, 16, 2)),
+    "runs": Geometry(1, 20, 3, 1, Axis(6, 7, 2), Axis(9, 7, 2)),
+    "a tap of two phases": Geometry(1, 320, 3, 1, Axis(2, 1, 2), Axis(6, 1, 2)),
+    "blocks of few channels": Geometry(1, 12, 7, 1, Axis(5, 5, 2), Axis(9, 5, 2)),
 }
 
 

@@ -91,6 +91,7 @@ def test_the_bits_are_those_of_the_weight_as_given(operation, dtype, isa):
         "col2im_columns",
         "tap_streaming",
         "weight_streaming",
+        "direct_phases",
     }
     none |= alone if operation == "grad_input" else {"gemm_planes", "gemm_tap_rows", "input_gradient_columns"}
     apart = {"depthwise_rows", "depthwise_columns", "depthwise_channels", "gemm_planes"}

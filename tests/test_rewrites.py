@@ -57,6 +57,14 @@ def test_a_huge_kernel_is_computed_with_the_roles_exchanged(geometry, operation,
         assert verify(problem)
 
 
+def test_but_not_where_phases_fill_a_vector():
+    inverse_stft = (1, 2, 1, 200), (2, 1, 1, 4096)
+    assert planning.plan(*inverse_stft, stride=(1, 960)).algorithm == "direct_phases"
+    assert "exchanged" in str(planning.plan(*inverse_stft, stride=(1, 960), dilation=(1, 3)))
+    # Too many taps for one sum of phases.
+    assert "exchanged" in str(planning.plan((1, 4, 3, 3), (4, 3, 200, 200), stride=(3, 30)))
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_equal_problems_are_solved_alike(operation):
     """The cache of steps may give back those of an equal problem that is another object."""

@@ -20,6 +20,9 @@ MOST_LAYERS = 512
 # A way that takes so many times as long as the cheapest one for the sizes that are typical of a class is not asked for
 # the others of the class: see docs/new-size.md.
 MARGIN = 1.35
+# Of a class of many sizes those near the cheapest are priced for the smallest and the largest as well; one that takes
+# more than so many times as long as the cheapest there and in the middle is not asked either.
+MANY_SIZES, SMALL_MARGIN = 16, 1.07
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +94,31 @@ def _near(alike):
     Whether a way of kernels runs by name alone may change with every size, so that it counts as well. Those that refuse
     the typical sizes may do better for others: where the smallest or the largest say so.
     """
-    (found, by_name), seconds = _sorted_out(alike.typical, ALGORITHMS), {}
-    for name, steps, inner, _ in (*found, *(each for each in by_name if each[0] in _generated())):
-        taken = _seconds(name, steps, inner)
-        seconds[name] = min(taken, seconds.get(name, taken))
+    found, by_name = _sorted_out(alike.typical, ALGORITHMS)
+    seconds = _taken((*found, *(each for each in by_name if each[0] in _generated())))
     most = MARGIN * min([seconds[name] for name, *_ in found], default=inf)
     near = {name for name, taken in seconds.items() if taken <= most}
+    if len(near) > 1 and alike.count >= MANY_SIZES:
+        somewhere = [seconds, *(_taken(_sorted_out(end, near)[0]) for end in alike.ends)]
+        near = {name for name in near if any(_is_nearly_cheapest(name, near, each) for each in somewhere)}
     others = [name for name in ALGORITHMS if name not in seconds]
     for end in alike.ends:
         near |= {name for name, *_ in _sorted_out(end, others)[0]}
     return tuple(name for name in ALGORITHMS if name in near)
+
+
+def _taken(willing):
+    """By name, the seconds that some of `_willing` take."""
+    seconds = {}
+    for name, steps, inner, _ in willing:
+        taken = _seconds(name, steps, inner)
+        seconds[name] = min(taken, seconds.get(name, taken))
+    return seconds
+
+
+def _is_nearly_cheapest(name, near, seconds):
+    """Whether a way is nearly the cheapest of those that are near; one whose seconds are not known may be."""
+    return name not in seconds or seconds[name] <= SMALL_MARGIN * min(map(seconds.get, near & seconds.keys()))
 
 
 def _asked(name):

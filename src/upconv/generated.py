@@ -13,6 +13,9 @@ A way of computing is a module in `algorithms/` with
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row; where
                            not, windows that begin and end at multiples of the stride from the first output have those
                            of the whole
+    order_of_sums(problem) optional: what else than the length of sums says in which order they are added up: a part of
+                           a problem whose order is another has other last bits, one that begins and ends at multiples
+                           of the stride from the first output and has the same has those of the whole
     adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
@@ -181,6 +184,11 @@ class Generated:
         """
         asks = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
         return self.fallback is not None or any(ask is not None and ask(self._asked(problem)) for ask in asks)
+
+    def adds_alike(self, problem: Problem, part: Problem) -> bool:
+        """Whether the last bits of a part of a problem are those of the whole, if it does not round by place."""
+        ask = getattr(self.module, "order_of_sums", None)
+        return ask is None or ask(self._asked(problem)) == ask(self._asked(part))
 
     def fuses(self, problem: Problem) -> bool:
         return self.module.fuses(problem)

@@ -235,7 +235,9 @@ def _segments(axis, start):
     taps, source, back, count = _walk(axis, start)
     if not taps:
         return (Segment(start, axis.s, count, taps, 0, 1, 0),)
-    _check_number(_count_runs(axis, start), axis)
+    if 2 * len(taps) > MOST_SEGMENTS:
+        # There is a run more where a tap begins, and one where it ends.
+        _check_number(_count_runs(axis, start), axis)
     return tuple(
         Segment(start + lo * axis.s, axis.s, hi - lo, taps[a:b], source + lo - a * back, 1, -back)
         for lo, hi, a, b in _runs_of_phase(len(taps), source, back, axis.n, count)

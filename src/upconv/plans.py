@@ -123,6 +123,20 @@ class Plan:
         asks = getattr(ALGORITHMS[self.algorithm], "rounds_by_place", None)
         return asks is not None and asks(self.inner)
 
+    def adds_alike(self, part: Plan) -> bool:
+        """Whether a part of the problem has the bits of the whole, unless the algorithm rounds by place.
+
+        Args:
+            part: a plan of the part by the same algorithm.
+
+        Returns:
+            Whether it adds up products in the same order.
+        """
+        asks = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
+        if rewrites.kinds(part.steps) != rewrites.kinds(self.steps):
+            return False
+        return asks is None or asks(self.inner, part.inner)
+
     @property
     def details(self) -> Details:
         """What the algorithm will execute; asked for only when it is wanted, since that may generate kernels."""

@@ -20,7 +20,7 @@ import numpy as np
 from .activations import activate
 from .arrays import empty
 from .dtypes import DTYPES
-from .geometry import Axis, Geometry
+from .geometry import Axis, Geometry, ceil_div
 from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
 from .layouts import (
@@ -38,6 +38,8 @@ from .runtime.once import Kept
 MOST_LAYERS = 512
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
+# Phases of a row that fill a vector, under at most so many taps: they lie along it, whatever the segments of columns.
+VECTOR_OF_PHASES, TAPS_OF_PHASES = 16, 128
 # Layouts that weights have in one operation and that its kernels do not read.
 COPIED_WEIGHTS = {"forward": TAPS_SLICED, "grad_input": WEIGHT_CHANNELS_LAST}
 EXCHANGED = {"forward": "forward", "grad_input": "grad_weight", "grad_weight": "grad_input"}
@@ -98,7 +100,11 @@ def _first(problem):
 
 def _asked_of_layer(problem):
     """The rewrites that may have a step for the problems of a layer: most depend on no size of a map."""
-    return tuple(rewrite for rewrite in REWRITES if rewrite in BY_SIZES or rewrite(problem) is not None)
+    return tuple(
+        rewrite
+        for rewrite in REWRITES
+        if (BY_SIZES[rewrite](problem) if rewrite in BY_SIZES else rewrite(problem) is not None)
+    )
 
 
 def kinds(steps: tuple[Rewrite, ...]) -> tuple[Callable[..., None], ...]:
@@ -142,6 +148,11 @@ def _as_row(problem):
         return None
     after = replace(problem, geometry=replace(g, h=g.w, w=g.h))
     return Rewrite("the only column as a row", problem, after, _by_row, 0, exchanges_axes=True)
+
+
+def _may_be_a_row(problem):
+    """Whether there is a step for some sizes of the maps of the layer of a problem."""
+    return problem.geometry.w.k == 1
 
 
 def _by_row(solve, step, a, b, bias, out):
@@ -388,6 +399,12 @@ def _exchanged(problem):
     return Rewrite(words, problem, after, _by_exchanging, nbytes)
 
 
+def _may_be_exchanged(problem):
+    """Whether there is a step for some sizes of the maps of the layer of a problem: of few taps there are few pairs."""
+    h, w = problem.geometry.axes
+    return (2 * h.k + 1) * (2 * w.k + 1) > MANY_PAIRS
+
+
 def _pairs_of_segments(problem, *, at_most=False):
     """Pairs of segments, or of taps: the number of tasks, but for bands and blocks; `at_most`, a bound, uncounted."""
     g = problem.geometry
@@ -397,8 +414,12 @@ def _pairs_of_segments(problem, *, at_most=False):
         # Two runs for each tap, and one more.
         down, across = (2 * axis.k + 1 if at_most else len(input_segments(axis)) for axis in g.axes)
         return down * across
-    # Phases of a row that all have as many taps are likely to be computed together.
-    together = g.w.d == 1 and g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
+    # Phases of a row that all have as many taps are likely to be computed together, and so are those that fill a vector
+    # where columns and taps are consecutive.
+    is_even = g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
+    in_planes = problem.layout == "nchw" and problem.b_layout != WEIGHT_CHANNELS_LAST
+    fills = g.w.s >= VECTOR_OF_PHASES and ceil_div(g.h.k * g.h.g, g.h.s) * ceil_div(g.w.k, g.w.s) <= TAPS_OF_PHASES
+    together = g.w.d == 1 and (is_even or (in_planes and fills))
     count = most_segments if at_most else live_segment_count
     return count(g.h) * (3 if together else count(g.w))
 
@@ -419,5 +440,5 @@ def _size(shape):
 
 
 REWRITES = (_as_row, _in_wider, _copied, _activated, _as_real, _exchanged)
-# Whether these have a step depends on the sizes of the maps as well.
-BY_SIZES = (_as_row, _exchanged)
+# Whether these have a step depends on the sizes of the maps as well; of some layers they have none for any sizes.
+BY_SIZES = {_as_row: _may_be_a_row, _exchanged: _may_be_exchanged}

@@ -5,6 +5,7 @@ for it. So what a class knows depends on the problem that is asked about alone, 
 """
 
 from dataclasses import replace
+from math import prod
 
 from .errors import SettingError
 from .problem import Problem
@@ -22,11 +23,14 @@ class SizeClass(Kept):
     Attributes:
         typical: the one that stands for them.
         ends: the ones of the smallest and of the largest sizes; none where it is the only one.
+        count: how many there are.
     """
 
     def __init__(self, typical: Problem, ends: tuple[Problem, ...]):
         super().__init__(MOST_FACTS)
         self.typical, self.ends = typical, ends
+        sizes = [(each.geometry.n, each.geometry.h.n, each.geometry.w.n) for each in ends]
+        self.count = prod(largest - smallest + 1 for smallest, largest in zip(*sizes, strict=True)) if sizes else 1
 
 
 _classes = Kept(MOST_CLASSES)

@@ -202,17 +202,42 @@ def test_sums_of_a_weight_that_is_packed_part_by_part_are_not_for_blocks():
     np.testing.assert_array_equal(made, conv_transpose2d(x, prepared, **call))
 
 
-def test_sums_that_are_cut_by_the_row_are_not_for_blocks():
-    """A tap that no column of a block has is not counted there, and so the sums were cut elsewhere."""
+@pytest.mark.parametrize(
+    ("c", "k", "s", "p", "columns", "is_refused"),
+    [
+        # The last block has one column: the taps of some phases are not counted there, and sums would be cut elsewhere.
+        (70, 5, 3, 2, (2, 1, 1), True),
+        # Of short sums, those that phases share would not come first.
+        (1, 7, 4, 6, (1, 1, 1, 1, 1), True),
+        # As many columns as phases, and long sums.
+        (70, 5, 3, 2, (2, 2), False),
+        (70, 5, 3, 1, (1, 1, 2), False),
+        (300, 3, 1, 1, (1, 3), False),
+        (70, 10, 5, 2, (2, 1, 1), False),
+    ],
+)
+def test_blocks_of_rows_have_all_their_phases(c, k, s, p, columns, is_refused):
+    rng = random.Random(5)
+    x, weight = numbers(rng, 1, c, 5, sum(columns)), numbers(rng, c, 2, 2, k)
+    settings = {"stride": (1, s), "padding": (1, p)}
+    blocks, named = da.from_array(x, chunks=(1, c, 3, columns)), settings | {"algorithm": "direct_rows"}
+    if is_refused:
+        with pytest.raises(SettingError, match="'direct_rows', which is for whole problems; by blocks 'gemm' does it"):
+            ud.conv_transpose2d(blocks, weight, **named)
+        return
+    y = ud.conv_transpose2d(blocks, weight, **named).compute(scheduler="sync")
+    np.testing.assert_array_equal(y, conv_transpose2d(x, weight, **named))
+
+
+def test_blocks_that_lack_phases_of_a_row_are_computed_otherwise():
     rng = random.Random(5)
     x, weight = numbers(rng, 1, 70, 5, 4), numbers(rng, 70, 2, 2, 5)
     settings = {"stride": (1, 3), "padding": (2, 2)}
     assert plan(x, weight, **settings).algorithm == "direct_rows"
-    blocks = da.from_array(x, chunks=(1, 70, 5, (2, 1, 1)))
-    want = conv_transpose2d(x, weight, algorithm="gemm", **settings)
-    np.testing.assert_array_equal(ud.conv_transpose2d(blocks, weight, **settings).compute(scheduler="sync"), want)
-    with pytest.raises(SettingError, match="'direct_rows', which is for whole problems; by blocks 'gemm' does it"):
-        ud.conv_transpose2d(blocks, weight, algorithm="direct_rows", **settings)
+    for columns, named in (((2, 1, 1), "gemm"), ((2, 2), "direct_rows")):
+        blocks = da.from_array(x, chunks=(1, 70, 5, columns))
+        want = conv_transpose2d(x, weight, algorithm=named, **settings)
+        np.testing.assert_array_equal(ud.conv_transpose2d(blocks, weight, **settings).compute(scheduler="sync"), want)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "complex64"])
@@ -223,14 +248,12 @@ def test_blocks_under_a_huge_kernel_are_those_of_a_prepared_weight(dtype, size, 
     x, weight = (numbers(rng, *shape).astype(dtype) for shape in ((1, 2, *size), (2, 2, *kernel)))
     blocks, prepared = da.from_array(x, chunks=(1, 2, size[0] // 2, size[1])), upconv.prepare(weight)
     assert any("exchanged" in step.description for step in plan(x, weight).steps)
-    for name in ("auto", "gemm"):
+    for name in ("auto", "gemm", "direct_rows"):
         chosen = plan(x, prepared, algorithm=name)
         named = "gemm" if chosen.rounds_by_place else chosen.algorithm
         want = conv_transpose2d(x, prepared, algorithm=named)
         got = ud.conv_transpose2d(blocks, weight, algorithm=name).compute(scheduler="sync")
         np.testing.assert_array_equal(got, want)
-    with pytest.raises(SettingError, match="'direct_rows', which is for whole problems; by blocks 'gemm' does it"):
-        ud.conv_transpose2d(blocks, weight, algorithm="direct_rows")
 
 
 @pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")

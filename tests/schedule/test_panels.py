@@ -106,6 +106,9 @@ def test_the_bits_do_not_depend_on_how_the_weight_lies(operation, layout, case, 
         assert np.isfinite(want).all()
         for name, other in (*lying(w), ("prepared", prepared)):
             assert name == "prepared" or np.array_equal(other, w)
+            if way == "direct_phases" and way not in willing(problem, a, other):
+                # It reads taps that lie one after another alone.
+                continue
             try:
                 assert_same_bits(solved(problem, way, a, other), want)
             except AssertionError as error:
@@ -126,7 +129,8 @@ def test_the_cases_pack_in_every_way(monkeypatch, small_is_large):
         problem = Problem("forward", case.geometry(), "float32", layout)
         for way in willing(problem, a, w):
             for other in (w, channels_last(w)):
-                solved(problem, way, a, other)
+                if way in willing(problem, a, other):
+                    solved(problem, way, a, other)
     assert used == set(PACKING)
 
 

@@ -10,7 +10,7 @@ from ..problem import Problem
 from ..runtime.kernel import isa
 from ..schedule.rows import vectors
 
-ASKED = "why_never", "weight_form", "work", "program", "cuts_by_row"
+ASKED = "why_never", "weight_form", "work", "program", "order_of_sums"
 
 
 def by_columns(rows: ModuleType) -> ModuleType:

@@ -6,12 +6,10 @@ So are columns some steps apart, which the gradient in the input of a strided la
 
 from collections import Counter
 from functools import lru_cache
-from math import prod
 
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
 from ..kernels.epilogue import IN_REGISTERS
-from ..kernels.gemm import WHOLE_SUM
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -68,15 +66,15 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     return []
 
 
-def cuts_by_row(problem: Problem, *, by_columns=False) -> bool:
-    """Whether sums are so long that they are cut, which is done where those of a whole row are.
+def order_of_sums(problem: Problem, *, by_columns=False) -> list:
+    """The taps of rows in their order, those that phases share first; a row that lacks phases has another.
 
-    Where not, windows that begin and end at multiples of the stride from the first output have the bits of the whole.
+    Where each phase is a row of its own, that is no matter. Equal orders give equal bits in windows that begin a
+    d end at multiples of the stride from the first output.
     """
-    axes, is_forward = (problem.geometry.h, problem.geometry.w), problem.operation == "forward"
-    # Those that a place has at most.
-    taps = prod(ceil_div(axis.k * axis.g, axis.s) if is_forward else axis.k for axis in axes)
-    return problem.channels[0] * taps > WHOLE_SUM
+    asked = as_rows(problem, by_columns)
+    rows = rows_of(asked.geometry.w, asked.operation == "forward")
+    return [(row.count, row.shared, [own.taps for own in row.own]) for row in rows if len(row.own) > 1]
 
 
 def fuses(problem: Problem) -> bool:

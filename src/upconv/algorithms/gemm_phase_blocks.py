@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
 from ..kernels.epilogue import IN_REGISTERS
-from ..kernels.gemm import LONGEST_SUM, MEDIUM_SUM, WHOLE_SUM
+from ..kernels.gemm import LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, WHOLE_SUM
 from ..phases import phases
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -77,9 +77,9 @@ def cuts_by_row(problem: Problem) -> bool:
 
     Where not, windows that begin and end at multiples of the stride from the first output have the bits of the whole.
     """
-    g, (_, down, _) = problem.geometry, tile_of(problem)
-    longest = problem.channels[0] * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
-    whole = LONGEST_SUM if problem.channels[0] > WHOLE_SUM else MEDIUM_SUM
+    g, c, (_, down, _) = problem.geometry, problem.channels[0], tile_of(problem)
+    longest = c * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
+    whole = LONGEST_SUM if c > WHOLE_SUM else min(max(4 * c, SHORT_SUM), MEDIUM_SUM)
     return longest > whole and any(_partly(g, down))
 
 

@@ -22,7 +22,7 @@ FOR_FEW_CHANNELS = True
 # Pixels of the input in a block: no sum in registers is longer. Of fewer in all they are so many times as long as there
 # are sums, and LEAST_SUMS at least, down to SHORT_SUM: their errors would be the largest beside engines that sum in
 # several lanes.
-PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 8, 8, 16
+PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 6, 10, 16
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
 # Vectors of channels in a unit, where not all are in one; `ACROSS` where threads would be left without any.

@@ -3,8 +3,9 @@
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
 are computed as the plan of the whole problem says, so that joined they are the bits of a single call. They are those of
 a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
-do, `direct_rows` and `gemm_phase_blocks` with sums so long that they are cut, which they do by the row, or where
-the only column of some blocks would be computed as a row. Maps are planned as channels-first ones. An array of a weight
+do, `gemm_phase_blocks` with sums so long that they are cut where those of a tile are, `direct_rows` where some blocks
+are narrower than the stride and so lack phases of a row, or where the only column of some blocks would be computed as a
+row. Maps are planned as channels-first ones. An array of a weight
 that a single call would exchange with the input, as the kernel is much larger than the map, is planned as a prepared
 one, which keeps its role, as in blocks: they are the bits of a single call with the weight prepared. Where no kernels
 can be made, NumPy's products have the values of a single call, but not its bits.
@@ -154,7 +155,7 @@ def _adds_alike(plan, h, w):
     # Blocks prepare the weight for themselves, whatever it comes as.
     part = replace(plan.problem, geometry=geometry, prepared=True, storage="")
     try:
-        return rewrites.kinds(choose(part, plan.algorithm).steps) == rewrites.kinds(plan.steps)
+        return plan.adds_alike(choose(part, plan.algorithm))
     except SettingError:
         return False
 

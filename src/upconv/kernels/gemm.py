@@ -43,6 +43,9 @@ FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 24
 SOME_PRODUCTS, MEDIUM_SUM = 768, 64
 # Channels of a tap that are never cut: no part is shorter.
 WHOLE_TAP = SHORT_SUM
+# Parts where the taps of a row are one run of at most WHOLE_TAP products, and there are less than twice LONGEST_SUM:
+# such sums have many pixels and few channels, which engines add up in one chain.
+RUN_SUM = 48
 UNROLL = 4
 TILES_PER_BLOCK = 16
 # Bytes of the offsets of a pixel; pixels of a row are noted two at a time, so there is room for one more.
@@ -61,7 +64,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
+def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -81,15 +84,18 @@ def brief_parts(taps, channels) -> int:
     return -(-channels // SHORT_SUM)
 
 
-def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False):
-    """The kernel for a tile of mr pixels by nv vectors; `by_row`, each pixel has its bias, and no panel is far."""
-    kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}"
+def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False):
+    """The kernel for a tile of mr pixels by nv vectors.
+
+    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row.
+    """
+    kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     if not brief:
-        longest = longest_sum(k, task["c"], task["n_h"] * task["n_w"])
+        longest = longest_of_runs(k, task) if runs else longest_sum(k, task["c"], task["n_h"] * task["n_w"])
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
@@ -198,6 +204,11 @@ def longest_sum(k, c, taps):
     longest = k.select(k.less(products, FEW_PRODUCTS + 1), SHORT_SUM, longest)
     longest = k.select(k.less(products, 2 * WHOLE_SUM + 1), k.shift_right(products + 1, 1), longest)
     return k.select(k.less(products, WHOLE_SUM + 1), WHOLE_SUM, longest)
+
+
+def longest_of_runs(k, task):
+    """The same where a tap is a short run of those of a row."""
+    return k.select(k.less(task["c"] * task["n_h"], 2 * LONGEST_SUM), RUN_SUM, LONGEST_SUM)
 
 
 def even_parts(k, task, longest):

@@ -21,6 +21,7 @@ from .gemm import (
     LONGEST_SUM,
     MEDIUM_SUM,
     PLACE,
+    SHORT_SUM,
     TILES_PER_BLOCK,
     UNROLL,
     WHOLE_SUM,
@@ -75,7 +76,8 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
     task = k.fields(FIELDS, POINTERS)
     if any(some):
         # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
-        longest = k.select(k.less(WHOLE_SUM, task["c"]), LONGEST_SUM, MEDIUM_SUM)
+        four_taps = k.imin(k.imax(4 * task["c"], SHORT_SUM), MEDIUM_SUM)
+        longest = k.select(k.less(WHOLE_SUM, task["c"]), LONGEST_SUM, four_taps)
         task |= {"longest": longest, "part": LONGEST_SUM}
     else:
         # A cut is one of all phases, so those of up to LONGEST_SUM are whole.

@@ -26,7 +26,7 @@ UNROLL = 4
 LONGEST_SUM, PIECE = 112, 64
 # Parts of fewer pixels are so many times as long as there are parts, down to a shortest; shorter ones where the weight
 # has few numbers, since engines sum small layers in more lanes.
-SHORT, SHORTER, FEW_WEIGHTS = (8, 32), (3, 16), 1 << 16
+SHORT, SHORTER, FEW_WEIGHTS = (8, 32), (2, 16), 1 << 16
 FIELDS = tuple(
     (
         "entry a b total n rows cols a_n a_row a_col b_n b_row b_col a_tiles a_tile b_tiles b_tile total_row add "
