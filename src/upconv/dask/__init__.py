@@ -5,10 +5,10 @@ are computed as the plan of the whole problem says, so that joined they are the 
 a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
 do, `gemm_phase_blocks` with sums so long that they are cut where those of a tile are, `direct_rows` where some blocks
 are narrower than the stride and so lack phases of a row, or where the only column of some blocks would be computed as a
-row. Maps are planned as channels-first ones. An array of a weight
-that a single call would exchange with the input, as the kernel is much larger than the map, is planned as a prepared
-one, which keeps its role, as in blocks: they are the bits of a single call with the weight prepared. Where no kernels
-can be made, NumPy's products have the values of a single call, but not its bits.
+row. Maps are planned as channels-first ones. An array of a weight that a single call would exchange with the input, as
+the kernel is much larger than the map, is planned as a prepared one, which keeps its role, as in blocks: they are the
+bits of a single call with the weight prepared. Where no kernels can be made, NumPy's products have the values of a
+single call, but not its bits.
 """
 
 from __future__ import annotations
