@@ -14,7 +14,8 @@ A way of computing is a module in `algorithms/` with
                            not, windows that begin and end at multiples of the stride from the first output have those
                            of the whole
     order_of_sums(problem) optional: what else than the length of sums says in which order they are added up: a part of
-                           a problem whose order is another has other last bits
+                           a problem whose order is another has other last bits, one that begins and ends at multiples
+                           of the stride from the first output and has the same has those of the whole
     adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before

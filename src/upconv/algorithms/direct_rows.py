@@ -69,7 +69,8 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
 def order_of_sums(problem: Problem, *, by_columns=False) -> list:
     """The taps of rows in their order, those that phases share first; a row that lacks phases has another.
 
-    Where each phase is a row of its own, that is no matter.
+    Where each phase is a row of its own, that is no matter. Equal orders give equal bits in windows that begin
+    and end at multiples of the stride from the first output.
     """
     asked = as_rows(problem, by_columns)
     rows = rows_of(asked.geometry.w, asked.operation == "forward")
