@@ -38,6 +38,7 @@ FEW = {
     ("taps of two phases", "forward"): dict.fromkeys(PLAIN, 35),
     ("runs", "grad_input"): {"gemm_tap_rows": 48},
     ("a tap of two phases", "forward"): dict.fromkeys(("direct_rows", "direct_columns"), 64),
+    ("fewer channels of two phases", "forward"): dict.fromkeys(("direct_rows", "direct_columns"), 32),
     ("blocks of few channels", "forward"): {"gemm_phase_blocks": 48},
 }
 LAYERS = {
@@ -62,6 +63,7 @@ LAYERS = {
     "taps of two phases": Geometry(1, 7, 17, 1, Axis(9, 1, 1), Axis(40, 16, 2)),
     "runs": Geometry(1, 20, 3, 1, Axis(6, 7, 2), Axis(9, 7, 2)),
     "a tap of two phases": Geometry(1, 320, 3, 1, Axis(2, 1, 2), Axis(6, 1, 2)),
+    "fewer channels of two phases": Geometry(1, 100, 3, 1, Axis(2, 1, 2), Axis(6, 1, 2)),
     "blocks of few channels": Geometry(1, 12, 7, 1, Axis(5, 5, 2), Axis(9, 5, 2)),
 }
 
