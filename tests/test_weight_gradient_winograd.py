@@ -215,7 +215,7 @@ def test_errors_stay_near_those_of_plain_sums(case, signed):
     plain = answer(case, "nhwc", x, gy, "weight_gradient_blocks")
     ours, theirs = (np.sqrt(np.mean((each - want) ** 2)) for each in (answer(case, "nhwc", x, gy), plain))
     # F(4, 3) has the largest. The plain sums of so few pixels are cut into shorter parts than these.
-    assert ours <= theirs * (4.5 if case.name == "k3s1" else 2.7)
+    assert ours <= theirs * (4.5 if case.name == "k3s1" else 3)
 
 
 def test_views_are_read_where_they_lie_and_nothing_beside_the_result_is_written():
