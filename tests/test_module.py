@@ -187,9 +187,10 @@ def test_the_call_is_the_functional_with_the_layers_settings_and_parameters(sett
     made, x = layer(**settings), picture()
     arguments = {name: getattr(made, name) for name in ("stride", "padding", "output_padding", "groups", "dilation")}
     expected = conv_transpose2d(x, made.weight, made.bias, **arguments, padding_mode=made.padding_mode)
-    assert np.array_equal(made(x), expected)
-    assert np.array_equal(made.forward(x), expected)
-    assert np.array_equal(made(x[0]), expected[0])
+    # Of a weight that a layer has prepared another way may be chosen, with other last bits.
+    np.testing.assert_allclose(made(x), expected, rtol=0, atol=1e-6)
+    assert np.array_equal(made.forward(x), made(x))
+    assert np.array_equal(made(x[0]), made(x)[0])
 
 
 @pytest.mark.parametrize(
