@@ -23,6 +23,7 @@ from .dtypes import DTYPES
 from .geometry import Axis, Geometry, ceil_div
 from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
+from .kernels.gemm import LONGEST_SUM
 from .layouts import (
     STRIDED,
     TAPS_SLICED,
@@ -38,8 +39,8 @@ from .runtime.once import Kept
 MOST_LAYERS = 512
 # Below so many pairs of segments nothing is gained by exchanging the roles.
 MANY_PAIRS = 4096
-# Phases of a row that fill a vector, under at most so many taps: they lie along it, whatever the segments of columns.
-VECTOR_OF_PHASES, TAPS_OF_PHASES = 16, 128
+# Phases of a row that fill a vector: they lie along it, whatever the segments of columns.
+VECTOR_OF_PHASES = 16
 # Layouts that weights have in one operation and that its kernels do not read.
 COPIED_WEIGHTS = {"forward": TAPS_SLICED, "grad_input": WEIGHT_CHANNELS_LAST}
 EXCHANGED = {"forward": "forward", "grad_input": "grad_weight", "grad_weight": "grad_input"}
@@ -418,7 +419,7 @@ def _pairs_of_segments(problem, *, at_most=False):
     # where columns and taps are consecutive.
     is_even = g.w.k % g.w.s == 0 and g.w.k // g.w.s <= g.w.n
     in_planes = problem.layout == "nchw" and problem.b_layout != WEIGHT_CHANNELS_LAST
-    fills = g.w.s >= VECTOR_OF_PHASES and ceil_div(g.h.k * g.h.g, g.h.s) * ceil_div(g.w.k, g.w.s) <= TAPS_OF_PHASES
+    fills = g.w.s >= VECTOR_OF_PHASES and ceil_div(g.h.k * g.h.g, g.h.s) * ceil_div(g.w.k, g.w.s) <= LONGEST_SUM
     together = g.w.d == 1 and (is_even or (in_planes and fills))
     count = most_segments if at_most else live_segment_count
     return count(g.h) * (3 if together else count(g.w))

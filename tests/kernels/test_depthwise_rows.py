@@ -9,7 +9,7 @@ import pytest
 from amount import some
 from children import script
 from native import IDS, ISAS, blocks, busiest, hot_loop, interpreted, link, spills, undefined_symbols
-from strided import DTYPES, SLOPE, UNTOUCHED, Strided, activated, activations_of, apart, whole_numbers
+from strided import DTYPES, SLOPE, UNTOUCHED, Drawn, Strided, activated, activations_of, apart, whole_numbers
 
 from upconv.algorithms.depthwise_rows import WRITTEN_TAPS
 from upconv.codegen import llvm
@@ -33,7 +33,7 @@ WRITTEN = 4
 TAPS = (2, 2, (2, 2)), (1, 3, (3,)), (3, 1, (1, 1, 1)), (4, 1, (1, 1, 1, 1))
 
 
-class Setting:
+class Setting(Drawn):
     """One random task: its arrays, and what they should become."""
 
     def __init__(self, number, kind, elem, widest=70, activation="none"):
@@ -110,11 +110,6 @@ class Setting:
         yv[...] = activated(self.activation, yv)
         return x, y, w, bias
 
-    def check(self, got):
-        with np.errstate(all="ignore"):
-            for name, mine, want in zip("xywb", got, self.want(), strict=True):
-                np.testing.assert_array_equal(mine, want, err_msg=f"{name} of {self!r}")
-
     def written(self):
         """The numbers of taps that a kernel of its own would be made for."""
         return self.n_h, tuple(count for _, count, _ in self.phases)
@@ -124,9 +119,6 @@ class Setting:
         n_h, counts = self.written()
         rows = [None] * (sum(counts) <= WRITTEN_TAPS) + [n_h] * (n_h * sum(counts) <= WRITTEN_TAPS)
         return [(None, None), *((each, counts) for each in rows)]
-
-    def __repr__(self):
-        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
 
 
 def run_between_pages(isa, per_cell):

@@ -9,7 +9,7 @@ import pytest
 from amount import some
 from children import script
 from native import IDS, busiest, link, spills, undefined_symbols
-from strided import DTYPES, SLOPE, UNTOUCHED, activated, activations_of, apart, whole_numbers
+from strided import DTYPES, SLOPE, UNTOUCHED, Drawn, activated, activations_of, apart, whole_numbers
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
@@ -26,7 +26,7 @@ PER_CELL = some(3, 24)
 TILES = ((2, False), (2, True), (1, False), (1, True))
 
 
-class Setting:
+class Setting(Drawn):
     """One random task: its arrays, and what they should become."""
 
     def __init__(self, number, isa, elem, tile, widest, activation="none"):
@@ -121,14 +121,6 @@ class Setting:
                         total += (pixels * wv[:, channel, t_h, phase + t * self.s]).sum(1)
                 yv[:, channel, row, column] = activated(self.activation, total)
         return x, y, w, bias
-
-    def check(self, got):
-        with np.errstate(all="ignore"):
-            for name, mine, want in zip("xywb", got, self.want(), strict=False):
-                np.testing.assert_array_equal(mine, want, err_msg=f"{name} of {self!r}")
-
-    def __repr__(self):
-        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
 
 
 def run_between_pages(isa, per_cell):

@@ -9,7 +9,7 @@ import pytest
 from amount import some
 from children import script
 from native import IDS, blocks, busiest, link, spills, undefined_symbols
-from strided import DTYPES, SLOPE, UNTOUCHED, Strided, activated, activations_of, apart, whole_numbers
+from strided import DTYPES, SLOPE, UNTOUCHED, Drawn, Strided, activated, activations_of, apart, whole_numbers
 
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
@@ -33,7 +33,7 @@ TILES[16] += (4, 1, 2, False, 2), (1, 1, 6, True, 3), (3, 1, 2, False, 4)
 BACKS = (1, 1, 1, 2, 0, -1)
 
 
-class Setting:
+class Setting(Drawn):
     """One random task: its arrays, and what they should become."""
 
     def __init__(self, number, tile, elem, widest, channels, activation="none"):
@@ -145,14 +145,6 @@ class Setting:
                         yv[:, :, :, row, columns[exists]] += products.sum(2)
         yv[...] = activated(self.activation, yv)
         return x, y, w, bias
-
-    def check(self, got):
-        with np.errstate(all="ignore"):
-            for name, mine, want in zip("xywb", got, self.want(), strict=False):
-                np.testing.assert_array_equal(mine, want, err_msg=f"{name} of {self!r}")
-
-    def __repr__(self):
-        return " ".join(f"{key}={value}" for key, value in vars(self).items() if key != "arrays")
 
 
 def run_between_pages(isa, per_cell):

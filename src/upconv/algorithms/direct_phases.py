@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ..geometry import Axis, ceil_div
 from ..kernels import direct_phases as kernel
 from ..kernels.epilogue import IN_REGISTERS, slope_field
-from ..kernels.gemm import FEW_PRODUCTS, LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, SOME_PRODUCTS, WHOLE_SUM
+from ..kernels.gemm import LONGEST_SUM, Numbers, longest_sum
 from ..layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -110,15 +110,9 @@ def part_of(channels, taps) -> int:
     >>> [part_of(channels, 4) for channels in (5, 12, 21, 514)]
     [5, 6, 8, 32]
     """
-    products = channels * taps
-    if products <= WHOLE_SUM:
-        return channels
-    some = SOME_PRODUCTS if taps > 1 else 2 * LONGEST_SUM - 1
-    longest = MEDIUM_SUM if products <= some else LONGEST_SUM
-    longest = SHORT_SUM if products <= FEW_PRODUCTS else longest
-    longest = ceil_div(products, 2) if products <= 2 * WHOLE_SUM else longest
+    longest = longest_sum(Numbers, channels, taps)
     most = min(longest + longest // 8, LONGEST_SUM)
-    part = ceil_div(channels, ceil_div(products, most))
+    part = ceil_div(channels, max(1, ceil_div(channels * taps, most)))
     rounded = ceil_div(part, kernel.UNROLL) * kernel.UNROLL
     return min(channels, rounded if rounded * taps <= most else part)
 

@@ -187,7 +187,7 @@ def _setting(problem, *both):
     high, wide = (max(part.tiles for part in each) for each in made)
     count = g.n * high * wide
     few, room = FEW_COLUMNS, BLOCK_BYTES
-    if not problem.prepared and g.groups == 1 and count <= MOST_TILES:
+    if _may_make(problem, count):
         few, room = FEW_COLUMNS_MADE, max(room, transformed // SHARE_OF_WEIGHT)
     columns = few if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
@@ -216,6 +216,11 @@ def _setting(problem, *both):
         apart=tuple(way.apart for way in both),
         longest=longest,
     )
+
+
+def _may_make(problem, tiles):
+    """Whether a large weight may be made block by block: as given, of one group, for so many tiles as are one block."""
+    return not problem.prepared and problem.geometry.groups == 1 and tiles <= MOST_TILES
 
 
 # Of ways of a layer.
@@ -269,7 +274,7 @@ def _prices(problem, pairs, longest):
         columns = ceil_div(phases * c_dst, width) * width
         values = n * (read * c_src + written * phases * c_dst)
         transformed, products = kept * phases * c_src * c_dst, n * read * c_src * columns
-        is_near = n * h.tiles * w.tiles <= MOST_TILES and transformed * problem.itemsize > BLOCK_BYTES
+        is_near = _may_make(problem, n * h.tiles * w.tiles) and transformed * problem.itemsize > BLOCK_BYTES
         weight = transformed * (MOVED if problem.prepared else MADE_NEAR if is_near else MADE)
         found.append(products + products * ADDED // length + MOVED * values + weight)
     return found

@@ -24,6 +24,7 @@ fill the buffers of the cache, and what the tile itself reads would wait for the
 longer, and a tile asks for its own before it begins.
 """
 
+import operator
 from contextlib import contextmanager
 
 from ..codegen.isa import LINE, Isa
@@ -196,8 +197,18 @@ class Walk:
         return self.x, self.y
 
 
+class Numbers:
+    """Stands for a builder where the length of sums is asked for whole numbers, before a kernel runs."""
+
+    less, shift_right = operator.lt, operator.rshift
+
+    @staticmethod
+    def select(condition, yes, no):
+        return yes if condition else no
+
+
 def longest_sum(k, c, taps):
-    """The length that the parts of a sum over so many channels and taps should have."""
+    """The length that the parts of a sum over so many channels and taps should have, as `k` has numbers."""
     products = c * taps
     some = k.select(k.less(1, taps), SOME_PRODUCTS + 1, 2 * LONGEST_SUM)
     longest = k.select(k.less(products, some), MEDIUM_SUM, LONGEST_SUM)
