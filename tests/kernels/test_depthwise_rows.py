@@ -17,7 +17,7 @@ from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import PTR, Builder, Type
 from upconv.codegen.lowering import lower
-from upconv.kernels.depthwise_rows import ACROSS, HEIGHT, PHASES, depthwise_rows, fields, interleaved
+from upconv.kernels.depthwise_rows import ACROSS, HEIGHT, PHASES, depthwise_rows, fields, interleaved, separated
 from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
 
@@ -199,16 +199,18 @@ def test_a_weight_reaches_only_the_columns_that_have_its_tap(columns, isa):
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
-@pytest.mark.parametrize("s", PHASES)
-def test_lines_are_interleaved(s, lanes):
-    k = Builder("interleave")
-    src, dst = k.arguments(PTR, PTR)
-    vector = Type("f64", lanes)
-    for q, line in enumerate(interleaved(k, [k.load(src + q * vector.size, vector) for q in range(s)])):
-        k.store(line, dst + q * vector.size)
+@pytest.mark.parametrize("s", range(1, 13))
+def test_lines_are_interleaved_and_separated(s, lanes):
     numbers = np.arange(s * lanes, dtype=np.float64)
-    _, got = interpreted(k, [numbers, np.zeros_like(numbers)])
-    assert got.tolist() == numbers.reshape(s, lanes).T.ravel().tolist()
+    together = numbers.reshape(s, lanes).T.ravel()
+    for way, given, wanted in ((interleaved, numbers, together), (separated, together, numbers)):
+        k = Builder("lines")
+        src, dst = k.arguments(PTR, PTR)
+        vector = Type("f64", lanes)
+        for q, line in enumerate(way(k, [k.load(src + q * vector.size, vector) for q in range(s)])):
+            k.store(line, dst + q * vector.size)
+        _, got = interpreted(k, [given, np.zeros_like(numbers)])
+        assert got.tolist() == wanted.tolist()
 
 
 def test_a_task_fits_the_room_of_one():

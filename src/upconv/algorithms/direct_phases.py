@@ -54,12 +54,6 @@ def why_never(problem: Problem) -> list[str]:
     return refusals
 
 
-def why_not_automatic(problem: Problem) -> list[str]:
-    if problem.layout.startswith("nhwc"):
-        return ["makes planes; to transpose a result so large takes longer than to pack the weight"]
-    return []
-
-
 def fuses(problem: Problem) -> bool:
     """Whether its kernels apply the activation of a problem."""
     return problem.activation.name in IN_REGISTERS
@@ -215,24 +209,35 @@ def _channels(placed, band, each, by_channel):
 
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
-    products = sums = copied = tasks = 0
+    products = sums = copied = tasks = tiles = 0
     most = _band_bytes(problem)
     beside = bands.counts(g, True, problem.itemsize, most)[2]
-    for here, rows, taps_h, number_h in down(problem, most):
+    found = down(problem, most)
+    every = max((here for here, *_ in found), default=1)
+    # Rows without taps, which are written as well.
+    found = [*found, *((every, each.count, 0, 1) for each in segments.empty_rows(g.h))]
+    for here, rows, taps_h, number_h in found:
         # Bands beside one another have parts of the same lines.
         lines = ceil_div(g.n * rows * beside, here)
         for each in phases_of(g.w, lanes):
             runs, part = _runs(g.w, each), part_of(c_src, _most_rows(g.h) * each.taps)
             for across, number in _across(each, c_dst):
                 times = here / beside * number_h * g.groups * number * each.blocks * across
-                pixels = [(kernel.computed(count, lines, kernel.heights(isa(), across)), taps) for count, taps in runs]
+                tall, parts = kernel.heights(isa(), across), ceil_div(c_src, part) if taps_h else 1
+                pixels = [(kernel.computed(count, lines, tall), taps) for count, taps in runs]
                 products += times * taps_h * c_src * sum(count * taps for count, taps in pixels)
-                sums += times * ceil_div(c_src, part) * sum(count for count, _ in pixels)
+                sums += times * parts * sum(count for count, _ in pixels)
+                tiles += times / across * parts * sum(kernel.tiles(count, lines, tall) for count, _ in runs)
                 copied += times * beside * taps_h * c_src * each.taps
                 tasks += here * number_h * g.groups * number
     amounts = moved(problem, channels_last=False, packs=False, whole=False)
-    counted = {"direct_phases": products, "direct_phases_sums": sums, "direct_phases_copied": copied, "tasks": tasks}
-    return amounts | counted
+    return amounts | {
+        "direct_phases": products,
+        "direct_phases_sums": sums,
+        "direct_phases_tiles": tiles,
+        "direct_phases_copied": copied,
+        "tasks": tasks,
+    }
 
 
 @lru_cache(maxsize=512)

@@ -10,7 +10,7 @@ import math
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
-from ..kernels.transpose import FEW
+from ..kernels.transpose import is_few
 from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -112,7 +112,7 @@ def work(problem: Problem) -> dict[str, float]:
     visits = made.tiles * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
     # Rows that two blocks meet are transposed for each; a few channels are interleaved.
     turned = made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows))
-    turned /= FEW_AS_FAST if g.c_out in FEW else 1
+    turned /= FEW_AS_FAST if is_few(g.c_out, isa().lanes(size)) else 1
     # Lines of grad_y that are new to a tile at each pixel.
     lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
     lost = LOST * (g.w.s * g.c_out * size > APART_BYTES)

@@ -267,30 +267,59 @@ class _Tile:
 
 
 def interleaved(k, lines):
-    """As many vectors, with the first lanes of all lines, then the second lanes of all, and so on.
-
-    The number of lines has no other prime factors than 2 and 3.
-    """
+    """As many vectors, with the first lanes of all lines, then the second lanes of all, and so on."""
     count = len(lines)
     if count == 1:
         return lines
-    if count == 3:
-        return [_third(k, lines, q) for q in range(count)]
     if count == 2:
         lanes = lines[0].type.lanes
         low = [lane // 2 + lane % 2 * lanes for lane in range(lanes)]
         return [k.shuffle(*lines, [lane + start for lane in low]) for start in (0, lanes // 2)]
     # Lines that are `rest` apart first, which gives `rest` sequences of `factor` vectors; then the sequences.
-    factor = 2 if count % 2 == 0 else 3
+    factor = _least_factor(count)
+    if factor == count:
+        return [_merged(k, lines, q) for q in range(count)]
     rest = count // factor
     sequences = [interleaved(k, lines[b::rest]) for b in range(rest)]
     return [line for q in range(factor) for line in interleaved(k, [sequence[q] for sequence in sequences])]
 
 
-def _third(k, lines, q):
-    """Vector q of three lines interleaved: two of the lines first, then the third in the places left for it."""
-    a, b, c = lines
+def _merged(k, lines, q):
+    """Vector q of some lines interleaved: two of the lines first, then each other in the places left for it."""
+    a, b, *others = lines
     lanes = a.type.lanes
-    places = [divmod(q * lanes + lane, 3) for lane in range(lanes)]
-    two = k.shuffle(a, b, [column + (lanes if p == 1 else 0) for column, p in places])
-    return k.shuffle(two, c, [lanes + column if p == 2 else lane for lane, (column, p) in enumerate(places)])
+    places = [divmod(q * lanes + lane, len(lines)) for lane in range(lanes)]
+    found = k.shuffle(a, b, [column + (lanes if p == 1 else 0) for column, p in places])
+    for number, line in enumerate(others, 2):
+        mine = [lanes + column if p == number else lane for lane, (column, p) in enumerate(places)]
+        found = k.shuffle(found, line, mine)
+    return found
+
+
+def separated(k, lines):
+    """As many vectors, of which `interleaved` makes these."""
+    count = len(lines)
+    if count == 1:
+        return lines
+    factor = _least_factor(count)
+    if factor == count:
+        return [_every(k, lines, r) for r in range(count)]
+    rest = count // factor
+    parts = [separated(k, lines[q * rest : (q + 1) * rest]) for q in range(factor)]
+    sequences = [separated(k, [part[b] for part in parts]) for b in range(rest)]
+    return [sequences[number % rest][number // rest] for number in range(count)]
+
+
+def _every(k, lines, r):
+    """Of some lines, one behind another, the numbers that are as many apart, from number r on."""
+    lanes = lines[0].type.lanes
+    places = [divmod(lane * len(lines) + r, lanes) for lane in range(lanes)]
+    found = k.shuffle(*lines[:2], [column + (lanes if q == 1 else 0) for q, column in places])
+    for number, line in enumerate(lines[2:], 2):
+        mine = [lanes + column if q == number else lane for lane, (q, column) in enumerate(places)]
+        found = k.shuffle(found, line, mine)
+    return found
+
+
+def _least_factor(count):
+    return next(factor for factor in range(2, count + 1) if count % factor == 0)

@@ -74,6 +74,11 @@ def computed(count, lines, tall) -> int:
     return lines * pixels
 
 
+def tiles(count, lines, tall) -> int:
+    """Tiles of a run of so many places in so many lines, or the lines that its tiles go along."""
+    return lines if count >= tall[-1] else count * -(-lines // tall[-1])
+
+
 def macs(task, lanes, elem, tall, nv, rest=False, storage="", activation="none"):
     """Multiply-adds of a task, those included that no output needs."""
     lines, total = task["n"] * task["rows"], 0

@@ -9,14 +9,14 @@ Both outer axes have strides of their own. Either side may be one of halves, the
 as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the same
 code runs under masks, so nothing beyond a matrix is read or written. What lies `ahead` bytes behind what is read is
 asked for. A few rows that become one line without gaps, as those of a picture of three colours do, are interleaved
-instead: whole vectors are written then.
+instead, and a few columns that come from one are separated: whole vectors are read and written then.
 """
 
 import itertools
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
-from .depthwise_rows import interleaved
+from .depthwise_rows import interleaved, separated
 from .stored import Stored
 
 FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad ahead".split())
@@ -26,22 +26,33 @@ POINTERS = {"src", "dst"}
 PAGE = 4096
 # Bytes that a load brings into any part of a vector.
 PART = 16
-# Numbers of rows that are interleaved.
-FEW = 2, 3, 4
+# Rows that are interleaved: so many on every machine, and up to half of a vector.
+FEW = 4
 
 
-def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False):
+def is_few(rows, lanes) -> bool:
+    """Whether so many rows are interleaved; squares of whole vectors would be empty for the most part.
+
+    >>> [rows for rows in range(20) if is_few(rows, 16)], is_few(5, 8)
+    ([2, 3, 4, 5, 6, 7, 8], False)
+    """
+    return 2 <= rows <= max(FEW, lanes // 2)
+
+
+def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False, few_columns=0):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
-    With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result. `by_pages` reads
-    a vector of rows along a page; without, the rows of the result are written from end to end. `by_parts` loads
-    a vector from several rows, which are to lie near each other.
+    With `few` there are so many rows, as `is_few` has them, and there is nothing between the rows of the result; with
+    `few_columns` so many columns, and nothing between the rows of the source. `by_pages` reads a vector of rows along
+    a page; without, the rows of the result are written from end to end. `by_parts` loads a vector from several rows,
+    which are to lie near each other.
     """
     names = (
         elem,
         reads and f"of_{reads}",
         writes and f"to_{writes}",
         few and f"{few}_rows",
+        few_columns and f"{few_columns}_columns",
         by_pages and "by_pages",
         by_parts and "by_parts",
         isa.name,
@@ -56,6 +67,9 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
         if few:
             with k.loop(0, task["cols"], vector.lanes) as col:
                 _interleave(k, task, sides, src, dst, col, few)
+        elif few_columns:
+            with k.loop(0, task["pad"], vector.lanes) as row:
+                _separate(k, task, sides, src, dst, row, few_columns)
         elif by_pages:
             with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
                 end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
@@ -82,6 +96,27 @@ def _interleave(k, task, sides, src, dst, col, few):
         put(None, [None] * few)
     with k.when(k.less(left, lanes)):
         put(k.lane_mask(left, read.vector), [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)])
+
+
+def _separate(k, task, sides, src, dst, row, few):
+    """A vector of rows of a few columns."""
+    read, written = sides
+    lanes, left = read.vector.lanes, task["rows"] - row
+    here, out = src + row * (few * read.size), dst + row * written.size
+
+    def put(inside, mask):
+        with k.when(k.negate(k.equal(task["ahead"], 0))):
+            for v in range(few):
+                k.prefetch(here + (v * lanes * read.size + task["ahead"]))
+        lines = [read.load(here + v * lanes * read.size, inside[v]) for v in range(few)]
+        for c, line in enumerate(separated(k, lines)):
+            written.store(line, out + c * task["dst_col"], mask)
+
+    with k.when(k.less(lanes - 1, left)):
+        put([None] * few, None)
+    with k.when(k.less(left, lanes)):
+        inside = [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)]
+        put(inside, k.lane_mask(task["pad"] - row, read.vector))
 
 
 def _block(k, task, sides, src, dst, row, col, by_parts):

@@ -107,8 +107,9 @@ def taps_begun(counted: PixelWork, tiles: Iterable[Tiles], channels, groups=1) -
 
 # A second-level cache of today: what is no larger stays in it from task to task.
 NEAR_BYTES = 1 << 20
-# How many times as long as another channel one takes to transpose that is interleaved with few.
-INTERLEAVED = 2
+# How many times as long as another channel one takes to transpose that is interleaved with few, and how many others
+# all of them together take at most.
+INTERLEAVED, MOST_INTERLEAVED = 2, 8
 # More channels than so many that lie a multiple of so many bytes apart share too few sets of the first-level cache.
 FEW_WAYS, CROWDING = 8, 4096
 
@@ -238,11 +239,10 @@ def is_turned(shape, layout, channels_last) -> bool:
 def _turned_bytes(problem, channels_last):
     """Bytes of both maps that are transposed where kernels want them channels-last or not."""
     turned, lanes = [], isa().lanes(problem.itemsize)
-    maps = zip(problem.map_shapes, problem.map_layouts, (False, True), strict=True)
-    for (n, c, h, w), layout, is_result in maps:
-        # Few channels take as long as a vector of them, but for those of a result that are interleaved.
-        is_interleaved = is_result and layout == CHANNELS_LAST and c in transpose.FEW
-        as_many = INTERLEAVED * c if is_interleaved else max(c, lanes)
+    for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+        # Few channels take as long as a vector of them, but for those that are interleaved.
+        is_interleaved = layout == CHANNELS_LAST and transpose.is_few(c, lanes)
+        as_many = min(INTERLEAVED * c, MOST_INTERLEAVED) if is_interleaved else max(c, lanes)
         nbytes = n * as_many * h * w * problem.itemsize
         turned.append(nbytes if is_turned((n, c, h, w), layout, channels_last) else 0)
     return turned

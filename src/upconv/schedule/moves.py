@@ -183,13 +183,19 @@ def transposing(
         ahead: what lies so many bytes behind what is read is asked for.
     """
     pad = rows[0] if pad is None else pad
-    is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
-    few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
+    size = transpose.SIZES[elem]
+    lanes, read, written = isa().lanes(size), HALF if reads else size, HALF if writes else size
+    is_dense = cols[1] == rows[0] * written and pad == rows[0]
+    few = rows[0] if transpose.is_few(rows[0], lanes) and is_dense and not lists else 0
+    few_columns = cols[0] if transpose.is_few(cols[0], lanes) and rows[1] == cols[0] * read and not lists else 0
+    few_columns = 0 if few else few_columns
     # Vectors of several parts, and rows as near each other as the taps of a channel: others gain nothing.
     by_parts = isa().vector_bytes > transpose.PART and 0 < rows[1] <= NEAR_ROWS
-    by_parts = by_parts and not (reads or few or by_pages)
+    by_parts = by_parts and not (reads or few or few_columns or by_pages)
     fields = {
-        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few, by_parts),
+        "entry": entry(
+            transpose.transpose, elem, reads, writes, few, by_pages and not (few or few_columns), by_parts, few_columns
+        ),
         "src": src,
         "dst": dst,
         **_stack(n, m),
