@@ -293,7 +293,7 @@ ROWS = {
             "tiles": 1.41e08,
             "direct_phases": 5.31e09,
             "direct_phases_sums": 1.16e09,
-            "direct_phases_tiles": 2e08,
+            "direct_phases_tiles": 8e07,
             "direct_phases_copied": 3.48e08,
             "direct_rows_loads": 2.52e09,
             "strips": 7.12e09,

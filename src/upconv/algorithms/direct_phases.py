@@ -1,4 +1,4 @@
-"""The phases of a row along the vector, for strides as long as one: nothing is packed, and nothing transposed.
+"""The phases of a row along the vector, for strides as long as one: nothing is packed, and no plane transposed.
 
 The weight is read as it lies, since the taps of a row are consecutive, and so are the columns that they reach: tap
 `p + t*s` of input column `j - t` belongs to output column `j*s + p`. Both maps lie channels-first.
