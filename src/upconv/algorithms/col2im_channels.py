@@ -112,9 +112,9 @@ def _work_of_one(problem):
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     (places_h, taps_h, number_h), (_, _, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
-    empty = pixel_products.empty_work(problem)
-    amounts["copied_bands"] = empty.copied
-    amounts["folded"] = empty.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
+    holes = pixel_products.hole_work(problem)
+    amounts["copied_bands"] = holes.copied
+    amounts["folded"] = holes.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
     for _, columns in _pieces(fused * g.c_out, lanes):
         nv = ceil_div(columns, lanes)
         places_w, taps_w, _ = _sums([(col2im_channels.executed(cols, nv), *more) for cols, *more in across])
@@ -185,7 +185,7 @@ def _nests(placed, band, panels, group, scratch):
         products = PlacedOperand(M, 0, strides)
         yield _product(placed, band, panels, group, products)
     band = bands.Band(band.n, band.h, band.w, products or band.x, band.y)
-    yield from pixel_products.empty(
+    yield from pixel_products.hole_nests(
         placed, band, scratch, lambda band, h, w: _added(placed, band, group, h, w, (0, 1), 1)
     )
     if products is None:

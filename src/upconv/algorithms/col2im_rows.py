@@ -18,7 +18,7 @@ from ..schedule.amounts import exchanged, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.rows import EMPTY_RUNS, as_rows, everything, masked_part, row_list, rows_of
+from ..schedule.rows import HOLE_RUNS, as_rows, everything, masked_part, row_list, rows_of
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
 TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
@@ -102,14 +102,14 @@ def _work_of_one(asked, by_columns):
     added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
-    empty = sum(each.count for each in segments.empty_rows(g.h, EMPTY_RUNS))
+    holes = sum(each.count for each in segments.hole_rows(g.h, HOLE_RUNS))
     return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
         "copied_strips": strips * nv * lanes * g.c_in * asked.itemsize,
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall)
-        + g.n * g.c_out * empty * ceil_div(g.w.out, lanes),
-        "depthwise_rows_rows": g.n * g.c_out * (empty + sum(number * places for places, _, number in tall)),
+        + g.n * g.c_out * holes * ceil_div(g.w.out, lanes),
+        "depthwise_rows_rows": g.n * g.c_out * (holes + sum(number * places for places, _, number in tall)),
         "folded_masked": masked_part(g.w, True, ceil_div(row.columns, g.w.s), lanes) * added,
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
@@ -154,9 +154,9 @@ def _nests(placed, band, panels, group, steps, scratch):
     if band.h.n and band.w.n:
         products = _products(placed, band, scratch)
         yield _product(placed, band, panels, group, products)
-    empty = segments.empty_rows(band.h, EMPTY_RUNS) if products else (segments.everywhere(band.h.out),)
-    if empty:
-        yield _added(placed, band, group, products or band.x, steps, empty, everything(band.w.out))
+    holes = segments.hole_rows(band.h, HOLE_RUNS) if products else (segments.everywhere(band.h.out),)
+    if holes:
+        yield _added(placed, band, group, products or band.x, steps, holes, everything(band.w.out))
     if products is not None:
         (row,) = rows_of(band.w, True, MOST_INTERLEAVED)
         yield _added(placed, band, group, products, steps, segments.segments(band.h, True), row)

@@ -37,12 +37,12 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = ceil_div(g.groups, lanes)
     alone = vectors % kernel.ACROSS[isa().registers]
     counted = pixel_work(problem, tally(g.w, problem.operation == "forward"), 1)
-    empty = pixel_products.empty_work(problem)
+    holes = pixel_products.hole_work(problem)
     return {
         "depthwise_channels": counted.products(mr) * vectors,
         "depthwise_channels_waits": counted.products(mr) * alone,
-        "depthwise_channels_vectors": (counted.places + empty.places) * vectors,
-        "copied_bands": empty.copied,
+        "depthwise_channels_vectors": (counted.places + holes.places) * vectors,
+        "copied_bands": holes.copied,
         "tasks": counted.tasks,
     } | moved(problem, channels_last=True, packs=True)
 

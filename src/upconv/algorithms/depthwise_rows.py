@@ -15,7 +15,7 @@ from ..runtime.program import BIAS, Grid, Nest, Program, Rows, Stage, W, X, Y, c
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.rows import EMPTY_RUNS, WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
+from ..schedule.rows import HOLE_RUNS, WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
 
 # More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
@@ -168,9 +168,9 @@ def _grids(placed, first, end, share, scratch):
 
 def _nests(placed, band, first):
     """Of channels from the first on."""
-    empty = segments.empty_rows(band.h, EMPTY_RUNS) if placed.forward else ()
-    if empty:
-        yield _nest(placed, band, first, empty, everything(band.w.out))
+    holes = segments.hole_rows(band.h, HOLE_RUNS) if placed.forward else ()
+    if holes:
+        yield _nest(placed, band, first, holes, everything(band.w.out))
     (row,) = rows_of(band.w, placed.forward, MOST_INTERLEAVED)
     yield _nest(placed, band, first, segments.segments(band.h, placed.forward), row)
 

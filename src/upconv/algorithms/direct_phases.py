@@ -135,7 +135,7 @@ def _band_bytes(problem):
 
 def _nests(placed, band, scratch):
     # Rows without taps first: of a large stride they are all rows.
-    for rows in (segments.empty_rows(band.h), segments.segments(band.h, True)):
+    for rows in (segments.hole_rows(band.h), segments.segments(band.h, True)):
         if rows:
             for each in phases_of(band.w, placed.lanes):
                 yield _nest(placed, band, each, rows, scratch)

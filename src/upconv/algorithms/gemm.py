@@ -69,10 +69,10 @@ def work(problem: Problem) -> dict[str, float]:
     lanes, most = isa().lanes(problem.itemsize), _most(problem)
     counted = pixel_work(problem, tally(g.w, forward), c_src, most)
     tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
-    empty = pixel_products.empty_work(problem)
-    amounts = gemm_work(counted, tiles, g.groups, empty.places)
+    holes = pixel_products.hole_work(problem)
+    amounts = gemm_work(counted, tiles, g.groups, holes.places)
     amounts["gemm_taps" if forward else "tap_runs"] = taps_begun(counted, tiles, c_src, g.groups)
-    amounts |= moved(problem, channels_last=True, packs=True, whole=False) | {"copied_bands": empty.copied}
+    amounts |= moved(problem, channels_last=True, packs=True, whole=False) | {"copied_bands": holes.copied}
     panels = weight_form(problem)
     if problem.prepared or not is_weighty(problem, panels):
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)

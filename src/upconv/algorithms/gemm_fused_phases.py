@@ -70,11 +70,11 @@ def _tiles_of(channels, phases, lanes):
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.fused_tally(g.w), g.c_in)
-    empty = pixel_products.empty_work(problem)
+    holes = pixel_products.hole_work(problem)
     tiles = _tiles_of(g.c_out, g.w.s, lanes)
-    amounts = gemm_work(counted, tiles, empty=empty.places)
+    amounts = gemm_work(counted, tiles, holes=holes.places)
     amounts["gemm_taps"] = taps_begun(counted, tiles, g.c_in)
-    amounts["copied_bands"] = empty.copied
+    amounts["copied_bands"] = holes.copied
     amounts["panels"] = read_again(problem, counted.panel_rows, g.c_out * g.w.s)
     return amounts | moved(problem, channels_last=True, packs=True)
 
@@ -92,12 +92,12 @@ def _nests(placed, band, panels, scratch):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
 
-    def empty(band, h, w):
+    def holes(band, h, w):
         # Blocks hold the bias of every channel once for each of their phases.
         first = _blocks(placed, panels, (0, 1))
         return pixel_products.product(placed, band, kernel.FIELDS, panels, h, w, (first,), more)
 
-    yield from pixel_products.empty(placed, band, scratch, empty)
+    yield from pixel_products.hole_nests(placed, band, scratch, holes)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):

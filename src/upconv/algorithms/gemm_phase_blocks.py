@@ -227,7 +227,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
         amounts["tasks"] += alike * here * number
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
-    amounts["phase_blocks_empty"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
+    amounts["phase_blocks_holes"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
     amounts["pieces"] = in_pieces(problem, number * g.groups)
     amounts["panels"] = read_again(problem, panel_rows, c_dst)
     amounts |= moved(problem, channels_last=True, packs=True, whole=False)
