@@ -181,8 +181,8 @@ class Generated:
         ask = getattr(self.module, "why_not_automatic", None)
         return [] if ask is None else ask(self._asked(problem) if problem.storage else problem)
 
-    def asks(self, name: str) -> bool:
-        """Whether the module has sentences of that name."""
+    def has(self, name: str) -> bool:
+        """Whether the module has a function of that name."""
         return hasattr(self.module, name)
 
     def rounds_by_place(self, problem: Problem) -> bool:
@@ -190,8 +190,8 @@ class Generated:
 
         So it has where those of a weight that is packed in the call are others than of a prepared one.
         """
-        asks = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
-        return self.fallback is not None or any(ask is not None and ask(self._asked(problem)) for ask in asks)
+        rules = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
+        return self.fallback is not None or any(rule is not None and rule(self._asked(problem)) for rule in rules)
 
     def adds_alike(self, problem: Problem, part: Problem) -> bool:
         """Whether the last bits of a part of a problem are those of the whole, if it does not round by place."""
@@ -384,8 +384,8 @@ def _zeros(count, dtype):
 
 
 def _refusals(module, name, problem):
-    asks = getattr(module, name, None)
-    return [] if asks is None else asks(problem)
+    rule = getattr(module, name, None)
+    return [] if rule is None else rule(problem)
 
 
 @lru_cache(maxsize=512)

@@ -55,7 +55,7 @@ class Setting:
     def numbers(self, x, w, y, places, wide):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
-        task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
+        task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "next": wv.ctypes.data}
         task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")}
         task |= {"chunk": chunk_of(self.c), "places": places.ctypes.data, "wide": wide.ctypes.data}
         for name, view in (("x", xv), ("y", yv)):

@@ -212,7 +212,7 @@ class _Block:
             "y_col": g.w.s * sums.at.w,
             "places": (PLACES, 0),
             "wide": (TOTALS, 0),
-            "ahead": (PANELS, panel),
+            "next": (PANELS, panel),
         }
         rows, cols = tap_places(g.h), tap_places(g.w)
         # Behind the last tap of a row comes the first of the next.
@@ -263,10 +263,10 @@ class _Block:
         return Nest(depthwise_channels.FIELDS, fields)
 
 
-def _taps(count, found, x_step, y_step, w_step, ahead):
+def _taps(count, found, x_step, y_step, w_step, following):
     """The list of an axis: what each tap adds to the pointers, how many inputs it takes, and what is read after it."""
     values = [
         (place.source * x_step, place.start * y_step, place.tap * w_step, place.count, then)
-        for place, then in zip(found, ahead, strict=True)
+        for place, then in zip(found, following, strict=True)
     ]
-    return Rows(("x", "y", "w", count, "ahead"), values)
+    return Rows(("x", "y", "w", count, "next"), values)

@@ -173,7 +173,7 @@ class _Way:
         # One thread has nobody to share with, and goes over what lies together in one go.
         self.units = UNITS if placed.threads > 1 else 1
         self.total = self.sums.steps(placed)
-        self.asks = bool(self.sums.parts) and not self.inside and comes_from_far(placed.problem, self.cut)
+        self.prefetches = bool(self.sums.parts) and not self.inside and comes_from_far(placed.problem, self.cut)
         self._lists = {}
 
     def by_parts(self):
@@ -249,11 +249,11 @@ class _Way:
             (a, b), nests = self._sides(blocks[number])
             for each in nests:
                 yield from each
-            yield self._multiply(blocks[number], a, b, offset, number > 0, ahead=self._next(blocks[number]))
+            yield self._multiply(blocks[number], a, b, offset, number > 0, following=self._next(blocks[number]))
 
     def _next(self, block):
         """The block after one, where it is to be prefetched."""
-        if not self.asks:
+        if not self.prefetches:
             return NO_BLOCK
         x, y = self._places(block)
         g = self.placed.g
@@ -332,7 +332,7 @@ class _Way:
             for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
         ]
 
-    def _multiply(self, block, a, b, offset, adds, share=None, ahead=NO_BLOCK):
+    def _multiply(self, block, a, b, offset, adds, share=None, following=NO_BLOCK):
         """The nest of all taps, for all groups and tiles or for a share of them."""
         made, sums = self.made, self.sums
         tile = None if share is None else share.tile
@@ -348,7 +348,7 @@ class _Way:
             "b_count": made.b_count,
             "a_channel": a.channel,
             "longest": kernel.longest_sum(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
-            **ahead.fields,
+            **following.fields,
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
@@ -356,15 +356,15 @@ class _Way:
             steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
             fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
             fields[f"{name}_col"] = steps[2] * side.col
-        rows, taps = self._tap_lists(block, a, b, ahead)
+        rows, taps = self._tap_lists(block, a, b, following)
         if share is not None:
             first, some = share.taps
             rows = rows._replace(values=rows.values[first : first + some])
-        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share, ahead)))
+        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share, following)))
 
-    def _tap_lists(self, block, a, b, ahead):
+    def _tap_lists(self, block, a, b, following):
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
-        key = block.h.axis, block.w.axis, a, b, ahead.in_lists
+        key = block.h.axis, block.w.axis, a, b, following.in_lists
         if key not in self._lists:
             lists, (_, tap_h, tap_w, _) = [], self.total
             names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
@@ -379,17 +379,17 @@ class _Way:
                     x, y = (b, a) if self.made.swapped else (a, b)
                     at_x, at_y = i * getattr(x, side), o * getattr(y, side)
                     ab = (at_y, at_x) if self.made.swapped else (at_x, at_y)
-                    values.append((*ab, t * step, count, ahead.after(t * before)))
+                    values.append((*ab, t * step, count, following.after(t * before)))
                 lists.append(Rows(("a", "b", "total", name, "next"), values))
             self._lists[key] = lists
         return self._lists[key]
 
-    def _tile_list(self, a, b, share, ahead):
+    def _tile_list(self, a, b, share, following):
         """Groups, and the ranges of tiles of a that are equally tall; or those of a share."""
         groups, ranges = range(self.placed.g.groups), self.made.ranges
         if share is not None:
             groups, ranges = (share.group,), share.ranges
-        key = a, b, groups, tuple(ranges), ahead.in_lists
+        key = a, b, groups, tuple(ranges), following.in_lists
         if key not in self._lists:
             made, (row, _, _, per_group), values, visits = self.made, self.total, [], 0
             for g in groups:
@@ -402,13 +402,13 @@ class _Way:
                         False,
                         made.cuts_b,
                         made.planes_a,
-                        ahead.asks,
+                        following.lines,
                     )
                     at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * per_group + first * row
                     here = address, g * a.group + at, g * b.group, total, tiles, step
-                    values.append((*here, ahead.after(visits)))
+                    values.append((*here, following.after(visits)))
                     visits += tiles * made.b_tiles
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile", "next"), values)
         return self._lists[key]

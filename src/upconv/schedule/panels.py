@@ -196,7 +196,7 @@ class Panels:
             rows = 0, placed.w_dst
         return transposing(
             self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
-            ahead=placed.w_src, reads=placed.packs_halves,
+            distance=placed.w_src, reads=placed.packs_halves,
         )  # fmt: skip
 
     def _copied(self, placed, number, src, dst, sources):

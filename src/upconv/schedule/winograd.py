@@ -154,7 +154,7 @@ class Sizes(OfLayer):
 
     @property
     def pace(self):
-        """Lines that the product asks for."""
+        """Lines that the product prefetches in UNROLL channels."""
         return pace(isa(), self.size, *self.tile, self.block_tiles)
 
     @property
