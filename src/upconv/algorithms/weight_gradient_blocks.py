@@ -289,7 +289,7 @@ class _Way:
             return in_place(operand, made.a_count, made.rows, operand.at.c if made.planes_a else placed.size), nests
         if self.inside:
             operand, shape = images_inside(operand, shape)
-        side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
+        side = side_of(shape, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
         ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(self.units))
         return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
@@ -300,7 +300,7 @@ class _Way:
             return in_place(operand, made.b_count, made.width, placed.size), []
         ranges = [(0, made.b_tiles, made.width)]
         where = images_inside(operand, shape) if self.inside else (operand, shape)
-        side = side_of(where[1], made.b_count, placed.g.groups, ranges, made.width, Y_BAND, placed.size)
+        side = side_of(where[1], ranges, made.width, Y_BAND, placed.size)
         self.scratch.take(Y_BAND, placed.g.groups * side.group)
         nests = []
         for move, some, there in self._strips(operand, shape, side):

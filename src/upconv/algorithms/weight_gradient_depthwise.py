@@ -57,7 +57,7 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = ceil_div(g.groups, isa().lanes(size))
     return {
         "weight_depthwise": g.n * g.h.pairs * g.w.pairs * vectors,
-        "tasks": cut.count * g.h.k * len(_columns(g.w, *_chunks(g.w.k, vectors))),
+        "tasks": cut.count * g.h.k * len(_columns(g.w, _chunks(g.w.k, vectors)[1])),
         "transposed": turned * size,
         "bytes": problem.bytes,
         "calls": 1,
@@ -177,7 +177,7 @@ class _Unit:
                 tap * self.line,
                 count,
             )
-            for first, count, tap, taps in _columns(w, nv, most)
+            for first, count, tap, taps in _columns(w, most)
         ]
         if rows and cols:
             lists = Rows(("x", "y", "total", "rows"), rows), Rows(("entry", "x", "y", "total", "cols"), cols)
@@ -190,7 +190,7 @@ def _chunks(taps, vectors):
     return nv, ceil_div(taps, ceil_div(taps, MOST_SUMS[isa().registers] // nv))
 
 
-def _columns(axis, nv, most):
+def _columns(axis, most):
     """(first column of the input, how many, first tap, how many) of all pairs of columns and taps that meet.
 
     Columns that meet all taps have some taps at a time, those near a border one.

@@ -186,7 +186,7 @@ def _input(placed, made, scratch, block):
     if not made.packs_x:
         return in_place(operand, g.c_in, made.width, placed.size), []
     ranges = [(0, made.tiles, made.width)]
-    side = side_of(shape, g.c_in, 1, ranges, made.width, X_BAND, placed.size)
+    side = side_of(shape, ranges, made.width, X_BAND, placed.size)
     scratch.take(X_BAND, side.group)
     if made.turns_x:
         return side, [turned(placed, operand, shape, side, g.c_in, made.width)]

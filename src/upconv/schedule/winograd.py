@@ -224,7 +224,7 @@ def _room(most, mr):
     return max(tall * mr + short * (mr - 1) for tall, short in cuts)
 
 
-def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
+def spread_lists(sizes, x, at, v, zeros):
     """(common, sources, images, rows, columns) of the tasks that spread a source.
 
     Args:
@@ -232,7 +232,6 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
         x: (base, offset) of index 0 of the source.
         at: its strides (n, h, w) in bytes; channels are consecutive.
         v: (base, offset) of the spread tiles; `zeros` of zeros for all channels.
-        v_steps: how far on each tile of an image, row, column lies, where all blocks have room of their own.
     """
     h, w = sizes.h, sizes.w
     common = {
@@ -268,15 +267,9 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
     return (
         common,
         sources,
-        [{"x": first * at[0], "n": count, "v": first * v_steps[0]} for first, count in images],
-        [
-            {"x": first * common["x_row"], "row": first * h.form.m, "tiles_h": count, "v": first * v_steps[1]}
-            for first, count in rows
-        ],
-        [
-            {"x": first * common["x_col"], "col": first * w.form.m, "tiles_w": count, "v": first * v_steps[2]}
-            for first, count in cols
-        ],
+        [{"x": first * at[0], "n": count} for first, count in images],
+        [{"x": first * common["x_row"], "row": first * h.form.m, "tiles_h": count} for first, count in rows],
+        [{"x": first * common["x_col"], "col": first * w.form.m, "tiles_w": count} for first, count in cols],
     )
 
 
