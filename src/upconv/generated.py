@@ -4,10 +4,10 @@ A way of computing is a module in `algorithms/` with
 
     why_never(problem)     sentences of refusal that hold whatever the sizes of the maps: asked for once a layer
     why_not(problem)       those that depend on the sizes; either may be left out, and empty means yes
-    fuses(problem)         whether its kernels apply the problem's activation
     work(problem)          amounts by the names of `machine.AMOUNTS`
-    weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
     program(placed, packs) the `runtime.program.Program`; without packing where the weight comes prepared
+    weight_form(problem)   optional: the form in which it reads a weight (see `schedule.panels`); None, or left out, for
+                           the weight as it lies
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row; where
@@ -26,7 +26,8 @@ A way of computing is a module in `algorithms/` with
     FOR_FEW_CHANNELS       optional: whether few channels do not slow down its gradient in the weight, which is then not
                            left to torch's operator for their sake
 
-and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
+and `Generated` makes an algorithm of it: asked, priced, run, accounted for. Its kernels apply a problem's activation:
+`rewrites` leave none that they do not have.
 """
 
 import math
@@ -199,7 +200,8 @@ class Generated:
         return ask is None or ask(self._asked(problem)) == ask(self._asked(part))
 
     def fuses(self, problem: Problem) -> bool:
-        return self.module.fuses(problem)
+        """Its kernels apply every activation that `rewrites` leave in a problem."""
+        return True
 
     def work(self, problem: Problem) -> dict[str, float]:
         if not self._widens(problem):
@@ -216,7 +218,7 @@ class Generated:
 
         A form whose numbers are not those of the weight is not kept in halves: it would not be that of the weight.
         """
-        form = self.module.weight_form(problem)
+        form = _form(self.module, problem)
         return None if problem.storage and getattr(form, "is_computed", False) else form
 
     def workspace_bytes(self, problem: Problem) -> int:
@@ -301,7 +303,7 @@ class Generated:
         """
         # Of a form that is kept all taps are made, whatever the map.
         storage, problem = problem.storage, replace(problem, storage="", prepared=True)
-        form = self.module.weight_form(problem)
+        form = _form(self.module, problem)
         placed = PlacedProblem.dense(problem)
         packed = memory.aligned(form.nbytes + program.LINE)
         made = program.Program([form.packing(placed)], form.scratch(placed), self._seconds(problem))
@@ -323,7 +325,7 @@ class Generated:
 
     def _widened_bytes(self, plain):
         """Bytes of what is widened for a problem: the form, or the weight as it lies."""
-        form = self.module.weight_form(plain) if plain.prepared else None
+        form = _form(self.module, plain) if plain.prepared else None
         return math.prod(plain.geometry.weight_shape) * plain.itemsize if form is None else form.nbytes
 
     def _run_widened(self, problem, a, panels, b, bias, out):
@@ -333,7 +335,7 @@ class Generated:
             wide = empty(b.shape, np.float32, "nchw")
             widen(b, wide, problem.storage)
             return self.run(replace(plain, prepared=False), a, wide, bias, out)
-        nbytes = self.module.weight_form(plain).nbytes
+        nbytes = _form(self.module, plain).nbytes
         # Not the scratch of this thread, which the program takes and gives back.
         wide = memory.aligned(nbytes + program.LINE)
         widen(panels[: nbytes // 2].view(np.uint16), wide[:nbytes].view(np.float32), problem.storage)
@@ -371,7 +373,7 @@ class Generated:
         made = self.module.program(placed, packs=not problem.prepared)
         if problem.operation == "grad_weight":
             return Runnable(made, 0, 1, problem.dtype, 0)
-        form = self.module.weight_form(problem)
+        form = _form(self.module, problem)
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, placed.lanes)
 
 
@@ -381,6 +383,11 @@ def _zeros(count, dtype):
     made = np.zeros(count, dtype)
     made.flags.writeable = False
     return made
+
+
+def _form(module, problem):
+    rule = getattr(module, "weight_form", None)
+    return None if rule is None else rule(problem)
 
 
 def _refusals(module, name, problem):
@@ -394,7 +401,7 @@ def _wide(problem, module):
     plain = replace(problem, storage="")
     refused = _refusals(module, "why_never", plain) or _refusals(module, "why_not", plain)
     ours = problem.operation != "grad_weight" and not refused
-    computed = ours and getattr(module.weight_form(plain), "is_computed", False)
+    computed = ours and getattr(_form(module, plain), "is_computed", False)
     return replace(plain, prepared=False) if computed else plain
 
 

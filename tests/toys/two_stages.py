@@ -16,7 +16,7 @@ from upconv.schedule.moves import PlacedOperand
 
 FALLBACK = "gemm"
 FIELDS = tuple("entry src dst flags count".split())
-fuses, weight_form = gemm.fuses, gemm.weight_form
+weight_form = gemm.weight_form
 
 
 def checked_copy(isa, elem):

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, CHANNELS_SLICED, Operand
 from ..phases import Segment
 from ..problem import Problem
@@ -45,11 +44,6 @@ def why_never(problem: Problem) -> list[str]:
     if columns > MOST_COLUMNS:
         return [f"makes at most {MOST_COLUMNS:,} columns of all taps and channels; here there are {columns:,}"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def widths(columns, lanes) -> list[tuple[int, int]]:

@@ -8,7 +8,6 @@ phases of a row interleaved in registers.
 from ..geometry import ceil_div
 from ..kernels import col2im_rows as fold
 from ..kernels import strip_product
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -47,11 +46,6 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     if stride not in fold.PHASES:
         refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}")
     return refusals
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def tile_of(rows) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, Program, Rows, Stage
@@ -20,11 +19,6 @@ def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def weight_form(problem: Problem) -> Lines:

@@ -8,7 +8,6 @@ from itertools import product
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, Grid, Nest, Program, Rows, Stage, W, X, Y, cut
@@ -51,15 +50,6 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     if forward and g.w.s not in kernel.PHASES:
         return [f"interleaves {INTERLEAVED} phases of a row; the stride is {g.w.s}"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem, *, by_columns=False) -> None:
-    """The weight is read as it lies."""
 
 
 def work(problem: Problem, *, by_columns=False) -> dict[str, float]:

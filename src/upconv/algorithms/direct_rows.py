@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -75,11 +74,6 @@ def order_of_sums(problem: Problem, *, by_columns=False) -> list:
     asked = as_rows(problem, by_columns)
     rows = rows_of(asked.geometry.w, asked.operation == "forward")
     return [(row.count, row.shared, [own.taps for own in row.own]) for row in rows if len(row.own) > 1]
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def weight_form(problem: Problem, *, by_columns=False) -> Panels | None:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from math import prod
 
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
@@ -39,11 +38,6 @@ def why_never(problem: Problem) -> list[str]:
     if problem.operation == "grad_weight":
         return ["computes no gradient in the weight"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def blocks_of(channels, lanes) -> tuple[Block, ...]:

@@ -8,7 +8,6 @@ import itertools
 from functools import lru_cache
 
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import isa
@@ -37,11 +36,6 @@ def why_never(problem: Problem) -> list[str]:
     if problem.layout == CHANNELS_SLICED:
         refusals.append("the pixels of the result have gaps between them")
     return refusals
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 @lru_cache(maxsize=256)

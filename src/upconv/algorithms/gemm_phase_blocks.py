@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..kernels.gemm import LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, WHOLE_SUM
 from ..phases import phases
 from ..problem import Problem
@@ -81,11 +80,6 @@ def cuts_by_row(problem: Problem) -> bool:
     longest = c * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
     whole = LONGEST_SUM if c > WHOLE_SUM else min(max(4 * c, SHORT_SUM), MEDIUM_SUM)
     return longest > whole and any(_partly(g, down))
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 class Stamp(NamedTuple):

@@ -10,7 +10,6 @@ from itertools import groupby
 
 from ..geometry import ceil_div
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -47,15 +46,6 @@ def why_not(problem: Problem) -> list[str]:
     if panel > MOST_BYTES:
         found.append(f"the panels of a block of pixels would take {panel:,} bytes; at most {MOST_BYTES:,} stay near")
     return found
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
 
 
 def work(problem: Problem) -> dict[str, float]:

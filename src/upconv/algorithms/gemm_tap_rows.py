@@ -8,7 +8,6 @@ tap.
 from itertools import groupby
 
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -36,11 +35,6 @@ def why_never(problem: Problem) -> list[str]:
     if problem.a_layout == CHANNELS_SLICED:
         found.append("the pixels of the gradient in the output must follow one another without a gap")
     return found
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def weight_form(problem: Problem) -> TapRows:

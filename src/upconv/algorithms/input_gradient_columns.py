@@ -14,7 +14,6 @@ import math
 from ..geometry import ceil_div
 from ..kernels import column_products as kernel
 from ..kernels import depthwise_channels, not_finite
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import TAPS_LAST, TAPS_SLICED, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -75,15 +74,6 @@ def why_not(problem: Problem) -> list[str]:
     if listed > MOST_LISTED:
         found.append(f"the columns of {listed:,} rows would be too many to list; at most {MOST_LISTED} are")
     return found
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
 
 
 def work(problem: Problem) -> dict[str, float]:

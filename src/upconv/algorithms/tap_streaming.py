@@ -13,7 +13,6 @@ from dataclasses import replace
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
 from ..kernels import tap_streaming as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -78,11 +77,6 @@ def adds_by_parts(problem: Problem) -> bool:
     form = weight_form(problem)
     streams = (form.stream(number) for number in range(len(form.blocks)))
     return any(part(stream).c_src < stream.c_src for stream in streams)
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def weight_form(problem: Problem) -> Streams:

@@ -27,15 +27,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     return []
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, lanes, (mr, nv) = problem.geometry, isa().lanes(problem.itemsize), TILES[isa().registers]
     narrow, wide = sorted(problem.channels)

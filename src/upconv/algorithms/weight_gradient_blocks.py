@@ -43,15 +43,6 @@ def why_not(problem: Problem) -> list[str]:
     return [] if problem.geometry.n else ["sums over images, of which there is none"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, made, size = problem.geometry, arrangement(problem), problem.itemsize
     sums = _Sums(problem)

@@ -53,15 +53,6 @@ def why_not(problem: Problem) -> list[str]:
     return found
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, size = problem.geometry, problem.itemsize
     rows, nv = _tile(problem)

@@ -41,15 +41,6 @@ def why_not(problem: Problem) -> list[str]:
     return [] if problem.geometry.n else ["sums over images, of which there is none"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, cut, size = problem.geometry, _cut(problem), problem.itemsize
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)

@@ -54,15 +54,6 @@ def why_not(problem: Problem) -> list[str]:
     return [] if _Shape(problem).parts.count else ["its sums are too large for parts of the pixels"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 class _Shape:
     """Tiles, and where the sums lie, in each part: (rows of taps, taps of a row and output channels, input channels).
 

@@ -122,15 +122,6 @@ def _taps(problem):
     return max(part.form.r for pair in _plan(problem).pairs for part in (pair.h, pair.w))
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, plan, size = problem.geometry, _plan(problem), problem.itemsize
     blocks, lanes = plan.blocks, isa().lanes(size)

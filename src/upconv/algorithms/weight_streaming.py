@@ -10,7 +10,6 @@ import math
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
 from ..kernels import weight_streaming as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import WEIGHT_CHANNELS_LAST, Operand
 from ..phases import has_holes, live_segments
 from ..problem import Problem
@@ -66,15 +65,6 @@ def _columns(problem):
     """Columns of a run of the weight: a channel's taps lie together, or a tap's channels."""
     g, (_, c_dst) = problem.geometry, problem.channels
     return c_dst if problem.b_layout == WEIGHT_CHANNELS_LAST else c_dst * g.h.k * g.w.k
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
 
 
 def work(problem: Problem) -> dict[str, float]:

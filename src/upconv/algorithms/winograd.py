@@ -17,10 +17,9 @@ from typing import ClassVar
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..phases import has_holes, input_segments
-from ..problem import NO_ACTIVATION, Problem
+from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.once import Kept
 from ..runtime.program import (
@@ -147,11 +146,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if is_mixed and problem.channels[0] < MIXED_CHANNELS:
         return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 # The longest sums of all ways of a layer.
@@ -437,8 +431,7 @@ def _makes(problem):
 def _layer(placed, makes=False):
     x, y = _map(placed.x, placed), _map(placed.y, placed)
     problem, forward = placed.problem, placed.forward
-    activation = problem.activation if fuses(problem) else NO_ACTIVATION
-    of, bases = (activation, placed.halves, sizes(problem)), MAKING if makes else BASES
+    of, bases = (problem.activation, placed.halves, sizes(problem)), MAKING if makes else BASES
     return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, bases, forward, *of, makes)
 
 
