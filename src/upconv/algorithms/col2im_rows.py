@@ -1,8 +1,8 @@
 """As `col2im_channels`, with pixels along the vector: for maps that lie channels-first, and few channels or k <= s.
 
-Nothing is transposed. Pixels of all channels are copied strip by strip into the first-level cache, so that they are
-read from far away once for all taps; the products of a band stay in the second-level cache until they are added up, the
-phases of a row interleaved in registers.
+Nothing is transposed. A strip of pixels of all channels is copied into the first-level cache, so that it comes from
+memory once for all taps. The products of a band stay in the second-level cache until they are added up. The phases of a
+row are interleaved in registers.
 """
 
 from ..geometry import ceil_div

@@ -1,9 +1,9 @@
 """The gradient in the weight, block of pixels by block: both maps in panels, or where they lie, and all taps over them.
 
-What is large in a gradient in the weight is what is summed over, so the pixels are cut: into blocks that stay in the
-caches while all taps go over them, and the blocks into parts with sums of their own, which are added up in a fixed
-tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block; and where
-the channels along the vector lie side by side in the weight, they are added up where it lies.
+A gradient in the weight is a sum over all pixels, so the pixels are cut. A block of them stays in the caches while all
+taps go over it. The blocks are dealt to parts with sums of their own, which are added up in a fixed tree. Where the
+sums themselves are large, there are no parts: the threads share out tiles of the sums, block after block. And where the
+channels along the vector are consecutive in the weight, the sums are added up in the weight itself.
 """
 
 import itertools

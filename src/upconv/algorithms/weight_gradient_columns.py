@@ -1,9 +1,9 @@
 """The gradient in the weight of few pixels: one plain product whose result is the weight where it lies.
 
-What every pixel of the input meets is written down once, as a line in the order of the weight; then the input's
-channels times these lines give whole rows of the weight, and nothing as large as the weight is ever turned. Beyond a
-border a line has zeros: an infinity of the input would make NaNs of them, so it is looked for, and such an input is
-left to a way that multiplies no zeros.
+For every pixel of the input, what it meets of the gradient in the output is copied once, as a line in the order of the
+weight (im2col). Then the input's channels times these lines give whole rows of the weight, and nothing as large as the
+weight is ever transposed. Beyond a border a line has zeros. An infinity of the input would make NaNs of them, so the
+input is looked through, and one that is not finite is left to a way that multiplies no zeros.
 """
 
 import math

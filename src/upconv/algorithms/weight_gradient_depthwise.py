@@ -1,8 +1,8 @@
 """The gradient in the weight of depthwise layers: channels along the vector, each map read once, some taps at a time.
 
-There are few products for each number that is read, so what counts is that a block of rows of both maps stays near
-while all rows of taps go over it, and that a vector of the input is loaded once for several taps. Channels have nothing
-to do with one another: the threads share them out.
+There are few products for each number that is read. So a block of rows of both maps stays in the cache while all rows
+of taps go over it, and a vector of the input is loaded once for several taps. Channels are independent of one another:
+the threads share them out.
 """
 
 import math
@@ -19,9 +19,9 @@ from ..schedule.pixel_parts import PART_PIXELS, count_of, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 
 FOR_FEW_CHANNELS = True
-# Pixels of the input in a block: no sum in registers is longer. Of fewer in all they are so many times as long as there
-# are sums, and LEAST_SUMS at least, down to SHORT_SUM: their errors would be the largest beside engines that sum in
-# several lanes.
+# Pixels of the input in a block: no sum in registers is longer. Of few pixels in all a sum is PER_SUM times as long as
+# there are sums, of which there are LEAST_SUMS at least, but no shorter than SHORT_SUM: whole sums would have larger
+# errors than those of engines that sum in several lanes.
 PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 6, 10, 16
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2

@@ -52,8 +52,8 @@ CHANNELS, COLUMNS = 128, 128
 TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
-# Pixels of the input, without a row and a column that some taps do not meet: in sums of so many, an error that the taps
-# of a phase share is small, whatever the range of the data; by the taps of a phase.
+# Pixels of the input, without a row and a column that some taps do not meet, by the taps of a phase. Those share their
+# errors; in a sum of so many pixels these are small, whatever the range of the data.
 LEAST_PIXELS = {2: 900, 3: 1900}
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20

@@ -4,9 +4,9 @@ The adjoint of the forward form: where that has outputs  A [(G g) * (B d)],  the
 
     G' [ (A' dy) * (B d) ]        with the transposes of A and G,  summed over all tiles.
 
-So the input is spread as in the forward pass, the gradient in the output phase by phase by A', and at each position a
-product of matrices, channels by tiles times tiles by (phases and channels), adds to totals of a position; the last
-totals become the taps by G'.
+So the input is spread as in the forward pass, and the gradient in the output by A', phase by phase. At each position a
+product of matrices, channels by tiles times tiles by (phases and channels), is added to the totals of that position. In
+the end G' makes taps of the totals.
 
 The channels of both maps are cut into blocks whose totals stay in the cache while the tiles go by, so a map is spread
 again for each block of the other's channels. A `Pair` is a part of each axis (`winograd_forms.Part`) cut like this.
