@@ -43,7 +43,7 @@ from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 from ..schedule.winograd import even, pieces
 from ..schedule.winograd_gradient import Pair, tallest
-from ..winograd_forms import parts, ways, ways_alone
+from ..winograd_parts import parts, ways, ways_alone
 
 FALLBACK = "weight_gradient_blocks"
 # Channels of a block of the input and, times the phases, of the output.

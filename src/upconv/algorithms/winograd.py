@@ -49,7 +49,7 @@ from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
-from ..winograd_forms import counted, parts, ways, ways_alone
+from ..winograd_parts import counted, parts, ways, ways_alone
 
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.

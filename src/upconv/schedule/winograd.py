@@ -1,4 +1,4 @@
-"""Winograd's tasks for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
+"""Winograd's tasks for one pair of parts (`winograd_parts.Part`, one on each axis), as sums of short lists.
 
 Every field of a task is a sum: what all tasks of a kernel have in common, and an entry of each list that it goes by
 (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
@@ -19,7 +19,7 @@ from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
-from ..winograd_forms import Part
+from ..winograd_parts import Part
 
 SIZES = {"f32": 4, "f64": 8}
 

@@ -18,7 +18,7 @@ from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from ..winograd_forms import parts
+from ..winograd_parts import parts
 from . import moves, winograd
 from .winograd import Sizes, distinct, even, pieces, total
 
