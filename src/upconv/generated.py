@@ -5,7 +5,7 @@ A way of computing is a module in `algorithms/` with
     why_never(problem)     sentences of refusal that hold whatever the sizes of the maps: asked for once a layer
     why_not(problem)       those that depend on the sizes; either may be left out, and empty means yes
     work(problem)          amounts by the names of `machine.AMOUNTS`
-    program(placed, packs) the `runtime.program.Program`; without packing where the weight comes prepared
+    program(placed)        the `runtime.program.Program`; with packing where `placed.packs`
     weight_form(problem)   optional: the form in which it reads a weight (see `schedule.panels`); None, or left out, for
                            the weight as it lies
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
@@ -301,7 +301,7 @@ class Generated:
 
     def _make(self, placed):
         problem = placed.problem
-        made = self.module.program(placed, packs=not problem.prepared)
+        made = self.module.program(placed)
         if problem.operation == "grad_weight":
             return Runnable(made, 0, 1, problem.dtype, 0)
         form = _form(self.module, problem)

@@ -122,7 +122,7 @@ def _sums(tally):
     return tuple(map(sum, zip(*found, strict=True))) if found else (0, 0, 0)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch, compute = weight_form(placed.problem), bands.Scratch(), []
     one, most = by_group.of_one(placed.problem), _most(by_group.of_one(placed.problem))
@@ -135,7 +135,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         compute += bands.grids(part, nests, source, result, most, bands.share_of_sources(part, most))
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(one))
-    stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 

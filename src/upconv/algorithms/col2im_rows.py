@@ -109,10 +109,10 @@ def _work_of_one(asked, by_columns):
     }
 
 
-def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch, compute = placed.problem, weight_form(placed.problem), bands.Scratch(), []
-    packing = [scratch.packing(panels, placed)] if packs else []
+    packing = [scratch.packing(panels, placed)] if placed.packs else []
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
     if by_columns:

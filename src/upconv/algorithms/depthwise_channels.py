@@ -41,7 +41,7 @@ def work(problem: Problem) -> dict[str, float]:
     } | moved(problem, channels_last=True, packs=True)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     lines, scratch = weight_form(placed.problem), bands.Scratch()
     address = entry(
@@ -53,6 +53,6 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         return pixel_products.nests(placed, band, kernel.FIELDS, lines, blocks, {}, scratch)
 
     compute = bands.grids(placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result)
-    stages = [*([lines.packing(placed)] if packs else []), Stage(compute)]
-    sizes = {PANELS: lines.nbytes if packs else 0, **scratch.sizes}
+    stages = [*([lines.packing(placed)] if placed.packs else []), Stage(compute)]
+    sizes = {PANELS: lines.nbytes if placed.packs else 0, **scratch.sizes}
     return Program(stages, sizes, placed.seconds)

@@ -89,7 +89,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     return amounts | moved(problem, channels_last=False, packs=False, exchanged=turned)
 
 
-def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The bands alone: nothing is packed."""
     scratch = bands.Scratch()
     if by_columns:

@@ -108,7 +108,7 @@ def part_of(channels, taps) -> int:
     return min(channels, rounded if rounded * taps <= most else part)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The bands; there is nothing to pack."""
     scratch = bands.Scratch()
     nests = bands.in_layout(placed, scratch, False, lambda band: _nests(placed, band, scratch))

@@ -181,12 +181,12 @@ def _tally(axis, forward):
     return tuple(kinds.items())
 
 
-def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
     problem, scratch = placed.problem, bands.Scratch()
     panels = weight_form(problem, by_columns=by_columns)
     joined, crowded = _joins(problem, by_columns), _is_crowded(problem)
-    packing = [panels.packing(placed)] if panels is not None and packs else []
+    packing = [panels.packing(placed)] if panels is not None and placed.packs else []
     taps = placed.w[2:] if panels is None else (panels.row, panels.tap)
     if by_columns:
         placed, taps = placed.axes_exchanged(), (taps[1], taps[0])
@@ -200,7 +200,7 @@ def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
 
     nests = bands.in_layout(placed, scratch, False, make, writes=lambda y: joined)
     compute = bands.grids(placed, nests, placed.source, placed.result)
-    if panels is not None and packs:
+    if panels is not None and placed.packs:
         scratch.take(PANELS, panels.nbytes)
     return Program([*packing, Stage(compute)], scratch.sizes, placed.seconds)
 

@@ -78,12 +78,12 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     # A unit cannot be interrupted.
     fits = placed.seconds <= _units(placed.problem, panels) * SECONDS_PER_UNIT
-    if packs and fits and is_weighty(placed.problem, panels):
+    if placed.packs and fits and is_weighty(placed.problem, panels):
         return _by_blocks(placed, panels, scratch)
     rows = block_rows(placed, panels)
 
@@ -93,8 +93,12 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     compute = bands.grids(
         placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result, _most(placed.problem)
     )
-    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
-    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(placed, panels)}
+    stages = [*([panels.packing(placed)] if placed.packs else []), Stage(compute)]
+    sizes = {
+        PANELS: panels.nbytes if placed.packs else 0,
+        **scratch.sizes,
+        **pixel_products.tile_scratch(placed, panels),
+    }
     return Program(stages, sizes, placed.seconds)
 
 

@@ -73,12 +73,12 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts | moved(problem, channels_last=True, packs=True)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     nests = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, panels, scratch))
     compute = bands.grids(placed, nests, placed.source, placed.result)
-    stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 

@@ -257,7 +257,7 @@ def _bands(problem, together):
     return cut, again
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     tile = tile_of(placed.problem)
@@ -271,11 +271,11 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         # A band that ends within a tile of phases would cut other sums.
         rows_alone=cuts_by_row(placed.problem),
     )
-    if packs:
+    if placed.packs:
         scratch.take(PANELS, panels.nbytes)
     nv, *shape = tile
     needs = kernel.scratch(placed.lanes * placed.size, kernel.height(isa(), nv, shape), nv, shape)
-    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
+    stages = [*([panels.packing(placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, PLACES: needs["places"], TOTALS: needs["totals"]}, placed.seconds)
 
 

@@ -69,7 +69,7 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Grids of some pixels each: of an image, or of a row where rows have gaps between them."""
     g, x, y, size = placed.g, placed.x, placed.y, placed.size
     whole = x.h == y.h == g.w.n * size

@@ -94,7 +94,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """For each group of channels its columns, then their products; at the end what the sums become."""
     g, scratch, x, stages = placed.g, Scratch(), placed.source, []
     if not x.at.channels_first:

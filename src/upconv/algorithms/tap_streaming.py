@@ -110,7 +110,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The input channels-last, then a unit for each group and block of channels."""
     form, before, x = weight_form(placed.problem), [], placed.source
     scratch = {}
@@ -125,10 +125,12 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
             steps = {Y: (0, 0, block.columns * placed.y.c), BIAS: (0, 0, block.columns * placed.size)}
             steps |= (
                 {W: (0, 0, block.columns * placed.w_dst)}
-                if packs
+                if placed.packs
                 else {PANELS: (0, 0, placed.stored(block.stream.nbytes))}
             )
-            products = block.packed_parts() if packs else [block.products(block.stream, placed.stored(block.panel))]
+            products = (
+                block.packed_parts() if placed.packs else [block.products(block.stream, placed.stored(block.panel))]
+            )
             nests = (block.begin(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = placed.g.n * placed.g.h.n * placed.g.w.n, placed.g.n * placed.g.h.out * placed.g.w.out
@@ -136,9 +138,9 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * placed.size}
     if placed.problem.activation.name != "none":
         scratch[Y_BAND] = outputs * width * placed.size
-    if placed.storage and not packs:
+    if placed.storage and not placed.packs:
         scratch[TOTALS] = kernel.CHUNK * width * placed.size
-    if packs:
+    if placed.packs:
         scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in runs_of(form.blocks))
     return Program([*before, Stage(units)], scratch, placed.seconds, shared=(X_BAND,))
 

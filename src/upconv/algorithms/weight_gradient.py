@@ -51,7 +51,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """All images one after another, since they add to the same sums; then the sums become the weight."""
     g, scratch, sums = placed.g, bands.Scratch(), _Sums(placed)
     per_image = g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out

@@ -67,7 +67,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Parts of the pixels, or tiles of the sums."""
     way = _Way(placed)
     stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))

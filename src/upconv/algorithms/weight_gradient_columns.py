@@ -83,7 +83,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Both maps as they are wanted, the lines of all pixels, and the product."""
     g, scratch, size = placed.g, Scratch(), placed.size
     x, y, turning = placed.source, placed.result, []

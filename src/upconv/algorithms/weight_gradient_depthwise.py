@@ -55,7 +55,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
     g, scratch = placed.g, Scratch()
     is_shared = placed.threads > 1 and g.c_in <= (placed.threads - 1) * UNIT_VECTORS * placed.lanes

@@ -123,7 +123,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Parts of the pixels, their sum, and the sums made a weight."""
     made, scratch, stages = _Shape(placed.problem), Scratch(), []
     parts, lists = list(part_runs(placed, made.cut, made.parts.count, made.nbytes)), {}

@@ -156,7 +156,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """For some images after others: maps in planes turned, then all blocks of channels; at the end the taps."""
     way = _Way(placed)
     shared = PANELS, FLAGS, SUMS, *(() if way.plan.is_near else (X_BAND, Y_BAND))

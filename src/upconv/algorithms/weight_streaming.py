@@ -92,7 +92,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The input as dense pixels, then a unit for each group and chunk of channels."""
     g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels = g.n * g.h.n * g.w.n

@@ -391,16 +391,16 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
-    form, makes = weight_form(placed.problem), packs and _makes(placed.problem)
+    form, makes = weight_form(placed.problem), placed.packs and _makes(placed.problem)
     layer = _layer(placed, makes)
     grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
     stages = [Stage(grids)]
     if makes:
         turning = [Grid(tuple(map(nest, tasks))) for tasks in layer.turning_tasks()]
         stages = [*([Stage(turning)] if turning else []), *stages]
-    elif packs:
+    elif placed.packs:
         stages = [_packing(placed, form, layer), *stages]
     need = layer.bytes
     zeros = placed.c_src * placed.size + LINE
@@ -414,7 +414,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     }
     if makes:
         scratch |= {PANELS: need["taps"] + LINE, SINK: need["u"]}
-    elif packs:
+    elif placed.packs:
         scratch |= {PANELS: form.nbytes, SINK: need["taps"] + LINE}
     return Program(stages, scratch, placed.seconds)
 
