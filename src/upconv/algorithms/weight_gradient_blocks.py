@@ -338,7 +338,7 @@ class _Way:
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
-            "longest": kernel.longest_sum(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
+            "longest": kernel.longest_sum_over_pixels(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
             **following.fields,
         }
         for name, side in (("a", a), ("b", b)):

@@ -170,7 +170,7 @@ def _products(placed, x, line):
                     **{"a_tiles": min(some, tiles - start), "a_tile": tall * size},
                     **{"b_tiles": row // (nv * isa().vector_bytes), "b_tile": nv * isa().vector_bytes},
                     **{"total_row": step, "add": int(number > 0)},
-                    "longest": product.longest_sum(g.pixels, math.prod(g.weight_shape)),
+                    "longest": product.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape)),
                 }
                 nests.append(Nest(product.FIELDS, fields))
             yield Grid(tuple(nests))

@@ -89,7 +89,7 @@ def program(placed: PlacedProblem) -> Program:
     return Program(stages, {PANELS: parts * nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
-def longest_sum(pixels) -> int:
+def longest_sum_over_pixels(pixels) -> int:
     """The longest sum of a result that is a sum over so many pixels."""
     return min(max(min(math.isqrt(PER_SUM * pixels), pixels // LEAST_SUMS), SHORT_SUM), PIXELS)
 
@@ -153,7 +153,7 @@ class _Unit:
             "n": block.images,
             **{"x_n": x.at.n, "x_row": x.at.h, "x_col": x.at.w},
             **{"y_n": y.at.n, "y_row": g.h.s * y.at.h, "y_col": g.w.s * y.at.w, "y_tap": g.w.d * y.at.w},
-            **{"total_tap": self.line, "columns": self.channels, "longest": longest_sum(g.pixels)},
+            **{"total_tap": self.line, "columns": self.channels, "longest": longest_sum_over_pixels(g.pixels)},
         }
         rows = []
         for t in range(h.k):

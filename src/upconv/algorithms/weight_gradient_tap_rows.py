@@ -164,7 +164,7 @@ def _block(placed, made, scratch, block, offset, lists):
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
         **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
         **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
-        "longest": kernel.longest_sum(g.pixels, math.prod(g.weight_shape)),
+        "longest": kernel.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape)),
         **following.fields,
     }
     yield Nest(kernel.FIELDS, fields, lists[key])

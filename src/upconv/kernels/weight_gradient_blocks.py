@@ -42,7 +42,7 @@ def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0):
     return task["n"] * task["rows"] * task["cols"] * tiles
 
 
-def longest_sum(pixels, weights) -> int:
+def longest_sum_over_pixels(pixels, weights) -> int:
     """The longest sum in registers of a layer whose weight has so many numbers, each a sum over so many pixels."""
     per_part, shortest = SHORTER if weights <= FEW_WEIGHTS else SHORT
     return min(max(isqrt(per_part * pixels), shortest), LONGEST_SUM)
