@@ -256,7 +256,7 @@ class Plan:
         # Where the result is copied in the end, it may lie anyhow.
         wanted = STRIDED if self.copies_result else problem.layout
         if not suits(result_layout(problem, target), wanted):
-            target = rewrites.dense_empty(out.shape, target.dtype, problem.layout)
+            target = rewrites.fresh(out.shape, target.dtype, problem.layout)
         self.execute(a, b, bias, target)
         if target is not out:
             out[...] = target
