@@ -136,7 +136,8 @@ class Panels:
 
     def packing(self, placed) -> Stage:
         """The stage that packs the weight of a problem: a unit for each group and block, or tap of fused phases."""
-        of = placed.w, self._live(placed), placed.forward, placed.packs_halves, placed.problem.weight_itemsize
+        # A form is that of one operation.
+        of = placed.w, self._live(placed), placed.packs_halves
         return self.kept.get_or_make(of, lambda: self._packing(placed)._replace(kept={}))
 
     def _packing(self, placed):
