@@ -206,7 +206,7 @@ def work(problem: Problem) -> dict[str, float]:
     found = down(problem, most)
     every = max((here for here, *_ in found), default=1)
     # Rows without taps, which are written as well.
-    found = [*found, *((every, each.count, 0, 1) for each in segments.empty_rows(g.h))]
+    found = [*found, *((every, each.count, 0, 1) for each in segments.hole_rows(g.h))]
     for here, rows, taps_h, number_h in found:
         # Bands beside one another have parts of the same lines.
         lines = ceil_div(g.n * rows * beside, here)
