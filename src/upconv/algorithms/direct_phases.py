@@ -54,6 +54,12 @@ def why_never(problem: Problem) -> list[str]:
     return refusals
 
 
+def why_not_automatic(problem: Problem) -> list[str]:
+    if problem.layout.startswith("nhwc") and problem.geometry.c_out > isa().lanes(problem.itemsize):
+        return ["makes planes; to transpose a result so large takes longer than to pack the weight"]
+    return []
+
+
 def _most_rows(h: Axis) -> int:
     """Taps of a column that an output has at most."""
     return ceil_div(h.k * h.g, h.s)
