@@ -151,7 +151,7 @@ def changes(problem, draw):
         for value in draw.sample(values, 2):
             yield fact, partial(of_geometry, **{fact: value})
     for name, (fact, values) in itertools.product("hw", SOME_AXIS.items()):
-        for value in draw.sample(values, 2):
+        for value in draw.sample(values, min(3, len(values))):
             yield f"{name}.{fact}", partial(of_axis, name, **{fact: value})
     others = [{"dtype": each} for each in ("float64", "float16")]
     others += [{"layout": each, **as_made} for each in LAYOUTS]
