@@ -83,8 +83,7 @@ def _most(problem, form):
 
 def _nests(placed, band, form):
     whole_taps = placed.c_src * band.w.k <= kernel.WHOLE_TAP
-    strided = kernel.is_strided(placed.g, False)
-    kind = False, False, placed.problem.activation.name, whole_taps, whole_taps, strided
+    kind = False, False, placed.problem.activation.name, whole_taps, whole_taps, pixel_products.is_strided(placed)
     numbered = zip(form.blocks, form.starts, strict=False)
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))
     for width, alike in groupby(numbered, key=lambda each: each[0].width):

@@ -29,7 +29,6 @@ from contextlib import contextmanager
 
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
-from ..geometry import Geometry
 from .epilogue import Epilogue, suffix
 
 # Pixels of the tile for each number of vectors across: its sums, a row of the panel and a pixel's value fill the
@@ -90,16 +89,11 @@ def brief_parts(taps, channels) -> int:
     return -(-channels // SHORT_SUM)
 
 
-def is_strided(g: Geometry, forward) -> bool:
-    """Whether a problem is a gradient in the input under one tap that a stride lets read some of the pixels."""
-    return not forward and g.h.k == g.w.k == 1 < g.h.s * g.w.s
-
-
 def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, strided=False):
     """The kernel for a tile of mr pixels by nv vectors.
 
-    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row; for what
-    `is_strided`, sums are shorter.
+    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row; `strided`,
+    the one tap reads some of the pixels, and sums are shorter.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     kind += "_strided" * strided
