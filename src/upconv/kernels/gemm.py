@@ -92,8 +92,8 @@ def brief_parts(taps, channels) -> int:
 def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, strided=False):
     """The kernel for a tile of mr pixels by nv vectors.
 
-    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row; `strided`,
-    the one tap reads some of the pixels, and sums are shorter.
+    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
+    `strided`, the one tap reads some of the pixels, and sums are shorter.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     kind += "_strided" * strided
