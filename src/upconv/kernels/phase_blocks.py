@@ -14,6 +14,7 @@ depends on these alone: a band may end within a block, and has fewer taps there.
 """
 
 import itertools
+from functools import reduce
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
@@ -104,20 +105,25 @@ class _Tile:
             expect(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
         zero = k.zero(vector)
         sums = {place: [[k.variable(zero) for _ in range(self.nv)] for _ in x] for place in self.places}
-        kinds = self._kinds(task, sums)
+        first, *others = self._kinds(task, sums)
+        most = reduce(k.imax, (kind.products() for kind in others), 0)
         with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
             x_tap = t_h * task["x_h"] + t_w * task["x_w"]
             w_tap = t_h * task["w_h"] + t_w * task["w_w"]
             with k.loop(0, task["c"], task["part"]) as start:
                 part = k.imin(task["c"] - start, task["part"])
-                for kind in kinds:
-                    kind.go_on(t_h, t_w, part)
+                first.go_on(t_h, t_w, part)
+                if others:
+                    # Mostly those that all taps reach are the only ones to be cut.
+                    with k.when(k.less(task["longest"], most)):
+                        for kind in others:
+                            kind.go_on(t_h, t_w, part)
                 here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
                 panel = task["w"] + w_tap + start * (self.nv * vector.size)
                 for condition, reached in self._reached(task, t_h, t_w):
                     with k.when(condition):
                         self._products(task, here, panel, part, {place: sums[place] for place in reached})
-        for kind in kinds:
+        for kind in (first, *others):
             kind.finish()
         self._write(task, offsets, sums)
 
@@ -240,6 +246,14 @@ class _Kind:
         self.k, self.vector, self.task, self.sums, self.parts = k, vector, task, sums, parts
         self.totals = task["totals"] + first * vector.size
         self.length, self.cut = k.variable(0, I64), k.variable(0, I64)
+
+    def products(self):
+        """How many a sum has."""
+        k, task, made = self.k, self.task, self.task["c"]
+        for axis, part in zip("hw", self.parts, strict=True):
+            taps = task[f"n_{axis}"]
+            made = made * (taps - k.select(k.less(-1, task[part]), 1, 0) if part else taps)
+        return made
 
     def go_on(self, t_h, t_w, count):
         """Before so many products of a tap: what would be longer than it may be is put aside."""
