@@ -43,6 +43,7 @@ FEW = {
     ("blocks", "forward"): {"gemm_phase_blocks": 72},
     ("chunks", "forward"): {"tap_streaming": 24},
     ("a strided tap", "grad_input"): {"gemm": 64, "gemm_tap_rows": 64},
+    ("a row of taps", "grad_input"): {"gemm": 64, "gemm_tap_rows": 64},
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -70,6 +71,7 @@ LAYERS = {
     "blocks of few channels": Geometry(1, 12, 7, 1, Axis(5, 5, 2), Axis(9, 5, 2)),
     "blocks": Geometry(1, 36, 7, 1, Axis(5, 3, 2), Axis(9, 3, 2)),
     "chunks": Geometry(1, 90, 24, 1, Axis(5, 1), Axis(5, 1)),
+    "a row of taps": Geometry(1, 24, 192, 1, Axis(5, 1, 2), Axis(6, 2, 8)),
     "a strided tap": Geometry(1, 24, 320, 1, Axis(5, 1, 2), Axis(5, 1, 2)),
 }
 
