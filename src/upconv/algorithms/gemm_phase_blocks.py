@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..phases import phases
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -69,11 +68,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if not isa().fused:
         return [f"nobody has timed it on {isa().name}, which multiplies and adds in two instructions"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 class Stamp(NamedTuple):
@@ -215,7 +209,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
         amounts["tasks"] += alike * here * number
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
-    amounts["phase_blocks_empty"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
+    amounts["phase_blocks_holes"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
     amounts["pieces"] = in_pieces(problem, number * g.groups)
     amounts["panels"] = read_again(problem, panel_rows, c_dst)
     amounts |= moved(problem, channels_last=True, packs=True, whole=False)
@@ -251,7 +245,7 @@ def _bands(problem, together):
     return cut, again
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     tile = tile_of(placed.problem)
@@ -263,11 +257,11 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         placed.result,
         _most(in_place),
     )
-    if packs:
+    if placed.packs:
         scratch.take(PANELS, panels.nbytes)
     nv, *shape = tile
     needs = kernel.scratch(placed.lanes * placed.size, kernel.height(isa(), nv, shape), nv, shape)
-    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
+    stages = [*([panels.packing(placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, PLACES: needs["places"], TOTALS: needs["totals"]}, placed.seconds)
 
 
