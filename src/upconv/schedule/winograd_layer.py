@@ -299,6 +299,11 @@ class Layer:
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
+    def units(self):
+        """The tasks of each block of tiles, as a list for each."""
+        for place in product(*(range(len(blocks)) for blocks in self.blocks)):
+            yield [total(*sums) for sums in self.unit(place)]
+
     def shares(self, threads, blocks):
         """What of a block of tiles is a unit, as lists of (part, block of columns): all of it, if there are many.
 
