@@ -39,7 +39,11 @@ FEW = {
     ("runs", "grad_input"): {"gemm_tap_rows": 48},
     ("a tap of two phases", "forward"): dict.fromkeys(("direct_rows", "direct_columns"), 64),
     ("fewer channels of two phases", "forward"): dict.fromkeys(("direct_rows", "direct_columns"), 32),
-    ("blocks of few channels", "forward"): {"gemm_phase_blocks": 48},
+    ("blocks of few channels", "forward"): {"gemm_phase_blocks": 24},
+    ("blocks", "forward"): {"gemm_phase_blocks": 72},
+    ("chunks", "forward"): {"tap_streaming": 24},
+    ("a strided tap", "grad_input"): {"gemm": 64, "gemm_tap_rows": 64},
+    ("a row of taps", "grad_input"): {"gemm": 64, "gemm_tap_rows": 64},
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -65,6 +69,10 @@ LAYERS = {
     "a tap of two phases": Geometry(1, 320, 3, 1, Axis(2, 1, 2), Axis(6, 1, 2)),
     "fewer channels of two phases": Geometry(1, 100, 3, 1, Axis(2, 1, 2), Axis(6, 1, 2)),
     "blocks of few channels": Geometry(1, 12, 7, 1, Axis(5, 5, 2), Axis(9, 5, 2)),
+    "blocks": Geometry(1, 36, 7, 1, Axis(5, 3, 2), Axis(9, 3, 2)),
+    "chunks": Geometry(1, 90, 24, 1, Axis(5, 1), Axis(5, 1)),
+    "a row of taps": Geometry(1, 24, 192, 1, Axis(5, 1, 2), Axis(6, 2, 8)),
+    "a strided tap": Geometry(1, 24, 320, 1, Axis(5, 1, 2), Axis(5, 1, 2)),
 }
 
 

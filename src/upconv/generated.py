@@ -10,13 +10,10 @@ A way of computing is a module in `algorithms/` with
                            the weight as it lies
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
-    cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row; where
-                           not, windows that begin and end at multiples of the stride from the first output have those
-                           of the whole
     order_of_sums(problem) optional: what else than the length of sums says in which order they are added up: a part of
                            a problem whose order is another has other last bits, one that begins and ends at multiples
                            of the stride from the first output and has the same has those of the whole
-    adds_by_parts(problem) optional: whether they depend on the weight being packed in the call, and not prepared
+    adds_by_parts(problem) optional: whether the last bits depend on the weight being packed in the call, not prepared
     READS_HALVES           optional: whether its kernels take a weight that lies in halves, or pack it; for the others
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
@@ -122,8 +119,8 @@ class Generated:
 
         So it has where those of a weight that is packed in the call are others than of a prepared one.
         """
-        rules = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
-        return self.fallback is not None or any(rule is not None and rule(self._asked(problem)) for rule in rules)
+        rule = getattr(self.module, "adds_by_parts", None)
+        return self.fallback is not None or (rule is not None and rule(self._asked(problem)))
 
     def adds_alike(self, problem: Problem, part: Problem) -> bool:
         """Whether the last bits of a part of a problem are those of the whole, if it does not round by place."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
-from ..kernels.gemm import LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, WHOLE_SUM
 from ..phases import phases
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -69,17 +68,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if not isa().fused:
         return [f"nobody has timed it on {isa().name}, which multiplies and adds in two instructions"]
     return []
-
-
-def cuts_by_row(problem: Problem) -> bool:
-    """Whether sums are cut where those of a whole tile are, some of whose taps do not reach all of its phases.
-
-    Where not, windows that begin and end at multiples of the stride from the first output have the bits of the whole.
-    """
-    g, c, (_, down, _) = problem.geometry, problem.channels[0], tile_of(problem)
-    longest = c * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
-    whole = LONGEST_SUM if c > WHOLE_SUM else min(max(4 * c, SHORT_SUM), MEDIUM_SUM)
-    return longest > whole and any(_partly(g, down))
 
 
 class Stamp(NamedTuple):
@@ -268,8 +256,6 @@ def program(placed: PlacedProblem) -> Program:
         placed.source,
         placed.result,
         _most(in_place),
-        # A band that ends within a tile of phases would cut other sums.
-        rows_alone=cuts_by_row(placed.problem),
     )
     if placed.packs:
         scratch.take(PANELS, panels.nbytes)

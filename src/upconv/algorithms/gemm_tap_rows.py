@@ -77,7 +77,8 @@ def _most(problem, form):
 
 def _nests(placed, band, form):
     whole_taps = placed.c_src * band.w.k <= kernel.WHOLE_TAP
-    kind = False, False, placed.problem.activation.name, whole_taps, whole_taps
+    finer = pixel_products.is_strided(placed) or (placed.g.h.k == 1 < placed.g.w.k and not whole_taps)
+    kind = False, False, placed.problem.activation.name, whole_taps, whole_taps, finer
     numbered = zip(form.blocks, form.starts, strict=False)
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))
     for width, alike in groupby(numbered, key=lambda each: each[0].width):

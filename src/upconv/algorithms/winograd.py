@@ -72,7 +72,7 @@ MIXED_CHANNELS = 128
 # make it again, and is still less than the whole of it.
 BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
 # Columns of a block: phases times channels.
-COLUMNS, FEW_COLUMNS, FEW_COLUMNS_MADE, LARGE_WEIGHT = 256, 64, 128, 1 << 23
+COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -180,10 +180,10 @@ def _setting(problem, *both):
     transformed, longest = _of_layer(problem, both, made)
     high, wide = (max(part.tiles for part in each) for each in made)
     count = g.n * high * wide
-    few, room = FEW_COLUMNS, BLOCK_BYTES
+    room = BLOCK_BYTES
     if _may_make(problem, count):
-        few, room = FEW_COLUMNS_MADE, max(room, transformed // SHARE_OF_WEIGHT)
-    columns = few if transformed > LARGE_WEIGHT else COLUMNS
+        room = max(room, transformed // SHARE_OF_WEIGHT)
+    columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
     positions = prod(max(part.form.size for part in each) for each in made)
     per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize

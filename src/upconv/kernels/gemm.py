@@ -38,9 +38,11 @@ UNFUSED = {2: 5, 1: 8}
 # A sum of this length has rounding errors like those of the engines; longer ones would be worse than theirs.
 LONGEST_SUM = 128
 # Sums of few products are cut into parts of SHORT_SUM: engines sum small layers in several lanes, beside which one
-# chain has twice the errors. Up to WHOLE_SUM are not cut, up to twice that are halved. Those of more, up to
-# SOME_PRODUCTS of several taps, are cut into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps.
-FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM = 160, 32, 24
+# chain has twice the errors. Up to WHOLE_SUM are not cut, up to twice that are halved, or, where several taps come one
+# after another, cut into taps, of SHORTEST_SUM at least. Those of more, up to SOME_PRODUCTS of several taps, are cut
+# into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps. So are those of gradients under one tap and a
+# stride, which engines sum in more lanes, and of one row of taps that is a run.
+FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM, SHORTEST_SUM = 160, 32, 24, 16
 SOME_PRODUCTS, MEDIUM_SUM = 768, 64
 # Channels of a tap that kernels of `whole_taps` never cut; others halve those of a single tap beyond WHOLE_SUM.
 WHOLE_TAP = SHORT_SUM
@@ -65,7 +67,9 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False):
+def macs(
+    task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=False
+):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -85,18 +89,24 @@ def brief_parts(taps, channels) -> int:
     return -(-channels // SHORT_SUM)
 
 
-def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False):
+def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=False):
     """The kernel for a tile of mr pixels by nv vectors.
 
-    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row.
+    `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
+    with `finer`, a task has one tap, whose sum is cut as those of several are.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
+    kind += "_finer" * finer
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     if not brief:
-        longest = longest_of_runs(k, task) if runs else longest_sum(k, task["c"], task["n_h"] * task["n_w"])
+        longest = longest_of_runs(k, task) if runs else longest_of_taps(k, task["c"], task["n_h"] * task["n_w"])
+        if finer:
+            longest = k.select(k.less(task["c"], SOME_PRODUCTS), k.imin(longest, MEDIUM_SUM), longest)
+            is_few = k.iand(k.less(WHOLE_SUM, task["c"]), k.less(task["c"], 2 * WHOLE_SUM + 1))
+            longest = k.select(is_few, SHORTEST_SUM, longest)
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
@@ -215,6 +225,13 @@ def longest_sum(k, c, taps):
     longest = k.select(k.less(products, FEW_PRODUCTS + 1), SHORT_SUM, longest)
     longest = k.select(k.less(products, 2 * WHOLE_SUM + 1), k.shift_right(products + 1, 1), longest)
     return k.select(k.less(products, WHOLE_SUM + 1), WHOLE_SUM, longest)
+
+
+def longest_of_taps(k, c, taps):
+    """The same where taps come one after another."""
+    longest, products = longest_sum(k, c, taps), c * taps
+    is_few = k.iand(k.less(1, taps), k.iand(k.less(WHOLE_SUM, products), k.less(products, 2 * WHOLE_SUM + 1)))
+    return k.select(is_few, k.imax(c, SHORTEST_SUM), longest)
 
 
 def longest_of_runs(k, task):

@@ -9,25 +9,24 @@
 A task is images x rows x cols blocks on any strides. A block is the outputs that lie between two stamps: `phases` of
 each axis that have taps, and behind them those that have none, which hold the bias. Tap a of a block reads one pixel of
 x for all phases; where the stride does not divide the kernel, the last one, `part`, reaches the first `some` of them
-alone. Only the phases from `first` to `end` are written. Sums are cut as in `gemm`, those of all phases together.
+alone. Only the phases from `first` to `end` are written. Phases that the same taps reach are cut together, where it
+depends on these alone: a band may end within a block, and has fewer taps there.
 """
 
 import itertools
+from functools import reduce
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
 from .gemm import (
     LONGEST_SUM,
-    MEDIUM_SUM,
     PLACE,
-    SHORT_SUM,
     TILES_PER_BLOCK,
     UNROLL,
     WHOLE_SUM,
     Walk,
     even_parts,
-    longest_sum,
     prefetch_result,
     spill_partial_sums,
 )
@@ -40,9 +39,10 @@ FIELDS = tuple(
 )
 POINTERS = {"x", "y", "w", "bias", "places", "totals"}
 
-
 # Addresses of pixels and of panels that the integer registers hold beside the rest.
 MOST_ADDRESSES = 10
+# Taps whose sums are added up together, as long as they are short: engines sum tap by tap, then the taps.
+TAPS_TOGETHER = 2
 
 
 def height(isa: Isa, nv, phases) -> int:
@@ -74,17 +74,8 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
     k = Builder(f"phase_blocks_{elem}_{shape}_{some[0]}_{some[1]}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
-    if any(some):
-        # A band may end within a tile of phases, and has fewer taps there: the cuts must not depend on how many.
-        four_taps = k.imin(k.imax(4 * task["c"], SHORT_SUM), MEDIUM_SUM)
-        longest = k.select(k.less(WHOLE_SUM, task["c"]), LONGEST_SUM, four_taps)
-        task |= {"longest": longest, "part": LONGEST_SUM}
-    else:
-        # A cut is one of all phases, so those of up to LONGEST_SUM are whole.
-        taps = task["n_h"] * task["n_w"]
-        is_whole = k.less(task["c"] * taps, LONGEST_SUM + 1)
-        longest = k.select(is_whole, LONGEST_SUM, longest_sum(k, task["c"], taps))
-        task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
+    longest = k.imin(k.imax(TAPS_TOGETHER * task["c"], WHOLE_SUM), LONGEST_SUM)
+    task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
     tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
     with k.loop(0, task["groups"]) as group:
         mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
@@ -114,26 +105,39 @@ class _Tile:
             prefetch_result(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
         zero = k.zero(vector)
         sums = {place: [[k.variable(zero) for _ in range(self.nv)] for _ in x] for place in self.places}
-        flat = [variable for tile in sums.values() for row in tile for variable in row]
-        length, cut = k.variable(0, I64), k.variable(0, I64)
+        first, *others = self._kinds(task, sums)
+        most = reduce(k.imax, (kind.products() for kind in others), 0)
         with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
             x_tap = t_h * task["x_h"] + t_w * task["x_w"]
             w_tap = t_h * task["w_h"] + t_w * task["w_w"]
             with k.loop(0, task["c"], task["part"]) as start:
                 part = k.imin(task["c"] - start, task["part"])
-                with k.when(length.get() + part > task["longest"]):
-                    spill_partial_sums(k, task["totals"], vector, flat, cut)
-                    length.set(0)
-                length.set(length.get() + part)
+                first.go_on(t_h, t_w, part)
+                if others:
+                    # Mostly those that all taps reach are the only ones to be cut.
+                    with k.when(k.less(task["longest"], most)):
+                        for kind in others:
+                            kind.go_on(t_h, t_w, part)
                 here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
                 panel = task["w"] + w_tap + start * (self.nv * vector.size)
                 for condition, reached in self._reached(task, t_h, t_w):
                     with k.when(condition):
                         self._products(task, here, panel, part, {place: sums[place] for place in reached})
-        with k.when(cut.get() > 0):
-            for place, variable in enumerate(flat):
-                variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
+        for kind in (first, *others):
+            kind.finish()
         self._write(task, offsets, sums)
+
+    def _kinds(self, task, sums):
+        """The sums by what taps reach them, all lying side by side in the totals."""
+        axes, kinds, first = [], [], 0
+        for part, some, every in zip(("part_h", "part_w"), self.some, self.phases, strict=True):
+            rest = [(range(some, every), part)] if some else []
+            axes.append([(range(some or every), None), *rest])
+        for (down, part_h), (across, part_w) in itertools.product(*axes):
+            flat = [variable for place in itertools.product(down, across) for row in sums[place] for variable in row]
+            kinds.append(_Kind(self.k, self.vector, task, flat, first, (part_h, part_w)))
+            first += len(flat)
+        return kinds
 
     def _result(self, task, offsets):
         """Where the blocks lie in y."""
@@ -233,6 +237,40 @@ class _Tile:
             write(p_h, k.imax(task["first_w"], across))
         with k.loop(k.imax(task["first_h"], down), task["end_h"]) as p_h:
             write(p_h, task["first_w"])
+
+
+class _Kind:
+    """Sums that the same taps reach: all, or all but those that are the `parts` of an axis."""
+
+    def __init__(self, k, vector, task, sums, first, parts):
+        self.k, self.vector, self.task, self.sums, self.parts = k, vector, task, sums, parts
+        self.totals = task["totals"] + first * vector.size
+        self.length, self.cut = k.variable(0, I64), k.variable(0, I64)
+
+    def products(self):
+        """How many a sum has."""
+        k, task, made = self.k, self.task, self.task["c"]
+        for axis, part in zip("hw", self.parts, strict=True):
+            taps = task[f"n_{axis}"]
+            made = made * (taps - k.select(k.less(-1, task[part]), 1, 0) if part else taps)
+        return made
+
+    def go_on(self, t_h, t_w, count):
+        """Before so many products of a tap: what would be longer than it may be is put aside."""
+        k, length = self.k, self.length.get() + count
+        for tap, part in zip((t_h, t_w), self.parts, strict=True):
+            if part:
+                length = k.select(k.equal(tap, self.task[part]), self.length.get(), length)
+        with k.when(k.less(self.task["longest"], length)):
+            spill_partial_sums(k, self.totals, self.vector, self.sums, self.cut)
+        self.length.set(k.select(k.less(self.task["longest"], length), count, length))
+
+    def finish(self):
+        """Add what was put aside."""
+        k, vector = self.k, self.vector
+        with k.when(self.cut.get() > 0):
+            for place, variable in enumerate(self.sums):
+                variable.set(k.add(variable.get(), k.load(self.totals + place * vector.size, vector)))
 
 
 class _Constant:

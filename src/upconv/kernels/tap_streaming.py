@@ -24,7 +24,7 @@ POINTERS = {"x", "y", "w", "places", "next", "wide"}
 # Channels at a time: sums no longer than those of other kernels, and a panel that stays in the first-level cache.
 CHUNK = 64
 # {channels at most: of a chunk} of few, whose errors would be the largest beside engines that sum in several lanes.
-FEW_CHANNELS = {24: 24, 32: 16, 48: 24, 256: 32}
+FEW_CHANNELS = {24: 24, 32: 16, 96: 24, 256: 32}
 UNROLL = 4
 
 
@@ -35,7 +35,11 @@ def macs(task, lanes, elem, mr, nv, storage="", near=False):
 
 def chunk_of(channels) -> int:
     """Of how many channels the sums of a task are."""
-    return next((some for most, some in FEW_CHANNELS.items() if channels <= most), CHUNK)
+    most = next((some for limit, some in FEW_CHANNELS.items() if channels <= limit), 0)
+    if not most:
+        return CHUNK
+    even = -(-channels // -(-channels // most))
+    return -(-even // UNROLL) * UNROLL
 
 
 def heights(mr):

@@ -13,12 +13,16 @@ The vectors of a phase that lie side by side in a panel go together (`vectors_at
 written from its first byte to its last, in whole cache lines.
 """
 
+from itertools import product
 from math import gcd
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
+# Channels from those that are transformed to those whose taps are asked for: they lie in short pieces, which no machine
+# foresees.
+AHEAD = 2
 FIELDS = tuple("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_pw u_pos u_panel".split())
 POINTERS = {"w", "u", "flag"}
 
@@ -90,6 +94,9 @@ class _Lines:
         k, task, rows, cols = self.k, self.task, self.rows, self.cols
         taps = Grid(k, w, task["w_h"], task["w_w"], len(rows[0]), len(cols[0]))
         positions = Grid(k, u, task["u_pos"] * len(cols), task["u_pos"], len(rows), len(cols))
+
+        for a, b in product(range(len(rows[0])), range(len(cols[0]))):
+            k.prefetch(taps[a, b] + AHEAD * task["w_c"])
 
         def finish(value, i, j):
             self.finite.see(value)

@@ -252,14 +252,13 @@ def grids(
     y: PlacedOperand,
     most=None,
     share=None,
-    rows_alone=False,
 ) -> list[Grid]:
     """A Grid for each kind of band, of `most` bytes where that is said, and at least `share` bands if not placed.share.
 
-    `make` gives the nests of a band. With `rows_alone` no columns are cut for the sake of the threads.
+    `make` gives the nests of a band.
     """
     made = []
-    for n, (n_count, first_n), h, w in _kinds(placed, most, share, rows_alone):
+    for n, (n_count, first_n), h, w in _kinds(placed, most, share):
         band = Band(n, h.axis, w.axis, x.move(first_n, h.source, w.source), y.move(first_n, h.first, w.first))
         steps = {
             X: (n * x.at.n, h.source_step * x.at.h, w.source_step * x.at.w),
@@ -280,12 +279,10 @@ def one_by_one(
             yield from make(Band(n, h.axis, w.axis, there, here))
 
 
-def _kinds(placed, most=None, share=None, rows_alone=False):
+def _kinds(placed, most=None, share=None):
     """(images, (how often, the first image), run of rows, run of columns) of each kind of band."""
     g, forward = placed.g, placed.forward
     some_n, some_rows, some_cols = largest(g, forward, placed.size, placed.share if share is None else share, most)
-    if rows_alone:
-        some_cols = largest(g, forward, placed.size, 1, most)[2]
     images = [(some_n, (g.n // some_n, 0)), (g.n % some_n, (1, g.n - g.n % some_n))]
     rows, cols = runs(g.h, forward, some_rows), runs(g.w, forward, some_cols)
     for (n, (n_count, first_n)), h, w in itertools.product(images, rows, cols):

@@ -59,8 +59,14 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
     brief = gemm.brief_parts(taps, placed.c_src)
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
-    more = brief, False, placed.problem.activation.name, whole_taps
+    more = brief, False, placed.problem.activation.name, whole_taps, False, is_strided(placed)
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
+
+
+def is_strided(placed: PlacedProblem) -> bool:
+    """Whether a problem is a gradient in the input under one tap, which reads some of the pixels."""
+    h, w = placed.g.h, placed.g.w
+    return not placed.forward and h.k == w.k == 1 < h.s * w.s
 
 
 def tile_scratch(placed: PlacedProblem, panels: Panels) -> dict[int, int]:

@@ -9,7 +9,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, product
+from itertools import accumulate, groupby, product
 from typing import NamedTuple
 
 from ..geometry import Geometry, ceil_div
@@ -178,7 +178,7 @@ class Layer:
             "y_band": 0 if y.pixels else self.bands.y_bytes,
         }
         if makes:
-            self.bytes["u"] = max(sizes.u_block for sizes in self.sizes)
+            self.bytes["u"] = max(sizes.positions * _pos_of_chunk(sizes) for sizes in self.sizes)
         self.lists = list(self._lists())
 
     def _lists(self):
@@ -266,11 +266,16 @@ class Layer:
                 yield list(self._turn((0, sizes.c_dst), first, count, first * self._taps_at[0]))
 
     def _made(self, sizes, number):
-        """The tasks of a block of columns of a part."""
+        """For each chunk of a block of columns of a part: the tasks that make it, and what a product adds to use it."""
         common, channels, blocks = self._weight_lists(sizes, (self.bases.u, 0))
-        for some, entry in channels:
-            at = self._at(some, sizes.blocks[number])
-            yield total(common, entry, at, {"columns": blocks[number]["columns"]})
+        nearer = {"u_pos": _pos_of_chunk(sizes) - sizes.u_pos}
+        for start, found in groupby(channels, key=lambda each: each[1]["u"] // (sizes.chunk * sizes.u_line)):
+            first = start * sizes.chunk
+            count = min(sizes.chunk, sizes.source_channels - first)
+            here = nearer | {"u": -first * sizes.u_line}
+            columns = {"columns": blocks[number]["columns"]}
+            tasks = [total(common, entry, here, self._at(some, sizes.blocks[number]), columns) for some, entry in found]
+            yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
 
     def _turn(self, columns, first, count, to=0):
         """The task that turns some channels of the source and (first, how many) of the result; none for none."""
@@ -331,10 +336,11 @@ class Layer:
             for source in sources:
                 yield common, source, *here, *self.bands.x_moves(place)
             for number in mine:
-                if self.makes:
-                    yield from ((task,) for task in self._made(sizes, number))
                 common, *axes, blocks = multiply
-                yield common, *_entries(axes, place), blocks[number]
+                here = common, *_entries(axes, place), blocks[number]
+                for tasks, part in self._made(sizes, number) if self.makes else [((), {})]:
+                    yield from ((task,) for task in tasks)
+                    yield *here, part
                 common, *axes, blocks = gather
                 yield common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number)
                 if by_columns and not self.y.pixels:
@@ -342,6 +348,11 @@ class Layer:
         if not by_columns and not self.y.pixels:
             # All parts have the same blocks here.
             yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
+
+
+def _pos_of_chunk(sizes):
+    """Bytes from position to position where a chunk of a block of columns is all that there is of the weight."""
+    return min(sizes.chunk, sizes.source_channels) * sizes.u_line + LINE
 
 
 def _cut(items, many):
