@@ -14,7 +14,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
 from ..schedule import bands, by_group, pixel_products, segments
-from ..schedule.amounts import exchanged, moved
+from ..schedule.amounts import FIRST_BYTES, exchanged, far, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
@@ -89,23 +89,28 @@ def _work_of_one(asked, by_columns):
     lanes, rows = isa().lanes(asked.itemsize), _rows(asked)
     g, (mr, nv) = asked.geometry, tile_of(rows)
     some_n, some_rows, some_cols = bands.largest(g, True, asked.itemsize, most=_most(asked))
-    (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    (many_h, height, _), (many_w, width, each) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count = ceil_div(g.n, some_n) * many_h * many_w
     # Rows follow one another in scratch, and where they lie; but not pixels whose channels are consecutive.
     joins = many_w == 1 and (by_columns or width > 1 or asked.a_layout == CHANNELS_FIRST)
-    lines, line = (many_h, ceil_div(height, many_h) * width) if joins else (height * many_w, width // many_w)
-    strips = g.n * lines * ceil_div(line, nv * lanes)
+    if joins:
+        strips = g.n * many_h * ceil_div(ceil_div(height, many_h) * width, nv * lanes)
+    else:
+        rest = max(0, width - (many_w - 1) * each)
+        strips = g.n * height * ((many_w - 1) * ceil_div(each, nv * lanes) + ceil_div(rest, nv * lanes))
     (row,) = rows_of(g.w, True, MOST_INTERLEAVED)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
     added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
+    panel = rows * g.c_in * asked.itemsize
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
     empty = sum(each.count for each in segments.empty_rows(g.h, EMPTY_RUNS))
     return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
+        "strip_panels": 0 if panel <= FIRST_BYTES else (1 + far(panel)) * (strips - 1) * panel,
         "copied_strips": strips * nv * lanes * g.c_in * asked.itemsize,
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall)
         + g.n * g.c_out * empty * ceil_div(g.w.out, lanes),
