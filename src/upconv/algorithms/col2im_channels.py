@@ -103,7 +103,7 @@ def _work_of_one(problem):
     some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
     (many_h, rows, _), (many_w, cols, _) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count, pixels = ceil_div(g.n, some_n) * many_h * many_w, g.n * rows * cols
-    amounts = dict.fromkeys(("places", "tasks", "tiles"), 0)
+    amounts = dict.fromkeys(("places", "tasks", "tiles", "gemm_taps"), 0)
     panel = _columns(g) * g.c_in * problem.itemsize
     amounts["panels"] = 0 if panel <= FIRST_BYTES else AGAIN * (count - 1) * panel
     for wide, number in widths(_columns(g), lanes):
@@ -112,14 +112,15 @@ def _work_of_one(problem):
         amounts["places"] += number * pixels
         amounts["tasks"] += number * count
         amounts["tiles"] += tiles
+        amounts["gemm_taps"] += tiles
         amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
     down, fused = segments.tally(g.h, True), _fused(problem)
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     (places_h, taps_h, number_h), (_, _, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
     empty = pixel_products.empty_work(problem)
-    # Products are written and read again.
-    amounts["copied_bands"] = empty.copied + 2 * pixels * _pitch(problem)
+    # Products are written, for which their lines are read as well, and read again.
+    amounts["copied_bands"] = empty.copied + 3 * pixels * _pitch(problem)
     amounts["folded"] = empty.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
     for _, columns in _pieces(fused * g.c_out, lanes):
         nv = ceil_div(columns, lanes)

@@ -5,6 +5,8 @@ read from far away once for all taps; the products of a band stay in the second-
 phases of a row interleaved in registers.
 """
 
+from math import prod
+
 from ..geometry import ceil_div
 from ..kernels import col2im_rows as fold
 from ..kernels import strip_product
@@ -14,7 +16,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
 from ..schedule import bands, by_group, pixel_products, segments
-from ..schedule.amounts import FIRST_BYTES, exchanged, far, moved
+from ..schedule.amounts import FIRST_BYTES, NEAR_BYTES, exchanged, far, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
@@ -81,7 +83,10 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     amounts |= moved(problem, channels_last=False, packs=True, exchanged=turned)
     if groups > 1 and not by_columns:
         amounts["transposed"] = by_group.transposed(problem, False)
-    return amounts | {"calls": CALLS}
+    result = prod(problem.result_shape) * problem.itemsize
+    # Of a large result each channel's rows of a band are a piece.
+    in_pieces = result if result > NEAR_BYTES and not problem.layout.startswith("nhwc") else 0
+    return amounts | {"calls": CALLS, "pieces": in_pieces}
 
 
 def _work_of_one(asked, by_columns):
@@ -89,15 +94,14 @@ def _work_of_one(asked, by_columns):
     lanes, rows = isa().lanes(asked.itemsize), _rows(asked)
     g, (mr, nv) = asked.geometry, tile_of(rows)
     some_n, some_rows, some_cols = bands.largest(g, True, asked.itemsize, most=_most(asked))
-    (many_h, height, _), (many_w, width, each) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
-    count = ceil_div(g.n, some_n) * many_h * many_w
+    down, across = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    count = ceil_div(g.n, some_n) * down.number * across.number
     # Rows follow one another in scratch, and where they lie; but not pixels whose channels are consecutive.
-    joins = many_w == 1 and (by_columns or width > 1 or asked.a_layout == CHANNELS_FIRST)
+    joins = across.number == 1 and (by_columns or across.places > 1 or asked.a_layout == CHANNELS_FIRST)
     if joins:
-        strips = g.n * many_h * ceil_div(ceil_div(height, many_h) * width, nv * lanes)
+        strips = g.n * _strips(down, across.places, nv * lanes)
     else:
-        rest = max(0, width - (many_w - 1) * each)
-        strips = g.n * height * ((many_w - 1) * ceil_div(each, nv * lanes) + ceil_div(rest, nv * lanes))
+        strips = g.n * down.places * _strips(across, 1, nv * lanes)
     (row,) = rows_of(g.w, True, MOST_INTERLEAVED)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
@@ -118,6 +122,12 @@ def _work_of_one(asked, by_columns):
         "folded_masked": masked_part(g.w, True, ceil_div(row.columns, g.w.s), lanes) * added,
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
+
+
+def _strips(read, line, pixels):
+    """Strips of so many pixels in all bands of an axis, of which each place is a line of some."""
+    rest = read.places - (read.number - 1) * read.each
+    return (read.number - 1) * ceil_div(read.each * line, pixels) + ceil_div(max(0, rest) * line, pixels)
 
 
 def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
