@@ -267,8 +267,6 @@ class Jax(Setting):
     has_groups: ClassVar[bool] = False
     weight_axes: ClassVar[tuple[str, ...]] = ("kH", "kW", "in", "out")
     weight_flipped: ClassVar[bool] = True
-    #: With transpose_kernel=True the channels swap and nothing is flipped: Keras's weight.
-    weight_axes_transposed: ClassVar[tuple[str, ...]] = Keras.weight_axes
 
     def __post_init__(self) -> None:
         if isinstance(self.padding, str):

@@ -118,9 +118,9 @@ def test_the_values_of_segments_are_every_product_once(forward):
 
 def test_places_without_taps_are_said_to_exist():
     for h, w in zip(axes(8, 300), axes(9, 300), strict=True):
-        empty = any(len({o for o, _, _ in triples(axis)}) < axis.out for axis in (h, w))
-        assert segments.has_empty_places(h, w, True) == empty
-        assert not segments.has_empty_places(h, w, False)
+        some = any(len({o for o, _, _ in triples(axis)}) < axis.out for axis in (h, w))
+        assert segments.some_are_holes(h, w, True) == some
+        assert not segments.some_are_holes(h, w, False)
 
 
 def test_places_without_taps_are_written_once():
@@ -128,7 +128,7 @@ def test_places_without_taps_are_written_once():
     kinds = Counter()
     strides = ((axis, Axis(axis.n, axis.k, 5 * axis.s, axis.d)) for axis in axes(12, 300))
     for h, w in zip(axes(8, 600), itertools.chain.from_iterable(strides), strict=True):
-        found = segments.empty_places(h, w, True)
+        found = segments.holes(h, w, True)
         live = [(segments.segments(h, True), segments.segments(w, True))]
         written = np.zeros((h.out, w.out), int)
         for rows, cols in (*found, *live):
@@ -138,7 +138,7 @@ def test_places_without_taps_are_written_once():
         everything = segments.fills_all(h, w, True)
         assert (written == 1 + everything * has_taps).all(), (h, w)
         assert all(not row.taps or not col.taps for rows, cols in found for row in rows for col in cols)
-        assert segments.empty_places(h, w, False) == ()
+        assert segments.holes(h, w, False) == ()
         kinds[everything, len(found)] += 1
     assert min(kinds[False, 0], kinds[False, 1], kinds[False, 2], kinds[True, 1]) > 1, kinds
 
@@ -203,3 +203,25 @@ def test_bands_of_the_source_alone_have_as_much_of_it_however_large_the_result_i
         geometry = Geometry(1, 64, channels, 1, Axis(512, 2, 2), Axis(16, 2, 2))
         rows = bands.largest(geometry, True, 4, most=bands.of_source(geometry, 4))[1]
         assert 0.9 * bands.BAND_BYTES < rows // 2 * 16 * 64 * 4 <= bands.BAND_BYTES
+
+
+@pytest.mark.parametrize("strides", [1, 2, 5])
+def test_what_bands_read_is_counted_as_it_is_cut(strides):
+    """Places of the source that the bands of an axis read together: those of its runs, nearly."""
+    many = is_exact = 0
+    for axis in axes(7, 400):
+        step = strides * axis.s
+        runs = bands.runs(axis, True, step)
+        read = bands.overlapping(axis, step)
+        if axis.out <= step or min(axis.crop_lo, axis.crop_hi) < 0 or step < axis.d * (axis.k - 1):
+            continue
+        many += 1
+        exact = sum(run.count * run.source_size for run in runs)
+        assert read.number == sum(run.count for run in runs)
+        if axis.k >= axis.s and axis.d == 1:
+            # What the last band but one would read beyond the end is counted.
+            assert exact <= read.places <= exact + (axis.k - 1) // axis.s, axis
+            assert read.each >= max(run.source_size for run in runs)
+            is_exact += read.places == exact
+    assert many > 20
+    assert is_exact > 5

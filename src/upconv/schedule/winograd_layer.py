@@ -18,7 +18,7 @@ from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from ..winograd_forms import parts
+from ..winograd_parts import parts
 from . import moves, winograd
 from .winograd import Sizes, distinct, even, pieces, total
 
@@ -82,9 +82,8 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles of a pair of parts, m their products and a
-    sink behind them, `taps` some of the weight with the channels of the result together, and the bands of maps in
-    planes.
+    thread: v the spread tiles of a pair of parts, m their products and a sink behind them, `taps` some of the weight
+    with the channels of the result together, and the bands of maps in planes.
     """
 
     x: int
@@ -294,11 +293,6 @@ class Layer:
             yield transposing(self.elem, src, (self.bases.taps, to), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
-
-    def units(self):
-        """The tasks of each block of tiles, as a list for each."""
-        for place in product(*(range(len(blocks)) for blocks in self.blocks)):
-            yield [total(*sums) for sums in self.unit(place)]
 
     def shares(self, threads, blocks):
         """What of a block of tiles is a unit, as lists of (part, block of columns): all of it, if there are many.
