@@ -203,3 +203,25 @@ def test_bands_of_the_source_alone_have_as_much_of_it_however_large_the_result_i
         geometry = Geometry(1, 64, channels, 1, Axis(512, 2, 2), Axis(16, 2, 2))
         rows = bands.largest(geometry, True, 4, most=bands.of_source(geometry, 4))[1]
         assert 0.9 * bands.BAND_BYTES < rows // 2 * 16 * 64 * 4 <= bands.BAND_BYTES
+
+
+@pytest.mark.parametrize("strides", [1, 2, 5])
+def test_what_bands_read_is_counted_as_it_is_cut(strides):
+    """Places of the source that the bands of an axis read together: those of its runs, nearly."""
+    many = is_exact = 0
+    for axis in axes(7, 400):
+        step = strides * axis.s
+        runs = bands.runs(axis, True, step)
+        read = bands.overlapping(axis, step)
+        if axis.out <= step or min(axis.crop_lo, axis.crop_hi) < 0 or step < axis.d * (axis.k - 1):
+            continue
+        many += 1
+        exact = sum(run.count * run.source_size for run in runs)
+        assert read.number == sum(run.count for run in runs)
+        if axis.k >= axis.s and axis.d == 1:
+            # What the last band but one would read beyond the end is counted.
+            assert exact <= read.places <= exact + (axis.k - 1) // axis.s, axis
+            assert read.each >= max(run.source_size for run in runs)
+            is_exact += read.places == exact
+    assert many > 20
+    assert is_exact > 5

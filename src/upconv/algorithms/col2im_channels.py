@@ -17,7 +17,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, PANELS, SUMS, M, Program, Rows, Stage
 from ..schedule import bands, by_group, pixel_products, segments
-from ..schedule.amounts import moved
+from ..schedule.amounts import FIRST_BYTES, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
@@ -26,6 +26,9 @@ from ..schedule.placed_problem import PlacedProblem
 CALLS = 1.2
 # How many times as long a vector takes of which the few channels of a group alone are written.
 ALONE = 1.8
+# How many times as long it takes as elsewhere to read a panel that does not stay in the first-level cache: products of
+# all taps fill bands of few pixels.
+AGAIN = 2
 # Blocks of them are listed.
 MOST_COLUMNS = 2048
 # Whether maps of halves are converted band by band.
@@ -92,22 +95,26 @@ def _work_of_one(problem):
     """What the products of one group take, and their sums."""
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     some_n, some_rows, some_cols = bands.largest(g, True, problem.itemsize, most=_most(problem))
-    (many_h, rows), (many_w, cols) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    (many_h, rows, _), (many_w, cols, _) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
     count, pixels = ceil_div(g.n, some_n) * many_h * many_w, g.n * rows * cols
-    amounts = dict.fromkeys(("places", "tasks", "tiles"), 0)
+    amounts = dict.fromkeys(("places", "tasks", "tiles", "gemm_taps"), 0)
+    panel = _columns(g) * g.c_in * problem.itemsize
+    amounts["panels"] = 0 if panel <= FIRST_BYTES else AGAIN * (count - 1) * panel
     for wide, number in widths(_columns(g), lanes):
         mr = gemm.heights(isa())[wide]
         tiles = number * ceil_div(pixels, mr)
         amounts["places"] += number * pixels
         amounts["tasks"] += number * count
         amounts["tiles"] += tiles
+        amounts["gemm_taps"] += tiles
         amounts[f"gemm{wide}"] = tiles * mr * g.c_in * wide
     down, fused = segments.tally(g.h, True), _fused(problem)
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     (places_h, taps_h, number_h), (_, _, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
     holes = pixel_products.hole_work(problem)
-    amounts["copied_bands"] = holes.copied
+    # Products are written, for which their lines are read as well, and read again.
+    amounts["copied_bands"] = holes.copied + 3 * pixels * _pitch(problem)
     amounts["folded"] = holes.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
     for _, columns in _pieces(fused * g.c_out, lanes):
         nv = ceil_div(columns, lanes)

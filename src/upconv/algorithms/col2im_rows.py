@@ -5,6 +5,8 @@ memory once for all taps. The products of a band stay in the second-level cache 
 row are interleaved in registers.
 """
 
+from math import prod
+
 from ..geometry import ceil_div
 from ..kernels import col2im_rows as fold
 from ..kernels import strip_product
@@ -13,7 +15,7 @@ from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, LINE, PANELS, TOTALS, M, Nest, Program, Stage, V
 from ..schedule import bands, by_group, pixel_products, segments
-from ..schedule.amounts import exchanged, moved
+from ..schedule.amounts import FIRST_BYTES, NEAR_BYTES, exchanged, far, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
@@ -75,7 +77,10 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     amounts |= moved(problem, channels_last=False, packs=True, exchanged=turned)
     if groups > 1 and not by_columns:
         amounts["transposed"] = by_group.transposed(problem, False)
-    return amounts | {"calls": CALLS}
+    result = prod(problem.result_shape) * problem.itemsize
+    # Of a large result each channel's rows of a band are a piece.
+    in_pieces = result if result > NEAR_BYTES and not problem.layout.startswith("nhwc") else 0
+    return amounts | {"calls": CALLS, "pieces": in_pieces}
 
 
 def _work_of_one(asked, by_columns):
@@ -83,23 +88,27 @@ def _work_of_one(asked, by_columns):
     lanes, rows = isa().lanes(asked.itemsize), _rows(asked)
     g, (mr, nv) = asked.geometry, tile_of(rows)
     some_n, some_rows, some_cols = bands.largest(g, True, asked.itemsize, most=_most(asked))
-    (many_h, height), (many_w, width) = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
-    count = ceil_div(g.n, some_n) * many_h * many_w
+    down, across = bands.overlapping(g.h, some_rows), bands.overlapping(g.w, some_cols)
+    count = ceil_div(g.n, some_n) * down.number * across.number
     # Rows follow one another in scratch, and where they lie; but not pixels whose channels are consecutive.
-    joins = many_w == 1 and (by_columns or width > 1 or asked.a_layout == CHANNELS_FIRST)
-    lines, line = (many_h, ceil_div(height, many_h) * width) if joins else (height * many_w, width // many_w)
-    strips = g.n * lines * ceil_div(line, nv * lanes)
+    joins = across.number == 1 and (by_columns or across.places > 1 or asked.a_layout == CHANNELS_FIRST)
+    if joins:
+        strips = g.n * _strips(down, across.places, nv * lanes)
+    else:
+        strips = g.n * down.places * _strips(across, 1, nv * lanes)
     (row,) = rows_of(g.w, True, MOST_INTERLEAVED)
     taps = sum(len(each.taps) for each in row.whole)
     vectors = g.n * g.c_out * ceil_div(ceil_div(row.columns, g.w.s), lanes)
     tall = segments.tally(g.h, True)
     added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
+    panel = rows * g.c_in * asked.itemsize
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
     holes = sum(each.count for each in segments.hole_rows(g.h, HOLE_RUNS))
     return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
+        "strip_panels": 0 if panel <= FIRST_BYTES else (1 + far(panel)) * max(0, strips - 1) * panel,
         "copied_strips": strips * nv * lanes * g.c_in * asked.itemsize,
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall)
         + g.n * g.c_out * holes * ceil_div(g.w.out, lanes),
@@ -107,6 +116,12 @@ def _work_of_one(asked, by_columns):
         "folded_masked": masked_part(g.w, True, ceil_div(row.columns, g.w.s), lanes) * added,
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
+
+
+def _strips(read, line, pixels):
+    """Strips of so many pixels in all bands of an axis, of which each place is a line of some."""
+    rest = read.places - (read.number - 1) * read.each
+    return (read.number - 1) * ceil_div(read.each * line, pixels) + ceil_div(max(0, rest) * line, pixels)
 
 
 def program(placed: PlacedProblem, *, by_columns=False) -> Program:

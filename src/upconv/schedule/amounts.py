@@ -107,6 +107,8 @@ def taps_begun(counted: PixelWork, tiles: Iterable[Tiles], channels, groups=1) -
 
 # A second-level cache of today: what is no larger stays in it from task to task.
 NEAR_BYTES = 1 << 20
+# What stays in a first-level cache beside the pixels that it is multiplied by.
+FIRST_BYTES = 24 << 10
 # How many times as long as another channel one takes to transpose that is interleaved with few, and how many others
 # all of them together take at most.
 INTERLEAVED, MOST_INTERLEAVED = 2, 8

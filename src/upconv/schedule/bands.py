@@ -130,14 +130,31 @@ def beside_panel(g: Geometry, size, nbytes) -> int:
     return max(_at_most(g, size), min(nbytes, MOST_BESIDE_PANEL, brief))
 
 
-def overlapping(axis: Axis, step) -> tuple[int, int]:
-    """(how many bands of `step` outputs an axis has, places of the source that they read together).
+class Overlapping(NamedTuple):
+    """Bands of an axis, and what they read of the source: how many there are, places of all, places of a whole one."""
+
+    number: int
+    places: int
+    each: int
+
+
+def overlapping(axis: Axis, step) -> Overlapping:
+    """What bands of `step` outputs, whole strides if there are some, read of the source: places that two read twice.
+
+    Beyond its end the last band alone is cut short.
 
     >>> overlapping(Axis(50, 4, 2, 1, 1, 1), 10)
-    (10, 70)
+    Overlapping(number=10, places=68, each=7)
+    >>> overlapping(Axis(50, 2, 2), 10)
+    Overlapping(number=10, places=50, each=5)
     """
-    number = ceil_div(axis.out, step)
-    return (number, number * min(axis.n, ceil_div(step + axis.d * (axis.k - 1), axis.s))) if number > 1 else (1, axis.n)
+    number, lo = ceil_div(axis.out, step), axis.crop_lo
+    if number == 1:
+        return Overlapping(1, axis.n, axis.n)
+    first = ceil_div(lo - axis.d * (axis.k - 1), axis.s)
+    each = (lo + step - 1) // axis.s - first + 1
+    beyond = (lo + number * step - 1) // axis.s - min(axis.n - 1, (lo + axis.out - 1) // axis.s)
+    return Overlapping(number, number * each - beyond - max(0, -first), min(axis.n, each))
 
 
 def share_of_sources(placed: PlacedProblem, most=None) -> int:
@@ -150,7 +167,7 @@ def share_of_sources(placed: PlacedProblem, most=None) -> int:
     def finished(share):
         """When the last band is, in places of the source; a thread may come late by a part of a band."""
         some_n, some_rows, some_cols = largest(g, True, placed.size, share, most)
-        (many_h, rows), (many_w, cols) = overlapping(g.h, some_rows), overlapping(g.w, some_cols)
+        (many_h, rows, _), (many_w, cols, _) = overlapping(g.h, some_rows), overlapping(g.w, some_cols)
         many = ceil_div(g.n, some_n) * many_h * many_w
         return (ceil_div(many, threads) + LATE) / many * g.n * rows * cols
 
