@@ -16,8 +16,9 @@ POINTERS = {"src", "dst"}
 FLIGHT = {32: 16, 16: 8}
 # Numbers of a plane that is short.
 SHORT = 128
-# Bytes before what is added up.
-AHEAD = 4096
+# Bytes before what is added up: half a small page. A whole one would look up the address of every line in a page that
+# nobody has read yet, a fifth slower there; on huge pages either is as fast.
+AHEAD = 2048
 
 
 def line_sums(isa: Isa, elem):
@@ -71,7 +72,7 @@ def plane_sums(isa: Isa, elem, is_short=False):
 
 
 def _ask(k, here, nbytes):
-    """Ask for what is added up a page later: the machine foresees no page before it is read."""
+    """Ask for what is added up soon: the machine foresees no page before it is read."""
     for line in range(0, nbytes, LINE):
         k.prefetch(here + (AHEAD + line))
 
