@@ -9,7 +9,8 @@ Both outer axes have strides of their own. Either side may be one of halves, the
 as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the same
 code runs under masks, so nothing beyond a matrix is read or written. What lies `ahead` bytes behind what is read is
 asked for. A few rows that become one line without gaps, as those of a picture of three colours do, are interleaved
-instead: whole vectors are written then.
+instead: whole vectors are written then. Likewise a few columns without gaps between the rows, as the taps of a weight
+are, are separated: whole vectors are read.
 """
 
 import itertools
@@ -26,16 +27,18 @@ POINTERS = {"src", "dst"}
 PAGE = 4096
 # Bytes that a load brings into any part of a vector.
 PART = 16
-# Numbers of rows that are interleaved.
+# Numbers of rows that are interleaved, and of columns that are separated where a vector has more lanes.
 FEW = 2, 3, 4
+FEW_COLUMNS = 2, 3, 4, 6, 8, 9
 
 
-def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False):
+def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False, columns=0):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
     With `few` there are so many rows, one of FEW, and there is nothing between the rows of the result. `by_pages` reads
     a vector of rows along a page; without, the rows of the result are written from end to end. `by_parts` loads
-    a vector from several rows, which are to lie near each other.
+    a vector from several rows, which are to lie near each other. With `columns` there are so many, one of FEW_COLUMNS,
+    and there is nothing between the rows of the source.
     """
     names = (
         elem,
@@ -44,6 +47,7 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
         few and f"{few}_rows",
         by_pages and "by_pages",
         by_parts and "by_parts",
+        columns and f"{columns}_columns",
         isa.name,
     )
     k = Builder("_".join(filter(None, ("transpose", *names))))
@@ -56,6 +60,9 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
         if few:
             with k.loop(0, task["cols"], vector.lanes) as col:
                 _interleave(k, task, sides, src, dst, col, few)
+        elif columns:
+            with k.loop(0, task["pad"], vector.lanes) as row:
+                _separate(k, task, sides, src, dst, row, columns)
         elif by_pages:
             with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
                 end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
@@ -82,6 +89,53 @@ def _interleave(k, task, sides, src, dst, col, few):
         put(None, [None] * few)
     with k.when(k.less(left, lanes)):
         put(k.lane_mask(left, read.vector), [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)])
+
+
+def _separate(k, task, sides, src, dst, row, columns):
+    """A vector of rows of a few columns."""
+    read, written = sides
+    lanes, left, line = read.vector.lanes, task["rows"] - row, read.vector.lanes * read.size
+    here, out = src + row * (columns * read.size), dst + row * written.size
+
+    def put(masks, below):
+        with k.when(k.negate(k.equal(task["ahead"], 0))):
+            for v in range(columns):
+                k.prefetch(here + (v * line + task["ahead"]))
+        lines = [read.load(here + v * line, mask) for v, mask in enumerate(masks)]
+        for c, line_of_column in enumerate(separated(k, lines)):
+            written.store(line_of_column, out + c * task["dst_col"], below)
+
+    with k.when(k.less(lanes - 1, left)):
+        put([None] * columns, None)
+    with k.when(k.less(left, lanes)):
+        masks = [k.lane_mask(left * columns - v * lanes, read.vector) for v in range(columns)]
+        put(masks, k.lane_mask(task["pad"] - row, read.vector))
+
+
+def separated(k, lines):
+    """As many vectors, with every so-manieth number of all lines one after another: the inverse of `interleaved`.
+
+    The number of lines has no other prime factors than 2 and 3.
+    """
+    count = len(lines)
+    if count == 1:
+        return lines
+    factor = 2 if count % 2 == 0 else 3
+    parts = [lines[first : first + factor] for first in range(0, count, factor)]
+    residues = [separated(k, [_every(k, part, first) for part in parts]) for first in range(factor)]
+    return [line for same in zip(*residues, strict=True) for line in same]
+
+
+def _every(k, lines, first):
+    """The numbers of two or three lines from `first` on that are as many apart as there are lines."""
+    lanes, step = lines[0].type.lanes, len(lines)
+    places = [first + lane * step for lane in range(lanes)]
+    found = k.shuffle(lines[0], lines[1], [min(place, 2 * lanes - 1) for place in places])
+    if step == 2:
+        return found
+    # Those of the last line are any until then.
+    lanes_of = [place - lanes if place >= 2 * lanes else lane for lane, place in enumerate(places)]
+    return k.shuffle(found, lines[2], lanes_of)
 
 
 def _block(k, task, sides, src, dst, row, col, by_parts):

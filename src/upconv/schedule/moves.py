@@ -185,11 +185,12 @@ def transposing(
     pad = rows[0] if pad is None else pad
     is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
     few = rows[0] if rows[0] in transpose.FEW and is_dense and not lists else 0
+    columns = 0 if few or by_pages else _columns(elem, rows, cols, reads)
     # Vectors of several parts, and rows as near each other as the taps of a channel: others gain nothing.
     by_parts = isa().vector_bytes > transpose.PART and 0 < rows[1] <= NEAR_ROWS
-    by_parts = by_parts and not (reads or few or by_pages)
+    by_parts = by_parts and not (reads or few or by_pages or columns)
     fields = {
-        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few, by_parts),
+        "entry": entry(transpose.transpose, elem, reads, writes, few, by_pages and not few, by_parts, columns),
         "src": src,
         "dst": dst,
         **_stack(n, m),
@@ -201,6 +202,13 @@ def transposing(
         "ahead": ahead,
     }
     return Nest(transpose.FIELDS, fields, lists)
+
+
+def _columns(elem, rows, cols, reads):
+    """How many columns are separated, as `transposing` has them: 0 where rows do not follow one another."""
+    size, lanes = HALF if reads else transpose.SIZES[elem], isa().lanes(transpose.SIZES[elem])
+    follow = cols[0] in transpose.FEW_COLUMNS and rows[1] == cols[0] * size
+    return cols[0] if follow and cols[0] < lanes else 0
 
 
 def _stack(n, m):
