@@ -39,13 +39,22 @@ def is_few(rows, lanes) -> bool:
     return 2 <= rows <= max(FEW, lanes // 2)
 
 
+def are_few(columns, lanes) -> bool:
+    """Whether so many columns are separated: as many as are interleaved, and numbers that take few shuffles.
+
+    >>> [columns for columns in range(20) if are_few(columns, 16)], are_few(6, 8), are_few(9, 8)
+    ([2, 3, 4, 5, 6, 7, 8, 9], True, False)
+    """
+    return is_few(columns, lanes) or (columns in (6, 9) and columns < lanes)
+
+
 def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False, few_columns=0):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
     With `few` there are so many rows, as `is_few` has them, and there is nothing between the rows of the result; with
-    `few_columns` so many columns, and nothing between the rows of the source. `by_pages` reads a vector of rows along
-    a page; without, the rows of the result are written from end to end. `by_parts` loads a vector from several rows,
-    which are to lie near each other.
+    `few_columns` so many columns, as `are_few` has them, and nothing between the rows of the source. `by_pages` reads
+    a vector of rows along a page; without, the rows of the result are written from end to end. `by_parts` loads a
+    vector from several rows, which are to lie near each other.
     """
     names = (
         elem,

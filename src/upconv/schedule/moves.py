@@ -187,7 +187,7 @@ def transposing(
     lanes, read, written = isa().lanes(size), HALF if reads else size, HALF if writes else size
     is_dense = cols[1] == rows[0] * written and pad == rows[0]
     few = rows[0] if transpose.is_few(rows[0], lanes) and is_dense and not lists else 0
-    few_columns = cols[0] if transpose.is_few(cols[0], lanes) and rows[1] == cols[0] * read and not lists else 0
+    few_columns = cols[0] if transpose.are_few(cols[0], lanes) and rows[1] == cols[0] * read and not lists else 0
     few_columns = 0 if few else few_columns
     # Vectors of several parts, and rows as near each other as the taps of a channel: others gain nothing.
     by_parts = isa().vector_bytes > transpose.PART and 0 < rows[1] <= NEAR_ROWS

@@ -1,0 +1,58 @@
+"""Few columns that are separated: what the kernel does, and what it means, are the transpose, and nothing is passed."""
+
+import numpy as np
+import pytest
+from native import IDS, ISAS, link
+
+from upconv.codegen.interpreter import interpret
+from upconv.kernels.transpose import FIELDS, are_few, transpose
+from upconv.runtime.program import address
+
+SETTINGS = ((), ("bf16",), ("", "f16"))
+CASES = [
+    pytest.param(isa, columns, id=f"{name}-{columns}")
+    for isa, name in zip(ISAS, IDS, strict=True)
+    for columns in range(2, 10)
+    if are_few(columns, isa.lanes(4))
+]
+
+
+@pytest.mark.parametrize(("isa", "columns"), CASES)
+@pytest.mark.parametrize("halves", SETTINGS, ids=["floats", "of halves", "to halves"])
+def test_few_columns_are_separated(isa, columns, halves):
+    reads, writes = (*halves, "", "")[:2]
+    lanes = isa.lanes(4)
+    kernel = transpose(isa, "f32", reads, writes, few_columns=columns)
+    code = link(kernel, isa)
+    for rows in (0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes, 3 * lanes + 2):
+        pad = -(-rows // lanes) * lanes if rows % 2 else rows + lanes
+        want, src, words = _task(rows, pad, columns, reads, writes)
+        for run in (lambda words, *arrays: code(words.ctypes.data), lambda *task: interpret(kernel, *task)):
+            dst = np.full_like(want, 7)
+            words[FIELDS.index("src")], words[FIELDS.index("dst")] = address(src), address(dst)
+            run(words, src, dst)
+            np.testing.assert_array_equal(dst, want)
+
+
+def _task(rows, pad, columns, reads, writes):
+    """(two matrices as they are to become, with a gap behind each row; the source; the words of the task)."""
+    values = np.arange(2 * rows * columns, dtype=np.float32).reshape(2, rows, columns) % 128
+    # Whole numbers as small as these have no digits in the lower half, so they are themselves in bfloat16.
+    src = (values.view(np.uint32) >> 16).astype(np.uint16) if reads else values
+    want = np.full((2, columns, pad + 3), 7, np.float32)
+    want[..., :pad] = 0
+    want[..., :rows] = values.swapaxes(1, 2)
+    want = want.astype(np.float16).view(np.uint16) if writes else want
+    if writes:
+        want[..., pad:] = 7
+    sizes = {
+        "n": 2,
+        "src_n": src.strides[0],
+        "dst_n": want.strides[0],
+        "m": 1,
+        "rows": rows,
+        "cols": columns,
+        "pad": pad,
+    }
+    steps = {"src_row": columns * src.itemsize, "dst_col": want.strides[1]}
+    return want, src, np.array([(sizes | steps).get(name, 0) for name in FIELDS], np.int64)
