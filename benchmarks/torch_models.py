@@ -5,10 +5,11 @@
     python benchmarks/torch_models.py --threads 4 --compile --json models.json --charts docs/images
     python benchmarks/torch_models.py --monai            networks on volumes instead, where monai is installed
 
-Every model is timed by turns with its twin, from the same weights: the transposed layers alone, the whole forward pass
-in evaluation mode, and a training step (forward, backward) in training mode. `--compile` adds torch.compile with
-freezing. A model whose outputs or gradients differ by more than 1e-5 of their root mean square is an error, and no
-time is printed for it. An interrupted run writes the models that were finished.
+Every model is timed by turns with its twins, from the same weights: the transposed layers alone, the whole forward pass
+in evaluation mode (a second twin is frozen and fused), and a training step (forward, backward) in training mode.
+`--compile` adds torch.compile with freezing, of torch's own model and of the frozen twin. A model whose outputs or
+gradients differ by more than 1e-5 of their root mean square is an error, and no time is printed for it. An interrupted
+run writes the models that were finished.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def parse(argv):
     parser.add_argument("--scale", type=float, default=1.0, help="narrower models on smaller inputs, to try things out")
     parser.add_argument("--monai", action="store_true", help="MONAI's and nnU-Net's networks on volumes instead")
     parser.add_argument("--only", help="models by part of their names, separated by commas")
-    parser.add_argument("--compile", action="store_true", help="torch.compile with freezing beside them")
+    parser.add_argument("--compile", action="store_true", help="torch.compile with freezing, of both, beside them")
     parser.add_argument("--json", type=Path, help="write everything measured")
     parser.add_argument(
         "--charts", type=Path, help="folder for models.svg, and models.png where matplotlib is installed"
@@ -102,21 +103,23 @@ def chosen(options):
 def row_of(name, options, rounds, seconds):
     """Everything about one model, in seconds."""
     model, inputs = build(name, options.scale, builders=table_of(options))
-    ours = copy.deepcopy(model)
+    ours, frozen = copy.deepcopy(model), copy.deepcopy(model).eval()
     upconv.torch.accelerate(ours)
+    upconv.torch.accelerate(frozen, frozen=True, fuse=True)
     row = {
         "name": name,
         "output": check_outputs(name, model, ours, inputs),
+        "frozen": check_outputs(name, model, frozen, inputs),
         "gradients": check(name, model, ours, inputs),
     }
     report = upconv.torch.accelerate(ours.eval(), example_inputs=inputs)
     timings = [timing for layer in report.layers for timing in layer.timings]
     row["layers"] = [sum(t.before * t.calls for t in timings), sum(t.after * t.calls for t in timings)]
     row["ours"], row["count"] = sum(t.is_ours for t in timings), len(timings)
-    measures = [lambda m=m: timed(lambda: m(*inputs)) for m in (model.eval(), ours)]
+    wholes = [model.eval(), ours, frozen]
     if options.compile:
-        frozen = compiled(model, inputs)
-        measures.append(lambda: timed(lambda: frozen(*inputs)))
+        wholes += [compiled(name, twin, model, inputs) for twin in (model, frozen)]
+    measures = [lambda m=m: timed(lambda: m(*inputs)) for m in wholes]
     with torch.no_grad():
         row["whole"] = list(map(median, in_turns(measures, seconds, rounds)))
     steps = [lambda m=m: timed(lambda: step(m, inputs)) for m in (model.train(), ours.train())]
@@ -169,14 +172,13 @@ def close(name, what, got, want):
     return ratio
 
 
-def compiled(model, inputs):
-    """The model by torch.compile, its parameters constants."""
+def compiled(name, twin, model, inputs):
+    """A twin of the model by torch.compile, its parameters constants; its outputs are the model's."""
     import torch._inductor.config as config
 
     config.freezing = True
-    with torch.no_grad():
-        made = torch.compile(copy.deepcopy(model).eval())
-        made(*inputs)
+    made = torch.compile(copy.deepcopy(twin).eval())
+    check_outputs(name, model, made, inputs)
     return made
 
 
@@ -205,13 +207,13 @@ def tell(rows, options, complete):
 
 def table(rows):
     """The rows as a table in Markdown."""
-    with_compile = any(len(row["whole"]) > 2 for row in rows)
-    head = ["model", "layers: torch", "upconv", "gain", "whole: torch", "upconv", "gain"]
-    head += ["compiled"] * with_compile + ["step: torch", "upconv", "gain"]
+    with_compile = any(len(row["whole"]) > 3 for row in rows)
+    head = ["model", "layers: torch", "upconv", "gain", "whole: torch", "upconv", "gain", "frozen"]
+    head += ["compiled: torch", "upconv frozen"] * with_compile + ["step: torch", "upconv", "gain"]
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for row in rows:
-        middle = [ms(row["whole"][2])] if with_compile else []
-        lines.append([row["name"], *trio(row["layers"]), *trio(row["whole"]), *middle, *trio(row["step"])])
+        others = [ms(seconds) for seconds in row["whole"][2:]]
+        lines.append([row["name"], *trio(row["layers"]), *trio(row["whole"]), *others, *trio(row["step"])])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -23,7 +23,7 @@ from upconv.generated import PROGRAMS
 from upconv.geometry import Axis, Geometry
 from upconv.planning import solve
 from upconv.problem import Problem
-from upconv.winograd_forms import Way, ways
+from upconv.winograd_parts import Way, ways
 
 # name: channels, images, size of the map, kernel, stride
 LAYERS = {

@@ -40,3 +40,21 @@ class Room:
         twin = self.put(array.shape, array.dtype, order, at_end)
         twin[...] = array
         return twin
+
+
+def run_at_both_ends(rooms, code, setting, arrays=None):
+    """Run a kernel on copies of a setting's arrays, at the end of their rooms and at the beginning, and check each run.
+
+    Args:
+        code: the kernel, linked.
+        setting: has `numbers(*arrays)`, the words of a task, and `check(arrays)`.
+        arrays: its arrays and scratch, if there is any.
+
+    Returns:
+        How many runs there were.
+    """
+    for at_end in (True, False):
+        copies = [room.copy(a, at_end) for room, a in zip(rooms, arrays or setting.arrays, strict=True)]
+        code(setting.numbers(*copies).ctypes.data)
+        setting.check(copies)
+    return 2

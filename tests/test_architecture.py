@@ -24,7 +24,7 @@ SOURCES = ROOT / "src" / "upconv"
 
 PURE = {
     f"upconv.{name}"
-    for name in ("geometry", "phases", "conventions", "inverse", "errors", "bilinear", "winograd_forms")
+    for name in "geometry phases conventions inverse errors bilinear winograd_forms winograd_parts".split()
 }
 HOMES = {
     "llvmlite": ("upconv.codegen.llvm",),
@@ -58,7 +58,7 @@ BELOW = {
     "upconv.runtime": tuple(f"upconv.{name}" for name in ("codegen", "kernels", "config", "errors", "files")),
     "upconv.schedule": tuple(
         f"upconv.{name}"
-        for name in ("errors", "geometry", "phases", "winograd_forms", "layouts", "problem", "kernels", "runtime")
+        for name in "errors geometry phases winograd_forms winograd_parts layouts problem kernels runtime".split()
     ),
 }
 LAZY_HOOKS = {

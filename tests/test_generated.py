@@ -19,12 +19,13 @@ import upconv
 from upconv import generated, planning
 from upconv.algorithms import ALGORITHMS
 from upconv.codegen.interpreter import interpret
-from upconv.generated import PROGRAM_BYTES, ProgramCache
+from upconv.generated import PROGRAM_BYTES
 from upconv.geometry import Axis, Geometry
 from upconv.layouts import STRIDED
 from upconv.problem import OPERATIONS, Problem
 from upconv.rewrites import COPIED_WEIGHTS
 from upconv.runtime import kernel, program
+from upconv.runtime.program_cache import ProgramCache
 from upconv.schedule import account
 from upconv.schedule.placed_problem import PlacedProblem
 

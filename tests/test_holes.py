@@ -89,7 +89,7 @@ def test_what_is_priced_is_what_has_no_taps():
     for x, w, _, settings in map(of, LAYERS):
         problem = upconv.plan(x, w, **settings).problem
         problem = Problem("forward", problem.geometry, "float32", "nhwc")
-        g, counted = problem.geometry, pixel_products.empty_work(problem)
+        g, counted = problem.geometry, pixel_products.hole_work(problem)
         holes = upconv.conv_transpose2d(*map(np.ones_like, (x, w)), algorithm="loops", **settings)[0, 0] == 0
         rows, rest = divmod(counted.copied, g.n * g.w.out * g.c_out * 4)
         assert rest == 0

@@ -74,9 +74,9 @@ def longest_of(way, layer, operation):
         return weight_gradient.longest_list(LAYERS[layer].pixels)
     if way in ("weight_gradient_blocks", "weight_gradient_tap_rows"):
         g = LAYERS[layer]
-        return weight_gradient_blocks.longest_sum(g.pixels, math.prod(g.weight_shape))
+        return weight_gradient_blocks.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape))
     if way == "weight_gradient_depthwise":
-        return weight_gradient_depthwise.longest_sum(LAYERS[layer].pixels)
+        return weight_gradient_depthwise.longest_sum_over_pixels(LAYERS[layer].pixels)
     return FEW.get((layer, operation), {}).get(way, gemm.LONGEST_SUM)
 
 

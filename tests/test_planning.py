@@ -56,6 +56,28 @@ def test_a_plan_runs_and_gives_what_the_call_gives():
     assert np.array_equal(made(x, w), conv_transpose2d(x, w, **SETTINGS))
 
 
+def lying_in_every_way(array):
+    """The array channels-first, channels-last, as slices of the channels of both, of a volume, and with odd steps."""
+    twice, channels = np.concatenate([array, array], 1), array.shape[1]
+    last = np.ascontiguousarray(twice.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)[:, :channels]
+    odd = np.repeat(np.repeat(array, 2, 1), 2, 3)[:, ::-1].copy()[:, ::-2, :, ::2]
+    return [array, last.copy("K"), twice[:, :channels], last, np.stack([array, array], 2)[:, :, 0], odd]
+
+
+@pytest.mark.parametrize("name", algorithms.ALGORITHMS)
+def test_a_plan_computes_operands_that_lie_otherwise_than_it_says(name):
+    """Small whole numbers, of which all sums are exact but for Winograd's."""
+    draw = np.random.default_rng(0)
+    x, w = (draw.integers(-3, 4, shape).astype(np.float32) for shape in ((1, 32, 3, 4), (32, 24, 3, 3)))
+    wanted, plans = conv_transpose2d(x, w, stride=2, algorithm="loops"), set()
+    for maps, weights in itertools.product(lying_in_every_way(x), lying_in_every_way(w)):
+        with contextlib.suppress(SettingError):
+            plans.add(plan(maps, weights, stride=2, algorithm=name))
+    for made in plans:
+        for maps, weights in itertools.product(lying_in_every_way(x), lying_in_every_way(w)):
+            np.testing.assert_allclose(made(maps, weights), wanted, rtol=0, atol=1e-3 * (name == "winograd"))
+
+
 def test_a_plan_may_be_passed_as_the_algorithm():
     x, w, b = arrays()
     made = plan(x, w, **SETTINGS, algorithm="loops")

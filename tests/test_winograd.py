@@ -281,7 +281,7 @@ def test_a_map_of_one_block_of_tiles_has_units_for_all_threads(layout, units):
     assert len(winograd.sizes(replace(problem, geometry=replace(g, c_out=96)))[0].blocks) == 2
     found = []
     for threads in (1, 2, 6):
-        made = winograd.program(PlacedProblem.dense(problem, threads, 1e-3), packs=False)
+        made = winograd.program(PlacedProblem.dense(problem, threads, 1e-3))
         found.append(sum(table.units for table in made.tables))
     assert tuple(found) == units
 

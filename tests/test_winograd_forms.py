@@ -7,7 +7,8 @@ from itertools import product
 import pytest
 
 from upconv.geometry import Axis
-from upconv.winograd_forms import POINTS, Form, Way, counted, form, parts, ways_alone
+from upconv.winograd_forms import POINTS, Form, form
+from upconv.winograd_parts import Way, counted, parts, ways_alone
 
 FORMS = [(m, r) for m, r in product(range(1, 6), range(1, 6)) if r == 1 or m + r - 1 in POINTS]
 KERNELS = ((4, 2), (3, 1), (5, 2), (3, 2), (6, 2), (9, 3), (1, 1))

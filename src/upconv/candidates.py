@@ -127,7 +127,7 @@ def _asked(name):
     if not hasattr(algorithm, "why_never"):
         return algorithm.why_not, algorithm.why_not_automatic
     asks = (("why_not", algorithm.why_not_now), ("why_not_automatic", algorithm.why_not_automatic))
-    return tuple(ask if algorithm.asks(sentences) else None for sentences, ask in asks)
+    return tuple(ask if algorithm.has(sentences) else None for sentences, ask in asks)
 
 
 def _willing(problem, names):

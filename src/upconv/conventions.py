@@ -267,8 +267,6 @@ class Jax(Setting):
     has_groups: ClassVar[bool] = False
     weight_axes: ClassVar[tuple[str, ...]] = ("kH", "kW", "in", "out")
     weight_flipped: ClassVar[bool] = True
-    #: With transpose_kernel=True the channels swap and nothing is flipped: Keras's weight.
-    weight_axes_transposed: ClassVar[tuple[str, ...]] = Keras.weight_axes
 
     def __post_init__(self) -> None:
         if isinstance(self.padding, str):
@@ -324,6 +322,16 @@ def same(n: int, k: int, s: int = 1, d: int = 1, lower: bool = False) -> Axis:
 def translate(target: str, h: Axis, w: Axis) -> Translation:
     """Both axes at once, since a framework may have one word ("same") for the two: a setting for each, as a pair.
 
+    Args:
+        target: "torch", "onnx", "keras" or "jax".
+        h, w: the two axes.
+
+    Returns:
+        Translation: the nearest setting, and sentences on what it does not say of these axes.
+
+    Raises:
+        TypeError: for a framework that is none of these.
+
     >>> translation = translate("keras", same(4, 3, 2), same(5, 3, 2))
     >>> arguments(*translation.setting), translation.differences
     ({'padding': 'same'}, ())
@@ -363,6 +371,9 @@ def weight_steps(source: str, target: str) -> list[str]:
 
 def weight_order(source: str, target: str, dimensions: int = 2) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(order in which the axes of one framework's weight become another's, axes of the result that are flipped).
+
+    Raises:
+        TypeError: for a framework that is not known.
 
     >>> weight_order("torch", "jax"), weight_order("keras", "torch", dimensions=1)
     (((2, 3, 0, 1), (0, 1)), ((2, 1, 0), ()))

@@ -3,15 +3,16 @@
 Output plane o receives input plane i through depth tap t where ``o == i*s + t*d - crop_lo``. So the outputs fall into
 runs that read the same depth taps (`phases.live_segments`), and a run is a batch of 2-D problems:
 
-- through one tap, as everywhere where the kernel is no deeper than the stride, planes are read and written where they
-  lie, since every s-th plane of a volume is an array with a longer stride;
-- where several taps meet in a plane, the planes that they read are stacked along the channels, and the taps along the
-  channels of the weight, so that the sum over taps is part of the sums over channels: one pass over the output, one
-  rounding, and a NaN reaches what it reaches by the definition. Stacks are made for some planes at a time.
+- If it reads a single depth tap, as all do whose kernel is no deeper than the stride, planes are read and written where
+  they lie: every s-th plane of a volume is an array with a longer stride.
+- If it reads several, the planes that they read are stacked along the channels, and the taps along the channels of the
+  weight. The sum over taps is part of the sum over channels then: one pass over the output, one rounding, and a NaN
+  reaches what it reaches by the definition. Stacks are made for some planes at a time.
 
-The gradient in the input adds up what each tap gives, stacks planes of the gradient in the output in the same way, or
-takes depth taps as rows of one problem, whichever is predicted to be soonest (`depth_ways`); the gradient in the weight
-is one problem for each depth tap, or the same one problem. Nothing is conjugated here.
+The gradient in the input is computed in that of three ways which is predicted to take the least time (`depth_ways`): it
+adds up what each tap gives, stacks planes of the gradient in the output as above, or takes the depth taps as rows of
+one 2-D problem. The gradient in the weight is one problem for each depth tap, or one for all. Nothing is conjugated
+here.
 """
 
 import numpy as np

@@ -1,10 +1,9 @@
 """By which way a gradient of a volume is computed, and planes whose rows are those of one map.
 
-Where a kernel is as deep and as tall as its strides and nothing is cropped, the places of a volume meet blocks of the
-output that do not overlap. So the depth taps may count as rows of a kernel of one plane: the planes that a plane of the
-input meets follow one another in memory, and so do their rows; those that a place meets do not (`layouts.Fold`), so
-kernels put them in order on the way into the cache. Then both gradients are one problem, without sums over depth taps
-outside of it, and the weight is a view.
+Where a kernel is as deep and as tall as its strides and nothing is cropped, the pixels of a volume meet blocks of the
+output that do not overlap. So the depth taps may count as rows of a kernel of one plane. Then both gradients are one
+problem, without sums over depth taps outside of it, and the weight is a view. The rows of the output that a pixel meets
+do not follow one another in memory (`layouts.Fold`), so kernels put them in order on the way into the cache.
 """
 
 import math

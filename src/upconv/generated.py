@@ -4,10 +4,10 @@ A way of computing is a module in `algorithms/` with
 
     why_never(problem)     sentences of refusal that hold whatever the sizes of the maps: asked for once a layer
     why_not(problem)       those that depend on the sizes; either may be left out, and empty means yes
-    fuses(problem)         whether its kernels apply the problem's activation
     work(problem)          amounts by the names of `machine.AMOUNTS`
-    weight_form(problem)   the form in which it reads a weight (see `schedule.panels`), None for the weight as it lies
-    program(placed, packs) the `runtime.program.Program`; without packing where the weight comes prepared
+    program(placed)        the `runtime.program.Program`; with packing where `placed.packs`
+    weight_form(problem)   optional: the form in which it reads a weight (see `schedule.panels`); None, or left out, for
+                           the weight as it lies
     why_not_automatic      optional: sentences, why it runs only when it is asked for by name
     FALLBACK               optional: the algorithm that computes again what its kernels have flagged
     cuts_by_row(problem)   optional: whether the last bits of an output depend on what else there is in its row; where
@@ -26,14 +26,11 @@ A way of computing is a module in `algorithms/` with
     FOR_FEW_CHANNELS       optional: whether few channels do not slow down its gradient in the weight, which is then not
                            left to torch's operator for their sake
 
-and `Generated` makes an algorithm of it: asked, priced, run, accounted for.
+and `Generated` makes an algorithm of it: asked, priced, run, accounted for. Its kernels apply a problem's activation:
+`rewrites` leave none that they do not have.
 """
 
 import math
-import os
-import threading
-from collections import Counter, OrderedDict
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from types import ModuleType
@@ -50,78 +47,13 @@ from .runtime import memory, pool, program
 from .runtime.builtin import builtin
 from .runtime.kernel import isa, usable
 from .runtime.program import W, Y
+from .runtime.program_cache import ProgramCache
 from .schedule.account import account, kernels
 from .schedule.placed_problem import PlacedProblem
 from .size_classes import size_class
 
 # What all programs together may keep.
 PROGRAM_BYTES = 4 << 20
-
-
-class ProgramCache:
-    """Programs by key, those used last kept: at most so many bytes of tables, and at least the last one.
-
-    A table that several share counts once.
-    """
-
-    def __init__(self, most_bytes):
-        self.most_bytes, self.nbytes = most_bytes, 0
-        self._kept = OrderedDict()
-        # By identity of a shared table, how many of the programs that are kept hold it.
-        self._holders = Counter()
-        # A signal's handler may come back here in the thread that holds the lock.
-        self._lock = threading.RLock()
-
-    def __len__(self):
-        return len(self._kept)
-
-    def get(self, key, make):
-        """The program of a key, made if it is not there."""
-        kept = self._kept
-        made = kept.get(key)
-        if made is not None:
-            # Another thread may just have dropped it; it is as good as before.
-            with suppress(KeyError):
-                kept.move_to_end(key)
-            return made
-        made = make()
-        with self._lock:
-            if key not in kept:
-                kept[key] = made
-                self._take(made)
-            while self.nbytes > self.most_bytes and len(kept) > 1:
-                self._drop(kept.popitem(last=False)[1])
-        return made
-
-    def _take(self, made):
-        self.nbytes += made.nbytes
-        for table in made.shared:
-            self.nbytes += 0 if self._holders[id(table)] else table.nbytes
-            self._holders[id(table)] += 1
-
-    def _drop(self, made):
-        self.nbytes -= made.nbytes
-        for table in made.shared:
-            self._holders[id(table)] -= 1
-            if not self._holders[id(table)]:
-                self.nbytes -= table.nbytes
-                # Another may get its identity.
-                del self._holders[id(table)]
-
-    def cache_clear(self):
-        """Forget all."""
-        with self._lock:
-            self._kept.clear()
-            self._holders.clear()
-            self.nbytes = 0
-
-    def wait_in_forks(self):
-        """Let forks wait while another thread changes this: their children have no lock that is held, and no half."""
-        lock = self._lock
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
-
-
 PROGRAMS = ProgramCache(PROGRAM_BYTES)
 PROGRAMS.wait_in_forks()
 
@@ -185,8 +117,8 @@ class Generated:
         ask = getattr(self.module, "why_not_automatic", None)
         return [] if ask is None else ask(self._asked(problem) if problem.storage else problem)
 
-    def asks(self, name: str) -> bool:
-        """Whether the module has sentences of that name."""
+    def has(self, name: str) -> bool:
+        """Whether the module has a function of that name."""
         return hasattr(self.module, name)
 
     def rounds_by_place(self, problem: Problem) -> bool:
@@ -194,8 +126,8 @@ class Generated:
 
         So it has where those of a weight that is packed in the call are others than of a prepared one.
         """
-        asks = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
-        return self.fallback is not None or any(ask is not None and ask(self._asked(problem)) for ask in asks)
+        rules = (getattr(self.module, name, None) for name in ("cuts_by_row", "adds_by_parts"))
+        return self.fallback is not None or any(rule is not None and rule(self._asked(problem)) for rule in rules)
 
     def adds_alike(self, problem: Problem, part: Problem) -> bool:
         """Whether the last bits of a part of a problem are those of the whole, if it does not round by place."""
@@ -203,7 +135,8 @@ class Generated:
         return ask is None or ask(self._asked(problem)) == ask(self._asked(part))
 
     def fuses(self, problem: Problem) -> bool:
-        return self.module.fuses(problem)
+        """Its kernels apply every activation that `rewrites` leave in a problem."""
+        return True
 
     def work(self, problem: Problem) -> dict[str, float]:
         if not self._widens(problem):
@@ -220,7 +153,7 @@ class Generated:
 
         A form whose numbers are not those of the weight is not kept in halves: it would not be that of the weight.
         """
-        form = self.module.weight_form(problem)
+        form = _form(self.module, problem)
         return None if problem.storage and getattr(form, "is_computed", False) else form
 
     def workspace_bytes(self, problem: Problem) -> int:
@@ -308,7 +241,7 @@ class Generated:
         """
         # Of a form that is kept all taps are made, whatever the map.
         storage, problem = problem.storage, replace(problem, storage="", prepared=True)
-        form = self.module.weight_form(problem)
+        form = _form(self.module, problem)
         placed = PlacedProblem.dense(problem)
         packed = memory.aligned(form.nbytes + program.LINE)
         made = program.Program([form.packing(placed)], form.scratch(placed), self._seconds(problem))
@@ -330,7 +263,7 @@ class Generated:
 
     def _widened_bytes(self, plain):
         """Bytes of what is widened for a problem: the form, or the weight as it lies."""
-        form = self.module.weight_form(plain) if plain.prepared else None
+        form = _form(self.module, plain) if plain.prepared else None
         return math.prod(plain.geometry.weight_shape) * plain.itemsize if form is None else form.nbytes
 
     def _run_widened(self, problem, a, panels, b, bias, out):
@@ -340,7 +273,7 @@ class Generated:
             wide = empty(b.shape, np.float32, "nchw")
             widen(b, wide, problem.storage)
             return self.run(replace(plain, prepared=False), a, wide, bias, out)
-        nbytes = self.module.weight_form(plain).nbytes
+        nbytes = _form(self.module, plain).nbytes
         # Not the scratch of this thread, which the program takes and gives back.
         wide = memory.aligned(nbytes + program.LINE)
         widen(panels[: nbytes // 2].view(np.uint16), wide[:nbytes].view(np.float32), problem.storage)
@@ -375,10 +308,10 @@ class Generated:
 
     def _make(self, placed):
         problem = placed.problem
-        made = self.module.program(placed, packs=not problem.prepared)
+        made = self.module.program(placed)
         if problem.operation == "grad_weight":
             return Runnable(made, 0, 1, problem.dtype, 0)
-        form = self.module.weight_form(problem)
+        form = _form(self.module, problem)
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, placed.lanes)
 
 
@@ -390,9 +323,14 @@ def _zeros(count, dtype):
     return made, program.address(made)
 
 
+def _form(module, problem):
+    rule = getattr(module, "weight_form", None)
+    return None if rule is None else rule(problem)
+
+
 def _refusals(module, name, problem):
-    asks = getattr(module, name, None)
-    return [] if asks is None else asks(problem)
+    rule = getattr(module, name, None)
+    return [] if rule is None else rule(problem)
 
 
 @lru_cache(maxsize=512)
@@ -401,7 +339,7 @@ def _wide(problem, module):
     plain = replace(problem, storage="")
     refused = _refusals(module, "why_never", plain) or _refusals(module, "why_not", plain)
     ours = problem.operation != "grad_weight" and not refused
-    computed = ours and getattr(module.weight_form(plain), "is_computed", False)
+    computed = ours and getattr(_form(module, plain), "is_computed", False)
     return replace(plain, prepared=False) if computed else plain
 
 

@@ -83,11 +83,20 @@ def settings(
 ) -> list[Setting]:
     """Every PyTorch setting within the bounds that turns n inputs into `out` outputs, best first.
 
-    A number given for k, s, p, op or d is kept, and lifts the bound on itself; bounds left out come from
-    `search_bounds`.
-
     The order: settings that use every input and leave no output to the bias alone before those that waste; even overlap
     before uneven; no dilation before dilation; fewer useful multiply-adds; the simplest (smaller op, d, s, k, p).
+
+    Args:
+        n, out: inputs and outputs of one axis.
+        k, s, p, op, d: kernel, stride, padding, output_padding and dilation, where they are given; no bound holds for
+            what is given.
+        max_kernel, max_stride, max_dilation, max_padding: bounds; those left out come from `search_bounds`.
+
+    Returns:
+        list of Setting; empty where there is none.
+
+    Raises:
+        SettingError: for a number that no layer has, and where there are more than MOST_FOUND settings.
 
     >>> settings(17, 32)[0]
     Setting(k=2, s=2, p=1, op=0, d=1)
@@ -135,6 +144,16 @@ def _found(
 
 def common_settings(sizes: Iterable[tuple[int, int]], **options: int | None) -> list[Setting]:
     """The settings that do every (n, out) of `sizes`, for one number on both axes; the cost is that of all axes.
+
+    Args:
+        sizes: pairs of inputs and outputs, one at least.
+        options: numbers and bounds, as of `settings`.
+
+    Returns:
+        list of Setting, best first.
+
+    Raises:
+        SettingError: as `settings` does.
 
     >>> common_settings([(17, 32), (23, 44)], max_kernel=4)[0]
     Setting(k=2, s=2, p=1, op=0, d=1)
@@ -288,6 +307,10 @@ def nearest(setting: Setting, n: int, out: int) -> Setting | None:
 
     First padding and output_padding alone may change, since then the weight keeps its shape and the outputs their
     spacing; then the kernel; then stride and dilation.
+
+    Args:
+        setting: the one given.
+        n, out: inputs and outputs of the axis.
 
     >>> nearest(Setting(k=3, s=2, p=1), 16, 32)
     Setting(k=3, s=2, p=1, op=1, d=1)

@@ -8,12 +8,14 @@ they lie. What has no name here is copied first, and a plan says so.
 from functools import lru_cache
 from typing import NamedTuple
 
-# Maps: the pixels of a row are consecutive; the channels of a pixel are, and the pixels of a row follow one another;
-# the same with gaps between pixels, as in a slice of the channels; neither.
+# Maps. nchw: the pixels of a row are consecutive. nhwc: the channels of a pixel are, and the pixels of a row follow one
+# another. nhwc-sliced: the same with gaps between pixels, as in a slice of the channels.
 CHANNELS_FIRST, CHANNELS_LAST, CHANNELS_SLICED = "nchw", "nhwc", "nhwc-sliced"
-# Weights: as torch has them, the taps of a pair of channels consecutive, and so the pairs of an input channel; the same
-# with gaps between pairs, as in a depth tap of a volume's weight; the output channels of a tap consecutive.
+# Weights. taps last: as torch has them, all taps of a pair of channels consecutive, then the pairs of an input channel.
+# taps sliced: the same with gaps between pairs, as in a depth tap of a volume's weight. channels last: the output
+# channels of a tap consecutive.
 TAPS_LAST, TAPS_SLICED, WEIGHT_CHANNELS_LAST = "taps last", "taps sliced", "channels last"
+# Maps and weights that lie in none of these ways.
 STRIDED = "strided"
 # What may be read as if it had gaps, by the name with gaps; the gradient in the weight is named as maps are.
 WITHOUT_GAPS = {CHANNELS_SLICED: (CHANNELS_LAST,), TAPS_SLICED: (TAPS_LAST, CHANNELS_FIRST)}
@@ -22,11 +24,11 @@ RESULTS = (CHANNELS_FIRST, CHANNELS_LAST)
 
 
 class Fold(NamedTuple):
-    """How the rows of a map lie that is some planes of a volume, of a kernel as deep and as tall as its strides.
+    """Where the rows of a map lie that is made of planes of a volume, for a kernel as deep and tall as its strides.
 
-    Its taps, `planes` deep and `rows` tall, are those of a kernel of one plane of ``planes * rows`` rows, on a map in
-    which the rows that a place meets follow one another: in memory `rows` of them do, in each of `planes` planes, which
-    are `step` bytes apart.
+    The kernel, `planes` deep and `rows` tall, counts as one of a single plane with ``planes * rows`` rows of taps. A
+    pixel meets as many rows of the map. In memory `rows` of them follow one another in each of `planes` planes, and
+    the planes are `step` bytes apart.
     """
 
     planes: int

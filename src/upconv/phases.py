@@ -69,18 +69,6 @@ class Phase(NamedTuple):
         """
         return _segments(self.axis, self.start)
 
-    @property
-    def interior(self) -> Segment | None:
-        """The segment that reads every tap of the phase; None where the input is too short, and without taps."""
-        if not self.taps:
-            return None
-        return next((segment for segment in self.segments if len(segment.taps) == len(self.taps)), None)
-
-    @property
-    def border(self) -> tuple[Segment, ...]:
-        """The segments that miss at least one tap."""
-        return tuple(segment for segment in self.segments if len(segment.taps) != len(self.taps))
-
 
 @lru_cache(maxsize=1024)
 def phases(axis: Axis) -> tuple[Phase, ...]:

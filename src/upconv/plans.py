@@ -120,8 +120,8 @@ class Plan:
     @property
     def rounds_by_place(self) -> bool:
         """Whether the last bits of an output depend on what else is computed, so that a part of a map has others."""
-        asks = getattr(ALGORITHMS[self.algorithm], "rounds_by_place", None)
-        return asks is not None and asks(self.inner)
+        rule = getattr(ALGORITHMS[self.algorithm], "rounds_by_place", None)
+        return rule is not None and rule(self.inner)
 
     def adds_alike(self, part: Plan) -> bool:
         """Whether a part of the problem has the bits of the whole, unless the algorithm rounds by place.
@@ -132,10 +132,10 @@ class Plan:
         Returns:
             Whether it adds up products in the same order.
         """
-        asks = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
+        rule = getattr(ALGORITHMS[self.algorithm], "adds_alike", None)
         if rewrites.kinds(part.steps) != rewrites.kinds(self.steps):
             return False
-        return asks is None or asks(self.inner, part.inner)
+        return rule is None or rule(self.inner, part.inner)
 
     @property
     def details(self) -> Details:
@@ -256,7 +256,7 @@ class Plan:
         # Where the result is copied in the end, it may lie anyhow.
         wanted = STRIDED if self.copies_result else problem.layout
         if not suits(result_layout(problem, target), wanted):
-            target = rewrites.dense_empty(out.shape, target.dtype, problem.layout)
+            target = rewrites.fresh(out.shape, target.dtype, problem.layout)
         self.execute(a, b, bias, target)
         if target is not out:
             out[...] = target

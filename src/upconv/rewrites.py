@@ -204,21 +204,26 @@ def _by_copies(solve, step, a, b, bias, out):
     if after.layout == before.layout:
         solve(a, b, bias, out)
         return
-    result = np.empty(out.shape, out.dtype)
+    result = fresh(out.shape, out.dtype, after.layout)
     solve(a, b, bias, result)
     out[...] = result
 
 
 def dense(array, layout):
-    """A copy of a 4-D array that lies as a layout of maps says; for a weight, as torch has it."""
-    if layout.startswith("nhwc"):
-        n, c, h, w = array.shape
-        copy = np.empty((n, h, w, c), array.dtype).transpose(0, 3, 1, 2)
-    else:
-        # Not ascontiguousarray, which keeps odd strides on axes of length 1.
-        copy = np.empty(array.shape, array.dtype)
+    """A copy of a 4-D array that lies as a layout of maps or of weights says."""
+    # Not ascontiguousarray, which keeps odd strides on axes of length 1.
+    copy = fresh(array.shape, array.dtype, layout)
     copy[...] = array
     return copy
+
+
+def fresh(shape, dtype, layout):
+    """A 4-D array without values that lies as a layout says, without gaps.
+
+    Its memory is used again: to touch fresh memory takes longer than to copy or to convert.
+    """
+    is_last = layout.startswith("nhwc") or layout == WEIGHT_CHANNELS_LAST
+    return empty(shape, np.dtype(dtype), "nhwc" if is_last else "nchw")
 
 
 # Activations ---------------------------------------------------------------------------------------------------------
@@ -299,28 +304,15 @@ def _by_wider(solve, step, a, b, bias, out):
     if after.maps:
         solve(a, b, bias, out)
         return
-    result = _fresh(out.shape, after.dtype, after.layout)
+    result = fresh(out.shape, after.dtype, after.layout)
     solve(_converted(a, after.dtype, after.a_layout), b, bias, result)
     narrow(result, out)
 
 
 def _converted(array, dtype, layout):
-    result = _fresh(array.shape, dtype, layout)
+    result = fresh(array.shape, dtype, layout)
     widen(array, result)
     return result
-
-
-def _fresh(shape, dtype, layout):
-    """Memory in a layout, which is used again: to touch fresh memory takes longer than to convert."""
-    return empty(shape, np.dtype(dtype), "nhwc" if layout in ("nhwc", WEIGHT_CHANNELS_LAST) else "nchw")
-
-
-def dense_empty(shape, dtype, layout):
-    """Fresh memory in a layout."""
-    n, c, h, w = shape
-    if layout.startswith("nhwc"):
-        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
-    return np.empty(shape, dtype)
 
 
 # Complex numbers -----------------------------------------------------------------------------------------------------

@@ -100,6 +100,9 @@ def convert(weight: Any, source: str, target: str) -> np.ndarray:
     Returns:
         The array.
 
+    Raises:
+        TypeError: for a framework that is none of these, and for a prepared weight.
+
     >>> convert(np.ones((4, 8, 3, 3)), "torch", "keras").shape
     (3, 3, 8, 4)
     """

@@ -25,7 +25,7 @@ from upconv.kernels import (
 )
 from upconv.kernels.execute import execute
 from upconv.kernels.transpose import transpose
-from upconv.schedule.next_block import MOST_ASKS
+from upconv.schedule.next_block import MOST_LINES
 from upconv.winograd_forms import form
 
 # Those of x86-64 that add a product where it is made.
@@ -112,16 +112,16 @@ def test_the_hot_loop_of_a_tile_of_strips(isa, mr, nv, elem):
     assert len(loads) <= gemm.UNROLL * (mr + nv)
 
 
-@pytest.mark.parametrize("asks", range(MOST_ASKS + 1))
+@pytest.mark.parametrize("lines", range(MOST_LINES + 1))
 @pytest.mark.parametrize("name", FUSED)
-def test_the_hot_loop_of_a_gradient_in_the_weight_asks_for_the_next_block_without_putting_sums_aside(name, asks):
+def test_the_hot_loop_of_a_gradient_in_the_weight_prefetches_the_next_block_without_spills(name, lines):
     isa, unroll = ROWS[name], weight_gradient_blocks.UNROLL
     tallest, nv = winograd_product.TILES[isa.registers]
     for mr in (tallest, tallest - 1):
-        kernel = weight_gradient_blocks.weight_gradient_blocks(isa, "f32", mr, nv, asks=asks)
+        kernel = weight_gradient_blocks.weight_gradient_blocks(isa, "f32", mr, nv, lines=lines)
         loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vfmadd")
         assert sum(line.startswith("vfmadd") for line in loop) == mr * nv * unroll
-        assert sum(line.startswith("prefetch") for line in loop) == asks
+        assert sum(line.startswith("prefetch") for line in loop) == lines
         assert spills(loop) == []
 
 
@@ -174,7 +174,7 @@ def test_transforms_of_four_positions_put_next_to_nothing_aside(name, most, form
 
 
 @pytest.mark.parametrize("name", FUSED)
-def test_a_gather_asks_for_the_outputs_of_the_next_tile(name):
+def test_a_gather_prefetches_the_outputs_of_the_next_tile(name):
     isa, f = ROWS[name], form(3, 2)
     kernel = winograd_gather.winograd_gather(isa, "f32", f.output, f.output, f.bias, f.bias)
     loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vadd")

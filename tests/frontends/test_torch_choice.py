@@ -10,7 +10,7 @@ from require import require
 
 torch = require("torch")
 ut = require("upconv.torch")
-from upconv.torch import choice, contraction, dispatch  # noqa: E402
+from upconv.torch import choice, contraction, dispatch, measurements  # noqa: E402
 
 nn = torch.nn
 
@@ -89,7 +89,7 @@ def test_the_compiled_graph_holds_what_was_measured(is_ours, layer, x):
     call = ut.dispatch.facts(x, layer.weight, layer.bias, (2, 1, 0, 1, 1))
     ut.accelerate(layer)
     state = ut.state.make_state(layer)
-    state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(1.0, 2.0, is_ours)
+    state.measured[call.forward, torch.get_num_threads()] = measurements.Measured(1.0, 2.0, is_ours)
     want = ut.restore(nn.Sequential(layer)) and layer(x)
     ut.accelerate(layer)
     ut.state.make_state(layer).measured.update(state.measured)
@@ -335,7 +335,7 @@ def test_a_measurement_overrules_what_was_left_to_torch(small):
     ours(x)
     state = ut.state.state_of(ours)
     call = ut.dispatch.facts(x, ours.weight, ours.bias, (2, 0, 0, 1, 1))
-    state.measured[call.forward, torch.get_num_threads()] = ut.choice.Measured(2.0, 1.0, True)
+    state.measured[call.forward, torch.get_num_threads()] = measurements.Measured(2.0, 1.0, True)
     assert ut.state.left(ours, state, x) is None
     torch.testing.assert_close(ours(x), theirs(x))
     assert ut.state.left(ours, state, x) is None
@@ -366,7 +366,7 @@ def test_inputs_that_torch_refuses_are_refused_in_its_words(small):
 
 @torch.no_grad()
 def test_what_is_remembered_as_torchs_is_bounded(small, monkeypatch):
-    monkeypatch.setattr(ut.choice, "MOST_LEFT", 8)
+    monkeypatch.setattr(measurements, "MOST_LEFT", 8)
     ours, _ = small
     for width in range(1, 30):
         x = torch.zeros(1, 32, 1, width)
@@ -412,8 +412,8 @@ def test_forwards_in_halves_of_which_nothing_is_left_are_not_left_to_torch(dtype
     problem = contraction.call_of(
         1, (1, 0), 0, 1, 3, tuple(x.shape), x.stride(), tuple(w.shape), w.stride(), None, dtype
     ).forward
-    measured = choice.Measurements()
-    measured[problem, torch.get_num_threads()] = choice.Measured(1.0, 2.0, is_ours=False)
+    measured = measurements.Measurements()
+    measured[problem, torch.get_num_threads()] = measurements.Measured(1.0, 2.0, is_ours=False)
     assert choice.decide(problem, measured).is_ours
 
 

@@ -90,6 +90,7 @@ def test_the_command_writes_a_table_a_file_and_a_chart(bench, tmp_path, capsys):
     written = json.loads((tmp_path / "m.json").read_text())
     assert written["complete"]
     assert [row["name"] for row in written["rows"]] == ["FCN-8s head"]
+    assert [len(row["whole"]) for row in written["rows"]] == [3]  # torch's, accelerated, frozen
     assert "FCN-8s head" in (tmp_path / "models.svg").read_text()
 
 
@@ -117,7 +118,7 @@ def test_networks_on_volumes_of_monai(place, bench, ours):
 
 
 def test_an_interrupted_run_leaves_whole_files(bench, tmp_path, monkeypatch):
-    made = iter([{"name": "a", "layers": [2, 1], "whole": [2, 1], "step": [2, 1]}])
+    made = iter([{"name": "a", "layers": [2, 1], "whole": [2, 1, 1], "step": [2, 1]}])
 
     def row_of(*_):
         try:

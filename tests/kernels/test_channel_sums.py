@@ -60,7 +60,7 @@ class Setting:
 
 def run_between_pages(isa, per_cell=60):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
-    from guarded import Room
+    from rooms import Room
 
     rooms, row, count = [Room(1 << 16) for _ in range(2)], ROWS[isa], 0
     for kind, (make, _) in KINDS.items():

@@ -123,7 +123,7 @@ class Setting(Drawn):
 
 def run_between_pages(isa, per_cell):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
-    from guarded import Room
+    from rooms import Room, run_at_both_ends
 
     rooms = [Room(1 << 20) for _ in range(4)]
     count = 0
@@ -140,11 +140,7 @@ def run_between_pages(isa, per_cell):
                     made = depthwise_rows(ROWS[isa], elem, s, *kinds[each % len(kinds)], (height, 1)[each % 2], step)
                     code = link(made, ROWS[isa])
                 print(f"{isa} {elem} {kind} {number}", flush=True)
-                for at_end in (True, False):
-                    arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
-                    code(setting.numbers(*arrays).ctypes.data)
-                    setting.check(arrays)
-                    count += 1
+                count += run_at_both_ends(rooms, code, setting)
     return count
 
 

@@ -125,7 +125,7 @@ class Setting(Drawn):
 
 def run_between_pages(isa, per_cell):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
-    from guarded import Room
+    from rooms import Room, run_at_both_ends
 
     rooms = [Room(16 << 20) for _ in range(6)]
     row, count = ROWS[isa], 0
@@ -137,12 +137,7 @@ def run_between_pages(isa, per_cell):
                 if setting.rest not in codes:
                     codes[setting.rest] = link(direct_phases(row, elem, setting.tall, tile[0], setting.rest), row)
                 print(f"{isa} {elem} {tile} {number}", flush=True)
-                for at_end in (True, False):
-                    given = setting.arrays + setting.scratch(row)
-                    arrays = [room.copy(a, at_end) for room, a in zip(rooms, given, strict=True)]
-                    codes[setting.rest](setting.numbers(*arrays).ctypes.data)
-                    setting.check(arrays)
-                    count += 1
+                count += run_at_both_ends(rooms, codes[setting.rest], setting, setting.arrays + setting.scratch(row))
     return count
 
 

@@ -149,7 +149,7 @@ class Setting(Drawn):
 
 def run_between_pages(isa, per_cell):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
-    from guarded import Room
+    from rooms import Room, run_at_both_ends
 
     rooms = [Room(16 << 20) for _ in range(6)]
     row, count = ROWS[isa], 0
@@ -159,12 +159,7 @@ def run_between_pages(isa, per_cell):
             for number in range(per_cell):
                 setting = Setting(number, tile, elem, (20, 120)[number % 2], (64, 65, LONGEST_SUM + 1))
                 print(f"{isa} {elem} {tile} {number}", flush=True)
-                for at_end in (True, False):
-                    given = setting.arrays + setting.scratch(row)
-                    arrays = [room.copy(a, at_end) for room, a in zip(rooms, given, strict=True)]
-                    code(setting.numbers(*arrays).ctypes.data)
-                    setting.check(arrays)
-                    count += 1
+                count += run_at_both_ends(rooms, code, setting, setting.arrays + setting.scratch(row))
     return count
 
 

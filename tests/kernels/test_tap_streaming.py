@@ -55,7 +55,7 @@ class Setting:
     def numbers(self, x, w, y, places, wide):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
-        task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "ahead": wv.ctypes.data}
+        task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data, "next": wv.ctypes.data}
         task |= {name: getattr(self, name) for name in ("c", "n", "rows", "cols")}
         task |= {"chunk": chunk_of(self.c), "places": places.ctypes.data, "wide": wide.ctypes.data}
         for name, view in (("x", xv), ("y", yv)):
@@ -77,7 +77,7 @@ class Setting:
 
 def run_between_pages(isa, per_cell=30):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
-    from guarded import Room
+    from rooms import Room, run_at_both_ends
 
     rooms = [Room(1 << 18) for _ in range(5)]
     row, count = ROWS[isa], 0
@@ -88,11 +88,7 @@ def run_between_pages(isa, per_cell=30):
             for number in range(per_cell):
                 setting = Setting(number, row, elem, nv, kind[0])
                 print(f"{isa} {elem} {kind} {nv} {number}", flush=True)
-                for at_end in (True, False):
-                    arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
-                    code(setting.numbers(*arrays).ctypes.data)
-                    setting.check(arrays)
-                    count += 1
+                count += run_at_both_ends(rooms, code, setting)
     return count
 
 

@@ -78,7 +78,7 @@ class Setting:
 
 def run_between_pages(isa, per_cell=100):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
-    from guarded import Room
+    from rooms import Room, run_at_both_ends
 
     rooms = [Room(1 << 18) for _ in range(3)]
     row, count = ROWS[isa], 0
@@ -87,11 +87,7 @@ def run_between_pages(isa, per_cell=100):
         for number in range(per_cell):
             setting = Setting(number, row, *kind)
             print(f"{isa} {kind} {number}", flush=True)
-            for at_end in (True, False):
-                arrays = [room.copy(a, at_end) for room, a in zip(rooms, setting.arrays, strict=True)]
-                code(setting.numbers(*arrays).ctypes.data)
-                setting.check(arrays)
-                count += 1
+            count += run_at_both_ends(rooms, code, setting)
     return count
 
 

@@ -118,9 +118,9 @@ def test_the_values_of_segments_are_every_product_once(forward):
 
 def test_places_without_taps_are_said_to_exist():
     for h, w in zip(axes(8, 300), axes(9, 300), strict=True):
-        empty = any(len({o for o, _, _ in triples(axis)}) < axis.out for axis in (h, w))
-        assert segments.has_empty_places(h, w, True) == empty
-        assert not segments.has_empty_places(h, w, False)
+        some = any(len({o for o, _, _ in triples(axis)}) < axis.out for axis in (h, w))
+        assert segments.some_are_holes(h, w, True) == some
+        assert not segments.some_are_holes(h, w, False)
 
 
 def test_places_without_taps_are_written_once():
@@ -128,7 +128,7 @@ def test_places_without_taps_are_written_once():
     kinds = Counter()
     strides = ((axis, Axis(axis.n, axis.k, 5 * axis.s, axis.d)) for axis in axes(12, 300))
     for h, w in zip(axes(8, 600), itertools.chain.from_iterable(strides), strict=True):
-        found = segments.empty_places(h, w, True)
+        found = segments.holes(h, w, True)
         live = [(segments.segments(h, True), segments.segments(w, True))]
         written = np.zeros((h.out, w.out), int)
         for rows, cols in (*found, *live):
@@ -138,7 +138,7 @@ def test_places_without_taps_are_written_once():
         everything = segments.fills_all(h, w, True)
         assert (written == 1 + everything * has_taps).all(), (h, w)
         assert all(not row.taps or not col.taps for rows, cols in found for row in rows for col in cols)
-        assert segments.empty_places(h, w, False) == ()
+        assert segments.holes(h, w, False) == ()
         kinds[everything, len(found)] += 1
     assert min(kinds[False, 0], kinds[False, 1], kinds[False, 2], kinds[True, 1]) > 1, kinds
 

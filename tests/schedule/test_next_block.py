@@ -14,7 +14,7 @@ from upconv.runtime import program
 from upconv.runtime.kernel import usable
 from upconv.runtime.program import X, Y
 from upconv.schedule.moves import PlacedOperand
-from upconv.schedule.next_block import FAR_BYTES, MOST_ASKS, comes_from_far, next_block
+from upconv.schedule.next_block import FAR_BYTES, MOST_LINES, comes_from_far, next_block
 from upconv.schedule.pixel_panels import Cut
 from upconv.schedule.placed_problem import PlacedProblem
 
@@ -37,20 +37,20 @@ def test_a_block_asks_for_where_the_one_after_it_lies(n, h, w, c_in, c_out):
             (x.move(each.first, each.h.first, each.w.first), y.move(each.first, each.h.source, each.w.source))
             for each in (block, after)
         )
-        ahead = next_block(block, *here, visits=12)
+        following = next_block(block, *here, visits=12)
         larger = there[c_out * h.s * w.s > c_in]
-        assert ahead.place == (larger.base, larger.offset)
+        assert following.place == (larger.base, larger.offset)
         # All of it, without leaving out a line, if it may ask often enough.
         steps = block.images * block.h.axis.n * (block.w.axis.n // UNROLL)
-        assert ahead.pace * ahead.asks * steps * 12 >= ahead.nbytes
-        assert ahead.pace <= LINE or ahead.asks == MOST_ASKS
-        assert (ahead.after(0), ahead.after(12)) == (0, ahead.nbytes)
+        assert following.pace * following.lines * steps * 12 >= following.nbytes
+        assert following.pace <= LINE or following.lines == MOST_LINES
+        assert (following.after(0), following.after(12)) == (0, following.nbytes)
 
 
 def test_a_block_of_narrow_rows_asks_for_nothing():
     g = Geometry(1, 8, 8, 1, Axis(400, 1), Axis(3, 1))
     (block, *_) = Cut(g, 256).blocks(0, 1)
-    assert next_block(block, placed(X, g.input_shape), placed(Y, g.output_shape), 4).asks == 0
+    assert next_block(block, placed(X, g.input_shape), placed(Y, g.output_shape), 4).lines == 0
 
 
 def test_only_maps_from_afar_are_asked_for_and_those_with_channels_last():

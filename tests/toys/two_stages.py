@@ -16,7 +16,7 @@ from upconv.schedule.moves import PlacedOperand
 
 FALLBACK = "gemm"
 FIELDS = tuple("entry src dst flags count".split())
-fuses, weight_form = gemm.fuses, gemm.weight_form
+weight_form = gemm.weight_form
 
 
 def checked_copy(isa, elem):
@@ -47,7 +47,7 @@ def work(problem):
     return gemm.work(problem) | {"copied_bands": 2 * copied}
 
 
-def program(placed, *, packs=True):
+def program(placed):
     copies, copied, sizes = copying(placed)
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     rows = gemm.block_rows(placed, panels)
@@ -56,9 +56,9 @@ def program(placed, *, packs=True):
         return pixel_products.nests(placed, band, gemm.kernel.FIELDS, panels, rows, {"w_g": panels.group}, scratch)
 
     nests = bands.one_by_one(placed, bands.in_layout(placed, scratch, True, make), copied, placed.result)
-    packing = [panels.packing(placed)] if packs else []
+    packing = [panels.packing(placed)] if placed.packs else []
     stages = [*packing, Stage(copies), Stage([Grid(tuple(nests))])]
-    sizes |= {PANELS: panels.nbytes if packs else 0, **scratch.sizes}
+    sizes |= {PANELS: panels.nbytes if placed.packs else 0, **scratch.sizes}
     sizes |= pixel_products.tile_scratch(placed, panels)
     return Program(stages, sizes, placed.seconds, shared=(*SHARED, M))
 

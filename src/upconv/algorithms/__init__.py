@@ -17,6 +17,7 @@ and, if it may find its own result unsafe, or if the last bits of an output depe
 
     fallback: str                             who computes it again when `run` gives back a flag that is set
     rounds_by_place(problem) -> bool          whether they do, so that a part of a map has others than the whole
+    adds_alike(problem, part) -> bool         whether a part has those of the whole otherwise
 """
 
 from ..generated import Generated

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, CHANNELS_SLICED, Operand
 from ..phases import Segment
 from ..problem import Problem
@@ -45,11 +44,6 @@ def why_never(problem: Problem) -> list[str]:
     if columns > MOST_COLUMNS:
         return [f"makes at most {MOST_COLUMNS:,} columns of all taps and channels; here there are {columns:,}"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def widths(columns, lanes) -> list[tuple[int, int]]:
@@ -112,9 +106,9 @@ def _work_of_one(problem):
     across = segments.fused_tally(g.w) if fused > 1 else segments.tally(g.w, True)
     (places_h, taps_h, number_h), (_, _, number_w) = _sums(down), _sums(across)
     amounts["tasks"] += count * number_h * number_w
-    empty = pixel_products.empty_work(problem)
-    amounts["copied_bands"] = empty.copied
-    amounts["folded"] = empty.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
+    holes = pixel_products.hole_work(problem)
+    amounts["copied_bands"] = holes.copied
+    amounts["folded"] = holes.places * sum(ceil_div(columns, lanes) for _, columns in _pieces(g.c_out, lanes))
     for _, columns in _pieces(fused * g.c_out, lanes):
         nv = ceil_div(columns, lanes)
         places_w, taps_w, _ = _sums([(col2im_channels.executed(cols, nv), *more) for cols, *more in across])
@@ -128,7 +122,7 @@ def _sums(tally):
     return tuple(map(sum, zip(*found, strict=True))) if found else (0, 0, 0)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch, compute = weight_form(placed.problem), bands.Scratch(), []
     one, most = by_group.of_one(placed.problem), _most(by_group.of_one(placed.problem))
@@ -141,7 +135,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         compute += bands.grids(part, nests, source, result, most, bands.share_of_sources(part, most))
     # The bias of the products, which have none.
     scratch.take(SUMS, _pitch(one))
-    stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 
@@ -185,7 +179,7 @@ def _nests(placed, band, panels, group, scratch):
         products = PlacedOperand(M, 0, strides)
         yield _product(placed, band, panels, group, products)
     band = bands.Band(band.n, band.h, band.w, products or band.x, band.y)
-    yield from pixel_products.empty(
+    yield from pixel_products.hole_nests(
         placed, band, scratch, lambda band, h, w: _added(placed, band, group, h, w, (0, 1), 1)
     )
     if products is None:

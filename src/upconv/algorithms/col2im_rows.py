@@ -1,14 +1,13 @@
 """As `col2im_channels`, with pixels along the vector: for maps that lie channels-first, and few channels or k <= s.
 
-Nothing is transposed. Pixels of all channels are copied strip by strip into the first-level cache, so that they are
-read from far away once for all taps; the products of a band stay in the second-level cache until they are added up, the
-phases of a row interleaved in registers.
+Nothing is transposed. A strip of pixels of all channels is copied into the first-level cache, so that it comes from
+memory once for all taps. The products of a band stay in the second-level cache until they are added up. The phases of a
+row are interleaved in registers.
 """
 
 from ..geometry import ceil_div
 from ..kernels import col2im_rows as fold
 from ..kernels import strip_product
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -18,7 +17,7 @@ from ..schedule.amounts import exchanged, moved
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.rows import EMPTY_RUNS, as_rows, everything, masked_part, row_list, rows_of
+from ..schedule.rows import HOLE_RUNS, as_rows, everything, masked_part, row_list, rows_of
 
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
 TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
@@ -47,11 +46,6 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     if stride not in fold.PHASES:
         refusals.append(f"interleaves {INTERLEAVED} phases of a row; the stride is {stride}")
     return refusals
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def tile_of(rows) -> tuple[int, int]:
@@ -102,23 +96,23 @@ def _work_of_one(asked, by_columns):
     added = vectors * taps * sum(number * places * each for places, each, number in tall)
     tiles = strips * ceil_div(rows, mr)
     sums = g.w.s * (1 + INTERLEAVING * (g.w.s > INTERLEAVED_WELL))
-    empty = sum(each.count for each in segments.empty_rows(g.h, EMPTY_RUNS))
+    holes = sum(each.count for each in segments.hole_rows(g.h, HOLE_RUNS))
     return {
         "strips": tiles * mr * nv * g.c_in,
         "strip_tiles": tiles,
         "copied_strips": strips * nv * lanes * g.c_in * asked.itemsize,
         "folded": vectors * sum(number * places * (each * taps + sums) for places, each, number in tall)
-        + g.n * g.c_out * empty * ceil_div(g.w.out, lanes),
-        "depthwise_rows_rows": g.n * g.c_out * (empty + sum(number * places for places, _, number in tall)),
+        + g.n * g.c_out * holes * ceil_div(g.w.out, lanes),
+        "depthwise_rows_rows": g.n * g.c_out * (holes + sum(number * places for places, _, number in tall)),
         "folded_masked": masked_part(g.w, True, ceil_div(row.columns, g.w.s), lanes) * added,
         "tasks": count * (1 + sum(number for _, _, number in tall)),
     }
 
 
-def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     problem, panels, scratch, compute = placed.problem, weight_form(placed.problem), bands.Scratch(), []
-    packing = [scratch.packing(panels, placed)] if packs else []
+    packing = [scratch.packing(panels, placed)] if placed.packs else []
     # Taps of a row, and rows of taps, as their products lie.
     steps = problem.geometry.w.k, 1
     if by_columns:
@@ -154,9 +148,9 @@ def _nests(placed, band, panels, group, steps, scratch):
     if band.h.n and band.w.n:
         products = _products(placed, band, scratch)
         yield _product(placed, band, panels, group, products)
-    empty = segments.empty_rows(band.h, EMPTY_RUNS) if products else (segments.everywhere(band.h.out),)
-    if empty:
-        yield _added(placed, band, group, products or band.x, steps, empty, everything(band.w.out))
+    holes = segments.hole_rows(band.h, HOLE_RUNS) if products else (segments.everywhere(band.h.out),)
+    if holes:
+        yield _added(placed, band, group, products or band.x, steps, holes, everything(band.w.out))
     if products is not None:
         (row,) = rows_of(band.w, True, MOST_INTERLEAVED)
         yield _added(placed, band, group, products, steps, segments.segments(band.h, True), row)

@@ -2,7 +2,6 @@
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, Program, Rows, Stage
@@ -22,11 +21,6 @@ def why_never(problem: Problem) -> list[str]:
     return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
 def weight_form(problem: Problem) -> Lines:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     return Lines(problem.row.element, problem.itemsize, g.groups, g.h.k, g.w.k, ceil_div(g.groups, lanes) * lanes)
@@ -37,17 +31,17 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = ceil_div(g.groups, lanes)
     alone = vectors % kernel.ACROSS[isa().registers]
     counted = pixel_work(problem, tally(g.w, problem.operation == "forward"), 1)
-    empty = pixel_products.empty_work(problem)
+    holes = pixel_products.hole_work(problem)
     return {
         "depthwise_channels": counted.products(mr) * vectors,
         "depthwise_channels_waits": counted.products(mr) * alone,
-        "depthwise_channels_vectors": (counted.places + empty.places) * vectors,
-        "copied_bands": empty.copied,
+        "depthwise_channels_vectors": (counted.places + holes.places) * vectors,
+        "copied_bands": holes.copied,
         "tasks": counted.tasks,
     } | moved(problem, channels_last=True, packs=True)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     lines, scratch = weight_form(placed.problem), bands.Scratch()
     address = entry(
@@ -59,6 +53,6 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         return pixel_products.nests(placed, band, kernel.FIELDS, lines, blocks, {}, scratch)
 
     compute = bands.grids(placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result)
-    stages = [*([lines.packing(placed)] if packs else []), Stage(compute)]
-    sizes = {PANELS: lines.nbytes if packs else 0, **scratch.sizes}
+    stages = [*([lines.packing(placed)] if placed.packs else []), Stage(compute)]
+    sizes = {PANELS: lines.nbytes if placed.packs else 0, **scratch.sizes}
     return Program(stages, sizes, placed.seconds)

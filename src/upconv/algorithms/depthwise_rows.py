@@ -8,14 +8,13 @@ from itertools import product
 
 from ..geometry import ceil_div
 from ..kernels import depthwise_rows as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import BIAS, Grid, Nest, Program, Rows, Stage, W, X, Y, cut
 from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import exchanged, moved
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.rows import EMPTY_RUNS, WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
+from ..schedule.rows import HOLE_RUNS, WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
 
 # More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
@@ -51,15 +50,6 @@ def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     if forward and g.w.s not in kernel.PHASES:
         return [f"interleaves {INTERLEAVED} phases of a row; the stride is {g.w.s}"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem, *, by_columns=False) -> None:
-    """The weight is read as it lies."""
 
 
 def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
@@ -99,7 +89,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     return amounts | moved(problem, channels_last=False, packs=False, exchanged=turned)
 
 
-def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The bands alone: nothing is packed."""
     scratch = bands.Scratch()
     if by_columns:
@@ -168,9 +158,9 @@ def _grids(placed, first, end, share, scratch):
 
 def _nests(placed, band, first):
     """Of channels from the first on."""
-    empty = segments.empty_rows(band.h, EMPTY_RUNS) if placed.forward else ()
-    if empty:
-        yield _nest(placed, band, first, empty, everything(band.w.out))
+    holes = segments.hole_rows(band.h, HOLE_RUNS) if placed.forward else ()
+    if holes:
+        yield _nest(placed, band, first, holes, everything(band.w.out))
     (row,) = rows_of(band.w, placed.forward, MOST_INTERLEAVED)
     yield _nest(placed, band, first, segments.segments(band.h, placed.forward), row)
 

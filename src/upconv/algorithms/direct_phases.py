@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
 from ..kernels import direct_phases as kernel
-from ..kernels.epilogue import IN_REGISTERS, slope_field
+from ..kernels.epilogue import slope_field
 from ..kernels.gemm import LONGEST_SUM, Numbers, longest_sum
 from ..layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
@@ -58,15 +58,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if problem.layout.startswith("nhwc"):
         return ["makes planes; to transpose a result so large takes longer than to pack the weight"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
 
 
 def _most_rows(h: Axis) -> int:
@@ -119,7 +110,7 @@ def part_of(channels, taps) -> int:
     return min(channels, rounded if rounded * taps <= most else part)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The bands; there is nothing to pack."""
     scratch = bands.Scratch()
     nests = bands.in_layout(placed, scratch, False, lambda band: _nests(placed, band, scratch))
@@ -137,7 +128,7 @@ def _band_bytes(problem):
 
 def _nests(placed, band, scratch):
     # Rows without taps first: of a large stride they are all rows.
-    for rows in (segments.empty_rows(band.h), segments.segments(band.h, True)):
+    for rows in (segments.hole_rows(band.h), segments.segments(band.h, True)):
         if rows:
             for each in phases_of(band.w, placed.lanes):
                 yield _nest(placed, band, each, rows, scratch)

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import direct_rows as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -20,7 +19,7 @@ from ..schedule.moves import PlacedOperand, copying, offsets
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import (
-    EMPTY_RUNS,
+    HOLE_RUNS,
     MOST_INTERLEAVED,
     WIDEST_STEP,
     as_rows,
@@ -45,7 +44,7 @@ MOST_APART = 16
 # In how many vectors' time the masks of a vector are found for columns that lie apart.
 MASKS = 14
 # Which part of a tile's time one takes that has no taps.
-EMPTY = 0.4
+HOLE = 0.4
 # What is counted of tiles.
 AMOUNTS = tuple(f"direct_rows{each}" for each in ("", "_loads", "_tiles", "_apart", "_masked", "_masks"))
 # Weights of fewer channels are read where they lie.
@@ -75,11 +74,6 @@ def order_of_sums(problem: Problem, *, by_columns=False) -> list:
     asked = as_rows(problem, by_columns)
     rows = rows_of(asked.geometry.w, asked.operation == "forward")
     return [(row.count, row.shared, [own.taps for own in row.own]) for row in rows if len(row.own) > 1]
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 def weight_form(problem: Problem, *, by_columns=False) -> Panels | None:
@@ -142,23 +136,23 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
         exchanged=exchanged(asked, lanes) if by_columns else 0,
         whole=False,
     )
-    amounts["direct_rows_tiles"] += EMPTY * _empty_tiles(asked, lanes)
+    amounts["direct_rows_tiles"] += HOLE * _hole_tiles(asked, lanes)
     if copied:
         amounts["copied_bands"] = problem.geometry.n * c_src * g.groups * _pixels(problem) * problem.itemsize
     return amounts
 
 
-def _empty_rows(g, forward):
+def _hole_rows(g, forward):
     """The segments of rows of which some places have no taps, and are written in a pass of their own."""
     if has_gaps(g.w, forward):
         return (segments.everywhere(g.h.out),)
-    return segments.empty_rows(g.h, EMPTY_RUNS) if forward else ()
+    return segments.hole_rows(g.h, HOLE_RUNS) if forward else ()
 
 
-def _empty_tiles(problem, lanes):
+def _hole_tiles(problem, lanes):
     """Tiles in which rows are written without taps."""
     g = problem.geometry
-    rows = sum(each.count for each in _empty_rows(g, problem.operation == "forward"))
+    rows = sum(each.count for each in _hole_rows(g, problem.operation == "forward"))
     vectors = g.n * rows * ceil_div(g.w.out, lanes)
     return g.groups * sum(
         number * ceil_div(vectors, across(mr, 1)) for _, mr, number in blocks_of(problem.channels[1], 1)
@@ -187,12 +181,12 @@ def _tally(axis, forward):
     return tuple(kinds.items())
 
 
-def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
+def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
     problem, scratch = placed.problem, bands.Scratch()
     panels = weight_form(problem, by_columns=by_columns)
     joined, crowded = _joins(problem, by_columns), _is_crowded(problem)
-    packing = [panels.packing(placed)] if panels is not None and packs else []
+    packing = [panels.packing(placed)] if panels is not None and placed.packs else []
     taps = placed.w[2:] if panels is None else (panels.row, panels.tap)
     if by_columns:
         placed, taps = placed.axes_exchanged(), (taps[1], taps[0])
@@ -206,7 +200,7 @@ def program(placed: PlacedProblem, *, packs=True, by_columns=False) -> Program:
 
     nests = bands.in_layout(placed, scratch, False, make, writes=lambda y: joined)
     compute = bands.grids(placed, nests, placed.source, placed.result)
-    if panels is not None and packs:
+    if panels is not None and placed.packs:
         scratch.take(PANELS, panels.nbytes)
     return Program([*packing, Stage(compute)], scratch.sizes, placed.seconds)
 
@@ -254,10 +248,10 @@ def _spread(placed, band, scratch):
 
 def _nests(placed, band, panels, taps, scratch):
     rows, forward = rows_of(band.w, placed.forward), placed.forward
-    empty = _empty_rows(band, forward)
-    if empty:
+    holes = _hole_rows(band, forward)
+    if holes:
         # Written first, all of a row at once; what has taps is then written over.
-        yield _nest(placed, band, None, placed.w[2:], empty, [everything(band.w.out)], scratch)
+        yield _nest(placed, band, None, placed.w[2:], holes, [everything(band.w.out)], scratch)
     if rows:
         yield _nest(placed, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
 

@@ -11,7 +11,6 @@ from functools import lru_cache
 from math import prod
 
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
@@ -41,11 +40,6 @@ def why_never(problem: Problem) -> list[str]:
     return []
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
 def blocks_of(channels, lanes) -> tuple[Block, ...]:
     """Blocks of whole vectors, as even as can be."""
     return even_blocks(channels, lanes, max(kernel.heights(isa())))
@@ -69,10 +63,10 @@ def work(problem: Problem) -> dict[str, float]:
     lanes, most = isa().lanes(problem.itemsize), _most(problem)
     counted = pixel_work(problem, tally(g.w, forward), c_src, most)
     tiles = pixel_products.tiles_of(blocks_of(c_dst, lanes), lanes)
-    empty = pixel_products.empty_work(problem)
-    amounts = gemm_work(counted, tiles, g.groups, empty.places)
+    holes = pixel_products.hole_work(problem)
+    amounts = gemm_work(counted, tiles, g.groups, holes.places)
     amounts["gemm_taps" if forward else "tap_runs"] = taps_begun(counted, tiles, c_src, g.groups)
-    amounts |= moved(problem, channels_last=True, packs=True, whole=False) | {"copied_bands": empty.copied}
+    amounts |= moved(problem, channels_last=True, packs=True, whole=False) | {"copied_bands": holes.copied}
     panels = weight_form(problem)
     if problem.prepared or not is_weighty(problem, panels):
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
@@ -84,12 +78,12 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     # A unit cannot be interrupted.
     fits = placed.seconds <= _units(placed.problem, panels) * SECONDS_PER_UNIT
-    if packs and fits and is_weighty(placed.problem, panels):
+    if placed.packs and fits and is_weighty(placed.problem, panels):
         return _by_blocks(placed, panels, scratch)
     rows = block_rows(placed, panels)
 
@@ -99,8 +93,12 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     compute = bands.grids(
         placed, bands.in_layout(placed, scratch, True, make), placed.source, placed.result, _most(placed.problem)
     )
-    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
-    sizes = {PANELS: panels.nbytes if packs else 0, **scratch.sizes, **pixel_products.tile_scratch(placed, panels)}
+    stages = [*([panels.packing(placed)] if placed.packs else []), Stage(compute)]
+    sizes = {
+        PANELS: panels.nbytes if placed.packs else 0,
+        **scratch.sizes,
+        **pixel_products.tile_scratch(placed, panels),
+    }
     return Program(stages, sizes, placed.seconds)
 
 

@@ -8,7 +8,6 @@ import itertools
 from functools import lru_cache
 
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import isa
@@ -39,11 +38,6 @@ def why_never(problem: Problem) -> list[str]:
     return refusals
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
 @lru_cache(maxsize=256)
 def blocks_of(channels, phases, lanes) -> tuple[Block, ...]:
     """Blocks of the channels of all phases, cut wherever vectors end."""
@@ -70,21 +64,21 @@ def _tiles_of(channels, phases, lanes):
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     counted = pixel_work(problem, segments.fused_tally(g.w), g.c_in)
-    empty = pixel_products.empty_work(problem)
+    holes = pixel_products.hole_work(problem)
     tiles = _tiles_of(g.c_out, g.w.s, lanes)
-    amounts = gemm_work(counted, tiles, empty=empty.places)
+    amounts = gemm_work(counted, tiles, holes=holes.places)
     amounts["gemm_taps"] = taps_begun(counted, tiles, g.c_in)
-    amounts["copied_bands"] = empty.copied
+    amounts["copied_bands"] = holes.copied
     amounts["panels"] = read_again(problem, counted.panel_rows, g.c_out * g.w.s)
     return amounts | moved(problem, channels_last=True, packs=True)
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     nests = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, panels, scratch))
     compute = bands.grids(placed, nests, placed.source, placed.result)
-    stages = [*([scratch.packing(panels, placed)] if packs else []), Stage(compute)]
+    stages = [*([scratch.packing(panels, placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, **pixel_products.tile_scratch(placed, panels)}, placed.seconds)
 
 
@@ -92,12 +86,12 @@ def _nests(placed, band, panels, scratch):
     more = {"w_g": 0}
     h = segments.segments(band.h, True)
 
-    def empty(band, h, w):
+    def holes(band, h, w):
         # Blocks hold the bias of every channel once for each of their phases.
         first = _blocks(placed, panels, (0, 1))
         return pixel_products.product(placed, band, kernel.FIELDS, panels, h, w, (first,), more)
 
-    yield from pixel_products.empty(placed, band, scratch, empty)
+    yield from pixel_products.hole_nests(placed, band, scratch, holes)
     # Which phases, and so which columns, a segment keeps differs at the ends of a row.
     found, rows = segments.fused_segments(band.w), pixel_products.rows(band, h, panels)
     for kept, alike in itertools.groupby(found, key=lambda each: each[1]):

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
 from ..kernels import phase_blocks as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..kernels.gemm import LONGEST_SUM, MEDIUM_SUM, SHORT_SUM, WHOLE_SUM
 from ..phases import phases
 from ..problem import Problem
@@ -81,11 +80,6 @@ def cuts_by_row(problem: Problem) -> bool:
     longest = c * ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s)
     whole = LONGEST_SUM if c > WHOLE_SUM else min(max(4 * c, SHORT_SUM), MEDIUM_SUM)
     return longest > whole and any(_partly(g, down))
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 class Stamp(NamedTuple):
@@ -227,7 +221,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["phase_blocks_bytes"] += tiles * nbytes * again
         amounts["tasks"] += alike * here * number
         panel_rows += alike * here * sum(taps_h) * sum(taps_w) * c_src
-    amounts["phase_blocks_empty"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
+    amounts["phase_blocks_holes"] = number * nv * g.groups * g.n * (g.h.out * g.w.out - segments.with_taps(g.h, g.w))
     amounts["pieces"] = in_pieces(problem, number * g.groups)
     amounts["panels"] = read_again(problem, panel_rows, c_dst)
     amounts |= moved(problem, channels_last=True, packs=True, whole=False)
@@ -263,7 +257,7 @@ def _bands(problem, together):
     return cut, again
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     tile = tile_of(placed.problem)
@@ -277,11 +271,11 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
         # A band that ends within a tile of phases would cut other sums.
         rows_alone=cuts_by_row(placed.problem),
     )
-    if packs:
+    if placed.packs:
         scratch.take(PANELS, panels.nbytes)
     nv, *shape = tile
     needs = kernel.scratch(placed.lanes * placed.size, kernel.height(isa(), nv, shape), nv, shape)
-    stages = [*([panels.packing(placed)] if packs else []), Stage(compute)]
+    stages = [*([panels.packing(placed)] if placed.packs else []), Stage(compute)]
     return Program(stages, {**scratch.sizes, PLACES: needs["places"], TOTALS: needs["totals"]}, placed.seconds)
 
 

@@ -10,7 +10,6 @@ from itertools import groupby
 
 from ..geometry import ceil_div
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_FIRST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -49,15 +48,6 @@ def why_not(problem: Problem) -> list[str]:
     return found
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
     pixels, some = g.h.n * g.w.n, _pixels(problem)
@@ -79,7 +69,7 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Grids of some pixels each: of an image, or of a row where rows have gaps between them."""
     g, x, y, size = placed.g, placed.x, placed.y, placed.size
     whole = x.h == y.h == g.w.n * size

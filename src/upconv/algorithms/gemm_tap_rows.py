@@ -8,7 +8,6 @@ tap.
 from itertools import groupby
 
 from ..kernels import gemm as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -38,11 +37,6 @@ def why_never(problem: Problem) -> list[str]:
     return found
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
 def weight_form(problem: Problem) -> TapRows:
     g, (c_src, c_dst) = problem.geometry, problem.channels
     blocks = even_blocks(c_dst, isa().lanes(problem.itemsize), max(kernel.heights(isa())))
@@ -65,14 +59,14 @@ def work(problem: Problem) -> dict[str, float]:
     )
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     form, scratch = weight_form(placed.problem), bands.Scratch()
     compute = bands.in_layout(placed, scratch, True, lambda band: _nests(placed, band, form))
     compute = bands.grids(placed, compute, placed.source, placed.result, _most(placed.problem, form))
-    stages = [*([form.packing(placed)] if packs else []), Stage(compute)]
+    stages = [*([form.packing(placed)] if placed.packs else []), Stage(compute)]
     needs = pixel_products.scratch_of_tiles(placed, form.blocks)
-    sizes = {PANELS: form.nbytes if packs else 0, **scratch.sizes, **needs}
+    sizes = {PANELS: form.nbytes if placed.packs else 0, **scratch.sizes, **needs}
     return Program(stages, sizes, placed.seconds)
 
 

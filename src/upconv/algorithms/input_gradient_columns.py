@@ -14,7 +14,6 @@ import math
 from ..geometry import ceil_div
 from ..kernels import column_products as kernel
 from ..kernels import depthwise_channels, not_finite
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import TAPS_LAST, TAPS_SLICED, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -77,15 +76,6 @@ def why_not(problem: Problem) -> list[str]:
     return found
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, lanes = problem.geometry, isa().lanes(problem.itemsize)
     (mr, wide), some = _tile(g), _channels(problem)
@@ -104,7 +94,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """For each group of channels its columns, then their products; at the end what the sums become."""
     g, scratch, x, stages = placed.g, Scratch(), placed.source, []
     if not x.at.channels_first:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
 from ..kernels import tap_streaming as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
@@ -80,11 +79,6 @@ def adds_by_parts(problem: Problem) -> bool:
     return any(part(stream).c_src < stream.c_src for stream in streams)
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
 def weight_form(problem: Problem) -> Streams:
     g, (c_src, c_dst), size = problem.geometry, problem.channels, problem.itemsize
     blocks = even_blocks(c_dst, isa().lanes(size), TILES[isa().registers][1])
@@ -116,7 +110,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The input channels-last, then a unit for each group and block of channels."""
     form, before, x = weight_form(placed.problem), [], placed.source
     scratch = {}
@@ -131,10 +125,12 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
             steps = {Y: (0, 0, block.columns * placed.y.c), BIAS: (0, 0, block.columns * placed.size)}
             steps |= (
                 {W: (0, 0, block.columns * placed.w_dst)}
-                if packs
+                if placed.packs
                 else {PANELS: (0, 0, placed.stored(block.stream.nbytes))}
             )
-            products = block.packed_parts() if packs else [block.products(block.stream, placed.stored(block.panel))]
+            products = (
+                block.packed_parts() if placed.packs else [block.products(block.stream, placed.stored(block.panel))]
+            )
             nests = (block.begin(), *products, *block.finish())
             units.append(Grid(nests, (1, 1, many), steps))
     pixels, outputs = placed.g.n * placed.g.h.n * placed.g.w.n, placed.g.n * placed.g.h.out * placed.g.w.out
@@ -142,9 +138,9 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     scratch |= {PLACES: 16 * (pixels + 1), M: outputs * width * placed.size}
     if placed.problem.activation.name != "none":
         scratch[Y_BAND] = outputs * width * placed.size
-    if placed.storage and not packs:
+    if placed.storage and not placed.packs:
         scratch[TOTALS] = kernel.CHUNK * width * placed.size
-    if packs:
+    if placed.packs:
         scratch[PANELS] = max(part(form.stream(number)).nbytes for number, _ in runs_of(form.blocks))
     return Program([*before, Stage(units)], scratch, placed.seconds, shared=(X_BAND,))
 
@@ -212,7 +208,7 @@ class _Block:
             "y_col": g.w.s * sums.at.w,
             "places": (PLACES, 0),
             "wide": (TOTALS, 0),
-            "ahead": (PANELS, panel),
+            "next": (PANELS, panel),
         }
         rows, cols = tap_places(g.h), tap_places(g.w)
         # Behind the last tap of a row comes the first of the next.
@@ -263,10 +259,10 @@ class _Block:
         return Nest(depthwise_channels.FIELDS, fields)
 
 
-def _taps(count, found, x_step, y_step, w_step, ahead):
+def _taps(count, found, x_step, y_step, w_step, following):
     """The list of an axis: what each tap adds to the pointers, how many inputs it takes, and what is read after it."""
     values = [
         (place.source * x_step, place.start * y_step, place.tap * w_step, place.count, then)
-        for place, then in zip(found, ahead, strict=True)
+        for place, then in zip(found, following, strict=True)
     ]
-    return Rows(("x", "y", "w", count, "ahead"), values)
+    return Rows(("x", "y", "w", count, "next"), values)

@@ -27,15 +27,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     return []
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, lanes, (mr, nv) = problem.geometry, isa().lanes(problem.itemsize), TILES[isa().registers]
     narrow, wide = sorted(problem.channels)
@@ -60,7 +51,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """All images one after another, since they add to the same sums; then the sums become the weight."""
     g, scratch, sums = placed.g, bands.Scratch(), _Sums(placed)
     per_image = g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out

@@ -1,9 +1,9 @@
 """The gradient in the weight, block of pixels by block: both maps in panels, or where they lie, and all taps over them.
 
-What is large in a gradient in the weight is what is summed over, so the pixels are cut: into blocks that stay in the
-caches while all taps go over them, and the blocks into parts with sums of their own, which are added up in a fixed
-tree. Where the sums themselves are large, the threads share out tiles of them instead, block after block; and where
-the channels along the vector lie side by side in the weight, they are added up where it lies.
+A gradient in the weight is a sum over all pixels, so the pixels are cut. A block of them stays in the caches while all
+taps go over it. The blocks are dealt to parts with sums of their own, which are added up in a fixed tree. Where the
+sums themselves are large, there are no parts: the threads share out tiles of the sums, block after block. And where the
+channels along the vector are consecutive in the weight, the sums are added up in the weight itself.
 """
 
 import itertools
@@ -43,15 +43,6 @@ def why_not(problem: Problem) -> list[str]:
     return [] if problem.geometry.n else ["sums over images, of which there is none"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, made, size = problem.geometry, arrangement(problem), problem.itemsize
     sums = _Sums(problem)
@@ -76,7 +67,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Parts of the pixels, or tiles of the sums."""
     way = _Way(placed)
     stages, shared = (way.by_parts(), (PANELS,)) if way.sums.parts else (way.by_tiles(), (PANELS, X_BAND, Y_BAND))
@@ -173,7 +164,7 @@ class _Way:
         # One thread has nobody to share with, and goes over what lies together in one go.
         self.units = UNITS if placed.threads > 1 else 1
         self.total = self.sums.steps(placed)
-        self.asks = bool(self.sums.parts) and not self.inside and comes_from_far(placed.problem, self.cut)
+        self.prefetches = bool(self.sums.parts) and not self.inside and comes_from_far(placed.problem, self.cut)
         self._lists = {}
 
     def by_parts(self):
@@ -249,11 +240,11 @@ class _Way:
             (a, b), nests = self._sides(blocks[number])
             for each in nests:
                 yield from each
-            yield self._multiply(blocks[number], a, b, offset, number > 0, ahead=self._next(blocks[number]))
+            yield self._multiply(blocks[number], a, b, offset, number > 0, following=self._next(blocks[number]))
 
     def _next(self, block):
         """The block after one, where it is to be prefetched."""
-        if not self.asks:
+        if not self.prefetches:
             return NO_BLOCK
         x, y = self._places(block)
         g = self.placed.g
@@ -289,7 +280,7 @@ class _Way:
             return in_place(operand, made.a_count, made.rows, operand.at.c if made.planes_a else placed.size), nests
         if self.inside:
             operand, shape = images_inside(operand, shape)
-        side = side_of(shape, made.a_count, placed.g.groups, made.ranges, made.rows, X_BAND, placed.size)
+        side = side_of(shape, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
         ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(self.units))
         return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
@@ -300,7 +291,7 @@ class _Way:
             return in_place(operand, made.b_count, made.width, placed.size), []
         ranges = [(0, made.b_tiles, made.width)]
         where = images_inside(operand, shape) if self.inside else (operand, shape)
-        side = side_of(where[1], made.b_count, placed.g.groups, ranges, made.width, Y_BAND, placed.size)
+        side = side_of(where[1], ranges, made.width, Y_BAND, placed.size)
         self.scratch.take(Y_BAND, placed.g.groups * side.group)
         nests = []
         for move, some, there in self._strips(operand, shape, side):
@@ -332,7 +323,7 @@ class _Way:
             for first, some in pieces(cols, max(COLUMNS, ceil_div(cols, self.units)))
         ]
 
-    def _multiply(self, block, a, b, offset, adds, share=None, ahead=NO_BLOCK):
+    def _multiply(self, block, a, b, offset, adds, share=None, following=NO_BLOCK):
         """The nest of all taps, for all groups and tiles or for a share of them."""
         made, sums = self.made, self.sums
         tile = None if share is None else share.tile
@@ -347,8 +338,8 @@ class _Way:
             "add": int(adds),
             "b_count": made.b_count,
             "a_channel": a.channel,
-            "longest": kernel.longest_sum(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
-            **ahead.fields,
+            "longest": kernel.longest_sum_over_pixels(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
+            **following.fields,
         }
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
@@ -356,15 +347,15 @@ class _Way:
             steps = (step_h, step_w, 1) if self.inside else (1, step_h, step_w)
             fields |= {f"{name}_n": steps[0] * side.n, f"{name}_row": steps[1] * side.row}
             fields[f"{name}_col"] = steps[2] * side.col
-        rows, taps = self._tap_lists(block, a, b, ahead)
+        rows, taps = self._tap_lists(block, a, b, following)
         if share is not None:
             first, some = share.taps
             rows = rows._replace(values=rows.values[first : first + some])
-        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share, ahead)))
+        return Nest(kernel.FIELDS, fields, (rows, taps, self._tile_list(a, b, share, following)))
 
-    def _tap_lists(self, block, a, b, ahead):
+    def _tap_lists(self, block, a, b, following):
         """Rows of taps and taps of a row: where they begin on either side, clipped to what meets."""
-        key = block.h.axis, block.w.axis, a, b, ahead.in_lists
+        key = block.h.axis, block.w.axis, a, b, following.in_lists
         if key not in self._lists:
             lists, (_, tap_h, tap_w, _) = [], self.total
             names = (("n", "n"), ("rows", "row")) if self.inside else (("rows", "row"), ("cols", "col"))
@@ -379,17 +370,17 @@ class _Way:
                     x, y = (b, a) if self.made.swapped else (a, b)
                     at_x, at_y = i * getattr(x, side), o * getattr(y, side)
                     ab = (at_y, at_x) if self.made.swapped else (at_x, at_y)
-                    values.append((*ab, t * step, count, ahead.after(t * before)))
+                    values.append((*ab, t * step, count, following.after(t * before)))
                 lists.append(Rows(("a", "b", "total", name, "next"), values))
             self._lists[key] = lists
         return self._lists[key]
 
-    def _tile_list(self, a, b, share, ahead):
+    def _tile_list(self, a, b, share, following):
         """Groups, and the ranges of tiles of a that are equally tall; or those of a share."""
         groups, ranges = range(self.placed.g.groups), self.made.ranges
         if share is not None:
             groups, ranges = (share.group,), share.ranges
-        key = a, b, groups, tuple(ranges), ahead.in_lists
+        key = a, b, groups, tuple(ranges), following.in_lists
         if key not in self._lists:
             made, (row, _, _, per_group), values, visits = self.made, self.total, [], 0
             for g in groups:
@@ -402,13 +393,13 @@ class _Way:
                         False,
                         made.cuts_b,
                         made.planes_a,
-                        ahead.asks,
+                        following.lines,
                     )
                     at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
                     total = g * per_group + first * row
                     here = address, g * a.group + at, g * b.group, total, tiles, step
-                    values.append((*here, ahead.after(visits)))
+                    values.append((*here, following.after(visits)))
                     visits += tiles * made.b_tiles
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile", "next"), values)
         return self._lists[key]

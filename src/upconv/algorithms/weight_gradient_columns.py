@@ -1,9 +1,9 @@
 """The gradient in the weight of few pixels: one plain product whose result is the weight where it lies.
 
-What every pixel of the input meets is written down once, as a line in the order of the weight; then the input's
-channels times these lines give whole rows of the weight, and nothing as large as the weight is ever turned. Beyond a
-border a line has zeros: an infinity of the input would make NaNs of them, so it is looked for, and such an input is
-left to a way that multiplies no zeros.
+For every pixel of the input, what it meets of the gradient in the output is copied once, as a line in the order of the
+weight (im2col). Then the input's channels times these lines give whole rows of the weight, and nothing as large as the
+weight is ever transposed. Beyond a border a line has zeros. An infinity of the input would make NaNs of them, so the
+input is looked through, and one that is not finite is left to a way that multiplies no zeros.
 """
 
 import math
@@ -53,15 +53,6 @@ def why_not(problem: Problem) -> list[str]:
     return found
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, size = problem.geometry, problem.itemsize
     rows, nv = _tile(problem)
@@ -92,7 +83,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Both maps as they are wanted, the lines of all pixels, and the product."""
     g, scratch, size = placed.g, Scratch(), placed.size
     x, y, turning = placed.source, placed.result, []
@@ -179,7 +170,7 @@ def _products(placed, x, line):
                     **{"a_tiles": min(some, tiles - start), "a_tile": tall * size},
                     **{"b_tiles": row // (nv * isa().vector_bytes), "b_tile": nv * isa().vector_bytes},
                     **{"total_row": step, "add": int(number > 0)},
-                    "longest": product.longest_sum(g.pixels, math.prod(g.weight_shape)),
+                    "longest": product.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape)),
                 }
                 nests.append(Nest(product.FIELDS, fields))
             yield Grid(tuple(nests))

@@ -1,8 +1,8 @@
 """The gradient in the weight of depthwise layers: channels along the vector, each map read once, some taps at a time.
 
-There are few products for each number that is read, so what counts is that a block of rows of both maps stays near
-while all rows of taps go over it, and that a vector of the input is loaded once for several taps. Channels have nothing
-to do with one another: the threads share them out.
+There are few products for each number that is read. So a block of rows of both maps stays in the cache while all rows
+of taps go over it, and a vector of the input is loaded once for several taps. Channels are independent of one another:
+the threads share them out.
 """
 
 import math
@@ -19,9 +19,9 @@ from ..schedule.pixel_parts import PART_PIXELS, count_of, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 
 FOR_FEW_CHANNELS = True
-# Pixels of the input in a block: no sum in registers is longer. Of fewer in all they are so many times as long as there
-# are sums, and LEAST_SUMS at least, down to SHORT_SUM: their errors would be the largest beside engines that sum in
-# several lanes.
+# Pixels of the input in a block: no sum in registers is longer. Of few pixels in all a sum is PER_SUM times as long as
+# there are sums, of which there are LEAST_SUMS at least, but no shorter than SHORT_SUM: whole sums would have larger
+# errors than those of engines that sum in several lanes.
 PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 6, 10, 16
 # Sums in registers, by the number of registers; vectors of channels across.
 MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
@@ -41,15 +41,6 @@ def why_not(problem: Problem) -> list[str]:
     return [] if problem.geometry.n else ["sums over images, of which there is none"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, cut, size = problem.geometry, _cut(problem), problem.itemsize
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
@@ -57,14 +48,14 @@ def work(problem: Problem) -> dict[str, float]:
     vectors = ceil_div(g.groups, isa().lanes(size))
     return {
         "weight_depthwise": g.n * g.h.pairs * g.w.pairs * vectors,
-        "tasks": cut.count * g.h.k * len(_columns(g.w, *_chunks(g.w.k, vectors))),
+        "tasks": cut.count * g.h.k * len(_columns(g.w, _chunks(g.w.k, vectors)[1])),
         "transposed": turned * size,
         "bytes": problem.bytes,
         "calls": 1,
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
     g, scratch = placed.g, Scratch()
     is_shared = placed.threads > 1 and g.c_in <= (placed.threads - 1) * UNIT_VECTORS * placed.lanes
@@ -98,7 +89,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     return Program(stages, {PANELS: parts * nbytes, **scratch.sizes}, placed.seconds, (PANELS,))
 
 
-def longest_sum(pixels) -> int:
+def longest_sum_over_pixels(pixels) -> int:
     """The longest sum of a result that is a sum over so many pixels."""
     return min(max(min(math.isqrt(PER_SUM * pixels), pixels // LEAST_SUMS), SHORT_SUM), PIXELS)
 
@@ -162,7 +153,7 @@ class _Unit:
             "n": block.images,
             **{"x_n": x.at.n, "x_row": x.at.h, "x_col": x.at.w},
             **{"y_n": y.at.n, "y_row": g.h.s * y.at.h, "y_col": g.w.s * y.at.w, "y_tap": g.w.d * y.at.w},
-            **{"total_tap": self.line, "columns": self.channels, "longest": longest_sum(g.pixels)},
+            **{"total_tap": self.line, "columns": self.channels, "longest": longest_sum_over_pixels(g.pixels)},
         }
         rows = []
         for t in range(h.k):
@@ -177,7 +168,7 @@ class _Unit:
                 tap * self.line,
                 count,
             )
-            for first, count, tap, taps in _columns(w, nv, most)
+            for first, count, tap, taps in _columns(w, most)
         ]
         if rows and cols:
             lists = Rows(("x", "y", "total", "rows"), rows), Rows(("entry", "x", "y", "total", "cols"), cols)
@@ -190,7 +181,7 @@ def _chunks(taps, vectors):
     return nv, ceil_div(taps, ceil_div(taps, MOST_SUMS[isa().registers] // nv))
 
 
-def _columns(axis, nv, most):
+def _columns(axis, most):
     """(first column of the input, how many, first tap, how many) of all pairs of columns and taps that meet.
 
     Columns that meet all taps have some taps at a time, those near a border one.

@@ -54,15 +54,6 @@ def why_not(problem: Problem) -> list[str]:
     return [] if _Shape(problem).parts.count else ["its sums are too large for parts of the pixels"]
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 class _Shape:
     """Tiles, and where the sums lie, in each part: (rows of taps, taps of a row and output channels, input channels).
 
@@ -87,7 +78,7 @@ class _Shape:
         cut = Cut(g, block_pixels(problem, PIXELS))
         self.parts = Parts.of(cut, self.cycles(g), self.nbytes)
         self.cut = cut.even(self.parts.count)
-        self.asks = comes_from_far(problem, self.cut)
+        self.prefetches = comes_from_far(problem, self.cut)
 
     def ranges(self, taps, c_out):
         """(first row, how many tiles, their rows) of so many taps."""
@@ -132,7 +123,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """Parts of the pixels, their sum, and the sums made a weight."""
     made, scratch, stages = _Shape(placed.problem), Scratch(), []
     parts, lists = list(part_runs(placed, made.cut, made.parts.count, made.nbytes)), {}
@@ -162,18 +153,19 @@ def _block(placed, made, scratch, block, offset, lists):
         y = mine
     x, nests = _input(placed, made, scratch, block)
     yield from nests
-    ahead = _next(placed, made, block)
+    following = _next(placed, made, block)
     # What lies alike has the same lists.
-    key = h.axis, w.axis, y.at, x, ahead.in_lists
+    key = h.axis, w.axis, y.at, x, following.in_lists
     if key not in lists:
-        lists[key] = _row_list(placed, made, h.axis, x, y, ahead), _segment_list(placed, made, w.axis, x, y, ahead)
+        rows = _row_list(made, h.axis, x, y, following)
+        lists[key] = rows, _segment_list(placed, made, w.axis, x, y, following)
     fields = {
         **{"a": (y.base, y.offset), "b": (x.base, x.offset), "total": (PANELS, offset), "n": block.images},
         **{"a_n": y.at.n, "a_row": g.h.s * y.at.h, "a_col": g.w.s * y.at.w},
         **{"b_n": x.n, "b_row": x.row, "b_col": x.col},
         **{"b_tiles": made.tiles, "b_tile": x.tile, "total_row": made.row, "add": 1, "b_count": g.c_in},
-        "longest": kernel.longest_sum(g.pixels, math.prod(g.weight_shape)),
-        **ahead.fields,
+        "longest": kernel.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape)),
+        **following.fields,
     }
     yield Nest(kernel.FIELDS, fields, lists[key])
 
@@ -185,7 +177,7 @@ def _input(placed, made, scratch, block):
     if not made.packs_x:
         return in_place(operand, g.c_in, made.width, placed.size), []
     ranges = [(0, made.tiles, made.width)]
-    side = side_of(shape, g.c_in, 1, ranges, made.width, X_BAND, placed.size)
+    side = side_of(shape, ranges, made.width, X_BAND, placed.size)
     scratch.take(X_BAND, side.group)
     if made.turns_x:
         return side, [turned(placed, operand, shape, side, g.c_in, made.width)]
@@ -194,36 +186,38 @@ def _input(placed, made, scratch, block):
 
 def _next(placed, made, block):
     """The block after one, where it is to be prefetched."""
-    if not made.asks:
+    if not made.prefetches:
         return NO_BLOCK
     x = placed.source.move(block.first, block.h.first, block.w.first)
     y = placed.result.move(block.first, block.h.source, block.w.source)
     return next_block(block, x, y, placed.g.h.k * made.tiles * ceil_div(made.run, made.rows))
 
 
-def _row_list(placed, made, axis, x, y, ahead):
+def _row_list(made, axis, x, y, following):
     """Rows of taps: where they begin on either side, clipped to what meets."""
     met = [(t, *axis.meeting(t)) for t in range(axis.k)]
-    each = ahead.visits // axis.k
-    values = [(o * y.at.h, i * x.row, t * made.tap, count, ahead.after(t * each)) for t, i, o, count in met if count]
+    each = following.visits // axis.k
+    values = [
+        (o * y.at.h, i * x.row, t * made.tap, count, following.after(t * each)) for t, i, o, count in met if count
+    ]
     return Rows(("a", "b", "total", "rows", "next"), values)
 
 
-def _segment_list(placed, made, axis, x, y, ahead):
+def _segment_list(placed, made, axis, x, y, following):
     """Columns that meet the same taps, by the ranges of tiles that are equally tall."""
     found = [
         (segment, *each) for segment in segments(axis, False) for each in made.ranges(len(segment.taps), placed.g.c_out)
     ]
-    # Each asks for its share of what a row of taps asks for.
+    # Each prefetches its share of what a row of taps prefetches.
     whole, before, values = sum(segment.count * tiles for segment, _, tiles, _ in found), 0, []
-    visits = ahead.visits // placed.g.h.k
+    visits = following.visits // placed.g.h.k
     for segment, first, tiles, rows in found:
         at, start = segment.source * y.at.w, segment.taps.start * placed.g.c_out
-        kind = False, made.cuts_x, 0, ahead.asks
+        kind = False, made.cuts_x, 0, following.lines
         address = entry(kernel.weight_gradient_blocks, placed.elem, rows, made.nv, *kind)
         total = (start + first) * made.row
         here = segment.start * x.col, total, segment.count, tiles, rows * placed.size
-        values.append((address, at + first * placed.size, *here, ahead.after(visits * before // whole)))
+        values.append((address, at + first * placed.size, *here, following.after(visits * before // whole)))
         before += segment.count * tiles
     return Rows(("entry", "a", "b", "total", "cols", "a_tiles", "a_tile", "next"), values)
 

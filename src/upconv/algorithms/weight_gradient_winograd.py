@@ -43,7 +43,7 @@ from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 from ..schedule.winograd import even, pieces
 from ..schedule.winograd_gradient import Pair, tallest
-from ..winograd_forms import parts, ways, ways_alone
+from ..winograd_parts import parts, ways, ways_alone
 
 FALLBACK = "weight_gradient_blocks"
 # Channels of a block of the input and, times the phases, of the output.
@@ -52,8 +52,8 @@ CHANNELS, COLUMNS = 128, 128
 TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
-# Pixels of the input, without a row and a column that some taps do not meet: in sums of so many, an error that the taps
-# of a phase share is small, whatever the range of the data; by the taps of a phase.
+# Pixels of the input, without a row and a column that some taps do not meet, by the taps of a phase. Those share their
+# errors; in a sum of so many pixels these are small, whatever the range of the data.
 LEAST_PIXELS = {2: 900, 3: 1900}
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
@@ -122,15 +122,6 @@ def _taps(problem):
     return max(part.form.r for pair in _plan(problem).pairs for part in (pair.h, pair.w))
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem: there is none."""
-    return False
-
-
-def weight_form(problem: Problem) -> None:
-    """There is no weight to prepare."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, plan, size = problem.geometry, _plan(problem), problem.itemsize
     blocks, lanes = plan.blocks, isa().lanes(size)
@@ -165,7 +156,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """For some images after others: maps in planes turned, then all blocks of channels; at the end the taps."""
     way = _Way(placed)
     shared = PANELS, FLAGS, SUMS, *(() if way.plan.is_near else (X_BAND, Y_BAND))

@@ -10,7 +10,6 @@ import math
 from ..geometry import ceil_div
 from ..kernels import depthwise_channels
 from ..kernels import weight_streaming as kernel
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import WEIGHT_CHANNELS_LAST, Operand
 from ..phases import has_holes, live_segments
 from ..problem import Problem
@@ -68,15 +67,6 @@ def _columns(problem):
     return c_dst if problem.b_layout == WEIGHT_CHANNELS_LAST else c_dst * g.h.k * g.w.k
 
 
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
-
-
-def weight_form(problem: Problem) -> None:
-    """The weight is read as it lies."""
-
-
 def work(problem: Problem) -> dict[str, float]:
     g, lanes, (c_src, c_dst) = problem.geometry, isa().lanes(problem.itemsize), problem.channels
     pixels, columns = g.n * g.h.n * g.w.n, math.prod(g.weight_shape[1:])
@@ -102,7 +92,7 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The input as dense pixels, then a unit for each group and chunk of channels."""
     g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels = g.n * g.h.n * g.w.n

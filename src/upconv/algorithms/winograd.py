@@ -17,10 +17,9 @@ from typing import ClassVar, NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
-from ..kernels.epilogue import IN_REGISTERS
 from ..layouts import Operand
 from ..phases import has_holes, input_segments
-from ..problem import NO_ACTIVATION, Problem
+from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.once import Kept
 from ..runtime.program import (
@@ -50,7 +49,7 @@ from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
-from ..winograd_forms import counted, parts, ways, ways_alone
+from ..winograd_parts import counted, parts, ways, ways_alone
 
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
@@ -147,11 +146,6 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if is_mixed and problem.channels[0] < MIXED_CHANNELS:
         return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
     return []
-
-
-def fuses(problem: Problem) -> bool:
-    """Whether its kernels apply the activation of a problem."""
-    return problem.activation.name in IN_REGISTERS
 
 
 # The longest sums of all ways of a layer.
@@ -397,16 +391,16 @@ def work(problem: Problem) -> dict[str, float]:
     }
 
 
-def program(placed: PlacedProblem, *, packs=True) -> Program:
+def program(placed: PlacedProblem) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
-    form, makes = weight_form(placed.problem), packs and _makes(placed.problem)
+    form, makes = weight_form(placed.problem), placed.packs and _makes(placed.problem)
     layer = _layer(placed, makes)
     grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
     stages = [Stage(grids)]
     if makes:
         turning = [Grid(tuple(map(nest, tasks))) for tasks in layer.turning_tasks()]
         stages = [*([Stage(turning)] if turning else []), *stages]
-    elif packs:
+    elif placed.packs:
         stages = [_packing(placed, form, layer), *stages]
     need = layer.bytes
     zeros = placed.c_src * placed.size + LINE
@@ -420,7 +414,7 @@ def program(placed: PlacedProblem, *, packs=True) -> Program:
     }
     if makes:
         scratch |= {PANELS: need["taps"] + LINE, SINK: need["u"]}
-    elif packs:
+    elif placed.packs:
         scratch |= {PANELS: form.nbytes, SINK: need["taps"] + LINE}
     return Program(stages, scratch, placed.seconds)
 
@@ -437,8 +431,7 @@ def _makes(problem):
 def _layer(placed, makes=False):
     x, y = _map(placed.x, placed), _map(placed.y, placed)
     problem, forward = placed.problem, placed.forward
-    activation = problem.activation if fuses(problem) else NO_ACTIVATION
-    of, bases = (activation, placed.halves, sizes(problem)), MAKING if makes else BASES
+    of, bases = (problem.activation, placed.halves, sizes(problem)), MAKING if makes else BASES
     return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, bases, forward, *of, makes)
 
 

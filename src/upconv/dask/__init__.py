@@ -1,14 +1,17 @@
 """upconv for dask: images and batches larger than memory, block by block, lazily.
 
 Every block of the result reads exactly the inputs that reach it, its own and those of its neighbours' edges. All blocks
-are computed as the plan of the whole problem says, so that joined they are the bits of a single call. They are those of
-a single call with ``algorithm="gemm"`` where that would be Winograd's algorithm, whose tiles do not end where blocks
-do, `gemm_phase_blocks` with sums so long that they are cut where those of a tile are, `direct_rows` where some blocks
-are narrower than the stride and so lack phases of a row, or where the only column of some blocks would be computed as a
-row. Maps are planned as channels-first ones. An array of a weight that a single call would exchange with the input, as
-the kernel is much larger than the map, is planned as a prepared one, which keeps its role, as in blocks: they are the
-bits of a single call with the weight prepared. Where no kernels can be made, NumPy's products have the values of a
-single call, but not its bits.
+are computed as the plan of the whole problem says, with maps channels-first, so that joined they are the bits of a
+single call. Three cases differ:
+
+- Some ways of computing round by the place of an output. Blocks have the bits of a single call with
+  ``algorithm="gemm"`` then. So it is for Winograd's algorithm, whose tiles do not end where blocks do; for
+  `gemm_phase_blocks`, if its sums are so long that they are cut where those of a tile are; for `direct_rows`, if some
+  blocks are narrower than the stride and so lack phases of a row; and where the only column of some blocks would be
+  computed as a row.
+- Where the kernel is much larger than the map, a single call exchanges the roles of input and weight. A prepared weight
+  keeps its role, and so do blocks: they have the bits of a single call with the weight prepared.
+- Where no kernels can be made, NumPy's products have the values of a single call, but not its bits.
 """
 
 from __future__ import annotations

@@ -45,13 +45,12 @@ def png(scene: Scene, scale=2) -> bytes:
     return file.getvalue()
 
 
-def gif(frames, scale=1, loop=0) -> bytes:
+def gif(frames, scale=1) -> bytes:
     """Scenes of one size as the bytes of an animated GIF.
 
     Args:
         frames: (scene, milliseconds) each.
         scale: as in `png`.
-        loop: how often to repeat; 0 is for ever.
 
     Raises:
         ImportError: where Pillow is missing.
@@ -68,7 +67,7 @@ def gif(frames, scale=1, loop=0) -> bytes:
     first, *rest = (_indexed(image, palette) for image in images)
     durations = [milliseconds for _, milliseconds in frames]
     file = BytesIO()
-    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=loop, optimize=True, disposal=1)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=True, disposal=1)
     return file.getvalue()
 
 

@@ -6,7 +6,8 @@ from math import prod
 from ..geometry import Geometry
 from ..phases import phases
 from ..table import aligned
-from ..winograd_forms import INFINITY, form, ways, ways_alone
+from ..winograd_forms import INFINITY, form
+from ..winograd_parts import ways, ways_alone
 from .text import COLUMNS, axes, laid_out
 
 # Values and taps of the example: small, and none alike.

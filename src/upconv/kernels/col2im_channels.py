@@ -18,7 +18,7 @@ from .epilogue import Epilogue, suffix
 # Sums at once, of pixels and vectors together.
 SUMS = 8
 MOST_VECTORS = 4
-# A row of y is asked for while the one so many rows above it is written.
+# A row of y is prefetched while the one so many rows above it is written.
 AHEAD = 4
 FIELDS = tuple(
     (

@@ -24,7 +24,7 @@ FIELDS = tuple(
 )
 PHASE_FIELDS = "a n first".split()
 POINTERS = {"x", "y", "bias"}
-# A row of y is asked for while the one so many rows above it is written.
+# A row of y is prefetched while the one so many rows above it is written.
 AHEAD = 4
 
 

@@ -10,11 +10,11 @@
 
 A task is groups x n x rows rows of x on any strides. What lies beyond a row does not exist: the first and the last
 vector of a row read and multiply under a mask for each tap, whatever the weights are. The last vector is shifted back
-to end with its row (equal values are computed again). With so little to do for each value moved, kernels are made for a
-number of taps, which are written out, their weights and masks found before the rows; or for the taps of a row alone,
-whose rows are a loop; without either, taps are loops. Some rows at a time share the masks of their first and last
-vectors, and do not wait for each other's sums; beyond the last row it is computed again. Sums are not cut, so there
-should be few taps.
+to end with its row (equal values are computed again). There are few products for each value moved, so loops over taps
+would take much of the time. Kernels are made for a number of taps, which are unrolled, with weights and masks loaded
+before the rows; or for the taps of a row alone, and rows of taps are a loop; or with loops over both. `height` rows are
+computed at a time: they share the masks of their first and last vectors, and none waits for another's sums; where fewer
+are left, the last row is computed again. Sums are not cut, so there should be few taps.
 """
 
 from ..codegen.isa import LINE, Isa

@@ -243,7 +243,7 @@ class _Block:
         zero = k.zero(vector)
         sums = [[k.variable(zero) for _ in range(self.nv)] for _ in places]
         with k.when(k.negate(part.is_more)):
-            self.expect(y)
+            self.prefetch_result(y)
         tap = part.count * self.across
         with k.loop(0, task["n_h"]) as t_h, k.loop(0, run.taps) as t:
             panel = task["panel"] + (t_h * task["taps"] + run.first_tap + t) * tap
@@ -260,8 +260,8 @@ class _Block:
             self.write(run, sums, y)
         self.at.set(self.at.get() + len(flat) * vector.size)
 
-    def expect(self, y):
-        """Ask for the lines of the result, which come while the products are made."""
+    def prefetch_result(self, y):
+        """Prefetch the lines of the result, which come while the products are made."""
         for pointer in y:
             for v in range(self.nv):
                 self.k.prefetch(pointer + self.task["y_v"] * v, write=True)

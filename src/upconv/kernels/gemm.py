@@ -19,9 +19,9 @@ A `brief` kernel is for at most one tap of at most LONGEST_SUM channels, whose s
 are short, and so what begins and ends one is left to what they need. One of `whole_taps` is for at most one tap in a
 row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
 
-Where a vector is a line, a tile asks for the lines that the next one writes, a few between the taps: all at once would
-fill the buffers of the cache, and what the tile itself reads would wait for them. Of shorter vectors a line takes
-longer, and a tile asks for its own before it begins.
+Where a vector is a cache line, a tile prefetches the lines that the next tile writes, a few between the taps: all at
+once would fill the buffers of the cache, and what the tile itself reads would wait for them. Where vectors are shorter,
+a tile takes longer for each line, and prefetches its own lines before it begins.
 """
 
 import operator
@@ -100,7 +100,7 @@ def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
-        task["asked"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
+        task["prefetch_rows"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
         _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row, whole_taps)
@@ -122,7 +122,7 @@ def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps):
         def lists(first, here=here):
             """Where the pixels of a tile are listed, and those of the next, if it is in the block."""
             offsets = task["places"] + first * PLACE
-            if not asks_ahead(vector):
+            if not prefetches_next_tile(vector):
                 return offsets, offsets
             return offsets, offsets + k.select(k.less(first + mr, here), mr * PLACE, 0)
 
@@ -245,15 +245,15 @@ def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps):
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
-    if not asks_ahead(vector):
-        expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
-    length, cut, expected = (k.variable(0, I64) for _ in range(3))
+    if not prefetches_next_tile(vector):
+        prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+    length, cut, prefetched = (k.variable(0, I64) for _ in range(3))
     with _each_part(k, task, nv * vector.size, vector.scalar.size, whole_taps) as (x_part, w_part, part):
-        if asks_ahead(vector):
-            end = k.imin(expected.get() + task["asked"], mr)
-            with k.loop(expected.get(), end) as r:
-                expect(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
-            expected.set(end)
+        if prefetches_next_tile(vector):
+            end = k.imin(prefetched.get() + task["prefetch_rows"], mr)
+            with k.loop(prefetched.get(), end) as r:
+                prefetch_result(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
+            prefetched.set(end)
         with k.when(length.get() + part > task["longest"]):
             spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
             length.set(0)
@@ -285,7 +285,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue):
     """The same under at most one tap, the sums in so many parts."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-    expect(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+    prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     first, w, count = 0, task["w"], task["n_h"] * task["n_w"] * task["c"]
@@ -334,7 +334,7 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             with k.when(k.less(0, begun.get())):
                 get(sums, there)
             with k.when(k.equal(begun.get(), 0)):
-                expect(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
+                prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
             with k.when(is_full):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
@@ -356,13 +356,13 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
         _write(k, task, vector, sums, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], epilogue)
 
 
-def asks_ahead(vector) -> bool:
-    """Whether the lines of the next tile are asked for, a few at a time."""
+def prefetches_next_tile(vector) -> bool:
+    """Whether the result of the next tile is prefetched, a few lines at a time."""
     return vector.size >= LINE
 
 
-def expect(k, y, width):
-    """Ask for the lines of the result, which come while the products are made."""
+def prefetch_result(k, y, width):
+    """Prefetch the lines of the result, which come while the products are made."""
     for pointer in y:
         for at in (*range(0, width, LINE), *([width - 1] if width % LINE else [])):
             k.prefetch(pointer + at, write=True)

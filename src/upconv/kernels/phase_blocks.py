@@ -27,8 +27,8 @@ from .gemm import (
     WHOLE_SUM,
     Walk,
     even_parts,
-    expect,
     longest_sum,
+    prefetch_result,
     spill_partial_sums,
 )
 
@@ -111,7 +111,7 @@ class _Tile:
         x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(self.mr)]
         y = self._result(task, offsets)
         for p_h, p_w in self.places:
-            expect(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
+            prefetch_result(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
         zero = k.zero(vector)
         sums = {place: [[k.variable(zero) for _ in range(self.nv)] for _ in x] for place in self.places}
         flat = [variable for tile in sums.values() for row in tile for variable in row]

@@ -15,7 +15,7 @@ from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import LONGEST_SUM, UNROLL, spill_partial_sums
 
-# The memory of x is asked for so many channels before it is read.
+# x is prefetched so many channels before it is read.
 AHEAD = 8
 FIELDS = tuple("entry x y w strip totals n lines cols c x_n x_line x_c y_n y_line y_r blocks w_b".split())
 POINTERS = {"x", "y", "w", "strip", "totals"}

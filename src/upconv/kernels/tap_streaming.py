@@ -8,7 +8,7 @@
 
 A task is one tap and the images x rows x cols pixels that it sends somewhere, on any strides. The rows of the panel are
 taken `chunk` at a time, CHUNK at most, with all pixels, so that each number of it comes from memory once, in order; the
-chunk behind it, at last the one at `ahead`, is asked for meanwhile, unless the panel was packed just before and is
+chunk behind it, at last the one at `next`, is prefetched meanwhile, unless the panel was packed just before and is
 `near`. A tile has as many pixels as there are left: nothing is computed twice, and a single pixel takes no longer than
 its weight takes to arrive. Halves become float32 on their way into a register where there is one tile of pixels, and in
 `wide`, a chunk at a time, where there are more.
@@ -19,8 +19,8 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .gemm import Walk
 from .stored import Stored, suffix
 
-FIELDS = tuple("entry x y w c chunk n rows cols x_n x_row x_col y_n y_row y_col places ahead wide".split())
-POINTERS = {"x", "y", "w", "places", "ahead", "wide"}
+FIELDS = tuple("entry x y w c chunk n rows cols x_n x_row x_col y_n y_row y_col places next wide".split())
+POINTERS = {"x", "y", "w", "places", "next", "wide"}
 # Channels at a time: sums no longer than those of other kernels, and a panel that stays in the first-level cache.
 CHUNK = 64
 # {channels at most: of a chunk} of few, whose errors would be the largest beside engines that sum in several lanes.
@@ -55,26 +55,26 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage="", near=False):
         Walk(k, task).note(pixels, pixels)
     with k.loop(0, task["c"], task["chunk"]) as start:
         x, w = task["x"] + start * vector.scalar.size, task["w"] + start * row
-        part, following = k.imin(task["c"] - start, task["chunk"]), start + task["chunk"]
-        ahead = None if near else k.select(following < task["c"], w + task["chunk"] * row, task["ahead"])
+        part, end = k.imin(task["c"] - start, task["chunk"]), start + task["chunk"]
+        next_w = None if near else k.select(end < task["c"], w + task["chunk"] * row, task["next"])
         chunk = _Chunk(k, task["places"], x, task["y"], part, pixels, nv)
         if storage:
             with k.when(pixels > mr):
-                _widen(k, weight, w, ahead, part * nv, task["wide"])
+                _widen(k, weight, w, next_w, part * nv, task["wide"])
                 chunk.tiles(Stored(k, isa, vector, ""), task["wide"], None, heights(mr))
             with k.when(k.less(pixels, mr + 1)):
-                chunk.tiles(weight, w, ahead, heights(mr))
+                chunk.tiles(weight, w, next_w, heights(mr))
         else:
-            chunk.tiles(weight, w, ahead, heights(mr))
+            chunk.tiles(weight, w, next_w, heights(mr))
     return k
 
 
-def _widen(k, weight, w, ahead, count, wide):
-    """Some vectors of a chunk as float32, in a first-level cache; the chunk that comes next is asked for."""
+def _widen(k, weight, w, next_w, count, wide):
+    """Some vectors of a chunk as float32, in a first-level cache; the chunk that comes next is prefetched."""
     with k.loop(0, count) as v:
         place = v * weight.stored.size
         k.store(weight.load(w + place), wide + v * weight.vector.size)
-        k.prefetch(ahead + place, locality=2)
+        k.prefetch(next_w + place, locality=2)
 
 
 class _Chunk:
@@ -84,21 +84,21 @@ class _Chunk:
         self.k, self.places, self.x, self.y = k, places, x, y
         self.count, self.pixels, self.nv = count, pixels, nv
 
-    def tiles(self, weight, w, ahead, heights):
+    def tiles(self, weight, w, next_w, heights):
         """All pixels, each tile as high as there are pixels left."""
         k, done = self.k, self.k.variable(0, I64)
         for height in heights:
             with k.loop(done.get(), self.pixels - (height - 1), height) as first:
-                self._tile(self.places + first * 16, weight, w, ahead, height)
+                self._tile(self.places + first * 16, weight, w, next_w, height)
                 done.set(first + height)
 
-    def _tile(self, offsets, weight, w, ahead, height):
+    def _tile(self, offsets, weight, w, next_w, height):
         """`height` pixels by nv vectors: sums of a chunk in registers, added to those in memory."""
         k, vector = self.k, weight.vector
         x = [self.x + k.load(offsets + 16 * r, I64) for r in range(height)]
         zero = k.zero(vector)
         sums = [[k.variable(zero) for _ in range(self.nv)] for _ in range(height)]
-        _products(k, weight, x, w, ahead, self.count, sums)
+        _products(k, weight, x, w, next_w, self.count, sums)
         for r, row in enumerate(sums):
             there = self.y + k.load(offsets + (16 * r + 8), I64)
             for v, variable in enumerate(row):
@@ -106,8 +106,8 @@ class _Chunk:
                 k.store(k.add(variable.get(), k.load(place, vector)), place)
 
 
-def _products(k, weight, x, w, ahead, count, sums):
-    """Add `count` products to every sum, and ask for the chunk that comes next, if that is still to be done."""
+def _products(k, weight, x, w, next_w, count, sums):
+    """Add `count` products to every sum, and prefetch the chunk that comes next, unless that is done already."""
     vector, nv = weight.vector, len(sums[0])
     size, across = vector.scalar.size, vector.lanes * weight.size
     width = nv * across
@@ -116,8 +116,8 @@ def _products(k, weight, x, w, ahead, count, sums):
     def step(at_x, at_w, u):
         here = w + at_w
         panel = [weight.load(here + (u * width + v * across)) for v in range(nv)]
-        for line in range(-u * width % LINE, 0 if ahead is None else width, LINE):
-            k.prefetch(ahead + at_w + (u * width + line), locality=2)
+        for line in range(-u * width % LINE, 0 if next_w is None else width, LINE):
+            k.prefetch(next_w + at_w + (u * width + line), locality=2)
         for pointer, row in zip(x, sums, strict=True):
             value = k.splat(k.load(pointer + at_x + u * size, vector.scalar), vector)
             for variable, part in zip(row, panel, strict=True):

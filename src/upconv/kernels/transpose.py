@@ -7,8 +7,8 @@
 
 Both outer axes have strides of their own. Either side may be one of halves, the other is float32 then; what is written
 as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the same
-code runs under masks, so nothing beyond a matrix is read or written. What lies `ahead` bytes behind what is read is
-asked for. A few rows that become one line without gaps, as those of a picture of three colours do, are interleaved
+code runs under masks, so nothing beyond a matrix is read or written. What lies `distance` bytes behind what is read is
+prefetched. A few rows that become one line without gaps, as those of a picture of three colours do, are interleaved
 instead: whole vectors are written then.
 """
 
@@ -19,7 +19,7 @@ from ..codegen.lang import SIZES, Builder, Type
 from .depthwise_rows import interleaved
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad ahead".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad distance".split())
 POINTERS = {"src", "dst"}
 # Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
 # vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
@@ -96,13 +96,13 @@ def _block(k, task, sides, src, dst, row, col, by_parts):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
         for c in range(lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
-        _ask(k, task, corner, lanes)
+        _prefetch(k, task, corner, lanes)
         for c, line in enumerate(whole(k, read, corner, task["src_row"])):
             written.store(line, out + c * task["dst_col"])
     narrow = k.iand(k.less(lanes - 1, rows_left), k.less(cols_left, lanes))
     with k.when(narrow):
         # All rows of a few columns: the taps of a weight.
-        _ask(k, task, corner, lanes)
+        _prefetch(k, task, corner, lanes)
         inside = k.lane_mask(cols_left, vector)
         lines = [read.load(corner + r * task["src_row"], inside) for r in range(lanes)]
         for c, line in enumerate(transposed(k, lines)):
@@ -121,11 +121,11 @@ def _block(k, task, sides, src, dst, row, col, by_parts):
                 written.store(line, out + c * task["dst_col"], below)
 
 
-def _ask(k, task, corner, lanes):
-    """Ask for the rows that lie `ahead` of those of a block."""
-    with k.when(k.negate(k.equal(task["ahead"], 0))):
+def _prefetch(k, task, corner, lanes):
+    """Prefetch the rows that lie `distance` bytes behind those of a block."""
+    with k.when(k.negate(k.equal(task["distance"], 0))):
         for r in range(lanes):
-            k.prefetch(corner + (r * task["src_row"] + task["ahead"]))
+            k.prefetch(corner + (r * task["src_row"] + task["distance"]))
 
 
 def _by_rows(k, read, corner, step):

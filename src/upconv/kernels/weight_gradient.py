@@ -16,8 +16,8 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 
 PLACE = 16
-# The sum over all pixels is the longest there is, so its parts are shorter than those of `gemm`; and there are as many
-# of few pixels: each is so many times as long as there are lists, but no shorter than SHORT_LIST.
+# No other sum is as long as that over all pixels, so its parts are shorter than those of `gemm`: PIXELS_LISTED at most.
+# Of fewer pixels a part is PER_LIST times as long as there are parts, and no shorter than SHORT_LIST.
 PIXELS_LISTED, PER_LIST, SHORT_LIST = 64, 2, 16
 FIELDS = tuple(
     (

@@ -11,8 +11,8 @@ A tap is clipped to the pixels that meet through it, so no product that does not
 factor is. No sum in registers is longer than `longest` pixels, 16 at least: it is added to the total, between rows if
 they are short, and begun anew. A block without pixels writes zeros.
 
-Where the maps come from far away, it asks for what the block after this one reads while it computes: from `next` on,
-evenly, so that what is asked for waits in no line.
+Where the maps come from far away, it prefetches what the next block reads while it computes this one: from `next` on,
+evenly, so that no prefetch waits for another.
 """
 
 from math import isqrt
@@ -36,33 +36,33 @@ FIELDS = tuple(
 POINTERS = {"a", "b", "total", "next"}
 
 
-def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
+def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
 
 
-def longest_sum(pixels, weights) -> int:
+def longest_sum_over_pixels(pixels, weights) -> int:
     """The longest sum in registers of a layer whose weight has so many numbers, each a sum over so many pixels."""
     per_part, shortest = SHORTER if weights <= FEW_WEIGHTS else SHORT
     return min(max(isqrt(per_part * pixels), shortest), LONGEST_SUM)
 
 
-def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, asks=0):
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0):
     """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`.
 
-    With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector. With `asks` it asks
-    for the next block, so many times in UNROLL pixels, `pace` bytes further on each time: twice at most, and for one
-    map alone, since among more of it LLVM finds no registers for the products.
+    With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector. With `lines` it
+    prefetches so many lines of the next block in UNROLL pixels, `pace` bytes from one to the next: two at most, and of
+    one map alone, since with more LLVM finds no registers for the products.
     """
-    kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}{f'_asks{asks}' * (asks > 0)}"
+    kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}{f'_lines{lines}' * (lines > 0)}"
     k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{kind}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     masks = [None] * nv
     if cut:
         masks[-1] = k.lane_mask(task["b_count"] - (nv - 1) * vector.lanes, vector)
-    ahead, piece = _Ahead(k, task, asks), piece_of(k, task["cols"], k.imin(task["longest"], PIECE))
+    following, piece = _NextBlock(k, task, lines), piece_of(k, task["cols"], k.imin(task["longest"], PIECE))
     outer, inner = ("a", "b") if a_outer else ("b", "a")
     with k.loop(0, task[f"{outer}_tiles"]) as outside, k.loop(0, task[f"{inner}_tiles"]) as inside:
         a_tile, b_tile = (outside, inside) if a_outer else (inside, outside)
@@ -93,7 +93,7 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
                 if step:
                     _row_of_planes(k, task, vector, here_a, here_b, part, sums, masks, step)
                 else:
-                    _row(k, task, vector, here_a, here_b, part, sums, masks, ahead)
+                    _row(k, task, vector, here_a, here_b, part, sums, masks, following)
         _put(k, task, vector, here, sums, add.get())
     return k
 
@@ -104,21 +104,21 @@ def piece_of(k, cols, most):
     return k.imax(k.divide(cols + (pieces - 1), pieces), 1)
 
 
-class _Ahead:
-    """Where to ask for the next block."""
+class _NextBlock:
+    """Where the next block is prefetched."""
 
-    def __init__(self, k, task, asks):
-        self.k, self.asks, self.pace = k, asks, task["pace"]
+    def __init__(self, k, task, lines):
+        self.k, self.lines, self.pace = k, lines, task["pace"]
         self.here = k.variable(task["next"])
 
-    def ask(self):
+    def prefetch(self):
         """For the second-level cache, since the first has no room for what is not used yet."""
-        for _ in range(self.asks):
+        for _ in range(self.lines):
             self.k.prefetch(self.here.get(), locality=2)
             self.here.set(self.here.get() + self.pace)
 
 
-def _row(k, task, vector, a, b, cols, sums, masks, ahead):
+def _row(k, task, vector, a, b, cols, sums, masks, following):
     """Some pixels of a row."""
     size = vector.scalar.size
     step_a, step_b = task["a_col"], task["b_col"]
@@ -130,7 +130,7 @@ def _row(k, task, vector, a, b, cols, sums, masks, ahead):
         _pixel(k, vector, (here + r * size for r in range(len(sums))), b + at_b, sums, masks)
 
     with k.loop(0, whole, UNROLL) as col:
-        ahead.ask()
+        following.prefetch()
         at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)
         for u in range(UNROLL):
             pixel(at_a + step_a * u, at_b + step_b * u)

@@ -98,11 +98,11 @@ class _Tile:
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
             grid = Grid(k, y + at, task["y_h"], task["y_w"], len(self.rows), len(self.cols))
-            self.ask(after + at)
+            self.prefetch(after + at)
             self.transform(m + at, task["bias"] + at, lambda i, j: grid[i, j])
 
-    def ask(self, y):
-        """Ask for a vector of the outputs of a tile and phase, where it has them all."""
+    def prefetch(self, y):
+        """Prefetch a vector of the outputs of a tile and phase, where it has them all."""
         grid = Grid(self.k, y, self.task["y_h"], self.task["y_w"], len(self.rows), len(self.cols))
         for i, j in product(range(len(self.rows)), range(len(self.cols))):
             self.k.prefetch(grid[i, j], write=True)
@@ -112,7 +112,7 @@ class _Tile:
         places = self.places(y, row, col)
         with k.loop(0, whole, vector.lanes) as c:
             at = k.opaque(c * vector.scalar.size)
-            self.ask(after + at)
+            self.prefetch(after + at)
             self.transform(m + at, task["bias"] + at, lambda i, j: places[i][j] + at)
         with k.when(k.less(whole, task["c"])):
             at, rest = whole * vector.scalar.size, k.lane_mask(task["c"] - whole, vector)

@@ -9,9 +9,10 @@
 
 There are n x tiles_h x tiles_w tiles. They are taken mr or mr - 1 at a time, so that nearly every number of them is
 cut without a rest (`cut`); where there is one, v and m must have room for it. A panel stays in the first-level cache
-while all tiles meet it; meanwhile the panel after it is asked for, into the second-level cache and evenly (`pace`):
-what is asked for all at once waits in line, and so does what is read. No sum is longer than a chunk: the sums of chunks
-are added up in m, and so are shorter ones (`longest`), while what they are added to stays in the first-level cache.
+while all tiles meet it; meanwhile the panel after it is prefetched, into the second-level cache and evenly (`pace`):
+all at once, prefetches would wait for one another, and what is read for them. No sum is longer than a chunk: the sums
+of chunks are added up in m, and so are shorter ones (`longest`), while what they are added to stays in the first-level
+cache.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -42,7 +43,7 @@ def cut(tiles, mr):
 
 
 def pace(isa: Isa, size, mr, nv, tiles):
-    """Cache lines to ask for in UNROLL channels, so that so many tiles ask for a panel and little more.
+    """Cache lines to prefetch in UNROLL channels, so that so many tiles prefetch a panel and little more.
 
     >>> from upconv.codegen.isa import ROWS
     >>> [pace(ROWS["avx512"], 4, 6, 4, tiles) for tiles in (60, 42, 24)]
@@ -68,7 +69,7 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=
 
     Args:
         chunk: channels of a panel.
-        lines: what it asks for in UNROLL channels.
+        lines: how many it prefetches in UNROLL channels.
         longest: products of a sum, if fewer than a chunk; a multiple of UNROLL.
     """
     k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{lines}_{longest}_{isa.name}")
@@ -145,7 +146,7 @@ class _Block:
             self.write(there, sums, lambda value, place: value)
 
     def channels(self, rows, sums, c, count, ahead=None):
-        """Add the products of some channels from c on; the lines at `ahead` are asked for among them."""
+        """Add the products of some channels from c on; the lines at `ahead` are prefetched among them."""
         k, vector, width = self.k, self.vector, self.nv * self.vector.size
         size = vector.scalar.size
         at, u = k.opaque(c * size), self.u + k.opaque(c * width)

@@ -124,7 +124,16 @@ def _feeds(names, inputs):
 
 
 def run_model(model: onnx.ModelProto, inputs: Inputs, device: str = "CPU", **options: Any) -> tuple[Any, ...]:
-    """`Backend.run_model`: prepare a model, and run it once."""
+    """`Backend.run_model`: prepare a model, and run it once.
+
+    Args:
+        model: a ModelProto.
+        inputs: arrays in the order of the graph's inputs, a dictionary by name, or one array.
+        device, options: as in `Backend.prepare`.
+
+    Returns:
+        A named tuple of arrays.
+    """
     return Backend.run_model(model, inputs, device, **options)
 
 

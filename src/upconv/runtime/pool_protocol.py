@@ -23,16 +23,16 @@ from .parts import OUTCOME, PARTS, SLICE, STATE, WAKE, WANTED, Call, run_parts
 
 # Of a call: it is new, its caller works alone, the pool is its caller's, it was and is over.
 NEW, ALONE, TEAM, OVER = range(4)
-# What is in the descriptor when its caller is back: all parts are done; the time is over and `call` has to be entered
-# again; this is the child of a fork, whose workers stayed behind, so the call has to begin again; an error of Python's.
+# What `call` left in the descriptor. DONE: all parts are done. CUT: its time is over, enter it again. AGAIN: this is
+# the child of a fork and has no workers, begin the call anew. ERROR: an exception of Python's is set.
 DONE, CUT, AGAIN, ERROR = 0, 1, 2, -1
 
-# How long one looks before one sleeps: several times what it takes to be woken, since Python takes as long between two
-# calls when its own data have left the caches, and sleepers may be woken on a CPU that is not free.
+# How long a thread spins before it sleeps. It is several times what a wake-up takes: between two calls Python takes as
+# long when its own data have left the caches, and a sleeper may be woken on a CPU that is not free.
 SPIN_NS = 200_000
-# How long at most, while others still work on parts of the call: about as long as a long part takes.
+# How long it spins at most while others work on parts of the call: about as long as a long part takes.
 PATIENCE_NS = 1_000_000
-# From when on whoever looks lets others have the CPU in between.
+# After so long it yields the CPU between two looks.
 YIELD_NS = 20_000
 # One worker inside; also all of the lower half.
 HALF = 1 << 32

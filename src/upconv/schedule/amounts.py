@@ -89,13 +89,13 @@ class Tiles(NamedTuple):
     number: int
 
 
-def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1, empty=0) -> dict[str, float]:
+def gemm_work(counted: PixelWork, tiles: Iterable[Tiles], groups=1, holes=0) -> dict[str, float]:
     """What `kernels.gemm` does for blocks of columns of each of some groups, and for pixels without taps."""
     amounts: dict[str, float] = {"places": 0, "tasks": 0, "tiles": 0}
     for mr, wide, number in tiles:
-        amounts["places"] += number * groups * (counted.places + empty)
+        amounts["places"] += number * groups * (counted.places + holes)
         amounts["tasks"] += number * counted.tasks
-        amounts["tiles"] += number * groups * (counted.tiles(mr) + empty / mr)
+        amounts["tiles"] += number * groups * (counted.tiles(mr) + holes / mr)
         amounts[f"gemm{wide}"] = number * groups * counted.products(mr) * wide
     return amounts
 

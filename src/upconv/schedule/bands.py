@@ -293,22 +293,18 @@ def _kinds(placed, most=None, share=None, rows_alone=False):
             yield n, (n_count, first_n), h, w
 
 
-def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, reads=None, writes=None):
+def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, writes=None):
     """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
 
     What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take.
 
     Args:
         make: gives the nests of a band whose maps lie as wanted.
-        reads, writes: for maps that a kernel takes as they lie all the same, ``reads(placed) -> bool``.
+        writes: for a result that a kernel writes as it lies all the same, ``writes(result) -> bool``.
     """
 
-    def order(operand, takes):
-        """(whether a map lies as it is taken, whether that is channels-last)."""
-        wanted = operand.at.channels_last if channels_last else operand.at.channels_first
-        if not wanted and takes is not None and takes(operand):
-            return True, not channels_last
-        return wanted, channels_last
+    def lies_as_wanted(operand):
+        return operand.at.channels_last if channels_last else operand.at.channels_first
 
     def nests(band: Band):
         g, forward = placed.g, placed.forward
@@ -317,12 +313,13 @@ def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, r
         result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
         x, y = band.x, band.y
         before, after = [], []
-        in_place, last = order(x, reads)
-        if not in_place or placed.halves:
+        if not lies_as_wanted(x) or placed.halves:
             shape = band.n, c_src, *source
-            x = scratch.map(X_BAND, shape, placed.size, last)
+            x = scratch.map(X_BAND, shape, placed.size, channels_last)
             before = [carried(placed.elem, band.x, x, shape, placed.halves)]
-        in_place, last = order(y, writes)
+        in_place, last = lies_as_wanted(y), channels_last
+        if not in_place and writes is not None and writes(y):
+            in_place, last = True, not channels_last
         if not in_place or placed.halves:
             shape = band.n, c_dst, *result
             y = scratch.map(Y_BAND, shape, placed.size, last)

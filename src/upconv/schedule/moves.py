@@ -167,7 +167,7 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
 
 
 def transposing(
-    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", by_pages=False, ahead=0
+    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", by_pages=False, distance=0
 ) -> Nest:
     """The nest that transposes n x m matrices.
 
@@ -180,7 +180,7 @@ def transposing(
         lists: of Rows, for several such tasks.
         reads, writes: the kind of halves that the source, or the result, is.
         by_pages: a page of columns goes through all rows at a time; a vector of them, without.
-        ahead: what lies so many bytes behind what is read is asked for.
+        distance: what lies so many bytes behind what is read is prefetched; 0 for nothing.
     """
     pad = rows[0] if pad is None else pad
     is_dense = cols[1] == rows[0] * (HALF if writes else transpose.SIZES[elem]) and pad == rows[0]
@@ -198,7 +198,7 @@ def transposing(
         "cols": cols[0],
         "dst_col": cols[1],
         "pad": pad,
-        "ahead": ahead,
+        "distance": distance,
     }
     return Nest(transpose.FIELDS, fields, lists)
 

@@ -1,6 +1,6 @@
 """The next block, prefetched while one is computed: a kernel that waits for memory computes nothing.
 
-A block is read in an order that no prefetcher of a processor follows; asked for evenly during the tiles of the block
+A block is read in an order that no prefetcher of a processor follows; prefetched evenly during the tiles of the block
 before, it is in the second-level cache when its turn comes. A guess that is wrong, behind the last block or in a view
 with gaps, costs nothing but time.
 """
@@ -17,22 +17,22 @@ from .pixel_panels import Block, Cut
 
 # Maps of fewer bytes stay in a second-level cache from call to call.
 FAR_BYTES = 2 << 20
-# How often the kernel can ask in UNROLL pixels.
-MOST_ASKS = 2
+# How many lines the kernel can prefetch in UNROLL pixels.
+MOST_LINES = 2
 
 
 class NextBlock(NamedTuple):
     """What the kernel is told of the next block.
 
     Attributes:
-        asks: how many lines it prefetches in UNROLL pixels; 0 if none.
+        lines: how many lines it prefetches in UNROLL pixels; 0 if none.
         place: (base, offset) of where it begins.
         nbytes: how much it is.
         visits: how often tiles go over the pixels of a block.
         pace: bytes from one such line to the next.
     """
 
-    asks: int = 0
+    lines: int = 0
     place: tuple[int, int] = NOTHING, 0
     nbytes: int = 0
     visits: int = 1
@@ -45,10 +45,10 @@ class NextBlock(NamedTuple):
     @property
     def in_lists(self) -> tuple:
         """What the lists of a nest depend on: where the block lies stands beside them."""
-        return self.asks, self.nbytes, self.visits
+        return self.lines, self.nbytes, self.visits
 
     def after(self, visits) -> int:
-        """How much further on the kernel asks after so many visits."""
+        """How many bytes of it are prefetched after so many visits."""
         return self.nbytes * visits // self.visits
 
 
@@ -70,5 +70,5 @@ def next_block(block: Block, x: PlacedOperand, y: PlacedOperand, visits) -> Next
     steps = visits * block.images * h.n * (w.n // UNROLL)
     if not steps:
         return NO_BLOCK
-    asks = min(MOST_ASKS, ceil_div(nbytes, LINE * steps))
-    return NextBlock(asks, (map_.base, map_.offset + nbytes), nbytes, visits, ceil_div(nbytes, steps * asks))
+    lines = min(MOST_LINES, ceil_div(nbytes, LINE * steps))
+    return NextBlock(lines, (map_.base, map_.offset + nbytes), nbytes, visits, ceil_div(nbytes, steps * lines))

@@ -136,7 +136,8 @@ class Panels:
 
     def packing(self, placed) -> Stage:
         """The stage that packs the weight of a problem: a unit for each group and block, or tap of fused phases."""
-        of = placed.w, self._live(placed), placed.forward, placed.packs_halves, placed.problem.weight_itemsize
+        # A form is that of one operation.
+        of = placed.w, self._live(placed), placed.packs_halves
         return self.kept.get_or_make(of, lambda: self._packing(placed)._replace(kept={}))
 
     def _packing(self, placed):
@@ -196,7 +197,7 @@ class Panels:
             rows = 0, placed.w_dst
         return transposing(
             self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
-            ahead=placed.w_src, reads=placed.packs_halves,
+            distance=placed.w_src, reads=placed.packs_halves,
         )  # fmt: skip
 
     def _copied(self, placed, number, src, dst, sources):

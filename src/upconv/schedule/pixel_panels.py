@@ -146,11 +146,10 @@ def in_place(operand: PlacedOperand, channels, tile, channel) -> Side:
     return Side(operand.base, operand.offset, at.n, at.h, at.w, tile * channel, channel, channels * channel)
 
 
-def side_of(shape, channels, groups, ranges, width, base, size) -> Side:
+def side_of(shape, ranges, width, base, size) -> Side:
     """Where the panels of a block of (images, rows, columns) lie: tile by tile, for each group.
 
     Args:
-        channels: of a group.
         ranges: (first channel, how many tiles, channels of a tile) of the tiles.
         width: channels of a panel, the widest tile.
     """

@@ -18,8 +18,8 @@ from .pixel_panels import Block, Cut
 PARTS_BYTES, MOST_PARTS = 4 << 20, 16
 # Cycles of multiply-adds below which a part is not worth beginning.
 PART_CYCLES = 200_000
-# There are as many parts as is the root of the pixels over PART_PIXELS, whatever their work: the sums of one are added
-# up one after another, and a total of many has rounding errors of its own, beside engines that sum image by image.
+# There are at least as many parts as the root of pixels / PART_PIXELS, however little work they are: the sums of a part
+# are added up one after another, and a total of many has rounding errors of its own. Engines sum image by image.
 PART_PIXELS = 96
 # A table of more blocks, of about a KiB each, would leave no room for the programs of other layers.
 MOST_LISTED = 256

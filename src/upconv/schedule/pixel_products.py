@@ -108,11 +108,11 @@ def nests(placed: PlacedProblem, band: Band, fields, panels, blocks: Rows, more:
     def made(band, h, w):
         return product(placed, band, fields, panels, h, w, (blocks,), more)
 
-    yield from empty(placed, band, scratch, made)
+    yield from hole_nests(placed, band, scratch, made)
     yield made(band, *(segments.segments(axis, placed.forward) for axis in (band.h, band.w)))
 
 
-def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..., Nest]) -> Iterator[Nest]:
+def hole_nests(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..., Nest]) -> Iterator[Nest]:
     """The nests that write the places of a band without taps, whose result lies channels-last.
 
     Of rows without gaps between their pixels one is written, in V, and copied to where no place has taps, or most have
@@ -121,7 +121,7 @@ def empty(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callable[..
     Args:
         made: the nest of a kernel for a band, and segments of its rows and of its columns.
     """
-    found, y = segments.empty_places(band.h, band.w, placed.forward), band.y
+    found, y = segments.holes(band.h, band.w, placed.forward), band.y
     channels = placed.c_dst * placed.g.groups
     if found and y.at.channels_last and y.at.w == channels * placed.size:
         rows = lined_rows(band.n, band.h, band.w, y.at.w)
@@ -147,30 +147,30 @@ def lined_rows(n, h: Axis, w: Axis, pixel) -> tuple[Segment, ...]:
     are_all = segments.fills_all(h, w, True) or (
         has_holes(w) and pixel <= SHORT_PIXEL and 2 * segments.with_taps(h, w) <= h.out * w.out
     )
-    rows = (segments.everywhere(h.out),) if are_all else segments.empty_rows(h)
+    rows = (segments.everywhere(h.out),) if are_all else segments.hole_rows(h)
     return rows if n * sum(each.count for each in rows) >= LEAST_ROWS else ()
 
 
-class Empty(NamedTuple):
-    """What `empty` does: places that a kernel writes, and bytes that are copied."""
+class HoleWork(NamedTuple):
+    """What `hole_nests` do: places that a kernel writes, and bytes that are copied."""
 
     places: int
     copied: int
 
 
 @lru_cache(maxsize=64)
-def empty_work(problem: Problem) -> Empty:
+def hole_work(problem: Problem) -> HoleWork:
     """What it takes to write the places without taps of a result that lies channels-last."""
     g, pixel = problem.geometry, problem.geometry.c_out * problem.itemsize
-    if not segments.has_empty_places(g.h, g.w, problem.operation == "forward"):
-        return Empty(0, 0)
+    if not segments.some_are_holes(g.h, g.w, problem.operation == "forward"):
+        return HoleWork(0, 0)
     rows = lined_rows(g.n, g.h, g.w, pixel) if problem.layout != CHANNELS_SLICED else ()
     copied = sum(each.count for each in rows)
     if copied == g.h.out or segments.fills_all(g.h, g.w, True):
         places = 0 if copied else g.h.out * g.w.out
     else:
         places = (g.h.out - copied) * g.w.out - segments.with_taps(g.h, g.w)
-    return Empty(g.n * places, g.n * copied * g.w.out * pixel)
+    return HoleWork(g.n * places, g.n * copied * g.w.out * pixel)
 
 
 def product(placed, band, fields, panels, h: Sequence[Segment], w: Sequence[Segment], blocks, more) -> Nest:

@@ -113,13 +113,18 @@ class PlacedProblem:
         return HALF_KINDS[self.problem.maps] if self.problem.maps else ""
 
     @property
+    def packs(self) -> bool:
+        """Whether a weight that is not read as it lies is packed in the call: it does not come prepared."""
+        return not self.problem.prepared
+
+    @property
     def packs_halves(self) -> str:
         """The kind of halves that a weight is which is packed in the call; "" for none."""
-        return HALF_KINDS[self.problem.storage] if self.problem.storage and not self.problem.prepared else ""
+        return HALF_KINDS[self.problem.storage] if self.problem.storage and self.packs else ""
 
     def stored(self, nbytes) -> int:
         """A distance within a packed weight as it is in the one that is kept, which may be one of halves."""
-        return nbytes * self.problem.weight_itemsize // self.size if self.problem.prepared else nbytes
+        return nbytes if self.packs else nbytes * self.problem.weight_itemsize // self.size
 
     @property
     def source(self):

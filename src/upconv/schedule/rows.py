@@ -16,7 +16,7 @@ MOST_INTERLEAVED = 4
 # How far apart columns of the source may be that the gradient in the input brings together in registers.
 WIDEST_STEP = 4
 # Of more runs of rows without taps all rows are written at once, which takes fewer passes.
-EMPTY_RUNS = 1
+HOLE_RUNS = 1
 NO_TAPS = range(0)
 
 

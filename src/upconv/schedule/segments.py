@@ -37,23 +37,23 @@ def segments(axis: Axis, forward) -> Segments:
     return Segments(live_segments(axis) if forward else input_segments(axis))
 
 
-def has_empty_places(h: Axis, w: Axis, forward) -> bool:
+def some_are_holes(h: Axis, w: Axis, forward) -> bool:
     """Whether some outputs have no taps."""
     return forward and (has_holes(h) or has_holes(w))
 
 
 def fills_all(h: Axis, w: Axis, forward) -> bool:
-    """Whether `empty_places` are all places."""
-    return has_empty_places(h, w, forward) and max(h.s, w.s) > FEW_PHASES
+    """Whether `holes` are all places."""
+    return some_are_holes(h, w, forward) and max(h.s, w.s) > FEW_PHASES
 
 
 @lru_cache(maxsize=512)
-def empty_places(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Sequence[Segment]], ...]:
+def holes(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Sequence[Segment]], ...]:
     """(segments of rows, of columns) whose products are the outputs without taps, which are to be written first.
 
     Under a large stride these are all outputs, and the others are written over them then.
     """
-    if not has_empty_places(h, w, forward):
+    if not some_are_holes(h, w, forward):
         return ()
     if fills_all(h, w, forward):
         return (((everywhere(h.out),), (everywhere(w.out),)),)
@@ -63,10 +63,10 @@ def empty_places(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Se
 
 
 @lru_cache(maxsize=512)
-def empty_rows(axis: Axis, most=FEW_PHASES) -> tuple[Segment, ...]:
+def hole_rows(axis: Axis, most=FEW_PHASES) -> tuple[Segment, ...]:
     """The segments of an axis without taps, which are to be written first; all places where they are more than so many.
 
-    >>> [(each.start, each.step, each.count) for each in empty_rows(Axis(n=5, k=2, s=3, crop_lo=0, crop_hi=-1))]
+    >>> [(each.start, each.step, each.count) for each in hole_rows(Axis(n=5, k=2, s=3, crop_lo=0, crop_hi=-1))]
     [(2, 3, 5)]
     """
     if not has_holes(axis):

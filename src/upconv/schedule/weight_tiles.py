@@ -160,8 +160,6 @@ def tile_of(a_count, vectors, most_rows=MOST_ROWS):
     found = []
     for nv in range(1, min(MOST_ACROSS, vectors) + 1):
         most = min((isa().registers - 2 - nv) // nv, most_rows, a_count)
-        if most < 1:
-            continue
         tiles = ceil_div(a_count, most)
         rows = ceil_div(a_count, tiles)
         tall = a_count - tiles * (rows - 1)

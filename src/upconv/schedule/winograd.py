@@ -1,4 +1,4 @@
-"""Winograd's tasks for one pair of parts (`winograd_forms.Part`, one on each axis), as sums of short lists.
+"""Winograd's tasks for one pair of parts (`winograd_parts.Part`, one on each axis), as sums of short lists.
 
 Every field of a task is a sum: what all tasks of a kernel have in common, and an entry of each list that it goes by
 (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
@@ -19,7 +19,7 @@ from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
-from ..winograd_forms import Part
+from ..winograd_parts import Part
 
 SIZES = {"f32": 4, "f64": 8}
 
@@ -154,7 +154,7 @@ class Sizes(OfLayer):
 
     @property
     def pace(self):
-        """Lines that the product asks for."""
+        """Lines that the product prefetches in UNROLL channels."""
         return pace(isa(), self.size, *self.tile, self.block_tiles)
 
     @property
@@ -224,7 +224,7 @@ def _room(most, mr):
     return max(tall * mr + short * (mr - 1) for tall, short in cuts)
 
 
-def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
+def spread_lists(sizes, x, at, v, zeros):
     """(common, sources, images, rows, columns) of the tasks that spread a source.
 
     Args:
@@ -232,7 +232,6 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
         x: (base, offset) of index 0 of the source.
         at: its strides (n, h, w) in bytes; channels are consecutive.
         v: (base, offset) of the spread tiles; `zeros` of zeros for all channels.
-        v_steps: how far on each tile of an image, row, column lies, where all blocks have room of their own.
     """
     h, w = sizes.h, sizes.w
     common = {
@@ -268,15 +267,9 @@ def spread_lists(sizes, x, at, v, zeros, v_steps=(0, 0, 0)):
     return (
         common,
         sources,
-        [{"x": first * at[0], "n": count, "v": first * v_steps[0]} for first, count in images],
-        [
-            {"x": first * common["x_row"], "row": first * h.form.m, "tiles_h": count, "v": first * v_steps[1]}
-            for first, count in rows
-        ],
-        [
-            {"x": first * common["x_col"], "col": first * w.form.m, "tiles_w": count, "v": first * v_steps[2]}
-            for first, count in cols
-        ],
+        [{"x": first * at[0], "n": count} for first, count in images],
+        [{"x": first * common["x_row"], "row": first * h.form.m, "tiles_h": count} for first, count in rows],
+        [{"x": first * common["x_col"], "col": first * w.form.m, "tiles_w": count} for first, count in cols],
     )
 
 

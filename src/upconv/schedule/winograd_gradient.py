@@ -4,12 +4,12 @@ The adjoint of the forward form: where that has outputs  A [(G g) * (B d)],  the
 
     G' [ (A' dy) * (B d) ]        with the transposes of A and G,  summed over all tiles.
 
-So the input is spread as in the forward pass, the gradient in the output phase by phase by A', and at each position a
-product of matrices, channels by tiles times tiles by (phases and channels), adds to totals of a position; the last
-totals become the taps by G'.
+So the input is spread as in the forward pass, and the gradient in the output by A', phase by phase. At each position a
+product of matrices, channels by tiles times tiles by (phases and channels), is added to the totals of that position. In
+the end G' makes taps of the totals.
 
 The channels of both maps are cut into blocks whose totals stay in the cache while the tiles go by, so a map is spread
-again for each block of the other's channels. A `Pair` is a part of each axis (`winograd_forms.Part`) cut like this.
+again for each block of the other's channels. A `Pair` is a part of each axis (`winograd_parts.Part`) cut like this.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from ..kernels import weight_gradient_blocks, winograd_gather, winograd_spread
 from ..kernels.winograd_product import TILES
 from ..runtime.kernel import entry, isa
 from ..runtime.program import FLAGS, LINE, NOTHING, SUMS, M, Nest, Rows, V
-from ..winograd_forms import Part, Source
+from ..winograd_parts import Part, Source
 from .moves import PlacedOperand
 from .weight_tiles import even_ranges
 from .winograd import SIZES, even, odd_lines, pieces
@@ -46,7 +46,7 @@ def of_result(part: Part, phase) -> Source:
     """What a tile reads of the gradient in the output: the places of one phase's results.
 
     >>> from upconv.geometry import Axis
-    >>> from upconv.winograd_forms import parts
+    >>> from upconv.winograd_parts import parts
     >>> of_result(parts(Axis(n=4, k=4, s=2, crop_lo=1, crop_hi=1), {2: 3})[0], 0)
     Source(start=1, step=2, count=4, first=-1)
     """

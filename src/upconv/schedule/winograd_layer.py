@@ -19,7 +19,7 @@ from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from ..winograd_forms import parts
+from ..winograd_parts import parts
 from . import moves, winograd
 from .winograd import Sizes, distinct, even, pieces, total
 
@@ -83,9 +83,8 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles of a pair of parts, m their products and a
-    sink behind them, `taps` some of the weight with the channels of the result together, and the bands of maps in
-    planes.
+    thread: v the spread tiles of a pair of parts, m their products and a sink behind them, `taps` some of the weight
+    with the channels of the result together, and the bands of maps in planes.
     """
 
     x: int

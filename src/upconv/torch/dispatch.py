@@ -124,7 +124,7 @@ def run(input, weight, bias, settings, measured, theirs, activation, dimensions,
         weight: (c_in, c_out // groups, k_h, k_w), likewise.
         bias: (c_out,) or None.
         settings: (stride, padding, output_padding, groups, dilation), each in any of torch's forms.
-        measured: `choice.Measurements` of the layer, or None.
+        measured: `measurements.Measurements` of the layer, or None.
         theirs: calls torch's operator on what a front door was given.
         activation: what the result passes through, one of `contraction.IN_PLACE`.
         dimensions: of the layer, 1 to 3.

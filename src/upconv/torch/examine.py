@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_map_only
 
-from . import choice, dispatch
+from . import choice, dispatch, measurements
 from .frozen import evaluating, make
 from .instance import DIMENSIONS, FORWARDS, apply, kind_of
 from .operands import NAMES
@@ -177,10 +177,10 @@ def _timing(clock, layer, args, kwargs, calls, output_shape):
         key = problem, torch.get_num_threads()
 
         def forced(is_ours):
-            state.measured[key] = choice.Measured(0.0, 0.0, is_ours)
+            state.measured[key] = measurements.Measured(0.0, 0.0, is_ours)
             if not is_ours:
                 # As it will be from the second call on.
-                state.measured.leave(x, layer.weight, layer.bias, choice.settings_of(layer))
+                state.measured.leave(x, layer.weight, layer.bias, measurements.settings_of(layer))
             return now()
 
         before, *both = in_turns([measures[0], partial(forced, False), partial(forced, True)], LAYER_SECONDS)
@@ -198,7 +198,7 @@ def _choice(rule, by_torch, by_upconv):
     low, gain, high = quantiles([a / b for a, b in zip(by_torch, by_upconv, strict=True)], n=4, method="inclusive")
     is_clear = abs(gain - 1) > MARGIN and not low <= 1 <= high
     is_ours = gain > 1 if is_clear else rule
-    return choice.Measured(median(by_torch), median(by_upconv), is_ours)
+    return measurements.Measured(median(by_torch), median(by_upconv), is_ours)
 
 
 def _torchs(layer, dimensions, *args, **kwargs):

@@ -189,7 +189,7 @@ def compute(layer, dimensions, input, output_size, weight, bias, measured=None, 
         layer: a transposed convolution of 1 to 3 `dimensions`, of torch's class or of upconv's.
         input, output_size: as in its forward.
         weight, bias: in torch's forms.
-        measured: `choice.Measurements` of the layer, or None.
+        measured: `measurements.Measurements` of the layer, or None.
         activation: what the result passes through: one that kernels apply, and where no derivative is wanted.
     """
     if isinstance(layer, ConvTranspose2d) and beyond.is_beyond(layer.padding, layer.padding_mode):

@@ -1,9 +1,10 @@
 """What a value was made of, as it was: tensors, attributes, modules and hooks, and which of them has changed since.
 
 A tensor's change shows in its identity, dtype, shape, strides or address, in its version counter, or in its elements,
-since `.data`, EMA code and NumPy views leave the counter as it is. Small tensors are compared whole. Of larger ones a
-sample is, in which every slice along every axis occurs, so that an edit of a whole channel or tap is seen, and an edit
-of a hundredth of all elements but once in thousands of times; one of a few single elements through `.data` can pass.
+since `.data`, EMA code and NumPy views leave the counter as it is. Small tensors are compared whole. Of a larger one a
+sample is compared that has elements of every slice along every axis. So an edit of a whole channel or tap is always
+seen, an edit of a hundredth of all elements is missed once in thousands of times, and one of a few elements through
+`.data` can be missed.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .choice import Measurements
+from .measurements import Measurements
 
 STATE = "_upconv"
 
@@ -11,7 +11,7 @@ class State:
     """What is remembered of a layer.
 
     Attributes:
-        measured: `choice.Measurements`.
+        measured: `measurements.Measurements`.
         frozen: `frozen.Frozen`, or None.
         split: whether the layer is not to be fused, since that differed on the example.
     """
