@@ -59,13 +59,19 @@ class Calls(dict):
 
     def keep(self, key, call: Call):
         """Remember a call; what is too much is forgotten before."""
+        global _at_most
         with _keeping:
             if len(self) >= MOST:
                 self.clear()
             elif key in self:
                 self.nbytes -= self[key].nbytes
-            if call.nbytes + sum(each.nbytes for each in _living()) > MOST_BYTES:
+            _at_most += call.nbytes
+            if _at_most > MOST_BYTES:
+                # Counted when it may be too much: to ask all of them takes as long as much else of a new size.
+                _at_most = call.nbytes + sum(each.nbytes for each in _living())
+            if _at_most > MOST_BYTES:
                 self.cache_clear()
+                _at_most = call.nbytes
             self[key] = call
             self.nbytes += call.nbytes
 
@@ -82,6 +88,8 @@ class Calls(dict):
 
 # A signal's handler may come back here in the thread that holds it.
 _keeping = RLock()
+# No fewer bytes than are kept.
+_at_most = 0
 _all: WeakValueDictionary[int, Calls] = WeakValueDictionary()
 _of_arrays = Calls()
 

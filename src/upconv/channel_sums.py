@@ -84,7 +84,8 @@ def _run(made, array):
 def _function(made, itemsize, helpers):
     """A program as a function of Python's own, helped by these (see `pool.helped_by`); None where it cannot be one."""
     threads = pool.get_num_threads()
-    return builtin(made, itemsize - 1, None, _nothing(), (0, 0), threads, made.seconds >= program.BRIEF)
+    nothing, lets_go = program.address(_nothing()), made.seconds >= program.BRIEF
+    return builtin(made, itemsize - 1, None, nothing, (0, 0), threads, lets_go)
 
 
 @once

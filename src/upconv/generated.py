@@ -61,13 +61,17 @@ class Runnable:
     `nbytes` are those that it keeps alone; `shared` has the tables that other programs keep as well.
     """
 
-    __slots__ = ("columns", "nbytes", "no_bias", "program", "repeats", "shared")
+    __slots__ = ("columns", "nbytes", "no_bias", "no_bias_at", "program", "repeats", "shared")
 
     def __init__(self, made, columns, repeats, dtype, lanes):
         self.program, self.columns, self.repeats = made, columns, repeats
-        self.no_bias = _zeros(columns * repeats + 4 * lanes, dtype)
-        self.shared = [table for table in made.tables if table.is_shared]
-        self.nbytes = made.nbytes - sum([table.nbytes for table in self.shared]) + self.no_bias.nbytes
+        self.no_bias, self.no_bias_at = _zeros(columns * repeats + 4 * lanes, dtype)
+        self.shared, self.nbytes = [], self.no_bias.nbytes
+        for table in made.tables:
+            if table.is_shared:
+                self.shared.append(table)
+            else:
+                self.nbytes += table.nbytes
 
     def bias(self, given):
         """The bias as the kernels read it."""
@@ -208,11 +212,14 @@ class Generated:
             return None, None, 0
         panels, array = b.form(self, problem) if problem.prepared else (None, b)
         ready = self.runnable(problem, a.strides, array.strides, out.strides, threads, seconds)
-        # What is passed is written to it.
-        own, passed = (ready.no_bias, (0, 0)) if bias is None else (ready.no_bias.copy(), (bias.nbytes, ready.repeats))
+        own, own_at, passed = ready.no_bias, ready.no_bias_at, (0, 0)
+        if bias is not None:
+            # What is passed is written to it.
+            own = ready.no_bias.copy()
+            own_at, passed = program.address(own), (bias.nbytes, ready.repeats)
         start = None if panels is None else program.address(panels)
         bases = (Y, W) if problem.operation == "grad_weight" else (W, Y)
-        run = builtin(ready.program, problem.itemsize - 1, start, own, passed, threads, is_longer, bases)
+        run = builtin(ready.program, problem.itemsize - 1, start, own_at, passed, threads, is_longer, bases)
         return run, (ready, own, panels), helpers if is_longer else 0
 
     def runnable(self, problem: Problem, a, b, out, threads, seconds: float | None = None) -> Runnable:
@@ -305,12 +312,12 @@ class Generated:
         return Runnable(made, problem.result_shape[1], getattr(form, "fused", 1), problem.dtype, placed.lanes)
 
 
-# All programs of a layer read the same.
+# All programs of a layer read the same: zeros, and where they are.
 @lru_cache(maxsize=64)
 def _zeros(count, dtype):
     made = np.zeros(count, dtype)
     made.flags.writeable = False
-    return made
+    return made, program.address(made)
 
 
 def _form(module, problem):

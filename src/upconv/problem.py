@@ -106,21 +106,22 @@ class Problem:
         put = object.__setattr__
         put(self, "geometry", _computable(self.geometry))
         put(self, "row", DTYPES[self.dtype])
-        if math.prod(self.result_shape) * self.itemsize >= 2**63:
-            raise SettingError(f"the result would be {self.result_shape}, which is more than can be addressed")
+        geometry, result = self.geometry, self.result_shape
+        if math.prod(result) * self.row.itemsize >= 2**63:
+            raise SettingError(f"the result would be {result}, which is more than can be addressed")
         wanted = self.layout if self.layout in RESULTS else CHANNELS_FIRST
         if self.operation == "grad_weight":
             # The layout of a gradient in the weight is that of the maps, unless they are said to lie otherwise.
-            maps = self.geometry.input_shape, self.geometry.output_shape
+            maps = geometry.input_shape, geometry.output_shape
             a, b = (dense_layout(shape, wanted) for shape in maps)
         else:
-            a, b = dense_layout(self.operand_shape, wanted), dense_weight_layout(self.geometry.weight_shape)
+            a, b = dense_layout(self.operand_shape, wanted), dense_weight_layout(geometry.weight_shape)
             if self.a_layout is None and self.layout in RESULTS:
-                put(self, "layout", dense_layout(self.result_shape, wanted))
+                put(self, "layout", dense_layout(result, wanted))
         put(self, "a_layout", self.a_layout or a)
         put(self, "b_layout", self.b_layout or b)
         # Problems are looked up on every call, and hashing the geometry takes longer than a small layer.
-        key = self.operation, self.geometry, self.dtype, self.layout, self.a_layout, self.b_layout
+        key = self.operation, geometry, self.dtype, self.layout, self.a_layout, self.b_layout
         put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage, self.maps, self.depth_taps)))
 
     def __hash__(self):

@@ -84,14 +84,14 @@ def cut(monkeypatch):
 @pytest.fixture
 def parts(monkeypatch):
     """How many parts each wave had."""
-    counted, waves = [], program.Program.waves
+    counted, jobs = [], program.Program.jobs
 
     def counting(self, threads):
-        made = waves(self, threads)
-        counted.extend(map(len, made[0]))
+        made = jobs(self, threads)
+        counted.extend(made[1])
         return made
 
-    monkeypatch.setattr(program.Program, "waves", counting)
+    monkeypatch.setattr(program.Program, "jobs", counting)
     return counted
 
 

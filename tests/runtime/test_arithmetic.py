@@ -103,15 +103,15 @@ def test_the_operands_are_such_that_it_matters():
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_and_such_that_the_pool_computes_them_or_does_not(batch, monkeypatch):
-    parts, waves = [], program.Program.waves
+    parts, jobs = [], program.Program.jobs
 
     def counting(self, threads):
-        made = waves(self, threads)
-        parts.extend(map(len, made[0]))
+        made = jobs(self, threads)
+        parts.extend(made[1])
         return made
 
     monkeypatch.setattr(pool, "_wanted", 3)
-    monkeypatch.setattr(program.Program, "waves", counting)
+    monkeypatch.setattr(program.Program, "jobs", counting)
     results(*layer(*BATCHES[batch]))
     assert max(parts, default=1) == (3 if batch == "pooled" else 1)
 

@@ -1,9 +1,9 @@
 """Values whose addresses are noted: threads that ask at the same time are given the same one."""
 
 import time
+from array import array
 from threading import Barrier, Thread
 
-import numpy as np
 import pytest
 
 from upconv.runtime import builtin, waves
@@ -51,13 +51,13 @@ def test_the_waves_of_a_program_are_made_once(monkeypatch):
     from upconv.runtime.program import Program
 
     made = Program([], {}, 0)
-    make = np.array
+    make = array
 
     def slowly(*arguments):
         time.sleep(0.02)
         return make(*arguments)
 
     monkeypatch.setattr("upconv.runtime.program.Program._rows", lambda *_: iter([[(0,)]]))
-    monkeypatch.setattr("upconv.runtime.program.np.array", slowly)
-    got = of_threads(lambda: made.waves(1))
-    assert len({id(some[0]) for some, _ in got}) == 1
+    monkeypatch.setattr("upconv.runtime.program.array", slowly)
+    got = of_threads(lambda: made.jobs(1))
+    assert len({id(words) for words, *_ in got}) == 1

@@ -95,6 +95,8 @@ def _kinds(w):
                 yield max(start, first), min(stop, end), taps
 
 
+# A new size changes neither.
+@lru_cache(maxsize=256)
 def part_of(channels, taps) -> int:
     """How many channels are summed at once, under so many taps: sums as long as `gemm` has them, in its kernel's steps.
 
@@ -193,13 +195,13 @@ def _channels(placed, band, each, by_channel):
     for across, _ in _across(each, placed.c_dst):
         more = each.rest, *(placed.storage or ("",)), placed.problem.activation.name
         entries[across] = entry(kernel.direct_phases, placed.elem, kernel.heights(isa(), across), across, *more)
-    values = []
+    values, c_dst, size = [], placed.c_dst, placed.size
+    x_group, y_c, w_group, w_dst = placed.c_src * band.x.at.c, band.y.at.c, placed.w_group, placed.w_dst
     for group in range(placed.g.groups):
-        x, w = group * placed.c_src * band.x.at.c, group * placed.w_group
-        for c in range(0, placed.c_dst, step):
-            number = group * placed.c_dst + c
-            across = min(step, placed.c_dst - c) if by_channel else each.across
-            row = entries[across], x, number * band.y.at.c, w + c * placed.w_dst, number * placed.size
+        for c in range(0, c_dst, step):
+            number = group * c_dst + c
+            across = min(step, c_dst - c) if by_channel else each.across
+            row = entries[across], group * x_group, number * y_c, group * w_group + c * w_dst, number * size
             values.append(row)
     return Rows(("entry", "x", "y", "w", "bias"), values)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
@@ -439,8 +439,7 @@ def _map(operand: Operand, placed):
     return Map(*operand.strides, pixels=operand.channels_last and not placed.halves)
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
+class _Run(NamedTuple):
     """Blocks of tiles of one axis that are alike: the first, how many, and how far on source, result and tiles go."""
 
     first: int

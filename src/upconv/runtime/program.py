@@ -129,12 +129,12 @@ class Table:
         self.words, self.grids = _encode(stages)
         self.is_shared = is_shared
         self.address = self.words.buffer_info()[0]
-        counts = [sum([prod(grid.sizes) for grid in stage.grids]) for stage in stages]
-        ends = [0, *itertools.accumulate(counts)]
-        self.units = ends[-1]
-        self.spans = [
-            (*span, not stage.sequential) for span, stage in zip(itertools.pairwise(ends), stages, strict=True)
-        ]
+        self.units, self.spans = 0, []
+        for stage in stages:
+            first = self.units
+            for grid in stage.grids:
+                self.units += prod(grid.sizes)
+            self.spans.append((first, self.units, not stage.sequential))
 
     @property
     def nbytes(self) -> int:
@@ -206,15 +206,22 @@ class Program:
         The rows of a wave run at the same time and share out its units. Addresses are left out: those in the scratch
         are offsets, those of the operands 0; the last word of a wave is the counter of its units.
         """
+        words, counts, size = self.jobs(threads)
+        rows = np.asarray(words).reshape(-1, waves.JOB_WORDS)
+        ends = itertools.accumulate(counts, initial=0)
+        return [rows[first:end] for first, end in itertools.pairwise(ends)], size
+
+    def jobs(self, threads) -> tuple[array, list[int], int]:
+        """The same in a row, and how many jobs are a wave: (words, counts, bytes of scratch)."""
         if threads not in self._waves:
             offsets, size, steps = self.frame(threads)
             bases = [offsets]
             for _ in range(1, threads):
                 bases.append([*map(add, bases[-1], steps)])
             found = [*self._rows(threads, bases)]
-            rows, ends = np.array([*chain(*found)]), itertools.accumulate(map(len, found), initial=0)
+            words = array("q", chain.from_iterable(chain.from_iterable(found)))
             # Records note where they lie: of two threads, the second takes what the first has made.
-            self._waves.setdefault(threads, ([rows[first:end] for first, end in itertools.pairwise(ends)], size))
+            self._waves.setdefault(threads, (words, [*map(len, found)], size))
         return self._waves[threads]
 
     def record(self, threads, place: int | None = None) -> tuple[np.ndarray, int]:
@@ -233,26 +240,25 @@ class Program:
     def words(self, threads, place: int | None = None) -> tuple[list[int], int]:
         """The same as numbers, for those who write them somewhere else; they are not kept."""
         crew = pool.native(threads)
-        some, size = self.waves(threads)
+        rows, counts, size = self.jobs(threads)
         place = size if place is None else place
-        helpers = [min(crew.helpers, len(wave) - 1) for wave in some]
-        if crew.is_whole:
-            helpers = [crew.helpers if some else 0 for some in helpers]
-        start, jobs = address(some[0]) if some else 0, []
-        for wave, many in zip(some, helpers, strict=True):
+        start, jobs, clock = rows.buffer_info()[0], [], 0
+        for count in counts:
+            many = min(crew.helpers, count - 1)
+            if many:
+                clock, many = crew.now, crew.helpers if crew.is_whole else many
             # Waves follow one another in memory.
-            jobs += len(wave), start, many
-            start += wave.nbytes
+            jobs += count, start, many
+            start += 8 * waves.JOB_WORDS * count
         offsets = self.frame(1)[0]
         zeroed = [base for base in ZEROED if base in self.sizes]
         # They lie one after the other.
         start = offsets[zeroed[0]] if zeroed else 0
         end = offsets[zeroed[-1]] + self.sizes[zeroed[-1]] if zeroed else 0
         flags = (offsets[FLAGS], self.sizes[FLAGS]) if FLAGS in self.sizes else (0, 0)
-        clock = crew.now if any(helpers) else 0
-        words = [entry(execute), crew.call, waves.kinds()[1], len(some), place, start, end - start, *flags]
+        words = [entry(execute), crew.call, waves.kinds()[1], len(counts), place, start, end - start, *flags]
         words += [clock, self.seconds >= WORTH_WAKING, *jobs]
-        return words, place + 8 * waves.JOB_WORDS * max(map(len, some), default=0)
+        return words, place + 8 * waves.JOB_WORDS * max(counts, default=0)
 
     def _rows(self, threads, bases):
         """One thread takes every unit in order, several share out a stage; in pieces for the sake of signals."""

@@ -47,9 +47,8 @@ class PlacedProblem:
     @classmethod
     def of(cls, problem, x, y, w, threads=1, seconds=0.0):
         """Of a problem and the strides in bytes of the three arrays."""
-        size = problem.map_itemsize
-        maps = problem.map_shapes
-        x, y = (Operand.of(shape, strides, size) for shape, strides in zip(maps, (x, y), strict=True))
+        size, (x_shape, y_shape) = problem.map_itemsize, problem.map_shapes
+        x, y = Operand.of(x_shape, x, size), Operand.of(y_shape, y, size)
         if problem.depth_taps > 1:
             g, planes = problem.geometry, problem.depth_taps
             fold = planes, g.h.k // planes, g.h.out

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from ..geometry import Axis, ceil_div
 from ..phases import Segment, has_holes, input_segments, live_runs, live_segments, phases
 from ..runtime.program import Rows
@@ -16,8 +14,6 @@ from ..runtime.program import Rows
 FEW_PHASES = 8
 # Of more phases, how many places have how many taps is not counted one by one.
 MANY_PHASES = 32
-# Of more segments it takes less to multiply arrays.
-FEW = 4
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 COLS = ("x", "y", "w", "n_w", "x_w", "w_w", "cols", "x_col", "y_col")
 
@@ -31,7 +27,7 @@ class Segments(tuple):
         try:
             return self._numbers
         except AttributeError:
-            self._numbers = np.array(values(self, 1, 1, 1), np.int64).reshape(len(self), len(ROWS))
+            self._numbers = values(self, 1, 1, 1)
             return self._numbers
 
 
@@ -104,11 +100,15 @@ def values(found, x_step, y_step, w_step):
 
 
 def listed(names, found: Sequence[Segment], x_step, y_step, w_step) -> Rows:
-    """`values` as a list of a nest; those of many segments are a product of arrays."""
-    if isinstance(found, Segments) and len(found) > FEW:
-        steps = np.array((x_step, y_step, w_step, 1, x_step, w_step, 1, x_step, y_step))
-        return Rows(names, found.numbers * steps)
-    return Rows(names, values(found, x_step, y_step, w_step))
+    """`values` as a list of a nest; the numbers of an axis are looked up but once."""
+    if not isinstance(found, Segments):
+        return Rows(names, values(found, x_step, y_step, w_step))
+    # Not a product of arrays: to call NumPy for the first time in a while takes longer.
+    made = [
+        (x * x_step, y * y_step, w * w_step, n, tap * x_step, tap_w * w_step, count, far * x_step, far_y * y_step)
+        for x, y, w, n, tap, tap_w, count, far, far_y in found.numbers
+    ]
+    return Rows(names, made)
 
 
 class TapPlaces(NamedTuple):

@@ -10,6 +10,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby, product
+from operator import getitem
 from typing import NamedTuple
 
 from ..geometry import Geometry, ceil_div
@@ -332,17 +333,17 @@ class Layer:
             if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
                 continue
             common, sources, *axes = spread
-            here = _entries(axes, place)
+            here = [*map(getitem, axes, place)]
             for source in sources:
                 yield common, source, *here, *self.bands.x_moves(place)
             for number in mine:
                 common, *axes, blocks = multiply
-                here = common, *_entries(axes, place), blocks[number]
+                here = common, *map(getitem, axes, place), blocks[number]
                 for tasks, part in self._made(sizes, number) if self.makes else [((), {})]:
                     yield from ((task,) for task in tasks)
                     yield *here, part
                 common, *axes, blocks = gather
-                yield common, *_entries(axes, place), blocks[number], *self.bands.y_moves(place, number)
+                yield common, *map(getitem, axes, place), blocks[number], *self.bands.y_moves(place, number)
                 if by_columns and not self.y.pixels:
                     yield (self.bands.turn_out(place, number, number),)
         if not by_columns and not self.y.pixels:
@@ -368,10 +369,6 @@ def transposing(*arguments, **settings):
 
 def _task(nest):
     return {"fields": nest.fields, "lists": nest.lists, **nest.common}
-
-
-def _entries(axes, place):
-    return [entries[number] for entries, number in zip(axes, place, strict=True)]
 
 
 class _Bands:
