@@ -44,6 +44,10 @@ FEW = {
     ("chunks", "forward"): {"tap_streaming": 24},
     ("a strided tap", "grad_input"): {"gemm": 64, "gemm_tap_rows": 64},
     ("a row of taps", "grad_input"): {"gemm": 64, "gemm_tap_rows": 64},
+    ("a row of few products", "grad_input"): {"gemm_tap_rows": 24},
+    ("a row over a pixel", "grad_input"): {"gemm_tap_rows": 12},
+    ("many channels under two taps", "forward"): dict.fromkeys(("direct_rows", "direct_columns"), 64),
+    ("channels of four taps", "grad_input"): dict.fromkeys(("direct_rows", "direct_columns"), 48),
 }
 LAYERS = {
     "a row": Geometry(1, 2, 24, 1, Axis(1, 1), Axis(1000, 1)),
@@ -72,6 +76,10 @@ LAYERS = {
     "blocks": Geometry(1, 36, 7, 1, Axis(5, 3, 2), Axis(9, 3, 2)),
     "chunks": Geometry(1, 90, 24, 1, Axis(5, 1), Axis(5, 1)),
     "a row of taps": Geometry(1, 24, 192, 1, Axis(5, 1, 2), Axis(6, 2, 8)),
+    "a row of few products": Geometry(1, 24, 16, 1, Axis(5, 1, 2), Axis(6, 9, 8)),
+    "a row over a pixel": Geometry(1, 19, 8, 1, Axis(1, 1), Axis(1, 3, 2)),
+    "many channels under two taps": Geometry(1, 512, 2, 1, Axis(3, 1), Axis(11, 3, 2)),
+    "channels of four taps": Geometry(1, 3, 48, 1, Axis(5, 2, 2), Axis(9, 2, 2)),
     "a strided tap": Geometry(1, 24, 320, 1, Axis(5, 1, 2), Axis(5, 1, 2)),
 }
 

@@ -212,7 +212,9 @@ def _block_rows(placed, panels):
     """The list of the blocks of columns of all taps, which have no activation."""
     values = []
     for number, block in enumerate(panels.blocks):
-        address = entry(gemm.gemm, placed.elem, *pixel_products.tile_of(block, placed.lanes), 0, False, "none")
+        shape = pixel_products.tile_of(block, placed.lanes)
+        # Finer, since engines sum the columns of few pixels in more lanes.
+        address = entry(gemm.gemm, placed.elem, *shape, 0, False, "none", False, False, 1)
         offset = block.first * placed.size
         values.append((address, offset, panels.block(number), offset, 0, block.width))
     return Rows(pixel_products.BLOCKS, values)

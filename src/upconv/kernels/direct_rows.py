@@ -21,7 +21,7 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 from .columns_apart import inside_row, load_apart, quotient
 from .depthwise_rows import interleaved
 from .epilogue import Epilogue, suffix
-from .gemm import MEDIUM_SUM, SHORT_SUM, SOME_PRODUCTS, longest_sum, spill_partial_sums, whole_parts
+from .gemm import MEDIUM_SUM, SHORT_SUM, longest_sum, spill_partial_sums, whole_parts
 
 VECTORS_PER_BLOCK = 96
 CHANNELS_AT_ONCE = 32
@@ -102,15 +102,15 @@ def _even_parts(k, task, s):
         for p in range(s):
             most = k.imax(most, task["shared_count"] + task[f"n_{p}"])
     taps = task["n_h"] * most
-    products = task["c"] * taps
     longest = longest_sum(k, task["c"], taps)
-    # Few channels of the result are few numbers, which engines sum in several lanes under one tap too.
-    longest = k.select(k.less(products, SOME_PRODUCTS + 1), k.imin(longest, MEDIUM_SUM), longest)
+    # Few channels of the result are few numbers, which engines sum in several lanes.
+    longest = k.imin(longest, MEDIUM_SUM)
     if s > 1:
         # Two taps of few channels are one sum.
         longest = k.imax(longest, k.imin(2 * task["c"], SHORT_SUM))
     part = _even(k, task["c"], k.imin(longest, CHANNELS_AT_ONCE))
-    return whole_parts(k, longest, part), part
+    # The longest ones go beyond for no whole part.
+    return k.select(k.less(longest, MEDIUM_SUM), whole_parts(k, longest, part), longest), part
 
 
 def _even(k, total, most):

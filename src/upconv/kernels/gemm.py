@@ -40,8 +40,7 @@ LONGEST_SUM = 128
 # Sums of few products are cut into parts of SHORT_SUM: engines sum small layers in several lanes, beside which one
 # chain has twice the errors. Up to WHOLE_SUM are not cut, up to twice that are halved, or, where several taps come one
 # after another, cut into taps, of SHORTEST_SUM at least. Those of more, up to SOME_PRODUCTS of several taps, are cut
-# into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps. So are those of gradients under one tap and a
-# stride, which engines sum in more lanes, and of one row of taps that is a run.
+# into parts of MEDIUM_SUM: engines sum tap by tap, and then the taps. What they sum in more lanes is `finer`.
 FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM, SHORTEST_SUM = 160, 32, 24, 16
 SOME_PRODUCTS, MEDIUM_SUM = 768, 64
 # Channels of a tap that kernels of `whole_taps` never cut; others halve those of a single tap beyond WHOLE_SUM.
@@ -67,9 +66,7 @@ def heights(isa: Isa) -> dict[int, int]:
     return HEIGHTS[isa.registers] if isa.fused else UNFUSED
 
 
-def macs(
-    task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=False
-):
+def macs(task, lanes, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=0):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
@@ -89,14 +86,14 @@ def brief_parts(taps, channels) -> int:
     return -(-channels // SHORT_SUM)
 
 
-def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=False):
+def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=0):
     """The kernel for a tile of mr pixels by nv vectors.
 
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
-    with `finer`, a task has one tap, whose sum is cut as those of several are.
+    with `finer`, a task has one tap, whose sum is cut as those of several are, or, with 2, more often.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
-    kind += "_finer" * finer
+    kind += f"_finer{finer}" * (finer > 0)
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
@@ -104,9 +101,7 @@ def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole
     if not brief:
         longest = longest_of_runs(k, task) if runs else longest_of_taps(k, task["c"], task["n_h"] * task["n_w"])
         if finer:
-            longest = k.select(k.less(task["c"], SOME_PRODUCTS), k.imin(longest, MEDIUM_SUM), longest)
-            is_few = k.iand(k.less(WHOLE_SUM, task["c"]), k.less(task["c"], 2 * WHOLE_SUM + 1))
-            longest = k.select(is_few, SHORTEST_SUM, longest)
+            longest = _finer(k, task["c"], longest, finer)
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
@@ -237,6 +232,17 @@ def longest_of_taps(k, c, taps):
 def longest_of_runs(k, task):
     """The same where a tap is a short run of those of a row."""
     return k.select(k.less(task["c"] * task["n_h"], 2 * LONGEST_SUM), RUN_SUM, LONGEST_SUM)
+
+
+def _finer(k, c, longest, finer):
+    """What the length becomes under one tap beside engines that sum it in more lanes."""
+    longest = k.select(k.less(c, SOME_PRODUCTS), k.imin(longest, MEDIUM_SUM), longest)
+    longest = k.select(k.less(c, 2 * LONGEST_SUM), k.imin(longest, SHORT_SUM), longest)
+    if finer == 1:
+        return longest
+    longest = k.select(k.less(c, FEW_PRODUCTS + 1), k.imin(longest, WHOLE_SUM), longest)
+    is_few = k.iand(k.less(SHORTEST_SUM, c), k.less(c, 2 * WHOLE_SUM + 1))
+    return k.select(is_few, SHORTEST_SUM, longest)
 
 
 def even_parts(k, task, longest):
