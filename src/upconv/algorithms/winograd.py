@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
@@ -48,6 +48,7 @@ from ..runtime.program import (
 from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, panel_width
+from ..schedule.winograd_blocks import Run
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
 from ..winograd_parts import counted, parts, ways, ways_alone
 
@@ -439,52 +440,11 @@ def _map(operand: Operand, placed):
     return Map(*operand.strides, pixels=operand.channels_last and not placed.halves)
 
 
-class _Run(NamedTuple):
-    """Blocks of tiles of one axis that are alike: the first, how many, and how far on source, result and tiles go."""
-
-    first: int
-    count: int
-    source: int = 0
-    result: int = 0
-    tiles: int = 0
-
-
-def _runs(layer, axis) -> Iterator[_Run]:
-    """The runs of rows (0) or columns (1) of blocks."""
-    blocks = layer.blocks[axis + 1]
-    counts = [each.tile_lists[axis + 1] for each in layer.sizes]
-    src, dst = layer.bands.src[axis], layer.bands.dst[axis]
-
-    def shape(number):
-        there = tuple(pieces[number][1] if number < len(pieces) else 0 for pieces in counts)
-        return there, src[number][1] - src[number][0], dst[number][1] - dst[number][0]
-
-    def step(number):
-        after = number + 1
-        return src[after][0] - src[number][0], dst[after][0] - dst[number][0], blocks[after][0] - blocks[number][0]
-
-    part = getattr(layer.sizes[0], "hw"[axis])
-    along = part.form.m * part.sources[0].step, part.form.m * part.step
-
-    def is_even(number):
-        """Whether source and result go on as the tiles do: of two blocks, the first is cut at its beginning."""
-        source, result, tiles = step(number)
-        return (source, result) == (tiles * along[0], tiles * along[1])
-
-    first = 0
-    while first < len(blocks):
-        end = first + 1
-        while end < len(blocks) and shape(end) == shape(first) and is_even(end - 1):
-            end += 1
-        yield _Run(first, end - first, *(step(first) if end - first > 1 else ()))
-        first = end
-
-
 def _image_runs(layer):
     """Runs of blocks of images: all but the last have as many."""
     blocks = layer.blocks[0]
-    whole = sum(count == blocks[0][1] for _, count in blocks)
-    return [_Run(0, whole), *([_Run(whole, 1)] if whole < len(blocks) else [])]
+    whole = len(blocks) - (blocks[-1][1] < blocks[0][1])
+    return [Run(0, whole), *([Run(whole, 1)] if whole < len(blocks) else [])]
 
 
 def _grids(placed, layer, form, group) -> Iterator[Grid]:
@@ -499,7 +459,7 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
-    counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
+    counts, images = [*map(len, layer.blocks)], layer.blocks[0][0][1]
     made = {}
 
     def indexed(common):
@@ -510,7 +470,7 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
         return found[0]
 
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
-    for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
+    for n, h, w in product(_image_runs(layer), layer.cuts[0].runs, layer.cuts[1].runs):
         steps = {
             X: (images * placed.x.n, h.tiles * m[0] * source[0] * placed.x.h, w.tiles * m[1] * source[1] * placed.x.w),
             Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
