@@ -30,6 +30,7 @@ class Cut(NamedTuple):
     """All parts of an axis, and the blocks of tiles that they share.
 
     Attributes:
+        weights: what the transformed weights of the parts depend on.
         size: tiles of a block, at most.
         blocks: (first, how many) of each, of the part that has the most tiles.
         src, dst: (first, end) of the indices that each block reads, and writes, in all parts.
@@ -38,6 +39,7 @@ class Cut(NamedTuple):
     """
 
     pieces: tuple[Piece, ...]
+    weights: tuple
     size: int
     blocks: list[tuple[int, int]]
     src: list[tuple[int, int]]
@@ -91,7 +93,17 @@ def _cut(axis, outputs, forward, apart, most):
         for limits in (_read, _written)
     )
     read, written = (max(end - start for start, end in spans) for spans in (src, dst))
-    return Cut(each, size, blocks, src, dst, read, written, tuple(_runs(each, blocks, src, dst)))
+    return Cut(
+        each,
+        tuple(part.weight for part in there),
+        size,
+        blocks,
+        src,
+        dst,
+        read,
+        written,
+        tuple(_runs(each, blocks, src, dst)),
+    )
 
 
 def _runs(each, blocks, src, dst):
