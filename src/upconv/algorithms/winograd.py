@@ -392,6 +392,7 @@ def _packing_of(placed, form, layer):
 _forms = Kept(256)
 
 
+@lru_cache(maxsize=512)
 def weight_form(problem: Problem) -> Transformed:
     # Who keeps a form asks for that of a problem with `prepared` set: as given, a block may have other channels.
     chosen, (h, w) = setting(problem), sizes(problem)[0].cuts

@@ -8,6 +8,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby, product
 from operator import attrgetter, getitem
 from typing import NamedTuple
@@ -305,12 +306,10 @@ class Layer:
         Args:
             threads, blocks: how many threads there are for how many blocks of tiles.
         """
-        parts, columns = range(len(self.sizes)), range(len(self.sizes[0].blocks))
-        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and len(parts) > 1:
-            return _cut(list(product(parts, columns)), -(-2 * threads // blocks))
-        # As many for each thread, or enough of them that one more makes no difference.
-        many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
-        return [list(product(parts, some)) for some in _cut(columns, many)]
+        parts, columns = len(self.sizes), len(self.sizes[0].blocks)
+        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and parts > 1:
+            return _cut(list(product(range(parts), range(columns))), -(-2 * threads // blocks))
+        return _shares(parts, columns, threads, blocks)
 
     def unit(self, place, share=None):
         """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
@@ -347,6 +346,14 @@ class Layer:
 def _pos_of_chunk(sizes):
     """Bytes from position to position where a chunk of a block of columns is all that there is of the weight."""
     return min(sizes.chunk, sizes.source_channels) * sizes.u_line + LINE
+
+
+# Most sizes have a number of blocks that others have as well.
+@lru_cache(maxsize=256)
+def _shares(parts, columns, threads, blocks):
+    # As many for each thread, or enough of them that one more makes no difference.
+    many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
+    return [list(product(range(parts), some)) for some in _cut(range(columns), many)]
 
 
 def _cut(items, many):
@@ -427,7 +434,7 @@ class _Bands:
         channels = (layer.sizes[0].c_src, layer.x.c)
         return transposing(
             layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines,
-            by_pages=moves.has_pages(layer.elem, channels[0], cols), **moves.halves_of(layer.halves, writes=False),
+            by_pages=moves.has_pages(layer.elem, channels[0], cols), reads=layer.halves,
         )  # fmt: skip
 
     def turn_out(self, place, first=0, last=-1):
@@ -446,7 +453,7 @@ class _Bands:
             cols, lines = rows * cols, (1, 0, 0)
         return transposing(
             layer.elem, start, dst, (cols, band.w), (channels, layer.y.c),
-            n=(images, band.n, layer.y.n), m=lines, **moves.halves_of(layer.halves, writes=True),
+            n=(images, band.n, layer.y.n), m=lines, writes=layer.halves,
         )  # fmt: skip
 
     def _converted(self, src, src_map, dst, dst_map, shape, *, writes):
