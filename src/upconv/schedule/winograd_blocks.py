@@ -4,10 +4,13 @@ That depends on the axis and on how it is to be cut alone, and is kept: a new wi
 """
 
 from functools import lru_cache
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from ..geometry import Axis
 from ..winograd_parts import Part, parts
+
+_TILES, _WEIGHT, _END = attrgetter("tiles"), attrgetter("weight"), itemgetter(1)
 
 
 class Piece(NamedTuple):
@@ -81,68 +84,55 @@ def _cut(axis, outputs, forward, apart, most):
     there = parts(axis, dict(outputs), forward, apart)
     if len({part.form.m for part in there}) > 1:
         raise ValueError(f"the phases of an axis must have one m, not those of {dict(outputs)}")
-    tiles = max(part.tiles for part in there)
+    tiles = max(map(_TILES, there))
     size = even(tiles, most)
-    each = tuple(Piece(part, part.weight, pieces(part.tiles, size)) for part in there)
-    blocks = pieces(tiles, size)
-    src, dst = (
-        [
-            _joined(span for part, _, own in each if number < len(own) for span in limits(part, *own[number]))
-            for number in range(len(blocks))
-        ]
-        for limits in (_read, _written)
-    )
-    read, written = (max(end - start for start, end in spans) for spans in (src, dst))
-    return Cut(
-        each,
-        tuple(part.weight for part in there),
-        size,
-        blocks,
-        src,
-        dst,
-        read,
-        written,
-        tuple(_runs(each, blocks, src, dst)),
-    )
+    each = tuple([Piece(part, part.weight, pieces(part.tiles, size)) for part in there])
+    blocks, src, dst, shapes = pieces(tiles, size), [], [], []
+    for number in range(len(blocks)):
+        read, written, counts = [], [], []
+        for part, _, own in each:
+            if number < len(own):
+                counts.append(own[number])
+                read += _read(part, *own[number])
+                written.append(_written(part, *own[number]))
+        for spans, found in ((src, read), (dst, written)):
+            # Those that are empty say nothing.
+            found = [span for span in found if span[0] < span[1]] or [(0, 1)]
+            spans.append((min(found)[0], max(map(_END, found))))
+        (top, bottom), (start, end) = src[-1], dst[-1]
+        shapes.append((bottom - top, end - start, [count for _, count in counts]))
+    weights, runs = tuple(map(_WEIGHT, each)), _runs(there[0], blocks, src, dst, shapes)
+    longest = [max(end - start for start, end in spans) for spans in (src, dst)]
+    return Cut(each, weights, size, blocks, src, dst, *longest, runs)
 
 
-def _runs(each, blocks, src, dst):
-    def shape(number):
-        there = tuple(own[number][1] if number < len(own) else 0 for _, _, own in each)
-        return there, src[number][1] - src[number][0], dst[number][1] - dst[number][0]
-
-    part = each[0].part
-    along = part.form.m * part.sources[0].step, part.form.m * part.step
-
-    def is_even(number):
-        """Whether source and result go on as the tiles do: of two blocks, the first is cut at its beginning."""
-        tiles = blocks[number + 1][0] - blocks[number][0]
-        source, result = (spans[number + 1][0] - spans[number][0] for spans in (src, dst))
-        return (source, result) == (tiles * along[0], tiles * along[1])
-
-    first = 0
-    while first < len(blocks):
-        end = first + 1
-        while end < len(blocks) and shape(end) == shape(first) and is_even(end - 1):
-            end += 1
-        yield Run(first, end - first, blocks[first + 1][0] - blocks[first][0] if end - first > 1 else 0)
+def _runs(part, blocks, src, dst, shapes):
+    """Blocks of the same shape one after another, where source and result go on as the tiles do: of two blocks, the
+    first is cut at its beginning.
+    """
+    m, found, first = part.form.m, [], 0
+    for end in range(1, len(blocks) + 1):
+        if end < len(blocks) and shapes[end] == shapes[first]:
+            tiles = m * (blocks[end][0] - blocks[end - 1][0])
+            source, result = src[end][0] - src[end - 1][0], dst[end][0] - dst[end - 1][0]
+            if (source, result) == (tiles * part.sources[0].step, tiles * part.step):
+                continue
+        found.append(Run(first, end - first, blocks[first + 1][0] - blocks[first][0] if end - first > 1 else 0))
         first = end
-
-
-def _joined(spans):
-    """From the first to the last index of some spans, of which the empty ones say nothing."""
-    spans = [(start, end) for start, end in spans if start < end]
-    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else (0, 1)
+    return tuple(found)
 
 
 def _read(part, first, count):
-    for source in part.sources:
-        lo = max(0, source.first + first * part.form.m)
-        hi = min(source.count, source.first + (first + count - 1) * part.form.m + part.form.size)
-        yield source.start + lo * source.step, source.start + (hi - 1) * source.step + 1 if hi > lo else 0
+    found, m = [], part.form.m
+    for start, step, values, before in part.sources:
+        lo = max(0, before + first * m)
+        hi = min(values, before + (first + count - 1) * m + part.form.size)
+        if hi > lo:
+            found.append((start + lo * step, start + (hi - 1) * step + 1))
+    return found
 
 
 def _written(part, first, count):
     lo = part.start + first * part.form.m * part.step
     hi = part.start + ((first + count) * part.form.m - 1) * part.step + part.phases
-    yield max(0, lo), min(part.count, hi)
+    return max(0, lo), min(part.count, hi)
