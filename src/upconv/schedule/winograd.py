@@ -246,19 +246,20 @@ def spread_lists(sizes, x, at, v, zeros):
     )
 
 
-def _along(blocks, many, steps, flag=None):
+def _along(blocks, many, steps, flag=0):
     """What each block of an axis adds: how many there are, and some steps for each one before it, a flag a block.
 
     >>> _along([(0, 3), (3, 2)], "n", {"x": 10}, flag=8)
-    [{'n': 3, 'x': 0, 'flag': 0}, {'n': 2, 'x': 30, 'flag': 8}]
+    [{'n': 3}, {'n': 2, 'x': 30, 'flag': 8}]
     """
     found = []
     for number, (first, count) in enumerate(blocks):
         added = {many: count}
-        for name, step in steps.items():
-            added[name] = first * step
-        if flag is not None:
-            added["flag"] = number * flag
+        if first:
+            for name, step in steps.items():
+                added[name] = first * step
+            if flag:
+                added["flag"] = number * flag
         found.append(added)
     return found
 
@@ -288,7 +289,7 @@ def product_lists(sizes, v, u, m, u_block=None):
         "adds": 0,
     }
     images, rows, cols = sizes.tile_lists
-    blocks = [{"u": number * u_block} for number in range(len(sizes.blocks))]
+    blocks = [{"u": number * u_block} if number else {} for number in range(len(sizes.blocks))]
     return common, _along(images, "n", {}), _along(rows, "tiles_h", {}), _along(cols, "tiles_w", {}), blocks
 
 
