@@ -89,6 +89,6 @@ def test_gradients_have_the_bits_of_weights_without_gaps(dtype, layout):
 def test_the_forward_pass_copies_such_a_weight():
     problem = Problem("forward", GEOMETRIES["many channels"], "float32")
     _, spread = with_gaps(problem.geometry.weight_shape, "float32")
-    x, y = (np.empty(shape, "float32").strides for shape in (problem.operand_shape, problem.result_shape))
+    x, y = (np.empty(shape, "float32").strides for shape in (problem.operand_shapes[0], problem.result_shape))
     (step,) = planning.fitted(problem, planning.AUTO, x, spread.strides, y).steps
     assert step.description.endswith("the weight")

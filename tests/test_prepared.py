@@ -370,6 +370,20 @@ def test_no_map_has_a_plan_for_the_weight_of_a_volume():
         upconv.plan((1, 2, 4, 4), upconv.prepare(np.ones((2, 3, 2, 2, 2), np.float32)))
 
 
+@pytest.mark.parametrize(
+    ("shape", "groups", "said"),
+    [
+        ((4, 3, 3, 3), 3, "in_channels is 4, which groups=3 does not divide; groups=2 would"),
+        ((4, 3, 0, 3), 1, "height: kernel is 0; it must be at least 1"),
+        ((4, 0, 3), 1, "out_channels is 0; it must be at least 1"),
+        ((0, 3, 3, 3, 3), 1, "in_channels is 0; it must be at least 1"),
+    ],
+)
+def test_a_weight_that_no_call_could_use_is_refused_at_once(shape, groups, said):
+    with pytest.raises(SettingError, match=f"^{said}$"):
+        upconv.prepare(np.ones(shape, np.float32), stride=2, padding=9, groups=groups)
+
+
 def test_what_is_no_weight_is_refused():
     with pytest.raises(SettingError):
         upconv.prepare(np.ones((3, 3), np.float32))

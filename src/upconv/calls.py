@@ -173,8 +173,9 @@ def first(settings, x, weight, bias, activation, asked, y, plan):
     if call is not None and (call.threads == threads or (call.run is not None and not call.threads)):
         return False
     arrays = (x, array) if bias is None else (x, array, bias)
-    if not all(each.dtype.isnative and each.flags.aligned for each in arrays):
-        return False
+    for each in arrays:
+        if not (each.dtype.isnative and each.flags.aligned):
+            return False
     if bias is not None and bias.strides != (bias.itemsize,):
         return False
     run, held, wanted = plan.direct(x, weight, bias, y)

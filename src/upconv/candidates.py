@@ -20,9 +20,9 @@ MOST_LAYERS = 512
 # A way that takes so many times as long as the cheapest one for the sizes that are typical of a class is not asked for
 # the others of the class: see docs/new-size.md.
 MARGIN = 1.35
-# Of a class of many sizes those near the cheapest are priced for the smallest and the largest as well; one that takes
-# more than so many times as long as the cheapest there and in the middle is not asked either.
-MANY_SIZES, SMALL_MARGIN = 16, 1.07
+# Of a class of many sizes those near the cheapest are priced for some others as well; as few are asked as there must be
+# for one to take at most so many times as long as the cheapest for each of these.
+MANY_SIZES, SMALL_MARGIN = 16, 1.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ def _near(alike):
     most = MARGIN * min([seconds[name] for name, *_ in found], default=inf)
     near = {name for name, taken in seconds.items() if taken <= most}
     if len(near) > 1 and alike.count >= MANY_SIZES:
-        somewhere = [seconds, *(_taken(_sorted_out(end, near)[0]) for end in alike.ends)]
-        near = {name for name in near if any(_is_nearly_cheapest(name, near, each) for each in somewhere)}
+        somewhere = [seconds, *(_taken(_sorted_out(each, near)[0]) for each in alike.samples())]
+        near = _enough([name for name in ALGORITHMS if name in near], somewhere)
     others = [name for name in ALGORITHMS if name not in seconds]
     for end in alike.ends:
         near |= {name for name, *_ in _sorted_out(end, others)[0]}
@@ -116,9 +116,14 @@ def _taken(willing):
     return seconds
 
 
-def _is_nearly_cheapest(name, near, seconds):
-    """Whether a way is nearly the cheapest of those that are near; one whose seconds are not known may be."""
-    return name not in seconds or seconds[name] <= SMALL_MARGIN * min(map(seconds.get, near & seconds.keys()))
+def _enough(names, somewhere):
+    """The fewest of some ways of which one is nearly the cheapest by each of these seconds; and all that one lacks."""
+    kept = {name for name in names if any(name not in seconds for seconds in somewhere)}
+    for seconds in somewhere:
+        known = {name: seconds[name] for name in names if name in seconds}
+        if known and min([known.get(name, inf) for name in kept], default=inf) > SMALL_MARGIN * min(known.values()):
+            kept.add(min(known, key=known.get))
+    return kept
 
 
 def _asked(name):

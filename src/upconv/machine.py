@@ -209,7 +209,7 @@ ROWS = {
             "places": 3.33e08,
             "tap_runs": 1.62e08,
             "tiles": 7.09e07,
-            "direct_phases": 4.15e09,
+            "direct_phases": 3.7e09,
             "direct_phases_sums": 8.7e08,
             "direct_phases_tiles": 8.7e07,
             "direct_phases_copied": 3.8e08,

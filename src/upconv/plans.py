@@ -293,9 +293,11 @@ class Plan:
         """
         algorithm = ALGORITHMS[self.algorithm]
         fuses = self.problem.activation.name == "none" or algorithm.fuses(self.problem)
-        if not fuses or not hasattr(algorithm, "direct") or not all(step.exchanges_axes for step in self.steps):
+        if not fuses or not hasattr(algorithm, "direct"):
             return None, None, 0
         if self.steps:
+            if not all(step.exchanges_axes for step in self.steps):
+                return None, None, 0
             a, b, out = rewrites.as_row(a, b, out)
         try:
             return algorithm.direct(self.inner, a, b, bias, out)

@@ -405,6 +405,8 @@ def prepare(
     dimensions = array.ndim - 2 if array.ndim in (3, 5) else 2
     settings = Settings.of(stride, padding, output_padding, groups, dilation, dimensions=dimensions)
     check_weight(array, dimensions)
+    # What no call could use is refused here: groups, channels and kernels, whatever the size and the crops.
+    Settings.of(groups=groups, dimensions=dimensions).geometry((1, *array.shape[:1], *[1] * dimensions), array.shape)
     storage = check(storage, lookup(array.dtype, "weight").name)
     array = array if dimensions > 1 else array[:, :, None]
     if storage:

@@ -10,6 +10,7 @@ from .geometry import AXES, Axis, Geometry
 from .layouts import CHANNELS_FIRST, CHANNELS_LAST, RESULTS, WEIGHT_CHANNELS_LAST, dense_layout, dense_weight_layout
 
 OPERATIONS = ("forward", "grad_input", "grad_weight")
+Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ class Problem:
         storage: the dtype of halves in which the weight lies, if that is not the problem's.
         maps: the dtype of halves in which both maps lie, if that is not the problem's.
         depth_taps: how many planes of a volume the rows of the gradient in the output lie in, see `layouts.Fold`.
-        row: the row of the dtype.
+        row: the row of the dtype; `itemsize`, bytes of one stored value.
+        operand_shapes, result_shape: of both operands, and of the result.
+        channels: (of the source, of the result) of a group; those of the two maps for the gradient in the weight.
 
     Raises:
         KeyError: for an operation or a dtype that is none.
@@ -95,7 +98,12 @@ class Problem:
     storage: str = ""
     maps: str = ""
     depth_taps: int = 1
+    # Asked for again and again, and most of all for a size that is new.
     row: Dtype = field(init=False, repr=False, compare=False)
+    itemsize: int = field(init=False, repr=False, compare=False)
+    operand_shapes: tuple[Shape, Shape] = field(init=False, repr=False, compare=False)
+    result_shape: Shape = field(init=False, repr=False, compare=False)
+    channels: tuple[int, int] = field(init=False, repr=False, compare=False)
     _bytes: int | None = field(default=None, init=False, repr=False, compare=False)
     _layer: tuple | None = field(default=None, init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
@@ -106,16 +114,15 @@ class Problem:
         put = object.__setattr__
         put(self, "geometry", _computable(self.geometry))
         put(self, "row", DTYPES[self.dtype])
-        geometry, result = self.geometry, self.result_shape
-        if math.prod(result) * self.row.itemsize >= 2**63:
+        geometry, result = self.geometry, self._put_shapes(put)
+        if math.prod(result) * self.itemsize >= 2**63:
             raise SettingError(f"the result would be {result}, which is more than can be addressed")
         wanted = self.layout if self.layout in RESULTS else CHANNELS_FIRST
         if self.operation == "grad_weight":
             # The layout of a gradient in the weight is that of the maps, unless they are said to lie otherwise.
-            maps = geometry.input_shape, geometry.output_shape
-            a, b = (dense_layout(shape, wanted) for shape in maps)
+            a, b = (dense_layout(shape, wanted) for shape in self.operand_shapes)
         else:
-            a, b = dense_layout(self.operand_shape, wanted), dense_weight_layout(geometry.weight_shape)
+            a, b = dense_layout(self.operand_shapes[0], wanted), dense_weight_layout(self.operand_shapes[1])
             if self.a_layout is None and self.layout in RESULTS:
                 put(self, "layout", dense_layout(result, wanted))
         put(self, "a_layout", self.a_layout or a)
@@ -124,17 +131,29 @@ class Problem:
         key = self.operation, geometry, self.dtype, self.layout, self.a_layout, self.b_layout
         put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage, self.maps, self.depth_taps)))
 
+    def _put_shapes(self, put):
+        """What the operation makes of the geometry; the shape of the result."""
+        g, groups = self.geometry, self.geometry.groups
+        x, y = g.input_shape, g.output_shape
+        w, inner, outer = g.weight_shape, g.c_in // groups, g.c_out // groups
+        channels = inner, outer
+        if self.operation == "forward":
+            operands, result = (x, w), y
+        elif self.operation == "grad_input":
+            operands, result, channels = (y, w), x, (outer, inner)
+        else:
+            operands, result = (x, y), w
+        for name, value in (("operand_shapes", operands), ("result_shape", result), ("channels", channels)):
+            put(self, name, value)
+        put(self, "itemsize", self.row.itemsize)
+        return result
+
     def __hash__(self):
         return self._hash
 
     def __reduce__(self):
         # Made anew where it is read: hashes of words differ from process to process.
         return Problem, tuple(getattr(self, each.name) for each in fields(self) if each.init)
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one stored value."""
-        return self.row.itemsize
 
     @property
     def weight_itemsize(self) -> int:
@@ -161,28 +180,10 @@ class Problem:
         return self._bytes
 
     @property
-    def operand_shape(self) -> tuple[int, int, int, int]:
-        """Shape of the first operand."""
-        return self.geometry.output_shape if self.operation == "grad_input" else self.geometry.input_shape
-
-    @property
-    def operand_shapes(self):
-        """Shapes of both operands."""
-        g = self.geometry
-        return self.operand_shape, g.output_shape if self.operation == "grad_weight" else g.weight_shape
-
-    @property
-    def result_shape(self) -> tuple[int, int, int, int]:
-        g = self.geometry
-        if self.operation == "forward":
-            return g.output_shape
-        return g.input_shape if self.operation == "grad_input" else g.weight_shape
-
-    @property
     def map_shapes(self):
         """Shapes of the two maps: the one read and the one written; both read for the gradient in the weight."""
-        g = self.geometry
-        return self.operand_shape, g.output_shape if self.operation == "grad_weight" else self.result_shape
+        read, other = self.operand_shapes
+        return read, other if self.operation == "grad_weight" else self.result_shape
 
     @property
     def map_layouts(self):
@@ -197,13 +198,6 @@ class Problem:
         shape = self.geometry.weight_shape
         # One output channel lies as it does in torch, either way.
         return WEIGHT_CHANNELS_LAST if self.layout == CHANNELS_LAST and shape[1] > 1 else dense_weight_layout(shape)
-
-    @property
-    def channels(self):
-        """(channels of the source, of the result) of a group; those of the two maps for the gradient in the weight."""
-        g = self.geometry
-        c_in, c_out = g.c_in // g.groups, g.c_out // g.groups
-        return (c_out, c_in) if self.operation == "grad_input" else (c_in, c_out)
 
     @property
     def layer(self):

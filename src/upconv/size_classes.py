@@ -32,6 +32,10 @@ class SizeClass(Kept):
         sizes = [(each.geometry.n, each.geometry.h.n, each.geometry.w.n) for each in ends]
         self.count = prod(largest - smallest + 1 for smallest, largest in zip(*sizes, strict=True)) if sizes else 1
 
+    def samples(self) -> tuple[Problem, ...]:
+        """The ends, and the ones of sizes halfway between them and the middle."""
+        return *self.ends, *(_resized(self.typical, which) for which in (_lower, _upper))
+
 
 _classes = Kept(MOST_CLASSES)
 
@@ -84,6 +88,14 @@ def _is_alone(size):
 def middle(size: int) -> int:
     """The size that stands for its class."""
     return (least(size) + most(size) + 1) // 2
+
+
+def _lower(size):
+    return (least(size) + middle(size)) // 2
+
+
+def _upper(size):
+    return (middle(size) + most(size) + 1) // 2
 
 
 def _resized(problem, which):

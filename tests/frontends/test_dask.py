@@ -367,7 +367,11 @@ print((most_memory() - before) // 1024)
     [
         ({"input": np.ones((1, 1, 4, 4), np.float32)}, TypeError, "input is ndarray; it must be a dask array"),
         ({"input": da.ones((1, 4, 4), dtype="float32")}, SettingError, "with a batch"),
-        ({"weight": np.ones((1, 1, 3, 3))}, SettingError, "dtypes are input float32, weight float64"),
+        (
+            {"weight": np.ones((1, 1, 3, 3))},
+            SettingError,
+            "input has dtype float32 and weight float64; they must agree",
+        ),
         ({"weight": np.ones((2, 1, 3, 3), np.float32)}, SettingError, "input has 1 channels and weight takes 2"),
         ({"weight": None}, TypeError, "weight is None"),
         ({"weight": upconv.prepare(np.ones((1, 1, 3, 3), np.float32), 2)}, SettingError, "prepared for stride="),

@@ -43,7 +43,7 @@ def why_not(problem):
 
 
 def work(problem):
-    copied = problem.itemsize * math.prod(problem.operand_shape)
+    copied = problem.itemsize * math.prod(problem.operand_shapes[0])
     return gemm.work(problem) | {"copied_bands": 2 * copied}
 
 
@@ -65,7 +65,7 @@ def program(placed):
 
 def copying(placed):
     """(grids that copy the source, one for each image; where the copy lies; bytes of scratch by base)."""
-    shape, at = placed.problem.operand_shape, placed.x
+    shape, at = placed.problem.operand_shapes[0], placed.x
     n, c, h, w = shape
     copied = PlacedOperand(M, 0, Operand.dense(shape, placed.size, channels_last=False))
     fields = {"entry": entry(checked_copy, placed.elem), "count": w}

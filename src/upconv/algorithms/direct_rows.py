@@ -220,7 +220,7 @@ def _joins(problem, by_columns):
 
 
 def _pixels(problem):
-    return problem.operand_shape[2] * problem.operand_shape[3]
+    return problem.operand_shapes[0][2] * problem.operand_shapes[0][3]
 
 
 def _is_crowded(problem):

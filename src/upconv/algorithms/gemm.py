@@ -72,8 +72,8 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
     else:
         # The source comes again for every block of channels.
-        again = "transposed" if is_turned(problem.operand_shape, problem.a_layout, True) else "streamed"
-        source = prod(problem.operand_shape) * problem.itemsize
+        again = "transposed" if is_turned(problem.operand_shapes[0], problem.a_layout, True) else "streamed"
+        source = prod(problem.operand_shapes[0]) * problem.itemsize
         amounts[again] = amounts.get(again, 0) + source * (len(panels.blocks) - 1)
     return amounts
 
@@ -148,8 +148,8 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
     many = prod(bands.counts(g, forward, problem.itemsize, _most(problem)))
     if many * steps > MOST_LISTED:
         return False
-    source = prod(problem.operand_shape) * problem.itemsize
-    if not forward and is_turned(problem.operand_shape, problem.a_layout, True):
+    source = prod(problem.operand_shapes[0]) * problem.itemsize
+    if not forward and is_turned(problem.operand_shapes[0], problem.a_layout, True):
         # Every block transposes the source again; else panels are written and read, and every band reads them again.
         again = TURNED * source * (len(panels.blocks) - 1)
         return again <= (3 + many * far(panels.nbytes)) * panels.nbytes

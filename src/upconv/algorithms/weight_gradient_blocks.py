@@ -24,7 +24,7 @@ from ..schedule.pixel_panels import Cut, block_pixels, copied, images_inside, in
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
-from ..schedule.winograd import pieces
+from ..schedule.winograd_blocks import pieces
 
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True

@@ -41,7 +41,7 @@ from ..schedule.moves import PlacedOperand, to_weight, transpose_layout
 from ..schedule.pixel_parts import sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
-from ..schedule.winograd import even, pieces
+from ..schedule.winograd_blocks import even, pieces
 from ..schedule.winograd_gradient import Pair, tallest
 from ..winograd_parts import parts, ways, ways_alone
 

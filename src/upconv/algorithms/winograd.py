@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from math import prod
+from operator import attrgetter
 from typing import ClassVar, NamedTuple
 
 from ..geometry import ceil_div
@@ -48,8 +49,9 @@ from ..runtime.program import (
 from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, panel_width
+from ..schedule.winograd_blocks import Run
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
-from ..winograd_parts import counted, parts, ways, ways_alone
+from ..winograd_parts import Way, counted, parts, ways, ways_alone
 
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
@@ -88,6 +90,7 @@ ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
 # to make one of the values that it becomes; and likewise where all tiles are one block, so that they stay near.
 MOVED, MADE, MADE_NEAR = 20, 40, 24
+_TILES = attrgetter("tiles")
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -131,62 +134,85 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if problem.dtype != "float32":
         return ["an output's error is that of the largest of its tile, so float64 runs when it is asked for by name"]
     # One phase alone is where plain sums are the most exact, and the errors of two axes multiply.
-    axes = problem.geometry.h, problem.geometry.w
-    if all((axis.k, axis.s) in ((1, 1), (2, 1)) for axis in axes):
+    h, w = problem.geometry.h, problem.geometry.w
+    kinds = (h.k, h.s), (w.k, w.s)
+    if {(1, 1), (2, 1)}.issuperset(kinds):
         return ["plain sums of kernel 2, stride 1 are up to twice as exact"]
-    if all((axis.k, axis.s) == (3, 1) for axis in axes):
-        is_dilated = any(axis.d > 1 for axis in axes)
+    if kinds == ((3, 1), (3, 1)):
+        is_dilated = max(h.d, w.d) > 1
         least = LEAST_DILATED if is_dilated else LEAST_LOW
-        if min(axis.n // axis.d for axis in axes) < least:
+        if min(h.n // h.d, w.n // w.d) < least:
             each = " of each remainder of the dilation" if is_dilated else ""
             return [f"plain sums of kernel 3, stride 1 are up to twice as exact on fewer than {least} rows{each}"]
         if is_dilated and problem.channels[0] < DILATED_CHANNELS:
             return [f"plain sums of fewer than {DILATED_CHANNELS} channels are up to twice as exact under dilation"]
-    is_mixed = sum((axis.k, axis.s) == (3, 1) for axis in axes) == 1 and min(axis.k for axis in axes) > 1
+    is_mixed = kinds.count((3, 1)) == 1 and min(h.k, w.k) > 1
     if is_mixed and problem.channels[0] < MIXED_CHANNELS:
         return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
     return []
 
 
-# The longest sums of all ways of a layer.
-_longest = Kept(256)
+class _Ways(NamedTuple):
+    """The ways to cut a layer, which depend on no size of a map.
+
+    Attributes:
+        of_h, of_w: the ways of each axis.
+        pairs: (a way of the height, of the width, the longest sum) of each way of both, as numbers of those.
+    """
+
+    of_h: tuple[Way, ...]
+    of_w: tuple[Way, ...]
+    pairs: tuple[tuple[int, int, int], ...]
+
+
+_layers = Kept(256)
+
+
+def _ways(problem) -> _Ways:
+    return _layers.get_or_make(problem.layer, lambda: _ways_of_layer(problem))
+
+
+def _ways_of_layer(problem):
+    g, forward = problem.geometry, problem.operation == "forward"
+    found = ways(g.h, g.w, forward, problem.channels[0])
+    count = problem.channels[0] * (1 if forward else g.h.s * g.w.s)
+    of_h, of_w = [], []
+    for pair in found:
+        for way, known in zip(pair, (of_h, of_w), strict=True):
+            known.extend([way] if way not in known else [])
+    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(count, (h, w))) for h, w in found]
+    return _Ways(tuple(of_h), tuple(of_w), tuple(pairs))
 
 
 @lru_cache(maxsize=512)
 def setting(problem: Problem) -> Setting:
     """How a layer is cut: forms, tiles and channels of a block, and the longest sum."""
-    found = _ways(problem)
-    if len(found) == 1:
-        return _setting(problem, *found[0])
-    g, forward = problem.geometry, problem.operation == "forward"
-    # Pairs are made of a few ways, the same objects.
-    of_h, of_w = ({id(pair[i]): pair[i] for pair in found} for i in (0, 1))
-    of_h = {key: counted(g.h, way, forward) for key, way in of_h.items()}
-    of_w = {key: counted(g.w, way, forward) for key, way in of_w.items()}
-    count = problem.channels[0] * (1 if forward else g.h.s * g.w.s)
-    of = forward, problem.channels[0], g.h.k, g.h.s, g.h.d, g.w.k, g.w.s, g.w.d
-    longest = _longest.get_or_make(of, lambda: [_longest_sum(count, pair) for pair in found])
-    prices = _prices(problem, [(of_h[id(h)], of_w[id(w)]) for h, w in found], longest)
-    return _setting(problem, *found[prices.index(min(prices))])
+    known = _ways(problem)
+    best = known.pairs[0]
+    if len(known.pairs) > 1:
+        g, forward = problem.geometry, problem.operation == "forward"
+        of_h = [counted(g.h, way, forward) for way in known.of_h]
+        of_w = [counted(g.w, way, forward) for way in known.of_w]
+        prices = _prices(problem, [(of_h[h], of_w[w], longest) for h, w, longest in known.pairs])
+        best = known.pairs[prices.index(min(prices))]
+    return _setting(problem, *best[:2])
 
 
-def _setting(problem, *both):
-    """The setting for a way of each axis."""
-    g, (c_src, c_dst) = problem.geometry, problem.channels
-    made = [_parts(problem, axis, way) for axis, way in zip((g.h, g.w), both, strict=True)]
-    phases = prod(each[0].phases for each in made)
-    sources = prod(len(each[0].sources) for each in made)
+def _setting(problem, *numbers):
+    """The setting for a way of each axis, of which the numbers are given."""
+    g, c_dst, known = problem.geometry, problem.channels[1], _ways(problem)
+    of_h, of_w = known.of_h[numbers[0]], known.of_w[numbers[1]]
+    made = _parts(problem, g.h, of_h), _parts(problem, g.w, of_w)
     line = 64 // problem.itemsize
-    transformed, longest = _of_layer(problem, both, made)
-    high, wide = (max(part.tiles for part in each) for each in made)
+    phases, channels_of_tile, positions, transformed, longest = _of_layer(problem, numbers, made)
+    high, wide = (max(map(_TILES, each)) for each in made)
     count = g.n * high * wide
     room = BLOCK_BYTES
-    if _may_make(problem, count):
+    if count <= _most_of_one(problem):
         room = max(room, transformed // SHARE_OF_WEIGHT)
     columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
     channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
-    positions = prod(max(part.form.size for part in each) for each in made)
-    per_tile = positions * (c_src * sources + phases * channels) * problem.itemsize
+    per_tile = positions * (channels_of_tile + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, (room if count * per_tile <= room else BLOCK_BYTES) // per_tile))
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
@@ -204,35 +230,40 @@ def _setting(problem, *both):
         # planes half rows would be short runs of memory.
         tiles = 1, min(high, 2 * rows), ceil_div(wide, 2)
     return Setting(
-        tuple(way.outputs for way in both),
+        (of_h.outputs, of_w.outputs),
         tiles,
         channels,
-        apart=tuple(way.apart for way in both),
+        apart=(of_h.apart, of_w.apart),
         longest=longest,
     )
 
 
-def _may_make(problem, tiles):
-    """Whether a large weight may be made block by block: as given, of one group, for so many tiles as are one block."""
-    return not problem.prepared and problem.geometry.groups == 1 and tiles <= MOST_TILES
+def _most_of_one(problem):
+    """Of how many tiles, which are one block, a large weight may be made block by block: as given, of one group."""
+    return 0 if problem.prepared or problem.geometry.groups > 1 else MOST_TILES
 
 
 # Of ways of a layer.
-_layers = Kept(256)
+_of_ways = Kept(256)
 
 
-def _of_layer(problem, both, made):
-    """(bytes that the weight becomes, the longest sum): of all sizes of a layer that have as many parts the same."""
+def _of_layer(problem, numbers, made):
+    """What all sizes of a layer have in common that have as many parts of a way: (phases of a tile, channels of all its
+    sources, positions, bytes that the weight becomes, the longest sum).
+    """
     g = problem.geometry
     # Phases that are parts by themselves begin with the one that `crop_lo` says, and follow one another: with their
     # number that says which they are.
-    of = problem.layer, g.h.crop_lo, g.w.crop_lo, *map(len, made), *((*way.outputs.items(), way.apart) for way in both)
+    of = problem.layer, g.h.crop_lo, g.w.crop_lo, len(made[0]), len(made[1]), *numbers
 
     def make():
+        known, phases = _ways(problem), prod(each[0].phases for each in made)
         count = problem.channels[0] * prod(len(each[0].sources) for each in made)
-        return _transformed(problem, made) * problem.itemsize, _longest_sum(count, both)
+        positions = prod(max(part.form.size for part in each) for each in made)
+        longest = _longest_sum(count, (known.of_h[numbers[0]], known.of_w[numbers[1]]))
+        return phases, count, positions, _transformed(problem, made) * problem.itemsize, longest
 
-    return _layers.get_or_make(of, make)
+    return _of_ways.get_or_make(of, make)
 
 
 def _longest_sum(count, both):
@@ -256,19 +287,19 @@ def _kept(made):
     return sum(part.form.size * len(part.sources) for part in {part.weight: part for part in made}.values())
 
 
-def _prices(problem, pairs, longest):
+def _prices(problem, pairs):
     """What decides between ways: products, and what else is done, in products.
 
-    That is to add up sums (the `longest` of each pair), to spread values, to gather, and to make them of the weight.
+    That is to add up sums (the longest of each pair), to spread values, to gather, and to make them of the weight.
     """
-    c_src, c_dst = problem.channels
-    width, n, found = panel_width(problem.itemsize), problem.geometry.n, []
-    for (h, w), length in zip(pairs, longest, strict=True):
+    (c_src, c_dst), size, n = problem.channels, problem.itemsize, problem.geometry.n
+    width, one_block, found = panel_width(size), _most_of_one(problem), []
+    for h, w, length in pairs:
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
-        columns = ceil_div(phases * c_dst, width) * width
+        columns = -(-phases * c_dst // width) * width
         values = n * (read * c_src + written * phases * c_dst)
         transformed, products = kept * phases * c_src * c_dst, n * read * c_src * columns
-        is_near = _may_make(problem, n * h.tiles * w.tiles) and transformed * problem.itemsize > BLOCK_BYTES
+        is_near = n * h.tiles * w.tiles <= one_block and transformed * size > BLOCK_BYTES
         weight = transformed * (MOVED if problem.prepared else MADE_NEAR if is_near else MADE)
         found.append(products + products * ADDED // length + MOVED * values + weight)
     return found
@@ -277,11 +308,6 @@ def _prices(problem, pairs, longest):
 def _transformed(problem, made):
     """Values that the weight becomes, for the parts of each axis."""
     return prod(map(_kept, made)) * prod(each[0].phases for each in made) * prod(problem.channels)
-
-
-def _ways(problem):
-    g = problem.geometry
-    return ways(g.h, g.w, problem.operation == "forward", problem.channels[0])
 
 
 def _parts(problem, axis, way):
@@ -300,8 +326,8 @@ def _blocks(each):
 
 
 def _tiles(problem):
-    g, (h, w), forward = problem.geometry, _ways(problem)[0], problem.operation == "forward"
-    return g.n * counted(g.h, h, forward).tiles * counted(g.w, w, forward).tiles
+    g, known, forward = problem.geometry, _ways(problem), problem.operation == "forward"
+    return g.n * counted(g.h, known.of_h[0], forward).tiles * counted(g.w, known.of_w[0], forward).tiles
 
 
 def _of_group(g):
@@ -362,9 +388,19 @@ def _packing_of(placed, form, layer):
     return Stage(made, kept={})
 
 
+# Of layers.
+_forms = Kept(256)
+
+
 @lru_cache(maxsize=512)
 def weight_form(problem: Problem) -> Transformed:
     # Who keeps a form asks for that of a problem with `prepared` set: as given, a block may have other channels.
+    chosen, (h, w) = setting(problem), sizes(problem)[0].cuts
+    of = problem.layer, h.weights, w.weights, chosen.channels, chosen.chunk
+    return _forms.get_or_make(of, lambda: _weight_form(problem))
+
+
+def _weight_form(problem):
     g, chosen, made = problem.geometry, setting(problem), distinct(sizes(problem))
     axes = tuple(
         (part.form.m, part.form.size, part.phases, part.tap, part.tap_step, len(part.sources))
@@ -423,9 +459,9 @@ def _makes(problem):
     """Whether the weight is transformed block by block, each just before all tiles meet it: of a large one for one
     block of tiles, since it would be written far away and read from there once.
     """
-    found = sizes(problem)
-    u_bytes, is_once = sum(each.u_bytes for each in found), len(distinct(found)) == len(found)
-    return is_once and u_bytes > BLOCK_BYTES and problem.geometry.groups == 1 == max(map(_blocks, found))
+    found, form = sizes(problem), weight_form(problem)
+    is_once = len(form.axes) == 2 * len(found)
+    return is_once and form.group > BLOCK_BYTES and form.groups == 1 == max(map(_blocks, found))
 
 
 def _layer(placed, makes=False):
@@ -439,52 +475,11 @@ def _map(operand: Operand, placed):
     return Map(*operand.strides, pixels=operand.channels_last and not placed.halves)
 
 
-class _Run(NamedTuple):
-    """Blocks of tiles of one axis that are alike: the first, how many, and how far on source, result and tiles go."""
-
-    first: int
-    count: int
-    source: int = 0
-    result: int = 0
-    tiles: int = 0
-
-
-def _runs(layer, axis) -> Iterator[_Run]:
-    """The runs of rows (0) or columns (1) of blocks."""
-    blocks = layer.blocks[axis + 1]
-    counts = [each.tile_lists[axis + 1] for each in layer.sizes]
-    src, dst = layer.bands.src[axis], layer.bands.dst[axis]
-
-    def shape(number):
-        there = tuple(pieces[number][1] if number < len(pieces) else 0 for pieces in counts)
-        return there, src[number][1] - src[number][0], dst[number][1] - dst[number][0]
-
-    def step(number):
-        after = number + 1
-        return src[after][0] - src[number][0], dst[after][0] - dst[number][0], blocks[after][0] - blocks[number][0]
-
-    part = getattr(layer.sizes[0], "hw"[axis])
-    along = part.form.m * part.sources[0].step, part.form.m * part.step
-
-    def is_even(number):
-        """Whether source and result go on as the tiles do: of two blocks, the first is cut at its beginning."""
-        source, result, tiles = step(number)
-        return (source, result) == (tiles * along[0], tiles * along[1])
-
-    first = 0
-    while first < len(blocks):
-        end = first + 1
-        while end < len(blocks) and shape(end) == shape(first) and is_even(end - 1):
-            end += 1
-        yield _Run(first, end - first, *(step(first) if end - first > 1 else ()))
-        first = end
-
-
 def _image_runs(layer):
     """Runs of blocks of images: all but the last have as many."""
     blocks = layer.blocks[0]
-    whole = sum(count == blocks[0][1] for _, count in blocks)
-    return [_Run(0, whole), *([_Run(whole, 1)] if whole < len(blocks) else [])]
+    whole = len(blocks) - (blocks[-1][1] < blocks[0][1])
+    return [Run(0, whole), *([Run(whole, 1)] if whole < len(blocks) else [])]
 
 
 def _grids(placed, layer, form, group) -> Iterator[Grid]:
@@ -499,7 +494,7 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     part = layer.sizes[0]
     source, m = (part.h.sources[0].step, part.w.sources[0].step), (part.h.form.m, part.w.form.m)
     result = part.h.step * m[0], part.w.step * m[1]
-    counts, images = [len(blocks) for blocks in layer.blocks], layer.blocks[0][0][1]
+    counts, images = [*map(len, layer.blocks)], layer.blocks[0][0][1]
     made = {}
 
     def indexed(common):
@@ -510,7 +505,7 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
         return found[0]
 
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
-    for n, h, w in product(_image_runs(layer), list(_runs(layer, 0)), list(_runs(layer, 1))):
+    for n, h, w in product(_image_runs(layer), layer.cuts[0].runs, layer.cuts[1].runs):
         steps = {
             X: (images * placed.x.n, h.tiles * m[0] * source[0] * placed.x.h, w.tiles * m[1] * source[1] * placed.x.w),
             Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),

@@ -6,9 +6,8 @@ single call. Three cases differ:
 
 - Some ways of computing round by the place of an output. Blocks have the bits of a single call with
   ``algorithm="gemm"`` then. So it is for Winograd's algorithm, whose tiles do not end where blocks do; for
-  `gemm_phase_blocks`, if its sums are so long that they are cut where those of a tile are; for `direct_rows`, if some
-  blocks are narrower than the stride and so lack phases of a row; and where the only column of some blocks would be
-  computed as a row.
+  `tap_streaming` with a weight as given that is large; for `direct_rows`, if some blocks are narrower than the stride
+  and so lack phases of a row; and where the only column of some blocks would be computed as a row.
 - Where the kernel is much larger than the map, a single call exchanges the roles of input and weight. A prepared weight
   keeps its role, and so do blocks: they have the bits of a single call with the weight prepared.
 - Where no kernels can be made, NumPy's products have the values of a single call, but not its bits.
@@ -26,7 +25,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from .. import functional, rewrites
-from ..arrays import as_array, check_bias, check_weight_shape, native_dtype
+from ..arrays import agree, as_array, check_bias, check_weight_shape, native_dtype
 from ..candidates import cheapest
 from ..dtypes import lookup
 from ..errors import SettingError
@@ -104,7 +103,8 @@ def conv_transpose2d(
     operands = [_whole(value, name) for value, name in ((weight, "weight"), (bias, "bias"))]
     w, b = operands
     check_weight_shape(w.shape)
-    dtype = _agreed(input=x, weight=w, bias=b)
+    agree(input=x, weight=w, bias=b)
+    dtype = x.dtype.name
     geometry = settings.geometry(x.shape, w.shape)
     if b is not None:
         check_bias(b.shape, geometry.c_out)
@@ -201,15 +201,6 @@ def _whole(value, name):
 def _lies(weight):
     """What the Problem of a single call says of a weight; one that is an array is planned as torch has it."""
     return {"prepared": True, "storage": weight.storage} if isinstance(weight, PreparedWeight) else {}
-
-
-def _agreed(**arrays):
-    """The dtype that all have; as in `arrays.agree`, nothing is promoted."""
-    names = {name: array.dtype.name for name, array in arrays.items() if array is not None}
-    if len(set(names.values())) > 1:
-        said = ", ".join(f"{name} {dtype}" for name, dtype in names.items())
-        raise SettingError(f"dtypes are {said}; they must agree, since nothing is promoted: .astype does it")
-    return names["input"]
 
 
 def _blocks(axis: Axis, chunks):

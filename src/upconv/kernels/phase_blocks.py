@@ -14,7 +14,6 @@ depends on these alone: a band may end within a block, and has fewer taps there.
 """
 
 import itertools
-from functools import reduce
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
@@ -28,7 +27,6 @@ from .gemm import (
     Walk,
     even_parts,
     prefetch_result,
-    spill_partial_sums,
 )
 
 FIELDS = tuple(
@@ -105,38 +103,35 @@ class _Tile:
             prefetch_result(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
         zero = k.zero(vector)
         sums = {place: [[k.variable(zero) for _ in range(self.nv)] for _ in x] for place in self.places}
-        first, *others = self._kinds(task, sums)
-        most = reduce(k.imax, (kind.products() for kind in others), 0)
+        kinds = self._kinds(task, sums)
         with k.loop(0, task["n_h"]) as t_h, k.loop(0, task["n_w"]) as t_w:
             x_tap = t_h * task["x_h"] + t_w * task["x_w"]
             w_tap = t_h * task["w_h"] + t_w * task["w_w"]
             with k.loop(0, task["c"], task["part"]) as start:
                 part = k.imin(task["c"] - start, task["part"])
-                first.go_on(t_h, t_w, part)
-                if others:
-                    # Mostly those that all taps reach are the only ones to be cut.
-                    with k.when(k.less(task["longest"], most)):
-                        for kind in others:
-                            kind.go_on(t_h, t_w, part)
                 here = [pointer + x_tap + start * vector.scalar.size for pointer in x]
                 panel = task["w"] + w_tap + start * (self.nv * vector.size)
                 for condition, reached in self._reached(task, t_h, t_w):
                     with k.when(condition):
+                        for kind in kinds:
+                            if kind.sums.keys() <= set(reached):
+                                kind.go_on(part)
                         self._products(task, here, panel, part, {place: sums[place] for place in reached})
-        for kind in (first, *others):
+        for kind in kinds:
             kind.finish()
         self._write(task, offsets, sums)
 
     def _kinds(self, task, sums):
         """The sums by what taps reach them, all lying side by side in the totals."""
-        axes, kinds, first = [], [], 0
-        for part, some, every in zip(("part_h", "part_w"), self.some, self.phases, strict=True):
-            rest = [(range(some, every), part)] if some else []
-            axes.append([(range(some or every), None), *rest])
-        for (down, part_h), (across, part_w) in itertools.product(*axes):
-            flat = [variable for place in itertools.product(down, across) for row in sums[place] for variable in row]
-            kinds.append(_Kind(self.k, self.vector, task, flat, first, (part_h, part_w)))
-            first += len(flat)
+        axes = [
+            (range(some), range(some, every)) if some else (range(every),)
+            for some, every in zip(self.some, self.phases, strict=True)
+        ]
+        kinds, totals = [], task["totals"]
+        for down, across in itertools.product(*axes):
+            alike = {place: sums[place] for place in itertools.product(down, across)}
+            kinds.append(_Kind(self.k, self.vector, task["longest"], alike, totals))
+            totals = totals + len(alike) * self.mr * self.nv * self.vector.size
         return kinds
 
     def _result(self, task, offsets):
@@ -240,37 +235,39 @@ class _Tile:
 
 
 class _Kind:
-    """Sums that the same taps reach: all, or all but those that are the `parts` of an axis."""
+    """Sums that the same taps reach: {phase: its rows of vectors}."""
 
-    def __init__(self, k, vector, task, sums, first, parts):
-        self.k, self.vector, self.task, self.sums, self.parts = k, vector, task, sums, parts
-        self.totals = task["totals"] + first * vector.size
+    def __init__(self, k, vector, longest, sums, totals):
+        self.k, self.vector, self.longest, self.sums, self.totals = k, vector, longest, sums, totals
         self.length, self.cut = k.variable(0, I64), k.variable(0, I64)
 
-    def products(self):
-        """How many a sum has."""
-        k, task, made = self.k, self.task, self.task["c"]
-        for axis, part in zip("hw", self.parts, strict=True):
-            taps = task[f"n_{axis}"]
-            made = made * (taps - k.select(k.less(-1, task[part]), 1, 0) if part else taps)
-        return made
+    def go_on(self, count):
+        """Before so many products: if the sums would be longer than they may be, they are added to their totals."""
+        k, vector, length = self.k, self.vector, self.length.get() + count
+        too_long = k.less(self.longest, length)
+        with k.when(too_long):
+            places = self._places()
+            # Zeros first, and one way for all cuts: with two of them LLVM keeps sums on the stack.
+            with k.when(k.equal(self.cut.get(), 0)):
+                for _, there in places:
+                    k.store(k.zero(vector), there)
+            for variable, there in places:
+                k.store(k.add(variable.get(), k.load(there, vector)), there)
+                variable.set(k.zero(vector))
+            self.cut.set(1)
+        self.length.set(k.select(too_long, count, length))
 
-    def go_on(self, t_h, t_w, count):
-        """Before so many products of a tap: what would be longer than it may be is put aside."""
-        k, length = self.k, self.length.get() + count
-        for tap, part in zip((t_h, t_w), self.parts, strict=True):
-            if part:
-                length = k.select(k.equal(tap, self.task[part]), self.length.get(), length)
-        with k.when(k.less(self.task["longest"], length)):
-            spill_partial_sums(k, self.totals, self.vector, self.sums, self.cut)
-        self.length.set(k.select(k.less(self.task["longest"], length), count, length))
+    def _places(self):
+        """(sum, where its total is) of each."""
+        flat = (variable for tile in self.sums.values() for row in tile for variable in row)
+        return [(variable, self.totals + place * self.vector.size) for place, variable in enumerate(flat)]
 
     def finish(self):
-        """Add what was put aside."""
-        k, vector = self.k, self.vector
+        """Add the totals, if there are any."""
+        k = self.k
         with k.when(self.cut.get() > 0):
-            for place, variable in enumerate(self.sums):
-                variable.set(k.add(variable.get(), k.load(self.totals + place * vector.size, vector)))
+            for variable, there in self._places():
+                variable.set(k.add(variable.get(), k.load(there, self.vector)))
 
 
 class _Constant:

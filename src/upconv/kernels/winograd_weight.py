@@ -20,8 +20,8 @@ from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .winograd_tile import Finite, Grid, both_sides, named
 
-# Channels from those that are transformed to those whose taps are asked for: they lie in short pieces, which no machine
-# foresees.
+# Channels from those that are transformed to those whose taps are prefetched: they lie in short pieces, which no
+# machine foresees.
 AHEAD = 2
 FIELDS = tuple("entry w u flag c columns vectors w_c w_h w_w phases_h phases_w w_ph w_pw u_pos u_panel".split())
 POINTERS = {"w", "u", "flag"}

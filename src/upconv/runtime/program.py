@@ -251,7 +251,7 @@ class Program:
             jobs += count, start, many
             start += 8 * waves.JOB_WORDS * count
         offsets = self.frame(1)[0]
-        zeroed = [base for base in ZEROED if base in self.sizes]
+        zeroed = [*filter(self.sizes.__contains__, ZEROED)]
         # They lie one after the other.
         start = offsets[zeroed[0]] if zeroed else 0
         end = offsets[zeroed[-1]] + self.sizes[zeroed[-1]] if zeroed else 0
@@ -459,9 +459,13 @@ def _encode_common(nest, known):
 
 def cut(first, end, parts):
     """Some units as (first, end) of so many parts, those without any left out."""
-    parts = min(parts, end - first)
-    cuts = [first + (end - first) * part // parts for part in range(parts + 1)] if parts > 0 else [first]
-    return list(itertools.pairwise(cuts))
+    found, count, start = [], end - first, first
+    parts = min(parts, count)
+    for part in range(1, parts + 1):
+        stop = first + count * part // parts
+        found.append((start, stop))
+        start = stop
+    return found
 
 
 def _lines(size):

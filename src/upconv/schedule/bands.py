@@ -141,7 +141,8 @@ class Overlapping(NamedTuple):
 def overlapping(axis: Axis, step) -> Overlapping:
     """What bands of `step` outputs, whole strides if there are some, read of the source: places that two read twice.
 
-    Beyond its end the last band alone is cut short.
+    Beyond its ends the first and the last band alone are cut short: crops so large that others are too, and steps that
+    are no whole strides, are counted within bounds only.
 
     >>> overlapping(Axis(50, 4, 2, 1, 1, 1), 10)
     Overlapping(number=10, places=68, each=7)
@@ -154,7 +155,8 @@ def overlapping(axis: Axis, step) -> Overlapping:
     first = ceil_div(lo - axis.d * (axis.k - 1), axis.s)
     each = (lo + step - 1) // axis.s - first + 1
     beyond = (lo + number * step - 1) // axis.s - min(axis.n - 1, (lo + axis.out - 1) // axis.s)
-    return Overlapping(number, number * each - beyond - max(0, -first), min(axis.n, each))
+    places = number * each - beyond - max(0, -first)
+    return Overlapping(number, max(1, min(places, number * axis.n)), max(1, min(axis.n, each)))
 
 
 def share_of_sources(placed: PlacedProblem, most=None) -> int:

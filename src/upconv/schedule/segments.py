@@ -215,7 +215,7 @@ def with_taps(h: Axis, w: Axis) -> int:
 
 def _tally_of_many(axis):
     """The same as if all phases were alike, so that nothing grows with the stride."""
-    live, taps = min(axis.s // axis.g, axis.k), ceil_div(axis.k * axis.g, axis.s)
+    live, taps = min(axis.s // axis.g, axis.k, axis.out), ceil_div(axis.k * axis.g, axis.s)
     places = max(1, axis.out // axis.s)
     border = min(places, (taps - 1) * axis.d // axis.g)
     found = [(max(1, places - 2 * border), taps, live)]

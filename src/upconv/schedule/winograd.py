@@ -19,7 +19,7 @@ from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
-from ..winograd_parts import Part
+from .winograd_blocks import Cut, Piece, pieces
 
 SIZES = {"f32": 4, "f64": 8}
 
@@ -39,24 +39,6 @@ def total(*entries):
             elif value:
                 fields[name] = (known[0], known[1] + value) if type(known) is tuple else known + value
     return fields
-
-
-def pieces(count, size):
-    """(first, how many) of each block of `size`, of which the last may be smaller.
-
-    >>> pieces(7, 3)
-    [(0, 3), (3, 3), (6, 1)]
-    """
-    return [(start, min(size, count - start)) for start in range(0, count, size)]
-
-
-def even(count, size):
-    """The size of blocks that are as many as those of `size` would be, and as even as can be.
-
-    >>> even(9, 8)
-    5
-    """
-    return -(-count // -(-count // size))
 
 
 def odd_lines(nbytes):
@@ -112,63 +94,59 @@ class Sizes(OfLayer):
     What depends on no size of a map is the same for all `Sizes` of a layer, and is worked out once: see `_of_layer`.
 
     Args:
-        h, w: the parts.
-        n, c_src, c_dst: images, channels of the source and of the result.
+        h, w: the parts, and their blocks of tiles.
+        cuts: all parts of each axis, for height and width.
+        images: (first, how many) of each block of images.
+        c_src, c_dst: channels of the source and of the result.
         elem: f32 or f64.
-        tiles: (images, rows, columns) of tiles of a block, at most.
         channels: channels of the result of a block, at most; a multiple of those of a cache line.
         chunk: channels of a panel of the weight, each a sum of its own at least.
         longest: products of the longest sum.
         turned: channels of the source whose weight is transformed at once, at most.
 
     Attributes:
+        h, w: the parts.
+        n: images.
+        tiles: (images, rows, columns) of tiles of a block, at most.
         tile_lists: the blocks of tiles of images, rows and columns: (first, how many) of each.
+        weight: what the transformed weight depends on, of what pairs of parts of a layer may differ in.
         block_tiles: room for tiles in a block, those included that the product makes beyond its last.
         v_pos, m_pos: bytes from position to position of the spread tiles, and of their products.
+        v_bytes, m_bytes: the same for all positions.
     """
 
     def __init__(
         self,
-        h: Part,
-        w: Part,
-        n: int,
+        h: Piece,
+        w: Piece,
+        cuts: tuple[Cut, Cut],
+        images: list[tuple[int, int]],
         c_src: int,
         c_dst: int,
         elem: str,
-        tiles: tuple[int, int, int],
         channels: int,
         chunk: int = CHUNK,
         longest: int = CHUNK,
         turned: int = CHUNK,
     ):
-        self.h, self.w, self.n, self.c_src, self.c_dst, self.elem, self.tiles = h, w, n, c_src, c_dst, elem, tiles
+        (self.h, of_h, rows), (self.w, of_w, columns) = h, w
+        self.cuts, self.c_src, self.c_dst, self.elem = cuts, c_src, c_dst, elem
         self.channels, self.chunk, self.longest, self.turned = channels, chunk, longest, turned
-        phases, many = h.phases * w.phases, (len(h.sources), len(w.sources))
-        of = h.form.size * w.form.size, phases, many, c_src, c_dst, elem, channels
+        # The first blocks are the largest.
+        self.n, self.tiles = sum(images[-1]), (images[0][1], cuts[0].size, cuts[1].size)
+        self.weight, self.tile_lists = (of_h, of_w), [images, rows, columns]
+        phases, many = self.h.phases * self.w.phases, (len(self.h.sources), len(self.w.sources))
+        of = self.h.form.size * self.w.form.size, phases, many, c_src, c_dst, elem, channels
         vars(self).update(vars(_of_layer(isa(), *of)))
-        self.tile_lists = [pieces(n, tiles[0]), pieces(h.tiles, tiles[1]), pieces(w.tiles, tiles[2])]
-        most = min(tiles[0], n) * min(tiles[1], h.tiles) * min(tiles[2], w.tiles)
-        self.block_tiles = _room(most, self.tile[0])
+        self.block_tiles = _room(images[0][1] * rows[0][1] * columns[0][1], self.tile[0])
         self.v_pos = odd_lines(self.block_tiles * self.v_tile)
         self.m_pos = odd_lines(self.block_tiles * self.m_tile)
+        self.v_bytes, self.m_bytes = self.positions * self.v_pos, self.positions * self.m_pos
 
     @property
     def pace(self):
         """Lines that the product prefetches in UNROLL channels."""
         return pace(isa(), self.size, *self.tile, self.block_tiles)
-
-    @property
-    def v_bytes(self):
-        return self.positions * self.v_pos
-
-    @property
-    def m_bytes(self):
-        return self.positions * self.m_pos
-
-    @property
-    def weight(self):
-        """What the transformed weight depends on, of what pairs of parts of a layer may differ in."""
-        return self.h.weight, self.w.weight
 
     @property
     def multiplications(self):
@@ -252,25 +230,38 @@ def spread_lists(sizes, x, at, v, zeros):
         "v_tile": sizes.v_tile,
     }
     step = sizes.source_channels // len(sizes.sources) * sizes.size
-    sources = [
-        {
-            "x": sum(a * (s.start + s.first * s.step) for a, s in ((at[1], h.sources[i]), (at[2], w.sources[j]))),
-            "row": h.sources[i].first,
-            "height": h.sources[i].count,
-            "col": w.sources[j].first,
-            "width": w.sources[j].count,
-            "v": number * step,
-        }
-        for number, (i, j) in enumerate(sizes.sources)
-    ]
+    sources = []
+    for number, (i, j) in enumerate(sizes.sources):
+        row, col = h.sources[i], w.sources[j]
+        first = at[1] * (row.start + row.first * row.step) + at[2] * (col.start + col.first * col.step)
+        there = {"row": row.first, "height": row.count, "col": col.first, "width": col.count}
+        sources.append({"x": first, **there, "v": number * step})
     images, rows, cols = sizes.tile_lists
     return (
         common,
         sources,
-        [{"x": first * at[0], "n": count} for first, count in images],
-        [{"x": first * common["x_row"], "row": first * h.form.m, "tiles_h": count} for first, count in rows],
-        [{"x": first * common["x_col"], "col": first * w.form.m, "tiles_w": count} for first, count in cols],
+        _along(images, "n", {"x": at[0]}),
+        _along(rows, "tiles_h", {"x": common["x_row"], "row": h.form.m}),
+        _along(cols, "tiles_w", {"x": common["x_col"], "col": w.form.m}),
     )
+
+
+def _along(blocks, many, steps, flag=0):
+    """What each block of an axis adds: how many there are, and some steps for each one before it, a flag a block.
+
+    >>> _along([(0, 3), (3, 2)], "n", {"x": 10}, flag=8)
+    [{'n': 3}, {'n': 2, 'x': 30, 'flag': 8}]
+    """
+    found = []
+    for number, (first, count) in enumerate(blocks):
+        added = {many: count}
+        if first:
+            for name, step in steps.items():
+                added[name] = first * step
+            if flag:
+                added["flag"] = number * flag
+        found.append(added)
+    return found
 
 
 def product_lists(sizes, v, u, m, u_block=None):
@@ -297,12 +288,9 @@ def product_lists(sizes, v, u, m, u_block=None):
         "panels": sizes.panels,
         "adds": 0,
     }
-    counts = [
-        [{name: count} for _, count in pieces_]
-        for name, pieces_ in zip(("n", "tiles_h", "tiles_w"), sizes.tile_lists, strict=True)
-    ]
-    blocks = [{"u": number * u_block} for number in range(len(sizes.blocks))]
-    return common, *counts, blocks
+    images, rows, cols = sizes.tile_lists
+    blocks = [{"u": number * u_block} if number else {} for number in range(len(sizes.blocks))]
+    return common, _along(images, "n", {}), _along(rows, "tiles_h", {}), _along(cols, "tiles_w", {}), blocks
 
 
 def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION, adds=False):
@@ -353,28 +341,9 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activa
     images, rows, cols = sizes.tile_lists
     return (
         common,
-        [
-            {"y": first * at[0], "n": count, "flag": number * flag_steps[0]}
-            for number, (first, count) in enumerate(images)
-        ],
-        [
-            {
-                "y": first * common["y_row"],
-                "row": first * common["row_tile"],
-                "tiles_h": count,
-                "flag": number * flag_steps[1],
-            }
-            for number, (first, count) in enumerate(rows)
-        ],
-        [
-            {
-                "y": first * common["y_col"],
-                "col": first * common["col_tile"],
-                "tiles_w": count,
-                "flag": number * flag_steps[2],
-            }
-            for number, (first, count) in enumerate(cols)
-        ],
+        _along(images, "n", {"y": at[0]}, flag_steps[0]),
+        _along(rows, "tiles_h", {"y": common["y_row"], "row": common["row_tile"]}, flag_steps[1]),
+        _along(cols, "tiles_w", {"y": common["y_col"], "col": common["col_tile"]}, flag_steps[2]),
         [{"y": start * sizes.size, "bias": start * sizes.size, "c": count} for start, count in sizes.blocks],
     )
 

@@ -27,7 +27,8 @@ from ..runtime.program import FLAGS, LINE, NOTHING, SUMS, M, Nest, Rows, V
 from ..winograd_parts import Part, Source
 from .moves import PlacedOperand
 from .weight_tiles import even_ranges
-from .winograd import SIZES, even, odd_lines, pieces
+from .winograd import SIZES, odd_lines
+from .winograd_blocks import even, pieces
 
 
 class Patch(NamedTuple):

@@ -9,8 +9,8 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, groupby, product
-from operator import getitem
+from itertools import groupby, product
+from operator import attrgetter, getitem
 from typing import NamedTuple
 
 from ..geometry import Geometry, ceil_div
@@ -19,13 +19,14 @@ from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
-from ..winograd_parts import parts
 from . import moves, winograd
-from .winograd import Sizes, distinct, even, pieces, total
+from .winograd import Sizes, distinct, total
+from .winograd_blocks import cut, even, pieces
 
 # Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once; units
 # of a small weight.
 TURNED_BYTES, LEAST_TURNED, UNITS = 1 << 18, 8, 4
+_V_BYTES, _M_BYTES, _PLACE = attrgetter("v_bytes"), attrgetter("m_bytes"), attrgetter("h.start", "w.start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +57,14 @@ def sizes_of(g: Geometry, setting: Setting, elem, forward=True) -> tuple[Sizes, 
         ValueError: for parts of an axis whose tiles differ.
     """
     c_src, c_dst = (g.c_in, g.c_out) if forward else (g.c_out, g.c_in)
-    h, w = (
-        parts(axis, outputs, forward, apart)
-        for axis, outputs, apart in zip((g.h, g.w), setting.outputs, setting.apart, strict=True)
-    )
-    if any(len(axis) > 1 and len({part.form.m for part in axis}) > 1 for axis in (h, w)):
-        raise ValueError(f"the phases of an axis must have one m, not those of {setting.outputs}")
-    counts = g.n, max(part.tiles for part in h), max(part.tiles for part in w)
-    tiles = even(counts[0], setting.tiles[0]), even(counts[1], setting.tiles[1]), even(counts[2], setting.tiles[2])
+    h, w = cuts = tuple(map(cut, (g.h, g.w), setting.outputs, (forward, forward), setting.apart, setting.tiles[1:]))
+    images = pieces(g.n, even(g.n, setting.tiles[0]))
     taps = g.h.k * g.w.k * min(setting.channels, c_dst) * winograd.SIZES[elem]
     # Enough pieces for some threads.
     most = min(setting.chunk, TURNED_BYTES // taps, ceil_div(c_src, UNITS) + LEAST_TURNED - 1)
     turned = max(LEAST_TURNED, most // LEAST_TURNED * LEAST_TURNED)
-    of = c_src, c_dst, elem, tiles, setting.channels, setting.chunk, setting.longest, turned
-    return tuple(Sizes(a, b, g.n, *of) for a, b in product(h, w))
-
-
-def _counts(n, sizes):
-    """Images, and the most rows and columns of tiles of any part."""
-    return n, max(each.h.tiles for each in sizes), max(each.w.tiles for each in sizes)
+    of = cuts, images, c_src, c_dst, elem, setting.channels, setting.chunk, setting.longest, turned
+    return tuple([Sizes(*pair, *of) for pair in product(h.pieces, w.pieces)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +151,19 @@ class Layer:
         c_src = self.sizes[0].c_src
         # The source channel's stride first, whichever side that is.
         self.w = w if forward else (w[1], w[0], *w[2:])
-        counts, tiles = _counts(g.n, self.sizes), self.sizes[0].tiles
         self.size = self.sizes[0].size
-        self.blocks = list(map(pieces, counts, tiles))
-        self.flags = len(self.blocks[0]) * len(self.blocks[1]) * len(self.blocks[2])
+        # Of height and width.
+        h, w = self.cuts = self.sizes[0].cuts
+        self.blocks = [self.sizes[0].tile_lists[0], h.blocks, w.blocks]
+        self.flags = len(self.blocks[0]) * len(h.blocks) * len(w.blocks)
         self.zeros = 64 + -(-8 * self.flags // 64) * 64
-        self.sink = max(sizes.m_bytes for sizes in self.sizes)
+        # One pair of parts after another is spread.
+        v_bytes, self.sink = max(map(_V_BYTES, self.sizes)), max(map(_M_BYTES, self.sizes))
+        self.starts, u_bytes = self._weight_starts()
         self.bands = _Bands(self)
         self.bytes = {
-            "u": sum(sizes.u_bytes for sizes in distinct(self.sizes)),
-            # One pair of parts after another is spread.
-            "v": max(sizes.v_bytes for sizes in self.sizes),
+            "u": u_bytes,
+            "v": v_bytes,
             "m": self.sink + self.sizes[0].phase_channels * self.size,
             "aux": self.zeros + c_src * self.size,
             "taps": 0 if self._reads_weight else (c_src if makes else self.sizes[0].turned) * self._taps_at[0],
@@ -190,17 +182,15 @@ class Layer:
             x = b.x_band, bands.x
         if not self.y.pixels:
             y = b.y_band, bands.y
-        starts = self._weight_starts()
-        counts = [len(blocks) for blocks in self.blocks]
-        flags = 8 * counts[1] * counts[2], 8 * counts[2], 8
-        places = [(sizes.h.start, sizes.w.start) for sizes in self.sizes]
+        _, high, wide = map(len, self.blocks)
+        flags, places = (8 * high * wide, 8 * wide, 8), [*map(_PLACE, self.sizes)]
         for number, (sizes, place) in enumerate(zip(self.sizes, places, strict=True)):
             # Parts of a gradient are added up that have the same results, and only the last sum is one.
             adds, is_result = place in places[:number], place not in places[number + 1 :]
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, 0), (b.m, 0)
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            u = ((b.u, 0), m, 0) if self.makes else ((b.u, starts[sizes.weight]), m)
+            u = ((b.u, 0), m, 0) if self.makes else ((b.u, self.starts[sizes.weight]), m)
             multiply = winograd.product_lists(sizes, v, *u)
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
@@ -212,10 +202,12 @@ class Layer:
     # The weight ------------------------------------------------------------------------------------------------------
 
     def _weight_starts(self):
-        """Where the transformed weight of some parts begins, by what it depends on."""
-        made = distinct(self.sizes)
-        starts = accumulate((sizes.u_bytes for sizes in made), initial=0)
-        return {sizes.weight: at for sizes, at in zip(made, starts, strict=False)}
+        """(where the transformed weight of some parts begins, by what it depends on; where the last one ends)."""
+        starts, end = {}, 0
+        for sizes in self.sizes:
+            if sizes.weight not in starts:
+                starts[sizes.weight], end = end, end + sizes.u_bytes
+        return starts, end
 
     @property
     def _reads_weight(self):
@@ -234,9 +226,9 @@ class Layer:
 
     def weight_tasks(self):
         """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
-        starts, users = self._weight_starts(), {}
+        users = {}
         for sizes in distinct(self.sizes):
-            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, starts[sizes.weight]))
+            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, self.starts[sizes.weight]))
             # Parts, and the sources of one, may begin and end their sums at other channels.
             for some, entry in channels:
                 users.setdefault(some, []).append((common, entry, blocks))
@@ -314,12 +306,10 @@ class Layer:
         Args:
             threads, blocks: how many threads there are for how many blocks of tiles.
         """
-        parts, columns = range(len(self.sizes)), range(len(self.sizes[0].blocks))
-        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and len(parts) > 1:
-            return _cut(list(product(parts, columns)), -(-2 * threads // blocks))
-        # As many for each thread, or enough of them that one more makes no difference.
-        many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
-        return [list(product(parts, some)) for some in _cut(columns, many)]
+        parts, columns = len(self.sizes), len(self.sizes[0].blocks)
+        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and parts > 1:
+            return _cut(list(product(range(parts), range(columns))), -(-2 * threads // blocks))
+        return _shares(parts, columns, threads, blocks)
 
     def unit(self, place, share=None):
         """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
@@ -330,7 +320,8 @@ class Layer:
             yield (self.bands.turn_in(place),)
         by_columns = self.bands.by_columns
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
-            if not mine or any(number >= len(blocks) for number, blocks in zip(place, sizes.tile_lists, strict=True)):
+            _, rows, cols = sizes.tile_lists
+            if not mine or place[1] >= len(rows) or place[2] >= len(cols):
                 continue
             common, sources, *axes = spread
             here = [*map(getitem, axes, place)]
@@ -340,7 +331,8 @@ class Layer:
                 common, *axes, blocks = multiply
                 here = common, *map(getitem, axes, place), blocks[number]
                 for tasks, part in self._made(sizes, number) if self.makes else [((), {})]:
-                    yield from ((task,) for task in tasks)
+                    for task in tasks:
+                        yield (task,)
                     yield *here, part
                 common, *axes, blocks = gather
                 yield common, *map(getitem, axes, place), blocks[number], *self.bands.y_moves(place, number)
@@ -354,6 +346,14 @@ class Layer:
 def _pos_of_chunk(sizes):
     """Bytes from position to position where a chunk of a block of columns is all that there is of the weight."""
     return min(sizes.chunk, sizes.source_channels) * sizes.u_line + LINE
+
+
+# Most sizes have a number of blocks that others have as well.
+@lru_cache(maxsize=256)
+def _shares(parts, columns, threads, blocks):
+    # As many for each thread, or enough of them that one more makes no difference.
+    many = next(n for n in range(1, 4 * threads + 1) if blocks * n % threads == 0 or blocks * n >= 4 * threads)
+    return [list(product(range(parts), some)) for some in _cut(range(columns), many)]
 
 
 def _cut(items, many):
@@ -378,16 +378,16 @@ class _Bands:
         self.layer = layer
         sizes = layer.sizes
         self.images = layer.blocks[0]
-        self.src, self.dst = ([self._spans(axis, limits) for axis in (0, 1)] for limits in (_read, _written))
-        most = max(count for _, count in self.images)
-        rows, cols = (max(stop - start for start, stop in spans) for spans in self.src)
-        self.x_map = Map.dense(sizes[0].c_src, rows, cols, layer.size)
+        h, w = layer.cuts
+        self.src, self.dst = (h.src, w.src), (h.dst, w.dst)
+        # The first block is the largest.
+        most = self.images[0][1]
+        self.x_map = Map.dense(sizes[0].c_src, h.read, w.read, layer.size)
         self.x_bytes = most * self.x_map.n
         # Whether a band is turned for each block of columns, or, with parts that are apart, for all of them.
         self.by_columns = len(sizes) == 1
         self.y_channels = sizes[0].phase_channels if self.by_columns else sizes[0].c_dst
-        rows, cols = (max(stop - start for start, stop in spans) for spans in self.dst)
-        self.y_map = Map.dense(self.y_channels, rows, cols, layer.size)
+        self.y_map = Map.dense(self.y_channels, h.written, w.written, layer.size)
         self.y_bytes = most * self.y_map.n
 
     @property
@@ -400,11 +400,6 @@ class _Bands:
     def y(self):
         at = self.layer.y if self.layer.y.pixels else self.y_map
         return at.n, at.h, at.w
-
-    def _spans(self, axis, limits):
-        """(first, end) of the indices that each block of tiles of an axis reads or writes, in all parts."""
-        there = tuple(dict.fromkeys(getattr(sizes, "hw"[axis]) for sizes in self.layer.sizes))
-        return _spans(there, self.layer.sizes[0].tiles[axis + 1], limits)
 
     def _place(self, spans, place):
         """(first image, first row, first column) and how many of each."""
@@ -439,7 +434,7 @@ class _Bands:
         channels = (layer.sizes[0].c_src, layer.x.c)
         return transposing(
             layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines,
-            by_pages=moves.has_pages(layer.elem, channels[0], cols), **moves.halves_of(layer.halves, writes=False),
+            by_pages=moves.has_pages(layer.elem, channels[0], cols), reads=layer.halves,
         )  # fmt: skip
 
     def turn_out(self, place, first=0, last=-1):
@@ -458,7 +453,7 @@ class _Bands:
             cols, lines = rows * cols, (1, 0, 0)
         return transposing(
             layer.elem, start, dst, (cols, band.w), (channels, layer.y.c),
-            n=(images, band.n, layer.y.n), m=lines, **moves.halves_of(layer.halves, writes=True),
+            n=(images, band.n, layer.y.n), m=lines, writes=layer.halves,
         )  # fmt: skip
 
     def _converted(self, src, src_map, dst, dst_map, shape, *, writes):
@@ -469,35 +464,3 @@ class _Bands:
             for there, each, size in zip((src, dst), (src_map, dst_map), sizes, strict=True)
         )
         return _task(moves.carried(self.layer.elem, *sides, shape, self.layer.halves, writes=writes))
-
-
-@lru_cache(maxsize=256)
-def _spans(there, tiles, limits):
-    """(first, end) of what each block of so many tiles reads or writes on an axis of these parts.
-
-    Kept, since a new width leaves the height as it was.
-    """
-    blocks = [(part, pieces(part.tiles, tiles)) for part in there]
-    return tuple(
-        _joined(span for part, found in blocks if number < len(found) for span in limits(part, *found[number]))
-        for number in range(max(len(found) for _, found in blocks))
-    )
-
-
-def _joined(spans):
-    """From the first to the last index of some spans, of which the empty ones say nothing."""
-    spans = [(start, end) for start, end in spans if start < end]
-    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else (0, 1)
-
-
-def _read(part, first, count):
-    for source in part.sources:
-        lo = max(0, source.first + first * part.form.m)
-        hi = min(source.count, source.first + (first + count - 1) * part.form.m + part.form.size)
-        yield source.start + lo * source.step, source.start + (hi - 1) * source.step + 1 if hi > lo else 0
-
-
-def _written(part, first, count):
-    lo = part.start + first * part.form.m * part.step
-    hi = part.start + ((first + count) * part.form.m - 1) * part.step + part.phases
-    yield max(0, lo), min(part.count, hi)

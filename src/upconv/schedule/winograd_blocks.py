@@ -1,0 +1,138 @@
+"""How an axis of a layer is cut into blocks of tiles, and which indices each of them reads and writes.
+
+That depends on the axis and on how it is to be cut alone, and is kept: a new width leaves the height as it was.
+"""
+
+from functools import lru_cache
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
+
+from ..geometry import Axis
+from ..winograd_parts import Part, parts
+
+_TILES, _WEIGHT, _END = attrgetter("tiles"), attrgetter("weight"), itemgetter(1)
+
+
+class Piece(NamedTuple):
+    """A part, what its transformed weight depends on, and its blocks of tiles: (first, how many) of each."""
+
+    part: Part
+    weight: tuple
+    blocks: list[tuple[int, int]]
+
+
+class Run(NamedTuple):
+    """Blocks of tiles that are alike: the first, how many, and how many tiles a block goes on."""
+
+    first: int
+    count: int
+    tiles: int = 0
+
+
+class Cut(NamedTuple):
+    """All parts of an axis, and the blocks of tiles that they share.
+
+    Attributes:
+        weights: what the transformed weights of the parts depend on.
+        size: tiles of a block, at most.
+        blocks: (first, how many) of each, of the part that has the most tiles.
+        src, dst: (first, end) of the indices that each block reads, and writes, in all parts.
+        read, written: how many they are, at most.
+        runs: of the blocks.
+    """
+
+    pieces: tuple[Piece, ...]
+    weights: tuple
+    size: int
+    blocks: list[tuple[int, int]]
+    src: list[tuple[int, int]]
+    dst: list[tuple[int, int]]
+    read: int
+    written: int
+    runs: tuple[Run, ...]
+
+
+def cut(axis: Axis, outputs: dict[int, int], forward: bool, apart: bool, most: int) -> Cut:
+    """An axis in blocks of at most so many tiles, as even as can be; else as `winograd_parts.parts`.
+
+    Raises:
+        ValueError: for parts whose tiles differ.
+    """
+    return _cut(axis, tuple(outputs.items()), forward, apart, most)
+
+
+def pieces(count, size):
+    """(first, how many) of each block of `size`, of which the last may be smaller.
+
+    >>> pieces(7, 3)
+    [(0, 3), (3, 3), (6, 1)]
+    """
+    return [(start, min(size, count - start)) for start in range(0, count, size)]
+
+
+def even(count, size):
+    """The size of blocks that are as many as those of `size` would be, and as even as can be.
+
+    >>> even(9, 8)
+    5
+    """
+    return -(-count // -(-count // size))
+
+
+@lru_cache(maxsize=256)
+def _cut(axis, outputs, forward, apart, most):
+    there = parts(axis, dict(outputs), forward, apart)
+    if len({part.form.m for part in there}) > 1:
+        raise ValueError(f"the phases of an axis must have one m, not those of {dict(outputs)}")
+    tiles = max(map(_TILES, there))
+    size = even(tiles, most)
+    each = tuple([Piece(part, part.weight, pieces(part.tiles, size)) for part in there])
+    blocks, src, dst, shapes = pieces(tiles, size), [], [], []
+    for number in range(len(blocks)):
+        read, written, counts = [], [], []
+        for part, _, own in each:
+            if number < len(own):
+                counts.append(own[number])
+                read += _read(part, *own[number])
+                written.append(_written(part, *own[number]))
+        for spans, found in ((src, read), (dst, written)):
+            # Those that are empty say nothing.
+            found = [span for span in found if span[0] < span[1]] or [(0, 1)]
+            spans.append((min(found)[0], max(map(_END, found))))
+        (top, bottom), (start, end) = src[-1], dst[-1]
+        shapes.append((bottom - top, end - start, [count for _, count in counts]))
+    weights, runs = tuple(map(_WEIGHT, each)), _runs(there[0], blocks, src, dst, shapes)
+    longest = [max(end - start for start, end in spans) for spans in (src, dst)]
+    return Cut(each, weights, size, blocks, src, dst, *longest, runs)
+
+
+def _runs(part, blocks, src, dst, shapes):
+    """Blocks of the same shape one after another, where source and result go on as the tiles do: of two blocks, the
+    first is cut at its beginning.
+    """
+    m, found, first = part.form.m, [], 0
+    for end in range(1, len(blocks) + 1):
+        if end < len(blocks) and shapes[end] == shapes[first]:
+            tiles = m * (blocks[end][0] - blocks[end - 1][0])
+            source, result = src[end][0] - src[end - 1][0], dst[end][0] - dst[end - 1][0]
+            if (source, result) == (tiles * part.sources[0].step, tiles * part.step):
+                continue
+        found.append(Run(first, end - first, blocks[first + 1][0] - blocks[first][0] if end - first > 1 else 0))
+        first = end
+    return tuple(found)
+
+
+def _read(part, first, count):
+    found, m = [], part.form.m
+    for start, step, values, before in part.sources:
+        lo = max(0, before + first * m)
+        hi = min(values, before + (first + count - 1) * m + part.form.size)
+        if hi > lo:
+            found.append((start + lo * step, start + (hi - 1) * step + 1))
+    return found
+
+
+def _written(part, first, count):
+    lo = part.start + first * part.form.m * part.step
+    hi = part.start + ((first + count) * part.form.m - 1) * part.step + part.phases
+    return max(0, lo), min(part.count, hi)
