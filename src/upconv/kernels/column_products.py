@@ -13,12 +13,15 @@ power of two apart.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 
 FIELDS = tuple("entry x w y c pixels rows x_p w_r y_p panel".split())
 POINTERS = {"x", "w", "y", "panel"}
 # More pixels make up for copying the weight.
 MANY = 12
+# Over so many tiles of pixels the next rows of the weight are asked for: they lie in short pieces, which no machine
+# foresees. What is more than MANY pixels is as many tiles at least.
+AHEAD = 4
 
 
 def macs(task, lanes, elem, mr, np):
@@ -42,7 +45,7 @@ def column_products(isa: Isa, elem, mr, np):
         y = task["y"] + row * vector.scalar.size
         with k.when(copies):
             _copy(k, task, vector, rows)
-            _pixels(k, task, vector, np, y, _Copied(task["panel"], mr, vector))
+            _pixels(k, task, vector, np, y, _Copied(task["panel"], mr, vector), task["w"] + (row + mr) * task["w_r"])
         with k.when(k.negate(copies)):
             _pixels(k, task, vector, np, y, _InPlace(rows, vector))
     return k
@@ -93,19 +96,30 @@ class _Copied:
         return [k.load(here + r * self.vector.size, self.vector) for r in range(self.mr)]
 
 
-def _pixels(k, task, vector, np, y, rows):
-    """Some rows of the weight by all pixels."""
+def _pixels(k, task, vector, np, y, rows, following=None):
+    """Some rows of the weight by all pixels; the first tiles ask for the `following` rows, some each."""
+    some, number = -(-rows.mr // AHEAD), k.variable(0, I64)
     with k.loop(0, task["pixels"], np) as pixel:
         x = [task["x"] + k.imin(pixel + p, task["pixels"] - 1) * task["x_p"] for p in range(np)]
-        _tile(k, task, vector, x, rows, y + pixel * task["y_p"])
+        ahead = []
+        if following is not None:
+            first = number.get()
+            ahead = [following + k.imin(first + r, rows.mr - 1) * task["w_r"] for r in range(some)]
+            number.set(first + some)
+        _tile(k, task, vector, x, rows, y + pixel * task["y_p"], ahead)
 
 
-def _tile(k, task, vector, x, rows, y):
-    """All products of some pixels and some rows: the sums live in registers until the lanes are added up."""
+def _tile(k, task, vector, x, rows, y, ahead):
+    """All products of some pixels and some rows: the sums live in registers until the lanes are added up.
+
+    What of the rows `ahead` is as far along the sum is asked for meanwhile.
+    """
     zero, mr = k.zero(vector), rows.mr
     sums = [[k.variable(zero) for _ in range(mr)] for _ in x]
 
     def products(number, mask):
+        for pointer in ahead:
+            k.prefetch(pointer + number * vector.scalar.size, locality=2)
         columns = [k.load(pointer + number * vector.scalar.size, vector, mask) for pointer in x]
         for r, weights in enumerate(rows.load(k, number, mask)):
             for column, row in zip(columns, sums, strict=True):
