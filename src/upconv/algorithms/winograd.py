@@ -17,7 +17,7 @@ from typing import ClassVar, NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_spread
-from ..layouts import WEIGHT_CHANNELS_LAST, Operand
+from ..layouts import Operand
 from ..phases import has_holes, input_segments
 from ..problem import Problem
 from ..runtime.kernel import isa
@@ -378,16 +378,11 @@ def weight_form(problem: Problem) -> Transformed:
 
 def work(problem: Problem) -> dict[str, float]:
     made, lanes, groups = sizes(problem), isa().lanes(problem.itemsize), problem.geometry.groups
-    forward = problem.operation == "forward"
     # All parts but the first that have the same results read them to add to them.
     added = (len(made) // len({(each.h.start, each.w.start) for each in made}) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
     # Every block of tiles reads all of it.
     amounts["panels"] = far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
-    if not problem.prepared and _makes(problem) and not (forward and problem.b_layout == WEIGHT_CHANNELS_LAST):
-        # A large weight is turned as a whole, and read from far away when it is made.
-        weight = prod(problem.geometry.weight_shape) * problem.itemsize
-        amounts["panels"] += 2 * far(weight) * weight
     return amounts | {
         "winograd": groups * sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,

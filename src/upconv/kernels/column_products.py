@@ -20,7 +20,7 @@ POINTERS = {"x", "w", "y", "panel"}
 # More pixels make up for copying the weight.
 MANY = 12
 # Over so many tiles of pixels the next rows of the weight are asked for: they lie in short pieces, which no machine
-# foresees. What is more than MANY pixels is as many tiles at least.
+# foresees. More pixels than MANY are no fewer tiles.
 AHEAD = 4
 
 
@@ -45,9 +45,11 @@ def column_products(isa: Isa, elem, mr, np):
         y = task["y"] + row * vector.scalar.size
         with k.when(copies):
             _copy(k, task, vector, rows)
-            _pixels(k, task, vector, np, y, _Copied(task["panel"], mr, vector), task["w"] + (row + mr) * task["w_r"])
+            copied, first = _Copied(task["panel"], mr, vector), AHEAD * np
+            _pixels(k, task, vector, np, y, copied, (0, first), task["w"] + (row + mr) * task["w_r"])
+            _pixels(k, task, vector, np, y, copied, (first, task["pixels"]))
         with k.when(k.negate(copies)):
-            _pixels(k, task, vector, np, y, _InPlace(rows, vector))
+            _pixels(k, task, vector, np, y, _InPlace(rows, vector), (0, task["pixels"]))
     return k
 
 
@@ -96,16 +98,15 @@ class _Copied:
         return [k.load(here + r * self.vector.size, self.vector) for r in range(self.mr)]
 
 
-def _pixels(k, task, vector, np, y, rows, following=None):
-    """Some rows of the weight by all pixels; the first tiles ask for the `following` rows, some each."""
-    some, number = -(-rows.mr // AHEAD), k.variable(0, I64)
-    with k.loop(0, task["pixels"], np) as pixel:
+def _pixels(k, task, vector, np, y, rows, span, following=None):
+    """Some rows of the weight by the pixels of a span; each tile asks for some of the `following` rows."""
+    some, pointer = rows.mr // AHEAD, None if following is None else k.variable(following)
+    with k.loop(*span, np) as pixel:
         x = [task["x"] + k.imin(pixel + p, task["pixels"] - 1) * task["x_p"] for p in range(np)]
         ahead = []
         if following is not None:
-            first = number.get()
-            ahead = [following + k.imin(first + r, rows.mr - 1) * task["w_r"] for r in range(some)]
-            number.set(first + some)
+            ahead = [pointer.get() + r * task["w_r"] for r in range(some)]
+            pointer.set(pointer.get() + some * task["w_r"])
         _tile(k, task, vector, x, rows, y + pixel * task["y_p"], ahead)
 
 
