@@ -13,7 +13,7 @@ power of two apart.
 """
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, SIZES, Builder, Type
+from ..codegen.lang import SIZES, Builder, Type
 
 FIELDS = tuple("entry x w y c pixels rows x_p w_r y_p panel".split())
 POINTERS = {"x", "w", "y", "panel"}
