@@ -281,6 +281,7 @@ SPECIAL = {
     ),
     "direct_phases": (
         Case("phases-k64s32", 2, 5, 3, 4, 3, (5, 64), (4, 32), (1, 9)),
+        Case("phases-k40s20", 1, 2, 3, 4, 3, (40, 40), (20, 17), (7, 9)),
         Case("phases-k40s17", 1, 9, 2, 17, 2, (2, 40), (3, 17), ((0, 1), (30, 3))),
     ),
     "depthwise_rows": DEPTHWISE,

@@ -9,7 +9,15 @@ from test_geometry import AXES, triples
 
 from upconv.errors import SettingError
 from upconv.geometry import Axis, ceil_div
-from upconv.phases import MOST_SEGMENTS, input_segments, live_segment_count, live_segments, most_segments, phases
+from upconv.phases import (
+    MOST_SEGMENTS,
+    alike_phases,
+    input_segments,
+    live_segment_count,
+    live_segments,
+    most_segments,
+    phases,
+)
 
 EVERY = [*AXES, *(axis for case in CASES for axis in (case.geometry().h, case.geometry().w))]
 
@@ -110,6 +118,18 @@ def test_segments_are_counted_without_being_made():
         assert live_segment_count(axis) <= most_segments(axis), axis
     axis = Axis(20, 64, 32)
     assert live_segment_count(axis) == most_segments(axis) == 96
+
+
+def test_phases_that_are_alike_are_all_that_have_taps():
+    for axis in EVERY:
+        found = [
+            s._replace(start=s.start + start, taps=range(s.taps.start + tap, s.taps.stop + tap, s.taps.step))
+            for kind in alike_phases(axis)
+            for start, tap in kind.shifts
+            for s in kind.segments
+        ]
+        assert len(found) == len(live_segments(axis)), axis
+        assert sorted(walked(found)) == sorted(walked(live_segments(axis))), axis
 
 
 def test_products_and_live_taps_are_counted_without_visiting_them():

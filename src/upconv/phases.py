@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import Counter
 from functools import lru_cache
 from itertools import groupby, islice, pairwise
+from operator import attrgetter
 from typing import NamedTuple
 
 from .errors import SettingError
@@ -44,6 +45,16 @@ class Segment(NamedTuple):
     def places(self) -> slice:
         """The places as a slice."""
         return slice(self.start, self.start + (self.count - 1) * self.step + 1, self.step)
+
+
+class Alike(NamedTuple):
+    """Phases that are alike but for the places of their outputs, and which taps they read.
+
+    The segments of each are `segments`, whose starts and taps move by its (start, tap) of `shifts`.
+    """
+
+    shifts: tuple[tuple[int, int], ...]
+    segments: tuple[Segment, ...]
 
 
 class Phase(NamedTuple):
@@ -188,22 +199,49 @@ def live_runs(axis: Axis) -> Counter[tuple[int, int]]:
     _check_segments(axis)
     back, found = axis.d // axis.g, Counter()
     # Phases are many, and most of them alike.
-    for (taps, source, count), number in Counter(_kinds_of_phases(axis)).items():
+    for (taps, source, count), number in Counter(kind for *_, kind in _kinds_of_phases(axis)).items():
         for lo, hi, a, b in _runs_of_phase(taps, source, back, axis.n, count):
             if a < b:
                 found[hi - lo, b - a] += number
     return found
 
 
+@lru_cache(maxsize=KEPT)
+def alike_phases(axis: Axis) -> tuple[Alike, ...]:
+    """All `live_segments`, in another order, by the few kinds of phases that many phases are of.
+
+    Raises:
+        SettingError: when there are more than MOST_SEGMENTS.
+
+    >>> [(each.shifts, [(s.start, s.count, list(s.taps)) for s in each.segments])
+    ...  for each in alike_phases(Axis(n=2, k=6, s=3))]
+    [(((0, 0), (1, 1), (2, 2)), [(0, 1, [0]), (3, 1, [0, 3]), (6, 1, [3])])]
+    """
+    _check_segments(axis)
+    found, back, step = {}, axis.d // axis.g, axis.s // axis.g
+    for start, tap, kind in _kinds_of_phases(axis):
+        found.setdefault(kind, []).append((start, tap))
+    return tuple(
+        Alike(tuple(shifts), tuple(filter(_has_taps, _cut(axis, 0, range(0, taps * step, step), source, back, count))))
+        for (taps, source, count), shifts in found.items()
+    )
+
+
+_has_taps = attrgetter("taps")
+
+
 def _kinds_of_phases(axis):
-    """(taps, source, count) of the phases that have taps, in any order: what `_walk` finds from their first outputs."""
+    """(first output, first tap, kind) of the phases that have taps, in any order; kinds are as `_walk` finds them.
+
+    A kind is (taps, source, count).
+    """
     s, d, lo, out = axis.s, axis.d, axis.crop_lo, axis.out
     step = s // axis.g
     # Taps return to a phase after so many of them.
     for tap in range(min(axis.k, step)):
         start = (tap * d - lo) % s
         if start < out:
-            yield (axis.k - 1 - tap) // step + 1, (start + lo - tap * d) // s, (out - start - 1) // s + 1
+            yield start, tap, ((axis.k - 1 - tap) // step + 1, (start + lo - tap * d) // s, (out - start - 1) // s + 1)
 
 
 def has_holes(axis: Axis) -> bool:
@@ -226,6 +264,11 @@ def _segments(axis, start):
     if 2 * len(taps) > MOST_SEGMENTS:
         # There is a run more where a tap begins, and one where it ends.
         _check_number(_count_runs(axis, start), axis)
+    return _cut(axis, start, taps, source, back, count)
+
+
+def _cut(axis, start, taps, source, back, count):
+    """The segments of a phase that has taps."""
     return tuple(
         Segment(start + lo * axis.s, axis.s, hi - lo, taps[a:b], source + lo - a * back, 1, -back)
         for lo, hi, a, b in _runs_of_phase(len(taps), source, back, axis.n, count)

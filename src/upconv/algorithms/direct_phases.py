@@ -127,17 +127,20 @@ def _band_bytes(problem):
 
 
 def _nests(placed, band, scratch):
+    steps, holes = (band.x.at.h, band.y.at.h, placed.w[2]), segments.hole_rows(band.h)
     # Rows without taps first: of a large stride they are all rows.
-    for rows in (segments.hole_rows(band.h), segments.segments(band.h, True)):
-        if rows:
-            for each in phases_of(band.w, placed.lanes):
-                yield _nest(placed, band, each, rows, scratch)
+    rows = [(segments.listed(segments.ROWS, holes, *steps),)] if holes else []
+    rows += segments.live_rows(band.h, *steps)
+    for each in phases_of(band.w, placed.lanes):
+        common, channels = _common(placed, band, each, scratch), _channels(placed, band, each)
+        for lists in rows:
+            yield Nest(kernel.FIELDS, common, (channels, *lists))
 
 
-def _nest(placed, band, each, rows, scratch):
+def _common(placed, band, each, scratch):
     g, w, size = placed.g, band.w, placed.size
     w_size = placed.problem.weight_itemsize
-    by_channel = each.across == 1 and placed.c_dst > 1
+    by_channel = _is_by_channel(placed, each)
     products = _most_rows(g.h) * each.taps
     part = part_of(placed.c_src, products)
     first, end = _places(w)
@@ -181,15 +184,17 @@ def _nest(placed, band, each, rows, scratch):
         scratch.take(V, needs["panel"])
         if part < placed.c_src:
             scratch.take(TOTALS, needs["totals"])
-    lists = (
-        _channels(placed, band, each, by_channel),
-        segments.listed(segments.ROWS, rows, x.at.h, y.at.h, placed.w[2]),
-    )
-    return Nest(kernel.FIELDS, fields, lists)
+    return fields
 
 
-def _channels(placed, band, each, by_channel):
+def _is_by_channel(placed, each):
+    """Whether the vectors of a tile are of several channels."""
+    return each.across == 1 and placed.c_dst > 1
+
+
+def _channels(placed, band, each):
     """The list of channels, of all groups; those that are computed at once together."""
+    by_channel = _is_by_channel(placed, each)
     step = kernel.MOST_ACROSS if by_channel else 1
     entries = {}
     for across, _ in _across(each, placed.c_dst):

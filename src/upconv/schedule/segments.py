@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..geometry import Axis, ceil_div
-from ..phases import Segment, has_holes, input_segments, live_runs, live_segments, phases
+from ..phases import Segment, alike_phases, has_holes, input_segments, live_runs, live_segments, phases
 from ..runtime.program import Rows
 
 # Of a larger stride, phases without taps are too many to be listed.
@@ -109,6 +109,21 @@ def listed(names, found: Sequence[Segment], x_step, y_step, w_step) -> Rows:
         for x, y, w, n, tap, tap_w, count, far, far_y in found.numbers
     ]
     return Rows(names, made)
+
+
+def live_rows(axis: Axis, x_step, y_step, w_step) -> list[tuple[Rows, ...]]:
+    """Lists whose products are the segments of outputs, as ROWS: of many phases alike, first how they differ."""
+    kinds = alike_phases(axis) if axis.s > FEW_PHASES else ()
+    if FEW_PHASES * len(kinds) >= sum([len(kind.shifts) for kind in kinds]):
+        found = segments(axis, True)
+        return [(listed(ROWS, found, x_step, y_step, w_step),)] if found else []
+    return [
+        (
+            Rows(("y", "w"), [(start * y_step, tap * w_step) for start, tap in kind.shifts]),
+            Rows(ROWS, values(kind.segments, x_step, y_step, w_step)),
+        )
+        for kind in kinds
+    ]
 
 
 class TapPlaces(NamedTuple):
