@@ -126,7 +126,9 @@ def test_what_comes_again_is_counted():
     again = len(gemm.weight_form(nhwc).blocks) - 1
     assert gemm.work(nhwc)["streamed"] == again * source > 0 == gemm.work(nhwc)["transposed"]
     assert gemm.work(nchw)["transposed"] == (1 + again) * source + result
-    assert "panels" not in gemm.work(nhwc)
+    # Panels of a block are read by every task: near, unless they and the source are larger than the cache.
+    assert gemm.work(large("grad_input", "nhwc", (512, 128), size=4))["panels"] == 0
+    assert gemm.work(large("grad_input", "nhwc", (512, 8192), size=4))["panels"] > 0
     # Of many bands that would be dearer than to read all of the weight for each.
     axis = Axis(64, 2, 2)
     assert "panels" in gemm.work(Problem("grad_input", Geometry(1, 768, 384, 1, axis, axis), "float32", "nchw"))
@@ -136,6 +138,13 @@ def test_what_comes_again_is_counted():
     # So is a transformed one, by every block of tiles.
     assert winograd.work(ready)["panels"] % winograd.weight_form(ready).nbytes == 0 < winograd.work(ready)["panels"]
     assert winograd.work(large("forward", "nhwc", (64, 16)))["panels"] == 0
+    # A huge one that is made block by block is turned as a whole before.
+    for made, turned in (
+        (large("grad_input", "nhwc", size=8), 0),
+        (large("grad_input", "nhwc", (1024, 1024), size=8), 2),
+    ):
+        weight = math.prod(made.geometry.weight_shape) * 4
+        assert winograd.work(made)["panels"] == winograd.weight_form(made).nbytes + turned * weight
 
 
 @pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")

@@ -71,10 +71,13 @@ def work(problem: Problem) -> dict[str, float]:
     if problem.prepared or not is_weighty(problem, panels):
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
     else:
-        # The source comes again for every block of channels.
+        # The source comes again for every block of channels, whose panels are to stay in the cache beside it.
         again = "transposed" if is_turned(problem.operand_shapes[0], problem.a_layout, True) else "streamed"
         source = prod(problem.operand_shapes[0]) * problem.itemsize
         amounts[again] = amounts.get(again, 0) + source * (len(panels.blocks) - 1)
+        many = prod(bands.counts(g, forward, problem.itemsize, most))
+        nbytes = panels.nbytes // _units(problem, panels) + source // many - NEAR_BYTES
+        amounts["panels"] = read_again(problem, counted.panel_rows, c_dst, nbytes)
     return amounts
 
 

@@ -46,7 +46,7 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.amounts import far, moved
+from ..schedule.amounts import NEAR_BYTES, far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, panel_width
 from ..schedule.winograd_blocks import Run
@@ -75,6 +75,8 @@ MIXED_CHANNELS = 128
 BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
 # Columns of a block: phases times channels.
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
+# A weight that leaves a last-level cache of today, of which others have a part, before it is read again.
+HUGE_WEIGHT = 1 << 25
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -419,6 +421,10 @@ def work(problem: Problem) -> dict[str, float]:
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
     # Every block of tiles reads all of it.
     amounts["panels"] = far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
+    if not problem.prepared and _makes(problem):
+        # A huge weight is turned as a whole: written to memory, and read from there when it is made.
+        weight = prod(problem.geometry.weight_shape) * problem.itemsize
+        amounts["panels"] += 2 * far(weight * NEAR_BYTES / HUGE_WEIGHT) * weight
     return amounts | {
         "winograd": groups * sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,

@@ -19,6 +19,9 @@ FIELDS = tuple("entry x w y c pixels rows x_p w_r y_p panel".split())
 POINTERS = {"x", "w", "y", "panel"}
 # More pixels make up for copying the weight.
 MANY = 12
+# Over so many tiles of pixels the next rows of the weight are asked for: they lie in short pieces, which no machine
+# foresees. More pixels than MANY are no fewer tiles.
+AHEAD = 4
 
 
 def macs(task, lanes, elem, mr, np):
@@ -42,9 +45,11 @@ def column_products(isa: Isa, elem, mr, np):
         y = task["y"] + row * vector.scalar.size
         with k.when(copies):
             _copy(k, task, vector, rows)
-            _pixels(k, task, vector, np, y, _Copied(task["panel"], mr, vector))
+            copied, first = _Copied(task["panel"], mr, vector), AHEAD * np
+            _pixels(k, task, vector, np, y, copied, (0, first), task["w"] + (row + mr) * task["w_r"])
+            _pixels(k, task, vector, np, y, copied, (first, task["pixels"]))
         with k.when(k.negate(copies)):
-            _pixels(k, task, vector, np, y, _InPlace(rows, vector))
+            _pixels(k, task, vector, np, y, _InPlace(rows, vector), (0, task["pixels"]))
     return k
 
 
@@ -93,19 +98,29 @@ class _Copied:
         return [k.load(here + r * self.vector.size, self.vector) for r in range(self.mr)]
 
 
-def _pixels(k, task, vector, np, y, rows):
-    """Some rows of the weight by all pixels."""
-    with k.loop(0, task["pixels"], np) as pixel:
+def _pixels(k, task, vector, np, y, rows, span, following=None):
+    """Some rows of the weight by the pixels of a span; each tile asks for some of the `following` rows."""
+    some, pointer = rows.mr // AHEAD, None if following is None else k.variable(following)
+    with k.loop(*span, np) as pixel:
         x = [task["x"] + k.imin(pixel + p, task["pixels"] - 1) * task["x_p"] for p in range(np)]
-        _tile(k, task, vector, x, rows, y + pixel * task["y_p"])
+        ahead = []
+        if following is not None:
+            ahead = [pointer.get() + r * task["w_r"] for r in range(some)]
+            pointer.set(pointer.get() + some * task["w_r"])
+        _tile(k, task, vector, x, rows, y + pixel * task["y_p"], ahead)
 
 
-def _tile(k, task, vector, x, rows, y):
-    """All products of some pixels and some rows: the sums live in registers until the lanes are added up."""
+def _tile(k, task, vector, x, rows, y, ahead):
+    """All products of some pixels and some rows: the sums live in registers until the lanes are added up.
+
+    What of the rows `ahead` is as far along the sum is asked for meanwhile.
+    """
     zero, mr = k.zero(vector), rows.mr
     sums = [[k.variable(zero) for _ in range(mr)] for _ in x]
 
     def products(number, mask):
+        for pointer in ahead:
+            k.prefetch(pointer + number * vector.scalar.size, locality=2)
         columns = [k.load(pointer + number * vector.scalar.size, vector, mask) for pointer in x]
         for r, weights in enumerate(rows.load(k, number, mask)):
             for column, row in zip(columns, sums, strict=True):

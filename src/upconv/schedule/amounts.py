@@ -125,10 +125,14 @@ def far(nbytes) -> float:
     return min(1.0, max(0.0, nbytes / NEAR_BYTES - 1))
 
 
-def read_again(problem: Problem, panel_rows, columns) -> float:
-    """Bytes of panels that come from far away, each time that a task reads them."""
+def read_again(problem: Problem, panel_rows, columns, nbytes=None) -> float:
+    """Bytes of panels that come from far away, each time that a task reads them.
+
+    Args:
+        nbytes: of what is used before the next is packed, if that is not the whole weight.
+    """
     g = problem.geometry
-    part = far(math.prod(g.weight_shape) * problem.itemsize)
+    part = far(math.prod(g.weight_shape) * problem.itemsize if nbytes is None else nbytes)
     return part * panel_rows * g.groups * columns * problem.itemsize
 
 
