@@ -75,7 +75,7 @@ def work(problem: Problem) -> dict[str, float]:
         again = "transposed" if is_turned(problem.operand_shapes[0], problem.a_layout, True) else "streamed"
         source = prod(problem.operand_shapes[0]) * problem.itemsize
         amounts[again] = amounts.get(again, 0) + source * (len(panels.blocks) - 1)
-        many = prod(bands.counts(g, forward, problem.itemsize, most))
+        many = max(1, prod(bands.counts(g, forward, problem.itemsize, most)))
         nbytes = panels.nbytes // _units(problem, panels) + source // many - NEAR_BYTES
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst, nbytes)
     return amounts

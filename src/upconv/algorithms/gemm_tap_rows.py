@@ -77,10 +77,11 @@ def _most(problem, form):
 
 def _nests(placed, band, form):
     g = placed.g
-    # Engines sum rows of taps in more lanes under one row, and in the most for a single pixel.
+    # Engines sum the taps of a kernel of one row in more lanes, and those of a single pixel in the most.
     is_row = g.h.k == 1 < g.w.k
-    whole_taps = placed.c_src * g.w.k <= kernel.WHOLE_TAP and not (is_row and g.h.n == g.w.n == 1)
-    finer = 2 * (pixel_products.is_strided(placed) or (is_row and not whole_taps))
+    is_pixel = is_row and g.h.n == g.w.n == 1
+    whole_taps = placed.c_src * g.w.k <= kernel.WHOLE_TAP and not is_pixel
+    finer = 3 if is_pixel else 2 * (pixel_products.is_strided(placed) or (is_row and not whole_taps))
     kind = False, False, placed.problem.activation.name, whole_taps, whole_taps, finer
     numbered = zip(form.blocks, form.starts, strict=False)
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))

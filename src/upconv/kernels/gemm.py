@@ -90,8 +90,8 @@ def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole
     """The kernel for a tile of mr pixels by nv vectors.
 
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
-    with `finer`, a task has one tap, whose sum is cut more often: of less than twice LONGEST_SUM products, or, with 2,
-    of up to SOME_PRODUCTS, and into shorter parts where there are few.
+    with `finer`, a task has one tap, whose sum is cut more often: of less than twice LONGEST_SUM products; with 2, of
+    less than SOME_PRODUCTS, as those of several taps are; with 3, into shorter parts, too, where there are few.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     kind += f"_finer{finer}" * (finer > 0)
@@ -237,12 +237,13 @@ def longest_of_runs(k, task):
 
 def _finer(k, c, longest, finer):
     """What the length becomes under one tap beside engines that sum it in more lanes."""
-    longest = k.select(k.less(c, 2 * LONGEST_SUM), k.imin(longest, SHORT_SUM), longest)
     if finer == 1:
-        return longest
+        return k.select(k.less(c, 2 * LONGEST_SUM), k.imin(longest, SHORT_SUM), longest)
     longest = k.select(k.less(c, SOME_PRODUCTS), k.imin(longest, MEDIUM_SUM), longest)
-    longest = k.select(k.less(c, FEW_PRODUCTS + 1), k.imin(longest, WHOLE_SUM), longest)
-    is_few = k.iand(k.less(SHORTEST_SUM, c), k.less(c, 2 * WHOLE_SUM + 1))
+    least = WHOLE_SUM
+    if finer == 3:
+        longest, least = k.select(k.less(c, FEW_PRODUCTS + 1), k.imin(longest, WHOLE_SUM), longest), SHORTEST_SUM
+    is_few = k.iand(k.less(least, c), k.less(c, 2 * WHOLE_SUM + 1))
     return k.select(is_few, SHORTEST_SUM, longest)
 
 
