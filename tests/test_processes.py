@@ -247,12 +247,9 @@ def code(child):
 """
 
 
-@posix
-@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
-@pytest.mark.parametrize("what", UNDER_A_LOCK)
-def test_a_fork_while_another_thread_holds_a_lock_has_a_child_that_computes(what, tmp_path):
-    place, weight = UNDER_A_LOCK[what]
-    text = f"""
+# Who forks meanwhile; a child that hangs ends by a signal.
+WHO_FORKS = {
+    "another thread than the one that holds the lock": """
 begun = threading.Event()
 first({place}, lambda: (begun.set(), time.sleep(0.5)))
 other = threading.Thread(target=right)
@@ -260,27 +257,27 @@ other.start()
 begun.wait()
 child = os.fork()
 if not child:
-    # Ends it if it hangs.
     signal.alarm(60)
     os._exit(0 if right() and right(x[:, :, :3]) else 7)
 print(code(child), right())
 other.join()
-"""
-    assert script(FORKS.format(weight=weight) + text, UPCONV_CACHE_DIR=str(tmp_path)).split() == ["0", "True"]
-
-
-@posix
-@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
-@pytest.mark.parametrize("what", UNDER_A_LOCK)
-def test_the_thread_that_holds_a_lock_may_fork(what, tmp_path):
-    """As a signal's handler in it does."""
-    place, weight = UNDER_A_LOCK[what]
-    text = f"""
+""",
+    "the thread that holds the lock, as a signal's handler in it does": """
 children = []
 first({place}, lambda: children.append(os.fork()))
 fine = right() and right(x[:, :, :3])
 if not children[0]:
     os._exit(0 if fine else 7)
 print(code(children[0]), fine)
-"""
-    assert script(FORKS.format(weight=weight) + text, UPCONV_CACHE_DIR=str(tmp_path)).split() == ["0", "True"]
+""",
+}
+
+
+@posix
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("what", UNDER_A_LOCK)
+@pytest.mark.parametrize("who", WHO_FORKS)
+def test_a_fork_while_a_lock_is_held_has_a_child_that_computes(who, what, tmp_path):
+    place, weight = UNDER_A_LOCK[what]
+    text = FORKS.format(weight=weight) + WHO_FORKS[who].format(place=place)
+    assert script(text, UPCONV_CACHE_DIR=str(tmp_path)).split() == ["0", "True"]

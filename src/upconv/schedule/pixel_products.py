@@ -59,7 +59,9 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
     brief = gemm.brief_parts(taps, placed.c_src)
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
-    more = brief, False, placed.problem.activation.name, whole_taps, False, 2 * is_strided(placed)
+    # Brief kernels cut their sums by themselves.
+    finer = 2 * (not brief and is_strided(placed))
+    more = brief, False, placed.problem.activation.name, whole_taps, False, finer
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
