@@ -97,6 +97,8 @@ MORE = (
     Case("phases", 2, 6, 3, 4, 3, (3, 72), (2, 35), ((1, 1), (9, 20))),
     Case("phases-groups-in-parts", 1, 82, 5, 13, 6, (3, 40), (2, 17), ((1, 0), (3, 30)), groups=2),
     Case("phases-in-blocks", 3, 3, 3, 2, 1, (2, 130), (3, 130)),
+    # Phases of rows so many and so alike that they are a list of their own.
+    Case("phases-of-alike-rows", 2, 3, 3, 3, 2, (64, 24), (32, 18), ((5, 3), (0, 5))),
     Case("streaming-1-tap", 1, 32, 1, 5, 37, (1, 1), (2, 1)),
     *PLANES,
 )
