@@ -126,8 +126,8 @@ def _enough(names, somewhere):
     return kept
 
 
-def _asked(name):
-    """What an algorithm is asked for each problem of a layer: (why_not, why_not_automatic), None for no sentences."""
+def _conditions(name):
+    """By what an algorithm refuses problems of a layer: (why_not, why_not_automatic), None for no sentences."""
     algorithm = ALGORITHMS[name]
     if not hasattr(algorithm, "why_never"):
         return algorithm.why_not, algorithm.why_not_automatic
@@ -136,14 +136,14 @@ def _asked(name):
 
 
 def _willing(problem, names):
-    """(name, rewrites before it, the problem that they lead to, what it is `_asked`) of some that do not refuse."""
+    """(name, rewrites before it, the problem that they lead to, its `_conditions`) of some that do not refuse."""
     plain = rewrites.steps(problem)
     inner, halves = _after(problem, plain), bool(plain) and problem.dtype in HALF_KINDS
     known = _of_layer(inner)
     for name in names:
-        asked = known[name] if name in known else _asked(name)
-        if asked is not None and (asked[0] is None or not asked[0](inner)):
-            yield name, plain, inner, asked
+        conditions = known[name] if name in known else _conditions(name)
+        if conditions is not None and (conditions[0] is None or not conditions[0](inner)):
+            yield name, plain, inner, conditions
         if halves:
             # What the rewrites leave where an algorithm converts halves.
             algorithm = ALGORITHMS[name]
@@ -151,23 +151,23 @@ def _willing(problem, names):
             other = rewrites.steps(problem, *takes)
             after = _after(problem, other)
             if other != plain and not algorithm.why_not(after):
-                yield name, other, after, _asked(name)
+                yield name, other, after, _conditions(name)
 
 
 _layers = Kept(MOST_LAYERS)
 
 
 def _of_layer(problem):
-    """By name, what is `_asked` for problems of a layer; None for those that refuse it."""
+    """By name, the `_conditions` for problems of a layer; None for those that refuse it."""
     # What says why kernels cannot be made; that holds from then on, whatever was known before.
     if generated.usable():
         return dict.fromkeys(_generated())
     # A new size need not ask them again.
-    return _layers.get_or_make(problem.layer, lambda: _asked_of_layer(problem))
+    return _layers.get_or_make(problem.layer, lambda: _conditions_of_layer(problem))
 
 
-def _asked_of_layer(problem):
-    return {name: None if each.why_never(problem) else _asked(name) for name, each in _generated().items()}
+def _conditions_of_layer(problem):
+    return {name: None if each.why_never(problem) else _conditions(name) for name, each in _generated().items()}
 
 
 def _generated():

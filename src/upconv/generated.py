@@ -103,16 +103,16 @@ class Generated:
             return [f"has no kernels for {problem.dtype}"]
         if problem.depth_taps > 1 and not self.takes_planes:
             return ["reads rows that follow one another; here they lie in several planes"]
-        return _refusals(self.module, "why_never", self._asked(problem) if problem.storage else problem)
+        return _refusals(self.module, "why_never", self._plain(problem) if problem.storage else problem)
 
     def why_not_now(self, problem: Problem) -> list[str]:
         """Those that depend on the sizes of the maps, for a problem of a layer that is not refused."""
-        return _refusals(self.module, "why_not", self._asked(problem) if problem.storage else problem)
+        return _refusals(self.module, "why_not", self._plain(problem) if problem.storage else problem)
 
     def why_not_automatic(self, problem: Problem) -> list[str]:
         """Why it is not chosen on its own."""
         ask = getattr(self.module, "why_not_automatic", None)
-        return [] if ask is None else ask(self._asked(problem) if problem.storage else problem)
+        return [] if ask is None else ask(self._plain(problem) if problem.storage else problem)
 
     def has(self, name: str) -> bool:
         """Whether the module has a function of that name."""
@@ -124,12 +124,12 @@ class Generated:
         So it has where those of a weight that is packed in the call are others than of a prepared one.
         """
         rule = getattr(self.module, "adds_by_parts", None)
-        return self.fallback is not None or (rule is not None and rule(self._asked(problem)))
+        return self.fallback is not None or (rule is not None and rule(self._plain(problem)))
 
     def adds_alike(self, problem: Problem, part: Problem) -> bool:
         """Whether the last bits of a part of a problem are those of the whole, if it does not round by place."""
         ask = getattr(self.module, "order_of_sums", None)
-        return ask is None or ask(self._asked(problem)) == ask(self._asked(part))
+        return ask is None or ask(self._plain(problem)) == ask(self._plain(part))
 
     def fuses(self, problem: Problem) -> bool:
         """Its kernels apply every activation that `rewrites` leave in a problem."""
@@ -138,7 +138,7 @@ class Generated:
     def work(self, problem: Problem) -> dict[str, float]:
         if not self._widens(problem):
             return self.module.work(problem)
-        plain = self._asked(problem)
+        plain = self._plain(problem)
         return self.module.work(plain) | {"converted": BOTH * self._widened_bytes(plain) // plain.itemsize}
 
     def cost(self, problem: Problem) -> float:
@@ -155,7 +155,7 @@ class Generated:
 
     def workspace_bytes(self, problem: Problem) -> int:
         """The program's own scratch, its table, and the bias filled up."""
-        plain = self._asked(problem)
+        plain = self._plain(problem)
         if not math.prod(plain.result_shape):
             return 0
         ready = self._dense(plain, 1)
@@ -165,9 +165,9 @@ class Generated:
 
     def details(self, problem: Problem) -> Details:
         """What the program for dense operands executes; makes it, and its kernels, if there is anything to compute."""
-        macs, names, asked = 0, (), self._asked(problem)
-        if math.prod(asked.result_shape):
-            ready = self._dense(asked, pool.get_num_threads())
+        macs, names, plain = 0, (), self._plain(problem)
+        if math.prod(plain.result_shape):
+            ready = self._dense(plain, pool.get_num_threads())
             macs, names = account(ready.program, problem.itemsize)
         form = self.weight_form(problem)
         packed = 0 if form is None else form.nbytes * problem.weight_itemsize // problem.itemsize
@@ -175,7 +175,7 @@ class Generated:
 
     def kernels(self, problem: Problem, *strides) -> tuple[str, ...]:
         """Names of the kernels that run on operands with these strides (x, weight, result), on dense ones without."""
-        problem = self._asked(problem)
+        problem = self._plain(problem)
         ready = self._made(problem, *strides, 1) if strides else self._dense(problem, 1)
         return kernels(ready.program)
 
@@ -254,7 +254,7 @@ class Generated:
         """Whether the weight is kept in halves, which the kernels do not take."""
         return bool(problem.storage) and not self.reads_halves
 
-    def _asked(self, problem):
+    def _plain(self, problem):
         """The problem that the module computes: where it does not take halves, on a form, or a weight, of float32."""
         return _wide(problem, self.module) if self._widens(problem) else problem
 
@@ -265,7 +265,7 @@ class Generated:
 
     def _run_widened(self, problem, a, panels, b, bias, out):
         """`run` on a form, or a weight, that is made float32 before."""
-        plain = self._asked(problem)
+        plain = self._plain(problem)
         if panels is None:
             wide = empty(b.shape, np.float32, "nchw")
             widen(b, wide, problem.storage)

@@ -91,15 +91,15 @@ _layers = Kept(MOST_LAYERS)
 
 def _first(problem):
     """The first step from a problem; None where there is none."""
-    asked = _layers.get_or_make(problem.layer, lambda: _asked_of_layer(problem))
-    for rewrite in asked:
+    possible = _layers.get_or_make(problem.layer, lambda: _possible(problem))
+    for rewrite in possible:
         step = rewrite(problem)
         if step is not None:
             return step
     return None
 
 
-def _asked_of_layer(problem):
+def _possible(problem):
     """The rewrites that may have a step for the problems of a layer: most depend on no size of a map."""
     return tuple(
         rewrite

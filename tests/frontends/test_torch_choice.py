@@ -89,7 +89,7 @@ def test_the_compiled_graph_holds_what_was_measured(is_ours, layer, x):
     call = ut.dispatch.facts(x, layer.weight, layer.bias, (2, 1, 0, 1, 1))
     ut.accelerate(layer)
     state = ut.state.make_state(layer)
-    state.measured[call.forward, torch.get_num_threads()] = measurements.Measured(1.0, 2.0, is_ours)
+    state.measured[call.forward, torch.get_num_threads()] = measurements.TimedPair(1.0, 2.0, is_ours)
     want = ut.restore(nn.Sequential(layer)) and layer(x)
     ut.accelerate(layer)
     ut.state.make_state(layer).measured.update(state.measured)
@@ -335,7 +335,7 @@ def test_a_measurement_overrules_what_was_left_to_torch(small):
     ours(x)
     state = ut.state.state_of(ours)
     call = ut.dispatch.facts(x, ours.weight, ours.bias, (2, 0, 0, 1, 1))
-    state.measured[call.forward, torch.get_num_threads()] = measurements.Measured(2.0, 1.0, True)
+    state.measured[call.forward, torch.get_num_threads()] = measurements.TimedPair(2.0, 1.0, True)
     assert ut.state.left(ours, state, x) is None
     torch.testing.assert_close(ours(x), theirs(x))
     assert ut.state.left(ours, state, x) is None
@@ -413,7 +413,7 @@ def test_forwards_in_halves_of_which_nothing_is_left_are_not_left_to_torch(dtype
         1, (1, 0), 0, 1, 3, tuple(x.shape), x.stride(), tuple(w.shape), w.stride(), None, dtype
     ).forward
     measured = measurements.Measurements()
-    measured[problem, torch.get_num_threads()] = measurements.Measured(1.0, 2.0, is_ours=False)
+    measured[problem, torch.get_num_threads()] = measurements.TimedPair(1.0, 2.0, is_ours=False)
     assert choice.decide(problem, measured).is_ours
 
 

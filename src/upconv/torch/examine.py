@@ -177,7 +177,7 @@ def _timing(clock, layer, args, kwargs, calls, output_shape):
         key = problem, torch.get_num_threads()
 
         def forced(is_ours):
-            state.measured[key] = measurements.Measured(0.0, 0.0, is_ours)
+            state.measured[key] = measurements.TimedPair(0.0, 0.0, is_ours)
             if not is_ours:
                 # As it will be from the second call on.
                 state.measured.leave(x, layer.weight, layer.bias, measurements.settings_of(layer))
@@ -198,7 +198,7 @@ def _choice(rule, by_torch, by_upconv):
     low, gain, high = quantiles([a / b for a, b in zip(by_torch, by_upconv, strict=True)], n=4, method="inclusive")
     is_clear = abs(gain - 1) > MARGIN and not low <= 1 <= high
     is_ours = gain > 1 if is_clear else rule
-    return measurements.Measured(median(by_torch), median(by_upconv), is_ours)
+    return measurements.TimedPair(median(by_torch), median(by_upconv), is_ours)
 
 
 def _torchs(layer, dimensions, *args, **kwargs):

@@ -10,7 +10,7 @@ MOST_LEFT = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TimedPair:
     """What both took for one problem on one layer, in seconds, and who is to compute it from now on."""
 
     torch: float
@@ -23,7 +23,7 @@ class Measured:
 
 
 class Measurements(dict):
-    """{(problem, threads): Measured} of one layer, and what it has left to torch, whether measured or by the rule.
+    """{(problem, threads): TimedPair} of one layer, and what it has left to torch, whether measured or by the rule.
 
     Hashable by identity, so that a compiler may hold it.
     """
