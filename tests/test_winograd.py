@@ -343,6 +343,19 @@ def test_it_executes_fewer_products_than_the_definition_has(operation):
     assert f"each for {made.macs / made.executed_macs:.2f} useful" in repr(made)
 
 
+@pytest.mark.parametrize("operation", ["forward", "grad_weight"])
+def test_no_column_is_computed_in_vain(operation):
+    """Results of few channels have panels of so many vectors: with those of 64 columns, 16 would cost as much as 64."""
+    algorithm, amount = (
+        ("winograd", "winograd") if operation == "forward" else ("weight_gradient_winograd", "weight_blocks")
+    )
+    amounts = []
+    for channels in (16, 32, 48, 64, 96, 112):
+        geometry = Case("few", 1, 128, 64, 64, channels, (3, 3), (1, 1), (1, 1)).geometry()
+        amounts.append(ALGORITHMS[algorithm].work(Problem(operation, geometry, "float32"))[amount] / channels)
+    assert max(amounts) == pytest.approx(min(amounts))
+
+
 @pytest.mark.parametrize(
     ("crops", "operation"),
     [((1, -1), "forward"), ((-2, 1), "forward"), ((4, 0), "grad_input"), ((0, 5), "grad_input")],

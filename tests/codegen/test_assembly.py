@@ -1,6 +1,7 @@
 """What LLVM makes of the product's register tiles: nothing but multiply-adds and loads in the hot loop."""
 
 import re
+from itertools import product
 
 import pytest
 from children import ISAS
@@ -62,7 +63,7 @@ def test_a_tile_has_no_more_than_the_registers(isa):
         assert mr * nv + nv + 1 + (not isa.fused) <= isa.registers
 
 
-@pytest.mark.parametrize("brief", [False, True])
+@pytest.mark.parametrize("brief", [0, 1, 2])
 @pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
 def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv, brief):
     """At once, or, where those of the next tile are asked for, a pixel at a time; tiles of a block together at once."""
@@ -73,6 +74,10 @@ def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv, brief)
     lines = width // LINE if width % LINE == 0 else width // LINE + 2
     alone = 1 if isa.vector_bytes == LINE and not brief else mr
     assert assembly.count("prefetch") == (alone if brief else alone + mr) * lines
+
+
+# The same of Winograd's product, and of the gradient in the weight.
+PRODUCTS = [(name, mr, nv) for name in FUSED for nv, mr in winograd_product.TILES[ROWS[name].registers].items()]
 
 
 # (vectors, phases), (phases that the last tap reaches) of layers whose results have few channels.
@@ -113,10 +118,9 @@ def test_the_hot_loop_of_a_tile_of_strips(isa, mr, nv, elem):
 
 
 @pytest.mark.parametrize("lines", range(MOST_LINES + 1))
-@pytest.mark.parametrize("name", FUSED)
-def test_the_hot_loop_of_a_gradient_in_the_weight_prefetches_the_next_block_without_spills(name, lines):
+@pytest.mark.parametrize(("name", "tallest", "nv"), PRODUCTS)
+def test_the_hot_loop_of_a_gradient_in_the_weight_prefetches_the_next_block_without_spills(name, tallest, nv, lines):
     isa, unroll = ROWS[name], weight_gradient_blocks.UNROLL
-    tallest, nv = winograd_product.TILES[isa.registers]
     for mr in (tallest, tallest - 1):
         kernel = weight_gradient_blocks.weight_gradient_blocks(isa, "f32", mr, nv, lines=lines)
         loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vfmadd")
@@ -125,14 +129,13 @@ def test_the_hot_loop_of_a_gradient_in_the_weight_prefetches_the_next_block_with
         assert spills(loop) == []
 
 
-WINOGRAD = [(name, elem, height) for name in FUSED for elem in ("f32", "f64") for height in (0, 1)]
+WINOGRAD = [(*tile, elem, height) for tile in PRODUCTS for elem in ("f32", "f64") for height in (0, 1)]
 
 
-@pytest.mark.parametrize(("isa", "elem", "shorter"), WINOGRAD)
-def test_the_hot_loops_of_winograd_s_product(isa, elem, shorter):
+@pytest.mark.parametrize(("isa", "mr", "nv", "elem", "shorter"), WINOGRAD)
+def test_the_hot_loops_of_winograd_s_product(isa, mr, nv, elem, shorter):
     """One for mr tiles at a time, one for mr - 1."""
     isa = ROWS[isa]
-    mr, nv = winograd_product.TILES[isa.registers]
     lines = winograd_product.pace(isa, SIZES[elem], mr, nv, tiles=30)
     assembly = llvm.assembly(lower(winograd_product.winograd_product(isa, elem, mr, nv, 64, lines), isa), isa)
     count = (mr - shorter) * nv * winograd_product.UNROLL
@@ -150,9 +153,8 @@ def test_all_tiles_together_ask_for_a_panel():
     """For all of the next one, and for less than twice as much where one line at a time would not do."""
     for name in ISAS:
         isa = ROWS[name]
-        mr, nv = winograd_product.TILES[isa.registers]
-        panel = -(-winograd_product.UNROLL * nv * isa.vector_bytes // LINE)
-        for tiles in range(1, 70):
+        for (nv, mr), tiles in product(winograd_product.TILES[isa.registers].items(), range(1, 70)):
+            panel = -(-winograd_product.UNROLL * nv * isa.vector_bytes // LINE)
             lines, times = winograd_product.pace(isa, 4, mr, nv, tiles), sum(winograd_product.cut(tiles, mr))
             assert lines * times >= panel
             assert lines == 1 or lines * times < 2 * panel + times
@@ -211,8 +213,8 @@ def test_spills_and_calls_are_seen():
 
 def winograd(isa):
     """Winograd's kernels of a form in both types."""
-    f, (mr, nv) = form(3, 3), winograd_product.TILES[isa.registers]
-    for elem in ("f32", "f64"):
+    f = form(3, 3)
+    for elem, (nv, mr) in product(("f32", "f64"), winograd_product.TILES[isa.registers].items()):
         yield winograd_spread.winograd_spread(isa, elem, f.source, f.source)
         yield winograd_gather.winograd_gather(isa, elem, f.output, f.output, f.bias, f.bias)
         yield winograd_weight.winograd_weight(isa, elem, f.weight, f.weight, nv)
@@ -221,7 +223,7 @@ def winograd(isa):
 
 def test_neon_s_product_multiplies_by_lanes_or_broadcasts_without_putting_anything_aside():
     isa = ROWS["neon"]
-    mr, nv = winograd_product.TILES[isa.registers]
+    mr, nv = winograd_product.tile(isa, 4)
     kernel = winograd_product.winograd_product(isa, "f32", mr, nv)
     assembly = llvm.assembly(lower(kernel, isa), isa)
     fused = max(sum(line.startswith("fmla") for line in lines) for _, lines in blocks(assembly))

@@ -16,7 +16,6 @@ from math import prod
 from typing import NamedTuple
 
 from ..geometry import ceil_div
-from ..kernels.winograd_product import TILES
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import (
@@ -40,9 +39,9 @@ from ..runtime.program import (
 from ..schedule.moves import PlacedOperand, to_weight, transpose_layout
 from ..schedule.pixel_parts import sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.weight_tiles import even_ranges, tile_cycles
+from ..schedule.weight_tiles import tile_cycles
 from ..schedule.winograd_blocks import even, pieces
-from ..schedule.winograd_gradient import Pair, tallest
+from ..schedule.winograd_gradient import Pair
 from ..winograd_parts import parts, ways, ways_alone
 
 FALLBACK = "weight_gradient_blocks"
@@ -133,8 +132,7 @@ def work(problem: Problem) -> dict[str, float]:
         channels = times[0] * g.c_in, times[1] * g.c_out
         spread += tiles * pair.positions * sum(channels)
         across = pair.positions * len(blocks[1]) * pair.panels
-        ranges = [each for _, count in blocks[0] for each in even_ranges(count, tallest(count))]
-        nv = TILES[isa().registers][1]
+        ranges, nv = [each for _, count in blocks[0] for each in pair.ranges(count)], pair.tile[1]
         products += tiles * across * nv * g.c_in
         waits += tiles * across * sum(many * (2 * tile_cycles(rows, nv) - nv * rows) for _, many, rows in ranges)
         for each, count in zip(blocks, times, strict=True):

@@ -48,7 +48,7 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import NEAR_BYTES, far, moved
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.winograd import Sizes, distinct, panel_width
+from ..schedule.winograd import Sizes, distinct, whole_panels
 from ..schedule.winograd_blocks import Run
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
 from ..winograd_parts import Way, counted, parts, ways, ways_alone
@@ -220,9 +220,9 @@ def _setting(problem, *numbers):
     # Images together where one has few tiles, so that the weight is read less often.
     tiles = (max(1, min(g.n, most // (high * wide))), rows, min(wide, most))
     if channels >= c_dst and prod(map(ceil_div, (g.n, high, wide), tiles)) < FEW_BLOCKS:
-        half, width = ceil_div(c_dst, 2 * line) * line, panel_width(problem.itemsize)
+        half, size = ceil_div(c_dst, 2 * line) * line, problem.itemsize
         # To be shared out among threads, if that fills no more panels.
-        if 2 * ceil_div(phases * half, width) <= ceil_div(phases * c_dst, width):
+        if 2 * whole_panels(phases * half, size) <= whole_panels(phases * c_dst, size):
             channels = half
     blocks, halves = g.n * ceil_div(high, rows), g.n * 2 * ceil_div(high, 2 * rows)
     # A weight that does not stay near is read again for each block.
@@ -295,10 +295,10 @@ def _prices(problem, pairs):
     That is to add up sums (the longest of each pair), to spread values, to gather, and to make them of the weight.
     """
     (c_src, c_dst), size, n = problem.channels, problem.itemsize, problem.geometry.n
-    width, one_block, found = panel_width(size), _most_of_one(problem), []
+    one_block, found = _most_of_one(problem), []
     for h, w, length in pairs:
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
-        columns = -(-phases * c_dst // width) * width
+        columns = whole_panels(phases * c_dst, size)
         values = n * (read * c_src + written * phases * c_dst)
         transformed, products = kept * phases * c_src * c_dst, n * read * c_src * columns
         is_near = n * h.tiles * w.tiles <= one_block and transformed * size > BLOCK_BYTES

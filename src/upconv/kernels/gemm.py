@@ -15,9 +15,10 @@ and sums of less than twice that length into shorter parts.
 A tile reads its panel from end to end. A panel of more than `near` bytes would come from far away for every tile, so
 there all tiles of a block take some rows of it, then the next rows, and their sums wait in memory: the same bits.
 
-A `brief` kernel is for at most one tap of at most LONGEST_SUM channels, whose sum it makes of so many parts: its tiles
-are short, and so what begins and ends one is left to what they need. One of `whole_taps` is for at most one tap in a
-row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
+A `brief` kernel is for at most one tap of at most 2 * SHORT_SUM channels, whose sum it makes of one or two parts: its
+tiles are short, and so what begins and ends one is left to what they need. More parts would be more copies of the loop
+over channels, and machines foresee what one loop reads better than what four read by turns. One of `whole_taps` is for
+at most one tap in a row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
 
 Where a vector is a cache line, a tile prefetches the lines that the next tile writes, a few between the taps: all at
 once would fill the buffers of the cache, and what the tile itself reads would wait for them. Where vectors are shorter,
@@ -79,11 +80,9 @@ def scratch(vector_bytes, mr, nv):
 
 def brief_parts(taps, channels) -> int:
     """In how many parts the brief kernel makes the sums of segments of at most so many taps; 0: it will not do."""
-    if taps > 1 or channels > LONGEST_SUM:
+    if taps > 1 or channels > 2 * SHORT_SUM:
         return 0
-    if channels <= 2 * WHOLE_SUM:
-        return 1 + (channels > WHOLE_SUM)
-    return -(-channels // SHORT_SUM)
+    return 1 + (channels > WHOLE_SUM)
 
 
 def gemm(isa: Isa, elem, mr, nv, brief=0, by_row=False, activation="none", whole_taps=False, runs=False, finer=0):
@@ -307,14 +306,19 @@ def _each_part(k, task, width, size, whole_taps):
 
 
 def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue):
-    """The same under at most one tap, the sums in so many parts."""
+    """The same under at most one tap, the sums in so many parts, before each of which some lines are prefetched."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-    prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+
+    def prefetch(number):
+        rows = range(mr * number // parts, mr * (number + 1) // parts)
+        prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in rows], nv * vector.size)
+
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     first, w, count = 0, task["w"], task["n_h"] * task["n_w"] * task["c"]
     for left in range(parts, 1, -1):
+        prefetch(parts - left)
         part = k.iand(k.divide(count, left), -UNROLL)
         _products(k, vector, x, first, w, part, sums)
         for place, variable in _flat(sums):
@@ -323,6 +327,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue):
             k.store(total, there)
             variable.set(zero)
         first, w, count = part * vector.scalar.size + first, w + part * (nv * vector.size), count - part
+    prefetch(parts - 1)
     _products(k, vector, x, first, w, count, sums)
     if parts > 1:
         for place, variable in _flat(sums):

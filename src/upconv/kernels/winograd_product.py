@@ -21,14 +21,26 @@ from ..codegen.lang import SIZES, Builder, Type
 # Sums of this length have rounding errors that leave room for those of the transforms.
 CHUNK = 64
 UNROLL = 4
-# Tiles and vectors at once, by the number of vector registers.
-TILES = {32: (6, 4), 16: (6, 2)}
+# Tiles at once by the vectors at once, by the number of vector registers.
+TILES = {32: {4: 6, 3: 8, 2: 8, 1: 12}, 16: {2: 6}}
 FIELDS = tuple("entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds".split())
 POINTERS = {"v", "u", "m"}
 
 
 # Enough for a number of tiles below 2**20 to be divided by another one by multiplication.
 DIVISION_BITS = 24
+
+
+def tile(isa: Isa, vectors):
+    """(mr, nv) of the product for so many vectors of columns: of those that compute the fewest in vain the widest.
+
+    >>> from upconv.codegen.isa import ROWS
+    >>> [tile(ROWS["avx512"], vectors) for vectors in (1, 2, 6, 8)], tile(ROWS["avx2"], 2)
+    ([(12, 1), (8, 2), (8, 3), (6, 4)], (6, 2))
+    """
+    tiles = TILES[isa.registers]
+    nv = min(tiles, key=lambda nv: (-(-vectors // nv) * nv, -nv))
+    return tiles[nv], nv
 
 
 def cut(tiles, mr):

@@ -14,7 +14,7 @@ from itertools import pairwise, product
 
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, TILES, cut, pace
+from ..kernels.winograd_product import CHUNK, cut, pace, tile
 from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
@@ -46,9 +46,11 @@ def odd_lines(nbytes):
     return (-(-nbytes // LINE) | 1) * LINE
 
 
-def panel_width(size):
-    """Columns of a panel of the product, for elements of so many bytes."""
-    return TILES[isa().registers][1] * isa().lanes(size)
+def whole_panels(columns, size):
+    """Columns that the product computes where it needs so many, for elements of so many bytes."""
+    vectors = -(-columns // isa().lanes(size))
+    nv = tile(isa(), vectors)[1]
+    return -(-vectors // nv) * nv * isa().lanes(size)
 
 
 @dataclass
@@ -165,19 +167,20 @@ def distinct(sizes):
 
 @lru_cache(maxsize=256)
 def _of_layer(isa, positions, phases, sources, c_src, c_dst, elem, channels):
-    size, tile = SIZES[elem], TILES[isa.registers]
+    size = SIZES[elem]
     lanes, line = isa.lanes(size), LINE // size
-    width = tile[1] * lanes
     pairs = list(product(range(sources[0]), range(sources[1])))
     source_channels = c_src if len(pairs) == 1 else len(pairs) * -(-c_src // lanes) * lanes
     phase_channels = -(-min(channels, c_dst) // line) * line
+    at_once = tile(isa, phases * phase_channels // lanes)
+    width = at_once[1] * lanes
     panels = -(-phases * phase_channels // width)
     blocks, u_line = pieces(c_dst, phase_channels), panels * width * size
     # Positions are written side by side: not at the same place of a page.
     u_pos = source_channels * u_line + LINE
     return OfLayer(
         size=size,
-        tile=tile,
+        tile=at_once,
         width=width,
         positions=positions,
         phases=phases,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks, winograd_gather, winograd_spread
-from ..kernels.winograd_product import TILES
+from ..kernels.winograd_product import tile
 from ..runtime.kernel import entry, isa
 from ..runtime.program import FLAGS, LINE, NOTHING, SUMS, M, Nest, Rows, V
 from ..winograd_parts import Part, Source
@@ -120,9 +120,18 @@ class Pair:
         """Tiles of the product across."""
         return ceil_div(len(self.phases) * self.m_phase, self.panel)
 
+    @cached_property
+    def tile(self):
+        """(channels of the input, vectors of columns) of the product at once, at most."""
+        return tile(isa(), len(self.phases) * self.m_phase // isa().vector_bytes)
+
     @property
     def panel(self):
-        return TILES[isa().registers][1] * isa().vector_bytes
+        return self.tile[1] * isa().vector_bytes
+
+    def ranges(self, count):
+        """(first, tiles, rows of each) of the product of so many channels of the input."""
+        return even_ranges(count, ceil_div(count, ceil_div(count, self.tile[0])))
 
     @cached_property
     def m_tile(self):
@@ -223,7 +232,6 @@ class Pair:
         }
 
     def _multiply(self, lines, count, total, adds):
-        nv = TILES[isa().registers][1]
         fields = {
             **{"a": (V, 0), "b": (M, 0), "total": total, "n": 1, "rows": 1, "cols": lines},
             **{"a_col": self.v_tile, "b_col": self.m_tile, "b_tiles": self.panels, "b_tile": self.panel},
@@ -232,10 +240,10 @@ class Pair:
         positions = [(p * self.v_pos, p * self.m_pos, p * self.total_pos) for p in range(self.positions)]
         ranges = [
             (
-                entry(weight_gradient_blocks.weight_gradient_blocks, self.elem, rows, nv),
+                entry(weight_gradient_blocks.weight_gradient_blocks, self.elem, rows, self.tile[1]),
                 *(first * self.size, first * self.total_row, tiles, rows * self.size),
             )
-            for first, tiles, rows in even_ranges(count, tallest(count))
+            for first, tiles, rows in self.ranges(count)
         ]
         lists = Rows(("a", "b", "total"), positions), Rows(("entry", "a", "total", "a_tiles", "a_tile"), ranges)
         return Nest(weight_gradient_blocks.FIELDS, fields, lists)
@@ -265,9 +273,3 @@ class Pair:
 
 
 _OF_SOURCE = ("x", "row", "height", "col", "width", "v")
-
-
-def tallest(count):
-    """Channels of the input of the tallest tile."""
-    most = TILES[isa().registers][0]
-    return ceil_div(count, ceil_div(count, most))
