@@ -32,6 +32,7 @@ from ..runtime.program import (
     PANELS,
     ROW_X,
     ROW_Y,
+    SHARED,
     SINK,
     SUMS,
     X_BAND,
@@ -46,7 +47,7 @@ from ..runtime.program import (
     X,
     Y,
 )
-from ..schedule.amounts import NEAR_BYTES, far, moved
+from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, whole_panels
 from ..schedule.winograd_blocks import Run
@@ -57,8 +58,8 @@ FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
-# The same where each thread has a block of columns of the transformed weight, and all share the taps.
-MAKING = replace(BASES, u=SINK, taps=PANELS)
+# What all threads share where each has a piece of the transformed weight.
+SHARED_MAKING = FLAGS, SUMS
 # Sums of fewer channels are short beside the transforms, in time and in error.
 LEAST_CHANNELS = 64
 LEAST_TILES = 9
@@ -75,8 +76,6 @@ MIXED_CHANNELS = 128
 BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
 # Columns of a block: phases times channels.
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
-# A weight that leaves a last-level cache of today, of which others have a part, before it is read again.
-HUGE_WEIGHT = 1 << 25
 # Of fewer blocks of tiles, each has two blocks of columns at least.
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
@@ -421,10 +420,6 @@ def work(problem: Problem) -> dict[str, float]:
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
     # Every block of tiles reads all of it.
     amounts["panels"] = far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
-    if not problem.prepared and _makes(problem):
-        # A huge weight is turned as a whole: written to memory, and read from there when it is made.
-        weight = prod(problem.geometry.weight_shape) * problem.itemsize
-        amounts["panels"] += 2 * far(weight * NEAR_BYTES / HUGE_WEIGHT) * weight
     return amounts | {
         "winograd": groups * sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,
@@ -439,10 +434,7 @@ def program(placed: PlacedProblem) -> Program:
     layer = _layer(placed, makes)
     grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
     stages = [Stage(grids)]
-    if makes:
-        turning = [Grid(tuple(map(nest, tasks))) for tasks in layer.turning_tasks()]
-        stages = [*([Stage(turning)] if turning else []), *stages]
-    elif placed.packs:
+    if placed.packs and not makes:
         stages = [_packing(placed, form, layer), *stages]
     need = layer.bytes
     zeros = placed.c_src * placed.size + LINE
@@ -454,11 +446,9 @@ def program(placed: PlacedProblem) -> Program:
         X_BAND: need["x_band"],
         Y_BAND: need["y_band"] + 64,
     }
-    if makes:
-        scratch |= {PANELS: need["taps"] + LINE, SINK: need["u"]}
-    elif placed.packs:
-        scratch |= {PANELS: form.nbytes, SINK: need["taps"] + LINE}
-    return Program(stages, scratch, placed.seconds)
+    if placed.packs:
+        scratch |= {PANELS: need["u"] if makes else form.nbytes, SINK: need["taps"] + LINE}
+    return Program(stages, scratch, placed.seconds, SHARED_MAKING if makes else SHARED)
 
 
 def _makes(problem):
@@ -473,8 +463,8 @@ def _makes(problem):
 def _layer(placed, makes=False):
     x, y = _map(placed.x, placed), _map(placed.y, placed)
     problem, forward = placed.problem, placed.forward
-    of, bases = (problem.activation, placed.halves, sizes(problem)), MAKING if makes else BASES
-    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, bases, forward, *of, makes)
+    of = problem.activation, placed.halves, sizes(problem)
+    return Layer(_of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, BASES, forward, *of, makes)
 
 
 def _map(operand: Operand, placed):

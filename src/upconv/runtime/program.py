@@ -193,7 +193,8 @@ class Program:
         """(offset of each scratch base by its number, bytes of all, step of each from slot to slot)."""
         if slots not in self._frames:
             offsets, steps, end = [0] * BASES, [0] * BASES, 0
-            for base in filter(self.sizes.__contains__, SHARED + OWN):
+            # What is shared begins at the same place whatever the number of slots.
+            for base in filter(self.sizes.__contains__, sorted(SHARED + OWN, key=lambda base: base not in self.shared)):
                 size, own = _lines(self.sizes[base]), base not in self.shared
                 offsets[base], steps[base] = end, size if own else 0
                 end += size * (slots if own else 1)

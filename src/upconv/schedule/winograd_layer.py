@@ -1,7 +1,7 @@
 """A whole layer by Winograd's kernels: its tasks in order, for operands in pixels or in planes.
 
 Each block of tiles is spread, multiplied with the whole weight and gathered. The weight was transformed before, once
-(prepared) or in the call; or each block of columns of a part is made when it is wanted, and used at once.
+(prepared) or in the call; or some channels of a block of columns are made when they are wanted, and used at once.
 
 Maps in planes are turned, a band for each block of tiles, in memory that stays in the cache. `Bases` says what lies
 where; a task is a dictionary of its kernel's fields, with their names in order as `fields`.
@@ -9,7 +9,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby, product
+from itertools import accumulate, groupby, product
 from operator import attrgetter, getitem
 from typing import NamedTuple
 
@@ -73,8 +73,8 @@ class Bases:
 
     x, y, w, bias are operands. `u` is the transformed weight; `aux` is shared: first a flag of the weight, then (from
     64 bytes on) a flag for each block of tiles, then zeros, all zero before the call. The others are scratch of a
-    thread: v the spread tiles of a pair of parts, m their products and a sink behind them, `taps` some of the weight
-    with the channels of the result together, and the bands of maps in planes.
+    thread: v the spread tiles of a pair of parts, or of all, m their products and a sink behind them, `taps` some of
+    the weight with the channels of the result together, and the bands of maps in planes.
     """
 
     x: int
@@ -122,9 +122,8 @@ class Layer:
         activation: what the results pass through, one that kernels apply.
         halves: the kind of halves that both maps are, if they are; then neither is said to lie in `pixels`.
         sizes: the `sizes_of` the layer, if they are known.
-        makes: whether a block of columns of the weight is transformed just before it is used, in the memory of the one
-            before. Then `taps` is shared by all threads and has the whole weight, if that must be turned, and `u` is a
-            thread's.
+        makes: whether a chunk of a block of columns of the weight is transformed just before it is used, in the memory
+            of the one before. Then `u` is a thread's as well.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
@@ -157,16 +156,18 @@ class Layer:
         self.blocks = [self.sizes[0].tile_lists[0], h.blocks, w.blocks]
         self.flags = len(self.blocks[0]) * len(h.blocks) * len(w.blocks)
         self.zeros = 64 + -(-8 * self.flags // 64) * 64
-        # One pair of parts after another is spread.
-        v_bytes, self.sink = max(map(_V_BYTES, self.sizes)), max(map(_M_BYTES, self.sizes))
+        # One pair of parts after another is spread, in the same memory, unless all use the weight that is turned.
+        self.v_starts, v_bytes = _starts(map(_V_BYTES, self.sizes), makes)
+        self.m_starts, self.sink = _starts(map(_M_BYTES, self.sizes), makes)
         self.starts, u_bytes = self._weight_starts()
+        self.turned = self._turned_for_all() if makes else self.sizes[0].turned
         self.bands = _Bands(self)
         self.bytes = {
             "u": u_bytes,
             "v": v_bytes,
             "m": self.sink + self.sizes[0].phase_channels * self.size,
             "aux": self.zeros + c_src * self.size,
-            "taps": 0 if self._reads_weight else (c_src if makes else self.sizes[0].turned) * self._taps_at[0],
+            "taps": 0 if self._reads_weight else min(self.turned, c_src) * self._taps_at[0],
             "x_band": 0 if x.pixels else self.bands.x_bytes,
             "y_band": 0 if y.pixels else self.bands.y_bytes,
         }
@@ -188,7 +189,7 @@ class Layer:
             # Parts of a gradient are added up that have the same results, and only the last sum is one.
             adds, is_result = place in places[:number], place not in places[number + 1 :]
             activation = self.activation if is_result else NO_ACTIVATION
-            v, m = (b.v, 0), (b.m, 0)
+            v, m = (b.v, self.v_starts[number]), (b.m, self.m_starts[number])
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             u = ((b.u, 0), m, 0) if self.makes else ((b.u, self.starts[sizes.weight]), m)
             multiply = winograd.product_lists(sizes, v, *u)
@@ -220,8 +221,6 @@ class Layer:
         if self._reads_weight:
             return self.w[0], *self.w[2:]
         line = self.sizes[0].phase_channels * self.size
-        if self.makes:
-            line = ceil_div(self.sizes[0].c_dst * self.size, LINE) * LINE
         return self.g.h.k * self.g.w.k * line, self.g.w.k * line, line
 
     def weight_tasks(self):
@@ -234,10 +233,8 @@ class Layer:
                 users.setdefault(some, []).append((common, entry, blocks))
         for number, (some, wanting) in product(range(len(self.sizes[0].blocks)), users.items()):
             columns = self.sizes[0].blocks[number]
-            if self._reads_weight:
-                turned, at = (), self._at(some, columns)
-            else:
-                turned, at = self._turn(columns, *some), {}
+            at = self._at(some, columns) if self._reads_weight else {}
+            turned = self._turn(columns, *some)
             yield [*turned, *(total(common, entry, blocks[number], at) for common, entry, blocks in wanting)]
 
     def _weight_lists(self, sizes, u):
@@ -248,15 +245,22 @@ class Layer:
     def _at(self, some, columns):
         """The entry for (first, how many) channels of the source and of the result, where all taps are there."""
         (first, count), (start, _) = some, columns
+        if self._reads_weight:
+            at = first * self._taps_at[0] + start * self.size
+        else:
+            at = first % self.turned * self._taps_at[0]
         # Nothing is read of channels that do not exist.
-        return {"w": first * self._taps_at[0] + start * self.size if count else 0}
+        return {"w": at if count else 0}
 
-    def turning_tasks(self):
-        """Likewise, of a layer that `makes`, the tasks that turn the whole weight."""
-        if not self._reads_weight:
-            sizes = self.sizes[0]
-            for first, count in pieces(sizes.c_src, sizes.turned):
-                yield list(self._turn((0, sizes.c_dst), first, count, first * self._taps_at[0]))
+    def _turned_for_all(self):
+        """Channels of the source that are turned at once for all parts: a chunk of each, or what covers all of them.
+
+        Where a part has several sources, each takes the same channels in another chunk.
+        """
+        chunk = self.sizes[0].chunk
+        if all(len(sizes.sources) == 1 for sizes in self.sizes):
+            return chunk
+        return ceil_div(max(sizes.source_channels for sizes in self.sizes), chunk) * chunk
 
     def _made(self, sizes, number):
         """For each chunk of a block of columns of a part: the tasks that make it, and what a product adds to use it."""
@@ -270,9 +274,11 @@ class Layer:
             tasks = [total(common, entry, here, self._at(some, sizes.blocks[number]), columns) for some, entry in found]
             yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
 
-    def _turn(self, columns, first, count, to=0):
-        """The task that turns some channels of the source and (first, how many) of the result; none for none."""
-        if not count:
+    def _turn(self, columns, first, count):
+        """The tasks that turn some channels of the source and (first, how many) of the result; none if there are none
+        or taps are read where they are.
+        """
+        if not count or self._reads_weight:
             return
         start, channels = columns
         (w_src, w_dst, w_h, w_w), (at_src, at_h, at_w) = self.w, self._taps_at
@@ -282,13 +288,15 @@ class Layer:
             cols = self.g.h.k * self.g.w.k, at_w
             # Rows far apart are so many streams of memory: along a few of them, then along the next.
             some = isa().lanes(self.size) if w_dst > w_src else channels
+            # Else the next channel lies in another piece of memory.
+            ahead = w_src if w_src > w_dst else 0
             for begin, many, each in ((0, channels // some, some), (channels // some * some, 1, channels % some)):
                 if many and each:
-                    here, there = (src[0], src[1] + begin * w_dst), (self.bases.taps, to + begin * self.size)
+                    here, there = (src[0], src[1] + begin * w_dst), (self.bases.taps, begin * self.size)
                     lines = many, each * w_dst, each * self.size
-                    yield transposing(self.elem, here, there, (each, w_dst), cols, n=lines, m=n)
+                    yield transposing(self.elem, here, there, (each, w_dst), cols, n=lines, m=n, distance=ahead)
         else:
-            yield transposing(self.elem, src, (self.bases.taps, to), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
+            yield transposing(self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
@@ -308,6 +316,9 @@ class Layer:
         """
         parts, columns = len(self.sizes), len(self.sizes[0].blocks)
         if threads > 1 and self.forward and self.x.pixels and self.y.pixels and parts > 1:
+            if self.makes:
+                # All parts of a block of columns together, as far as threads are not more: they share what is turned.
+                return _cut([(part, number) for number, part in product(range(columns), range(parts))], threads)
             return _cut(list(product(range(parts), range(columns))), -(-2 * threads // blocks))
         return _shares(parts, columns, threads, blocks)
 
@@ -318,29 +329,71 @@ class Layer:
             numbers[part].append(number)
         if not self.x.pixels:
             yield (self.bands.turn_in(place),)
-        by_columns = self.bands.by_columns
-        for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
+        parts = []
+        for sizes, lists, mine in zip(self.sizes, self.lists, numbers, strict=True):
             _, rows, cols = sizes.tile_lists
-            if not mine or place[1] >= len(rows) or place[2] >= len(cols):
-                continue
-            common, sources, *axes = spread
-            here = [*map(getitem, axes, place)]
-            for source in sources:
-                yield common, source, *here, *self.bands.x_moves(place)
-            for number in mine:
-                common, *axes, blocks = multiply
-                here = common, *map(getitem, axes, place), blocks[number]
-                for tasks, part in self._made(sizes, number) if self.makes else [((), {})]:
-                    for task in tasks:
-                        yield (task,)
-                    yield *here, part
-                common, *axes, blocks = gather
-                yield common, *map(getitem, axes, place), blocks[number], *self.bands.y_moves(place, number)
-                if by_columns and not self.y.pixels:
-                    yield (self.bands.turn_out(place, number, number),)
-        if not by_columns and not self.y.pixels:
+            if mine and place[1] < len(rows) and place[2] < len(cols):
+                parts.append((sizes, *lists, mine))
+        if self.makes:
+            yield from self._made_together(place, parts)
+        else:
+            for _, spread, multiply, gather, mine in parts:
+                yield from self._spread(place, spread)
+                for number in mine:
+                    yield self._multiply(place, multiply, number)
+                    yield from self._gather(place, gather, number)
+        if not self.bands.by_columns and not self.y.pixels:
             # All parts have the same blocks here.
             yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
+
+    def _made_together(self, place, parts):
+        """All tiles are spread; then the channels of the source go by once for each block of columns. What is turned of
+        the weight is made, and used, part by part, while it is near.
+        """
+        for _, spread, *_ in parts:
+            yield from self._spread(place, spread)
+        for number in sorted({number for *_, mine in parts for number in mine}):
+            using = [(*rest, list(self._made(sizes, number))) for sizes, *rest, mine in parts if number in mine]
+            chunks = self.turned // self.sizes[0].chunk
+            for first, count in pieces(self.sizes[0].c_src, self.turned):
+                for task in self._turn(self.sizes[0].blocks[number], first, count):
+                    yield (task,)
+                start = first // self.turned * chunks
+                for _, multiply, _, made in using:
+                    for tasks, part in made[start : start + chunks]:
+                        for task in tasks:
+                            yield (task,)
+                        yield *self._multiply(place, multiply, number), part
+            for _, _, gather, _ in using:
+                yield from self._gather(place, gather, number)
+
+    def _spread(self, place, spread):
+        common, sources, *axes = spread
+        for source in sources:
+            yield common, source, *map(getitem, axes, place), *self.bands.x_moves(place)
+
+    def _multiply(self, place, multiply, number):
+        common, *axes, blocks = multiply
+        return common, *map(getitem, axes, place), blocks[number]
+
+    def _gather(self, place, gather, number):
+        common, *axes, blocks = gather
+        yield common, *map(getitem, axes, place), blocks[number], *self.bands.y_moves(place, number)
+        if self.bands.by_columns and not self.y.pixels:
+            yield (self.bands.turn_out(place, number, number),)
+
+
+def _starts(sizes, together):
+    """(where each begins, the end), of what lies side by side if `together`, or in the same place.
+
+    >>> _starts([3, 5], True), _starts([3, 5], False)
+    (([0, 3], 8), ([0, 0], 5))
+    """
+    sizes = list(sizes)
+    if not together:
+        return [0] * len(sizes), max(sizes)
+    *starts, end = accumulate(sizes, initial=0)
+    return starts, end
 
 
 def _pos_of_chunk(sizes):
