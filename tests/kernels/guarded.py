@@ -106,7 +106,8 @@ class Guard:
 
 def large(dtypes=3, ends=2):
     """`main` with the cases of `LARGE`, as if they were."""
-    gemm.WEIGHTY_BYTES, direct_rows.CROWDING, weight_streaming.MOST_CHANNELS = 1 << 10, 256, 32
+    gemm.WEIGHTY_BYTES, direct_rows.CROWDING = 1 << 10, 256
+    weight_streaming.MOST_CHANNELS, weight_streaming.CHUNK = 32, 512
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
     weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
     direct_phases.WAITING, gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 16, 1 << 12, 1

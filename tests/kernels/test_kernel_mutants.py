@@ -180,6 +180,7 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(row_tasks, "CROWDING", 256)
     monkeypatch.setattr(gemm_tasks, "WEIGHTY_BYTES", 1 << 15)
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
+    monkeypatch.setattr(streaming_tasks, "CHUNK", 512)
     monkeypatch.setattr(phase_tasks, "WAITING", 32)
     for tasks in (block_tasks, column_tasks, depthwise_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)

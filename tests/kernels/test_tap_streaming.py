@@ -1,5 +1,6 @@
 """One tap of a packed weight, added to the sums of its pixels: interpreted, and natively between guard pages."""
 
+import dataclasses
 import random
 import re
 from pathlib import Path
@@ -16,8 +17,9 @@ from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
+from upconv.codegen.primitives import TABLE
 from upconv.kernels.execute import FIELDS_MOST
-from upconv.kernels.tap_streaming import CHUNK, FIELDS, LINE, UNROLL, chunk_of, heights, tap_streaming
+from upconv.kernels.tap_streaming import AHEAD, CHUNK, FIELDS, LINE, UNROLL, chunk_of, heights, tap_streaming
 
 # A panel that is near is never one of halves.
 ALL = [*((elem, storage, False) for elem, storage in KINDS), *((elem, "", True) for elem in DTYPES)]
@@ -138,6 +140,35 @@ def test_the_hot_loops(isa, near):
         # What is left of a tile so much higher has as many products, and nothing to ask for.
         assert len(loops) == 1 + (near and height * UNROLL in heights(mr)), height
         assert all(spills(loop) == [] for loop in loops)
+
+
+@pytest.mark.parametrize("isa", [ROWS["avx512"], ROWS["avx2"]], ids=["avx512", "avx2"])
+@pytest.mark.parametrize("storage", ["", "f16"])
+def test_what_is_prefetched(isa, storage, monkeypatch):
+    """Of one tile the lines a little ahead, from end to end; of more the chunk that comes next, at last `next`."""
+    asked = []
+    recorded = dataclasses.replace(TABLE["prefetch"], meaning=lambda p, **_: asked.append(p.address))
+    monkeypatch.setitem(TABLE, "prefetch", recorded)
+    mr, nv = TILES[isa.registers]
+    kernel = tap_streaming(isa, "f32", mr, nv, storage)
+    row = nv * isa.vector_bytes // (2 if storage else 1)
+    for pixels in (*heights(mr), 3, mr + 1):
+        setting = Setting(0, isa, "f32", nv, storage)
+        setting.n, setting.rows, setting.cols, setting.c = 1, 1, pixels, 2 * CHUNK
+        setting.x = Strided((1, 1, pixels, setting.c), (0, 0, setting.c, 1))
+        setting.w = Strided((setting.c, setting.width), (setting.width, 1))
+        setting.y = Strided((1, 1, pixels, setting.width), (0, 0, setting.width, 1))
+        setting._values(np.random.default_rng(0), False)
+        numbers = setting.numbers(*setting.arrays)
+        start, following = int(numbers[FIELDS.index("w")]), 1 << 30
+        numbers[FIELDS.index("next")] = start + following
+        asked.clear()
+        interpret(kernel, numbers, *setting.arrays)
+        whole, chunk = setting.c * row, chunk_of(setting.c) * row
+        want = {*range(AHEAD, AHEAD + whole, LINE)}
+        if pixels not in heights(mr):
+            want = {*range(chunk, whole, LINE), *range(following, following + chunk, LINE)}
+        assert {(address - start) // LINE * LINE for address in asked} == want, pixels
 
 
 def counted(lines, register):

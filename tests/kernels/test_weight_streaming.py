@@ -10,14 +10,21 @@ from children import script
 from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
 from strided import DTYPES, KINDS, UNTOUCHED, Strided, as_stored, whole_numbers
 
+from upconv.algorithms import weight_streaming as tasks
 from upconv.algorithms.weight_streaming import TILES
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
+from upconv.geometry import Axis, Geometry
 from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.weight_streaming import FIELDS, weight_streaming
+from upconv.layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
+from upconv.problem import Problem
+from upconv.runtime.kernel import isa as chosen_isa
+from upconv.runtime.program import X_BAND
+from upconv.schedule.placed_problem import PlacedProblem
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 
@@ -130,7 +137,26 @@ def test_the_hot_loop(isa):
     assert all(("%zmm" if isa.vector_bytes == 64 else "%ymm") in line for line in fused)
     assert sum(line.startswith("vmulps") for line in loop) == mr
     assert sum(line.startswith("vaddps") for line in loop) == mr
-    assert sum(line.startswith("prefetch") for line in loop) == nc
+    # Into the second-level cache: into the first it takes half as long again, since the sums lie there.
+    assert sum(line.startswith("prefetcht1") for line in loop) == nc
+
+
+@pytest.mark.parametrize("layout", [CHANNELS_FIRST, WEIGHT_CHANNELS_LAST])
+@pytest.mark.parametrize("side", [1, 2, 4, 8, 16])
+def test_chunks(layout, side):
+    """Long runs of the weight whose sums stay near; as many units as there are threads."""
+    axis = Axis(side, 4, 2, crop_lo=1, crop_hi=1)
+    problem = Problem("forward", Geometry(1, 64, 1024, 1, axis, axis), "float32", b_layout=layout)
+    for threads in (1, 2, 7):
+        made = tasks.program(PlacedProblem.dense(problem, threads))
+        first, end, _ = made.tables[-1].spans[-1]
+        assert end - first >= threads
+        most = tasks.SUMS_BYTES if layout == WEIGHT_CHANNELS_LAST else tasks.CHUNK_BYTES
+        sums = side * side * 16 * 4
+        least = sums * chosen_isa().lanes(4)
+        assert made.sizes[X_BAND] <= 2 * (max(most, least) + least)
+        if threads == 1 and layout != WEIGHT_CHANNELS_LAST and side <= 2:
+            assert made.sizes[X_BAND] >= 2 * side * side * tasks.CHUNK * 4
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))

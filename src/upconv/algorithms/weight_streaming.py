@@ -25,8 +25,8 @@ READS_HALVES = True
 # Pixels and rows of the weight at a time, by the number of vector registers.
 TILES = {32: (4, 6), 16: (2, 5)}
 # Columns of a chunk where a channel's taps lie together: runs long enough to be read at memory's pace, and sums few
-# enough to stay in the first-level cache. Where a tap's channels do, a chunk has many short runs, so it takes more.
-CHUNK = 512
+# enough to stay near. Where a tap's channels do, a chunk has many short runs, so it takes more.
+CHUNK, CHUNK_BYTES = 4096, 128 << 10
 SUMS_BYTES = 512 << 10
 MOST_CHANNELS = 512
 # The sums of all pixels must stay in the cache while the weight passes by, and be long beside what is added up.
@@ -123,12 +123,13 @@ def _channels_at_once(problem, threads):
     """Channels of the result whose sums are made, and then added up, by one unit."""
     g, lanes, (_, c_dst) = problem.geometry, isa().lanes(problem.itemsize), problem.channels
     pixels, taps = g.n * g.h.n * g.w.n, g.h.k * g.w.k
+    # A batch of 0 is planned too.
+    each = max(1, pixels * taps * problem.itemsize)
     if problem.b_layout == WEIGHT_CHANNELS_LAST:
-        # A batch of 0 is planned too.
-        each = max(1, pixels * taps * problem.itemsize)
-        most = min(MOST_CHANNELS, SUMS_BYTES // each, ceil_div(c_dst, threads))
+        most = min(MOST_CHANNELS, SUMS_BYTES // each)
     else:
-        most = CHUNK // taps
+        most = min(CHUNK // taps, CHUNK_BYTES // each)
+    most = min(most, ceil_div(c_dst, threads))
     return min(c_dst, max(lanes, most // lanes * lanes))
 
 

@@ -7,11 +7,12 @@
     y   sums that stay in the cache, `nv` whole vectors for each pixel
 
 A task is one tap and the images x rows x cols pixels that it sends somewhere, on any strides. The rows of the panel are
-taken `chunk` at a time, CHUNK at most, with all pixels, so that each number of it comes from memory once, in order; the
-chunk behind it, at last the one at `next`, is prefetched meanwhile, unless the panel was packed just before and is
-`near`. A tile has as many pixels as there are left: nothing is computed twice, and a single pixel takes no longer than
-its weight takes to arrive. Halves become float32 on their way into a register where there is one tile of pixels, and in
-`wide`, a chunk at a time, where there are more.
+taken `chunk` at a time, CHUNK at most, with all pixels, so that each number of it comes from memory once, in order. The
+chunk behind it, at last the one at `next`, is prefetched meanwhile; where all pixels are one tile, so that the panel is
+read from end to end, a little of it: AHEAD bytes. A panel that was packed just before is `near`, and nothing is
+prefetched. A tile has as many pixels as there are left: nothing is computed twice, and a single pixel takes no longer
+than its weight takes to arrive. Halves become float32 on their way into a register where there is one tile of pixels,
+and in `wide`, a chunk at a time, where there are more.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -26,6 +27,8 @@ CHUNK = 64
 # {channels at most: of a chunk} of few, whose errors would be the largest beside engines that sum in several lanes.
 FEW_CHANNELS = {24: 24, 32: 16, 96: 24, 256: 32}
 UNROLL = 4
+# How far ahead of a panel that is read from end to end. A chunk is too far: memory answers a third slower.
+AHEAD = 1024
 
 
 def macs(task, lanes, elem, mr, nv, storage="", near=False):
@@ -62,14 +65,19 @@ def tap_streaming(isa: Isa, elem, mr, nv, storage="", near=False):
         part, end = k.imin(task["c"] - start, task["chunk"]), start + task["chunk"]
         next_w = None if near else k.select(end < task["c"], w + task["chunk"] * row, task["next"])
         chunk = _Chunk(k, task["places"], x, task["y"], part, pixels, nv)
+        tiles = heights(mr)
+        # Behind the panel lies the next tap; where that is a dead one, so few bytes are no loss.
+        stream = next_w
+        for height in () if near else tiles:
+            stream = k.select(k.equal(pixels, height), w + AHEAD, stream)
         if storage:
             with k.when(pixels > mr):
                 _widen(k, weight, w, next_w, part * nv, task["wide"])
-                chunk.tiles(Stored(k, isa, vector, ""), task["wide"], None, heights(mr))
+                chunk.tiles(Stored(k, isa, vector, ""), task["wide"], None, tiles)
             with k.when(k.less(pixels, mr + 1)):
-                chunk.tiles(weight, w, next_w, heights(mr))
+                chunk.tiles(weight, w, stream, tiles)
         else:
-            chunk.tiles(weight, w, next_w, heights(mr))
+            chunk.tiles(weight, w, stream, tiles)
     return k
 
 
@@ -111,7 +119,7 @@ class _Chunk:
 
 
 def _products(k, weight, x, w, next_w, count, sums):
-    """Add `count` products to every sum, and prefetch the chunk that comes next, unless that is done already."""
+    """Add `count` products to every sum, and prefetch as many rows of what comes next, unless that is done already."""
     vector, nv = weight.vector, len(sums[0])
     size, across = vector.scalar.size, vector.lanes * weight.size
     width = nv * across

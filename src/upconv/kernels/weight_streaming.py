@@ -100,8 +100,8 @@ class _Block:
         nc = len(factors[0])
         panel = [self.weight.load(w + task["w_c"] * u, mask) for u in range(nc)]
         for u in range(nc):
-            # The rows that come next, each in the place of one of these.
-            k.prefetch(w + task["w_c"] * (u + nc))
+            # The rows that come next, each in the place of one of these. The first-level cache is full of sums.
+            k.prefetch(w + task["w_c"] * (u + nc), locality=2)
         for p, row in enumerate(factors):
             total = k.mul(row[0], panel[0])
             for value, part in zip(row[1:], panel[1:], strict=True):
