@@ -16,11 +16,13 @@ import upconv
 from upconv.algorithms import ALGORITHMS, matmul, winograd
 from upconv.arrays import empty
 from upconv.geometry import Axis, Geometry
+from upconv.kernels import transpose
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import isa, usable
 from upconv.schedule.placed_problem import PlacedProblem
+from upconv.schedule.winograd import total
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 # Blocks of several rows, columns and images; borders that are cut and extended; one axis alone.
@@ -186,6 +188,35 @@ def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, mo
     assert np.abs(found[0] - want).max() <= TOLERANCE * 2.0**-23 * bound.max()
     for each in found[1:]:
         assert_same_bits(each, found[0])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
+def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multiplied(case, threads):
+    """All but what a unit turns first: rows of the weight, each from its first byte."""
+    problem = Problem("forward", case.geometry(), "float32", "nhwc")
+    layer = winograd._layer(PlacedProblem.dense(problem, threads, 1e-3), makes=True)
+    for share in layer.shares(threads, 1):
+        turned, prefetched = [], []
+        for sums in layer.unit((0, 0, 0), share):
+            task = total(*sums)
+            if task["fields"] is transpose.FIELDS:
+                turned.append([task["src"][1] + number * task["src_m"] for number in range(task["m"])])
+            elif task.get("rows"):
+                prefetched += [task["next"][1] + number * task["next_row"] for number in range(task["rows"])]
+        assert len(turned) > 1
+        assert prefetched == [row for rows in turned[1:] for row in rows]
+
+
+@pytest.mark.parametrize(("operation", "order"), [("grad_input", (0, 1, 2, 3)), ("forward", (0, 2, 3, 1))])
+def test_a_weight_that_is_turned_for_all_parts_at_once_or_not_at_all_is_not_prefetched(operation, order):
+    case = MADE_WHEN_WANTED[0]
+    problem = Problem(operation, case.geometry(), "float32", "nhwc")
+    w = np.empty([problem.geometry.weight_shape[axis] for axis in order], np.float32).transpose(np.argsort(order))
+    placed = replace(PlacedProblem.dense(problem, 1, 1e-3), w=w.strides)
+    tasks = [total(*sums) for sums in winograd._layer(placed, makes=True).unit((0, 0, 0))]
+    assert not any("next" in task for task in tasks)
+    assert any(task["fields"] is transpose.FIELDS for task in tasks) == (operation == "grad_input")
 
 
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED[:2], ids=str)

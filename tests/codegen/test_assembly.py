@@ -132,12 +132,14 @@ def test_the_hot_loop_of_a_gradient_in_the_weight_prefetches_the_next_block_with
 WINOGRAD = [(*tile, elem, height) for tile in PRODUCTS for elem in ("f32", "f64") for height in (0, 1)]
 
 
+@pytest.mark.parametrize("next_lines", [0, 4])
 @pytest.mark.parametrize(("isa", "mr", "nv", "elem", "shorter"), WINOGRAD)
-def test_the_hot_loops_of_winograd_s_product(isa, mr, nv, elem, shorter):
+def test_the_hot_loops_of_winograd_s_product(isa, mr, nv, elem, shorter, next_lines):
     """One for mr tiles at a time, one for mr - 1."""
     isa = ROWS[isa]
     lines = winograd_product.pace(isa, SIZES[elem], mr, nv, tiles=30)
-    assembly = llvm.assembly(lower(winograd_product.winograd_product(isa, elem, mr, nv, 64, lines), isa), isa)
+    kernel = winograd_product.winograd_product(isa, elem, mr, nv, 64, lines, next_lines=next_lines)
+    assembly = llvm.assembly(lower(kernel, isa), isa)
     count = (mr - shorter) * nv * winograd_product.UNROLL
     loops = [lines for label, lines in blocks(assembly) if lines and lines[-1].endswith(label)]
     (loop,) = [lines for lines in loops if sum(line.startswith("vfmadd") for line in lines) == count]
@@ -146,7 +148,7 @@ def test_the_hot_loops_of_winograd_s_product(isa, mr, nv, elem, shorter):
     loads = [line for line in loop if re.match(r"v(movup|broadcasts|movddup)", line)]
     assert len(loads) <= winograd_product.UNROLL * (mr - shorter + nv)
     prefetches = [line for line in loop if line.startswith("prefetch")]
-    assert len(prefetches) == lines
+    assert len(prefetches) == (next_lines or lines)
 
 
 def test_all_tiles_together_ask_for_a_panel():

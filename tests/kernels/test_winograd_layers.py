@@ -260,10 +260,11 @@ MUTANTS = [(kernel, word) for kernel, words in DROPPED.items() for word in words
 
 
 def test_every_word_of_a_kernel_has_a_mutant():
-    # The slope has a test of its own.
+    # The slope has a test of its own, and so has what is prefetched, which changes no result.
     addresses = {"entry", "x", "v", "u", "m", "y", "w", "zeros", "sink", "flag", "slope"}
+    prefetched = {"next", "next_row", "rows"}
     for kernel in KERNELS:
-        assert set(kernel.FIELDS) - addresses == set(DROPPED[kernel].split())
+        assert set(kernel.FIELDS) - addresses - prefetched == set(DROPPED[kernel].split())
 
 
 @pytest.mark.parametrize(("kernel", "word"), MUTANTS, ids=[f"{k.__name__[8:]}-{w}" for k, w in MUTANTS])

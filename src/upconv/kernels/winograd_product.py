@@ -10,21 +10,24 @@
 There are n x tiles_h x tiles_w tiles. They are taken mr or mr - 1 at a time, so that nearly every number of them is
 cut without a rest (`cut`); where there is one, v and m must have room for it. A panel stays in the first-level cache
 while all tiles meet it; meanwhile the panel after it is prefetched, into the second-level cache and evenly (`pace`):
-all at once, prefetches would wait for one another, and what is read for them. No sum is longer than a chunk: the sums
-of chunks are added up in m, and so are shorter ones (`longest`), while what they are added to stays in the first-level
-cache.
+all at once, prefetches would wait for one another, and what is read for them. Panels that were made just before are
+near; what comes after them is made of `rows` rows of memory from `next` on, `next_row` apart, which a kernel of its own
+prefetches instead. No sum is longer than a chunk: the sums of chunks are added up in m, and so are shorter ones
+(`longest`), while what they are added to stays in the first-level cache.
 """
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import SIZES, Builder, Type
+from ..codegen.lang import I64, SIZES, Builder, Type
 
 # Sums of this length have rounding errors that leave room for those of the transforms.
 CHUNK = 64
 UNROLL = 4
 # Tiles at once by the vectors at once, by the number of vector registers.
 TILES = {32: {4: 6, 3: 8, 2: 8, 1: 12}, 16: {2: 6}}
-FIELDS = tuple("entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds".split())
-POINTERS = {"v", "u", "m"}
+FIELDS = tuple(
+    "entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds next next_row rows".split()
+)
+POINTERS = {"v", "u", "m", "next"}
 
 
 # Enough for a number of tiles below 2**20 to be divided by another one by multiplication.
@@ -69,26 +72,30 @@ def pace(isa: Isa, size, mr, nv, tiles):
     return -(-lines // max(1, tall + short))
 
 
-def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1, longest=CHUNK):
+def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1, longest=CHUNK, next_lines=0):
     """Multiply-adds of a task, those of tiles and columns beyond the last included."""
     tall, short = cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr)
     tiles = tall * mr + short * (mr - 1)
     return tiles * task["positions"] * task["panels"] * nv * lanes * task["c"]
 
 
-def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=CHUNK):
+def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=CHUNK, next_lines=0):
     """The kernel for mr tiles by nv vectors at once.
 
     Args:
         chunk: channels of a panel.
         lines: how many it prefetches in UNROLL channels.
         longest: products of a sum, if fewer than a chunk; a multiple of UNROLL.
+        next_lines: how many lines of a row of `next` it prefetches in UNROLL channels, instead of the next panel: a row
+            with each chunk of some tiles.
     """
-    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{lines}_{longest}_{isa.name}")
+    ahead = f"next_{next_lines}" if next_lines else lines
+    k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{ahead}_{longest}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
     width = nv * vector.size
     tall, short = _cut(k, task["n"] * task["tiles_h"] * task["tiles_w"], mr)
+    row = k.variable(0, I64) if next_lines else None
     with k.loop(0, task["positions"]) as position, k.loop(0, task["c"], chunk) as start:
         v = task["v"] + position * task["v_pos"] + start * vector.scalar.size
         u = task["u"] + position * task["u_pos"] + start * width * task["panels"]
@@ -96,7 +103,18 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=
         part = k.imin(task["c"] - start, chunk)
         adds = k.less(0, task["adds"] + start)
         with k.loop(0, task["panels"]) as panel:
-            block = _Block(k, task, vector, nv, u + panel * (part * width), part, adds, lines, min(chunk, longest))
+            block = _Block(
+                k,
+                task,
+                vector,
+                nv,
+                u + panel * (part * width),
+                part,
+                adds,
+                next_lines or lines,
+                min(chunk, longest),
+                row,
+            )
             here, there = k.variable(v), k.variable(m + panel * width)
             for height, times in ((mr, tall), (mr - 1, short)):
                 with k.loop(0, times):
@@ -116,16 +134,21 @@ def _cut(k, tiles, mr):
 class _Block:
     """One panel of one chunk, with some tiles at a time."""
 
-    def __init__(self, k, task, vector, nv, u, part, adds, lines, longest):
+    def __init__(self, k, task, vector, nv, u, part, adds, lines, longest, row):
         self.k, self.task, self.vector, self.nv = k, task, vector, nv
         self.u, self.part, self.adds, self.lines, self.longest = u, part, adds, lines, longest
-        self.ahead = k.variable(u + part * (nv * vector.size))
+        self.row, self.ahead = row, k.variable(u + part * (nv * vector.size))
 
     def run(self, v, m, height, cuts):
         """Some tiles; `cuts` says whether a chunk is more than one sum."""
         k, task = self.k, self.task
         rows = [v + task["v_tile"] * r for r in range(height)]
         there = [m + task["m_tile"] * r for r in range(height)]
+        if self.row is not None:
+            row = self.row.get()
+            # After the last there is nothing to ask for but what is used now.
+            self.ahead.set(k.select(k.less(row, task["rows"]), task["next"] + row * task["next_row"], self.u))
+            self.row.set(row + 1)
         if not cuts:
             self.sum(rows, there, 0, self.part, self.adds)
             return

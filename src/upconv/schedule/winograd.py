@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
 
+from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, cut, pace, tile
+from ..kernels.winograd_product import CHUNK, UNROLL, cut, pace, tile
 from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
@@ -22,6 +23,9 @@ from ..runtime.program import LINE
 from .winograd_blocks import Cut, Piece, pieces
 
 SIZES = {"f32": 4, "f64": 8}
+# Lines of what is made next that are prefetched in some channels, so that products remain most of what is done; longer
+# rows are a stream that machines foresee.
+MOST_LINES = 16
 
 
 def total(*entries):
@@ -267,17 +271,20 @@ def _along(blocks, many, steps, flag=0):
     return found
 
 
-def product_lists(sizes, v, u, m, u_block=None):
+def product_lists(sizes, v, u, m, u_block=None, following=None):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns.
 
-    `u_block` is how far on the weight of each block of columns lies; as `Sizes` has it if None.
+    `u_block` is how far on the weight of each block of columns lies; as `Sizes` has it if None. `following` is
+    what is prefetched if that is no panel: the base, and bytes of a row.
     """
+    how, more = (sizes.pace, sizes.longest), {}
+    if following:
+        lines = ceil_div(following[1], LINE * ceil_div(sizes.chunk, UNROLL))
+        how, more = (0, sizes.longest, min(MOST_LINES, lines)), {"next": (following[0], 0)}
     u_block = sizes.u_block if u_block is None else u_block
     common = {
         "fields": winograd_product.FIELDS,
-        "entry": entry(
-            winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, sizes.pace, sizes.longest
-        ),
+        "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, *how),
         "v": v,
         "u": u,
         "m": m,
@@ -290,6 +297,7 @@ def product_lists(sizes, v, u, m, u_block=None):
         "u_pos": sizes.u_pos,
         "panels": sizes.panels,
         "adds": 0,
+        **more,
     }
     images, rows, cols = sizes.tile_lists
     blocks = [{"u": number * u_block} if number else {} for number in range(len(sizes.blocks))]

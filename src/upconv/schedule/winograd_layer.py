@@ -9,7 +9,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, groupby, product
+from itertools import accumulate, groupby, pairwise, product
 from operator import attrgetter, getitem
 from typing import NamedTuple
 
@@ -192,7 +192,7 @@ class Layer:
             v, m = (b.v, self.v_starts[number]), (b.m, self.m_starts[number])
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             u = ((b.u, 0), m, 0) if self.makes else ((b.u, self.starts[sizes.weight]), m)
-            multiply = winograd.product_lists(sizes, v, *u)
+            multiply = winograd.product_lists(sizes, v, *u, self._following())
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
@@ -352,20 +352,42 @@ class Layer:
         """
         for _, spread, *_ in parts:
             yield from self._spread(place, spread)
-        for number in sorted({number for *_, mine in parts for number in mine}):
+        numbers = sorted({number for *_, mine in parts for number in mine})
+        turns = [(number, *piece) for number in numbers for piece in pieces(self.sizes[0].c_src, self.turned)]
+        after = dict(pairwise(turns))
+        for number in numbers:
             using = [(*rest, list(self._made(sizes, number))) for sizes, *rest, mine in parts if number in mine]
             chunks = self.turned // self.sizes[0].chunk
             for first, count in pieces(self.sizes[0].c_src, self.turned):
                 for task in self._turn(self.sizes[0].blocks[number], first, count):
                     yield (task,)
                 start = first // self.turned * chunks
-                for _, multiply, _, made in using:
+                for at, (_, multiply, _, made) in enumerate(using):
+                    follows = self._follows(after.get((number, first, count)), at, len(using))
                     for tasks, part in made[start : start + chunks]:
                         for task in tasks:
                             yield (task,)
-                        yield *self._multiply(place, multiply, number), part
+                        yield *self._multiply(place, multiply, number), part, follows
             for _, _, gather, _ in using:
                 yield from self._gather(place, gather, number)
+
+    def _follows(self, piece, at, many):
+        """What a product adds to prefetch its share of what is turned next; it is one of so many."""
+        if piece is None or not self._following():
+            return {}
+        (number, first, count), (w_src, w_dst, *_) = piece, self.w
+        begin, end = at * count // many, (at + 1) * count // many
+        start = self.sizes[0].blocks[number][0] * w_dst + (first + begin) * w_src
+        return {"next": start, "next_row": w_src, "rows": end - begin}
+
+    def _following(self):
+        """What products prefetch while they use what has just been made, so that memory is never waited for: what is
+        turned next, as (base, bytes of a row of it), if each channel of the source is a piece that no machine foresees.
+        """
+        w_src, w_dst, *_ = self.w
+        if self.makes and not self._reads_weight and self.turned == self.sizes[0].chunk and w_dst < w_src:
+            return self.bases.w, self.sizes[0].phase_channels * w_dst
+        return None
 
     def _spread(self, place, spread):
         common, sources, *axes = spread
