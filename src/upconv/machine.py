@@ -235,7 +235,7 @@ ROWS = {
             "bytes": 2.68e10,
             "totals": 2.96e10,
             "streamed": 2.49e10,
-            "weight_streaming_sums": 8.6e08,
+            "weight_streaming_sums": 1e09,
             "direct_rows_tiles": 1.58e07,
             "direct_rows_masked": 2.84e10,
             "direct_rows_masks": 1.47e09,
