@@ -3,6 +3,7 @@
 import os
 import random
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ MADE_WHEN_WANTED = (
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
 def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, monkeypatch):
-    """Read where it lies, up to its last byte, if channels of the result are consecutive there."""
+    """Turned, or read where it lies if channels of the result are consecutive there; up to its last byte."""
     a, w, bias = operands(case, operation)
     problem = Problem(operation, case.geometry(), "float32")
     assert winograd._makes(problem) or operation == "grad_input"
@@ -181,8 +182,8 @@ def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, mo
         with fresh():
             for threads in (1, 2, 5):
                 monkeypatch.setattr(pool, "_wanted", threads)
-                for at_end in (None, False, True):
-                    weight = w if at_end is None else room.copy(last, at_end)
+                for array, at_end in product((w, last), (False, True)):
+                    weight = room.copy(array, at_end)
                     found += [answer(case, operation, layout, a, weight, bias) for layout in LAYOUTS]
     want, bound = truth(case, operation, a, w, bias), truth(case, operation, *map(np.abs, (a, w, bias)))
     assert np.abs(found[0] - want).max() <= TOLERANCE * 2.0**-23 * bound.max()

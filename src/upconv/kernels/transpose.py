@@ -48,13 +48,14 @@ def are_few(columns, lanes) -> bool:
     return is_few(columns, lanes) or (columns in (6, 9) and columns < lanes)
 
 
-def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False, few_columns=0):
+def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False, few_columns=0, near=False):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
     With `few` there are so many rows, as `is_few` has them, and there is nothing between the rows of the result; with
     `few_columns` so many columns, as `are_few` has them, and nothing between the rows of the source. `by_pages` reads
     a vector of rows along a page; without, the rows of the result are written from end to end. `by_parts` loads a
-    vector from several rows, which are to lie near each other.
+    vector from several rows, which are to lie near each other. `near` says that the result is written to a cache, where
+    it would take longer to ask for its lines than to wait for them.
     """
     names = (
         elem,
@@ -64,6 +65,7 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
         few_columns and f"{few_columns}_columns",
         by_pages and "by_pages",
         by_parts and "by_parts",
+        near and "near",
         isa.name,
     )
     k = Builder("_".join(filter(None, ("transpose", *names))))
@@ -83,10 +85,10 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
             with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
                 end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
                 with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
-                    _block(k, task, sides, src, dst, row, col, by_parts)
+                    _block(k, task, sides, src, dst, row, col, by_parts, near)
         else:
             with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
-                _block(k, task, sides, src, dst, row, col, by_parts)
+                _block(k, task, sides, src, dst, row, col, by_parts, near)
     return k
 
 
@@ -128,7 +130,7 @@ def _separate(k, task, sides, src, dst, row, few):
         put(inside, k.lane_mask(task["pad"] - row, read.vector))
 
 
-def _block(k, task, sides, src, dst, row, col, by_parts):
+def _block(k, task, sides, src, dst, row, col, by_parts, near):
     whole = _by_parts if by_parts else _by_rows
     read, written = sides
     vector, lanes = read.vector, read.vector.lanes
@@ -138,7 +140,7 @@ def _block(k, task, sides, src, dst, row, col, by_parts):
     fits = k.iand(k.less(lanes - 1, rows_left), k.less(lanes - 1, cols_left))
     with k.when(fits):
         # The rows of the result go on in the next block: so many lines far apart are not foreseen by the machine.
-        for c in range(lanes):
+        for c in range(0 if near else lanes):
             k.prefetch(out + (c * task["dst_col"] + LINE), write=True)
         _prefetch(k, task, corner, lanes)
         for c, line in enumerate(whole(k, read, corner, task["src_row"])):

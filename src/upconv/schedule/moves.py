@@ -167,7 +167,21 @@ def _exchange_axes(elem, src, dst, shape, reads, writes):
 
 
 def transposing(
-    elem, src, dst, rows, cols, *, n=ONE, m=ONE, pad=None, lists=(), reads="", writes="", by_pages=False, distance=0
+    elem,
+    src,
+    dst,
+    rows,
+    cols,
+    *,
+    n=ONE,
+    m=ONE,
+    pad=None,
+    lists=(),
+    reads="",
+    writes="",
+    by_pages=False,
+    distance=0,
+    near=False,
 ) -> Nest:
     """The nest that transposes n x m matrices.
 
@@ -181,6 +195,7 @@ def transposing(
         reads, writes: the kind of halves that the source, or the result, is.
         by_pages: a page of columns goes through all rows at a time; a vector of them, without.
         distance: what lies so many bytes behind what is read is prefetched; 0 for nothing.
+        near: whether the result is written to memory that is in the second-level cache.
     """
     pad = rows[0] if pad is None else pad
     size = transpose.SIZES[elem]
@@ -194,7 +209,15 @@ def transposing(
     by_parts = by_parts and not (reads or few or few_columns or by_pages)
     fields = {
         "entry": entry(
-            transpose.transpose, elem, reads, writes, few, by_pages and not (few or few_columns), by_parts, few_columns
+            transpose.transpose,
+            elem,
+            reads,
+            writes,
+            few,
+            by_pages and not (few or few_columns),
+            by_parts,
+            few_columns,
+            near and not (few or few_columns),
         ),
         "src": src,
         "dst": dst,

@@ -294,9 +294,13 @@ class Layer:
                 if many and each:
                     here, there = (src[0], src[1] + begin * w_dst), (self.bases.taps, begin * self.size)
                     lines = many, each * w_dst, each * self.size
-                    yield transposing(self.elem, here, there, (each, w_dst), cols, n=lines, m=n, distance=ahead)
+                    yield transposing(
+                        self.elem, here, there, (each, w_dst), cols, n=lines, m=n, distance=ahead, near=True
+                    )
         else:
-            yield transposing(self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h))
+            yield transposing(
+                self.elem, src, (self.bases.taps, 0), rows, cols, n=n, m=(self.g.h.k, w_h, at_h), near=True
+            )
 
     # Blocks of tiles one after another -------------------------------------------------------------------------------
 
