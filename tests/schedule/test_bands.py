@@ -222,3 +222,24 @@ def test_what_bands_read_is_counted_as_it_is_cut(strides):
             is_exact += read.places == exact
     assert many > 20
     assert is_exact > 5
+
+
+def _products(c_in, axis, times):
+    """(bytes of products in a band of whole rows of a square map, places that all bands read) for so many times."""
+    pixel = axis.k * axis.k * 4
+    geometry = Geometry(1, c_in, 1, 1, axis, axis)
+    most = bands.BAND_BYTES * (axis.n * c_in + axis.s * axis.out) * 4 // (axis.n * pixel + axis.s * axis.out * 4)
+    _, rows, _ = bands.largest(geometry, True, 4, most=times * most)
+    assert bands.beside_products(geometry, 4, pixel) % most == 0
+    return bands.beside_products(geometry, 4, pixel) // most, bands.overlapping(axis, rows).places
+
+
+def test_bands_whose_products_would_be_made_twice_are_larger():
+    tall, even = Axis(128, 9, 2, 4, 3), Axis(128, 2, 2)
+    times, read = _products(56, tall, 1)
+    assert times == bands.MOST_TIMES
+    # That is what they save.
+    assert (read - _products(56, tall, times)[1]) * 56 > bands.WORTH * tall.n
+    # Neighbours that read nothing twice, or whose products are quickly made again, stay near.
+    assert _products(56, even, 1) == (1, even.n)
+    assert _products(2, tall, 1)[0] == 1

@@ -5,7 +5,8 @@
     x       lines of consecutive pixels, channels `x_c` apart
     w       a packed panel: blocks of mr rows, in each the rows of a channel after those of the channel before
     y       written, never read: rows `y_r` apart; what lies behind the last pixel of a line is written too
-    strip   nv vectors of pixels of all channels, so that they are read from far away once for all rows
+    strip   nv vectors of pixels of all channels, so that they are read from far away once for all rows; meanwhile the
+            pixels of the next strip are on their way
 
 A task is n x lines lines. The last strip of a line is filled up with zeros, so nothing beyond a line is read. No sum is
 longer than LONGEST_SUM products, as in `gemm`.
@@ -44,6 +45,7 @@ def strip_product(isa: Isa, elem, mr, nv):
             place = start * vector.scalar.size
             _strip(k, task, vector, nv, x + place, task["cols"] - start)
             with k.loop(0, task["blocks"]) as block:
+                _fetch_next(k, task, vector, nv, x + place, task["cols"] - start, block)
                 there = y + (place + block * (task["y_r"] * mr))
                 _tile(k, task, vector, (mr, nv), task["w"] + block * task["w_b"], there)
     return k
@@ -60,6 +62,16 @@ def _strip(k, task, vector, nv, x, left):
                 k.prefetch(src + (task["x_c"] * AHEAD + at))
             for v, mask in enumerate(some):
                 k.store(k.load(src + v * vector.size, vector, mask), dst + v * vector.size)
+
+
+def _fetch_next(k, task, vector, nv, x, left, block):
+    """Prefetch a part of the strip behind this one: all blocks together fetch it, while they multiply."""
+    each = k.divide(task["c"] + (task["blocks"] - 1), task["blocks"])
+    first, end = block * each, k.select(k.less(nv * vector.lanes, left), task["c"], 0)
+    with k.loop(k.imin(first, end), k.imin(first + each, end)) as c:
+        src = x + (nv * vector.size + k.opaque(c * task["x_c"]))
+        for at in range(0, nv * vector.size, LINE):
+            k.prefetch(src + at)
 
 
 def _tile(k, task, vector, shape, w, y):

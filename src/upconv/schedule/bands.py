@@ -20,6 +20,8 @@ from .placed_problem import PlacedProblem
 BAND_BYTES = 384 << 10
 # A weight of more does not stay in a second-level cache beside a band.
 FAR_BYTES, LARGER = 2 << 20, 3
+# How many times as large bands of products are at most, and how many multiply-adds for each product that must save.
+MOST_TIMES, WORTH = 4, 5
 # Of bands beside a panel that is larger than they would be, and how many products they may have.
 MOST_BESIDE_PANEL, MOST_PRODUCTS = 16 << 20, 2 << 30
 # Of source and result that a band has at least, if it is cut for threads alone.
@@ -98,10 +100,24 @@ def _weight_bytes(g, size):
 def beside_products(g: Geometry, size, pixel) -> int:
     """The `most` of `largest` where the result and products of so many bytes for a pixel of the source are to fit.
 
-    The source itself is read once, so it need not.
+    The source itself is read once, so it need not. Neighbours make the products again that both add up: where larger
+    bands save many, they take less time, though their products do not stay as near.
     """
     source, result = g.w.n * g.c_in * size, g.h.s * g.w.out * g.c_out * size
-    return BAND_BYTES * (source + result) // max(1, g.w.n * pixel + result)
+    most = BAND_BYTES * (source + result) // max(1, g.w.n * pixel + result)
+    times, places = 1, _places_read(g, size, most)
+    while times < MOST_TIMES:
+        fewer = _places_read(g, size, 2 * times * most)
+        if (places - fewer) * g.c_in // g.groups < WORTH * g.h.n * g.w.n:
+            break
+        times, places = 2 * times, fewer
+    return times * most
+
+
+def _places_read(g, size, most):
+    """Places of the source that the bands of an image read, those twice that two do."""
+    _, some_rows, some_cols = largest(g, True, size, most=most)
+    return overlapping(g.h, some_rows).places * overlapping(g.w, some_cols).places
 
 
 def beside_weight(g: Geometry, size) -> int:
