@@ -138,9 +138,9 @@ def test_what_comes_again_is_counted():
     # So is a transformed one, by every block of tiles.
     assert winograd.work(ready)["panels"] % winograd.weight_form(ready).nbytes == 0 < winograd.work(ready)["panels"]
     assert winograd.work(large("forward", "nhwc", (64, 16)))["panels"] == 0
-    # Of one that is made chunk by chunk, nothing that is turned is far away.
+    # Of one that is made chunk by chunk, nothing is far away.
     for made in (large("grad_input", "nhwc", size=8), large("grad_input", "nhwc", (1024, 1024), size=8)):
-        assert winograd.work(made)["panels"] == winograd.weight_form(made).nbytes
+        assert winograd.work(made)["panels"] == 0
 
 
 @pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")

@@ -17,7 +17,7 @@ from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
-from upconv.geometry import Axis, Geometry
+from upconv.geometry import Axis, Geometry, ceil_div
 from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.weight_streaming import FIELDS, weight_streaming
 from upconv.layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
@@ -157,6 +157,18 @@ def test_chunks(layout, side):
         assert made.sizes[X_BAND] <= 2 * (max(most, least) + least)
         if threads == 1 and layout != WEIGHT_CHANNELS_LAST and side <= 2:
             assert made.sizes[X_BAND] >= 2 * side * side * tasks.CHUNK * 4
+
+
+@pytest.mark.parametrize("channels", [768, 1024, 2048])
+@pytest.mark.parametrize("side", [1, 2])
+def test_chunks_are_shared_out_evenly(channels, side):
+    """No thread has more than a vector of channels beyond its share in each of its turns."""
+    axis, lanes = Axis(side, 4, 2, crop_lo=1, crop_hi=1), chosen_isa().lanes(4)
+    problem = Problem("forward", Geometry(1, 64, channels, 1, axis, axis), "float32")
+    for threads in range(1, 13):
+        each = tasks._channels_at_once(problem, threads)
+        turns = ceil_div(ceil_div(channels, each), threads)
+        assert turns * (each - lanes) < channels / threads
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))

@@ -1,5 +1,6 @@
 """Winograd's kernels task by task: what they do natively is what they mean, on every instruction set."""
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -8,8 +9,10 @@ from native import IDS, ISAS
 from winograd_run import LAYERS, NAMES, Run, geometry, lying, run_rows, truth
 
 from upconv.codegen.interpreter import interpret
-from upconv.codegen.isa import ROWS
+from upconv.codegen.isa import LINE, ROWS
+from upconv.codegen.primitives import TABLE
 from upconv.geometry import Axis, Geometry
+from upconv.kernels import winograd_product
 from upconv.runtime import kernel
 from upconv.runtime.program import address
 from upconv.schedule import moves, winograd
@@ -135,3 +138,45 @@ def test_jobs_are_sums_of_short_lists():
     common, *lists = gather
     sums = [winograd.total(common, *entries) for entries in product(*lists)]
     assert made == sums
+
+
+@pytest.mark.parametrize("isa", [ROWS["avx512"], ROWS["avx2"]], ids=["avx512", "avx2"])
+@pytest.mark.parametrize("rows", [0, 5, 8, 11])
+def test_what_the_product_prefetches_next(isa, rows, monkeypatch):
+    """A row of `next` with each panel of some tiles at each position, from the first row on, and no row beyond."""
+    asked = []
+    recorded = dataclasses.replace(TABLE["prefetch"], meaning=lambda p, **_: asked.append(p.address))
+    monkeypatch.setitem(TABLE, "prefetch", recorded)
+    c, tiles, positions, panels, lines = 16, (1, 2, 6), 2, 2, 3
+    mr, nv = winograd_product.tile(isa, 8)
+    width, many = nv * isa.vector_bytes, tiles[1] * tiles[2]
+    v, u = np.ones((positions, many, c), np.float32), np.ones((positions, panels, c, width // 4), np.float32)
+    m = np.empty((positions, many, panels, width // 4), np.float32)
+    following, next_row = 1 << 56, 1 << 16
+    task = {
+        **{
+            "v": address(v),
+            "u": address(u),
+            "m": address(m),
+            "c": c,
+            "positions": positions,
+            "panels": panels,
+            "adds": 0,
+        },
+        **dict(zip(("n", "tiles_h", "tiles_w"), tiles, strict=True)),
+        **{
+            "v_pos": v.strides[0],
+            "u_pos": u.strides[0],
+            "m_pos": m.strides[0],
+            "v_tile": 4 * c,
+            "m_tile": panels * width,
+        },
+        **{"next": following, "next_row": next_row, "rows": rows},
+    }
+    numbers = np.array([task.get(name, 0) for name in winograd_product.FIELDS], np.int64)
+    interpret(winograd_product.winograd_product(isa, "f32", mr, nv, c, next_lines=lines), numbers, v, u, m)
+    np.testing.assert_array_equal(m, c)
+    times = positions * panels * sum(winograd_product.cut(many, mr))
+    found = sorted(place - following for place in asked if place >= following)
+    each = range(0, LINE * lines * c // winograd_product.UNROLL, LINE)
+    assert found == [row * next_row + line for row in range(min(rows, times)) for line in each]

@@ -129,8 +129,10 @@ def _channels_at_once(problem, threads):
         most = min(MOST_CHANNELS, SUMS_BYTES // each)
     else:
         most = min(CHUNK // taps, CHUNK_BYTES // each)
-    most = min(most, ceil_div(c_dst, threads))
-    return min(c_dst, max(lanes, most // lanes * lanes))
+    most = max(lanes, most // lanes * lanes)
+    # As many for each thread, and as even as whole vectors can be: a rest would be one more turn of one thread.
+    units = ceil_div(ceil_div(c_dst, most), threads) * threads
+    return min(c_dst, ceil_div(ceil_div(c_dst, units), lanes) * lanes)
 
 
 def _pixel(placed):

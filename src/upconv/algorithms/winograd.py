@@ -71,8 +71,8 @@ LEAST_DILATED, DILATED_CHANNELS = 12, 128
 MIXED_CHANNELS = 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most. A large
 # weight is far away, and read less often the more tiles a block has: there the room is for tiles. Where it is made in
-# the call, block by block, what goes beyond the cache, up to a share of what the weight becomes, costs less than to
-# make it again, and is still less than the whole of it.
+# the call, block by block, what one part has beyond the cache, up to a share of what the weight becomes, costs less
+# than to make it again.
 BLOCK_BYTES, MOST_TILES, SHARE_OF_WEIGHT = 1 << 21, 66, 4
 # Columns of a block: phases times channels.
 COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
@@ -418,12 +418,14 @@ def work(problem: Problem) -> dict[str, float]:
     # All parts but the first that have the same results read them to add to them.
     added = (len(made) // len({(each.h.start, each.w.start) for each in made}) - 1) * prod(problem.result_shape)
     amounts, u_bytes = moved(problem, channels_last=True, packs=False), weight_form(problem).nbytes
-    # Every block of tiles reads all of it.
-    amounts["panels"] = far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
+    made_near = not problem.prepared and _makes(problem)
+    # Every block of tiles reads all of it; what is made piece by piece is near when it is read.
+    amounts["panels"] = 0 if made_near else far(u_bytes) * groups * sum(each.u_bytes * _blocks(each) for each in made)
     return amounts | {
         "winograd": groups * sum(each.multiplications for each in made) / lanes,
         "winograd_moved": (groups * sum(map(_through, made)) + added) * problem.itemsize,
-        "winograd_weight": 0 if problem.prepared else u_bytes,
+        "winograd_weight": 0 if problem.prepared or made_near else u_bytes,
+        "winograd_weight_near": u_bytes if made_near else 0,
         "tasks": groups * sum(_blocks(each) * (2 * len(each.blocks) + len(each.sources)) for each in made),
     }
 
@@ -457,7 +459,10 @@ def _makes(problem):
     """
     found, form = sizes(problem), weight_form(problem)
     is_once = len(form.axes) == 2 * len(found)
-    return is_once and form.group > BLOCK_BYTES and form.groups == 1 == max(map(_blocks, found))
+    if not is_once or form.group <= BLOCK_BYTES or form.groups > 1 or max(map(_blocks, found)) > 1:
+        return False
+    # The tiles of all parts are there at once, and are not to be more than the weight would be.
+    return sum(each.v_bytes + each.m_bytes for each in found) <= form.group
 
 
 def _layer(placed, makes=False):
