@@ -140,7 +140,9 @@ def test_what_comes_again_is_counted():
     assert winograd.work(large("forward", "nhwc", (64, 16)))["panels"] == 0
     # Of one that is made chunk by chunk, nothing is far away.
     for made in (large("grad_input", "nhwc", size=8), large("grad_input", "nhwc", (1024, 1024), size=8)):
-        assert winograd.work(made)["panels"] == 0
+        work, form = winograd.work(made), winograd.weight_form(made)
+        assert work["panels"] == work["winograd_weight"] == 0 < form.nbytes == work["winograd_weight_near"]
+    assert winograd.work(ready)["winograd_weight_near"] == 0
 
 
 @pytest.mark.skipif(bool(usable()), reason="kernels cannot be made here")

@@ -162,6 +162,24 @@ MADE_WHEN_WANTED = (
 )
 
 
+def test_the_tiles_of_all_parts_are_no_more_than_the_weight_that_is_made_piece_by_piece():
+    few, many = (
+        Case("", 1, 512, 16, 16, 32, (5, 5), (3, 3), (1, 1)),
+        Case("", 1, 512, 8, 8, 256, (4, 4), (2, 2), (1, 1)),
+    )
+    for case, makes in ((few, False), (many, True)):
+        problem = Problem("forward", case.geometry(), "float32")
+        made, form = program_of(problem), winograd.weight_form(problem)
+        assert form.nbytes > winograd.BLOCK_BYTES
+        assert winograd._makes(problem) == makes
+        assert (made.sizes[program.PANELS] < form.nbytes) == makes
+        assert made.sizes[program.V] + made.sizes[program.M] <= form.nbytes
+
+
+def program_of(problem):
+    return winograd.program(PlacedProblem.dense(problem, 1, 1e-3))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs mprotect")
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
@@ -194,7 +212,7 @@ def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, mo
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
 def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multiplied(case, threads):
-    """All but what a unit turns first: rows of the weight, each from its first byte."""
+    """Products are told of all but what a unit turns first: rows of the weight, each from its first byte."""
     problem = Problem("forward", case.geometry(), "float32", "nhwc")
     layer = winograd._layer(PlacedProblem.dense(problem, threads, 1e-3), makes=True)
     for share in layer.shares(threads, 1):

@@ -166,7 +166,8 @@ class Machine:
 
 # Fitted by `python benchmarks/fit_machine.py --from FILE... --fit` on virtual machines with Intel Xeons, to the layers
 # of the table and to random ones. Their scale is that of the first machine, of the fifth generation. A few rates were
-# moved, where an AMD EPYC (Zen 4) wanted another way and Intel's times of both ways were alike.
+# moved, where an AMD EPYC (Zen 4) wanted another way and Intel's times of both ways were alike; `winograd_weight_near`
+# is no fit: Zen 4 makes 2e10 to 4e10 bytes, and no Intel has been timed.
 ROWS = {
     "avx512": Machine(
         {

@@ -103,18 +103,8 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=
         part = k.imin(task["c"] - start, chunk)
         adds = k.less(0, task["adds"] + start)
         with k.loop(0, task["panels"]) as panel:
-            block = _Block(
-                k,
-                task,
-                vector,
-                nv,
-                u + panel * (part * width),
-                part,
-                adds,
-                next_lines or lines,
-                min(chunk, longest),
-                row,
-            )
+            mine = u + panel * (part * width)
+            block = _Block(k, task, vector, nv, mine, part, adds, next_lines or lines, min(chunk, longest), row)
             here, there = k.variable(v), k.variable(m + panel * width)
             for height, times in ((mr, tall), (mr - 1, short)):
                 with k.loop(0, times):

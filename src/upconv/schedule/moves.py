@@ -195,7 +195,7 @@ def transposing(
         reads, writes: the kind of halves that the source, or the result, is.
         by_pages: a page of columns goes through all rows at a time; a vector of them, without.
         distance: what lies so many bytes behind what is read is prefetched; 0 for nothing.
-        near: whether the result is written to memory that is in the second-level cache.
+        near: whether the result is written over what was used just before, and so is in a cache.
     """
     pad = rows[0] if pad is None else pad
     size = transpose.SIZES[elem]
