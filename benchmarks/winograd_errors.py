@@ -29,18 +29,23 @@ from upconv.winograd_parts import Way, ways
 LAYERS = {
     "k4 s2": (128, 1, 33, 4, 2),
     "k4 s2, 64 channels": (64, 1, 33, 4, 2),
+    "k4 s2, 32 channels": (32, 1, 33, 4, 2),
     "k4 s2 on maps of 4": (128, 16, 4, 4, 2),
     "k4 s2, 256 channels": (256, 1, 32, 4, 2),
     "k4 s2, 256 channels, on maps of 4": (256, 16, 4, 4, 2),
     "k3 s1": (128, 1, 33, 3, 1),
     "k3 s1, 64 channels": (64, 1, 33, 3, 1),
+    "k3 s1, 32 channels": (32, 1, 33, 3, 1),
     "k3 s1, 512 channels": (512, 1, 33, 3, 1),
     "k6 s2": (128, 1, 33, 6, 2),
     "k6 s2, 64 channels": (64, 1, 33, 6, 2),
+    "k6 s2, 32 channels": (32, 1, 33, 6, 2),
     "k5 s2": (128, 1, 33, 5, 2),
     "k5 s2, 64 channels": (64, 1, 33, 5, 2),
+    "k5 s2, 32 channels": (32, 1, 33, 5, 2),
     "k3 s2": (128, 1, 33, 3, 2),
     "k3 s2, 64 channels": (64, 1, 33, 3, 2),
+    "k3 s2, 32 channels": (32, 1, 33, 3, 2),
 }
 REFUSED = {
     "k4 s2": [Way({2: 4})],

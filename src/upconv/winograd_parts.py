@@ -23,13 +23,15 @@ class Way(NamedTuple):
 # Phases with tiles of their own are as many parts on an axis; of more than these, a layer would have too many. So are
 # what dilation keeps apart, which have one transformed weight together.
 MOST_APART, MOST_DILATION = 3, 6
+# Forward, plain sums of fewer channels are short and exact: there three taps have tiles of two outputs.
+FEW_CHANNELS = 64
 # Plain sums over so many channels have errors beside which those of tiles of five values, on one axis or on both, are
 # small; and of one row alone, under several phases, those of tiles of three outputs and taps.
 THREE_ALONE_CHANNELS = 96
 FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS = 128, 256
 
 
-def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
+def ways(h: Axis, w: Axis, forward=True, channels=FEW_CHANNELS) -> list[tuple[Way, Way]]:
     """The ways to cut both axes whose errors are small enough, the usual one first; none without a form.
 
     Args:
@@ -38,13 +40,16 @@ def ways(h: Axis, w: Axis, forward=True, channels=0) -> list[tuple[Way, Way]]:
     >>> [[way.outputs for way in pair] for pair in ways(Axis(8, 3), Axis(8, 3))], ways(Axis(8, 3, 2, 2), Axis(8, 3))
     ([[{3: 2}, {3: 3}], [{3: 3}, {3: 2}]], [])
     """
-    are_many = tuple(channels >= many for many in (THREE_ALONE_CHANNELS, FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS))
+    limits = FEW_CHANNELS, THREE_ALONE_CHANNELS, FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS
+    are_many = tuple(channels >= many for many in limits)
     return list(_ways((h.k, h.s, h.d), (w.k, w.s, w.d), forward, *are_many))
 
 
 @lru_cache(maxsize=256)
-def _ways(h, w, forward, alone, on_one, on_both):
+def _ways(h, w, forward, enough, alone, on_one, on_both):
     found = _ways_alone(*h, forward), _ways_alone(*w, forward)
+    if forward and not enough:
+        return tuple(product(*map(_small, found)))
     if [each[:1] for each in found] == [(Way({3: 3}),)] * 2 and 1 in (h[1], w[1]):
         # The errors of two axes multiply, and one phase alone is where plain sums are the most exact.
         return (Way({3: 2}), Way({3: 3})), (Way({3: 3}), Way({3: 2}))
@@ -62,6 +67,12 @@ def _ways(h, w, forward, alone, on_one, on_both):
         # Beside the usual way of the other axis.
         made += [*product(larger[0], found[1][:1]), *product(found[0][:1], larger[1])]
     return tuple(made)
+
+
+def _small(found):
+    """Ways of two outputs where there are three taps."""
+    small = [way for way in found if way.outputs.get(3, 2) == 2]
+    return small or [way._replace(outputs={**way.outputs, 3: 2}) for way in found]
 
 
 def _larger(found):

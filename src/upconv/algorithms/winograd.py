@@ -52,7 +52,7 @@ from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import Sizes, distinct, whole_panels
 from ..schedule.winograd_blocks import Run
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
-from ..winograd_parts import Way, counted, parts, ways, ways_alone
+from ..winograd_parts import FEW_CHANNELS, Way, counted, parts, ways, ways_alone
 
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
@@ -60,13 +60,15 @@ CONVERTS_MAPS = True
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
 # What all threads share where each has a piece of the transformed weight.
 SHARED_MAKING = FLAGS, SUMS
-# Sums of fewer channels are short beside the transforms, in time and in error.
-LEAST_CHANNELS = 64
+# Sums of fewer channels are short beside the transforms, in time and, forward, in error: there plain sums are exact.
+LEAST_CHANNELS = {"forward": 32, "grad_input": 16}
 LEAST_TILES = 9
 # Rows, and columns, of which those at the border, which have fewer products, are not most.
 LEAST_LOW = 4
 # The same of every remainder of a dilation, and channels of the source: there plain sums are the more exact.
 LEAST_DILATED, DILATED_CHANNELS = 12, 128
+# Numbers of a source of fewer channels than these, up to which plain sums under kernel 3, stride 1 are short as well.
+SMALL_SOURCE, SMALL_CHANNELS = 20480, 128
 # Fewer channels run by name alone where one axis has kernel 3 under stride 1, and the other has some other kernel.
 MIXED_CHANNELS = 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most. A large
@@ -82,8 +84,8 @@ FEW_BLOCKS = 4
 MANY_BLOCKS = 16
 # Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; where
 # all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
-# alone. Of fewer channels plain sums are more exact.
-LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM = 64, 32, 24, 16
+# alone; and of few products by F(2, 3) on one axis. Of fewer channels plain sums are more exact.
+LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, BRIEF_SUM = 64, 32, 24, 16, 12
 LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Products in the time that it takes to add up one sum in memory.
@@ -106,8 +108,9 @@ def why_never(problem: Problem) -> list[str]:
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
-    if problem.channels[0] < LEAST_CHANNELS:
-        refusals.append(f"sums of {problem.channels[0]} channels are too short; {LEAST_CHANNELS} are needed")
+    least = LEAST_CHANNELS[problem.operation]
+    if problem.channels[0] < least:
+        refusals.append(f"sums of {problem.channels[0]} channels are too short; {least} are needed")
     return refusals
 
 
@@ -147,6 +150,10 @@ def why_not_automatic(problem: Problem) -> list[str]:
             return [f"plain sums of kernel 3, stride 1 are up to twice as exact on fewer than {least} rows{each}"]
         if is_dilated and problem.channels[0] < DILATED_CHANNELS:
             return [f"plain sums of fewer than {DILATED_CHANNELS} channels are up to twice as exact under dilation"]
+        if problem.operation == "forward" and problem.channels[0] < SMALL_CHANNELS:
+            numbers = prod(problem.geometry.input_shape)
+            if numbers <= SMALL_SOURCE:
+                return [f"plain sums of kernel 3, stride 1 are up to twice as exact from a source of {numbers} numbers"]
     is_mixed = kinds.count((3, 1)) == 1 and min(h.k, w.k) > 1
     if is_mixed and problem.channels[0] < MIXED_CHANNELS:
         return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
@@ -181,7 +188,7 @@ def _ways_of_layer(problem):
     for pair in found:
         for way, known in zip(pair, (of_h, of_w), strict=True):
             known.extend([way] if way not in known else [])
-    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(count, (h, w))) for h, w in found]
+    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(problem, count, (h, w))) for h, w in found]
     return _Ways(tuple(of_h), tuple(of_w), tuple(pairs))
 
 
@@ -261,18 +268,20 @@ def _of_layer(problem, numbers, made):
         known, phases = _ways(problem), prod(each[0].phases for each in made)
         count = problem.channels[0] * prod(len(each[0].sources) for each in made)
         positions = prod(max(part.form.size for part in each) for each in made)
-        longest = _longest_sum(count, (known.of_h[numbers[0]], known.of_w[numbers[1]]))
+        longest = _longest_sum(problem, count, (known.of_h[numbers[0]], known.of_w[numbers[1]]))
         return phases, count, positions, _transformed(problem, made) * problem.itemsize, longest
 
     return _of_ways.get_or_make(of, make)
 
 
-def _longest_sum(count, both):
+def _longest_sum(problem, count, both):
+    if count < FEW_CHANNELS and problem.operation == "forward":
+        return SHORTEST_SUM
     if all(way.outputs == {3: 3} for way in both):
         return SHORT_SUM if count >= LONG_SUM_CHANNELS else SHORTEST_SUM
     taps = [way.outputs.keys() for way in both]
     if all(each == {3} for each in taps):
-        return SHORTER_SUM
+        return SHORTER_SUM if count >= FEW_CHANNELS else BRIEF_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
     if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
