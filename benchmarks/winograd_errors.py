@@ -81,7 +81,8 @@ def by_forms(problem, x, w, pair):
 
 def forget():
     """What was made for other forms."""
-    for each in (winograd.setting, winograd.sizes, winograd.weight_form, PROGRAMS):
+    of_layers = winograd._layers, winograd._of_ways, winograd._forms, winograd._stages
+    for each in (winograd.setting, winograd.sizes, winograd.weight_form, *of_layers, PROGRAMS):
         each.cache_clear()
 
 

@@ -479,11 +479,11 @@ def test_where_plain_sums_are_much_more_exact_it_is_not_chosen_on_its_own():
     assert not asked(3, 4, 60)
 
 
-def test_dilated_layers_of_few_channels_or_rows_are_not_chosen_by_themselves():
+def test_dilated_layers_of_few_rows_are_not_chosen_by_themselves():
     """There other engines' sums are the more exact: up to 1.9 times, measured on random layers."""
     for channels, size, d, is_chosen in (
         (128, 48, 2, True),
-        (64, 48, 2, False),
+        (64, 48, 2, True),
         (128, 22, 2, False),
         (128, 48, 6, False),
     ):
@@ -503,12 +503,13 @@ def test_dilated_layers_of_few_channels_or_rows_are_not_chosen_by_themselves():
         ("grad_input", 16, 8, True),
     ],
 )
+@pytest.mark.parametrize("kernel", [((3, 1), (3, 1)), ((3, 1), (4, 2)), ((5, 2), (3, 1))])
 def test_of_few_channels_three_taps_under_stride_one_need_a_source_that_is_not_small(
-    operation, channels, size, is_chosen
+    kernel, operation, channels, size, is_chosen
 ):
-    """PyTorch's own sums of one such source are as short as its channels: errors were up to 1.8 times as large."""
-    axis = Axis(size, 3, 1, 1, 1, 1)
-    problem = Problem(operation, Geometry(1, channels, channels, 1, axis, axis), "float32")
+    """PyTorch's own sums of one such source are as short as its channels: errors were up to twice as large."""
+    h, w = (Axis(size, k, s, 1, 1, 1) for k, s in kernel)
+    problem = Problem(operation, Geometry(1, channels, channels, 1, h, w), "float32")
     assert not ALGORITHMS["winograd"].why_not(problem)
     assert bool(ALGORITHMS["winograd"].why_not_automatic(problem)) != is_chosen
 
@@ -542,12 +543,3 @@ def test_maps_that_repeat_along_an_axis_are_read_where_they_lie(axis, kernel):
     for weight in (w, upconv.prepare(w, s, 1)):
         y, dense = (upconv.conv_transpose2d(each, weight, None, s, 1, algorithm="winograd") for each in (x, x.copy()))
         assert_same_bits(y, dense)
-
-
-@pytest.mark.parametrize(("channels", "is_chosen"), [(64, False), (127, False), (128, True)])
-@pytest.mark.parametrize("kernel", [((3, 1), (4, 2)), ((4, 2), (3, 1))])
-def test_three_taps_under_stride_one_beside_another_kernel_need_many_channels(kernel, channels, is_chosen):
-    """With fewer its errors were up to 2.2 times as large as PyTorch's."""
-    h, w = (Axis(12, k, s, 1, 1, 1) for k, s in kernel)
-    problem = Problem("forward", Geometry(1, channels, 64, 1, h, w), "float32")
-    assert bool(ALGORITHMS["winograd"].why_not_automatic(problem)) != is_chosen

@@ -65,12 +65,10 @@ LEAST_CHANNELS = {"forward": 32, "grad_input": 16}
 LEAST_TILES = 9
 # Rows, and columns, of which those at the border, which have fewer products, are not most.
 LEAST_LOW = 4
-# The same of every remainder of a dilation, and channels of the source: there plain sums are the more exact.
-LEAST_DILATED, DILATED_CHANNELS = 12, 128
-# Numbers of a source of fewer channels than these, up to which plain sums under kernel 3, stride 1 are short as well.
+# The same of every remainder of a dilation: there plain sums are the more exact.
+LEAST_DILATED = 12
+# Numbers of a source of fewer channels than these, up to which plain sums under kernel 3, stride 1 are shorter.
 SMALL_SOURCE, SMALL_CHANNELS = 20480, 128
-# Fewer channels run by name alone where one axis has kernel 3 under stride 1, and the other has some other kernel.
-MIXED_CHANNELS = 128
 # Spread tiles and their products of a block, together, in the second-level cache; and tiles of a block at most. A large
 # weight is far away, and read less often the more tiles a block has: there the room is for tiles. Where it is made in
 # the call, block by block, what one part has beyond the cache, up to a share of what the weight becomes, costs less
@@ -148,15 +146,10 @@ def why_not_automatic(problem: Problem) -> list[str]:
         if min(h.n // h.d, w.n // w.d) < least:
             each = " of each remainder of the dilation" if is_dilated else ""
             return [f"plain sums of kernel 3, stride 1 are up to twice as exact on fewer than {least} rows{each}"]
-        if is_dilated and problem.channels[0] < DILATED_CHANNELS:
-            return [f"plain sums of fewer than {DILATED_CHANNELS} channels are up to twice as exact under dilation"]
-        if problem.operation == "forward" and problem.channels[0] < SMALL_CHANNELS:
-            numbers = prod(problem.geometry.input_shape)
-            if numbers <= SMALL_SOURCE:
-                return [f"plain sums of kernel 3, stride 1 are up to twice as exact from a source of {numbers} numbers"]
-    is_mixed = kinds.count((3, 1)) == 1 and min(h.k, w.k) > 1
-    if is_mixed and problem.channels[0] < MIXED_CHANNELS:
-        return [f"plain sums of fewer than {MIXED_CHANNELS} channels are twice as exact where one axis has k3 s1"]
+    numbers, is_square = prod(problem.geometry.input_shape), min(h.k, w.k) > 1
+    is_small = problem.channels[0] < SMALL_CHANNELS and numbers <= SMALL_SOURCE
+    if problem.operation == "forward" and (3, 1) in kinds and is_square and is_small:
+        return [f"plain sums of kernel 3, stride 1 are up to twice as exact from a source of {numbers:,} numbers"]
     return []
 
 
