@@ -262,16 +262,20 @@ class Layer:
             return chunk
         return ceil_div(max(sizes.source_channels for sizes in self.sizes), chunk) * chunk
 
-    def _made(self, sizes, number):
-        """For each chunk of a block of columns of a part: the tasks that make it, and what a product adds to use it."""
-        common, channels, blocks = self._weight_lists(sizes, (self.bases.u, 0))
-        nearer = {"u_pos": _pos_of_chunk(sizes) - sizes.u_pos}
+    def _made(self, sizes, lists, number):
+        """For each chunk of a block of columns of a part: the tasks that make it, and what a product adds to use it.
+
+        Args:
+            lists: the part's `_weight_lists`, as they are made where the first chunk goes.
+        """
+        common, channels, blocks = lists
+        nearer, columns = {"u_pos": _pos_of_chunk(sizes) - sizes.u_pos}, {"columns": blocks[number]["columns"]}
         for start, found in groupby(channels, key=lambda each: each[1]["u"] // (sizes.chunk * sizes.u_line)):
             first = start * sizes.chunk
             count = min(sizes.chunk, sizes.source_channels - first)
-            here = nearer | {"u": -first * sizes.u_line}
-            columns = {"columns": blocks[number]["columns"]}
-            tasks = [total(common, entry, here, self._at(some, sizes.blocks[number]), columns) for some, entry in found]
+            here = nearer | columns | {"u": -first * sizes.u_line}
+            # Not summed up: what they share is written once.
+            tasks = [(common, entry, here, self._at(some, sizes.blocks[number])) for some, entry in found]
             yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
 
     def _turn(self, columns, first, count):
@@ -359,8 +363,13 @@ class Layer:
         numbers = sorted({number for *_, mine in parts for number in mine})
         turns = [(number, *piece) for number in numbers for piece in pieces(self.sizes[0].c_src, self.turned)]
         after = dict(pairwise(turns))
+        lists = [self._weight_lists(sizes, (self.bases.u, 0)) for sizes, *_ in parts]
         for number in numbers:
-            using = [(*rest, list(self._made(sizes, number))) for sizes, *rest, mine in parts if number in mine]
+            using = [
+                (*rest, list(self._made(sizes, made, number)))
+                for (sizes, *rest, mine), made in zip(parts, lists, strict=True)
+                if number in mine
+            ]
             chunks = self.turned // self.sizes[0].chunk
             for first, count in pieces(self.sizes[0].c_src, self.turned):
                 for task in self._turn(self.sizes[0].blocks[number], first, count):
@@ -369,8 +378,7 @@ class Layer:
                 for at, (_, multiply, _, made) in enumerate(using):
                     follows = self._follows(after.get((number, first, count)), at, len(using))
                     for tasks, part in made[start : start + chunks]:
-                        for task in tasks:
-                            yield (task,)
+                        yield from tasks
                         yield *self._multiply(place, multiply, number), part, follows
             for _, _, gather, _ in using:
                 yield from self._gather(place, gather, number)
