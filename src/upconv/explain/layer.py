@@ -5,9 +5,10 @@ from ..inverse import setting_of
 from . import palette
 from .channels import channels
 from .cuts import cut_labels
+from .edges import beyond_note, border_note
 from .grid import CANVAS, HEAD, Layout, has_values, maps, selected
 from .legend import legend
-from .overlap import EVEN, HOLES, UNEVEN, beyond_note, border_note, even_alternatives, verdict, worst
+from .overlap import EVEN, HOLES, UNEVEN, even_alternatives, verdict, worst
 from .scene import Rect, Scene, Text, paragraph
 from .sizes import documented, written
 from .strip import LABELS, ROOM, stamps, zeros

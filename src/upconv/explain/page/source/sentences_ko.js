@@ -41,11 +41,11 @@ const KO_VERDICTS = {
   inputs_undivided: ({ most, least, d, n }) =>
     `n = ${josa(n, "이/가")} d = ${josa(d, "으로/로")} 나누어떨어지지 않아, 출력이 곱을 ${most}개와 ${least}개씩 번갈아 받습니다`,
   counted_holes: ({ empty, all, whole }) => `${whoseKo(whole)}${all ? "이 모두" : ` 가운데 ${empty}개가`} bias뿐입니다`,
-  counted_even: ({ count, whole }) => `${whoseKo(whole)} 모두 곱을 ${count}개씩 받습니다. 입력이 짧아 더 받을 수 없습니다`,
+  counted_even: ({ count, whole }) => `${whoseKo(whole)} 모두 곱을 ${count}개씩 받습니다. 입력이 짧거나 많이 잘려서 더 받을 수 없습니다`,
   counted_calm: ({ least, most, whole }) =>
-    `입력이 짧아 ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개까지 늘었다 줄 뿐, 번갈아 바뀌지는 않습니다`,
+    `입력이 짧거나 많이 잘려서, ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개까지 늘었다 줄 뿐, 번갈아 바뀌지는 않습니다`,
   counted_turns: ({ least, most, whole }) =>
-    `입력이 짧고, ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개 사이를 오르내립니다`,
+    `입력이 짧거나 많이 잘려서, ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개 사이를 오르내립니다`,
 };
 
 const KO_REFUSALS = {
@@ -125,7 +125,7 @@ const SAY_KO = {
     });
     const note = short
       ? "입력이 짧거나 많이 잘려서, 제 탭을 모두 받는 출력이 없는 phase가 있습니다"
-      : `이런 레이어가 모두 그렇듯 가장자리에서는 곱이 적습니다(${places.join(", ")})`;
+      : `입력이 끝나는 가장자리에서는 곱이 적습니다(${places.join(", ")})`;
     return dead ? `${note}. 그중 출력 ${dead}개는 bias뿐입니다` : note;
   },
   beyond({ ends }) {
