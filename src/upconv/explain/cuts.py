@@ -36,7 +36,12 @@ def kept_words(h, w):
     settings = setting_of(h), setting_of(w)
     if None in settings or not max(kept(h), kept(w)):
         return ""
-    return f"output_padding={_one_or_two(*(setting.op for setting in settings))} keeps this"
+    return f"{by_output_padding(h, w)} keeps this"
+
+
+def by_output_padding(h, w):
+    """The output_padding of axes that PyTorch can say, as it is written: once where both have the same."""
+    return f"output_padding={_one_or_two(setting_of(h).op, setting_of(w).op)}"
 
 
 def kept(axis):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from . import palette
 from .overlap import counts
-from .scene import Arrow, Rect, Text, text_width
+from .scene import Arrow, Rect, Text, bold_width, fitted, text_width
 from .values import MOST_PRODUCTS, input_value, output_value, products, sum_in_words, tap_value
 from .window import CROPPED, EXTENSION, OUTPUT, Window
 
@@ -95,9 +95,15 @@ def maps(at: Layout):
         *_output_map(at),
         *_stamps(at),
         *(_partners(at, *chosen) if chosen else ()),
-        Text(at.kernel - GAP * 0.34, at.top + at.small * 0.5 + 8, "×", 22, palette.MUTED, "middle"),
-        Arrow(at.canvas - 62, at.top + at.small * 0.5, at.canvas - 34, at.top + at.small * 0.5, palette.MUTED, 2),
+        Text(at.kernel - GAP * 0.28, at.top + at.small * 0.5 + 8, "×", 22, palette.MUTED, "middle"),
+        becomes(at),
     ]
+
+
+def becomes(at: Layout):
+    """The arrow from the kernel to the canvas; the dots of a kernel that goes on stand before it."""
+    y = at.top + at.small * 0.5
+    return Arrow(at.canvas - 53, y, at.canvas - 29, y, palette.MUTED, 2)
 
 
 def selected(at: Layout):
@@ -140,11 +146,11 @@ def _headings(at, chosen):
     )
     y, room = at.top - HEAD + 8, (at.kernel - at.left, at.canvas - at.kernel, at.width - CANVAS)
     shapes = [
-        Text(x, y, content, min(13, (space - 8) / text_width(content, 1.1)), palette.INK, bold=True)
+        Text(x, y, content, fitted(content, 13, space - 8), palette.INK, bold=True)
         for (x, content), space in zip(titles, room, strict=True)
     ]
     if chosen:
-        words, x = sum_in_words(h, w, *chosen), at.canvas + shapes[-1].width * 1.1 + 24
+        words, x = sum_in_words(h, w, *chosen), at.canvas + bold_width(shapes[-1].content, shapes[-1].size) + 24
         if x + text_width(words, 12.5, mono=True) < at.left + at.width:
             shapes.append(Text(x, y, words, 12.5, palette.ACTION, mono=True, bold=True))
     return shapes
@@ -266,10 +272,11 @@ def _partners(at, o, m):
     h, w = at.h.axis, at.w.axis
     x, y = at.place(o + h.crop_lo, m + w.crop_lo)
     shapes = [Rect(x + 1, y + 1, at.cell - 2, at.cell - 2, None, palette.ACTION, 3)]
-    size = max(8, at.small * 0.27)
+    # In the corner of a small cell, so that the cell's own number stays apart.
+    size, inset = max(8, at.small * 0.27), 4 if at.small >= 26 else 1
     for number, (i, j, t, u) in enumerate(products(h, w, o, m), 1):
         for x, y in (at.input_place(i, j), at.tap_place(t, u)):
-            place = x + at.small - 4, y + at.small - 4
+            place = x + at.small - inset, y + at.small - inset
             shapes.append(Text(*place, str(number), size, palette.ACTION, "end", bold=True))
     return shapes
 
@@ -305,7 +312,7 @@ def more(left, top, columns, rows, cell, more_right, more_down):
     """Dots where a map goes on."""
     shapes = []
     if more_right:
-        shapes.append(Text(left + columns * cell + 5, top + cell * 0.5 + 5, "…", 16, palette.MUTED))
+        shapes.append(Text(left + columns * cell + 3, top + cell * 0.5 + 5, "…", 16, palette.MUTED))
     if more_down:
         shapes.append(Text(left + cell * 0.5, top + rows * cell + 14, "⋮", 16, palette.MUTED, "middle"))
     return shapes

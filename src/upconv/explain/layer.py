@@ -9,7 +9,7 @@ from .edges import beyond_note, border_note
 from .grid import CANVAS, HEAD, Layout, has_values, maps, selected
 from .legend import legend
 from .overlap import EVEN, HOLES, UNEVEN, even_alternatives, verdict, worst
-from .scene import Rect, Scene, Text, paragraph
+from .scene import Rect, Scene, Text, fitted, paragraph, text_width
 from .sizes import documented, written
 from .strip import LABELS, ROOM, stamps, zeros
 from .window import extent, window
@@ -98,7 +98,7 @@ def describe_axis(axis):
 
 def _title(geometry, y):
     title = heading(geometry).replace(" to ", " → ")
-    shapes = [Text(MARGIN, y, title, TITLE, palette.INK, bold=True)]
+    shapes = [Text(MARGIN, y, title, fitted(title, TITLE, INNER), palette.INK, bold=True)]
     lines, height = paragraph(describe(geometry), MARGIN, y + 25, INNER, BODY, palette.MUTED, mono=True)
     return shapes + lines, 10 + height
 
@@ -190,10 +190,11 @@ def _stamp_caption(axis, shown):
 
 def _formulas(lines, y):
     step = 20
-    height = step * len(lines) + 10
+    height, room = step * len(lines) + 10, INNER - 28
+    size = min(fitted(line, 12.5, room, lambda *line: text_width(*line, mono=True)) for line in lines)
     shapes = [Rect(MARGIN, y, INNER, height, palette.PANEL, radius=5)]
     shapes += [
-        Text(MARGIN + 14, y + 19 + row * step, line, 12.5, palette.INK, mono=True) for row, line in enumerate(lines)
+        Text(MARGIN + 14, y + 19 + row * step, line, size, palette.INK, mono=True) for row, line in enumerate(lines)
     ]
     return shapes, height + 10
 
