@@ -185,3 +185,9 @@ def test_settings_that_crop_are_named(capsys):
     assert odd
     assert all("cropping" in row for row in odd)
     assert not any("cropping" in row for row in rows if "kernel_size=4, stride=2, padding=1," in row)
+
+
+@pytest.mark.parametrize(("s", "words"), [(2, "7과 8 모두"), (3, "10, 11, 12 모두"), (4, "13부터 16까지 모두")])
+def test_korean_lists_sizes_as_korean_does(s, words):
+    said = explain(kernel_size=3, stride=s, padding=1, input_size=4, language="ko").text
+    assert f"{words} 4가 됩니다" in said.replace("\n    ", " ")

@@ -162,10 +162,9 @@ def _undone(setting, n):
     if len(sizes) == 1:
         only = " 그래서 이 레이어는 그 크기로만 되돌릴 수 있습니다." if max(setting.s, setting.d) == 1 else ""
         return f"{conv}의 출력이 {with_particle(n, '이')} 되는 입력 크기는 {sizes[0]} 하나입니다.{only}"
-    if len(sizes) > 3:
-        many = f"{sizes[0]}부터 {sizes[-1]}까지"
-    else:
-        many = " ".join([*(with_particle(size, "과") for size in sizes[:-1]), str(sizes[-1])])
+    many = f"{sizes[0]}부터 {sizes[-1]}까지" if len(sizes) > 3 else ", ".join(map(str, sizes))
+    if len(sizes) == 2:
+        many = f"{with_particle(sizes[0], '과')} {sizes[1]}"
     lost = f"{n}만 보고는 어느 크기로 되돌릴지 알 수 없습니다."
     return f"{conv}에 넣으면 {many} 모두 {with_particle(n, '이')} 됩니다. 그래서 {lost}"
 
