@@ -58,6 +58,25 @@ def test_the_summary_comes_first_and_all_fits(name, language, width):
         assert not any(line != line.rstrip() for line in lines)
 
 
+class Layer:
+    """A layer as PyTorch has it."""
+
+    kernel_size, stride, padding, output_padding, dilation = (3, 3), (2, 2), (1, 1), (0, 0), (1, 1)
+    in_channels, out_channels, groups, padding_mode = 2, 2, 1, "zeros"
+    transposed = True
+
+
+def test_what_is_no_transposed_convolution_of_zeros_is_refused():
+    layer = Layer()
+    assert explain(layer, 4).geometry.h.out == 7
+    layer.transposed = False
+    with pytest.raises(TypeError, match="layer is a Layer, an ordinary convolution"):
+        explain(layer, 4)
+    folded = upconv.ConvTranspose2d(1, 1, 3, padding=1, padding_mode="reflect", rng=0)
+    with pytest.raises(upconv.SettingError, match="padding_mode='reflect', which folds"):
+        explain(folded, 4)
+
+
 def test_the_verdict_is_said_of_the_worst_axis():
     verdicts = {
         "even": "not by the overlap",

@@ -18,13 +18,15 @@ HEAD = 48
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the maps stand: the canvas lies at the same x as the strips under it, in cells of the same width."""
+    """Where the maps stand: the canvas lies at the same x as the strips under it, in cells of the same width. The maps
+    of a line, which are one row high, are spoken of as lines."""
 
     h: Window
     w: Window
     left: float
     top: float
     width: float
+    line: bool = False
 
     @property
     def canvas(self):
@@ -66,6 +68,10 @@ class Layout:
     def below_canvas(self):
         """The y beneath the canvas."""
         return self.top + self.cell * len(self.h.positions)
+
+    def size(self, height, width):
+        """A size in words."""
+        return str(width) if self.line else f"{height} × {width}"
 
     def letter(self, q, r):
         """The letter of a canvas position's phase; "" where there is but one phase."""
@@ -140,9 +146,9 @@ def _is_drawn(at, i, j, t, u):
 def _headings(at, chosen):
     h, w = at.h.axis, at.w.axis
     titles = (
-        (at.left, f"input {h.n} × {w.n}"),
-        (at.kernel, f"kernel {h.k} × {w.k}"),
-        (at.canvas, f"output {h.out} × {w.out}"),
+        (at.left, f"input {at.size(h.n, w.n)}"),
+        (at.kernel, f"kernel {at.size(h.k, w.k)}"),
+        (at.canvas, f"output {at.size(h.out, w.out)}"),
     )
     y, room = at.top - HEAD + 8, (at.kernel - at.left, at.canvas - at.kernel, at.width - CANVAS)
     shapes = [
@@ -150,7 +156,8 @@ def _headings(at, chosen):
         for (x, content), space in zip(titles, room, strict=True)
     ]
     if chosen:
-        words, x = sum_in_words(h, w, *chosen), at.canvas + bold_width(shapes[-1].content, shapes[-1].size) + 24
+        words = sum_in_words(h, w, *chosen).replace("y[0, ", "y[" if at.line else "y[0, ")
+        x = at.canvas + bold_width(shapes[-1].content, shapes[-1].size) + 24
         if x + text_width(words, 12.5, mono=True) < at.left + at.width:
             shapes.append(Text(x, y, words, 12.5, palette.ACTION, mono=True, bold=True))
     return shapes
@@ -230,6 +237,8 @@ def _numbers(at):
         for r in w.positions
         if w.kind(r) != CROPPED
     ]
+    if at.line:
+        return columns
     return columns + [
         Text(
             at.canvas - 6, at.place(q, w.start)[1] + at.cell / 2 + 4, str(q - h.axis.crop_lo), 10, palette.MUTED, "end"
@@ -276,7 +285,7 @@ def _partners(at, o, m):
     size, inset = max(8, at.small * 0.27), 4 if at.small >= 26 else 1
     for number, (i, j, t, u) in enumerate(products(h, w, o, m), 1):
         for x, y in (at.input_place(i, j), at.tap_place(t, u)):
-            place = x + at.small - inset, y + at.small - inset
+            place = x + at.small - inset, y + at.small - 3
             shapes.append(Text(*place, str(number), size, palette.ACTION, "end", bold=True))
     return shapes
 
