@@ -62,7 +62,9 @@ BELOW = {
     ),
 }
 LAZY_HOOKS = {
-    (module, hook) for module in ("upconv.geometry", "upconv.plans") for hook in ("_repr_svg_", "_repr_html_")
+    (module, hook)
+    for module in ("upconv.geometry", "upconv.volume", "upconv.plans")
+    for hook in ("_repr_svg_", "_repr_html_")
 }
 
 

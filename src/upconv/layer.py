@@ -17,6 +17,7 @@ from .geometry import check_channels
 from .prepared import PreparedVolume, PreparedWeight, prepared_of
 from .settings import Settings, integer, numbers, positive
 from .storage import check
+from .volume import Line
 
 if TYPE_CHECKING:
     from typing import Any, Literal, SupportsIndex
@@ -249,9 +250,10 @@ class Layer:
         for n in PICTURED:
             try:
                 sizes = (n,) * self.dimensions
-                return self._settings.geometry((1, self.in_channels, *sizes), self._held.array.shape)
+                found = self._settings.geometry((1, self.in_channels, *sizes), self._held.array.shape)
             except SettingError:
                 continue
+            return found if self.dimensions > 1 else Line(found.n, found.c_in, found.c_out, found.groups, found.w)
         return None
 
     @property

@@ -104,6 +104,16 @@ class Line:
     def __post_init__(self) -> None:
         check_channels(self.c_in, self.c_out, self.groups)
 
+    def _repr_svg_(self):
+        from .explain.notebook import svg_of
+
+        return svg_of(self)
+
+    def _repr_html_(self, text=None):
+        from .explain.notebook import html_of
+
+        return html_of(self, text)
+
     @property
     def map(self) -> Geometry:
         """The 2-D layer that it is."""

@@ -139,3 +139,15 @@ def test_groups_are_shown_one_by_one():
     assert "weight (4, 3, 3, 3)" in words(frames[0][0])
     assert "Group 1: input channels 2 to 3 reach output channels 3 to 5, by weight[2:4]" in words(frames[2][0])
     assert len(groups(square(DOUBLING, 3))) == 1
+
+
+def test_what_is_not_shown_is_not_pointed_at():
+    last = words(animation(square(torch_axis(40, 4, 4, 1, 1)))[-1][0])
+    assert "keeps this" not in last
+    assert "output_padding=1 keeps more at the ends, which are not shown: output 159 × 159" in last
+    assert "output_padding=1 keeps this: output 6 × 6" in words(animation(square(DOUBLING))[-1][0])
+
+
+def test_a_group_of_one_channel_is_called_so():
+    moving = words(groups(Geometry(1, 2, 4, 2, DOUBLING, DOUBLING))[1][0])
+    assert "Group 0: input channel 0 reaches output channels 0 to 1, by weight[0:1]." in moving

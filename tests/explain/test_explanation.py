@@ -8,8 +8,9 @@ from explain.layers import AXES, square
 
 import upconv
 from upconv import cli
-from upconv.explain import korean
+from upconv.explain import korean, text
 from upconv.explain.explanation import LANGUAGES
+from upconv.explain.korean_sentences import with_particle
 from upconv.geometry import Geometry
 from upconv.table import columns
 
@@ -57,6 +58,25 @@ def test_the_summary_comes_first_and_all_fits(name, language, width):
         assert not any(line != line.rstrip() for line in lines)
 
 
+class Layer:
+    """A layer as PyTorch has it."""
+
+    kernel_size, stride, padding, output_padding, dilation = (3, 3), (2, 2), (1, 1), (0, 0), (1, 1)
+    in_channels, out_channels, groups, padding_mode = 2, 2, 1, "zeros"
+    transposed = True
+
+
+def test_what_is_no_transposed_convolution_of_zeros_is_refused():
+    layer = Layer()
+    assert explain(layer, 4).geometry.h.out == 7
+    layer.transposed = False
+    with pytest.raises(TypeError, match="layer is a Layer, an ordinary convolution"):
+        explain(layer, 4)
+    folded = upconv.ConvTranspose2d(1, 1, 3, padding=1, padding_mode="reflect", rng=0)
+    with pytest.raises(upconv.SettingError, match="padding_mode='reflect', which folds"):
+        explain(folded, 4)
+
+
 def test_the_verdict_is_said_of_the_worst_axis():
     verdicts = {
         "even": "not by the overlap",
@@ -68,16 +88,53 @@ def test_the_verdict_is_said_of_the_worst_axis():
         assert f"Checkerboard: {words}" in explain(Geometry(1, 1, 1, 1, AXES["even"], AXES[name])).summary
 
 
-def test_korean_says_the_same_numbers():
-    for axis in AXES.values():
-        geometry = square(axis, 8, 2)
-        text = explain(geometry, language="ko").text
-        for number in (geometry.macs, geometry.elements(), axis.out, axis.n):
-            assert f"{number:,}" in text or str(number) in text
-        assert "은(는)" not in text
-        assert not re.search(r"[가-힣]\([가-힣]\)", text)
-        english = re.findall(r"\b(?:the|and|output|outputs|input|inputs|because)\b", text)
+def numbers(text):
+    """The numbers of a text, in order of size; a figure within a name, as in Conv2d, is none."""
+    return sorted(set(re.findall(r"(?<![\w.])[0-9][0-9,.]*(?<![.,])", text)))
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("other", ["even", "holes", "extended"])
+def test_korean_says_in_every_section_what_english_says(name, other):
+    for geometry in (square(AXES[name], 8, 2), Geometry(1, 12, 6, 6, AXES[name], AXES[other])):
+        english, in_korean = text.sections(geometry), korean.sections(geometry)
+        assert len(english) == len(in_korean)
+        for (title, lines), (ko_title, ko_lines) in zip(english, in_korean, strict=True):
+            said, ko = (numbers("\n".join([first, *rest])) for first, rest in ((title, lines), (ko_title, ko_lines)))
+            assert [number for number in said if number not in ko] == [], (title, ko_lines)
+        # One line for each sentence: what English adds about a border, a hole or a neighbour is there too.
+        by_title = dict(zip((title for title, _ in english), in_korean, strict=True))
+        overlap = dict(english)["Products per output, and checkerboards"]
+        assert len(by_title["Products per output, and checkerboards"][1]) == len(overlap)
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("other", ["even", "holes", "extended"])
+def test_korean_leaves_no_english_words(name, other):
+    for geometry in (square(AXES[name], 8, 2), Geometry(1, 12, 6, 6, AXES[name], AXES[other])):
+        said = explain(geometry, language="ko").text
+        assert "은(는)" not in said
+        assert not re.search(r"[가-힣]\([가-힣]\)", said)
+        words = (
+            r"\b(?:the|and|outputs?|inputs?|because|height|width|depth|length|alike|zeros?|values?|which|channels?)\b"
+        )
+        english = re.findall(words, said)
         assert english == [], f"left in English: {english}"
+
+
+def test_korean_does_not_call_borders_poor_that_are_not():
+    # One product each, and yet not all of its taps: neither border receives fewer than the middle.
+    said = explain(kernel_size=2, dilation=3, padding=1, input_size=3, language="ko").text
+    assert "가장자리" not in said
+    assert "가장자리" in explain(kernel_size=3, stride=2, input_size=4, language="ko").text
+    assert "가장자리" not in explain(kernel_size=2, stride=2, input_size=4, language="ko").text
+
+
+def test_korean_says_that_output_padding_can_go_beyond_the_canvas():
+    said = explain(kernel_size=3, stride=5, output_padding=4, input_size=4, language="ko").text
+    assert "마지막 출력 4개가" in said
+    assert "0을 붙이는 값이 아닙니다" not in said
+    assert "output_padding=1이면 19, ..., output_padding=4면 22." in said.replace("\n    ", " ")
 
 
 READ = {
@@ -99,7 +156,7 @@ READ = {
 def test_particles_follow_the_reading(number):
     object, subject = READ[number]
     by = "로" if number in (1, 2, 4, 5, 7, 8, 9) else "으로"
-    found = [korean.with_particle(number, particle) for particle in ("을", "이", "으로")]
+    found = [with_particle(number, particle) for particle in ("을", "이", "으로")]
     assert found == [f"{number}{object}", f"{number}{subject}", f"{number}{by}"]
 
 
@@ -109,7 +166,7 @@ def test_the_command_has_a_short_form_and_two_languages(capsys, monkeypatch):
     assert short.splitlines() == explain(kernel_size=3, stride=2, padding=1, input_size=16).summary.splitlines()
     ko = said(capsys, "explain 16 -k 3 -s 2 -p 1 --lang ko")
     assert ko.startswith("전치 합성곱: 16 × 16 입력이 31 × 31 출력이 됩니다.")
-    assert "왜 31이고 32가 아닌가" in ko
+    assert "왜 32가 아니라 31인가" in ko
     assert said(capsys, "explain 16 -k 3 -s 2 -p 1 --lang ko --short") == "\n".join([*ko.splitlines()[:2], ""])
 
 
@@ -147,3 +204,9 @@ def test_settings_that_crop_are_named(capsys):
     assert odd
     assert all("cropping" in row for row in odd)
     assert not any("cropping" in row for row in rows if "kernel_size=4, stride=2, padding=1," in row)
+
+
+@pytest.mark.parametrize(("s", "words"), [(2, "7과 8 모두"), (3, "10, 11, 12 모두"), (4, "13부터 16까지 모두")])
+def test_korean_lists_sizes_as_korean_does(s, words):
+    said = explain(kernel_size=3, stride=s, padding=1, input_size=4, language="ko").text
+    assert f"{words} 4가 됩니다" in said.replace("\n    ", " ")

@@ -1,5 +1,6 @@
 """What notebooks show: the picture of a layer, without anything heavy being imported before it is asked for."""
 
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -8,6 +9,7 @@ import pytest
 
 import upconv
 from upconv.geometry import Axis, Geometry
+from upconv.volume import Line
 
 LAYER = Geometry(1, 1, 1, 1, Axis(4, 3, 2, 1, 1, 0), Axis(4, 3, 2, 1, 1, 0))
 SHOWN = {
@@ -36,6 +38,21 @@ def test_a_layer_is_shown_on_an_input_that_leaves_an_output():
     far = upconv.ConvTranspose2d(2, 2, 3, padding=5, rng=0)
     assert "16 × 16 to 8 × 8" in far._repr_svg_()
     assert upconv.ConvTranspose2d(1, 1, 1, padding=400, rng=0)._repr_html_() is None
+
+
+def test_a_line_is_shown_as_one():
+    for shown in (
+        upconv.ConvTranspose1d(4, 6, 3, stride=2, padding=1, groups=2, rng=0),
+        Line(1, 4, 6, 2, Axis(4, 3, 2, 1, 1, 1)),
+    ):
+        html = shown._repr_html_()
+        assert "length 4 to length 7" in html
+        assert "weight (4, 3, 3) = (in_channels, out_channels / groups, kernel length)." in html
+        assert "y[1] = " in html
+        assert "padding=1 cuts here" in html
+        seen = " ".join(re.findall("<text[^>]*>([^<]*)<", html))
+        assert [words for words in ("height", "Height", "row", "1 × ", "Conv2d") if words in seen] == []
+        assert shown._repr_svg_() in html
 
 
 def test_a_folded_border_has_no_picture():

@@ -5,9 +5,10 @@ import re
 import pytest
 from explain.layers import AXES, every_axis, hits, torch_axis
 
+from upconv.explain import korean_sentences
+from upconv.explain.edges import beyond_note, border_note
 from upconv.explain.overlap import (
-    beyond_note,
-    border_note,
+    REASONS,
     counts,
     even_alternatives,
     is_settled,
@@ -21,6 +22,9 @@ from upconv.explain.overlap import (
 )
 from upconv.geometry import Axis
 from upconv.phases import phases
+
+# Rules that no axis of `every_axis` meets.
+RARE = Axis(9, 3, 1, 6, 8, 8), Axis(1, 3, 4, 2, -1, 5), Axis(8, 2, 1, 6, 9, -1)
 
 
 def inner_counts(k, s, d):
@@ -98,9 +102,37 @@ def test_the_verdict_of_short_inputs_and_vast_numbers(axis, kind, words):
     assert "one position in 2" not in found.reason
 
 
+def test_gaps_that_no_number_of_inputs_fills_are_not_laid_to_few_inputs():
+    for n in (4, 40):
+        found = verdict(Axis(n, 4, 2, 4))
+        assert (found.kind, found.facts) == ("holes", {"s": 2, "d": 4, "g": 2}), found
+        assert "share the divisor 2" in found.reason
+    assert "leave gaps that 1 input cannot fill" in verdict(Axis(1, 4, 2, 4)).reason
+
+
+def test_what_is_cut_away_is_not_laid_to_the_input():
+    # Two positions of the canvas receive both taps, and padding cuts them.
+    axis = Axis(8, 2, 1, 6, 9, -1)
+    assert max(counts(Axis(8, 2, 1, 6))) == 2
+    assert set(counts(axis, range(5))) == {1}
+    assert (
+        verdict(axis).reason == "the outputs receive 1 product each; the input is too short, or cut too far, for more"
+    )
+
+
+def test_every_reason_has_its_sentence_in_korean():
+    assert REASONS.keys() == korean_sentences.REASONS.keys()
+    seen = {(found := verdict(axis)).why: found for axis in (*every_axis(5), *RARE)}
+    assert seen.keys() == REASONS.keys()
+    for found in seen.values():
+        said = korean_sentences.reason(found)
+        numbers = re.findall(r"\d+", found.reason)
+        assert set(numbers) <= set(re.findall(r"\d+", said)), (found.reason, said)
+
+
 def test_outputs_beyond_the_canvas_are_no_border():
     axis = torch_axis(4, 3, 2, 0, 1)
-    assert border_note(axis).endswith("layer: the first output and the last output on the canvas")
+    assert border_note(axis).endswith("end: the first output and the last output on the canvas")
     assert beyond_note(axis) == "the last output lies beyond the canvas: bias alone"
     assert "the first 2 outputs" in beyond_note(AXES["extended"])
     assert beyond_note(AXES["even"]) is None
@@ -136,7 +168,7 @@ def test_alternatives_keep_the_sizes_and_are_even(name):
 
 def test_border_notes_mark_the_outputs_that_receive_fewer():
     assert "the first output and the last output" in border_note(AXES["even"])
-    assert border_note(torch_axis(4, 3, 2, 1, 1)).endswith("layer: the last output")
+    assert border_note(torch_axis(4, 3, 2, 1, 1)).endswith("end: the last output")
     assert border_note(torch_axis(4, 2, 2)) is None
     assert border_note(torch_axis(5, 3, 1, 2)) is None
     assert "some of the first 4 and some of the last 4" in border_note(AXES["wide kernel"])

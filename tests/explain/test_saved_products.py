@@ -10,6 +10,8 @@ from upconv.explain.saved_products import saved_products
 from upconv.geometry import Axis, Geometry
 
 AXES = (Axis(6, 4, 2, 1, 1, 1), Axis(5, 3), Axis(4, 6, 2), Axis(3, 2), Axis(9, 16, 8), Axis(6, 5, 2), Axis(6, 3, 2))
+# Padding lets a phase of fewer taps have the first output.
+CROPPED = Axis(8, 3, 2, 1, 1, 1), Axis(8, 5, 2, 1, 1, 0)
 
 
 def layer(h, w):
@@ -17,7 +19,7 @@ def layer(h, w):
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
-@pytest.mark.parametrize("axis", AXES, ids=str)
+@pytest.mark.parametrize("axis", AXES + CROPPED, ids=str)
 def test_the_arithmetic_holds(axis, language):
     """Read back: what values and taps become, products, outputs, and the plain sums."""
     text = saved_products(layer(axis, Axis(2, 1)), language)
@@ -46,12 +48,12 @@ def value(text, numbers):
 
 
 def test_both_axes_save_together():
-    assert "16 products for 36, 2.25 times fewer" in saved_products(layer(AXES[0], AXES[0]))
+    assert "16 products instead of 36, a factor of 2.25" in saved_products(layer(AXES[0], AXES[0]))
     # All four phases, of (4 + 3) x (4 + 3) products for 2 x 2 outputs of (3 + 2) x (3 + 2) taps.
-    assert "49 products for 100, 2.04 times fewer" in saved_products(layer(AXES[5], AXES[5]))
+    assert "49 products instead of 100, a factor of 2.04" in saved_products(layer(AXES[5], AXES[5]))
     # As the algorithm cuts them: F(2, 3) with F(3, 3).
-    assert "20 products for 54, 2.7 times fewer" in saved_products(layer(AXES[1], AXES[1]))
-    assert "곱셈 36번이 16번으로, 2.25배" in saved_products(layer(AXES[0], AXES[0]), "ko")
+    assert "20 products instead of 54, a factor of 2.7" in saved_products(layer(AXES[1], AXES[1]))
+    assert "곱셈이 36번에서 16번으로 줄어듭니다(2.25배 차이)" in saved_products(layer(AXES[0], AXES[0]), "ko")
 
 
 def test_what_has_no_form_says_so():

@@ -8,12 +8,13 @@ from explain.layers import AXES, hits, square, torch_axis
 
 from upconv import conv_transpose2d
 from upconv.explain import palette
+from upconv.explain.animation import animation
 from upconv.explain.channels import bundles
 from upconv.explain.cuts import cut_words, kept, kept_words
 from upconv.explain.grid import Layout, selected
 from upconv.explain.layer import INNER, MARGIN, layer_scene
 from upconv.explain.legend import legend
-from upconv.explain.scene import Line, Rect, Text
+from upconv.explain.scene import Arrow, Line, Rect, Text
 from upconv.explain.svg import svg
 from upconv.explain.values import input_value, output_value, products, sum_in_words, tap_value
 from upconv.explain.window import window
@@ -99,6 +100,36 @@ def test_no_label_hides_another_at_the_edges():
     ]
     assert len(lines) == 2
     assert abs(lines[0].y - lines[1].y) > 12
+
+
+VAST = torch_axis(999_999_999, 3, 2, 1)
+
+
+@pytest.mark.parametrize("scene", [layer_scene(square(VAST)), animation(square(VAST))[0][0]], ids=["still", "moving"])
+def test_headings_of_vast_sizes_do_not_run_into_each_other_or_off_the_paper(scene):
+    words = [shape for shape in scene.shapes if isinstance(shape, Text) and "999999" in shape.content and shape.bold]
+    kernel = next(shape.x for shape in scene.shapes if isinstance(shape, Text) and shape.content == "kernel 3 × 3")
+    assert len(words) >= 1
+    for text in words:
+        # In DejaVu bold, the widest font in use, a figure takes 0.696 of the type size, and no sign less than a third.
+        wide = text.size * sum(0.696 if letter.isdigit() else 0.348 for letter in text.content)
+        assert text.x + wide < (kernel if text.content.startswith("input") else scene.width), text
+    formulas = [shape for shape in scene.shapes if isinstance(shape, Text) and "999999" in shape.content and shape.mono]
+    assert all(shape.x + shape.width <= scene.width - MARGIN for shape in formulas)
+
+
+@pytest.mark.parametrize("inputs", [3, 7, 40])
+@pytest.mark.parametrize("kernel", [2, 4, 9, 40])
+def test_dots_of_what_goes_on_touch_no_sign(inputs, kernel):
+    for axis in (torch_axis(inputs, kernel, 3, 0, 0, 1), torch_axis(inputs, kernel, 2, 0, 0, 2)):
+        shapes = layer_scene(square(axis)).shapes
+        dots = [shape for shape in shapes if isinstance(shape, Text) and shape.content == "…"]
+        times = next(shape for shape in shapes if isinstance(shape, Text) and shape.content == "×")
+        arrow = next(shape for shape in shapes if isinstance(shape, Arrow))
+        signs = (times.x - 0.42 * times.size, times.x + 0.42 * times.size), (arrow.x1, arrow.x2)
+        for dot in dots:
+            for left, right in signs:
+                assert dot.x + dot.size <= left + 0.5 or dot.x >= right, (dot, left, right)
 
 
 def test_the_key_stands_under_input_and_kernel_and_names_the_phases():

@@ -8,7 +8,7 @@ function checkGolden(golden, up) {
     if (text(expected) !== text(got)) wrong.push({ what, which, expected, got });
   };
   const axisFrom = ({ n, k, s, d, lo, hi }) => up.makeAxis(n, k, s, d, lo, hi);
-  const say = up.SAY.en;
+  const [say, ko] = [up.SAY.en, up.SAY.ko];
   const numbers = (setting) => [setting.k, setting.s, setting.p, setting.op, setting.d];
 
   for (const each of golden.axes) {
@@ -25,6 +25,8 @@ function checkGolden(golden, up) {
     same("documented", each.documented, up.documented(axis, say));
     same("ambiguity", each.ambiguity, up.ambiguity(axis, say));
     same("verdict", each.verdict, [verdict.kind, say.verdict(verdict)]);
+    const [border, beyond] = [up.borderOf(axis), up.beyondOf(axis)];
+    same("korean", each.korean, [ko.verdict(verdict), border && ko.border(border), beyond && ko.beyond(beyond)]);
     same("even", each.even.map(numbers), up.evenAlternatives(axis).map(numbers));
     same("dead", each.dead, up.deadOutputs(axis));
     same("ignored", each.ignored, up.ignoredInputs(axis));

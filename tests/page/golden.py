@@ -12,6 +12,7 @@ import numpy as np
 from upconv import inverse
 from upconv.conventions import CONVENTIONS, Torch, arguments, translate, weight_steps
 from upconv.errors import SettingError
+from upconv.explain import korean_sentences
 from upconv.explain import solutions as listing
 from upconv.explain import translation as carried
 from upconv.explain.layer import verdict_sentences
@@ -82,6 +83,11 @@ def facts_of_axis(axis):
         "documented": documented(axis),
         "ambiguity": ambiguity(axis),
         "verdict": [said.kind, said.reason],
+        "korean": [
+            korean_sentences.reason(said),
+            korean_sentences.border_note(axis),
+            korean_sentences.beyond_note(axis),
+        ],
         "even": [asdict(setting) for setting in even_alternatives(axis)],
         "dead": dead_outputs(axis),
         "ignored": ignored_inputs(axis),

@@ -7,10 +7,11 @@ from ..errors import SettingError
 from ..inverse import setting_of
 from . import palette
 from .channels import bundles, weight_blocks, weight_words
-from .cuts import cut_labels, cut_words, kept_words
+from .cuts import by_output_padding, cut_labels, cut_words, kept_words
 from .grid import (
     HEAD,
     Layout,
+    becomes,
     cropped_cell,
     has_values,
     input_map,
@@ -22,7 +23,7 @@ from .grid import (
     result_cell,
 )
 from .layer import describe, heading
-from .scene import Arrow, Rect, Scene, Text, paragraph, text_width
+from .scene import Rect, Scene, Text, fitted, paragraph
 from .values import MOST_PRODUCTS, input_value, tap_value
 from .window import CROPPED, EXTENSION, OUTPUT, Window, window
 
@@ -110,7 +111,9 @@ def _cuts(at, sums):
         windows = tuple(Window(axis, *shown) for axis, shown in zip(bare, _ends(at), strict=True))
         first = f"{cut_words(*bare) or 'padding=0 cuts nothing'}, output_padding=0"
         yield Stage(sums, (f"{first}:", f"output {bare[0].out} × {bare[1].out}"), PAUSE, cut=windows)
-        now = kept_words(h, w) or "output_padding goes beyond the canvas: bias alone"
+        now = kept_words(h, w) or f"{by_output_padding(h, w)} goes beyond the canvas, to the bias alone"
+        if not (at.h.whole and at.w.whole):
+            now = f"{by_output_padding(h, w)} keeps more at the ends, which are not shown"
         yield Stage(sums, (f"{now}:", size), END, cut=(at.h, at.w), labels=True)
         return
     words = cut_words(h, w) or "padding=0 cuts nothing"
@@ -130,7 +133,7 @@ def _scene(at, stage, settings, name):
     labels, below = cut_labels(at)
     ends = (shape.x + shape.width * (shape.anchor == "start") for shape in labels if isinstance(shape, Text))
     width = max(at.canvas + len(at.w.positions) * at.cell + 46, MARGIN + 640, *(end + MARGIN for end in ends))
-    size = min(17, (width - 2 * MARGIN) / text_width(settings, 1.1))
+    size = fitted(settings, 17, width - 2 * MARGIN)
     height = max(at.below_canvas + below, at.below_input + 100) + 14
     shapes = [Rect(0, 0, width, height, palette.PAPER), Text(MARGIN, TOP, settings, size, palette.INK, bold=True)]
     shapes += [*_frame(at), *_canvas(at, stage), *(labels if stage.labels else ())]
@@ -147,13 +150,17 @@ def _scene(at, stage, settings, name):
 def _frame(at):
     """What does not change: headings, input and kernel."""
     h, w = at.h.axis, at.w.axis
-    titles = (at.left, f"input {h.n} × {w.n}"), (at.kernel, f"kernel {h.k} × {w.k}"), (at.canvas, "canvas")
-    y = at.top + at.small * 0.5
+    titles = (
+        (at.left, f"input {h.n} × {w.n}", at.kernel - at.left),
+        (at.kernel, f"kernel {h.k} × {w.k}", at.canvas - at.kernel),
+        (at.canvas, "canvas", at.width),
+    )
+    y = at.top - HEAD + 8
     return [
-        *(Text(x, at.top - HEAD + 8, content, 13, palette.MUTED, bold=True) for x, content in titles),
+        *(Text(x, y, words, fitted(words, 13, room - 8), palette.MUTED, bold=True) for x, words, room in titles),
         *input_map(at),
         *kernel_map(at),
-        Arrow(at.canvas - 62, y, at.canvas - 34, y, palette.MUTED, 2),
+        becomes(at),
     ]
 
 
@@ -232,6 +239,10 @@ def _group_words(geometry, group):
     if group is None:
         return weight_words(geometry)
     inputs, outputs = geometry.c_in // geometry.groups, geometry.c_out // geometry.groups
-    reads, writes = (f"{group * per} to {(group + 1) * per - 1}" for per in (inputs, outputs))
     rows = f"weight[{group * inputs}:{(group + 1) * inputs}]"
-    return [f"Group {group}: input channels {reads} reach output channels {writes}, by {rows}."]
+    reads, writes = (_run(group * per, per) for per in (inputs, outputs))
+    return [f"Group {group}: input {reads} {'reaches' if inputs == 1 else 'reach'} output {writes}, by {rows}."]
+
+
+def _run(first, number):
+    return f"channel {first}" if number == 1 else f"channels {first} to {first + number - 1}"

@@ -1,5 +1,6 @@
 """Which channels a layer connects, as wires, and the shape of the weight that says so."""
 
+from ..geometry import NAMES
 from . import palette
 from .scene import Line, Rect, Text, paragraph
 
@@ -39,10 +40,11 @@ def weight_words(geometry):
         inputs, outputs = (f"{per} {name}" for per, name in ((per_in, "input"), (per_out, "output")))
         channels = "channels" if max(per_in, per_out) > 1 else "channel"
         first = f"groups={geometry.groups}: {inputs} and {outputs} {channels} in each, connected among themselves."
+    kernel = ", ".join(f"kernel {name}" for name in NAMES[len(geometry.axes)])
     return [
         first,
-        f"weight {geometry.weight_shape} = (in_channels, out_channels / groups, kernel height, kernel width).",
-        "Input channels come first: Conv2d's weight has output channels first.",
+        f"weight {geometry.weight_shape} = (in_channels, out_channels / groups, {kernel}).",
+        f"Input channels come first: Conv{len(geometry.axes)}d's weight has output channels first.",
     ]
 
 

@@ -181,7 +181,7 @@ class Artifacts:
             lines.append(f"  ... and {self.taps.size - SHOWN_PHASES} more phases")
         lines += [f"  {line}" for line in self.patterns()]
         listed = ", ".join(f"{o} ({self.channels[o]:.3f})" for o in self.worst[:SHOWN_CHANNELS])
-        lines.append(f"  output channels with the strongest pattern, and their scores: {listed}")
+        lines.append(f"  output channels by the energy of their pattern, the most first, and their scores: {listed}")
         return [*lines, *(f"  fix: {fix}" for fix in self.fixes)]
 
     def patterns(self) -> list[str]:

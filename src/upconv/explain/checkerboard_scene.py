@@ -57,7 +57,8 @@ def _maps(found, y):
         shapes.append(Text(x, y + 26 + MAP + 18, words, SMALL, palette.MUTED))
     more = len(found.gains) - len(chosen)
     if more:
-        words = f"The {len(chosen)} of {len(found.gains)} output channels with the most pattern, and their scores."
+        number = f"{len(chosen)} of {len(found.gains)}"
+        words = f"The {number} output channels whose pattern has the most energy, and their scores."
         shapes.append(Text(MARGIN, y + 26 + MAP + 38, words, SMALL, palette.MUTED))
     return shapes, y + 26 + MAP + (42 if more else 22)
 

@@ -11,7 +11,7 @@ SIZE = 12
 def cut_labels(at):
     """The labels of a map; gives the shapes and the height they use beneath the canvas."""
     shapes, below = [], at.below_canvas + (4 if at.h.whole else 18)
-    if (words := cut_words(at.h.axis, at.w.axis)) and _has_cropped(at):
+    if (words := cut_words(*_axes(at))) and _has_cropped(at):
         drawn, height = _cut(at, words)
         shapes += drawn
         below += height
@@ -20,23 +20,32 @@ def cut_labels(at):
     return shapes + kept + beyond, below + height + more - at.below_canvas
 
 
-def cut_words(h, w):
+def _axes(at):
+    """The axes that are spoken of."""
+    return (at.w.axis,) if at.line else (at.h.axis, at.w.axis)
+
+
+def cut_words(*axes):
     """What cuts the canvas: `padding=1 cuts here`, or the crops where PyTorch has no word for them; "" if nothing."""
-    if max(h.crop_lo, h.crop_hi, w.crop_lo, w.crop_hi) <= 0:
+    if max(max(axis.crop_lo, axis.crop_hi) for axis in axes) <= 0:
         return ""
-    settings = setting_of(h), setting_of(w)
+    settings = [setting_of(axis) for axis in axes]
     if None in settings:
-        crops = [f"({axis.crop_lo}, {axis.crop_hi})" for axis in (h, w)]
-        return f"crops {crops[0] if h == w else ' and '.join(crops)} cut here"
+        crops = dict.fromkeys(f"({axis.crop_lo}, {axis.crop_hi})" for axis in axes)
+        return f"crops {' and '.join(crops)} cut here"
     return f"padding={_one_or_two(*(setting.p for setting in settings))} cuts here"
 
 
-def kept_words(h, w):
+def kept_words(*axes):
     """What is there only because of output_padding; "" if nothing."""
-    settings = setting_of(h), setting_of(w)
-    if None in settings or not max(kept(h), kept(w)):
+    if None in map(setting_of, axes) or not max(map(kept, axes)):
         return ""
-    return f"output_padding={_one_or_two(*(setting.op for setting in settings))} keeps this"
+    return f"{by_output_padding(*axes)} keeps this"
+
+
+def by_output_padding(*axes):
+    """The output_padding of axes that PyTorch can say, as it is written: once where all have the same."""
+    return f"output_padding={_one_or_two(*(setting_of(axis).op for axis in axes))}"
 
 
 def kept(axis):
@@ -45,8 +54,8 @@ def kept(axis):
     return max(0, min(setting.op, setting.op + min(0, axis.crop_hi))) if setting else 0
 
 
-def _one_or_two(first, second):
-    return str(first) if first == second else f"({first}, {second})"
+def _one_or_two(*values):
+    return str(values[0]) if len(set(values)) == 1 else f"({', '.join(map(str, values))})"
 
 
 def _has_cropped(at):
@@ -70,7 +79,7 @@ def _cut(at, words):
 
 def _kept(at, y):
     """Rules along the rows and columns that output_padding keeps, and its words."""
-    words = kept_words(at.h.axis, at.w.axis)
+    words = kept_words(*_axes(at))
     (row, rows), (column, columns) = (_kept_run(shown) for shown in (at.h, at.w))
     if not words or not rows + columns:
         return [], 0

@@ -63,7 +63,7 @@ class Explanation:
     def _repr_svg_(self):
         if isinstance(self.geometry, Volume):
             return None
-        return svg(layer_scene(self.geometry.map if isinstance(self.geometry, Line) else self.geometry))
+        return svg(layer_scene(self.geometry))
 
 
 def explain(
@@ -120,6 +120,13 @@ def explain(
             groups=groups,
             dilation=dilation,
             **channels,
+        )
+    elif not getattr(layer, "transposed", True):
+        raise TypeError(f"layer is a {type(layer).__name__}, an ordinary convolution; it must be a transposed one")
+    elif getattr(layer, "padding_mode", "zeros") != "zeros":
+        raise SettingError(
+            f"layer has padding_mode={layer.padding_mode!r}, which folds what padding cuts back into the output; "
+            "that is not explained. Its sizes are those of its settings: explain(kernel_size=...)"
         )
     elif kernel_size is not None:
         raise TypeError("explain takes a layer or its settings, not both")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from . import palette
 from .overlap import counts
-from .scene import Arrow, Rect, Text, text_width
+from .scene import Arrow, Rect, Text, bold_width, fitted, text_width
 from .values import MOST_PRODUCTS, input_value, output_value, products, sum_in_words, tap_value
 from .window import CROPPED, EXTENSION, OUTPUT, Window
 
@@ -18,13 +18,15 @@ HEAD = 48
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the maps stand: the canvas lies at the same x as the strips under it, in cells of the same width."""
+    """Where the maps stand: the canvas lies at the same x as the strips under it, in cells of the same width. The maps
+    of a line, which are one row high, are spoken of as lines."""
 
     h: Window
     w: Window
     left: float
     top: float
     width: float
+    line: bool = False
 
     @property
     def canvas(self):
@@ -67,6 +69,10 @@ class Layout:
         """The y beneath the canvas."""
         return self.top + self.cell * len(self.h.positions)
 
+    def size(self, height, width):
+        """A size in words."""
+        return str(width) if self.line else f"{height} × {width}"
+
     def letter(self, q, r):
         """The letter of a canvas position's phase; "" where there is but one phase."""
         h, w = self.h.axis, self.w.axis
@@ -95,9 +101,15 @@ def maps(at: Layout):
         *_output_map(at),
         *_stamps(at),
         *(_partners(at, *chosen) if chosen else ()),
-        Text(at.kernel - GAP * 0.34, at.top + at.small * 0.5 + 8, "×", 22, palette.MUTED, "middle"),
-        Arrow(at.canvas - 62, at.top + at.small * 0.5, at.canvas - 34, at.top + at.small * 0.5, palette.MUTED, 2),
+        Text(at.kernel - GAP * 0.28, at.top + at.small * 0.5 + 8, "×", 22, palette.MUTED, "middle"),
+        becomes(at),
     ]
+
+
+def becomes(at: Layout):
+    """The arrow from the kernel to the canvas; the dots of a kernel that goes on stand before it."""
+    y = at.top + at.small * 0.5
+    return Arrow(at.canvas - 53, y, at.canvas - 29, y, palette.MUTED, 2)
 
 
 def selected(at: Layout):
@@ -134,17 +146,18 @@ def _is_drawn(at, i, j, t, u):
 def _headings(at, chosen):
     h, w = at.h.axis, at.w.axis
     titles = (
-        (at.left, f"input {h.n} × {w.n}"),
-        (at.kernel, f"kernel {h.k} × {w.k}"),
-        (at.canvas, f"output {h.out} × {w.out}"),
+        (at.left, f"input {at.size(h.n, w.n)}"),
+        (at.kernel, f"kernel {at.size(h.k, w.k)}"),
+        (at.canvas, f"output {at.size(h.out, w.out)}"),
     )
     y, room = at.top - HEAD + 8, (at.kernel - at.left, at.canvas - at.kernel, at.width - CANVAS)
     shapes = [
-        Text(x, y, content, min(13, (space - 8) / text_width(content, 1.1)), palette.INK, bold=True)
+        Text(x, y, content, fitted(content, 13, space - 8), palette.INK, bold=True)
         for (x, content), space in zip(titles, room, strict=True)
     ]
     if chosen:
-        words, x = sum_in_words(h, w, *chosen), at.canvas + shapes[-1].width * 1.1 + 24
+        words = sum_in_words(h, w, *chosen).replace("y[0, ", "y[" if at.line else "y[0, ")
+        x = at.canvas + bold_width(shapes[-1].content, shapes[-1].size) + 24
         if x + text_width(words, 12.5, mono=True) < at.left + at.width:
             shapes.append(Text(x, y, words, 12.5, palette.ACTION, mono=True, bold=True))
     return shapes
@@ -224,6 +237,8 @@ def _numbers(at):
         for r in w.positions
         if w.kind(r) != CROPPED
     ]
+    if at.line:
+        return columns
     return columns + [
         Text(
             at.canvas - 6, at.place(q, w.start)[1] + at.cell / 2 + 4, str(q - h.axis.crop_lo), 10, palette.MUTED, "end"
@@ -266,10 +281,11 @@ def _partners(at, o, m):
     h, w = at.h.axis, at.w.axis
     x, y = at.place(o + h.crop_lo, m + w.crop_lo)
     shapes = [Rect(x + 1, y + 1, at.cell - 2, at.cell - 2, None, palette.ACTION, 3)]
-    size = max(8, at.small * 0.27)
+    # In the corner of a small cell, so that the cell's own number stays apart.
+    size, inset = max(8, at.small * 0.27), 4 if at.small >= 26 else 1
     for number, (i, j, t, u) in enumerate(products(h, w, o, m), 1):
         for x, y in (at.input_place(i, j), at.tap_place(t, u)):
-            place = x + at.small - 4, y + at.small - 4
+            place = x + at.small - inset, y + at.small - 3
             shapes.append(Text(*place, str(number), size, palette.ACTION, "end", bold=True))
     return shapes
 
@@ -305,7 +321,7 @@ def more(left, top, columns, rows, cell, more_right, more_down):
     """Dots where a map goes on."""
     shapes = []
     if more_right:
-        shapes.append(Text(left + columns * cell + 5, top + cell * 0.5 + 5, "…", 16, palette.MUTED))
+        shapes.append(Text(left + columns * cell + 3, top + cell * 0.5 + 5, "…", 16, palette.MUTED))
     if more_down:
         shapes.append(Text(left + cell * 0.5, top + rows * cell + 14, "⋮", 16, palette.MUTED, "middle"))
     return shapes

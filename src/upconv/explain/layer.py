@@ -2,13 +2,15 @@
 
 from ..geometry import NAMES, Geometry
 from ..inverse import setting_of
+from ..volume import Line
 from . import palette
 from .channels import channels
 from .cuts import cut_labels
+from .edges import beyond_note, border_note
 from .grid import CANVAS, HEAD, Layout, has_values, maps, selected
-from .legend import legend
-from .overlap import EVEN, HOLES, UNEVEN, beyond_note, border_note, even_alternatives, verdict, worst
-from .scene import Rect, Scene, Text, paragraph
+from .legend import height_and_width, is_line, legend
+from .overlap import EVEN, HOLES, UNEVEN, even_alternatives, verdict, worst
+from .scene import Rect, Scene, Text, fitted, paragraph, text_width
 from .sizes import documented, written
 from .strip import LABELS, ROOM, stamps, zeros
 from .window import extent, window
@@ -27,8 +29,8 @@ VERDICTS = {
 }
 
 
-def layer_scene(geometry: Geometry) -> Scene:
-    """The drawing of a layer, whatever its size: of a large one, the first outputs.
+def layer_scene(geometry: Geometry | Line) -> Scene:
+    """The drawing of a layer of two dimensions or one, whatever its size: of a large one, the first outputs.
 
     >>> from upconv.geometry import Axis
     >>> scene = layer_scene(Geometry(1, 1, 1, 1, Axis(4, 3, 2, 1, 1, 0), Axis(4, 3, 2, 1, 1, 0)))
@@ -97,7 +99,7 @@ def describe_axis(axis):
 
 def _title(geometry, y):
     title = heading(geometry).replace(" to ", " → ")
-    shapes = [Text(MARGIN, y, title, TITLE, palette.INK, bold=True)]
+    shapes = [Text(MARGIN, y, title, fitted(title, TITLE, INNER), palette.INK, bold=True)]
     lines, height = paragraph(describe(geometry), MARGIN, y + 25, INNER, BODY, palette.MUTED, mono=True)
     return shapes + lines, 10 + height
 
@@ -111,7 +113,8 @@ def _maps(geometry, y):
 
 def _drawn_maps(geometry, y):
     """(layout, shapes, bottom) of the three maps, with the key in the room under input and kernel."""
-    at = Layout(window(geometry.h), window(geometry.w), MARGIN, y + HEAD + 22, INNER)
+    h, w = height_and_width(geometry)
+    at = Layout(window(h), window(w), MARGIN, y + HEAD + 22, INNER, is_line(geometry))
     labels, below = cut_labels(at)
     keys, key_height = legend(geometry, MARGIN, at.below_input + 8, KEY_WIDTH)
     bottom = max(at.below_canvas + below, at.below_input + 8 + key_height)
@@ -120,7 +123,7 @@ def _drawn_maps(geometry, y):
 
 
 def _maps_caption(geometry, at):
-    several = max(geometry.h.n, geometry.w.n) > 1
+    several = max(axis.n for axis in geometry.axes) > 1
     caption = (
         "Outlined: two inputs and where they write." if several else "Outlined: the one input and where it writes."
     )
@@ -131,17 +134,19 @@ def _maps_caption(geometry, at):
     else:
         caption += " The figure in a cell counts the products that it receives."
     if not (at.h.whole and at.w.whole):
-        of = f"{geometry.h.out} × {geometry.w.out}"
-        caption += f" Shown: the first {len(at.h.outputs)} × {len(at.w.outputs)} of {of} outputs."
+        shown = (at.w.outputs,) if at.line else (at.h.outputs, at.w.outputs)
+        first, of = (" × ".join(map(str, each)) for each in (map(len, shown), (axis.out for axis in geometry.axes)))
+        caption += f" Shown: the first {first} of {of} outputs."
     return caption
 
 
 def _axes(geometry, y):
     """The width first, since its positions stand under the canvas's columns."""
-    h, w = geometry.h, geometry.w
+    h, w = height_and_width(geometry)
     at = Layout(window(h), window(w), MARGIN, 0, INNER)
-    first, height = _axis("The columns: a row of the canvas, taken apart", w, lambda r: (0, r, w.s), at, y)
-    if h == w:
+    title = "The canvas, taken apart" if is_line(geometry) else "The columns: a row of the canvas, taken apart"
+    first, height = _axis(title, w, lambda r: (0, r, w.s), at, y)
+    if h == w or is_line(geometry):
         return first, height
     second, more = _axis(
         "The rows: a column of the canvas, taken apart", h, lambda r: (r, 0, 1), at, y + height + SECTION_GAP
@@ -189,10 +194,11 @@ def _stamp_caption(axis, shown):
 
 def _formulas(lines, y):
     step = 20
-    height = step * len(lines) + 10
+    height, room = step * len(lines) + 10, INNER - 28
+    size = min(fitted(line, 12.5, room, lambda *line: text_width(*line, mono=True)) for line in lines)
     shapes = [Rect(MARGIN, y, INNER, height, palette.PANEL, radius=5)]
     shapes += [
-        Text(MARGIN + 14, y + 19 + row * step, line, 12.5, palette.INK, mono=True) for row, line in enumerate(lines)
+        Text(MARGIN + 14, y + 19 + row * step, line, size, palette.INK, mono=True) for row, line in enumerate(lines)
     ]
     return shapes, height + 10
 
@@ -204,7 +210,7 @@ def _channels(geometry, y):
 
 
 def _verdict(geometry, y):
-    shapes, height = _section(VERDICTS[worst([geometry.h, geometry.w])], None, y)
+    shapes, height = _section(VERDICTS[worst(geometry.axes)], None, y)
     for sentence in verdict_sentences(geometry):
         drawn, used = paragraph(sentence, MARGIN, y + height, INNER, BODY)
         shapes += drawn
@@ -239,9 +245,11 @@ def _section(title, caption, y):
 
 
 def _description(geometry):
-    h, w = geometry.h, geometry.w
+    n, k, full, out = (
+        " by ".join(str(getattr(axis, name)) for axis in geometry.axes) for name in ("n", "k", "full", "out")
+    )
+    steps = " and ".join(str(axis.s) for axis in geometry.axes)
     return (
-        f"An input of {h.n} by {w.n} values is stamped with a kernel of {h.k} by {w.k} taps, {h.s} and {w.s} steps "
-        f"apart, on a canvas of {h.full} by {w.full}, of which {h.out} by {w.out} are kept. "
-        f"{' '.join(verdict_sentences(geometry))}"
+        f"An input of {n} values is stamped with a kernel of {k} taps, {steps} steps apart, on a canvas of {full}, "
+        f"of which {out} are kept. {' '.join(verdict_sentences(geometry))}"
     )

@@ -1,6 +1,7 @@
 """The key to a picture: the phases with their letters and taps, and what the other cells mean."""
 
 from itertools import islice, product
+from math import prod
 
 from . import palette
 from .grid import joined
@@ -11,6 +12,11 @@ from .window import CROPPED, EXTENSION, window
 LIMIT = 8
 SMALL, STEP = 12, 23
 SHORT = " This input is too short for every phase to show an output with all of these taps."
+
+
+def is_line(geometry):
+    """Whether a layer has one dimension."""
+    return len(geometry.axes) == 1
 
 
 def legend(geometry, x, y, width):
@@ -29,11 +35,11 @@ def legend(geometry, x, y, width):
 
 
 def _caption(geometry):
-    h, w = geometry.h, geometry.w
-    short = SHORT * (not (is_settled(h) and is_settled(w)))
-    if h.s * w.s == 1:
+    short = SHORT * (not all(map(is_settled, geometry.axes)))
+    steps = [axis.s for axis in geometry.axes]
+    if prod(steps) == 1:
         return "With a stride of 1 there is one: an ordinary convolution with the whole kernel, turned round." + short
-    number = f"{h.s} × {w.s} = {h.s * w.s}"
+    number = " × ".join(map(str, steps)) + f" = {prod(steps)}" * (len(steps) > 1)
     return (
         "The canvas position modulo the stride decides which taps can land there: "
         f"{number} phases, each an ordinary convolution with a small part of the kernel."
@@ -41,19 +47,29 @@ def _caption(geometry):
 
 
 def _phases(geometry):
-    h, w = geometry.h, geometry.w
+    h, w = height_and_width(geometry)
     every, live = (f(h) * f(w) for f in (phases_with_outputs, live_phases))
     for a, b in islice(product(live_residues(h, LIMIT), live_residues(w, LIMIT)), LIMIT):
         taps_h, taps_w = len(taps_of(h, a)), len(taps_of(w, b))
-        taps = f"{taps_h} × {taps_w} tap{'s' * (taps_h * taps_w > 1)}"
+        number = str(taps_w) if is_line(geometry) else f"{taps_h} × {taps_w}"
+        where = _where(a, b, h.s, w.s)
+        if is_line(geometry):
+            where = f"position ≡ {b} (mod {w.s})" if w.s > 1 else "every position"
+        taps = f"{number} tap{'s' * (taps_h * taps_w > 1)}"
         rect = palette.phase_colour(a, b, w.s), palette.RULE
-        yield rect, palette.phase_letter(a, b, w.s), f"{_where(a, b, h.s, w.s)}: {taps}"
+        yield rect, palette.phase_letter(a, b, w.s), f"{where}: {taps}"
     if live > LIMIT:
-        words = f"… and {live - LIMIT:,} more; hue for the row, shade for the column"
+        hues = "" if is_line(geometry) else "; hue for the row, shade for the column"
+        words = f"… and {live - LIMIT:,} more{hues}"
         yield (palette.PAPER, palette.PAPER), "", words
     if live < every:
         words = f"{every - live:,} of {every:,} phases {'have' if every - live > 1 else 'has'} no taps: bias alone"
         yield (palette.PAPER, palette.MUTED), "0", words
+
+
+def height_and_width(geometry):
+    """The axes as they are drawn: a line is a map of height 1."""
+    return geometry.map.axes if is_line(geometry) else geometry.axes
 
 
 def _where(a, b, s_h, s_w):
@@ -68,7 +84,7 @@ def _where(a, b, s_h, s_w):
 
 
 def _others(geometry):
-    h, w = window(geometry.h), window(geometry.w)
+    h, w = map(window, height_and_width(geometry))
     kinds = {joined(h.kind(q), w.kind(r)) for q in h.positions for r in w.positions}
     if CROPPED in kinds:
         yield (palette.CROPPED, palette.FAINT, 1, True, palette.CROPPED_HATCH), "", "cut away by padding"

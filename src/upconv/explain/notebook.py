@@ -3,11 +3,12 @@
 from html import escape
 
 from ..geometry import Geometry
+from ..volume import Line
 from .layer import layer_scene
 from .svg import svg
 
 
-def svg_of(geometry: Geometry) -> str:
+def svg_of(geometry: Geometry | Line) -> str:
     """The picture of a layer, as `_repr_svg_` returns it.
 
     >>> from upconv.geometry import Axis
@@ -17,7 +18,7 @@ def svg_of(geometry: Geometry) -> str:
     return svg(layer_scene(geometry))
 
 
-def html_of(geometry: Geometry, text=None) -> str:
+def html_of(geometry: Geometry | Line, text=None) -> str:
     """The text of a repr above the picture, as `_repr_html_` returns it.
 
     >>> from upconv.geometry import Axis

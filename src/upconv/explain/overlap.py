@@ -94,10 +94,59 @@ def live_residues(axis: Axis, limit: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the counts of one axis say: `kind` is even, uneven or holes; `reason` says why in a sentence."""
+    """What the counts of one axis say: `kind` is even, uneven or holes; `why` names the rule, of which `facts` has the
+    numbers. `reason` says it in a sentence; `korean_sentences` says the same."""
 
     kind: str
-    reason: str
+    why: str
+    facts: dict
+
+    @property
+    def reason(self) -> str:
+        return REASONS[self.why](**self.facts)
+
+
+REASONS = {
+    "off_canvas": lambda: "no output lies on the canvas: all hold the bias alone",
+    "shared_divisor": lambda s, d, g: (
+        f"only one position in {g} is ever reached, because s = {s} and d = {d} share the divisor {g}; "
+        "the outputs between hold the bias alone"
+    ),
+    "short_kernel": lambda k, s: (
+        f"{_share(s - k, s)} the bias alone, because {_counted(k, 'tap', f'k = {k}')} cannot cover a stride of {s}"
+    ),
+    "stride_one": lambda count: (
+        f"every inner output receives {_products(count)}, because every stamp starts one further"
+    ),
+    "divides": lambda count, s, k: f"every inner output receives {_products(count)}, because s = {s} divides k = {k}",
+    "does_not_divide": lambda most, least, s, k: (
+        f"outputs take turns between {most} and {least} products, because s = {s} does not divide k = {k}"
+    ),
+    "tap_gaps": lambda empty, d, n: (
+        f"{_share(empty, d)} the bias alone, because taps d = {d} apart leave gaps that "
+        f"{_counted(n, 'input')} cannot fill"
+    ),
+    "few_inputs": lambda count, n: (
+        f"every inner output receives {_products(count)}, as many as {_counted(n, 'input')} can give it"
+    ),
+    "inputs_undivided": lambda most, least, d, n: (
+        f"outputs take turns between {most} and {least} products, because d = {d} does not divide n = {n}"
+    ),
+    "counted_holes": lambda empty, whole: (
+        f"{empty or 'all'} of {_whose(whole)} hold{'s' * (empty == 1)} the bias alone"
+    ),
+    "counted_even": lambda count, whole: (
+        f"{_whose(whole)} receive {_products(count)} each; the input is too short, or cut too far, for more"
+    ),
+    "counted_calm": lambda least, most, whole: (
+        f"the input is short, or cut far, and {_whose(whole)} receive from {least} to {most} products, "
+        "rising and falling without taking turns"
+    ),
+    "counted_turns": lambda least, most, whole: (
+        f"the input is short, or cut far, and {_whose(whole)} receive from {least} to {most} products, "
+        "taking turns between more and fewer"
+    ),
+}
 
 
 def verdict(axis: Axis) -> Verdict:
@@ -108,9 +157,9 @@ def verdict(axis: Axis) -> Verdict:
     >>> verdict(Axis(4, 4, s=2)).kind, verdict(Axis(1, 4, s=8)).kind
     ('even', 'even')
     """
-    core = _on_canvas(axis)
+    core = on_canvas(axis)
     if core is None:
-        return Verdict(HOLES, "no output lies on the canvas: all hold the bias alone")
+        return Verdict(HOLES, "off_canvas", {})
     if is_settled(core):
         return _by_setting(core)
     # Inputs and taps play the same part: with few inputs under many taps, the inputs are the kernel.
@@ -135,48 +184,40 @@ def _has_inner(axis, first):
     return nearest < axis.n and first * axis.d + nearest * axis.s < axis.crop_lo + axis.out
 
 
-def _on_canvas(axis):
+def on_canvas(axis: Axis) -> Axis | None:
     """The axis without the outputs beyond the canvas; None where no output is left."""
     lo, hi = max(0, axis.crop_lo), max(0, axis.crop_hi)
     return Axis(axis.n, axis.k, axis.s, axis.d, lo, hi) if lo + hi < axis.full else None
 
 
 def _by_setting(axis):
-    classes = axis.s // axis.g
-    if axis.g > 1 and axis.k >= classes:
-        return Verdict(
-            HOLES,
-            f"only one position in {axis.g} is ever reached, because s = {axis.s} and d = {axis.d} "
-            f"share the divisor {axis.g}; the outputs between hold the bias alone",
-        )
-    if axis.k < classes:
-        empty = axis.s - axis.k
-        why = f"k = {axis.k} tap{'s' * (axis.k > 1)} cannot cover a stride of {axis.s}"
-        return Verdict(HOLES, f"{_share(empty, axis.s)} the bias alone, because {why}")
-    most, least = ceil_div(axis.k, classes), axis.k // classes
-    if most == least:
-        why = "every stamp starts one further" if axis.s == 1 else f"s = {axis.s} divides k = {axis.k}"
-        return Verdict(EVEN, f"every inner output receives {_products(most)}, because {why}")
-    return Verdict(
-        UNEVEN,
-        f"outputs take turns between {most} and {least} products, because s = {axis.s} does not divide k = {axis.k}",
-    )
+    s, d, k, g = axis.s, axis.d, axis.k, axis.g
+    classes = s // g
+    if g > 1 and k >= classes:
+        return Verdict(HOLES, "shared_divisor", {"s": s, "d": d, "g": g})
+    if k < classes:
+        return Verdict(HOLES, "short_kernel", {"k": k, "s": s})
+    most, least = ceil_div(k, classes), k // classes
+    if most > least:
+        return Verdict(UNEVEN, "does_not_divide", {"most": most, "least": least, "s": s, "k": k})
+    if s == 1:
+        return Verdict(EVEN, "stride_one", {"count": most})
+    return Verdict(EVEN, "divides", {"count": most, "s": s, "k": k})
 
 
 def _by_inputs(axis, turned):
     """The verdict where stamps are so long that an inner output receives inputs rather than taps."""
+    n, d = axis.n, axis.d
     classes = turned.s // turned.g
-    inputs, reached = f"{axis.n} input{'s' * (axis.n > 1)}", min(axis.n, classes)
-    if reached < axis.d:
-        why = f"taps d = {axis.d} apart leave gaps that {inputs} cannot fill"
-        return Verdict(HOLES, f"{_share(axis.d - reached, axis.d)} the bias alone, because {why}")
-    most, least = ceil_div(axis.n, classes), axis.n // classes
+    if axis.g > 1 and n >= classes:
+        # No number of inputs would fill these gaps.
+        return Verdict(HOLES, "shared_divisor", {"s": axis.s, "d": d, "g": axis.g})
+    if n < classes:
+        return Verdict(HOLES, "tap_gaps", {"empty": d - n, "d": d, "n": n})
+    most, least = ceil_div(n, classes), n // classes
     if most == least:
-        return Verdict(EVEN, f"every inner output receives {_products(most)}, as many as {inputs} can give it")
-    return Verdict(
-        UNEVEN,
-        f"outputs take turns between {most} and {least} products, because d = {axis.d} does not divide n = {axis.n}",
-    )
+        return Verdict(EVEN, "few_inputs", {"count": most, "n": n})
+    return Verdict(UNEVEN, "inputs_undivided", {"most": most, "least": least, "d": d, "n": n})
 
 
 def _by_counts(axis):
@@ -184,27 +225,32 @@ def _by_counts(axis):
     skipped = max(0, axis.out - COUNTED) // 2
     outputs = range(skipped, axis.out - skipped)[:COUNTED]
     found = counts(axis, outputs)
-    whose = "the outputs" if len(outputs) == axis.out else f"the middle {COUNTED:,} outputs"
+    whole = len(outputs) == axis.out
     most, least = max(found), min(found)
     if least == 0:
-        empty = found.count(0)
-        who = "all of" if most == 0 else f"{empty} of"
-        return Verdict(HOLES, f"{who} {whose} hold{'s' * (empty == 1 and most > 0)} the bias alone")
+        return Verdict(HOLES, "counted_holes", {"empty": found.count(0) if most else 0, "whole": whole})
     if most == least:
-        return Verdict(EVEN, f"{whose} receive {_products(most)} each; the input is too short for more")
-    between = f"the input is short, and {whose} receive from {least} to {most} products"
+        return Verdict(EVEN, "counted_even", {"count": most, "whole": whole})
     steps = [b > a for a, b in pairwise(found) if a != b]
-    if steps == sorted(steps, reverse=True):
-        return Verdict(EVEN, f"{between}, rising and falling without taking turns")
-    return Verdict(UNEVEN, f"{between}, taking turns between more and fewer")
+    calm = steps == sorted(steps, reverse=True)
+    facts = {"least": least, "most": most, "whole": whole}
+    return Verdict(EVEN, "counted_calm", facts) if calm else Verdict(UNEVEN, "counted_turns", facts)
 
 
 def _share(empty, period):
     return f"{empty} of every {period} outputs {'holds' if empty == 1 else 'hold'}"
 
 
+def _counted(count, word, said=None):
+    return f"{count if said is None else said} {word}{'s' * (count != 1)}"
+
+
 def _products(count):
-    return f"{count} product{'s' * (count != 1)}"
+    return _counted(count, "product")
+
+
+def _whose(whole):
+    return "the outputs" if whole else f"the middle {COUNTED:,} outputs"
 
 
 def worst(axes) -> str:
@@ -215,55 +261,6 @@ def worst(axes) -> str:
     """
     kinds = {verdict(axis).kind for axis in axes}
     return next(kind for kind in (HOLES, UNEVEN, EVEN) if kind in kinds)
-
-
-def border_note(axis: Axis) -> str | None:
-    """A sentence on the outputs near the borders, or None where all receive what their phase can give.
-
-    >>> border_note(Axis(4, 4, s=2, crop_lo=1, crop_hi=1))
-    'fewer at the borders, as in every such layer: the first output and the last output'
-    """
-    core = _on_canvas(axis)
-    if core is None:
-        return None
-    # The last position whose phase has a tap before the first input, and the first whose tap lies after the last one.
-    ahead = (axis.k - 1) * axis.d - axis.s + 1 - core.crop_lo
-    behind = core.crop_lo + core.out - axis.n * axis.s
-    where = [
-        _end(end, min(count, core.out), crop < 0)
-        for end, count, crop in (("first", ahead, axis.crop_lo), ("last", behind, axis.crop_hi))
-        if count > 0
-    ]
-    if not where:
-        return None
-    note = f"fewer at the borders, as in every such layer: {' and '.join(where)}"
-    if not is_settled(core):
-        note = "the input is so short, or cut so far, that not every phase has an output with all of its taps"
-    dead = dead_outputs(core)
-    if verdict(axis).kind != HOLES and dead:
-        note += f"; {dead} output{'s' * (dead > 1)} there hold{'s' * (dead == 1)} the bias alone"
-    return note
-
-
-def _end(end, count, beyond):
-    return (f"the {end} output" if count == 1 else f"some of the {end} {count}") + " on the canvas" * beyond
-
-
-def beyond_note(axis: Axis) -> str | None:
-    """A sentence on the outputs that lie beyond the canvas, or None where there are none.
-
-    >>> beyond_note(Axis(4, 3, s=2, crop_lo=0, crop_hi=-1))
-    'the last output lies beyond the canvas: bias alone'
-    """
-    ends = [
-        f"the {end} {'output' if count == 1 else f'{count} outputs'}"
-        for end, count in (("first", min(axis.out, -axis.crop_lo)), ("last", min(axis.out, -axis.crop_hi)))
-        if count > 0
-    ]
-    if not ends:
-        return None
-    one = len(ends) == 1 and ends[0].endswith("output")
-    return f"{' and '.join(ends)} {'lies' if one else 'lie'} beyond the canvas: bias alone"
 
 
 def even_alternatives(axis: Axis, limit=2) -> list[Setting]:

@@ -106,11 +106,16 @@ def _common_palette(images, colours):
 
 def _indexed(image, palette):
     """The image with every pixel replaced by the palette's nearest colour; Pillow's own search would miss white."""
-    pixels = np.asarray(image, np.int32)
-    found, where = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_inverse=True)
+    red, green, blue = np.moveaxis(np.asarray(image, np.int32), -1, 0)
+    pixels = red << 16 | green << 8 | blue
+    # A mark for every colour that can be finds those in use without sorting the pixels.
+    used = np.zeros(1 << 24, bool)
+    used[pixels] = True
+    found = np.flatnonzero(used)
     colours = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=-1)
-    nearest = ((colours[:, None] - palette) ** 2).sum(axis=-1).argmin(axis=1).astype(np.uint8)
-    indexed = _pillow().fromarray(nearest[where].reshape(pixels.shape[:2]))
+    place = np.empty(1 << 24, np.uint8)
+    place[found] = ((colours[:, None] - palette) ** 2).sum(axis=-1).argmin(axis=1)
+    indexed = _pillow().fromarray(place[pixels])
     indexed.putpalette(palette.astype(np.uint8).tobytes())
     return indexed
 

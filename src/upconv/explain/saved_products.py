@@ -20,17 +20,21 @@ ENGLISH = {
     "axes": {},
     "none": "no form for kernel {k}, stride {s}, dilation {d}: winograd refuses this layer",
     "one tap": "one tap in each phase: there is nothing to save",
-    "filter": "kernel {k} over stride {s}: each of {s} phases is a filter of {r} taps; here phase {phase}, taps {taps}",
-    "uneven": "kernel {k} over stride {s}: phases are filters of {r} or {fewer} taps; here phase {phase}, taps {taps}",
+    "filter": (
+        "kernel {k} over stride {s}: each of {s} phases is a filter of {r} taps; here remainder {phase}, taps {taps}"
+    ),
+    "uneven": (
+        "kernel {k} over stride {s}: phases are filters of {r} or {fewer} taps; here remainder {phase}, taps {taps}"
+    ),
     "one filter": "kernel {k} over stride 1: one filter of {r} taps, {taps}",
     "plain": "{m} outputs of {r} taps are {plain} products; F({m}, {r}) makes them with {size}",
     "example": "with the inputs {d} and the taps {g}:",
     "columns": ("product", "inputs become", "", "taps become", "", "their product"),
     "outputs": "outputs are sums of the products:",
     "same": "the same as multiplying every tap: {plain}",
-    "cost": "the taps become what they become once; the inputs do for all phases ({s}) and every output channel",
-    "cost apart": "the taps become what they become once; the inputs do for each phase ({s}) and every output channel",
-    "both": "on both axes: {fewer} products for {plain}, {ratio} times fewer",
+    "cost": "taps are transformed once, inputs once for all phases ({s}) and all output channels together",
+    "cost apart": "taps are transformed once, inputs once for each phase ({s}), for all output channels together",
+    "both": "on both axes: {fewer} products instead of {plain}, a factor of {ratio}",
     "title2": "What is saved",
     "name": "m",
 }
@@ -39,8 +43,14 @@ KOREAN = {
     "axes": {"height and width alike": "높이와 너비 공통", "height": "높이", "width": "너비"},
     "none": "커널 {k}, stride {s}, dilation {d}에는 쓸 수 있는 꼴이 없어, winograd는 이 레이어를 계산하지 않습니다.",
     "one tap": "phase마다 탭이 하나뿐이라 줄일 곱이 없습니다.",
-    "filter": "커널 {k}, stride {s}: phase {s}개가 저마다 탭 {r}개짜리 필터입니다. 여기서는 phase {phase}, 탭 {taps}",
-    "uneven": "커널 {k}, stride {s}: phase마다 탭 {r}개나 {fewer}개짜리 필터입니다. 여기서는 phase {phase}, 탭 {taps}",
+    "filter": (
+        "커널 {k}, stride {s}: phase {s}개가 저마다 탭 {r}개짜리 필터입니다. "
+        "여기서는 나머지가 {phase}인 phase, 탭 {taps}"
+    ),
+    "uneven": (
+        "커널 {k}, stride {s}: phase마다 탭 {r}개나 {fewer}개짜리 필터입니다. "
+        "여기서는 나머지가 {phase}인 phase, 탭 {taps}"
+    ),
     "one filter": "커널 {k}, stride 1: 탭 {r}개짜리 필터 하나입니다. 탭 {taps}",
     "plain": "탭 {r}개로 출력 {m}개를 그대로 구하면 곱셈 {plain}번, F({m}, {r})로는 {size}번",
     "example": "입력이 {d}, 탭이 {g}일 때:",
@@ -49,7 +59,7 @@ KOREAN = {
     "same": "탭마다 곱해서 더한 값과 같습니다: {plain}",
     "cost": "탭의 변환은 한 번이면 되고, 입력의 변환은 모든 phase({s}개)와 모든 출력 채널이 함께 씁니다.",
     "cost apart": "탭의 변환은 한 번이면 되고, 입력의 변환은 phase({s}개)마다 하되 모든 출력 채널이 함께 씁니다.",
-    "both": "두 축에 함께 쓰면 곱셈 {plain}번이 {fewer}번으로, {ratio}배 줄어듭니다.",
+    "both": "두 축에 함께 쓰면 곱셈이 {plain}번에서 {fewer}번으로 줄어듭니다({ratio}배 차이).",
     "title2": "줄어드는 곱셈",
     "name": "m",
 }
@@ -98,7 +108,7 @@ def _axis(axis, way, words):
     if r == 1:
         return [words["one tap"]]
     made = form(way.outputs[r], r, READABLE.get(way.outputs[r] + r - 1))
-    first = phases(axis)[0]
+    first = next(phase for phase in phases(axis) if len(phase.taps) == r)
     d, g = VALUES[: made.size], TAPS[: made.r]
     # A phase reads its inputs forwards and its taps backwards.
     taps = [f"w{tap}" for tap in reversed(first.taps)]

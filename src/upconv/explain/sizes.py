@@ -4,6 +4,8 @@ Both readings describe the same operation. The first is what happens: stamps are
 it. The second is how the documentation says it: zeros are inserted, and an ordinary convolution runs.
 """
 
+from typing import NamedTuple
+
 from ..geometry import Axis
 from ..inverse import Setting, nearest, reachable, setting_of, sizes_undone
 
@@ -35,6 +37,33 @@ def documented(axis: Axis) -> list[str]:
     7 + 1 + 2 = 10 values in all
     an ordinary convolution with the kernel turned round: 10 - d*(k - 1) = 10 - 2 = 8 outputs
     """
+    sums, (before, after) = inserted_sums(axis), inserted_zeros(axis)
+    return [
+        f"s - 1 = {_zeros(axis.s - 1)} between inputs: {sums.spread} = {_values(sums.length - before - after)}",
+        f"{sums.before} = {_zeros(before, 'before')}",
+        f"{sums.after} = {_zeros(after, 'after')}",
+        f"{sums.total} = {_values(sums.length)} in all",
+        f"an ordinary convolution with the kernel turned round: {sums.out} = {axis.out} output{'s' * (axis.out > 1)}",
+    ]
+
+
+class Sums(NamedTuple):
+    """The sums of the documentation's reading, written out up to their results, and how many values it convolves."""
+
+    spread: str
+    before: str
+    after: str
+    total: str
+    out: str
+    length: int
+
+
+def inserted_sums(axis: Axis) -> Sums:
+    """What every language writes of the zeros and the ordinary convolution.
+
+    >>> inserted_sums(Axis(4, 3, s=2, crop_lo=1, crop_hi=0)).before
+    'd*(k - 1) - padding = 1*(3 - 1) - 1'
+    """
     n, k, s, d = axis.n, axis.k, axis.s, axis.d
     spread, reach, plain = (n - 1) * s + 1, f"{d}*({k} - 1)", setting_of(axis)
     before, after = inserted_zeros(axis)
@@ -43,15 +72,14 @@ def documented(axis: Axis) -> list[str]:
         lo, hi = f"crop_lo = {reach} - {_signed(axis.crop_lo)}", f"crop_hi = {reach} - {_signed(axis.crop_hi)}"
     else:
         lo, hi = f"padding = {reach} - {plain.p}", f"padding + output_padding = {reach} - {plain.p} + {plain.op}"
-    total = f"{spread} + {_signed(before)} + {_signed(after)}"
-    return [
-        f"s - 1 = {_zeros(s - 1)} between inputs: (n - 1)*s + 1 = ({n} - 1)*{s} + 1 = {_values(spread)}",
-        f"d*(k - 1) - {lo} = {_zeros(before, 'before')}",
-        f"d*(k - 1) - {hi} = {_zeros(after, 'after')}",
-        f"{total} = {_values(length)} in all",
-        f"an ordinary convolution with the kernel turned round: {length} - d*(k - 1) = {length} - {d * (k - 1)} = "
-        f"{axis.out} output{'s' * (axis.out > 1)}",
-    ]
+    return Sums(
+        f"(n - 1)*s + 1 = ({n} - 1)*{s} + 1",
+        f"d*(k - 1) - {lo}",
+        f"d*(k - 1) - {hi}",
+        f"{spread} + {_signed(before)} + {_signed(after)}",
+        f"{length} - d*(k - 1) = {length} - {d * (k - 1)}",
+        length,
+    )
 
 
 def inserted_zeros(axis: Axis) -> tuple[int, int]:
@@ -78,11 +106,19 @@ def ambiguity(axis: Axis) -> list[str]:
     if setting is None:
         return _beyond_torch(axis)
     lines = [_undone(setting, axis.n), *_chosen(setting, axis.n), *_kept(axis, setting)]
-    for wanted in (axis.out - 1, axis.out + 1):
-        other = nearest(setting, axis.n, wanted)
-        if other is not None:
-            lines.append(f"To get {wanted} instead: {other.arguments()}.")
-    return lines
+    return lines + [f"To get {wanted} instead: {other.arguments()}." for wanted, other in neighbours(axis)]
+
+
+def neighbours(axis: Axis) -> list[tuple[int, Setting]]:
+    """The sizes one below and one above, and the nearest setting for each; none for an axis that PyTorch cannot say.
+
+    >>> neighbours(Axis(16, 3, s=2, crop_lo=1, crop_hi=1))[1]
+    (32, Setting(k=3, s=2, p=1, op=1, d=1))
+    """
+    setting = setting_of(axis)
+    wanted = (axis.out - 1, axis.out + 1) if setting else ()
+    found = ((size, nearest(setting, axis.n, size)) for size in wanted)
+    return [(size, other) for size, other in found if other]
 
 
 def listed(values) -> str:
@@ -125,20 +161,36 @@ def _kept(axis, setting):
     """What output_padding adds: canvas that was cut, and beyond its end nothing but the bias."""
     if max(setting.s, setting.d) == 1:
         return []
-    if axis.crop_hi >= 0:
+    beyond = beyond_canvas(axis)
+    if not beyond:
         return ["It adds no zeros to the output: it keeps more of the canvas at its end."]
-    beyond = -axis.crop_hi
     last = "the last output lies" if beyond == 1 else f"the last {beyond} outputs lie"
     return [f"It keeps more of the canvas at its end, and here more than there is: {last} beyond it, bias alone."]
 
 
+def beyond_canvas(axis: Axis) -> int:
+    """How many outputs lie beyond the canvas's end.
+
+    >>> beyond_canvas(Axis(4, 3, s=2, crop_lo=0, crop_hi=-1))
+    1
+    """
+    return max(0, -axis.crop_hi)
+
+
+def same_size(axis: Axis) -> Setting:
+    """The nearest PyTorch setting for the size of an axis that PyTorch cannot say.
+
+    >>> same_size(Axis(4, 3, s=2, crop_lo=0, crop_hi=2))
+    Setting(k=3, s=2, p=1, op=0, d=1)
+    """
+    return nearest(setting_of(Axis(axis.n, axis.k, axis.s, axis.d)), axis.n, axis.out)
+
+
 def _beyond_torch(axis):
-    plain = setting_of(Axis(axis.n, axis.k, axis.s, axis.d))
-    other = nearest(plain, axis.n, axis.out)
     return [
         f"PyTorch cannot say crops of {axis.crop_lo} and {axis.crop_hi}: it needs 0 <= crop_lo - crop_hi < "
         f"max(stride, dilation) = {max(axis.s, axis.d)} and crop_lo >= 0.",
-        f"It reaches the same size, with other places, by {other.arguments()}.",
+        f"It reaches the same size, with other places, by {same_size(axis).arguments()}.",
     ]
 
 

@@ -106,7 +106,10 @@ def _matters(name, geometry):
 
 
 def _sizes(name, axis):
-    stamps = f"each of n = {axis.n} inputs writes k = {axis.k} taps, d = {axis.d} apart; the next input s = {axis.s} on"
+    taps = f"k = {axis.k} taps, d = {axis.d} apart" if axis.k > 1 else "k = 1 tap"
+    stamps = f"each of n = {axis.n} inputs writes {taps}; the next input s = {axis.s} on"
+    if axis.n == 1:
+        stamps = f"the one input (n = 1) writes {taps}"
     return _section(f"The size, step by step ({name})", [stamps, *written(axis)])
 
 
@@ -165,7 +168,9 @@ def _groups(geometry):
     weights = inputs * geometry.c_out * prod(axis.k for axis in geometry.axes)
     shape = written_shape(geometry.weight_shape)
     biases = f"{geometry.c_out:,} bias{'es' * (geometry.c_out > 1)}"
-    lines.append(f"weight {shape} = {WEIGHTS[len(geometry.axes)]}: {weights:,} parameters, and {biases}")
+    lines.append(
+        f"weight {shape} = {WEIGHTS[len(geometry.axes)]}: {weights:,} parameter{'s' * (weights > 1)}, and {biases}"
+    )
     count = (
         "one group: every input channel reaches every output channel"
         if geometry.groups == 1
@@ -180,7 +185,7 @@ def _cost(geometry):
     return _section(
         "Cost",
         [
-            f"{macs:,} useful multiply-adds (FLOPs are twice this)",
+            f"{macs:,} useful multiply-add{'s' * (macs != 1)} (FLOPs are twice this)",
             f"{inserted:,} if the inserted zeros were multiplied too{share}",
             f"{moved:,} values moved at least once: input, weights that reach an output, output",
         ],

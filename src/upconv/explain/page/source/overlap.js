@@ -52,9 +52,10 @@ function bySetting(axis) {
 
 function byInputs(axis, turned) {
   const classes = turned.s / turned.g;
-  const { n, d } = axis;
-  const reached = Math.min(n, classes);
-  if (reached < d) return { kind: "holes", why: "tap_gaps", empty: d - reached, period: d, d, n };
+  const { n, s, d, g } = axis;
+  // No number of inputs would fill the gaps of a divisor.
+  if (g > 1 && n >= classes) return { kind: "holes", why: "shared_divisor", s, d, g };
+  if (n < classes) return { kind: "holes", why: "tap_gaps", empty: d - n, period: d, d, n };
   const most = ceilDiv(n, classes);
   const least = Math.floor(n / classes);
   if (most === least) return { kind: "even", why: "few_inputs", count: most, n };

@@ -36,11 +36,11 @@ const EN_VERDICTS = {
     `outputs take turns between ${most} and ${least} products, because d = ${d} does not divide n = ${n}`,
   counted_holes: ({ empty, all, whole }) =>
     `${all ? "all of" : `${empty} of`} ${whose(whole)} hold${empty === 1 && !all ? "s" : ""} the bias alone`,
-  counted_even: ({ count, whole }) => `${whose(whole)} receive ${products(count)} each; the input is too short for more`,
+  counted_even: ({ count, whole }) => `${whose(whole)} receive ${products(count)} each; the input is too short, or cut too far, for more`,
   counted_calm: ({ least, most, whole }) =>
-    `the input is short, and ${whose(whole)} receive from ${least} to ${most} products, rising and falling without taking turns`,
+    `the input is short, or cut far, and ${whose(whole)} receive from ${least} to ${most} products, rising and falling without taking turns`,
   counted_turns: ({ least, most, whole }) =>
-    `the input is short, and ${whose(whole)} receive from ${least} to ${most} products, taking turns between more and fewer`,
+    `the input is short, or cut far, and ${whose(whole)} receive from ${least} to ${most} products, taking turns between more and fewer`,
 };
 
 const EN_REFUSALS = {
@@ -124,7 +124,7 @@ const SAY_EN = {
       `${count === 1 ? `the ${end} output` : `some of the ${end} ${count}`}${canvas ? " on the canvas" : ""}`);
     const note = short
       ? "the input is so short, or cut so far, that not every phase has an output with all of its taps"
-      : `fewer at the borders, as in every such layer: ${places.join(" and ")}`;
+      : `fewer at the borders, where the inputs end: ${places.join(" and ")}`;
     return dead ? `${note}; ${dead} ${plural(dead, "output")} there hold${dead === 1 ? "s" : ""} the bias alone` : note;
   },
   beyond({ ends }) {

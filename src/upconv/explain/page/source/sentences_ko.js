@@ -19,7 +19,7 @@ function josa(number, pair) {
 
 function listedKo(values) {
   if (values.length > 3) return `${values[0]}~${values[values.length - 1]}`;
-  return values.slice(0, -1).map((value) => josa(value, "과/와")).concat(values[values.length - 1]).join(" ");
+  return values.length === 2 ? `${josa(values[0], "과/와")} ${values[1]}` : values.join(", ");
 }
 
 const whoseKo = (whole) => (whole ? "출력" : `가운데 출력 ${COUNTED.toLocaleString("en-US")}개`);
@@ -27,25 +27,25 @@ const whoseKo = (whole) => (whole ? "출력" : `가운데 출력 ${COUNTED.toLoc
 const KO_VERDICTS = {
   off_canvas: () => "캔버스 위에 놓인 출력이 없어 모두 bias뿐입니다",
   shared_divisor: ({ s, d, g }) =>
-    `s = ${josa(s, "과/와")} d = ${josa(d, "이/가")} 약수 ${josa(g, "을/를")} 함께 가지므로 ${g}칸에 한 칸만 값이 닿고, 그 사이 출력은 bias뿐입니다`,
+    `s = ${josa(s, "과/와")} d = ${josa(d, "이/가")} 모두 ${josa(g, "으로/로")} 나누어떨어져 ${g}칸에 한 칸만 값이 닿고, 그 사이 출력은 bias뿐입니다`,
   short_kernel: ({ empty, period, k, s }) =>
-    `탭이 ${k}개라 stride ${josa(s, "을/를")} 다 덮지 못하므로, 출력 ${period}개 가운데 ${empty}개는 bias뿐입니다`,
+    `탭 k = ${k}개로는 stride ${josa(s, "을/를")} 다 덮지 못해, 출력 ${period}개마다 ${empty}개는 bias뿐입니다`,
   stride_one: ({ count }) => `도장이 한 칸씩 밀려 찍히므로 안쪽 출력은 모두 곱을 ${count}개씩 받습니다`,
   divides: ({ count, s, k }) =>
     `k = ${josa(k, "이/가")} s = ${josa(s, "으로/로")} 나누어떨어지므로 안쪽 출력은 모두 곱을 ${count}개씩 받습니다`,
   does_not_divide: ({ most, least, s, k }) =>
     `k = ${josa(k, "이/가")} s = ${josa(s, "으로/로")} 나누어떨어지지 않아, 출력이 곱을 ${most}개와 ${least}개씩 번갈아 받습니다`,
   tap_gaps: ({ empty, period, d, n }) =>
-    `탭 간격이 d = ${d}인데 입력이 ${n}개뿐이라 틈을 다 메우지 못하므로, 출력 ${period}개 가운데 ${empty}개는 bias뿐입니다`,
+    `탭 간격이 d = ${d}인데 입력이 ${n}개뿐이라 틈을 다 메우지 못해, 출력 ${period}개마다 ${empty}개는 bias뿐입니다`,
   few_inputs: ({ count, n }) => `안쪽 출력은 모두 곱을 ${count}개씩 받습니다. 입력 ${n}개로 줄 수 있는 최대입니다`,
   inputs_undivided: ({ most, least, d, n }) =>
     `n = ${josa(n, "이/가")} d = ${josa(d, "으로/로")} 나누어떨어지지 않아, 출력이 곱을 ${most}개와 ${least}개씩 번갈아 받습니다`,
   counted_holes: ({ empty, all, whole }) => `${whoseKo(whole)}${all ? "이 모두" : ` 가운데 ${empty}개가`} bias뿐입니다`,
-  counted_even: ({ count, whole }) => `${whoseKo(whole)} 모두 곱을 ${count}개씩 받습니다. 입력이 짧아 더 받을 수 없습니다`,
+  counted_even: ({ count, whole }) => `${whoseKo(whole)} 모두 곱을 ${count}개씩 받습니다. 입력이 짧거나 많이 잘려서 더 받을 수 없습니다`,
   counted_calm: ({ least, most, whole }) =>
-    `입력이 짧아 ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개까지 늘었다 줄 뿐, 번갈아 바뀌지는 않습니다`,
+    `입력이 짧거나 많이 잘려서, ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개까지 늘었다 줄 뿐, 번갈아 바뀌지는 않습니다`,
   counted_turns: ({ least, most, whole }) =>
-    `입력이 짧고, ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개 사이를 오르내립니다`,
+    `입력이 짧거나 많이 잘려서, ${whoseKo(whole)}마다 받는 곱이 ${least}개에서 ${most}개 사이를 오르내립니다`,
 };
 
 const KO_REFUSALS = {
@@ -120,17 +120,17 @@ const SAY_KO = {
     "곱의 개수가 균일한 것은 필요조건일 뿐입니다. phase마다 쓰는 탭이 다르므로, 학습 뒤에 가중치의 합이 서로 달라지면 체커보드 무늬가 다시 나타납니다.",
   border({ ends, short, dead }) {
     const places = ends.map(({ end, count, canvas }) => {
-      const which = end === "first" ? "첫" : "마지막";
+      const which = end === "last" ? "마지막" : count === 1 ? "첫" : "처음";
       return `${canvas ? "캔버스 위의 " : ""}${which} ${count === 1 ? "출력" : `${count}칸의 일부`}`;
     });
     const note = short
       ? "입력이 짧거나 많이 잘려서, 제 탭을 모두 받는 출력이 없는 phase가 있습니다"
-      : `이런 레이어가 모두 그렇듯 가장자리에서는 곱이 적습니다(${places.join(", ")})`;
+      : `입력이 끝나는 가장자리에서는 곱이 적습니다(${places.join(", ")})`;
     return dead ? `${note}. 그중 출력 ${dead}개는 bias뿐입니다` : note;
   },
   beyond({ ends }) {
-    const places = ends.map(({ end, count }) => `${end === "first" ? "첫" : "마지막"} 출력 ${count}개`);
-    return `${places.join(", ")}는 캔버스 밖이라 bias뿐입니다`;
+    const places = ends.map(({ end, count }) => `${end === "first" ? "맨 앞" : "맨 끝"} 출력 ${count}개`);
+    return `${places.join("와 ")}는 캔버스 밖이라 bias뿐입니다`;
   },
   too_many: (v) => (v.why === "found"
     ? `${josa(v.n, "을/를")} ${josa(v.out, "으로/로")} 만드는 설정이 ${v.most.toLocaleString("en-US")}개를 넘습니다. kernel_size나 stride를 고정해 보세요`
