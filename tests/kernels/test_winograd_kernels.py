@@ -104,10 +104,12 @@ def test_nothing_that_is_multiplied_is_what_memory_was_left_with(name, forward):
     run_rows([task for unit in run.layer.weight_tasks() for task in unit], run.memory)
     at = 0
     for sizes in winograd.distinct(run.layer.sizes):
-        lines = run.memory["u"][at : at + sizes.u_bytes].reshape(len(sizes.blocks), sizes.positions, sizes.u_pos)
-        at += sizes.u_bytes
-        weight = np.ascontiguousarray(lines[..., : sizes.source_channels * sizes.u_line])
-        assert np.isfinite(weight.view(np.float32)).all()
+        for block in sizes.columns:
+            end = at + sizes.positions * block.pos
+            lines = run.memory["u"][at:end].reshape(sizes.positions, block.pos)
+            weight = np.ascontiguousarray(lines[..., : sizes.source_channels * block.line])
+            assert np.isfinite(weight.view(np.float32)).all()
+            at = end
 
 
 @pytest.mark.parametrize("longest", [64, 32, 24, 16])

@@ -34,15 +34,18 @@ POINTERS = {"v", "u", "m", "next"}
 DIVISION_BITS = 24
 
 
-def tile(isa: Isa, vectors):
-    """(mr, nv) of the product for so many vectors of columns: of those that compute the fewest in vain the widest.
+def tile(isa: Isa, *vectors):
+    """(mr, nv) of the product for blocks of so many vectors of columns: of those that compute the fewest in vain the
+    widest.
 
     >>> from upconv.codegen.isa import ROWS
     >>> [tile(ROWS["avx512"], vectors) for vectors in (1, 2, 6, 8)], tile(ROWS["avx2"], 2)
     ([(12, 1), (8, 2), (8, 3), (6, 4)], (6, 2))
+    >>> tile(ROWS["avx512"], 16, 12)
+    (6, 4)
     """
     tiles = TILES[isa.registers]
-    nv = min(tiles, key=lambda nv: (-(-vectors // nv) * nv, -nv))
+    nv = min(tiles, key=lambda nv: (sum(-(-each // nv) * nv for each in vectors), -nv))
     return tiles[nv], nv
 
 

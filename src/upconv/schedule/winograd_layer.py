@@ -172,7 +172,7 @@ class Layer:
             "y_band": 0 if y.pixels else self.bands.y_bytes,
         }
         if makes:
-            self.bytes["u"] = max(sizes.positions * _pos_of_chunk(sizes) for sizes in self.sizes)
+            self.bytes["u"] = max(sizes.positions * _pos_of_chunk(sizes, 0) for sizes in self.sizes)
         self.lists = list(self._lists())
 
     def _lists(self):
@@ -191,8 +191,8 @@ class Layer:
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, self.v_starts[number]), (b.m, self.m_starts[number])
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            u = ((b.u, 0), m, 0) if self.makes else ((b.u, self.starts[sizes.weight]), m)
-            multiply = winograd.product_lists(sizes, v, *u, self._following())
+            u = b.u, 0 if self.makes else self.starts[sizes.weight]
+            multiply = winograd.product_lists(sizes, v, u, m, not self.makes, self._following())
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
@@ -225,22 +225,22 @@ class Layer:
 
     def weight_tasks(self):
         """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
-        users = {}
-        for sizes in distinct(self.sizes):
-            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, self.starts[sizes.weight]))
-            # Parts, and the sources of one, may begin and end their sums at other channels.
-            for some, entry in channels:
-                users.setdefault(some, []).append((common, entry, blocks))
-        for number, (some, wanting) in product(range(len(self.sizes[0].blocks)), users.items()):
-            columns = self.sizes[0].blocks[number]
-            at = self._at(some, columns) if self._reads_weight else {}
-            turned = self._turn(columns, *some)
-            yield [*turned, *(total(common, entry, blocks[number], at) for common, entry, blocks in wanting)]
+        for number, columns in enumerate(self.sizes[0].blocks):
+            users = {}
+            for sizes in distinct(self.sizes):
+                start = self.starts[sizes.weight] + sizes.columns[number].u
+                common, channels = self._weight_lists(sizes, number, (self.bases.u, start))
+                # Parts, and the sources of one, may begin and end their sums at other channels.
+                for some, entry in channels:
+                    users.setdefault(some, []).append((common, entry))
+            for some, wanting in users.items():
+                at = self._at(some, columns) if self._reads_weight else {}
+                yield [*self._turn(columns, *some), *(total(*sums, at) for sums in wanting)]
 
-    def _weight_lists(self, sizes, u):
+    def _weight_lists(self, sizes, number, u):
         b = self.bases
         w = b.w if self._reads_weight else b.taps
-        return winograd.weight_lists(sizes, (w, 0), self._taps_at, u, (b.aux, 0))
+        return winograd.weight_lists(sizes, number, (w, 0), self._taps_at, u, (b.aux, 0))
 
     def _at(self, some, columns):
         """The entry for (first, how many) channels of the source and of the result, where all taps are there."""
@@ -264,14 +264,14 @@ class Layer:
 
     def _made(self, sizes, number):
         """For each chunk of a block of columns of a part: the tasks that make it, and what a product adds to use it."""
-        common, channels, blocks = self._weight_lists(sizes, (self.bases.u, 0))
-        nearer = {"u_pos": _pos_of_chunk(sizes) - sizes.u_pos}
-        for start, found in groupby(channels, key=lambda each: each[1]["u"] // (sizes.chunk * sizes.u_line)):
+        common, channels = self._weight_lists(sizes, number, (self.bases.u, 0))
+        block = sizes.columns[number]
+        nearer = {"u_pos": _pos_of_chunk(sizes, number) - block.pos}
+        for start, found in groupby(channels, key=lambda each: each[1]["u"] // (sizes.chunk * block.line)):
             first = start * sizes.chunk
             count = min(sizes.chunk, sizes.source_channels - first)
-            here = nearer | {"u": -first * sizes.u_line}
-            columns = {"columns": blocks[number]["columns"]}
-            tasks = [total(common, entry, here, self._at(some, sizes.blocks[number]), columns) for some, entry in found]
+            here = nearer | {"u": -first * block.line}
+            tasks = [total(common, entry, here, self._at(some, sizes.blocks[number])) for some, entry in found]
             yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
 
     def _turn(self, columns, first, count):
@@ -422,9 +422,9 @@ def _starts(sizes, together):
     return starts, end
 
 
-def _pos_of_chunk(sizes):
+def _pos_of_chunk(sizes, number):
     """Bytes from position to position where a chunk of a block of columns is all that there is of the weight."""
-    return min(sizes.chunk, sizes.source_channels) * sizes.u_line + LINE
+    return min(sizes.chunk, sizes.source_channels) * sizes.columns[number].line + LINE
 
 
 # Most sizes have a number of blocks that others have as well.
