@@ -18,10 +18,12 @@ from upconv.algorithms import ALGORITHMS, matmul, winograd
 from upconv.arrays import empty
 from upconv.geometry import Axis, Geometry
 from upconv.kernels import transpose
+from upconv.kernels.winograd_product import UNROLL, cut
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
-from upconv.runtime.kernel import isa, usable
+from upconv.runtime.kernel import isa, made, usable
+from upconv.runtime.program import LINE
 from upconv.schedule.placed_problem import PlacedProblem
 from upconv.schedule.winograd import total
 
@@ -228,6 +230,25 @@ def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multipli
                 prefetched += [task["next"][1] + number * task["next_row"] for number in range(task["rows"])]
         assert len(turned) > 1
         assert prefetched == [row for rows in turned[1:] for row in rows]
+
+
+@pytest.mark.parametrize("width", [25, 60, 130])
+@pytest.mark.parametrize("kernel", [(4, 2), (8, 4), (16, 8)])
+def test_however_brief_a_product_is_it_prefetches_all_that_is_turned_next(kernel, width):
+    """Of one row, which has few positions: as many rows with each run as there must be, and no more than twice that."""
+    k, s = kernel
+    case = Case("brief", 1, 768, 1, width, 256, (1, k), (1, s), (0, (k - s) // 2))
+    problem = Problem("forward", case.geometry(), "float32", "nhwc")
+    layer = winograd._layer(PlacedProblem.dense(problem, 1, 1e-3), makes=True)
+    asking = [task for task in (total(*sums) for sums in layer.unit((0, 0, 0))) if task.get("next_row")]
+    assert asking
+    for task in asking:
+        _, mr, _, chunk, *_, lines, at_once = made(task["entry"]).arguments
+        runs = task["positions"] * task["panels"] * sum(cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr))
+        assert runs * at_once >= task["rows"]
+        assert at_once == 1 or runs * at_once < 2 * task["rows"]
+        nbytes = layer.sizes[0].phase_channels * k * 4
+        assert nbytes <= lines * LINE * chunk // UNROLL // at_once
 
 
 @pytest.mark.parametrize(("operation", "order"), [("grad_input", (0, 1, 2, 3)), ("forward", (0, 2, 3, 1))])

@@ -167,6 +167,11 @@ class Sizes(OfLayer):
         return pace(isa(), self.size, *self.tile, self.block_tiles)
 
     @property
+    def runs(self):
+        """How often some tiles meet a panel, in the narrowest block of columns."""
+        return self.positions * self.columns[-1].panels * sum(cut(self.block_tiles, self.tile[0]))
+
+    @property
     def multiplications(self):
         """Products that are made, those beyond the last tile of a block not counted."""
         columns = self.panels * self.width
@@ -287,12 +292,17 @@ def product_lists(sizes, v, u, m, together=True, following=None):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns.
 
     `together` says whether the weight of one block of columns lies behind that of the one before, or in its place.
-    `following` is what is prefetched if that is no panel: the base, and bytes of a row.
+    `following` is what is prefetched if that is no panel: the base, bytes of a row, and how many of them.
     """
     how, more = (sizes.pace, sizes.longest), {}
     if following:
-        lines = ceil_div(following[1], LINE * ceil_div(sizes.chunk, UNROLL))
-        how, more = (0, sizes.longest, min(MOST_LINES, lines)), {"next": (following[0], 0)}
+        base, nbytes, rows = following
+        # Where few tiles meet few panels, each run asks for several of them, one after another.
+        at_once, steps = 1, ceil_div(sizes.chunk, UNROLL)
+        while at_once < steps and at_once * sizes.runs < rows and sizes.chunk & (sizes.chunk - 1) == 0:
+            at_once *= 2
+        lines = min(MOST_LINES, ceil_div(nbytes * at_once, LINE * steps))
+        how, more = (0, sizes.longest, lines, at_once), {"next": (base, 0)}
     common = {
         "fields": winograd_product.FIELDS,
         "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, *how),

@@ -386,11 +386,12 @@ class Layer:
 
     def _following(self):
         """What products prefetch while they use what has just been made, so that memory is never waited for: what is
-        turned next, as (base, bytes of a row of it), if each channel of the source is a piece that no machine foresees.
+        turned next, as (base, bytes of a row of it, rows for one product), if each channel of the source is a piece
+        that no machine foresees.
         """
         w_src, w_dst, *_ = self.w
         if self.makes and not self._reads_weight and self.turned == self.sizes[0].chunk and w_dst < w_src:
-            return self.bases.w, self.sizes[0].phase_channels * w_dst
+            return self.bases.w, self.sizes[0].phase_channels * w_dst, ceil_div(self.turned, len(self.sizes))
         return None
 
     def _spread(self, place, spread):
