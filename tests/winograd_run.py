@@ -43,6 +43,8 @@ LAYERS = {
     "k4s2-short-sums": (1, 11, 3, (2, 4, 2, 1, 1), (2, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 1, 1), 16, longest=4)),
     "row": (1, 33, 21, (1, 1, 1, 0, 0), (40, 4, 2, 1, 1), Setting((HEAVY, HEAVY), (1, 1, 5), 16)),
     "row-s8": (1, 18, 5, (1, 1, 1, 0, 0), (13, 16, 8, 4, 4), Setting((HEAVY, LIGHT), (1, 1, 4), 16)),
+    # Blocks of 48, 32 and 20 channels.
+    "k4s2-columns": (1, 9, 100, (3, 4, 2, 1, 1), (4, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 1, 2), 48)),
     "k3s2-small": (1, 3, 5, (2, 3, 2, 1, 0), (2, 3, 2, 1, 0), Setting(({1: 2, 2: 2},) * 2, (1, 1, 1), 16)),
     "one-pixel": (1, 3, 2, (1, 4, 2, 1, 1), (1, 4, 2, 1, 1), Setting((LIGHT, LIGHT), (1, 1, 1), 16)),
 }

@@ -104,10 +104,12 @@ def test_nothing_that_is_multiplied_is_what_memory_was_left_with(name, forward):
     run_rows([task for unit in run.layer.weight_tasks() for task in unit], run.memory)
     at = 0
     for sizes in winograd.distinct(run.layer.sizes):
-        lines = run.memory["u"][at : at + sizes.u_bytes].reshape(len(sizes.blocks), sizes.positions, sizes.u_pos)
-        at += sizes.u_bytes
-        weight = np.ascontiguousarray(lines[..., : sizes.source_channels * sizes.u_line])
-        assert np.isfinite(weight.view(np.float32)).all()
+        for block in sizes.columns:
+            end = at + sizes.positions * block.pos
+            lines = run.memory["u"][at:end].reshape(sizes.positions, block.pos)
+            weight = np.ascontiguousarray(lines[..., : sizes.source_channels * block.line])
+            assert np.isfinite(weight.view(np.float32)).all()
+            at = end
 
 
 @pytest.mark.parametrize("longest", [64, 32, 24, 16])
@@ -142,8 +144,9 @@ def test_jobs_are_sums_of_short_lists():
 
 @pytest.mark.parametrize("isa", [ROWS["avx512"], ROWS["avx2"]], ids=["avx512", "avx2"])
 @pytest.mark.parametrize("rows", [0, 5, 8, 11])
-def test_what_the_product_prefetches_next(isa, rows, monkeypatch):
-    """A row of `next` with each panel of some tiles at each position, from the first row on, and no row beyond."""
+@pytest.mark.parametrize("at_once", [1, 2, 4])
+def test_what_the_product_prefetches_next(isa, rows, at_once, monkeypatch):
+    """Some rows of `next` with each panel of some tiles at each position, from the first row on; none begin beyond."""
     asked = []
     recorded = dataclasses.replace(TABLE["prefetch"], meaning=lambda p, **_: asked.append(p.address))
     monkeypatch.setitem(TABLE, "prefetch", recorded)
@@ -174,9 +177,12 @@ def test_what_the_product_prefetches_next(isa, rows, monkeypatch):
         **{"next": following, "next_row": next_row, "rows": rows},
     }
     numbers = np.array([task.get(name, 0) for name in winograd_product.FIELDS], np.int64)
-    interpret(winograd_product.winograd_product(isa, "f32", mr, nv, c, next_lines=lines), numbers, v, u, m)
+    interpret(
+        winograd_product.winograd_product(isa, "f32", mr, nv, c, next_lines=lines, next_rows=at_once), numbers, v, u, m
+    )
     np.testing.assert_array_equal(m, c)
     times = positions * panels * sum(winograd_product.cut(many, mr))
     found = sorted(place - following for place in asked if place >= following)
-    each = range(0, LINE * lines * c // winograd_product.UNROLL, LINE)
-    assert found == [row * next_row + line for row in range(min(rows, times)) for line in each]
+    each = range(0, LINE * lines * c // winograd_product.UNROLL // at_once, LINE)
+    count = at_once * min(-(-rows // at_once), times)
+    assert found == [row * next_row + line for row in range(count) for line in each]

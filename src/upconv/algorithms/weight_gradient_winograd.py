@@ -11,8 +11,9 @@ float64, where people want the last digits, it runs when it is asked for by name
 """
 
 from functools import lru_cache
-from itertools import product
+from itertools import groupby, product
 from math import prod
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..geometry import ceil_div
@@ -40,7 +41,7 @@ from ..schedule.moves import PlacedOperand, to_weight, transpose_layout
 from ..schedule.pixel_parts import sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import tile_cycles
-from ..schedule.winograd_blocks import even, pieces
+from ..schedule.winograd_blocks import even, evenly, pieces
 from ..schedule.winograd_gradient import Pair
 from ..winograd_parts import parts, ways, ways_alone
 
@@ -131,8 +132,8 @@ def work(problem: Problem) -> dict[str, float]:
         times = len(blocks[1]), len(blocks[0]) * len(pair.phases)
         channels = times[0] * g.c_in, times[1] * g.c_out
         spread += tiles * pair.positions * sum(channels)
-        across = pair.positions * len(blocks[1]) * pair.panels
         ranges, nv = [each for _, count in blocks[0] for each in pair.ranges(count)], pair.tile[1]
+        across = pair.positions * pair.columns.vectors // nv
         products += tiles * across * nv * g.c_in
         waits += tiles * across * sum(many * (2 * tile_cycles(rows, nv) - nv * rows) for _, many, rows in ranges)
         for each, count in zip(blocks, times, strict=True):
@@ -199,8 +200,7 @@ def _plan(problem):
 def _products(problem, pair):
     """Vectors of products."""
     g = problem.geometry
-    columns = ceil_div(len(pair.phases) * g.c_out, isa().lanes(problem.itemsize))
-    return g.n * pair.h.tiles * pair.w.tiles * pair.positions * g.c_in * columns
+    return g.n * pair.h.tiles * pair.w.tiles * pair.positions * g.c_in * pair.columns.vectors
 
 
 def _planned(problem, both):
@@ -208,10 +208,11 @@ def _planned(problem, both):
     axes = [parts(axis, way.outputs, True, way.apart) for axis, way in zip((g.h, g.w), both, strict=True)]
     line = LINE // size
     phases = max(h.phases * w.phases for h, w in product(*axes))
-    c_out = even(g.c_out, max(line, COLUMNS // phases // line * line))
-    channels = even(g.c_in, CHANNELS), min(g.c_out, ceil_div(c_out, line) * line)
-    pairs = tuple(Pair.of(h, w, g.n, elem, channels, TILES_AT_ONCE, BLOCK_BYTES) for h, w in product(*axes))
-    blocks = pieces(g.c_in, channels[0]), pieces(g.c_out, channels[1])
+    most = even(g.c_in, CHANNELS), max(line, COLUMNS // phases // line * line)
+    blocks = pieces(g.c_in, most[0]), evenly(g.c_out, most[1], line)
+    channels = most[0], ceil_div(blocks[1][0][1], line) * line
+    of = g.n, elem, channels, g.c_out, TILES_AT_ONCE, BLOCK_BYTES
+    pairs = tuple(Pair.of(h, w, *of) for h, w in product(*axes))
     units, unit = len(blocks[0]) * len(blocks[1]), sum(pair.total_bytes for pair in pairs)
     images, is_near = g.n, 0 < _turned(problem, blocks) * len(pairs) <= NEAR * _turned(problem)
     is_near = is_near and all(_has_long_rows(problem, pair) for pair in pairs)
@@ -326,11 +327,10 @@ class _Way:
         is_one = moves and any(self.turns) and not plan.is_near
         numbered = [_alike(blocks, is_one) for blocks in plan.blocks]
         for (i, first, count, many), (j, start, some, times) in product(*numbered):
-            channels = plan.pairs[0].channels
             steps = {
-                X: (channels[0] * placed.x.c, 0, 0),
-                Y: (0, channels[1] * placed.y.c, 0),
-                W: (channels[0] * placed.w[0], channels[1] * placed.w[1], 0),
+                X: (count * placed.x.c, 0, 0),
+                Y: (0, some * placed.y.c, 0),
+                W: (count * placed.w[0], some * placed.w[1], 0),
                 PANELS: (across * unit, unit, 0),
             }
             yield ((first, count), (start, some)), (i * across + j) * unit, ((many, times, 1), steps)
@@ -400,5 +400,9 @@ def _alike(blocks, is_one):
     """(number, first channel, how many, how many such blocks) of runs of blocks that are alike."""
     if is_one:
         return [(number, first, count, 1) for number, (first, count) in enumerate(blocks)]
-    whole = sum(count == blocks[0][1] for _, count in blocks)
-    return [(0, *blocks[0], whole), *((whole, *blocks[whole], 1) for _ in blocks[whole:])]
+    found, number = [], 0
+    for count, run in groupby(blocks, key=itemgetter(1)):
+        firsts = [first for first, _ in run]
+        found.append((number, firsts[0], count, len(firsts)))
+        number += len(firsts)
+    return found

@@ -49,8 +49,9 @@ from ..runtime.program import (
 )
 from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.winograd import Sizes, distinct, whole_panels
+from ..schedule.winograd import Sizes, distinct
 from ..schedule.winograd_blocks import Run
+from ..schedule.winograd_columns import columned
 from ..schedule.winograd_layer import Bases, Layer, Map, Setting, sizes_of
 from ..winograd_parts import FEW_CHANNELS, Way, counted, parts, ways, ways_alone
 
@@ -204,24 +205,24 @@ def _setting(problem, *numbers):
     g, c_dst, known = problem.geometry, problem.channels[1], _ways(problem)
     of_h, of_w = known.of_h[numbers[0]], known.of_w[numbers[1]]
     made = _parts(problem, g.h, of_h), _parts(problem, g.w, of_w)
-    line = 64 // problem.itemsize
+    line = LINE // problem.itemsize
     phases, channels_of_tile, positions, transformed, longest = _of_layer(problem, numbers, made)
     high, wide = (max(map(_TILES, each)) for each in made)
     count = g.n * high * wide
     room = BLOCK_BYTES
     if count <= _most_of_one(problem):
         room = max(room, transformed // SHARE_OF_WEIGHT)
-    columns = FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
-    channels = max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
+    channels = _channels_of_block(problem, phases, transformed)
     per_tile = positions * (channels_of_tile + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, (room if count * per_tile <= room else BLOCK_BYTES) // per_tile))
     rows = min(high, max(1, most // wide))
     # Images together where one has few tiles, so that the weight is read less often.
     tiles = (max(1, min(g.n, most // (high * wide))), rows, min(wide, most))
     if channels >= c_dst and prod(map(ceil_div, (g.n, high, wide), tiles)) < FEW_BLOCKS:
-        half, size = ceil_div(c_dst, 2 * line) * line, problem.itemsize
-        # To be shared out among threads, if that fills no more panels.
-        if 2 * whole_panels(phases * half, size) <= whole_panels(phases * c_dst, size):
+        half, of = ceil_div(c_dst, 2 * line) * line, (isa(), problem.itemsize, phases, c_dst)
+        # To be shared out among threads, if that fills no more panels, and as wide ones.
+        (shared, whole) = (columned(*of, each) for each in (half, channels))
+        if (shared.vectors, shared.tile) == (whole.vectors, whole.tile):
             channels = half
     blocks, halves = g.n * ceil_div(high, rows), g.n * 2 * ceil_div(high, 2 * rows)
     # A weight that does not stay near is read again for each block.
@@ -237,6 +238,12 @@ def _setting(problem, *numbers):
         apart=(of_h.apart, of_w.apart),
         longest=longest,
     )
+
+
+def _channels_of_block(problem, phases, transformed):
+    """Channels of the result of a block of columns, at most, for a weight that becomes so many bytes."""
+    line, columns = LINE // problem.itemsize, FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
+    return max(line, min(ceil_div(problem.channels[1], line) * line, columns // phases // line * line))
 
 
 def _most_of_one(problem):
@@ -296,12 +303,13 @@ def _prices(problem, pairs):
     That is to add up sums (the longest of each pair), to spread values, to gather, and to make them of the weight.
     """
     (c_src, c_dst), size, n = problem.channels, problem.itemsize, problem.geometry.n
-    one_block, found = _most_of_one(problem), []
+    one_block, found, machine = _most_of_one(problem), [], isa()
     for h, w, length in pairs:
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
-        columns = whole_panels(phases * c_dst, size)
-        values = n * (read * c_src + written * phases * c_dst)
-        transformed, products = kept * phases * c_src * c_dst, n * read * c_src * columns
+        values, transformed = n * (read * c_src + written * phases * c_dst), kept * phases * c_src * c_dst
+        channels = _channels_of_block(problem, phases, transformed * size)
+        columns = columned(machine, size, phases, c_dst, channels).vectors * machine.lanes(size)
+        products = n * read * c_src * columns
         is_near = n * h.tiles * w.tiles <= one_block and transformed * size > BLOCK_BYTES
         weight = transformed * (MOVED if problem.prepared else MADE_NEAR if is_near else MADE)
         found.append(products + products * ADDED // length + MOVED * values + weight)

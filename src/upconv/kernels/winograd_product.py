@@ -12,8 +12,8 @@ cut without a rest (`cut`); where there is one, v and m must have room for it. A
 while all tiles meet it; meanwhile the panel after it is prefetched, into the second-level cache and evenly (`pace`):
 all at once, prefetches would wait for one another, and what is read for them. Panels that were made just before are
 near; what comes after them is made of `rows` rows of memory from `next` on, `next_row` apart, which a kernel of its own
-prefetches instead. No sum is longer than a chunk: the sums of chunks are added up in m, and so are shorter ones
-(`longest`), while what they are added to stays in the first-level cache.
+prefetches instead, some rows with each chunk of some tiles. No sum is longer than a chunk: the sums of chunks are added
+up in m, and so are shorter ones (`longest`), while what they are added to stays in the first-level cache.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -34,15 +34,18 @@ POINTERS = {"v", "u", "m", "next"}
 DIVISION_BITS = 24
 
 
-def tile(isa: Isa, vectors):
-    """(mr, nv) of the product for so many vectors of columns: of those that compute the fewest in vain the widest.
+def tile(isa: Isa, *vectors):
+    """(mr, nv) of the product for blocks of so many vectors of columns: of those that compute the fewest in vain the
+    widest.
 
     >>> from upconv.codegen.isa import ROWS
     >>> [tile(ROWS["avx512"], vectors) for vectors in (1, 2, 6, 8)], tile(ROWS["avx2"], 2)
     ([(12, 1), (8, 2), (8, 3), (6, 4)], (6, 2))
+    >>> tile(ROWS["avx512"], 16, 12)
+    (6, 4)
     """
     tiles = TILES[isa.registers]
-    nv = min(tiles, key=lambda nv: (-(-vectors // nv) * nv, -nv))
+    nv = min(tiles, key=lambda nv: (sum(-(-each // nv) * nv for each in vectors), -nv))
     return tiles[nv], nv
 
 
@@ -72,24 +75,24 @@ def pace(isa: Isa, size, mr, nv, tiles):
     return -(-lines // max(1, tall + short))
 
 
-def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1, longest=CHUNK, next_lines=0):
+def macs(task, lanes, elem, mr, nv, chunk=CHUNK, lines=1, longest=CHUNK, next_lines=0, next_rows=1):
     """Multiply-adds of a task, those of tiles and columns beyond the last included."""
     tall, short = cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr)
     tiles = tall * mr + short * (mr - 1)
     return tiles * task["positions"] * task["panels"] * nv * lanes * task["c"]
 
 
-def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=CHUNK, next_lines=0):
+def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=CHUNK, next_lines=0, next_rows=1):
     """The kernel for mr tiles by nv vectors at once.
 
     Args:
         chunk: channels of a panel.
         lines: how many it prefetches in UNROLL channels.
         longest: products of a sum, if fewer than a chunk; a multiple of UNROLL.
-        next_lines: how many lines of a row of `next` it prefetches in UNROLL channels, instead of the next panel: a row
-            with each chunk of some tiles.
+        next_lines: how many lines of a row of `next` it prefetches in UNROLL channels, instead of the next panel.
+        next_rows: how many such rows with each chunk of some tiles, one after another; chunk over that is a power of 2.
     """
-    ahead = f"next_{next_lines}" if next_lines else lines
+    ahead = f"next_{next_rows}x{next_lines}" if next_lines else lines
     k = Builder(f"winograd_product_{elem}_{mr}x{nv}_{chunk}_{ahead}_{longest}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
@@ -104,7 +107,8 @@ def winograd_product(isa: Isa, elem, mr, nv, chunk=CHUNK, lines=UNROLL, longest=
         adds = k.less(0, task["adds"] + start)
         with k.loop(0, task["panels"]) as panel:
             mine = u + panel * (part * width)
-            block = _Block(k, task, vector, nv, mine, part, adds, next_lines or lines, min(chunk, longest), row)
+            asked = next_lines or lines, row, next_rows
+            block = _Block(k, task, vector, nv, mine, part, adds, chunk, min(chunk, longest), *asked)
             here, there = k.variable(v), k.variable(m + panel * width)
             for height, times in ((mr, tall), (mr - 1, short)):
                 with k.loop(0, times):
@@ -124,10 +128,13 @@ def _cut(k, tiles, mr):
 class _Block:
     """One panel of one chunk, with some tiles at a time."""
 
-    def __init__(self, k, task, vector, nv, u, part, adds, lines, longest, row):
+    def __init__(self, k, task, vector, nv, u, part, adds, chunk, longest, lines, row, at_once):
         self.k, self.task, self.vector, self.nv = k, task, vector, nv
         self.u, self.part, self.adds, self.lines, self.longest = u, part, adds, lines, longest
-        self.row, self.ahead = row, k.variable(u + part * (nv * vector.size))
+        # The next panel, or some rows.
+        self.row, self.at_once, self.ahead = row, at_once, k.variable(u + part * (nv * vector.size))
+        # Channels in which a row is prefetched, and how far it is from its last lines to the next row.
+        self.of_row, self.on = chunk // at_once, k.variable(0, I64) if at_once > 1 else None
 
     def run(self, v, m, height, cuts):
         """Some tiles; `cuts` says whether a chunk is more than one sum."""
@@ -137,8 +144,12 @@ class _Block:
         if self.row is not None:
             row = self.row.get()
             # After the last there is nothing to ask for but what is used now.
-            self.ahead.set(k.select(k.less(row, task["rows"]), task["next"] + row * task["next_row"], self.u))
-            self.row.set(row + 1)
+            are_left, step = k.less(row, task["rows"]), self.lines * LINE
+            self.ahead.set(k.select(are_left, task["next"] + row * task["next_row"], self.u))
+            if self.on is not None:
+                back = (self.of_row // UNROLL - 1) * step
+                self.on.set(k.select(are_left, task["next_row"] - back, step))
+            self.row.set(row + self.at_once)
         if not cuts:
             self.sum(rows, there, 0, self.part, self.adds)
             return
@@ -156,9 +167,12 @@ class _Block:
         sums = [[k.variable(zero) for _ in range(self.nv)] for _ in rows]
         whole = end - k.iand(end - first, UNROLL - 1)
         with k.loop(first, whole, UNROLL) as c:
-            ahead = self.ahead.get()
+            ahead, step = self.ahead.get(), self.lines * LINE
             self.channels(rows, sums, c, UNROLL, ahead)
-            self.ahead.set(ahead + self.lines * LINE)
+            if self.on is not None:
+                is_over = k.equal(k.iand(c + UNROLL, self.of_row - 1), 0)
+                step = k.select(is_over, self.on.get(), step)
+            self.ahead.set(ahead + step)
         with k.loop(whole, end) as c:
             self.channels(rows, sums, c, 1)
         added = lambda value, place: k.add(value, k.load(place, vector))  # noqa: E731

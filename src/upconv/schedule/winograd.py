@@ -4,8 +4,8 @@ Every field of a task is a sum: what all tasks of a kernel have in common, and a
 (images, rows and columns of tiles; sources; blocks of columns). So a list has as many entries as an axis has blocks,
 and no list of products is ever made. `total` adds entries up.
 
-The columns of the product are the phases times the channels of the result, cut into blocks: all phases of some
-channels, so that all phases of a tile are written together. What is padded is said by `Sizes`.
+The columns of the product are the phases times the channels of the result, cut into blocks (`winograd_columns`): all
+phases of some channels, so that all phases of a tile are written together. What is padded is said by `Sizes`.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from itertools import pairwise, product
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, UNROLL, cut, pace, tile
+from ..kernels.winograd_product import CHUNK, UNROLL, cut, pace
 from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE
-from .winograd_blocks import Cut, Piece, pieces
+from .winograd_blocks import Cut, Piece
+from .winograd_columns import columned
 
 SIZES = {"f32": 4, "f64": 8}
 # Lines of what is made next that are prefetched in some channels, so that products remain most of what is done; longer
@@ -50,11 +51,24 @@ def odd_lines(nbytes):
     return (-(-nbytes // LINE) | 1) * LINE
 
 
-def whole_panels(columns, size):
-    """Columns that the product computes where it needs so many, for elements of so many bytes."""
-    vectors = -(-columns // isa().lanes(size))
-    nv = tile(isa(), vectors)[1]
-    return -(-vectors // nv) * nv * isa().lanes(size)
+@dataclass(frozen=True)
+class OfBlock:
+    """The weight of a block of columns: as `winograd_columns.Columns`, and in bytes where not said.
+
+    Attributes:
+        vectors, panels: of one phase, and of all.
+        phase: columns of one phase.
+        u: where the transformed weight begins.
+        line: the weight for one channel of the source and one position.
+        pos: the same for all channels.
+    """
+
+    vectors: int
+    panels: int
+    phase: int
+    u: int
+    line: int
+    pos: int
 
 
 @dataclass
@@ -69,11 +83,11 @@ class OfLayer:
         sources: pairs (number on h, number on w) of the sources that are added up.
         source_channels: what is summed over: the channels of all sources, each rounded up to whole vectors.
         v_tile, m_tile: from tile to tile of the spread tiles, and of their products.
-        blocks: (first channel, how many) of each block of columns; all but the last are alike.
-        phase_channels: columns of one phase in a block: whole cache lines.
-        panels: panels of a block.
-        u_line: the weight for one channel of the source, one position and a block of columns.
-        u_pos, u_block, u_bytes: the same for all channels, then for all positions, then for all blocks.
+        blocks: (first channel, how many) of each block of columns, the widest first.
+        columns: the OfBlock of each.
+        phase_channels: columns of one phase in the widest block: whole vectors.
+        panels: of all blocks.
+        u_bytes: the transformed weight.
     """
 
     size: int
@@ -86,11 +100,9 @@ class OfLayer:
     v_tile: int
     m_tile: int
     blocks: list[tuple[int, int]]
+    columns: list[OfBlock]
     phase_channels: int
     panels: int
-    u_line: int
-    u_pos: int
-    u_block: int
     u_bytes: int
 
 
@@ -155,9 +167,14 @@ class Sizes(OfLayer):
         return pace(isa(), self.size, *self.tile, self.block_tiles)
 
     @property
+    def runs(self):
+        """How often some tiles meet a panel, in the narrowest block of columns."""
+        return self.positions * self.columns[-1].panels * sum(cut(self.block_tiles, self.tile[0]))
+
+    @property
     def multiplications(self):
         """Products that are made, those beyond the last tile of a block not counted."""
-        columns = len(self.blocks) * self.panels * self.width
+        columns = self.panels * self.width
         return self.n * self.h.tiles * self.w.tiles * self.positions * self.source_channels * columns
 
 
@@ -172,33 +189,33 @@ def distinct(sizes):
 @lru_cache(maxsize=256)
 def _of_layer(isa, positions, phases, sources, c_src, c_dst, elem, channels):
     size = SIZES[elem]
-    lanes, line = isa.lanes(size), LINE // size
+    lanes = isa.lanes(size)
     pairs = list(product(range(sources[0]), range(sources[1])))
     source_channels = c_src if len(pairs) == 1 else len(pairs) * -(-c_src // lanes) * lanes
-    phase_channels = -(-min(channels, c_dst) // line) * line
-    at_once = tile(isa, phases * phase_channels // lanes)
-    width = at_once[1] * lanes
-    panels = -(-phases * phase_channels // width)
-    blocks, u_line = pieces(c_dst, phase_channels), panels * width * size
-    # Positions are written side by side: not at the same place of a page.
-    u_pos = source_channels * u_line + LINE
+    cut_columns = columned(isa, size, phases, c_dst, channels)
+    width = cut_columns.tile[1] * lanes
+    columns, end = [], 0
+    for block in cut_columns.blocks:
+        line = block.panels * width * size
+        # Positions are written side by side: not at the same place of a page.
+        columns.append(OfBlock(*block[2:], block.vectors * lanes * size, end, line, source_channels * line + LINE))
+        end += positions * columns[-1].pos
+    widest = cut_columns.blocks[0]
     return OfLayer(
         size=size,
-        tile=at_once,
+        tile=cut_columns.tile,
         width=width,
         positions=positions,
         phases=phases,
         sources=pairs,
         source_channels=source_channels,
         v_tile=odd_lines(-(-source_channels // lanes) * lanes * size),
-        m_tile=odd_lines(panels * width * size),
-        blocks=blocks,
-        phase_channels=phase_channels,
-        panels=panels,
-        u_line=u_line,
-        u_pos=u_pos,
-        u_block=positions * u_pos,
-        u_bytes=len(blocks) * positions * u_pos,
+        m_tile=odd_lines(widest.panels * width * size),
+        blocks=[block[:2] for block in cut_columns.blocks],
+        columns=columns,
+        phase_channels=widest.vectors * lanes,
+        panels=sum(block.panels for block in cut_columns.blocks),
+        u_bytes=end,
     )
 
 
@@ -271,17 +288,21 @@ def _along(blocks, many, steps, flag=0):
     return found
 
 
-def product_lists(sizes, v, u, m, u_block=None, following=None):
+def product_lists(sizes, v, u, m, together=True, following=None):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns.
 
-    `u_block` is how far on the weight of each block of columns lies; as `Sizes` has it if None. `following` is
-    what is prefetched if that is no panel: the base, and bytes of a row.
+    `together` says whether the weight of one block of columns lies behind that of the one before, or in its place.
+    `following` is what is prefetched if that is no panel: the base, bytes of a row, and how many of them.
     """
     how, more = (sizes.pace, sizes.longest), {}
     if following:
-        lines = ceil_div(following[1], LINE * ceil_div(sizes.chunk, UNROLL))
-        how, more = (0, sizes.longest, min(MOST_LINES, lines)), {"next": (following[0], 0)}
-    u_block = sizes.u_block if u_block is None else u_block
+        base, nbytes, rows = following
+        # Where few tiles meet few panels, each run asks for several of them, one after another.
+        at_once, steps = 1, ceil_div(sizes.chunk, UNROLL)
+        while at_once < steps and at_once * sizes.runs < rows and sizes.chunk & (sizes.chunk - 1) == 0:
+            at_once *= 2
+        lines = min(MOST_LINES, ceil_div(nbytes * at_once, LINE * steps))
+        how, more = (0, sizes.longest, lines, at_once), {"next": (base, 0)}
     common = {
         "fields": winograd_product.FIELDS,
         "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, *how),
@@ -294,13 +315,11 @@ def product_lists(sizes, v, u, m, u_block=None, following=None):
         "m_pos": sizes.m_pos,
         "v_tile": sizes.v_tile,
         "m_tile": sizes.m_tile,
-        "u_pos": sizes.u_pos,
-        "panels": sizes.panels,
         "adds": 0,
         **more,
     }
     images, rows, cols = sizes.tile_lists
-    blocks = [{"u": number * u_block} if number else {} for number in range(len(sizes.blocks))]
+    blocks = [{"u": each.u * together, "u_pos": each.pos, "panels": each.panels} for each in sizes.columns]
     return common, _along(images, "n", {}), _along(rows, "tiles_h", {}), _along(cols, "tiles_w", {}), blocks
 
 
@@ -347,7 +366,6 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activa
         "width": w.count,
         "m_pos": sizes.m_pos,
         "m_tile": sizes.m_tile,
-        "m_phase": sizes.phase_channels * sizes.size,
     }
     images, rows, cols = sizes.tile_lists
     return (
@@ -355,29 +373,32 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activa
         _along(images, "n", {"y": at[0]}, flag_steps[0]),
         _along(rows, "tiles_h", {"y": common["y_row"], "row": common["row_tile"]}, flag_steps[1]),
         _along(cols, "tiles_w", {"y": common["y_col"], "col": common["col_tile"]}, flag_steps[2]),
-        [{"y": start * sizes.size, "bias": start * sizes.size, "c": count} for start, count in sizes.blocks],
+        [
+            {"y": start * sizes.size, "bias": start * sizes.size, "c": count, "m_phase": each.phase}
+            for (start, count), each in zip(sizes.blocks, sizes.columns, strict=True)
+        ],
     )
 
 
-def weight_lists(sizes, w, at, u, flag):
-    """(common, channels, blocks) of the tasks that transform a weight into what the products read.
+def weight_lists(sizes, number, w, at, u, flag):
+    """(common, channels) of the tasks that transform the weight of a block of columns into what the products read.
 
     `channels` has pairs: (first channel of the source, how many, 0 for those that only fill up) and the entry.
 
     Args:
         sizes: the Sizes.
-        w: (base, offset) of the weight of some channels of the source and a block of channels of the result.
+        number: that of the block.
+        w: (base, offset) of the weight of some channels of the source and the block of channels of the result.
         at: its strides (channel of the source, tap on h, tap on w) in bytes; channels of the result are consecutive.
-        u: where the first block lies.
+        u: where the block lies.
         flag: becomes 1 if the weight cannot be used, because what it becomes is not finite.
     """
     h, w_part, nv = sizes.h, sizes.w, sizes.tile[1]
-    vector = isa().vector_bytes
-    vectors = sizes.phase_channels * sizes.size // vector
+    vector, block, (_, columns) = isa().vector_bytes, sizes.columns[number], sizes.blocks[number]
     matrices = h.form.weight, w_part.form.weight
     common = {
         "fields": winograd_weight.FIELDS,
-        "entry": entry(winograd_weight.winograd_weight, sizes.elem, *matrices, nv, vectors_at_once(vectors, nv)),
+        "entry": entry(winograd_weight.winograd_weight, sizes.elem, *matrices, nv, vectors_at_once(block.vectors, nv)),
         "w": (w[0], w[1] + h.tap * at[1] + w_part.tap * at[2]),
         "u": u,
         "flag": flag,
@@ -388,8 +409,9 @@ def weight_lists(sizes, w, at, u, flag):
         "phases_w": w_part.phases,
         "w_ph": at[1],
         "w_pw": at[2],
-        "u_pos": sizes.u_pos,
-        "vectors": vectors,
+        "u_pos": block.pos,
+        "vectors": block.vectors,
+        "columns": columns,
     }
     channels, made = [], []
     each = sizes.source_channels // len(sizes.sources)
@@ -401,15 +423,14 @@ def weight_lists(sizes, w, at, u, flag):
             channels.append(
                 {
                     "w": i * at[1] + j * at[2] if exist else 0,
-                    "u": start * sizes.u_line + (first - start) * nv * vector,
+                    "u": start * block.line + (first - start) * nv * vector,
                     "u_panel": length * nv * vector,
                     "c": count,
                     # Channels that do not exist are transformed from nothing, under an empty mask.
-                    "columns": 0 if exist else -sizes.c_dst,
+                    "columns": 0 if exist else -columns,
                 }
             )
-    blocks = [{"u": number * sizes.u_block, "columns": count} for number, (_, count) in enumerate(sizes.blocks)]
-    return common, list(zip(made, channels, strict=True)), blocks
+    return common, list(zip(made, channels, strict=True))
 
 
 def _runs(sizes, begin, each):

@@ -4,6 +4,7 @@ That depends on the axis and on how it is to be cut alone, and is kept: a new wi
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -77,6 +78,20 @@ def even(count, size):
     5
     """
     return -(-count // -(-count // size))
+
+
+def evenly(count, most, unit=1):
+    """(first, how many) of as few blocks of at most so many as there can be: all begin at whole units, and differ by
+    one unit at most, the larger ones first. `most` is a multiple of the unit.
+
+    >>> evenly(7, 3), evenly(40, 32, 16), evenly(272, 64, 16)
+    ([(0, 3), (3, 2), (5, 2)], [(0, 32), (32, 8)], [(0, 64), (64, 64), (128, 48), (176, 48), (224, 48)])
+    """
+    units = -(-count // unit)
+    many = -(-units // max(1, most // unit))
+    least, more = divmod(units, many)
+    starts = [unit * (least * number + min(number, more)) for number in range(many)]
+    return [(start, end - start) for start, end in pairwise([*starts, count])]
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks, winograd_gather, winograd_spread
-from ..kernels.winograd_product import tile
 from ..runtime.kernel import entry, isa
 from ..runtime.program import FLAGS, LINE, NOTHING, SUMS, M, Nest, Rows, V
 from ..winograd_parts import Part, Source
@@ -29,6 +28,7 @@ from .moves import PlacedOperand
 from .weight_tiles import even_ranges
 from .winograd import SIZES, odd_lines
 from .winograd_blocks import even, pieces
+from .winograd_columns import columned
 
 
 class Patch(NamedTuple):
@@ -64,6 +64,7 @@ class Pair:
         n: images.
         elem: f32 or f64.
         channels: (of the input, of the output) of a block, at most.
+        c_out: channels of the output.
         tiles: (images, rows, columns) of tiles of a block, at most.
     """
 
@@ -72,17 +73,18 @@ class Pair:
     n: int
     elem: str
     channels: tuple[int, int]
+    c_out: int
     tiles: tuple[int, int, int]
 
     @classmethod
-    def of(cls, h, w, n, elem, channels, most, nbytes):
+    def of(cls, h, w, n, elem, channels, c_out, most, nbytes):
         """With blocks of at most so many tiles and bytes of what is spread: whole rows, and whole images if small."""
-        one = cls(h, w, n, elem, channels, (1, 1, 1))
+        one = cls(h, w, n, elem, channels, c_out, (1, 1, 1))
         most = max(1, min(most, nbytes // (one.positions * (one.v_tile + one.m_tile))))
         wide = even(w.tiles, most)
         high = even(h.tiles, max(1, most // wide)) if wide == w.tiles else 1
         is_whole = high == h.tiles and wide == w.tiles
-        return cls(h, w, n, elem, channels, (min(n, most // (high * wide)) if is_whole else 1, high, wide))
+        return cls(h, w, n, elem, channels, c_out, (min(n, most // (high * wide)) if is_whole else 1, high, wide))
 
     @cached_property
     def size(self):
@@ -111,19 +113,28 @@ class Pair:
         return odd_lines(self.lines * self.v_tile)
 
     @cached_property
-    def m_phase(self):
-        """The spread gradient in the output: a line of the channels of a block, phase by phase, in cache lines."""
-        return ceil_div(self.channels[1] * self.size, LINE) * LINE
+    def columns(self):
+        """The blocks of channels of the output, all phases of each side by side."""
+        return columned(isa(), self.size, len(self.phases), self.c_out, self.channels[1])
+
+    def block(self, count):
+        """The Columns of a block of so many channels: all that have as many are alike."""
+        return next(block for block in self.columns.blocks if block.count == count)
+
+    @staticmethod
+    def m_phase(block):
+        """The spread gradient in the output: a line of the channels of a block, phase by phase, in whole vectors."""
+        return block.vectors * isa().vector_bytes
 
     @cached_property
     def panels(self):
-        """Tiles of the product across."""
-        return ceil_div(len(self.phases) * self.m_phase, self.panel)
+        """Tiles of the product across, of the widest block."""
+        return self.columns.blocks[0].panels
 
-    @cached_property
+    @property
     def tile(self):
         """(channels of the input, vectors of columns) of the product at once, at most."""
-        return tile(isa(), len(self.phases) * self.m_phase // isa().vector_bytes)
+        return self.columns.tile
 
     @property
     def panel(self):
@@ -192,8 +203,9 @@ class Pair:
             adds: False if the totals are written.
         """
         yield self._spread_input(patch, x, counts[0])
-        yield self._spread_result(patch, y, counts[1])
-        yield self._multiply(prod(count for _, count in patch), counts[0], total, adds)
+        yield self._spread_result(patch, y, self.block(counts[1]))
+        lines, panels = prod(count for _, count in patch), self.block(counts[1]).panels
+        yield self._multiply(lines, counts[0], panels, total, adds)
 
     def _spread_input(self, patch, x, count):
         forms = self.h.form, self.w.form
@@ -203,12 +215,12 @@ class Pair:
         steps = {"v": (V, 0), "v_pos": self.v_pos, "v_tile": self.v_tile}
         return Nest(winograd_spread.FIELDS, fields | steps, (Rows(_OF_SOURCE, [(*here, 0)]),))
 
-    def _spread_result(self, patch, y, count):
+    def _spread_result(self, patch, y, block):
         matrices = tuple(transposed(form.output) for form in (self.h.form, self.w.form))
-        fields = self._spread(patch, y, count, matrices, (self.h.step, self.w.step))
+        fields = self._spread(patch, y, block.count, matrices, (self.h.step, self.w.step))
         steps = {"v": (M, 0), "v_pos": self.m_pos, "v_tile": self.m_tile}
         phases = [
-            (*self._source(of_result(self.h, i), of_result(self.w, j), y.at), number * self.m_phase)
+            (*self._source(of_result(self.h, i), of_result(self.w, j), y.at), number * self.m_phase(block))
             for number, (i, j) in enumerate(self.phases)
         ]
         return Nest(winograd_spread.FIELDS, fields | steps, (Rows(_OF_SOURCE, phases),))
@@ -231,10 +243,10 @@ class Pair:
             **{"row": row * m[0], "row_m": m[0], "col": col * m[1], "col_m": m[1]},
         }
 
-    def _multiply(self, lines, count, total, adds):
+    def _multiply(self, lines, count, panels, total, adds):
         fields = {
             **{"a": (V, 0), "b": (M, 0), "total": total, "n": 1, "rows": 1, "cols": lines},
-            **{"a_col": self.v_tile, "b_col": self.m_tile, "b_tiles": self.panels, "b_tile": self.panel},
+            **{"a_col": self.v_tile, "b_col": self.m_tile, "b_tiles": panels, "b_tile": self.panel},
             **{"total_row": self.total_row, "add": int(adds), "longest": weight_gradient_blocks.LONGEST_SUM},
         }
         positions = [(p * self.v_pos, p * self.m_pos, p * self.total_pos) for p in range(self.positions)]
@@ -267,7 +279,8 @@ class Pair:
             **{"y_h": self.h.tap_step * at[1], "y_w": self.w.tap_step * at[2]},
             **{"phases_h": self.h.phases, "phases_w": self.w.phases, "y_ph": at[1], "y_pw": at[2]},
             **{"height": self.h.phases, "width": self.w.phases},
-            **{"m_pos": self.total_pos, "m_tile": self.total_row, "m_phase": self.m_phase},
+            **{"m_pos": self.total_pos, "m_tile": self.total_row},
+            "m_phase": self.m_phase(self.block(counts[1])),
         }
         return Nest(winograd_gather.FIELDS, fields)
 

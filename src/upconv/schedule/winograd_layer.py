@@ -172,7 +172,7 @@ class Layer:
             "y_band": 0 if y.pixels else self.bands.y_bytes,
         }
         if makes:
-            self.bytes["u"] = max(sizes.positions * _pos_of_chunk(sizes) for sizes in self.sizes)
+            self.bytes["u"] = max(sizes.positions * _pos_of_chunk(sizes, 0) for sizes in self.sizes)
         self.lists = list(self._lists())
 
     def _lists(self):
@@ -191,8 +191,8 @@ class Layer:
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, self.v_starts[number]), (b.m, self.m_starts[number])
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            u = ((b.u, 0), m, 0) if self.makes else ((b.u, self.starts[sizes.weight]), m)
-            multiply = winograd.product_lists(sizes, v, *u, self._following())
+            u = b.u, 0 if self.makes else self.starts[sizes.weight]
+            multiply = winograd.product_lists(sizes, v, u, m, not self.makes, self._following())
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 
@@ -225,22 +225,22 @@ class Layer:
 
     def weight_tasks(self):
         """The tasks of the whole weight, some channels for all parts at once: pieces that depend on no others."""
-        users = {}
-        for sizes in distinct(self.sizes):
-            common, channels, blocks = self._weight_lists(sizes, (self.bases.u, self.starts[sizes.weight]))
-            # Parts, and the sources of one, may begin and end their sums at other channels.
-            for some, entry in channels:
-                users.setdefault(some, []).append((common, entry, blocks))
-        for number, (some, wanting) in product(range(len(self.sizes[0].blocks)), users.items()):
-            columns = self.sizes[0].blocks[number]
-            at = self._at(some, columns) if self._reads_weight else {}
-            turned = self._turn(columns, *some)
-            yield [*turned, *(total(common, entry, blocks[number], at) for common, entry, blocks in wanting)]
+        for number, columns in enumerate(self.sizes[0].blocks):
+            users = {}
+            for sizes in distinct(self.sizes):
+                start = self.starts[sizes.weight] + sizes.columns[number].u
+                common, channels = self._weight_lists(sizes, number, (self.bases.u, start))
+                # Parts, and the sources of one, may begin and end their sums at other channels.
+                for some, entry in channels:
+                    users.setdefault(some, []).append((common, entry))
+            for some, wanting in users.items():
+                at = self._at(some, columns) if self._reads_weight else {}
+                yield [*self._turn(columns, *some), *(total(*sums, at) for sums in wanting)]
 
-    def _weight_lists(self, sizes, u):
+    def _weight_lists(self, sizes, number, u):
         b = self.bases
         w = b.w if self._reads_weight else b.taps
-        return winograd.weight_lists(sizes, (w, 0), self._taps_at, u, (b.aux, 0))
+        return winograd.weight_lists(sizes, number, (w, 0), self._taps_at, u, (b.aux, 0))
 
     def _at(self, some, columns):
         """The entry for (first, how many) channels of the source and of the result, where all taps are there."""
@@ -266,14 +266,14 @@ class Layer:
         """For each chunk of a block of columns of a part: the tasks that make it, and what a product adds to use it.
 
         Args:
-            lists: the part's `_weight_lists`, as they are made where the first chunk goes.
+            lists: the `_weight_lists` of a block as wide.
         """
-        common, channels, blocks = lists
-        nearer, columns = {"u_pos": _pos_of_chunk(sizes) - sizes.u_pos}, {"columns": blocks[number]["columns"]}
-        for start, found in groupby(channels, key=lambda each: each[1]["u"] // (sizes.chunk * sizes.u_line)):
+        (common, channels), block = lists, sizes.columns[number]
+        nearer = {"u_pos": _pos_of_chunk(sizes, number) - block.pos}
+        for start, found in groupby(channels, key=lambda each: each[1]["u"] // (sizes.chunk * block.line)):
             first = start * sizes.chunk
             count = min(sizes.chunk, sizes.source_channels - first)
-            here = nearer | columns | {"u": -first * sizes.u_line}
+            here = nearer | {"u": -first * block.line}
             # Not summed up: what they share is written once.
             tasks = [(common, entry, here, self._at(some, sizes.blocks[number])) for some, entry in found]
             yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
@@ -363,16 +363,19 @@ class Layer:
         numbers = sorted({number for *_, mine in parts for number in mine})
         turns = [(number, *piece) for number in numbers for piece in pieces(self.sizes[0].c_src, self.turned)]
         after = dict(pairwise(turns))
-        lists = [self._weight_lists(sizes, (self.bases.u, 0)) for sizes, *_ in parts]
+        # Blocks of columns that are as wide have the same, whatever their place.
+        lists = {}
         for number in numbers:
-            using = [
-                (*rest, list(self._made(sizes, made, number)))
-                for (sizes, *rest, mine), made in zip(parts, lists, strict=True)
-                if number in mine
-            ]
+            columns, using = self.sizes[0].blocks[number], []
+            for at, (sizes, *rest, mine) in enumerate(parts):
+                if number in mine:
+                    as_wide = at, columns[1]
+                    if as_wide not in lists:
+                        lists[as_wide] = self._weight_lists(sizes, number, (self.bases.u, 0))
+                    using.append((*rest, list(self._made(sizes, lists[as_wide], number))))
             chunks = self.turned // self.sizes[0].chunk
             for first, count in pieces(self.sizes[0].c_src, self.turned):
-                for task in self._turn(self.sizes[0].blocks[number], first, count):
+                for task in self._turn(columns, first, count):
                     yield (task,)
                 start = first // self.turned * chunks
                 for at, (_, multiply, _, made) in enumerate(using):
@@ -394,11 +397,12 @@ class Layer:
 
     def _following(self):
         """What products prefetch while they use what has just been made, so that memory is never waited for: what is
-        turned next, as (base, bytes of a row of it), if each channel of the source is a piece that no machine foresees.
+        turned next, as (base, bytes of a row of it, rows for one product), if each channel of the source is a piece
+        that no machine foresees.
         """
         w_src, w_dst, *_ = self.w
         if self.makes and not self._reads_weight and self.turned == self.sizes[0].chunk and w_dst < w_src:
-            return self.bases.w, self.sizes[0].phase_channels * w_dst
+            return self.bases.w, self.sizes[0].phase_channels * w_dst, ceil_div(self.turned, len(self.sizes))
         return None
 
     def _spread(self, place, spread):
@@ -430,9 +434,9 @@ def _starts(sizes, together):
     return starts, end
 
 
-def _pos_of_chunk(sizes):
+def _pos_of_chunk(sizes, number):
     """Bytes from position to position where a chunk of a block of columns is all that there is of the weight."""
-    return min(sizes.chunk, sizes.source_channels) * sizes.u_line + LINE
+    return min(sizes.chunk, sizes.source_channels) * sizes.columns[number].line + LINE
 
 
 # Most sizes have a number of blocks that others have as well.
