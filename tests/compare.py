@@ -291,6 +291,7 @@ SPECIAL = {
         Case("few-pixels", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
         Case("few-pixels-groups", 2, 51, 1, 3, 6, (3, 7), (1, 4), (1, 0), groups=3),
         Case("few-pixels-wide-groups", 1, 34, 3, 1, 138, (3, 2), (2, 1), groups=2),
+        Case("few-pixels-many", 1, 247, 1, 2, 17, (2, 2), (2, 2)),
     ),
     "input_gradient_columns": (
         Case("columns-of-grad-k4s2", 2, 19, 3, 4, 16, (4, 4), (2, 2), (1, 1)),

@@ -122,3 +122,16 @@ def test_no_sum_is_longer_than_it_may_be(corner, layer, operation, layout):
             longest = longest_of(way, layer, operation)
             # One more for each part whose sum is odd.
             assert lost <= longest + products / longest, f"{way}{' prepared' * prepared} of {products}"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_of_many_channels_are_no_long_chain(layout):
+    """Sums of a few rows of a weight are added to one another: 2**27 loses those of its own chain, and no others."""
+    g = Geometry(1, 2048, 20, 1, Axis(2, 2, 2), Axis(1, 2, 2))
+    x, w = (np.ones(shape, np.float32) for shape in (g.input_shape, g.weight_shape))
+    x[0, 0] = HUGE * 8
+    for stored in (w, np.ascontiguousarray(w.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)):
+        got = result(Problem("forward", g, "float32", layout), "weight_streaming", x, stored, None)
+        lost = np.abs(got.astype(float) - (HUGE * 8 + 2047)).max()
+        # 40 blocks of 6, and half of its last bit for each part that is added to it.
+        assert lost <= 320

@@ -156,7 +156,7 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
 
 
 def test_a_weight_as_given_is_transformed_into_less():
-    geometry = Case("large", 1, 256, 64, 64, 64, (4, 4), (2, 2), (1, 1)).geometry()
+    geometry = Case("large", 1, 256, 32, 32, 64, (3, 3), (2, 2), (1, 1)).geometry()
     given, prepared = (
         winograd.weight_form(Problem("forward", geometry, "float32", prepared=is_prepared)).nbytes
         for is_prepared in (False, True)
@@ -317,7 +317,7 @@ def test_small_maps_take_the_way_with_the_fewest_products():
         (128, 4, (True, True), 1.36),
         (128, 8, (True, False), 1.88),
         (128, 12, (True, True), 2.07),
-        (256, 8, (True, True), 2.25),
+        (512, 8, (True, True), 2.25),
     ):
         case = Case("square", 16, channels, size, size, 64, (4, 4), (2, 2), (1, 1))
         problem = Problem("forward", case.geometry(), "float32", prepared=True)
@@ -333,7 +333,7 @@ def test_tiles_of_four_outputs_are_for_long_sums():
         case = Case("square", images, channels, size, size, channels, (4, 4), (2, 2), (1, 1))
         return winograd.setting(Problem(operation, case.geometry(), "float32", prepared=True)).outputs
 
-    assert outputs("forward", 256) == ({2: 4}, {2: 4})
+    assert outputs("forward", 512) == ({2: 4}, {2: 4})
     assert outputs("forward", 128, 16, 16) == ({2: 4}, {2: 3})
     few = outputs("forward", 64, 16, 16), outputs("grad_input", 256)
     assert 4 not in {m for each in few for axis in each for m in axis.values()}
@@ -489,70 +489,6 @@ def test_what_is_finite_is_never_computed_again():
         assert_not_flagged(case, operation, layout, number)
         computed += 1
     assert computed > 5
-
-
-def test_where_plain_sums_are_much_more_exact_it_is_not_chosen_on_its_own():
-    def asked(k, h, w):
-        problem = Problem("forward", Geometry(2, 128, 64, 1, Axis(h, k, 1), Axis(w, k, 1)), "float32", "nhwc")
-        algorithm = ALGORITHMS["winograd"]
-        return [sentence for ask in (algorithm.why_not, algorithm.why_not_automatic) for sentence in ask(problem)]
-
-    assert not asked(3, 16, 16)
-    assert "kernel 2" in " ".join(asked(2, 16, 16))
-    assert "fewer than 4 rows" in " ".join(asked(3, 3, 60))
-    assert not asked(3, 4, 60)
-
-
-def test_dilated_layers_of_few_rows_are_not_chosen_by_themselves():
-    """There other engines' sums are the more exact: up to 1.9 times, measured on random layers."""
-    for channels, size, d, is_chosen in (
-        (128, 48, 2, True),
-        (64, 48, 2, True),
-        (128, 22, 2, False),
-        (128, 48, 6, False),
-    ):
-        axis = Axis(size, 3, 1, d, d, d)
-        problem = Problem("forward", Geometry(1, channels, 128, 1, axis, axis), "float32")
-        assert not ALGORITHMS["winograd"].why_not(problem)
-        assert bool(ALGORITHMS["winograd"].why_not_automatic(problem)) != is_chosen, (channels, size, d)
-
-
-@pytest.mark.parametrize(
-    ("operation", "channels", "size", "is_chosen"),
-    [
-        ("forward", 32, 25, False),
-        ("forward", 32, 26, True),
-        ("forward", 127, 12, False),
-        ("forward", 128, 12, True),
-        ("grad_input", 16, 8, True),
-    ],
-)
-@pytest.mark.parametrize("kernel", [((3, 1), (3, 1)), ((3, 1), (4, 2)), ((5, 2), (3, 1))])
-def test_of_few_channels_three_taps_under_stride_one_need_a_source_that_is_not_small(
-    kernel, operation, channels, size, is_chosen
-):
-    """PyTorch's own sums of one such source are as short as its channels: errors were up to twice as large."""
-    h, w = (Axis(size, k, s, 1, 1, 1) for k, s in kernel)
-    problem = Problem(operation, Geometry(1, channels, channels, 1, h, w), "float32")
-    assert not ALGORITHMS["winograd"].why_not(problem)
-    assert bool(ALGORITHMS["winograd"].why_not_automatic(problem)) != is_chosen
-
-
-def test_sums_and_tiles_are_smaller_where_channels_are_few():
-    """There plain sums are short, and exact: what tiles of three taps add would be seen beside them."""
-
-    def setting(operation, channels, k, s):
-        axis = Axis(40, k, s, 1, 1, 1)
-        geometry = Geometry(1, *((channels, 64) if operation == "forward" else (64, channels)), 1, axis, axis)
-        found = winograd.setting(Problem(operation, geometry, "float32", prepared=True))
-        return found.outputs, found.longest
-
-    assert setting("forward", 63, 3, 1) == (({3: 2}, {3: 2}), 16)
-    assert setting("forward", 64, 3, 1)[0] != ({3: 2}, {3: 2})
-    assert setting("forward", 32, 6, 2) == (({3: 2}, {3: 2}), 16)
-    assert setting("forward", 32, 5, 2)[0] == ({3: 2, 2: 2}, {3: 2, 2: 2})
-    assert setting("forward", 32, 4, 2)[1] == 16 < setting("forward", 64, 4, 2)[1]
-    assert setting("grad_input", 32, 3, 1)[1] == 12 < setting("grad_input", 64, 3, 1)[1]
 
 
 @pytest.mark.parametrize("axis", range(4))

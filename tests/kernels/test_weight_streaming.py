@@ -19,7 +19,7 @@ from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
 from upconv.geometry import Axis, Geometry, ceil_div
 from upconv.kernels.execute import FIELDS_MOST
-from upconv.kernels.weight_streaming import FIELDS, weight_streaming
+from upconv.kernels.weight_streaming import FIELDS, MOST_BLOCKS, weight_streaming
 from upconv.layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
 from upconv.problem import Problem
 from upconv.runtime.kernel import isa as chosen_isa
@@ -40,6 +40,9 @@ class Setting:
         self.c = draw.choice((1, nc - 1, nc, nc + 1, 2 * nc, 3 * nc + 2))
         self.pieces = draw.choice((1, 1, 2, 5))
         self.count = draw.choice((1, self.lanes - 1, self.lanes, self.lanes + 1, 2 * self.lanes, 3 * self.lanes + 1))
+        if self.pieces <= 2 and draw.random() < 0.4:
+            # One chain of blocks and two, and what is left behind whole ones.
+            self.c = MOST_BLOCKS * nc * draw.choice((1, 2)) + draw.choice((0, nc - 1, nc))
         gaps = [draw.choice((0, 0, 3)) for _ in range(3)]
         self.x = Strided((self.pixels, self.c), (self.c + gaps[0], 1))
         # Pieces lie in a row, or behind all rows.
@@ -55,13 +58,14 @@ class Setting:
 
     def _values(self, rng, odd):
         x, w = (whole_numbers(rng, size, self.dtype, odd) for size in (self.x.size, self.w.size))
-        self.arrays = [x, as_stored(w, self.storage), np.full(self.y.size, UNTOUCHED, self.dtype)]
+        self.arrays = [x, as_stored(w, self.storage), *(np.full(self.y.size, UNTOUCHED, self.dtype) for _ in range(2))]
         self.weight = w
 
-    def numbers(self, x, w, y):
+    def numbers(self, x, w, y, totals):
         """The fields of the task for arrays that lie anywhere."""
         xv, wv, yv = self.x.view(x), self.w.view(w), self.y.view(y)
         task = {"entry": 0, "x": xv.ctypes.data, "w": wv.ctypes.data, "y": yv.ctypes.data}
+        task["totals"] = self.y.view(totals).ctypes.data
         task |= {name: getattr(self, name) for name in ("c", "pixels", "pieces", "count")}
         task |= {"x_p": xv.strides[0], "w_c": wv.strides[0], "w_piece": wv.strides[1]}
         task |= {"y_p": yv.strides[1], "y_piece": yv.strides[0]}
@@ -69,13 +73,14 @@ class Setting:
 
     def check(self, got):
         """The sums of every column that exists; the rest of its last vector may be anything, gaps are untouched."""
-        x, w, y = self.arrays
+        x, w, y, _ = self.arrays
         want = y.copy()
         with np.errstate(all="ignore"):
             products = self.x.view(x)[None, :, :, None] * self.w.view(self.weight).transpose(1, 0, 2)[:, None]
             self.y.view(want)[..., : self.count] = products.sum(2)
         mine = got[2].copy()
         self.y.view(mine)[..., self.count :] = UNTOUCHED
+        assert self.c >= MOST_BLOCKS or (got[3] == UNTOUCHED).all()
         for name, one, other in zip("xwy", [*got[:2], mine], [x, w, want], strict=True):
             np.testing.assert_array_equal(one, other, err_msg=f"{name} of {self!r}")
 
@@ -87,7 +92,7 @@ def run_between_pages(isa, per_cell=100):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from rooms import Room, run_at_both_ends
 
-    rooms = [Room(1 << 18) for _ in range(3)]
+    rooms = [Room(1 << 18) for _ in range(4)]
     row, count = ROWS[isa], 0
     for kind in KINDS:
         code = link(weight_streaming(row, kind[0], *TILES[row.registers], *kind[1:]), row)

@@ -196,6 +196,8 @@ def _product(placed, x, first, pieces, step, count, line):
         "x": (x.base, x.offset),
         "w": (W, first * placed.w_dst),
         "y": (X_BAND, 0),
+        # Where the sums are transposed to, or as much room.
+        "totals": (X_BAND, g.n * g.h.n * g.w.n * pieces * line),
         "c": placed.c_src,
         "pixels": g.n * g.h.n * g.w.n,
         "x_p": _pixel(placed),

@@ -81,12 +81,15 @@ COLUMNS, FEW_COLUMNS, LARGE_WEIGHT = 256, 64, 1 << 23
 FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
 MANY_BLOCKS = 16
-# Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; where
-# all phases have three taps on both axes, by F(2, 3) on one; and by F(3, 3) on both, or with three taps on one axis
-# alone; and of few products by F(2, 3) on one axis. Of fewer channels plain sums are more exact.
-LONG_SUM, SHORT_SUM, SHORTER_SUM, SHORTEST_SUM, BRIEF_SUM = 64, 32, 24, 16, 12
+# Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; of
+# three taps, by F(2, 3) on one axis or on none, or on one axis alone, and of few channels forward; and of few channels of
+# a gradient of three taps. Of fewer channels plain sums are more exact.
+LONG_SUM, SHORT_SUM, SHORTEST_SUM, BRIEF_SUM = 64, 32, 16, 12
 LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
+# Where phases differ in their taps engines sum large maps tap by tap, beside which these need shorter sums; of fewer
+# channels the shortest.
+UNEVEN_CHANNELS = 256
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
@@ -182,7 +185,7 @@ def _ways_of_layer(problem):
     for pair in found:
         for way, known in zip(pair, (of_h, of_w), strict=True):
             known.extend([way] if way not in known else [])
-    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(problem, count, (h, w))) for h, w in found]
+    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(count, (h, w), forward)) for h, w in found]
     return _Ways(tuple(of_h), tuple(of_w), tuple(pairs))
 
 
@@ -208,6 +211,9 @@ def _setting(problem, *numbers):
     line = LINE // problem.itemsize
     phases, channels_of_tile, positions, transformed, longest = _of_layer(problem, numbers, made)
     high, wide = (max(map(_TILES, each)) for each in made)
+    if high == wide == 1 and _is_least_exact((of_h, of_w)):
+        # Most results are at a border, which leaves them fewer products, but no smaller errors.
+        longest = min(longest, SHORT_SUM)
     count = g.n * high * wide
     room = BLOCK_BYTES
     if count <= _most_of_one(problem):
@@ -268,28 +274,36 @@ def _of_layer(problem, numbers, made):
         known, phases = _ways(problem), prod(each[0].phases for each in made)
         count = problem.channels[0] * prod(len(each[0].sources) for each in made)
         positions = prod(max(part.form.size for part in each) for each in made)
-        longest = _longest_sum(problem, count, (known.of_h[numbers[0]], known.of_w[numbers[1]]))
+        pair = known.of_h[numbers[0]], known.of_w[numbers[1]]
+        longest = _longest_sum(count, pair, problem.operation == "forward")
         return phases, count, positions, _transformed(problem, made) * problem.itemsize, longest
 
     return _of_ways.get_or_make(of, make)
 
 
-def _longest_sum(problem, count, both):
-    if count < FEW_CHANNELS and problem.operation == "forward":
+def _longest_sum(count, both, forward):
+    if forward and count < FEW_CHANNELS:
         return SHORTEST_SUM
     if all(way.outputs == {3: 3} for way in both):
         return SHORT_SUM if count >= LONG_SUM_CHANNELS else SHORTEST_SUM
     taps = [way.outputs.keys() for way in both]
-    if all(each == {3} for each in taps):
-        return SHORTER_SUM if count >= FEW_CHANNELS else BRIEF_SUM
+    if count < FEW_CHANNELS and all(each == {3} for each in taps):
+        return BRIEF_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
     if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
         return SHORT_SUM
+    if forward and any(len(each) > 1 for each in taps):
+        return SHORT_SUM if count >= UNEVEN_CHANNELS else SHORTEST_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)
-    return LONG_SUM if count >= LONG_SUM_CHANNELS and is_small else SHORT_SUM
+    return LONG_SUM if count >= LONG_SUM_CHANNELS and is_small else SHORT_SUM >> _is_least_exact(both)
+
+
+def _is_least_exact(both):
+    """Whether forms are the largest on both axes, beside AVX-512's engines, which sum two taps in more lanes."""
+    return isa().name == "avx512" and all(way.outputs == {2: 4} for way in both)
 
 
 def _kept(made):

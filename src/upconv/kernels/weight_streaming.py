@@ -5,18 +5,25 @@
     x   `pixels` of them, `x_p` apart, the channels consecutive
     w   rows `w_c` apart, each `pieces` runs of `count` consecutive columns, `w_piece` apart
     y   for each pixel the same runs, each filled up to whole vectors
+    totals  as large as y: where the sums of more than MOST_BLOCKS blocks of rows are added up
 
 The rows are taken a few at a time, so that a layer of many channels reads memory in long runs and at its pace; the sums
-of those few are made in registers and added to y, which stays in the cache. So no long sum is ever made at once. A
-weight of halves becomes float32 on its way into a register.
+of those few are made in registers and added to y, which stays in the cache. So no long sum is ever made at once. Nor is
+a long chain: after MOST_BLOCKS blocks y is added to the totals and begun anew. A weight of halves becomes float32 on
+its way into a register.
 """
+
+from contextlib import contextmanager
 
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .stored import Stored, suffix
 
-FIELDS = tuple("entry x w y c pixels x_p w_c pieces w_piece count y_p y_piece".split())
-POINTERS = {"x", "w", "y"}
+FIELDS = tuple("entry x w y totals c pixels x_p w_c pieces w_piece count y_p y_piece".split())
+POINTERS = {"x", "w", "y", "totals"}
+# Each sum that is added to a larger one rounds once more: of 2048 channels in one chain, with twice the errors of
+# engines. Some 40 of some 40 are enough for any layer, and what they cost is a fortieth.
+MOST_BLOCKS = 40
 
 
 def macs(task, lanes, elem, mr, nc, storage=""):
@@ -34,24 +41,59 @@ def weight_streaming(isa: Isa, elem, mr, nc, storage=""):
     k = Builder(f"weight_streaming_{elem}_{mr}x{nc}{suffix(storage)}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
-    zero = k.zero(vector)
-    with (
-        k.loop(0, task["pixels"]) as p,
-        k.loop(0, task["pieces"]) as piece,
-        k.loop(0, task["count"], vector.lanes) as v,
-    ):
-        k.store(zero, task["y"] + p * task["y_p"] + piece * task["y_piece"] + v * vector.scalar.size)
+    sums = _Sums(k, task, vector)
+    sums.clear()
     block = _Block(k, task, vector, Stored(k, isa, vector, storage))
-    whole = _floor(k, task["c"], nc)
-    with k.loop(0, whole, nc) as c:
-        block.pixels(c, mr, nc)
+    whole, chain = _floor(k, task["c"], nc), MOST_BLOCKS * nc
+    with k.loop(0, whole, chain) as start:
+        with k.when(k.less(0, start)):
+            sums.put_aside(k.equal(start, chain))
+        with k.loop(start, k.imin(start + chain, whole), nc) as c:
+            block.pixels(c, mr, nc)
     # Sums are read and written for every block of rows, so what is left goes in as few as powers of two allow.
     first = k.variable(whole)
     for some in (1 << bit for bit in reversed(range((nc - 1).bit_length()))):
         with k.when(k.less(some - 1, task["c"] - first.get())):
             block.pixels(first.get(), mr, some)
             first.set(first.get() + some)
+    with k.when(k.less(chain, whole)):
+        sums.finish()
     return k
+
+
+class _Sums:
+    """All of y, and the totals."""
+
+    def __init__(self, k, task, vector):
+        self.k, self.task, self.vector = k, task, vector
+
+    @contextmanager
+    def _each(self):
+        """(a vector of y, the same of the totals) of every pixel and piece."""
+        k, task, vector = self.k, self.task, self.vector
+        with (
+            k.loop(0, task["pixels"]) as p,
+            k.loop(0, task["pieces"]) as piece,
+            k.loop(0, task["count"], vector.lanes) as v,
+        ):
+            at = p * task["y_p"] + piece * task["y_piece"] + v * vector.scalar.size
+            yield task["y"] + at, task["totals"] + at
+
+    def clear(self):
+        with self._each() as (y, _):
+            self.k.store(self.k.zero(self.vector), y)
+
+    def put_aside(self, is_first):
+        """Add y to the totals, which it becomes where it is the first, and begin anew."""
+        k, vector = self.k, self.vector
+        with self._each() as (y, total):
+            before = k.select(is_first, k.zero(vector), k.load(total, vector))
+            k.store(k.add(k.load(y, vector), before), total)
+            k.store(k.zero(vector), y)
+
+    def finish(self):
+        with self._each() as (y, total):
+            self.k.store(self.k.add(self.k.load(y, self.vector), self.k.load(total, self.vector)), y)
 
 
 def _floor(k, a, step):
