@@ -68,6 +68,13 @@ def batched(apply, enlarge, size, dims, a, b, bias, operation, call, groups):
         a, b, bias: operands of the operation; bias may be None.
         groups: of the call.
     """
+    if size == 0:
+        # Of the sums, which are one operand of zeros, nothing is kept.
+        a, b, bias = (
+            operand if dim is None else operand.sum(dim)[None] for operand, dim in zip((a, b, bias), dims, strict=True)
+        )
+        dims = tuple(None if dim is None else 0 for dim in dims)
+        return batched(apply, enlarge, 1, dims, a, b, bias, operation, call, groups)[:0]
     first, second, result = SLOTS[operation]
     axis = _axis(first, second, dims)
     if axis is None:

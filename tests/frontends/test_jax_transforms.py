@@ -97,6 +97,20 @@ def test_nested_vmap():
     assert_near(*both, 1e-12)
 
 
+@pytest.mark.parametrize("places", [(0, None, None), (None, 1, None), (0, 2, 0), (None, None, 1)], ids=str)
+def test_vmap_over_nothing_is_empty(places):
+    operands = [
+        array if place is None else jnp.zeros((*array.shape[:place], 0, *array.shape[place:]))
+        for array, place in zip(arrays(PLAIN)[:3], places, strict=True)
+    ]
+    got, want = (jax.vmap(f, places)(*operands) for f in (layer(PLAIN), by_lax(PLAIN)))
+    assert got.shape == want.shape
+    assert got.dtype == want.dtype
+    grads = jax.grad(lambda *o: jax.vmap(layer(PLAIN), places)(*o).sum(), (0, 1, 2))(*operands)
+    assert [grad.shape for grad in grads] == [array.shape for array in operands]
+    assert not any(grad.any() for grad in grads)
+
+
 def test_jacobians_by_either_mode_and_hessians():
     case = Case("tiny", 1, 2, 2, 2, 2, (2, 3), (1, 2), (0, 1))
     x, w, bias, _ = arrays(case)

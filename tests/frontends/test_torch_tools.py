@@ -177,14 +177,16 @@ def test_norms_put_on_later(x, ours):
         assert ours
 
 
-def test_ensembles(ours, x):
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_ensembles(options, ours, x):
     models = [decoder() for _ in range(3)]
     for place, model in enumerate(models):
         nn.init.constant_(model[0].weight, 0.1 * place)
-        ut.accelerate(model, fuse=True)
+        ut.accelerate(model, **options)
     parameters, buffers = torch.func.stack_module_state(models)
     base = copy.deepcopy(models[0]).to("meta")
-    got = torch.vmap(lambda p, b: torch.func.functional_call(base, (p, b), (x,)))(parameters, buffers)
+    with torch.no_grad():
+        got = torch.vmap(lambda p, b: torch.func.functional_call(base, (p, b), (x,)))(parameters, buffers)
     torch.testing.assert_close(got, torch.stack([ut.restore(model)(x) for model in models]), **CLOSE)
 
 

@@ -70,6 +70,20 @@ def test_vmap_over_the_gradients(dims, groups, operation, ours):
     assert {plan.problem.operation for plan in ours} >= {operation}
 
 
+@pytest.mark.parametrize("dims", [(0, None), (None, 0), (1, 0)], ids=str)
+def test_vmap_over_nothing_is_empty(dims, ours):
+    x, w = torch.randn(2, 4, 5, 4), torch.randn(4, 3, 3, 2)
+    x, w = (t if dim is None else t.unsqueeze(dim).narrow(dim, 0, 0) for t, dim in zip((x, w), dims, strict=True))
+    x.requires_grad_()
+    w.requires_grad_()
+    y = vmap(lambda x, w: OURS(x, w, stride=2), dims)(x, w)
+    assert y.shape == (0, 2, 3, 11, 8)
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    assert w.grad.shape == w.shape
+    assert ours
+
+
 def test_nested_vmap(ours):
     x, w, _ = operands()
     xs, ws = torch.stack([x, x + 1]), torch.stack([w, w * 2, w - 1])

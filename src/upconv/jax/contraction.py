@@ -19,6 +19,7 @@ import numpy as np
 from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
 
 from ..algorithms import is_programmed
 from ..bilinear import SLOTS, batched, enlarged, fill
@@ -61,9 +62,42 @@ biased = Primitive("upconv_biased")
 
 def apply(a, b, bias, operation, call):
     """One operation, with a bias for the forward one or None; differentiable."""
-    if bias is None:
-        return contraction.bind(a, b, operation=operation, call=call)
-    return biased.bind(a, b, bias, operation=operation, call=call)
+    operands = _alike((a, b) if bias is None else (a, b, bias))
+    return (contraction if bias is None else biased).bind(*operands, operation=operation, call=call)
+
+
+def _alike(operands):
+    """Operands that vary over the same axes of a mesh, within `jax.shard_map`.
+
+    Where one is the same on every device and another is not, that is said: backwards it is the sum over the devices.
+    """
+    axes = [_varying(jax.typeof(operand)) for operand in operands]
+    every = frozenset().union(*axes)
+    return [
+        operand if own == every else _spread(operand, tuple(sorted(every - own)))
+        for operand, own in zip(operands, axes, strict=True)
+    ]
+
+
+def _varying(aval):
+    """The axes of a mesh over which an array varies; versions of JAX name them differently."""
+    return aval.mat.varying if hasattr(aval, "mat") else getattr(aval, "vma", frozenset())
+
+
+def _spread(operand, axes):
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(operand, axes, to="varying")
+    return jax.lax.pvary(operand, axes)
+
+
+def _manual(aval):
+    """What says, in JAX's terms, that another array varies as this one does."""
+    if not _varying(aval):
+        return {}
+    sharding = NamedSharding(aval.sharding.mesh, PartitionSpec(*[None] * aval.ndim))
+    if hasattr(aval, "mat"):
+        return {"sharding": sharding, "manual_axis_type": aval.mat}
+    return {"sharding": sharding, "vma": aval.vma}
 
 
 def _abstract(a, b, *bias, operation, call):
@@ -71,7 +105,7 @@ def _abstract(a, b, *bias, operation, call):
     for array, slot in ((a, first), (b, second)):
         if array.shape != call.shape(slot) or array.dtype != a.dtype:
             raise SettingError(f"{operation} of {call} takes {call.shape(slot)} of {a.dtype}; {slot} is {array}")
-    return ShapedArray(call.shape(result), a.dtype)
+    return ShapedArray(call.shape(result), a.dtype, **_manual(a))
 
 
 # Derivatives and batches ---------------------------------------------------------------------------------------------
@@ -189,7 +223,8 @@ def theirs(a, b, bias=None, *, operation, call):
     else:
         function, wanted = (lambda w: _forward(a, w, g)), g.weight_shape
     grad = a if operation == "grad_input" else b
-    return jax.linear_transpose(function, jax.ShapeDtypeStruct(wanted, a.dtype))(grad)[0]
+    wanted = jax.ShapeDtypeStruct(wanted, a.dtype, **_manual(jax.typeof(a)))
+    return jax.linear_transpose(function, wanted)(grad)[0]
 
 
 def _forward(x, w, g):

@@ -19,7 +19,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from ..errors import SettingError
 from ..storage import check
 from .instance import DIMENSIONS, is_replaced, is_traced, kind_of
-from .operands import NAMES, is_plain, own
+from .operands import NAMES, has_memory, is_plain, own
 from .seal import Same, Seal, print_of, structure, tensors_of
 
 OPERANDS = ("weight", "bias")
@@ -141,6 +141,11 @@ def held(module, name):
     return tensors_of(module).get(name)
 
 
+def _are_plain(module):
+    """Whether all that a layer's operands are made of is plain tensors with memory."""
+    return all(is_plain(tensor) and has_memory(tensor) for tensor in (*module.parameters(), *module.buffers()))
+
+
 class Frozen:
     """The operands of one frozen layer. A copy of the layer takes its own at its first call.
 
@@ -160,8 +165,7 @@ class Frozen:
 
     def why_not(self, module):
         """Why a layer cannot be frozen, as a sentence; empty where it can."""
-        tensors = [*module.parameters(), *module.buffers()]
-        if not all(is_plain(tensor) for tensor in tensors):
+        if not _are_plain(module):
             return "its parameters are not dense tensors of upconv's dtypes on the CPU"
         name = unknown(module)
         return "" if name is None else f"its {name} {FROM_OUTSIDE}"
@@ -210,6 +214,9 @@ class Frozen:
         Raises:
             SettingError: if torch would record the call, or something has changed.
         """
+        if self.sealed is None and not _are_plain(module):
+            # A copy whose parameters are stand-ins, as those of an ensemble under vmap are, has nothing to keep.
+            return module.weight, module.bias
         operands = self.operands(module)
         if torch.is_grad_enabled() and (input.requires_grad or self.sealed.requires_grad()):
             raise SettingError(

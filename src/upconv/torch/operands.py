@@ -1,8 +1,10 @@
 """Tensors as arrays in place, results as tensors, and what of torch's many kinds of tensors is ours to compute."""
 
+import ctypes
 from functools import lru_cache
 from importlib.util import find_spec
 
+import numpy as np
 import torch
 
 from .. import dtypes
@@ -42,11 +44,28 @@ def has_memory(tensor):
     return torch._C._has_storage(tensor)
 
 
+class _Memory(ctypes.c_char * 2**62):
+    """What begins at an address, for NumPy; its `tensor` lives as long."""
+
+    __slots__ = ("tensor",)
+
+
 def array(tensor):
-    """The array that shares a plain tensor's memory, or that of its values where they lie conjugated or negated."""
-    if tensor.dtype is torch.bfloat16:
-        return tensor.detach().resolve_neg().view(torch.int16).numpy().view(numpy_dtype(torch.bfloat16))
-    return tensor.numpy(force=True)
+    """The array that shares a plain tensor's memory, or that of its values where they lie conjugated or negated.
+
+    Not by `Tensor.numpy`, which forbids for good that the storage is resized, as FSDP does with every weight.
+    """
+    if tensor.is_neg() or tensor.is_conj():
+        tensor = tensor.detach().resolve_neg().resolve_conj()
+    memory = _Memory.from_address(tensor.data_ptr())
+    memory.tensor = tensor
+    strides = _in_bytes(tensor.stride(), tensor.element_size())
+    return np.ndarray(tensor.shape, numpy_dtype(tensor.dtype), memory, 0, strides)
+
+
+@lru_cache(maxsize=512)
+def _in_bytes(strides, size):
+    return tuple(size * stride for stride in strides)
 
 
 def own(weight, storage=""):
