@@ -82,8 +82,8 @@ FEW_BLOCKS = 4
 # Of so many blocks, one that a thread has more than another makes no difference.
 MANY_BLOCKS = 16
 # Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; of
-# three taps, by F(2, 3) on one axis or on none, or on one axis alone, and of few channels forward; and of few channels of
-# a gradient of three taps. Of fewer channels plain sums are more exact.
+# three taps, by F(2, 3) on one axis or on none, or on one axis alone, and forward of few channels; and of a gradient of
+# few channels and three taps. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTEST_SUM, BRIEF_SUM = 64, 32, 16, 12
 LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
