@@ -70,6 +70,10 @@ def test_sums_and_tiles_are_smaller_where_channels_are_few():
     assert setting("forward", 32, 6, 2) == (({3: 2}, {3: 2}), 16)
     assert setting("forward", 32, 5, 2)[0] == ({3: 2, 2: 2}, {3: 2, 2: 2})
     assert setting("forward", 32, 4, 2)[1] == 16 < setting("forward", 64, 4, 2)[1]
+    # Under several phases where plain sums are exact again, until they are long.
+    assert [setting("forward", many, 6, 2)[0] == ({3: 3}, {3: 3}) for many in (64, 95, 96, 255, 256)] == [
+        *(True, True, False, False, True)
+    ]
     assert setting("grad_input", 32, 3, 1)[1] == 12 < setting("grad_input", 64, 3, 1)[1]
 
 

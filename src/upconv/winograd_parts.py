@@ -50,8 +50,10 @@ def _ways(h, w, forward, enough, alone, on_one, on_both):
     found = _ways_alone(*h, forward), _ways_alone(*w, forward)
     if forward and not enough:
         return tuple(product(*map(_small, found)))
-    if [each[:1] for each in found] == [(Way({3: 3}),)] * 2 and 1 in (h[1], w[1]):
-        # The errors of two axes multiply, and one phase alone is where plain sums are the most exact.
+    is_exact = 1 in (h[1], w[1]) or (forward and alone and not on_both)
+    if [each[:1] for each in found] == [(Way({3: 3}),)] * 2 and is_exact:
+        # The errors of two axes multiply, and plain sums are the most exact of one phase alone; of several, of some 100
+        # channels, until they are long.
         return (Way({3: 2}), Way({3: 3})), (Way({3: 3}), Way({3: 2}))
     if (1, 1) in (h[:2], w[:2]):
         # Of a row alone sums are as short.
