@@ -197,8 +197,13 @@ def operands(input, weight, bias):
 def _check_dtypes(**arrays):
     first, a = next(iter(arrays.items()))
     if a.dtype.name not in DTYPE_NAMES:
-        raise NotImplementedError(f"{first} has dtype {a.dtype.name}; allowed are {', '.join(DTYPE_NAMES)}")
+        cure = "pass its .real and its .imag" if a.dtype.kind == "c" else ".astype('float32') converts it"
+        refuse_dtype(f"{first} has dtype", a.dtype, cure)
     agree(**arrays)
+
+
+def refuse_dtype(what, dtype, cure):
+    raise NotImplementedError(f"{what} {dtype.name}; allowed are {', '.join(DTYPE_NAMES)}: {cure}")
 
 
 def _geometry(x_shape, w_shape, stride, padding, output_padding, groups, dilation):
