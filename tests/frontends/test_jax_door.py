@@ -79,6 +79,18 @@ def test_refusals_inside_jit_are_the_same():
         jax.jit(lambda x, w: conv_transpose2d(x, w, output_padding=2, stride=2))(X, W)
 
 
+def test_symbolic_sizes_are_refused_with_what_to_do():
+    export = require("jax.export")
+    b, c = export.symbolic_shape("b, c")
+    picture, weight = (jax.ShapeDtypeStruct(shape, "float32") for shape in ((b, 2, 4, 4), (2, c, 3, 3)))
+    for given, name in (((picture, W), r"input has shape \(b, 2, 4, 4\)"), ((X, weight), r"weight has shape \(2, c")):
+        with pytest.raises(upconv.SettingError, match=rf"{name}.*export with numbers"):
+            export.export(jax.jit(conv_transpose2d))(*given)
+    kernel = jax.ShapeDtypeStruct((3, 3, 2, c), "float32")
+    with pytest.raises(upconv.SettingError, match="weight has shape"):
+        export.export(jax.jit(lambda x, w: conv_transpose(x, w, (2, 2), "SAME")))(X.transpose(0, 2, 3, 1), kernel)
+
+
 def test_lists_and_numpys_arrays_are_taken():
     y = conv_transpose2d([[[[1.0, 2.0]]]], [[[[1.0]]]], stride=(1, 2))
     assert isinstance(y, jax.Array)

@@ -191,6 +191,14 @@ def operands(input, weight, bias):
     x, w = (jnp.asarray(value) for value in (input, weight))
     b = None if bias is None else jnp.asarray(bias)
     _check_dtypes(input=x, weight=w, bias=b)
+    for name, array in (("input", x), ("weight", w)):
+        if not all(isinstance(size, int) for size in array.shape):
+            sizes = ", ".join(map(str, array.shape))
+            raise SettingError(
+                f"{name} has shape ({sizes}); sizes must be numbers, not symbols of jax.export, since a program is "
+                "made for each: export with numbers, once for every size, or use jax.lax.conv_transpose, which takes "
+                "symbols"
+            )
     return x, w, b
 
 
