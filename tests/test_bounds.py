@@ -23,7 +23,10 @@ LINES = {
     "explain 999999999x1 -k 3 -s 2": "",
     "solve --in-size 1000000 --out-size 1000000": "",
     "solve --in-size 999999999 --out-size 1 --all": "",
-    "solve --in-size 17 --out-size 32 --max-kernel 1000 --all": "more than 10,000 settings turn 17 into 32",
+    "solve --in-size 17 --out-size 32 --max-kernel 1000 --all": (
+        r"more than 10,000 settings turn 17 into 32, the best of them \(kernel_size=2, stride=2, padding=1\); .*: give"
+    ),
+    "solve --in-size 7 --out-size 224": r"turn 7 into 224, the best of them \(kernel_size=32, stride=32\): give",
     "solve --in-size 17 --out-size 32 --max-kernel 30000": "too many to search",
     "translate --from torch -k 1000 -s 2 -p 1 --to jax --in-size 999999999": "",
 }

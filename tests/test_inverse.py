@@ -2,10 +2,12 @@
 
 import itertools
 import random
+import re
 
 import pytest
 from explain.layers import every_axis, hits
 
+from upconv import inverse
 from upconv.errors import SettingError
 from upconv.geometry import Axis
 from upconv.inverse import (
@@ -86,6 +88,22 @@ def test_the_order_puts_sound_even_and_cheap_settings_first():
     plain = [useful_taps(f.axis(4)) for f, s, e in zip(found, sound, even, strict=True) if s and e and f.d == 1]
     assert plain == sorted(plain)
     assert len(plain) > 3
+
+
+@pytest.mark.parametrize(("n", "out"), [(7, 40), (4, 8), (17, 32), (5, 61)])
+@pytest.mark.parametrize("options", [{}, {"d": 3}, {"op": 1}, {"max_padding": 2}, {"k": 6}], ids=str)
+def test_too_many_settings_are_refused_with_the_best_of_them(n, out, options, monkeypatch):
+    every = settings(n, out, **options)
+    assert len(every) > 3
+    monkeypatch.setattr(inverse, "MOST_FOUND", len(every) - 1)
+    with pytest.raises(SettingError, match=f"more than {len(every) - 1:,} settings turn {n} into {out}") as caught:
+        settings(n, out, **options)
+    least = options.get("d", 1)
+    good = [each for each in every if not is_wasteful(each, n) and each.axis(n).even_overlap and each.d == least][:3]
+    assert good == every[: len(good)]
+    assert [word.strip("(): ") for word in re.findall(r"\(kernel_size[^)]*\)", str(caught.value))] == [
+        each.arguments() for each in good
+    ]
 
 
 def test_sizes_undone_are_those_that_conv2d_maps_to_n():

@@ -21,6 +21,10 @@ def picture(*shape, dtype=np.float32):
     return np.random.default_rng(5).standard_normal(shape or (1, 2, 4, 4)).astype(dtype)
 
 
+PARAMETERS = (
+    "a layer has floating-point or complex parameters, and allowed are float16, bfloat16, float32, float64, complex64, "
+    "complex128"
+)
 # (constructor arguments, repr), checked against torch 2.13
 REPRS = [
     ((16, 33, 3, 2), {}, "16, 33, kernel_size=(3, 3), stride=(2, 2)"),
@@ -91,8 +95,8 @@ def test_the_repr_of_a_subclass_has_its_name():
         ((2, 3, 3), {"padding": -1}, SettingError, "padding is (-1, -1); it must be at least 0"),
         ((2, 3, 3), {"output_padding": -1}, SettingError, "output_padding is (-1, -1); it must be at least 0"),
         ((2, 3, 3), {"device": "cuda"}, SettingError, "device is 'cuda'"),
-        ((2, 3, 3), {"dtype": "int64"}, SettingError, "dtype is int64"),
-        ((2, 3, 3), {"dtype": "int8"}, NotImplementedError, "int8"),
+        ((2, 3, 3), {"dtype": "int64"}, SettingError, f"dtype is int64; {PARAMETERS}: dtype='float32' would do"),
+        ((2, 3, 3), {"dtype": "int8"}, NotImplementedError, f"dtype is int8; {PARAMETERS}: dtype='float32' would do"),
         ((2.0, 3, 3), {}, TypeError, "in_channels is 2.0"),
         ((2, True, 3), {}, TypeError, "out_channels is True"),
         ((2, 3, 3.0), {}, TypeError, "kernel_size is 3.0"),

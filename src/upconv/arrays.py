@@ -5,7 +5,7 @@ Everything here runs before any work, so a call that is refused has changed noth
 
 import numpy as np
 
-from .dtypes import lookup
+from .dtypes import WITH_GRADIENTS, lookup
 from .errors import SettingError
 from .interchange import is_foreign, viewed, writable
 from .runtime import memory
@@ -53,7 +53,10 @@ def differentiable(value, name):
 def check_differentiable(dtype, name):
     """Refuse a dtype that has no gradients."""
     if not lookup(dtype).differentiable:
-        raise NotImplementedError(f"{name} has dtype {dtype.name}, which has no gradients; use a floating-point dtype")
+        raise NotImplementedError(
+            f"{name} has dtype {dtype.name}, which has no gradients; allowed are {WITH_GRADIENTS}. Convert it with "
+            ".astype('float64')"
+        )
 
 
 def refuse_masked(value, name):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import SettingError
+
 
 @dataclass(frozen=True, slots=True)
 class Dtype:
@@ -45,6 +47,8 @@ DTYPES = {
     )
 }
 
+WITH_GRADIENTS = ", ".join(row.name for row in DTYPES.values() if row.differentiable)
+
 
 def quiet():
     """A context in which NumPy does not warn: infinities, and zeros by rounding, are results like others here."""
@@ -70,6 +74,29 @@ def parse(value):
         return np.dtype(np.float32 if value is None else value)
     except (TypeError, ValueError):
         raise TypeError(f"dtype is {value!r}; it must be one of NumPy's {', '.join(DTYPES)}") from None
+
+
+def parse_of_parameters(value):
+    """The same for what has gradients, as a layer's parameters.
+
+    Raises:
+        TypeError: for what is no dtype.
+        SettingError: for one that has no gradients.
+        NotImplementedError: for one that is not supported at all.
+
+    >>> parse_of_parameters("int64")
+    Traceback (most recent call last):
+    upconv.errors.SettingError: dtype is int64; ... allowed are float16, ..., complex128: dtype='float32' would do
+    """
+    dtype = parse(value)
+    row = DTYPES.get(dtype.name)
+    if row is not None and row.differentiable:
+        return dtype
+    near = "complex128" if dtype.kind == "c" else "float64" if dtype.itemsize > 8 else "float32"
+    raise (NotImplementedError if row is None else SettingError)(
+        f"dtype is {dtype.name}; a layer has floating-point or complex parameters, and allowed are {WITH_GRADIENTS}: "
+        f"dtype={near!r} would do"
+    )
 
 
 def lookup(dtype, name="input"):

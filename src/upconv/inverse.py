@@ -22,7 +22,7 @@ MAX_DILATION = 4
 LARGEST_BOUND = 40
 # To look at so many, and to rank so many, takes less than a second.
 MOST_COMBINATIONS, MOST_FOUND = 300_000, 10_000
-NEAR = 3
+NEAR, NAMED = 3, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +129,33 @@ def _found(
     if max_padding is not None and max_padding < 0:
         raise SettingError(f"max_padding is {max_padding}; it must be at least 0")
     fixed = _check_fixed(k=k, s=s, p=p, op=op, d=d)
-    found = (
-        setting
-        for setting in _candidates(n, out, fixed, bounds)
-        if max_padding is None or p is not None or setting.p <= max_padding
-    )
-    some = list(islice(found, MOST_FOUND + 1))
+
+    def within(fixed):
+        found = _candidates(n, out, fixed, bounds)
+        return (each for each in found if max_padding is None or p is not None or each.p <= max_padding)
+
+    some = list(islice(within(fixed), MOST_FOUND + 1))
     if len(some) > MOST_FOUND:
+        best = _first(within((*fixed[:4], fixed[4] or 1)), n)
+        named = "; ".join(f"({each.arguments()})" for each in best)
+        named = f", the best of them {named}" if best else ""
         raise SettingError(
-            f"more than {MOST_FOUND:,} settings turn {n} into {out}; give the kernel or the stride, or lower the bounds"
+            f"more than {MOST_FOUND:,} settings turn {n} into {out}{named}: give the kernel or the stride, or lower "
+            "the bounds"
         )
     return some
+
+
+def _first(found, n):
+    """The first NAMED in the order of `settings`, of those that have the least dilation that may be had.
+
+    Of too many to rank only those are ranked that are first where they are good: of even overlap, without waste. Empty
+    where there are none, or too many of them.
+    """
+    even = list(islice((each for each in found if gcd(each.s, each.d) == 1 and each.k % each.s == 0), MOST_FOUND + 1))
+    if len(even) > MOST_FOUND:
+        return []
+    return sorted((each for each in even if not is_wasteful(each, n)), key=lambda each: rank(each, n))[:NAMED]
 
 
 def common_settings(sizes: Iterable[tuple[int, int]], **options: int | None) -> list[Setting]:

@@ -10,7 +10,7 @@ import numpy as np
 from .arrays import as_array, batched, check_shape, refuse_masked, refuse_prepared
 from .borders import MODES
 from .dimensions import transpose1d, transpose3d
-from .dtypes import lookup, parse, quiet
+from .dtypes import parse_of_parameters, quiet
 from .errors import SettingError
 from .functional import transpose
 from .geometry import check_channels
@@ -79,9 +79,7 @@ class Layer:
         self.kernel_size = positive(numbers(kernel_size, "kernel_size", self.dimensions), "kernel_size")
         if device not in (None, "cpu"):
             raise SettingError(f"device is {device!r}; this layer lives in NumPy, so it must be None or 'cpu'")
-        self._dtype = parse(dtype)
-        if not lookup(self._dtype, "the layer").differentiable:
-            raise SettingError(f"dtype is {self._dtype}; a layer has floating-point or complex parameters")
+        self._dtype = parse_of_parameters(dtype)
         self._storage = check(storage, self._dtype.name)
         weight, self._bias = self._initial(np.random.default_rng(rng), bias)
         self._held = self._hold(weight)

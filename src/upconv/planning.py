@@ -93,7 +93,11 @@ def activation_of(value: typing.Activation | Activation | None, dtype: str) -> A
         return NO_ACTIVATION
     made = value if isinstance(value, Activation) else Activation(*((value,) if isinstance(value, str) else value))
     if made.name != "none" and DTYPES[dtype].kind != "f":
-        raise SettingError(f"activation is {made.name!r} for {dtype}; it is for floating-point numbers alone")
+        allowed = ", ".join(row.name for row in DTYPES.values() if row.kind == "f")
+        raise SettingError(
+            f"activation is {made.name!r} for {dtype}; allowed with one are {allowed}. Leave it out, and apply it to "
+            "the result"
+        )
     return made
 
 

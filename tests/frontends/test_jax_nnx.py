@@ -122,6 +122,7 @@ def test_a_step_of_training():
         (dict(padding="sme"), TypeError, "padding is 'sme'"),
         (dict(layout="CHWN"), upconv.SettingError, "layout is 'CHWN'"),
         (dict(stride=1.5), TypeError, "stride"),
+        (dict(param_dtype="int64"), NotImplementedError, "param_dtype is int64; allowed are .*param_dtype='float32'"),
     ],
 )
 def test_what_no_input_could_make_valid_is_refused_at_once(given, error, message):

@@ -208,6 +208,35 @@ def test_parameters_given_for_one_call_are_used(ours):
     assert ours
 
 
+@pytest.mark.parametrize("normed", [False, True], ids=["plain", "weight_norm"])
+def test_parameters_given_for_one_call_of_a_frozen_model_are_refused_with_a_cure(normed, ours):
+    net, x = decoder(), data()
+    if normed:
+        nn.utils.parametrizations.weight_norm(net[0])
+    ut.accelerate(net, frozen=True)
+    given = {name: value.detach() * 2 for name, value in net.named_parameters()}
+    with torch.no_grad():
+        with pytest.raises(
+            upconv.SettingError, match=r"functional_call puts there, .*accelerate\(model\) without frozen"
+        ):
+            torch.func.functional_call(net, given, (x,))
+        # What it says does help.
+        ut.accelerate(net)
+        got = torch.func.functional_call(net, given, (x,))
+        torch.testing.assert_close(got, torch.func.functional_call(ut.restore(net), given, (x,)), **CLOSE)
+    assert ours
+
+
+def test_a_change_in_place_of_a_frozen_layer_asks_for_no_functional_call():
+    net = decoder()
+    ut.accelerate(net, frozen=True)
+    with torch.no_grad():
+        net[0].weight.mul_(2)
+        with pytest.raises(upconv.SettingError, match="changed since it was frozen") as caught:
+            net(data())
+    assert "functional_call" not in str(caught.value)
+
+
 ACTIVATIONS = [nn.ReLU(), nn.ReLU(inplace=True), nn.LeakyReLU(0.3), nn.Tanh(), nn.Sigmoid(), nn.Identity(), nn.PReLU()]
 
 

@@ -54,26 +54,64 @@ def test_views_of_one_storage_are_read_where_they_lie(ours):
     assert ours
 
 
-@pytest.mark.parametrize("options", [{}, {"fuse": True}], ids=str)
-def test_a_sharded_model_trains_as_torchs(options, ours, tmp_path):
+def decoder():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 4, 2, 1))
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """`fully_shard` for a group of this process alone."""
     distributed = require("torch.distributed")
     fsdp, meshes = require("torch.distributed.fsdp"), require("torch.distributed.device_mesh")
-    torch.manual_seed(0)
-    twin = nn.Sequential(nn.ConvTranspose2d(16, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 4, 2, 1))
-    model, x = copy.deepcopy(twin), operands(torch.float32)[0]
-    ut.accelerate(model, **options)
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        mesh = meshes.init_device_mesh("cpu", (1,))
-        for module in (*model, model):
-            fsdp.fully_shard(module, mesh=mesh)
-        for _ in range(2):
-            model(x).sin().sum().backward()
-            twin(x).sin().sum().backward()
-        assert ours
-        got, want = model[2].weight.grad.full_tensor(), twin[2].weight.grad
-        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3 * want.abs().max().item())
-        with torch.no_grad():
-            torch.testing.assert_close(model.eval()(x), twin.eval()(x), rtol=1e-4, atol=1e-4)
-    finally:
-        distributed.destroy_process_group()
+    mesh = meshes.init_device_mesh("cpu", (1,))
+    yield lambda module: fsdp.fully_shard(module, mesh=mesh)
+    distributed.destroy_process_group()
+
+
+def train(model, twin, x):
+    for _ in range(2):
+        model(x).sin().sum().backward()
+        twin(x).sin().sum().backward()
+    got, want = model[2].weight.grad.full_tensor(), twin[2].weight.grad
+    torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-3 * want.abs().max().item())
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), twin.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"fuse": True}], ids=str)
+def test_a_sharded_model_trains_as_torchs(options, ours, shard):
+    twin = decoder()
+    model = copy.deepcopy(twin)
+    ut.accelerate(model, **options)
+    for module in (*model, model):
+        shard(module)
+    train(model, twin, operands(torch.float32)[0])
+    assert ours
+
+
+@pytest.mark.parametrize("each", [False, True], ids=["the model alone", "every layer"])
+@pytest.mark.parametrize("with_example", [False, True])
+def test_the_report_on_a_sharded_model_says_who_computes_its_calls(each, with_example, ours, shard):
+    """At rest its parameters are pieces of a class of their own, which upconv does not compute with."""
+    twin = decoder()
+    model, x = copy.deepcopy(twin), operands(torch.float32)[0]
+    for module in (*(model if each else ()), model):
+        shard(module)
+    kinds = [type(module) for module in model]
+    report = ut.accelerate(model, example_inputs=x if with_example else None)
+    whole = ut.accelerate(copy.deepcopy(twin))
+    assert [layer.names for layer in report.layers] == [("0",), ("2",)]
+    if with_example:
+        # Who wins is what was measured; both were, with weights that torch's operator and upconv took.
+        assert all(len(layer.timings) == 1 and layer.timings[0].plan for layer in report.layers)
+    else:
+        assert [(layer.is_ours, layer.outlook) for layer in report.layers] == [
+            (layer.is_ours, layer.outlook) for layer in whole.layers
+        ]
+        assert "2 of 2" in repr(report)
+    train(model, twin.train(), x)
+    assert ours
+    ut.restore(model)
+    assert [type(module) for module in model] == kinds

@@ -62,8 +62,16 @@ biased = Primitive("upconv_biased")
 
 def apply(a, b, bias, operation, call):
     """One operation, with a bias for the forward one or None; differentiable."""
-    operands = _alike((a, b) if bias is None else (a, b, bias))
+    operands = _alike([_everywhere(each) for each in ((a, b) if bias is None else (a, b, bias))])
     return (contraction if bias is None else biased).bind(*operands, operation=operation, call=call)
+
+
+def _everywhere(operand):
+    """An operand as it is, whole on every device where an explicit axis of a mesh splits it: so are our results."""
+    sharding = jax.typeof(operand).sharding
+    if not any(part is not None for part in sharding.spec):
+        return operand
+    return jax.sharding.reshard(operand, NamedSharding(sharding.mesh, PartitionSpec(*[None] * operand.ndim)))
 
 
 def _alike(operands):

@@ -191,14 +191,27 @@ def operands(input, weight, bias):
     x, w = (jnp.asarray(value) for value in (input, weight))
     b = None if bias is None else jnp.asarray(bias)
     _check_dtypes(input=x, weight=w, bias=b)
+    for name, array in (("input", x), ("weight", w)):
+        if not all(isinstance(size, int) for size in array.shape):
+            sizes = ", ".join(map(str, array.shape))
+            raise SettingError(
+                f"{name} has shape ({sizes}); sizes must be numbers, not symbols of jax.export, since a program is "
+                "made for each: export with numbers, once for every size, or use jax.lax.conv_transpose, which takes "
+                "symbols"
+            )
     return x, w, b
 
 
 def _check_dtypes(**arrays):
     first, a = next(iter(arrays.items()))
     if a.dtype.name not in DTYPE_NAMES:
-        raise NotImplementedError(f"{first} has dtype {a.dtype.name}; allowed are {', '.join(DTYPE_NAMES)}")
+        cure = "pass its .real and its .imag" if a.dtype.kind == "c" else ".astype('float32') converts it"
+        refuse_dtype(f"{first} has dtype", a.dtype, cure)
     agree(**arrays)
+
+
+def refuse_dtype(what, dtype, cure):
+    raise NotImplementedError(f"{what} {dtype.name}; allowed are {', '.join(DTYPE_NAMES)}: {cure}")
 
 
 def _geometry(x_shape, w_shape, stride, padding, output_padding, groups, dilation):

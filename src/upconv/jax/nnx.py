@@ -11,7 +11,8 @@ from flax import nnx
 from ..errors import SettingError
 from ..geometry import check_channels
 from ..settings import Settings, integer, pair, positive
-from .functional import LAYOUTS, WORDS, conv_transpose2d, transpose
+from .contraction import DTYPE_NAMES
+from .functional import LAYOUTS, WORDS, conv_transpose2d, refuse_dtype, transpose
 
 if TYPE_CHECKING:
     from typing import Any, Literal, SupportsIndex
@@ -105,6 +106,8 @@ class ConvTranspose2d(nnx.Module):
         check_channels(self.in_channels, self.out_channels, checked.groups)
         if layout not in LAYOUTS:
             raise SettingError(f"layout is {layout!r}; it must be one of {', '.join(LAYOUTS)}")
+        if jnp.dtype(param_dtype).name not in DTYPE_NAMES:
+            refuse_dtype("param_dtype is", jnp.dtype(param_dtype), "param_dtype='float32' would do")
         self.stride, self.output_padding, self.groups = checked.stride, checked.output_padding, checked.groups
         self.dilation, self.layout = checked.dilation, layout
         self.padding = padding if isinstance(padding, str) else checked.padding

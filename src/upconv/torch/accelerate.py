@@ -13,6 +13,7 @@ from .fusion import Folds
 from .instance import put_on
 from .outlook import outlook
 from .report import Layer, Report
+from .sharded import gathered_in_calls
 from .state import state_of
 from .swap import freeze, give_back, positions, put_back, transposed, why_left
 
@@ -125,7 +126,8 @@ def _accelerate(model, options):
         for place in fused:
             place.run.folded(Folds())
     notes = _notes(model, found, fused, options.storage)
-    looks = {module: outlook(module) for module in taken}
+    gathered = gathered_in_calls(model)
+    looks = {module: outlook(module, module in gathered) for module in taken}
     timings, measured = {}, {}
     if options.example is not None and found:
         if options.fuse:

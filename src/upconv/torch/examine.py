@@ -22,6 +22,7 @@ from .instance import DIMENSIONS, FORWARDS, apply, kind_of
 from .operands import NAMES
 from .report import Times, Timing
 from .seal import version
+from .sharded import gathered
 from .state import make_state
 from .swap import torchs_own
 
@@ -62,9 +63,10 @@ def examine(model, layers, args, kwargs):
     clock = Clock()
     with unchanged(model), torch.no_grad():
         seen = _calls(model, layers, args, kwargs)
-        timings = {
-            layer: tuple(_timing(clock, layer, *call) for call in calls.values()) for layer, calls in seen.items()
-        }
+        timings = {}
+        for layer, calls in seen.items():
+            with gathered(model, layer):
+                timings[layer] = tuple(_timing(clock, layer, *call) for call in calls.values())
 
         def eager():
             with torchs_own(model):

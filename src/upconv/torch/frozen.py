@@ -197,9 +197,15 @@ class Frozen:
             self.seal(module)
         changed = self.sealed.broken()
         if changed is not None:
+            # As `functional_call` puts there for one call, which freezing again would not outlast.
+            lent = (
+                "; for another tensor in every call, as torch.func.functional_call puts there, call "
+                "upconv.torch.accelerate(model) without frozen"
+            )
             raise SettingError(
                 f"{changed} of a frozen layer has changed since it was frozen: call upconv.torch.accelerate(model, "
                 "frozen=True) again to take it over, or upconv.torch.restore(model) before changing it"
+                f"{lent if self.sealed.is_replaced() else ''}"
             )
         return self.weight, self.bias
 

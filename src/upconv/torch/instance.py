@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 
 from . import dispatch
 from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d, compute
+from .sharded import beneath
 from .state import STATE, left, make_state, state_of
 
 # As torch has them, taken before anybody can put something else in their places.
@@ -47,8 +48,9 @@ TAKEN = {
 
 
 def kind_of(module):
-    """The class of a module beneath its parametrizations."""
-    return parametrize.type_before_parametrizations(module)
+    """The class of a module beneath its parametrizations, and beneath what FSDP has made of it."""
+    kind = beneath(type(module))
+    return kind.__bases__[0] if parametrize.is_parametrized(module) else kind
 
 
 def is_traced(input):

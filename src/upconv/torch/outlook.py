@@ -7,17 +7,25 @@ from . import choice, dispatch
 from .examine import as_map, why_not_covered
 from .frozen import evaluating
 from .instance import DIMENSIONS, kind_of
+from .sharded import whole
 
 # Squares, or lengths, that are asked for; what lies between two of them is not looked at.
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def outlook(layer):
-    """(whether upconv computes any of the sizes asked for, a sentence or an empty one)."""
+def outlook(layer, is_gathered=False):
+    """(whether upconv computes any of the sizes asked for, a sentence or an empty one).
+
+    Args:
+        layer: a transposed convolution.
+        is_gathered: whether its parameters are made whole for every call, see `sharded`.
+    """
     if isinstance(layer, torch.nn.modules.lazy.LazyModuleMixin):
         return True, ""
     with torch.no_grad(), evaluating(layer):
         weight, bias = layer.weight, layer.bias
+    if is_gathered:
+        weight, bias = whole(weight), whole(bias)
     covered = why_not_covered(weight, weight, bias)
     if covered:
         return False, f"computed by torch, since {'; '.join(covered)}"

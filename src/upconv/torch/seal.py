@@ -36,6 +36,10 @@ class Seal:
                 return name
         return next((mark.name for mark in self.marks if mark.is_broken()), None)
 
+    def is_replaced(self):
+        """Whether another tensor stands in the place of one."""
+        return any(mark.find() is not mark.tensor for mark in self.marks)
+
     def requires_grad(self):
         """Whether torch would record what is made of these tensors."""
         return any(mark.tensor is not None and mark.tensor.requires_grad for mark in self.marks)

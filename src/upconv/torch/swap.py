@@ -14,6 +14,7 @@ from .beyond import is_beyond
 from .frozen import Frozen, makers, wake
 from .instance import DIMENSIONS, OURS, kind_of
 from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, LazyConvTranspose2d
+from .sharded import is_shard
 from .state import STATE, make_state
 
 THEIRS = {
@@ -82,7 +83,8 @@ def give_back(module):
     """Make a module torch's again, whatever upconv did to it."""
     instance.take_off(module)
     wake(module)
-    if kind_of(module) in THEIRS and not goes_beyond(module):
+    # FSDP's hooks need the class that it has made.
+    if kind_of(module) in THEIRS and not goes_beyond(module) and not is_shard(type(module)):
         _become(module, THEIRS[kind_of(module)])
 
 

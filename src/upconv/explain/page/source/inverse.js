@@ -5,6 +5,7 @@ const LARGEST_BOUND = 40;
 const MOST_COMBINATIONS = 300000;
 const MOST_FOUND = 10000;
 const NEAR = 3;
+const NAMED = 3;
 
 // The largest kernel, stride and dilation searched: they suit the enlargement that is asked for.
 function searchBounds(n, out) {
@@ -20,8 +21,11 @@ function commonSettings(sizes, fixed = {}) {
     const keys = new Set(other.map(settingArguments));
     shared = shared.filter((setting) => keys.has(settingArguments(setting)));
   }
-  const axes = distinct.map(([n]) => n);
-  return shared
+  return ranked(shared, distinct.map(([n]) => n));
+}
+
+function ranked(found, axes) {
+  return found
     .map((setting) => [rankOf(setting, axes), setting])
     .sort((a, b) => compareLists(a[0], b[0]))
     .map(([, setting]) => setting);
@@ -57,9 +61,18 @@ function tooMany(sizes, fixed = {}) {
     const bounds = searchBounds(n, out);
     const combinations = combinationsOf(bounds, fixed);
     if (combinations > MOST_COMBINATIONS) return { why: "combinations", combinations, ...bounds };
-    if (candidates(n, out, fixed).length > MOST_FOUND) return { why: "found", most: MOST_FOUND, n, out };
+    const found = candidates(n, out, fixed);
+    if (found.length > MOST_FOUND) return { why: "found", most: MOST_FOUND, n, out, best: firstOf(found, n, fixed) };
   }
   return null;
+}
+
+// The first NAMED in the order of commonSettings, of too many to rank: only those are ranked that are first where they
+// are good, of the least dilation and even overlap, without waste. Empty where there are none, or too many of them.
+function firstOf(found, n, fixed) {
+  const even = found.filter(({ k, s, d }) => d === (fixed.d ?? 1) && gcd(s, d) === 1 && k % s === 0);
+  if (even.length > MOST_FOUND) return [];
+  return ranked(even.filter((setting) => !isWasteful(torchAxis(n, setting))), [n]).slice(0, NAMED);
 }
 
 function choices(fixed, least, most) {

@@ -133,7 +133,7 @@ const SAY_EN = {
     return `${places.join(" and ")} ${one ? "lies" : "lie"} beyond the canvas: bias alone`;
   },
   too_many: (v) => (v.why === "found"
-    ? `more than ${v.most.toLocaleString("en-US")} settings turn ${v.n} into ${v.out}; give the kernel or the stride, or lower the bounds`
+    ? `more than ${v.most.toLocaleString("en-US")} settings turn ${v.n} into ${v.out}${v.best.length ? `, the best of them ${v.best.map((each) => `(${settingArguments(each)})`).join("; ")}` : ""}: give the kernel or the stride, or lower the bounds`
     : `${v.combinations.toLocaleString("en-US")} combinations are too many to search; give the kernel or the stride, or lower the bounds (kernel ${v.k}, stride ${v.s}, dilation ${v.d})`),
   remark({ kind, ignored: unused, beyond, dead, cropping }) {
     const words = [kind];

@@ -133,7 +133,7 @@ const SAY_KO = {
     return `${places.join("와 ")}는 캔버스 밖이라 bias뿐입니다`;
   },
   too_many: (v) => (v.why === "found"
-    ? `${josa(v.n, "을/를")} ${josa(v.out, "으로/로")} 만드는 설정이 ${v.most.toLocaleString("en-US")}개를 넘습니다. kernel_size나 stride를 고정해 보세요`
+    ? `${josa(v.n, "을/를")} ${josa(v.out, "으로/로")} 만드는 설정이 ${v.most.toLocaleString("en-US")}개를 넘습니다.${v.best.length ? ` 가장 알맞은 것은 차례로 ${v.best.map((each) => `(${settingArguments(each)})`).join(", ")}입니다.` : ""} kernel_size나 stride를 고정해 보세요`
     : `찾아볼 조합이 ${v.combinations.toLocaleString("en-US")}개로 너무 많습니다. kernel_size나 stride를 고정해 보세요`),
   remark({ kind, ignored: unused, beyond, dead, cropping }) {
     const words = [KO_KINDS[kind]];
