@@ -45,8 +45,8 @@ CASES = (
     Case("k5s2", 1, 20, 21, 30, 40, (5, 5), (2, 2), ((2, 1), (2, 1))),
     Case("k3s2", 3, 20, 17, 12, 20, (3, 3), (2, 2), ((1, 0), (0, 1))),
     Case("k5s3", 3, 20, 12, 14, 20, (5, 6), (3, 3), ((1, 1), (2, 1))),
-    # Blocks of 64, 48 and 36 channels of the output; of 32 and 8.
-    Case("row-columns", 2, 20, 1, 75, 148, (1, 4), (1, 2), (0, 1)),
+    # Blocks of 112, twice 96, and 92 channels of the output; of 32 and 8.
+    Case("row-columns", 2, 20, 1, 75, 396, (1, 4), (1, 2), (0, 1)),
     Case("k4s2-columns", 2, 20, 9, 8, 40, (4, 4), (2, 2), (1, 1)),
 )
 # More channels than sums are kept of, and more images than are turned at once.

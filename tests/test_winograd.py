@@ -155,6 +155,24 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
         assert "Winograd" in repr(prepared)
 
 
+def test_blocks_of_columns_of_another_width_need_another_form_of_the_weight():
+    """Columns of a map of few blocks of tiles are shared out; a weight that was prepared for one map serves others."""
+    cases = [Case("map", 1, 64, size, size, 64, (4, 4), (2, 2), (1, 1)) for size in (20, 40, 20)]
+    w = operands(cases[0], "forward")[1]
+    prepared, widths = upconv.prepare(w, 2), []
+    for case in cases:
+        x, *_ = operands(case, "forward")
+        problem = Problem("forward", case.geometry(), "float32", "nhwc", prepared=True)
+        widths.append(winograd.setting(problem).channels)
+        assert winograd.weight_form(problem).block == widths[-1]
+        got, want = (
+            upconv.conv_transpose2d(x, weight, None, 2, 1, algorithm=way)
+            for weight, way in ((prepared, "winograd"), (w, "gemm"))
+        )
+        np.testing.assert_allclose(got, want, atol=1e-3)
+    assert len(set(widths)) == 2
+
+
 def test_a_weight_as_given_is_transformed_into_less():
     geometry = Case("large", 1, 256, 32, 32, 64, (3, 3), (2, 2), (1, 1)).geometry()
     given, prepared = (

@@ -89,6 +89,8 @@ def test_output_padding_beyond_the_canvas_is_said_to_give_the_bias_alone():
     assert "It adds no zeros" not in beyond
     assert "the last 2 outputs lie beyond it" in "\n".join(ambiguity(torch_axis(4, 3, 3, 0, 2)))
     assert "It adds no zeros" in "\n".join(ambiguity(torch_axis(4, 3, 2, 1, 1)))
+    # Seven places beyond it, of which padding has cut the first.
+    assert "the last 6 outputs lie beyond it" in "\n".join(ambiguity(torch_axis(1, 1, 10, 2, 9)))
 
 
 def test_dilation_lets_a_layer_give_back_more_than_one_size():

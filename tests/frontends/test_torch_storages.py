@@ -26,6 +26,16 @@ def test_storages_can_be_resized_after_a_call(dtype, ours):
         tensor.untyped_storage().resize_(0)
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_has_been_emptied_is_refused(place):
+    """NumPy takes fresh memory where there is none, so results were made of what happened to lie there."""
+    given = operands(torch.float32)
+    ut.conv_transpose2d(*given, 2, 1)
+    given[place].untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="storage was emptied"):
+        ut.conv_transpose2d(*given, 2, 1)
+
+
 def test_storages_can_be_resized_after_a_training_step(ours):
     layer, x = ut.ConvTranspose2d(16, 8, 4, 2, 1), operands(torch.float32)[0].requires_grad_()
     y = layer(x)

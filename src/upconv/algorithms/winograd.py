@@ -88,8 +88,8 @@ LONG_SUM, SHORT_SUM, SHORTEST_SUM, BRIEF_SUM = 64, 32, 16, 12
 LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Where phases differ in their taps engines sum large maps tap by tap, beside which these need shorter sums; of fewer
-# channels the shortest.
-UNEVEN_CHANNELS = 256
+# channels the shortest. So do phases of three taps on both axes.
+SHORTEST_CHANNELS = 256
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
@@ -285,7 +285,7 @@ def _longest_sum(count, both, forward):
     if forward and count < FEW_CHANNELS:
         return SHORTEST_SUM
     if all(way.outputs == {3: 3} for way in both):
-        return SHORT_SUM if count >= LONG_SUM_CHANNELS else SHORTEST_SUM
+        return SHORT_SUM if count >= (SHORTEST_CHANNELS if forward else LONG_SUM_CHANNELS) else SHORTEST_SUM
     taps = [way.outputs.keys() for way in both]
     if count < FEW_CHANNELS and all(each == {3} for each in taps):
         return BRIEF_SUM
@@ -294,7 +294,7 @@ def _longest_sum(count, both, forward):
     if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
         return SHORT_SUM
     if forward and any(len(each) > 1 for each in taps):
-        return SHORT_SUM if count >= UNEVEN_CHANNELS else SHORTEST_SUM
+        return SHORT_SUM if count >= SHORTEST_CHANNELS else SHORTEST_SUM
     if count >= LARGER_FORM_CHANNELS and all(max(way.outputs) < 3 for way in both):
         return LONG_SUM
     is_small = all(max(way.outputs) + max(way.outputs.values()) - 1 < 5 for way in both)

@@ -174,7 +174,7 @@ def beyond_canvas(axis: Axis) -> int:
     >>> beyond_canvas(Axis(4, 3, s=2, crop_lo=0, crop_hi=-1))
     1
     """
-    return max(0, -axis.crop_hi)
+    return max(0, min(axis.out, -axis.crop_hi))
 
 
 def same_size(axis: Axis) -> Setting:

@@ -54,10 +54,20 @@ def array(tensor):
     """The array that shares a plain tensor's memory, or that of its values where they lie conjugated or negated.
 
     Not by `Tensor.numpy`, which forbids for good that the storage is resized, as FSDP does with every weight.
+
+    Raises:
+        SettingError: for a tensor whose storage has been emptied.
     """
     if tensor.is_neg() or tensor.is_conj():
         tensor = tensor.detach().resolve_neg().resolve_conj()
-    memory = _Memory.from_address(tensor.data_ptr())
+    address = tensor.data_ptr()
+    if not address and tensor.numel():
+        # NumPy would take fresh memory for it, and what lies there.
+        raise SettingError(
+            f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage was emptied, as FSDP does with the "
+            "weights of a layer that is not running"
+        )
+    memory = _Memory.from_address(address)
     memory.tensor = tensor
     strides = _in_bytes(tensor.stride(), tensor.element_size())
     return np.ndarray(tensor.shape, numpy_dtype(tensor.dtype), memory, 0, strides)

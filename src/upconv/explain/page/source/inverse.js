@@ -221,7 +221,7 @@ function solutionRow(setting, sizes, square) {
   const axes = sizes.map(([n]) => torchAxis(n, setting));
   const taps = axes.map(usefulTaps);
   const products = square ? taps[0] ** 2 : taps.reduce((a, b) => a * b, 1);
-  const beyond = Math.max(...axes.map((axis) => -axis.hi));
+  const beyond = Math.max(...axes.map((axis) => Math.min(axis.out, -axis.hi)));
   const dead = Math.max(...axes.map(deadOutputs));
   const undone = sizes.map(([n, out]) => {
     const all = sizesUndone(setting, n);

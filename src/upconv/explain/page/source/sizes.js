@@ -172,5 +172,5 @@ function chosen(setting, n, say) {
 
 function kept(axis, setting, say) {
   if (Math.max(setting.s, setting.d) === 1) return [];
-  return [axis.hi >= 0 ? say.op_keeps() : say.op_keeps_more({ beyond: -axis.hi })];
+  return [axis.hi >= 0 ? say.op_keeps() : say.op_keeps_more({ beyond: Math.min(axis.out, -axis.hi) })];
 }
