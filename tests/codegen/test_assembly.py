@@ -76,8 +76,15 @@ def test_a_tile_asks_for_every_line_of_its_result_once(isa, elem, mr, nv, brief)
     assert assembly.count("prefetch") == (alone if brief else alone + mr) * lines
 
 
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+def test_a_tile_of_winograd_s_product_has_no_more_than_the_registers(isa):
+    for nv, mr in winograd_product.tiles_of(isa).items():
+        # As of `gemm`.
+        assert mr * nv + nv + 1 + (not isa.fused) <= isa.registers
+
+
 # The same of Winograd's product, and of the gradient in the weight.
-PRODUCTS = [(name, mr, nv) for name in FUSED for nv, mr in winograd_product.TILES[ROWS[name].registers].items()]
+PRODUCTS = [(name, mr, nv) for name in FUSED for nv, mr in winograd_product.tiles_of(ROWS[name]).items()]
 
 
 # (vectors, phases), (phases that the last tap reaches) of layers whose results have few channels.
@@ -155,7 +162,7 @@ def test_all_tiles_together_ask_for_a_panel():
     """For all of the next one, and for less than twice as much where one line at a time would not do."""
     for name in ISAS:
         isa = ROWS[name]
-        for (nv, mr), tiles in product(winograd_product.TILES[isa.registers].items(), range(1, 70)):
+        for (nv, mr), tiles in product(winograd_product.tiles_of(isa).items(), range(1, 70)):
             panel = -(-winograd_product.UNROLL * nv * isa.vector_bytes // LINE)
             lines, times = winograd_product.pace(isa, 4, mr, nv, tiles), sum(winograd_product.cut(tiles, mr))
             assert lines * times >= panel
@@ -216,7 +223,7 @@ def test_spills_and_calls_are_seen():
 def winograd(isa):
     """Winograd's kernels of a form in both types."""
     f = form(3, 3)
-    for elem, (nv, mr) in product(("f32", "f64"), winograd_product.TILES[isa.registers].items()):
+    for elem, (nv, mr) in product(("f32", "f64"), winograd_product.tiles_of(isa).items()):
         yield winograd_spread.winograd_spread(isa, elem, f.source, f.source)
         yield winograd_gather.winograd_gather(isa, elem, f.output, f.output, f.bias, f.bias)
         yield winograd_weight.winograd_weight(isa, elem, f.weight, f.weight, nv)

@@ -294,7 +294,7 @@ def change(task, word):
         task[word] = value[0], value[1] + 4
     elif word == "vectors":
         # One fewer would be written all the same where several go together.
-        task[word] = max(0, value - max(winograd_product.TILES[isa().registers]))
+        task[word] = max(0, value - max(winograd_product.tiles_of(isa())))
     elif word.startswith(("row", "col")) and word != "columns":
         task[word] = value + 1
     elif abs(value) >= 8:

@@ -7,7 +7,7 @@ import pytest
 from upconv.codegen.isa import LINE, ROWS
 from upconv.schedule.winograd_columns import columned
 
-COUNTS = 1, 16, 33, 40, 72, 80, 96, 112, 136, 144, 160, 192, 208, 272, 320, 384, 400, 528, 1000
+COUNTS = 1, 16, 24, 33, 40, 72, 80, 96, 112, 136, 144, 160, 192, 208, 272, 320, 384, 400, 528, 1000
 
 
 @pytest.mark.parametrize("size", [4, 8])

@@ -22,8 +22,10 @@ from ..codegen.lang import I64, SIZES, Builder, Type
 # Sums of this length have rounding errors that leave room for those of the transforms.
 CHUNK = 64
 UNROLL = 4
-# Tiles at once by the vectors at once, by the number of vector registers.
-TILES = {32: {4: 6, 3: 8, 2: 8, 1: 12}, 16: {2: 6}}
+# Tiles at once by the vectors at once, the best first, by the number of vector registers; and where a product that is
+# not added in the instruction that makes it needs one of them.
+TILES = {32: {4: 6, 3: 8, 2: 8, 1: 12}, 16: {3: 4, 2: 6, 5: 2}}
+UNFUSED = {2: 6}
 FIELDS = tuple(
     "entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds next next_row rows".split()
 )
@@ -34,18 +36,25 @@ POINTERS = {"v", "u", "m", "next"}
 DIVISION_BITS = 24
 
 
+def tiles_of(isa: Isa):
+    """Tiles at once by the vectors at once."""
+    return TILES[isa.registers] if isa.fused else UNFUSED
+
+
 def tile(isa: Isa, *vectors):
     """(mr, nv) of the product for blocks of so many vectors of columns: of those that compute the fewest in vain the
-    widest.
+    first.
 
     >>> from upconv.codegen.isa import ROWS
-    >>> [tile(ROWS["avx512"], vectors) for vectors in (1, 2, 6, 8)], tile(ROWS["avx2"], 2)
-    ([(12, 1), (8, 2), (8, 3), (6, 4)], (6, 2))
+    >>> [tile(ROWS["avx512"], vectors) for vectors in (1, 2, 6, 8)]
+    [(12, 1), (8, 2), (8, 3), (6, 4)]
+    >>> [tile(ROWS["avx2"], vectors) for vectors in (2, 5, 9, 10)], tile(ROWS["x86-64"], 9)
+    ([(6, 2), (2, 5), (4, 3), (6, 2)], (6, 2))
     >>> tile(ROWS["avx512"], 16, 12)
     (6, 4)
     """
-    tiles = TILES[isa.registers]
-    nv = min(tiles, key=lambda nv: (sum(-(-each // nv) * nv for each in vectors), -nv))
+    tiles = tiles_of(isa)
+    nv = min(tiles, key=lambda nv: sum(-(-each // nv) * nv for each in vectors))
     return tiles[nv], nv
 
 
