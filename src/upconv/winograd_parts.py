@@ -26,7 +26,8 @@ MOST_APART, MOST_DILATION = 3, 6
 # Forward, plain sums of fewer channels are short and exact: there three taps have tiles of two outputs.
 FEW_CHANNELS = 64
 # Plain sums over so many channels have errors beside which those of tiles of five values, on one axis or on both, are
-# small; and of one row alone, under several phases, those of tiles of three outputs and taps.
+# small; and of one row alone, under several phases, those of tiles of three outputs and taps. From as many to those of
+# FIVE_ON_BOTH_CHANNELS these are too large twice, on both axes, beside plain sums that are exact again.
 THREE_ALONE_CHANNELS = 96
 FIVE_ON_ONE_CHANNELS, FIVE_ON_BOTH_CHANNELS = 128, 256
 
