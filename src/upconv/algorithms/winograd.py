@@ -63,6 +63,8 @@ BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK
 SHARED_MAKING = FLAGS, SUMS
 # Sums of fewer channels are short beside the transforms, in time and, forward, in error: there plain sums are exact.
 LEAST_CHANNELS = {"forward": 32, "grad_input": 16}
+# Phases of the gradient in the input, of each of which a program has a row in its tables.
+MOST_PHASES = 64
 LEAST_TILES = 9
 # Rows, and columns, of which those at the border, which have fewer products, are not most.
 LEAST_LOW = 4
@@ -113,6 +115,8 @@ def why_never(problem: Problem) -> list[str]:
     least = LEAST_CHANNELS[problem.operation]
     if problem.channels[0] < least:
         refusals.append(f"sums of {problem.channels[0]} channels are too short; {least} are needed")
+    if not forward and g.h.s * g.w.s > MOST_PHASES:
+        refusals.append(f"the gradient's {g.h.s * g.w.s:,} phases would be too many to list; at most {MOST_PHASES} are")
     return refusals
 
 
