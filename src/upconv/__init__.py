@@ -21,6 +21,7 @@ from .module import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .planning import plan
 from .plans import Plan
 from .prepared import PreparedVolume, PreparedWeight, prepare
+from .runtime import kernel as _kernel
 from .runtime.pool import get_num_threads, set_num_threads
 from .streaming import StreamingConvTranspose1d
 
@@ -52,6 +53,9 @@ __all__ = [
     "reference",
     "set_num_threads",
 ]
+
+# All modules that write kernels are there, and nobody has changed one.
+_kernel.note_kernels()
 
 FRONT_ENDS = ("torch", "jax", "onnx", "dask")
 LATER = ("explain", "weights", *FRONT_ENDS)

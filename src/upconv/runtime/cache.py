@@ -1,10 +1,10 @@
 """Object files kept on disk between processes.
 
 A file is named by everything that it depends on, so nothing is ever out of date; nothing is evicted either: a kernel
-takes 3 to 10 KiB, and deleting the directory is always safe. What is read is executed, so only what nobody else could
-have written is trusted: the directory is closed to others, a file is so from its first byte on, says for which key it
-was made, and is read once, so that what is linked is what was checked. Nothing that goes wrong here is an error:
-kernels are compiled again, and one warning says why.
+takes 3 to 10 KiB, a note of where it is some 200 bytes, and deleting the directory is always safe. What is read is
+executed, so only what nobody else could have written is trusted: the directory is closed to others, a file is so from
+its first byte on, says for which key it was made, and is read once, so that what is linked is what was checked. Nothing
+that goes wrong here is an error: kernels are compiled again, and one warning says why.
 """
 
 import hashlib

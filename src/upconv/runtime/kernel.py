@@ -15,6 +15,7 @@ from ..codegen.lang import Builder
 from ..codegen.llvm import CodeRefused
 from ..codegen.lowering import lower
 from .cache import Cache
+from .generator import Generator
 from .once import once
 
 NO_CODE = "this system does not let a program run code that it has made"
@@ -25,6 +26,8 @@ _building = RLock()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_building.acquire, after_in_parent=_building.release, after_in_child=_building.release)
 _made = {}
+# Whose kernels are noted on disk: what is there when the package has been imported, before anybody can have changed it.
+_generators = []
 # Why no more kernels can be made, once that has been seen.
 _refused = []
 
@@ -64,11 +67,47 @@ def cache():
 
 @once
 def linked(make, *arguments):
-    """The linked code of ``make(isa, *arguments)``."""
-    kernel = make(isa(), *arguments)
-    code = link(kernel.name, lower(kernel, isa()))
-    _made[code.address] = Made(kernel.name, make, arguments)
+    """The linked code of ``make(isa, *arguments)``, which is not even called where it is noted what it has become."""
+    note = _note(make, arguments)
+    name, code = _noted(note) or _written(make, arguments, note)
+    _made[code.address] = Made(name, make, arguments)
     return code
+
+
+def note_kernels():
+    """From now on kernels that the package's modules make are noted on disk, and found there by what makes them."""
+    _generators[:] = [Generator()]
+
+
+def _note(make, arguments):
+    """The key of the note of a kernel; None if it has none."""
+    source = _generators[0].key(make, arguments) if _generators else None
+    if source is None:
+        return None
+    with _building:
+        return llvm.key(f"{source}\0{isa()}", isa())
+
+
+def _noted(note):
+    """(name, linked code) of a kernel whose object and note are both on disk; None if they are not."""
+    with _building:
+        found = cache().read(note) if note else None
+        if found is None:
+            return None
+        key, name = found.decode().split()
+        image = cache().read(key)
+        return None if image is None else (name, _load(name, image))
+
+
+def _written(make, arguments, note):
+    """The same of one that is written down, and noted."""
+    kernel = make(isa(), *arguments)
+    text = lower(kernel, isa())
+    code = link(kernel.name, text)
+    if note:
+        with _building:
+            cache().write(note, f"{llvm.key(text, isa())} {kernel.name}".encode())
+    return kernel.name, code
 
 
 def entry(make, *arguments):
@@ -103,12 +142,15 @@ def link(name, text, source=None):
     with _building:
         if source is None:
             source = text = text() if callable(text) else text
-        image = _image(name, text, source)
-        try:
-            return llvm.Linked(name, image)
-        except CodeRefused:
-            _refuse(NO_CODE)
-            raise
+        return _load(name, _image(name, text, source))
+
+
+def _load(name, image):
+    try:
+        return llvm.Linked(name, image)
+    except CodeRefused:
+        _refuse(NO_CODE)
+        raise
 
 
 def _image(name, text, source):
