@@ -23,6 +23,7 @@ from .grid import (
     result_cell,
 )
 from .layer import describe, heading
+from .legend import height_and_width, is_line
 from .scene import Rect, Scene, Text, fitted, paragraph
 from .values import MOST_PRODUCTS, input_value, tap_value
 from .window import CROPPED, EXTENSION, OUTPUT, Window, window
@@ -62,7 +63,8 @@ def animation(geometry, title=None) -> list[tuple[Scene, int]]:
     >>> len(frames), frames[0][0].title
     (12, 'Transposed convolution, 3 × 3 to 6 × 6: kernel_size=3, stride=2, padding=1, output_padding=1')
     """
-    at = Layout(window(geometry.h), window(geometry.w), MARGIN, TOP + HEAD + 18, WIDTH)
+    h, w = map(window, height_and_width(geometry))
+    at = Layout(h, w, MARGIN, TOP + HEAD + 18, WIDTH, is_line(geometry))
     if not has_values(at):
         raise SettingError(
             f"an output of this layer is a sum of more than {MOST_PRODUCTS} products; a smaller kernel can be animated"
@@ -79,12 +81,13 @@ def _stages(at):
     for i, j in inputs[:MOST_STEPS]:
         sums = _stamped(at, sums, i, j)
         value = input_value(i, j)
-        place = f"row {i * h.axis.s}, column {j * w.axis.s}"
-        yield Stage(sums, (f"Input ({i}, {j}) is {value}.", f"{value} × kernel, added at {place}"), current=(i, j))
+        place = f"position {j * w.axis.s}" if at.line else f"row {i * h.axis.s}, column {j * w.axis.s}"
+        name = f"Input {j}" if at.line else f"Input ({i}, {j})"
+        yield Stage(sums, (f"{name} is {value}.", f"{value} × kernel, added at {place}"), current=(i, j))
     if len(inputs) > MOST_STEPS:
         for i, j in islice(product(h.inputs, w.inputs), MOST_STEPS, None):
             sums = _stamped(at, sums, i, j)
-    size = f"{h.axis.full} × {w.axis.full}"
+    size = at.size(h.axis.full, w.axis.full)
     yield Stage(sums, ("Every input is stamped.", f"canvas {size}"), PAUSE)
     yield from _cuts(at, sums)
 
@@ -105,18 +108,18 @@ def _cuts(at, sums):
     """The cut, first without output_padding where there is one."""
     h, w = at.h.axis, at.w.axis
     settings = setting_of(h), setting_of(w)
-    size = f"output {h.out} × {w.out}"
+    size, axes = f"output {at.size(h.out, w.out)}", at.axes
     if None not in settings and (settings[0].op or settings[1].op):
         bare = tuple(replace(axis, crop_hi=axis.crop_lo) if _leaves(axis) else axis for axis in (h, w))
         windows = tuple(Window(axis, *shown) for axis, shown in zip(bare, _ends(at), strict=True))
-        first = f"{cut_words(*bare) or 'padding=0 cuts nothing'}, output_padding=0"
-        yield Stage(sums, (f"{first}:", f"output {bare[0].out} × {bare[1].out}"), PAUSE, cut=windows)
-        now = kept_words(h, w) or f"{by_output_padding(h, w)} goes beyond the canvas, to the bias alone"
+        first = f"{cut_words(*bare[-len(axes) :]) or 'padding=0 cuts nothing'}, output_padding=0"
+        yield Stage(sums, (f"{first}:", f"output {at.size(bare[0].out, bare[1].out)}"), PAUSE, cut=windows)
+        now = kept_words(*axes) or f"{by_output_padding(*axes)} goes beyond the canvas, to the bias alone"
         if not (at.h.whole and at.w.whole):
-            now = f"{by_output_padding(h, w)} keeps more at the ends, which are not shown"
+            now = f"{by_output_padding(*axes)} keeps more at the ends, which are not shown"
         yield Stage(sums, (f"{now}:", size), END, cut=(at.h, at.w), labels=True)
         return
-    words = cut_words(h, w) or "padding=0 cuts nothing"
+    words = cut_words(*axes) or "padding=0 cuts nothing"
     yield Stage(sums, (f"{words}:", size), END, cut=(at.h, at.w), labels=True)
 
 
@@ -151,8 +154,8 @@ def _frame(at):
     """What does not change: headings, input and kernel."""
     h, w = at.h.axis, at.w.axis
     titles = (
-        (at.left, f"input {h.n} × {w.n}", at.kernel - at.left),
-        (at.kernel, f"kernel {h.k} × {w.k}", at.canvas - at.kernel),
+        (at.left, f"input {at.size(h.n, w.n)}", at.kernel - at.left),
+        (at.kernel, f"kernel {at.size(h.k, w.k)}", at.canvas - at.kernel),
         (at.canvas, "canvas", at.width),
     )
     y = at.top - HEAD + 8

@@ -11,18 +11,13 @@ SIZE = 12
 def cut_labels(at):
     """The labels of a map; gives the shapes and the height they use beneath the canvas."""
     shapes, below = [], at.below_canvas + (4 if at.h.whole else 18)
-    if (words := cut_words(*_axes(at))) and _has_cropped(at):
+    if (words := cut_words(*at.axes)) and _has_cropped(at):
         drawn, height = _cut(at, words)
         shapes += drawn
         below += height
     kept, height = _kept(at, below)
     beyond, more = _beyond(at, below + height)
     return shapes + kept + beyond, below + height + more - at.below_canvas
-
-
-def _axes(at):
-    """The axes that are spoken of."""
-    return (at.w.axis,) if at.line else (at.h.axis, at.w.axis)
 
 
 def cut_words(*axes):
@@ -79,7 +74,7 @@ def _cut(at, words):
 
 def _kept(at, y):
     """Rules along the rows and columns that output_padding keeps, and its words."""
-    words = kept_words(*_axes(at))
+    words = kept_words(*at.axes)
     (row, rows), (column, columns) = (_kept_run(shown) for shown in (at.h, at.w))
     if not words or not rows + columns:
         return [], 0

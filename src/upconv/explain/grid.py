@@ -29,6 +29,11 @@ class Layout:
     line: bool = False
 
     @property
+    def axes(self):
+        """The axes that are spoken of."""
+        return (self.w.axis,) if self.line else (self.h.axis, self.w.axis)
+
+    @property
     def canvas(self):
         """The x of the first canvas position that is shown."""
         return self.left + CANVAS

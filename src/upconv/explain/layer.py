@@ -81,10 +81,15 @@ def alike(geometry, of=lambda axis: axis, joined=None):
     names = {}
     for name, axis in zip(NAMES[len(geometry.axes)], geometry.axes, strict=True):
         names.setdefault(of(axis), []).append(name)
-    return [((joined or _joined)(each), value) for value, each in names.items()]
+    return [((joined or and_joined)(each), value) for value, each in names.items()]
 
 
-def _joined(names):
+def and_joined(names):
+    """Names in one.
+
+    >>> and_joined(["depth", "height", "width"])
+    'depth, height and width'
+    """
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
