@@ -17,7 +17,7 @@ from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .errors import SettingError
 from .explain.checkerboard import artifacts, survey
-from .explain.drawings import FILES
+from .explain.drawings import FILES, drawing, said_of
 from .explain.explanation import LANGUAGES, Explanation
 from .explain.layer import maps_scene
 from .explain.page.build import page
@@ -178,7 +178,9 @@ def _add_explain(parser):
         "--algorithm", choices=("winograd",), help="how it saves products, on numbers to check by hand, instead"
     )
     parser.add_argument("--short", action="store_true", help="the two sentences of the beginning alone")
-    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the text: en or ko (한국어)")
+    parser.add_argument(
+        "--lang", choices=LANGUAGES, default="en", help="language of text and pictures: en or ko (한국어)"
+    )
 
 
 def _explain(options):
@@ -191,21 +193,22 @@ def _explain(options):
         refuse_volume(geometry, "explain", option)
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
-        sys.stdout.write(FILES["svg"](geometry).decode().encode("ascii", "xmlcharrefreplace").decode())
+        drawn, _ = drawing("svg", geometry, options.lang)
+        sys.stdout.write(drawn.decode().encode("ascii", "xmlcharrefreplace").decode())
         return
-    drawn = [(file, FILES[kind](geometry)) for kind, file in wanted]
-    for file, data in drawn:
+    drawn = [(file, *drawing(kind, geometry, options.lang)) for kind, file in wanted]
+    for file, data, _ in drawn:
         write_atomically(Path(file), data)
     if options.draw:
         is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(terminal(maps_scene(geometry), is_coloured), end="\n\n")
+        print(terminal(maps_scene(geometry, options.lang), is_coloured), end="\n\n")
     said, width = Explanation(geometry, options.lang), _columns()
     if options.algorithm:
         sys.stdout.write(saved_products(geometry, options.lang, width))
         return
     sys.stdout.write("\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width))
-    for place, (file, _) in enumerate(drawn):
-        print("\n" * (place == 0) + f"drawing: {file}")
+    if drawn:
+        print("\n" + said_of([(file, spoken) for file, _, spoken in drawn], options.lang))
 
 
 def _columns():

@@ -10,7 +10,7 @@ from upconv import conv_transpose2d
 from upconv.explain import palette
 from upconv.explain.animation import animation
 from upconv.explain.channels import bundles
-from upconv.explain.cuts import cut_words, kept, kept_words
+from upconv.explain.cuts import kept
 from upconv.explain.grid import Layout, selected
 from upconv.explain.layer import INNER, MARGIN, layer_scene
 from upconv.explain.legend import legend
@@ -18,6 +18,7 @@ from upconv.explain.scene import Arrow, Line, Rect, Text
 from upconv.explain.svg import svg
 from upconv.explain.values import input_value, output_value, products, sum_in_words, tap_value
 from upconv.explain.window import window
+from upconv.explain.words import cut_words, kept_words
 from upconv.geometry import Axis, Geometry
 
 DOUBLING = torch_axis(4, 3, 2, 1, 1)

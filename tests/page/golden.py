@@ -16,7 +16,7 @@ from upconv.errors import SettingError
 from upconv.explain import korean_sentences
 from upconv.explain import solutions as listing
 from upconv.explain import translation as carried
-from upconv.explain.layer import verdict_sentences
+from upconv.explain.described import verdict_sentences
 from upconv.explain.overlap import counts, even_alternatives, pairs, phases_with_outputs, taps_of, verdict
 from upconv.explain.page.build import link
 from upconv.explain.sizes import ambiguity, documented, inserted_zeros, written

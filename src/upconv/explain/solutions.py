@@ -13,7 +13,7 @@ from ..inverse import (
     useful_taps,
 )
 from ..table import aligned
-from .layer import and_joined
+from .described import and_joined
 from .overlap import worst
 from .sizes import listed
 
