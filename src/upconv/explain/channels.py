@@ -47,6 +47,8 @@ def bundles(geometry, x, y, chosen=None, words=english):
             is_on = chosen in (None, group)
             colour = _colour(group, geometry.groups) if is_on else palette.RULE
             wires.append(Line(begin + NODE, from_y, end, right[o], colour, 1.8 if is_on else 0.8))
+    if shown_in < geometry.c_in or shown_out < geometry.c_out:
+        wires += _unseen(geometry, (begin + NODE, left, geometry.c_in), (end, right, geometry.c_out), chosen)
     for is_input, places, at, per in ((True, left, begin, per_in), (False, right, end, per_out)):
         for c, place in enumerate(places):
             is_on = chosen in (None, c // per)
@@ -60,6 +62,17 @@ def bundles(geometry, x, y, chosen=None, words=english):
             nodes.append(Text(at + NODE / 2, places[-1] + NODE + 6, words.in_all(count), 11, palette.MUTED, "middle"))
     height = rows * STEP + (14 if max(geometry.c_in, geometry.c_out) > MOST else 0)
     return wires + nodes, height
+
+
+def _unseen(geometry, inputs, outputs, chosen):
+    """Wires between a channel that is drawn and those that are not, dashed and towards the dots that stand for them."""
+    for (x, places, count), (to_x, others, all_others) in ((inputs, outputs), (outputs, inputs)):
+        per, per_other = count // geometry.groups, all_others // geometry.groups
+        for c, y in enumerate(places):
+            group = c // per
+            if len(others) < min((group + 1) * per_other, all_others):
+                colour = _colour(group, geometry.groups) if chosen in (None, group) else palette.RULE
+                yield Line(x, y, to_x, others[-1] + STEP * 0.5, colour, 0.9, dash=True)
 
 
 def weight_blocks(geometry, x, y, chosen=None):

@@ -89,7 +89,7 @@ def _maps_caption(geometry, at):
         shown, whole = (
             " × ".join(map(str, each)) for each in (map(len, outputs), (axis.out for axis in geometry.axes))
         )
-    several = max(axis.n for axis in geometry.axes) > 1
+    several = max(len(at.h.inputs), len(at.w.inputs)) > 1
     return at.words.maps_caption(several, has_values(at), selected(at) is not None, shown, whole)
 
 

@@ -60,12 +60,12 @@ def maps_caption(several, is_example, has_sum, shown, whole):
     """What the maps show.
 
     Args:
-        several: whether there is more than one input.
+        several: whether two inputs are marked, or one.
         is_example: whether cells hold an example's values, not the number of their products.
         has_sum: whether the sum of one output is marked.
         shown, whole: sizes of what is drawn and of the output, None where all of it is.
     """
-    caption = f"Outlined: {'two inputs and where they write' if several else 'the one input and where it writes'}."
+    caption = f"Outlined: {'two inputs and where they write' if several else 'one input and where it writes'}."
     if is_example:
         caption = f"An example's numbers, bias 0. {caption}"
         caption += " Blue: one output, and by number the inputs and taps that it adds up." * has_sum
