@@ -219,7 +219,7 @@ def test_plan_of_a_prepared_weight(capsys):
         ("explain", "required"),
         ("explain 4", "-k/--kernel-size"),
         ("explain 4y -k 3", "4y"),
-        ("explain 4x4x4 -k 3", "4x4x4"),
+        ("explain 4x4x4x4 -k 3", "4x4x4x4"),
         ("explain 4 -k 3x", "3x"),
         ("explain 4 -k 0", "kernel is"),
         ("explain 0 -k 3", "input size is 0"),

@@ -16,12 +16,12 @@ from . import __version__, demo
 from .bench import command as bench
 from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
 from .errors import SettingError
-from .explain.animation import animation
 from .explain.checkerboard import artifacts, survey
+from .explain.drawings import FILES, drawing, said_of
 from .explain.explanation import LANGUAGES, Explanation
-from .explain.layer import layer_scene, maps_scene
+from .explain.layer import maps_scene
 from .explain.page.build import page
-from .explain.raster import gif, png
+from .explain.raster import png
 from .explain.saved_products import saved_products
 from .explain.solutions import SHOWN, solutions
 from .explain.svg import svg
@@ -32,13 +32,17 @@ from .explain.weights import kernels
 from .files import write_atomically
 from .geometry import check_channels
 from .layer_options import (
+    add_dimensions,
     add_layer,
     add_steps,
+    as_numbers,
     as_padding,
     as_pair,
     attach_negatives,
-    layer_channels,
+    by_axis,
     layer_geometry,
+    layer_settings,
+    refuse_volume,
 )
 from .measuring import measure, table
 from .planning import choose, plan
@@ -46,6 +50,7 @@ from .plans import describe
 from .runtime.pool import get_num_threads, set_num_threads
 from .storage import STORAGES
 from .storage import check as check_storage
+from .volume import Line
 from .weight_files import Unreadable, arrays
 
 EXAMPLES = {
@@ -61,11 +66,6 @@ EXAMPLES = {
     "onnx": ("upconv onnx model.onnx --time", "the ConvTranspose nodes of an ONNX model: sizes, costs, warnings"),
     "bench": ("upconv bench --quick --only sam,dcgan", "time real layers beside other engines"),
     "demo": ("upconv demo", "digits drawn by a small network"),
-}
-DRAWINGS = {
-    "svg": lambda geometry: svg(layer_scene(geometry)).encode(),
-    "png": lambda geometry: png(layer_scene(geometry)),
-    "gif": lambda geometry: gif(animation(geometry)),
 }
 INTERRUPTED = 130
 REFUSED = 2
@@ -138,7 +138,7 @@ def build_parser():
     examples = "\n".join(f"  {command}\n      {what}" for command, what in EXAMPLES.values())
     parser = Parser(
         prog="upconv",
-        description="The transposed 2-D convolution: what a layer does, and which layer does it.",
+        description="The transposed convolution: what a layer does, and which layer does it.",
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -178,31 +178,37 @@ def _add_explain(parser):
         "--algorithm", choices=("winograd",), help="how it saves products, on numbers to check by hand, instead"
     )
     parser.add_argument("--short", action="store_true", help="the two sentences of the beginning alone")
-    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the text: en or ko (한국어)")
+    parser.add_argument(
+        "--lang", choices=LANGUAGES, default="en", help="language of text and pictures: en or ko (한국어)"
+    )
 
 
 def _explain(options):
     geometry = layer_geometry(options)
-    wanted = [(kind, getattr(options, kind)) for kind in DRAWINGS if getattr(options, kind) is not None]
+    wanted = [(kind, getattr(options, kind)) for kind in FILES if getattr(options, kind) is not None]
     for kind, file in wanted:
         _check_drawing(kind, file)
+    others = ["--draw"] * options.draw + ["--algorithm winograd"] * bool(options.algorithm)
+    for option in [*(f"--{kind} {file}" for kind, file in wanted), *others]:
+        refuse_volume(geometry, "explain", option)
     if options.svg == "-":
         # In ASCII, so that a terminal's encoding cannot spoil it.
-        sys.stdout.write(svg(layer_scene(geometry)).encode("ascii", "xmlcharrefreplace").decode())
+        drawn, _ = drawing("svg", geometry, options.lang)
+        sys.stdout.write(drawn.decode().encode("ascii", "xmlcharrefreplace").decode())
         return
-    drawn = [(file, DRAWINGS[kind](geometry)) for kind, file in wanted]
-    for file, data in drawn:
+    drawn = [(file, *drawing(kind, geometry, options.lang)) for kind, file in wanted]
+    for file, data, _ in drawn:
         write_atomically(Path(file), data)
     if options.draw:
         is_coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        print(terminal(maps_scene(geometry), is_coloured), end="\n\n")
+        print(terminal(maps_scene(geometry, options.lang), is_coloured), end="\n\n")
     said, width = Explanation(geometry, options.lang), _columns()
     if options.algorithm:
         sys.stdout.write(saved_products(geometry, options.lang, width))
         return
     sys.stdout.write("\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width))
-    for place, (file, _) in enumerate(drawn):
-        print("\n" * (place == 0) + f"drawing: {file}")
+    if drawn:
+        print("\n" + said_of([(file, spoken) for file, _, spoken in drawn], options.lang))
 
 
 def _columns():
@@ -218,21 +224,21 @@ def _check_drawing(kind, path):
     if path == "":
         raise ValueError(f"--{kind} is empty; it must be a file" + ", or - for the drawing alone" * (kind == "svg"))
     suffix = Path(path).suffix
-    if suffix.lower() in {*OTHER_PICTURES, *(f".{name}" for name in DRAWINGS)} - {f".{kind}"}:
+    if suffix.lower() in {*OTHER_PICTURES, *(f".{name}" for name in FILES)} - {f".{kind}"}:
         right = Path(path).with_suffix(f".{kind}")
         raise ValueError(f"--{kind} is {path}, but writes {kind.upper()}, not {suffix[1:]}; {right} would do")
 
 
 def _add_page(parser):
     parser.add_argument("file", nargs="?", metavar="FILE", help=f"where to write it; default: {PAGE}")
-    add_layer(parser, optional=True)
+    add_layer(parser, optional=True, any_dimensions=False)
     parser.add_argument("--lang", choices=LANGUAGES, default="en", help="its language at first; it speaks both")
     parser.add_argument("--open", action="store_true", help="show it in the browser")
 
 
 def _page(options):
-    if options.size is None and re.fullmatch(r"[0-9]+(x[0-9]+)?", options.file or ""):
-        options.size, options.file = as_pair(options.file), None
+    if options.size is None and re.fullmatch(r"[0-9]+(x[0-9]+)*", options.file or ""):
+        options.size, options.file = as_numbers(options.file), None
     if (options.size is None) != (options.kernel_size is None):
         raise ValueError(f"a layer needs its input size and -k; for instance {EXAMPLES['page'][0]}")
     geometry = None if options.size is None else layer_geometry(options)
@@ -244,8 +250,8 @@ def _page(options):
 
 
 def _add_solve(parser):
-    parser.add_argument("--in-size", type=as_pair, required=True, metavar="HxW", help="17, or 17x23")
-    parser.add_argument("--out-size", type=as_pair, required=True, metavar="HxW")
+    parser.add_argument("--in-size", type=as_numbers, required=True, metavar="SIZE", help="17, 17x23 (height first)")
+    parser.add_argument("--out-size", type=as_numbers, required=True, metavar="SIZE")
     flags = {
         "k": ("-k", "--kernel-size"),
         "s": ("-s", "--stride"),
@@ -254,17 +260,21 @@ def _add_solve(parser):
         "d": ("-d", "--dilation"),
     }
     for name, spellings in flags.items():
-        parser.add_argument(*spellings, type=as_pair, dest=name, metavar=name.upper(), help="keep to this value")
+        parser.add_argument(*spellings, type=as_numbers, dest=name, metavar=name.upper(), help="keep to this value")
     for name, letter in (("kernel", "K"), ("stride", "S"), ("dilation", "D"), ("padding", "P")):
         parser.add_argument(f"--max-{name}", type=int, metavar=letter, help=f"largest {name} to try")
+    add_dimensions(parser)
     parser.add_argument("--all", action="store_true", help=f"list all settings, not just the best {SHOWN}")
 
 
 def _solve(options):
-    names = ("k", "s", "p", "op", "d")
-    fixed = [{name: getattr(options, name)[axis] for name in names if getattr(options, name)} for axis in (0, 1)]
+    names = {"k": "-k", "s": "-s", "p": "-p", "op": "--op", "d": "-d"}
+    given = {called: getattr(options, name) for name, called in names.items()}
+    sizes = {"--in-size": options.in_size, "--out-size": options.out_size}
+    axes, (before, after, *found) = by_axis(sizes | given, options.dims)
+    fixed = [{name: values[axis] for name, values in zip(names, found, strict=True) if values} for axis in range(axes)]
     bounds = {name: getattr(options, name) for name in ("max_kernel", "max_stride", "max_dilation", "max_padding")}
-    sizes = list(zip(options.in_size, options.out_size, strict=True))
+    sizes = list(zip(before, after, strict=True))
     sys.stdout.write(solutions(sizes, fixed, bounds, None if options.all else SHOWN))
 
 
@@ -372,21 +382,21 @@ def _add_plan(parser):
 
 
 def _plan(options):
-    c_in, c_out = layer_channels(options)
-    shape_in = (options.batch, c_in, *options.size)
-    shape_weight = (c_in, c_out // options.groups, *options.kernel_size)
+    geometry, settings = layer_geometry(options), layer_settings(options).as_2d()
+    refuse_volume(geometry, "plan")
+    shapes = geometry.map if isinstance(geometry, Line) else geometry
     storage = check_storage(options.storage, options.dtype)
     if storage and not options.prepared:
         raise SettingError("--storage is for a weight that is prepared: add --prepared, or leave it out")
     made = plan(
-        shape_in,
-        shape_weight,
+        shapes.input_shape,
+        shapes.weight_shape,
         None,
-        options.stride,
-        options.padding,
-        options.output_padding or 0,
-        options.groups,
-        options.dilation,
+        settings.stride,
+        settings.padding,
+        settings.output_padding,
+        settings.groups,
+        settings.dilation,
         dtype=options.dtype,
         channels_last=options.channels_last,
         algorithm="auto" if options.prepared else options.algorithm,

@@ -10,7 +10,7 @@ from upconv import conv_transpose2d
 from upconv.explain import palette
 from upconv.explain.animation import animation
 from upconv.explain.channels import bundles
-from upconv.explain.cuts import cut_words, kept, kept_words
+from upconv.explain.cuts import kept
 from upconv.explain.grid import Layout, selected
 from upconv.explain.layer import INNER, MARGIN, layer_scene
 from upconv.explain.legend import legend
@@ -18,6 +18,7 @@ from upconv.explain.scene import Arrow, Line, Rect, Text
 from upconv.explain.svg import svg
 from upconv.explain.values import input_value, output_value, products, sum_in_words, tap_value
 from upconv.explain.window import window
+from upconv.explain.words import cut_words, kept_words
 from upconv.geometry import Axis, Geometry
 
 DOUBLING = torch_axis(4, 3, 2, 1, 1)
@@ -238,3 +239,37 @@ def test_the_keys_letters_and_colours_are_those_of_the_cells(s_h, s_w):
     assert [rect.fill for rect in rects] == [palette.phase_colour(a, b, s_w) for a, b in phases]
     assert letters[: len(phases)] == [palette.phase_letter(a, b, s_w) for a, b in phases]
     assert letters[:2] == ["a", "b"]
+
+
+def test_a_channel_whose_partners_are_not_drawn_is_not_left_alone():
+    shapes, _ = bundles(Geometry(1, 6, 12, 3, DOUBLING, DOUBLING), 0, 0)
+    lines = [shape for shape in shapes if isinstance(shape, Line)]
+    dots = max(line.y2 for line in lines if not line.dash)
+    # Inputs 4 and 5 reach outputs 8 to 11, of which none is drawn.
+    assert len([line for line in lines if line.dash]) == 2
+    assert all(line.y2 > dots for line in lines if line.dash)
+    assert not any(line.dash for line in bundles(GROUPED, 0, 0)[0] if isinstance(line, Line))
+    both = bundles(square(DOUBLING, 16), 0, 0)[0]
+    assert len([line for line in both if isinstance(line, Line) and line.dash]) == 8 + 8
+
+
+def test_cells_without_a_product_are_in_the_key():
+    starved = torch_axis(7, 3, 3, 1, 0, 2)
+    assert "no product lands here: bias alone" in said(square(starved))
+    for name in ("uneven", "gaps", "holes", "beyond the canvas"):
+        assert "no product lands here" not in said(square(AXES[name]))
+
+
+def test_one_stamp_that_is_drawn_is_called_one():
+    assert "Outlined: one input and where it writes." in said(square(torch_axis(4, 3, 100)))
+    assert "Outlined: two inputs and where they write." in said(square(DOUBLING))
+
+
+def test_cells_beyond_the_canvas_are_spoken_of_where_they_are_shown():
+    assert "dashed cells" in said(square(torch_axis(3, 3, 2, 0, 1)))
+    assert "dashed cells" not in said(square(torch_axis(40, 3, 2, 0, 1)))
+
+
+def test_two_moduli_fit_a_line_of_the_key():
+    lines = [shape.content for shape in texts(Geometry(1, 1, 1, 1, torch_axis(4, 4, 2), torch_axis(4, 6, 3)))]
+    assert "row ≡ 1 mod 2, column ≡ 2 mod 3: 2 × 2 taps" in lines

@@ -102,6 +102,11 @@ function checkGolden(golden, up) {
     }));
   }
 
+  for (const each of golden.lists) {
+    which = text(each.sizes);
+    same("one list or one for each axis", each.lists, up.solutionsFor(each.sizes).filter(({ found }) => found.length).length);
+  }
+
   for (const each of golden.nearest) {
     which = text(each);
     const found = up.nearest(each.setting, each.n, each.out);

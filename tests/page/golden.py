@@ -6,6 +6,7 @@ It is made anew for every run, so it cannot grow stale: the library is the truth
 import json
 import random
 from dataclasses import asdict
+from itertools import product
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from upconv.errors import SettingError
 from upconv.explain import korean_sentences
 from upconv.explain import solutions as listing
 from upconv.explain import translation as carried
-from upconv.explain.layer import verdict_sentences
+from upconv.explain.described import verdict_sentences
 from upconv.explain.overlap import counts, even_alternatives, pairs, phases_with_outputs, taps_of, verdict
 from upconv.explain.page.build import link
 from upconv.explain.sizes import ambiguity, documented, inserted_zeros, written
@@ -39,6 +40,7 @@ def golden() -> dict:
         "refused": [refused(rng) for _ in range(200)],
         "channels": [channels(*(rng.randint(-1, 9) for _ in range(3))) for _ in range(100)],
         "solved": [solved(*size, kept) for size in SOLVED for kept in KEPT],
+        "lists": [lists(*sizes) for sizes in product(SOLVED[:8], repeat=2)],
         "nearest": [nearest(rng) for _ in range(100)],
         "outputs": [output(rng) for _ in range(60)],
         "links": [layer_link(rng) for _ in range(60)],
@@ -165,6 +167,11 @@ def solved(n, out, kept):
         "all": sorted([getattr(setting, name) for name in NAMES] for setting in found),
         "rows": [listing._row(place, setting, sizes)[1:] for place, setting in enumerate(found[:12], start=1)],
     }
+
+
+def lists(*sizes):
+    """How many lists the command prints for the sizes of both axes."""
+    return {"sizes": sizes, "lists": listing.solutions(sizes, [{}, {}], {}).count("best first")}
 
 
 def brute_force(n, out, kept):

@@ -6,8 +6,9 @@ from itertools import islice, product
 from ..errors import SettingError
 from ..inverse import setting_of
 from . import palette
-from .channels import bundles, weight_blocks, weight_words
-from .cuts import by_output_padding, cut_labels, cut_words, kept_words
+from .channels import bundles, weight_blocks
+from .cuts import cut_labels, keeps
+from .described import heading
 from .grid import (
     HEAD,
     Layout,
@@ -22,7 +23,8 @@ from .grid import (
     numbered,
     result_cell,
 )
-from .layer import describe, heading
+from .layer import PICTURE_WORDS
+from .legend import height_and_width, is_line
 from .scene import Rect, Scene, Text, fitted, paragraph
 from .values import MOST_PRODUCTS, input_value, tap_value
 from .window import CROPPED, EXTENSION, OUTPUT, Window, window
@@ -46,12 +48,13 @@ class Stage:
     labels: bool = False
 
 
-def animation(geometry, title=None) -> list[tuple[Scene, int]]:
+def animation(geometry, title=None, language: str = "en") -> list[tuple[Scene, int]]:
     """The layer stamp by stamp with an example's numbers: of a large one, the beginning.
 
     Args:
         geometry: the layer; one pair of its channels is shown.
         title: words above the drawing; the settings by default.
+        language: "en" or "ko".
 
     Raises:
         SettingError: for a kernel so large that nobody could follow the sums.
@@ -62,13 +65,15 @@ def animation(geometry, title=None) -> list[tuple[Scene, int]]:
     >>> len(frames), frames[0][0].title
     (12, 'Transposed convolution, 3 × 3 to 6 × 6: kernel_size=3, stride=2, padding=1, output_padding=1')
     """
-    at = Layout(window(geometry.h), window(geometry.w), MARGIN, TOP + HEAD + 18, WIDTH)
+    h, w = map(window, height_and_width(geometry))
+    said = PICTURE_WORDS[language]
+    at = Layout(h, w, MARGIN, TOP + HEAD + 18, WIDTH, is_line(geometry), said)
     if not has_values(at):
         raise SettingError(
             f"an output of this layer is a sum of more than {MOST_PRODUCTS} products; a smaller kernel can be animated"
         )
-    settings = title or describe(geometry)
-    name = f"{heading(geometry)}: {describe(geometry)}"
+    settings = title or said.describe(geometry)
+    name = f"{said.heading(geometry)}: {said.describe(geometry)}"
     return [(_scene(at, stage, settings, name), stage.milliseconds) for stage in _stages(at)]
 
 
@@ -79,13 +84,13 @@ def _stages(at):
     for i, j in inputs[:MOST_STEPS]:
         sums = _stamped(at, sums, i, j)
         value = input_value(i, j)
-        place = f"row {i * h.axis.s}, column {j * w.axis.s}"
-        yield Stage(sums, (f"Input ({i}, {j}) is {value}.", f"{value} × kernel, added at {place}"), current=(i, j))
+        drawn = len(at.axes)
+        place = (i, j)[-drawn:], value, (i * h.axis.s, j * w.axis.s)[-drawn:]
+        yield Stage(sums, at.words.stamping(*place), current=(i, j))
     if len(inputs) > MOST_STEPS:
         for i, j in islice(product(h.inputs, w.inputs), MOST_STEPS, None):
             sums = _stamped(at, sums, i, j)
-    size = f"{h.axis.full} × {w.axis.full}"
-    yield Stage(sums, ("Every input is stamped.", f"canvas {size}"), PAUSE)
+    yield Stage(sums, at.words.stamped(at.size(h.axis.full, w.axis.full)), PAUSE)
     yield from _cuts(at, sums)
 
 
@@ -103,21 +108,19 @@ def _stamped(at, sums, i, j):
 
 def _cuts(at, sums):
     """The cut, first without output_padding where there is one."""
-    h, w = at.h.axis, at.w.axis
+    h, w, axes, said = at.h.axis, at.w.axis, at.axes, at.words
     settings = setting_of(h), setting_of(w)
-    size = f"output {h.out} × {w.out}"
+    size = at.size(h.out, w.out)
+    words = said.cutting(size, *axes)
     if None not in settings and (settings[0].op or settings[1].op):
         bare = tuple(replace(axis, crop_hi=axis.crop_lo) if _leaves(axis) else axis for axis in (h, w))
         windows = tuple(Window(axis, *shown) for axis, shown in zip(bare, _ends(at), strict=True))
-        first = f"{cut_words(*bare) or 'padding=0 cuts nothing'}, output_padding=0"
-        yield Stage(sums, (f"{first}:", f"output {bare[0].out} × {bare[1].out}"), PAUSE, cut=windows)
-        now = kept_words(h, w) or f"{by_output_padding(h, w)} goes beyond the canvas, to the bias alone"
+        first = said.cutting_without(at.size(bare[0].out, bare[1].out), *bare[-len(axes) :])
+        yield Stage(sums, first, PAUSE, cut=windows)
+        words = (said.keeping if keeps(*axes) else said.going_beyond)(size, *axes)
         if not (at.h.whole and at.w.whole):
-            now = f"{by_output_padding(h, w)} keeps more at the ends, which are not shown"
-        yield Stage(sums, (f"{now}:", size), END, cut=(at.h, at.w), labels=True)
-        return
-    words = cut_words(h, w) or "padding=0 cuts nothing"
-    yield Stage(sums, (f"{words}:", size), END, cut=(at.h, at.w), labels=True)
+            words = said.keeping_unseen(size, *axes)
+    yield Stage(sums, words, END, cut=(at.h, at.w), labels=True)
 
 
 def _ends(at):
@@ -144,16 +147,16 @@ def _scene(at, stage, settings, name):
         drawn, used = paragraph(line, MARGIN, y, at.canvas - MARGIN - 60, WORDS, bold=bold)
         shapes += drawn
         y += used + 4
-    return Scene(width, height, name, "The canvas after each step.", tuple(shapes), themed=True)
+    return Scene(width, height, name, at.words.EACH_STEP, tuple(shapes), True, at.words.LANGUAGE)
 
 
 def _frame(at):
     """What does not change: headings, input and kernel."""
     h, w = at.h.axis, at.w.axis
     titles = (
-        (at.left, f"input {h.n} × {w.n}", at.kernel - at.left),
-        (at.kernel, f"kernel {h.k} × {w.k}", at.canvas - at.kernel),
-        (at.canvas, "canvas", at.width),
+        (at.left, f"{at.words.INPUT} {at.size(h.n, w.n)}", at.kernel - at.left),
+        (at.kernel, f"{at.words.KERNEL} {at.size(h.k, w.k)}", at.canvas - at.kernel),
+        (at.canvas, at.words.CANVAS, at.width),
     )
     y = at.top - HEAD + 8
     return [
@@ -174,14 +177,14 @@ def _canvas(at, stage):
         if not on_canvas and kind != EXTENSION:
             continue
         if kind == CROPPED:
-            shapes.append(cropped_cell(x, y, cell, cell))
+            shapes.append(cropped_cell(x, y, cell, cell, at.words))
             continue
         phase = q % h.axis.s, r % w.axis.s, w.axis.s
         if (q, r) in stage.sums:
-            shapes += result_cell(x, y, cell, cell, kind, 1, stage.sums[q, r], phase, f"({q}, {r})")
+            shapes += result_cell(x, y, cell, cell, kind, 1, stage.sums[q, r], phase, f"({q}, {r})", at.words)
             shapes += lettered(x, y, cell, at.letter(q, r))
         elif kind == EXTENSION:
-            shapes += result_cell(x, y, cell, cell, kind, 0, 0, phase, f"({q}, {r})")
+            shapes += result_cell(x, y, cell, cell, kind, 0, 0, phase, f"({q}, {r})", at.words)
         else:
             shapes += numbered(x, y, cell, 0, palette.PAPER, palette.RULE, ink=palette.FAINT)
     rows, columns = len(at.h.positions), len(at.w.positions)
@@ -237,7 +240,7 @@ def _group_scene(geometry, group, settings, name):
 
 def _group_words(geometry, group):
     if group is None:
-        return weight_words(geometry)
+        return PICTURE_WORDS["en"].weight_words(geometry)
     inputs, outputs = geometry.c_in // geometry.groups, geometry.c_out // geometry.groups
     rows = f"weight[{group * inputs}:{(group + 1) * inputs}]"
     reads, writes = (_run(group * per, per) for per in (inputs, outputs))

@@ -1,7 +1,7 @@
 """Which channels a layer connects, as wires, and the shape of the weight that says so."""
 
-from ..geometry import NAMES
 from . import palette
+from . import words as english
 from .scene import Line, Rect, Text, paragraph
 
 NODE, STEP, SPAN = 16, 21, 120
@@ -11,44 +11,27 @@ SMALL = 12
 STRONG, WEAK = 0.9, 0.35
 
 
-def channels(geometry, x, y, width, chosen=None):
+def channels(geometry, x, y, width, chosen=None, words=english):
     """Input channels, wires and output channels, with the weight's shape beside them.
 
     Args:
         geometry: the layer.
         x, y, width: where it may stand.
         chosen: a group to show alone, or None for all.
+        words: the module of the sentences.
 
     Gives the shapes and the height used.
     """
-    wires, height = bundles(geometry, x, y, chosen)
-    words = weight_words(geometry)
+    wires, height = bundles(geometry, x, y, chosen, words)
     lines, used = [], 14
-    for line in words:
+    for line in words.weight_words(geometry):
         drawn, more = paragraph(line, x + SPAN + 90, y + used, width - SPAN - 90, SMALL + 0.5)
         lines += drawn
         used += more + 3
     return wires + lines, max(height, used)
 
 
-def weight_words(geometry):
-    """What connects, and the weight's shape with the names of its axes."""
-    per_in, per_out = geometry.c_in // geometry.groups, geometry.c_out // geometry.groups
-    if geometry.groups == 1:
-        first = "groups=1: every input channel reaches every output channel."
-    else:
-        inputs, outputs = (f"{per} {name}" for per, name in ((per_in, "input"), (per_out, "output")))
-        channels = "channels" if max(per_in, per_out) > 1 else "channel"
-        first = f"groups={geometry.groups}: {inputs} and {outputs} {channels} in each, connected among themselves."
-    kernel = ", ".join(f"kernel {name}" for name in NAMES[len(geometry.axes)])
-    return [
-        first,
-        f"weight {geometry.weight_shape} = (in_channels, out_channels / groups, {kernel}).",
-        f"Input channels come first: Conv{len(geometry.axes)}d's weight has output channels first.",
-    ]
-
-
-def bundles(geometry, x, y, chosen=None):
+def bundles(geometry, x, y, chosen=None, words=english):
     """The wires alone: input channels on the left, output channels on the right, a bundle for each group."""
     shown_in, shown_out = min(geometry.c_in, MOST), min(geometry.c_out, MOST)
     rows = max(shown_in, shown_out)
@@ -64,19 +47,32 @@ def bundles(geometry, x, y, chosen=None):
             is_on = chosen in (None, group)
             colour = _colour(group, geometry.groups) if is_on else palette.RULE
             wires.append(Line(begin + NODE, from_y, end, right[o], colour, 1.8 if is_on else 0.8))
-    for names, places, at, per in (("in", left, begin, per_in), ("out", right, end, per_out)):
+    if shown_in < geometry.c_in or shown_out < geometry.c_out:
+        wires += _unseen(geometry, (begin + NODE, left, geometry.c_in), (end, right, geometry.c_out), chosen)
+    for is_input, places, at, per in ((True, left, begin, per_in), (False, right, end, per_out)):
         for c, place in enumerate(places):
             is_on = chosen in (None, c // per)
             nodes += _node(at, place, c, _colour(c // per, geometry.groups) if is_on else palette.RULE)
-        nodes.append(_end(names, at, places))
+        nodes.append(_end(is_input, at, places, words))
     for count, shown, at, places in (
         (geometry.c_in, shown_in, begin, left),
         (geometry.c_out, shown_out, end, right),
     ):
         if count > shown:
-            nodes.append(Text(at + NODE / 2, places[-1] + NODE + 6, f"… {count} in all", 11, palette.MUTED, "middle"))
+            nodes.append(Text(at + NODE / 2, places[-1] + NODE + 6, words.in_all(count), 11, palette.MUTED, "middle"))
     height = rows * STEP + (14 if max(geometry.c_in, geometry.c_out) > MOST else 0)
     return wires + nodes, height
+
+
+def _unseen(geometry, inputs, outputs, chosen):
+    """Wires between a channel that is drawn and those that are not, dashed and towards the dots that stand for them."""
+    for (x, places, count), (to_x, others, all_others) in ((inputs, outputs), (outputs, inputs)):
+        per, per_other = count // geometry.groups, all_others // geometry.groups
+        for c, y in enumerate(places):
+            group = c // per
+            if len(others) < min((group + 1) * per_other, all_others):
+                colour = _colour(group, geometry.groups) if chosen in (None, group) else palette.RULE
+                yield Line(x, y, to_x, others[-1] + STEP * 0.5, colour, 0.9, dash=True)
 
 
 def weight_blocks(geometry, x, y, chosen=None):
@@ -110,12 +106,12 @@ def weight_blocks(geometry, x, y, chosen=None):
     return shapes, 52 + columns * wide, 14 + rows * high
 
 
-def _end(name, at, places):
+def _end(is_input, at, places, words):
     """The word beside a column of channels."""
     middle = (places[0] + places[-1]) / 2 + 4
-    if name == "in":
-        return Text(at - 6, middle, "in", SMALL, palette.MUTED, "end")
-    return Text(at + NODE + 6, middle, "out", SMALL, palette.MUTED)
+    if is_input:
+        return Text(at - 6, middle, words.CHANNEL_IN, SMALL, palette.MUTED, "end")
+    return Text(at + NODE + 6, middle, words.CHANNEL_OUT, SMALL, palette.MUTED)
 
 
 def _node(x, y, number, colour):

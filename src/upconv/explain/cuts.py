@@ -3,7 +3,7 @@
 from ..inverse import setting_of
 from . import palette
 from .scene import Line, Text, text_width
-from .window import CROPPED
+from .window import CROPPED, EXTENSION
 
 SIZE = 12
 
@@ -11,7 +11,7 @@ SIZE = 12
 def cut_labels(at):
     """The labels of a map; gives the shapes and the height they use beneath the canvas."""
     shapes, below = [], at.below_canvas + (4 if at.h.whole else 18)
-    if (words := cut_words(*_axes(at))) and _has_cropped(at):
+    if (words := at.words.cut_words(*at.axes)) and _has_cropped(at):
         drawn, height = _cut(at, words)
         shapes += drawn
         below += height
@@ -20,42 +20,15 @@ def cut_labels(at):
     return shapes + kept + beyond, below + height + more - at.below_canvas
 
 
-def _axes(at):
-    """The axes that are spoken of."""
-    return (at.w.axis,) if at.line else (at.h.axis, at.w.axis)
-
-
-def cut_words(*axes):
-    """What cuts the canvas: `padding=1 cuts here`, or the crops where PyTorch has no word for them; "" if nothing."""
-    if max(max(axis.crop_lo, axis.crop_hi) for axis in axes) <= 0:
-        return ""
-    settings = [setting_of(axis) for axis in axes]
-    if None in settings:
-        crops = dict.fromkeys(f"({axis.crop_lo}, {axis.crop_hi})" for axis in axes)
-        return f"crops {' and '.join(crops)} cut here"
-    return f"padding={_one_or_two(*(setting.p for setting in settings))} cuts here"
-
-
-def kept_words(*axes):
-    """What is there only because of output_padding; "" if nothing."""
-    if None in map(setting_of, axes) or not max(map(kept, axes)):
-        return ""
-    return f"{by_output_padding(*axes)} keeps this"
-
-
-def by_output_padding(*axes):
-    """The output_padding of axes that PyTorch can say, as it is written: once where all have the same."""
-    return f"output_padding={_one_or_two(*(setting_of(axis).op for axis in axes))}"
+def keeps(*axes):
+    """Whether something is there only because of output_padding."""
+    return None not in map(setting_of, axes) and max(map(kept, axes)) > 0
 
 
 def kept(axis):
     """How many values at the canvas's end are kept by output_padding."""
     setting = setting_of(axis)
     return max(0, min(setting.op, setting.op + min(0, axis.crop_hi))) if setting else 0
-
-
-def _one_or_two(*values):
-    return str(values[0]) if len(set(values)) == 1 else f"({', '.join(map(str, values))})"
 
 
 def _has_cropped(at):
@@ -73,13 +46,17 @@ def _cut(at, words):
     if h.kind(h.stop - 1) == CROPPED:
         return below, 22
     x = at.canvas + len(w.positions) * at.cell
+    if x + 12 + text_width(words, SIZE) > at.left + at.width:
+        place = x - at.cell / 2, at.below_canvas
+        line = Line(place[0], place[1] - 6, place[0], place[1] + 6, palette.MUTED, 1.2)
+        return [line, Text(x, place[1] + 18, words, SIZE, palette.MUTED, "end")], 22
     y = at.top + at.cell / 2
     return [Line(x - 6, y, x + 8, y, palette.MUTED, 1.2), Text(x + 12, y + 4, words, SIZE, palette.MUTED)], 0
 
 
 def _kept(at, y):
     """Rules along the rows and columns that output_padding keeps, and its words."""
-    words = kept_words(*_axes(at))
+    words = at.words.kept_words(*at.axes) if keeps(*at.axes) else ""
     (row, rows), (column, columns) = (_kept_run(shown) for shown in (at.h, at.w))
     if not words or not rows + columns:
         return [], 0
@@ -103,12 +80,11 @@ def _kept_run(shown):
 
 def _beyond(at, y):
     """Words under the cells that lie beyond the canvas."""
-    ends = [axis for axis in (at.h.axis, at.w.axis) if axis.crop_hi < 0 or axis.crop_lo < 0]
+    ends = [shown.axis for shown in (at.h, at.w) if EXTENSION in map(shown.kind, shown.positions)]
     if not ends:
         return [], 0
     settings = [setting_of(axis) for axis in ends]
-    by = next((f"output_padding={each.op}: " for each in settings if each and each.op), "")
-    words = f"{by}dashed cells lie beyond the canvas, bias alone"
+    words = at.words.beyond_words(next((each.op for each in settings if each and each.op), 0))
     right = at.canvas + len(at.w.positions) * at.cell
     fits = text_width(words, SIZE) < right - at.canvas
     place = (right, "end") if fits else (at.canvas, "start")

@@ -63,7 +63,7 @@ class Explanation:
     def _repr_svg_(self):
         if isinstance(self.geometry, Volume):
             return None
-        return svg(layer_scene(self.geometry))
+        return svg(layer_scene(self.geometry, self.language))
 
 
 def explain(

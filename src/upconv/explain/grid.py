@@ -1,8 +1,10 @@
 """The layer in two dimensions: input, kernel and output with an example's numbers, two stamps and one sum marked."""
 
 from dataclasses import dataclass
+from types import ModuleType
 
 from . import palette
+from . import words as english
 from .overlap import counts
 from .scene import Arrow, Rect, Text, bold_width, fitted, text_width
 from .values import MOST_PRODUCTS, input_value, output_value, products, sum_in_words, tap_value
@@ -27,6 +29,12 @@ class Layout:
     top: float
     width: float
     line: bool = False
+    words: ModuleType = english
+
+    @property
+    def axes(self):
+        """The axes that are spoken of."""
+        return (self.w.axis,) if self.line else (self.h.axis, self.w.axis)
 
     @property
     def canvas(self):
@@ -146,9 +154,9 @@ def _is_drawn(at, i, j, t, u):
 def _headings(at, chosen):
     h, w = at.h.axis, at.w.axis
     titles = (
-        (at.left, f"input {at.size(h.n, w.n)}"),
-        (at.kernel, f"kernel {at.size(h.k, w.k)}"),
-        (at.canvas, f"output {at.size(h.out, w.out)}"),
+        (at.left, f"{at.words.INPUT} {at.size(h.n, w.n)}"),
+        (at.kernel, f"{at.words.KERNEL} {at.size(h.k, w.k)}"),
+        (at.canvas, f"{at.words.OUTPUT} {at.size(h.out, w.out)}"),
     )
     y, room = at.top - HEAD + 8, (at.kernel - at.left, at.canvas - at.kernel, at.width - CANVAS)
     shapes = [
@@ -171,7 +179,7 @@ def input_map(at):
     for i in range(first_h, first_h + rows):
         for j in range(first_w, first_w + columns):
             x, y = at.input_place(i, j)
-            note = f"input ({i}, {j})"
+            note = at.words.input_note(f"({i}, {j})")
             shapes += numbered(x, y, at.small, input_value(i, j), palette.INPUT, palette.PAPER, note)
     below, right = first_h + rows < at.h.axis.n, first_w + columns < at.w.axis.n
     return shapes + more(at.left, at.top, columns, rows, at.small, right, below)
@@ -186,7 +194,7 @@ def kernel_map(at):
             phase = t * h.d % h.s, u * w.d % w.s, w.s
             x, y = at.tap_place(t, u)
             colour = palette.phase_colour(*phase)
-            shapes += numbered(x, y, at.small, tap_value(t, u), colour, palette.PAPER, f"tap ({t}, {u})")
+            shapes += numbered(x, y, at.small, tap_value(t, u), colour, palette.PAPER, at.words.tap_note(f"({t}, {u})"))
             shapes += lettered(x, y, at.small, at.letter(t * h.d, u * w.d))
     return shapes + more(at.kernel, at.top, columns, rows, at.small, columns < w.k_eff, rows < h.k_eff)
 
@@ -214,12 +222,12 @@ def _output_map(at):
             kind = joined(h.kind(q), w.kind(r))
             o, m = q - h.axis.crop_lo, r - w.axis.crop_lo
             if kind == CROPPED:
-                shapes.append(cropped_cell(*at.place(q, r), cell, cell))
+                shapes.append(cropped_cell(*at.place(q, r), cell, cell, at.words))
                 continue
             number = received_h[o] * received_w[m]
             shown = output_value(h.axis, w.axis, o, m) if is_example else number
             phase = q % h.axis.s, r % w.axis.s, w.axis.s
-            shapes += result_cell(*at.place(q, r), cell, cell, kind, number, shown, phase, f"({o}, {m})")
+            shapes += result_cell(*at.place(q, r), cell, cell, kind, number, shown, phase, f"({o}, {m})", at.words)
             if number:
                 shapes += lettered(*at.place(q, r), cell, at.letter(q, r))
     return shapes + _numbers(at) + more(at.canvas, at.top, len(w.positions), len(h.positions), cell, *_cut_off(at))
@@ -297,15 +305,15 @@ def joined(a, b):
     return EXTENSION if EXTENSION in (a, b) else OUTPUT
 
 
-def cropped_cell(x, y, width, height):
+def cropped_cell(x, y, width, height, words=english):
     """A value of the canvas that padding removes."""
-    note = "cropped: padding removes this value"
-    return Rect(x, y, width, height, palette.CROPPED, palette.FAINT, 1, True, palette.CROPPED_HATCH, note=note)
+    colours = palette.CROPPED, palette.FAINT, 1, True, palette.CROPPED_HATCH
+    return Rect(x, y, width, height, *colours, note=words.CUT_AWAY)
 
 
-def result_cell(x, y, width, height, kind, number, shown, phase, where):
+def result_cell(x, y, width, height, kind, number, shown, phase, where, words=english):
     """A cell of the output that receives `number` products; `shown` stands in it."""
-    note = f"output {where}: {number} product{'s' * (number != 1)}" + (" (bias only)" if number == 0 else "")
+    note = words.output_note(where, number)
     if number:
         shapes = [Rect(x, y, width, height, palette.phase_colour(*phase), palette.PAPER, 1, note=note)]
     else:

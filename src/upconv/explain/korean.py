@@ -6,10 +6,10 @@ from math import prod
 from ..geometry import NAMES, Geometry, ceil_div
 from ..settings import WEIGHTS
 from ..table import aligned
-from .korean_sentences import ambiguity, beyond_note, border_note, documented, reason, rule, with_particle
-from .layer import alike, describe_axis
+from .described import alike, describe_axis
+from .korean_sentences import ambiguity, beyond_note, border_note, documented, reason, rule, with_particle, written
 from .overlap import EVEN, HOLES, UNEVEN, even_alternatives, pairs, phases_with_outputs, taps_of, verdict, worst
-from .sizes import neighbours, written
+from .sizes import neighbours
 from .text import (
     COLUMNS,
     GROUPS,
@@ -96,7 +96,7 @@ def _names(names):
     return "와 ".join(said) if len(said) < 3 else ", ".join(said)
 
 
-def _describe(geometry):
+def describe(geometry):
     """`layer.describe` with the axes' names in Korean."""
     found = alike(geometry, describe_axis, _names)
     return found[0][1] if len(found) == 1 else "; ".join(f"{names} {words}" for names, words in found)
@@ -109,16 +109,15 @@ def _question(axis):
 def _layer(geometry):
     left = [f"기본값 그대로: {defaults}"] if (defaults := untouched(geometry)) else []
     shapes = ("입력", geometry.input_shape), ("가중치", geometry.weight_shape), ("출력", geometry.output_shape)
-    return [_describe(geometry), *left, *aligned([(name, written_shape(shape)) for name, shape in shapes], indent="")]
+    return [describe(geometry), *left, *aligned([(name, written_shape(shape)) for name, shape in shapes], indent="")]
 
 
 def _sizes(axis):
-    formulas = [line.replace("(which PyTorch cannot say)", "(PyTorch로는 쓸 수 없음)") for line in written(axis)]
     apart = f" d = {axis.d}칸 간격으로" if axis.k > 1 else ""
     stamps = f"입력 n = {axis.n}개가 저마다 탭 k = {axis.k}개를{apart} 찍고, 다음 입력은 s = {axis.s}칸 뒤에 찍습니다."
     if axis.n == 1:
         stamps = f"입력 n = 1개가 탭 k = {axis.k}개를{apart} 찍습니다."
-    return [stamps, "padding은 0을 덧대는 값이 아니라, 다 찍은 캔버스의 양 끝을 잘라 내는 값입니다.", *formulas]
+    return [stamps, "padding은 0을 덧대는 값이 아니라, 다 찍은 캔버스의 양 끝을 잘라 내는 값입니다.", *written(axis)]
 
 
 def _documented(axis):
@@ -165,9 +164,12 @@ def _taps(axis):
 
 
 def _overlap(named, dimensions):
-    lines = [f"{name}: {run_of_counts(axis)}" for name, axis in named]
-    lines.append(COUNTED[dimensions])
-    lines += [f"{name}: {reason(verdict(axis))}." for name, axis in named]
+    return [*(f"{name}: {run_of_counts(axis)}" for name, axis in named), COUNTED[dimensions], *verdict_sentences(named)]
+
+
+def verdict_sentences(named) -> list[str]:
+    """`described.verdict_sentences` in Korean, of axes with their names."""
+    lines = [f"{name}: {reason(verdict(axis))}." for name, axis in named]
     uneven = [(name, axis) for name, axis in named if verdict(axis).kind != EVEN]
     for name, axis in uneven:
         found = " 또는 ".join(f"({setting.arguments()})" for setting in even_alternatives(axis))

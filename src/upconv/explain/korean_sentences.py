@@ -5,6 +5,7 @@ from ..inverse import Setting, reachable, setting_of, sizes_undone
 from .edges import beyond, border
 from .overlap import COUNTED
 from .sizes import beyond_canvas, inserted_sums, inserted_zeros, same_size
+from .sizes import written as english
 
 # The particles after a consonant and after a vowel; a number is read aloud, so its last digit decides.
 PARTICLES = {
@@ -124,6 +125,11 @@ def beyond_note(axis: Axis) -> str | None:
     """`edges.beyond_note` in Korean."""
     names = [f"{'맨 앞' if end == 'first' else '맨 끝'} 출력 {count}개" for end, count in beyond(axis)]
     return f"{'와 '.join(names)}는 캔버스 밖이라 bias뿐입니다" if names else None
+
+
+def written(axis: Axis) -> list[str]:
+    """`sizes.written` in Korean."""
+    return [line.replace("(which PyTorch cannot say)", "(PyTorch로는 쓸 수 없음)") for line in english(axis)]
 
 
 def documented(axis: Axis) -> list[str]:

@@ -3,6 +3,7 @@
 Everything is drawn at twice the wanted size and halved, which smooths slanted lines.
 """
 
+import re
 from functools import cache, singledispatch
 from io import BytesIO
 from math import ceil
@@ -19,9 +20,22 @@ FONTS = {
     "mono": ("DejaVuSansMono.ttf", "Menlo.ttc", "consola.ttf", "LiberationMono-Regular.ttf"),
     "mono bold": ("DejaVuSansMono-Bold.ttf", "Menlo.ttc", "consolab.ttf", "LiberationMono-Bold.ttf"),
 }
+# Hangul, which none of these has; monospaced and italic letters are no others there.
+HANGUL = {
+    "": ("NotoSansKR-Regular.ttf", "NotoSansCJK-Regular.ttc", "AppleSDGothicNeo.ttc", "malgun.ttf", "NanumGothic.ttf"),
+    "bold": (
+        "NotoSansKR-Bold.ttf",
+        "NotoSansCJK-Bold.ttc",
+        "AppleSDGothicNeo.ttc",
+        "malgunbd.ttf",
+        "NanumGothicBold.ttf",
+    ),
+}
 # What Pillow's own font has no glyph for.
 PLAIN = str.maketrans({"→": ">", "≡": "=", "⋮": ":", "…": "...", "≤": "<=", "▲": "^"})
-ANCHORS = {"start": "ls", "middle": "ms", "end": "rs"}
+# The share of a text that lies before its anchor.
+ANCHORS = {"start": 0, "middle": 0.5, "end": 1}
+WIDE = "[\u3130-\u318f\uac00-\ud7a3]"
 SMOOTH = 2
 DASH = (3.0, 2.5)
 HATCH = 8.5
@@ -197,9 +211,33 @@ def _arrow(shape: Arrow, pen):
 @_draw.register
 def _text(shape: Text, pen):
     style = ("mono bold" if shape.bold else "mono") if shape.mono else "bold" if shape.bold else "italic" * shape.italic
-    font, is_own = _font(style, round(shape.size * pen.scale))
-    content = shape.content.translate(PLAIN) if is_own else shape.content
-    pen.draw.text(pen.at(shape.x, shape.y), content, shape.colour, font, ANCHORS[shape.anchor])
+    size = round(shape.size * pen.scale)
+    runs = [_run(part, style, size) for part in re.findall(f"{WIDE}+|[^{WIDE[1:]}+", shape.content)]
+    widths = [font.getlength(part) for part, font in runs]
+    x, y = pen.at(shape.x, shape.y)
+    x -= sum(widths) * ANCHORS[shape.anchor]
+    for (part, font), width in zip(runs, widths, strict=True):
+        pen.draw.text((x, y), part, shape.colour, font, "ls")
+        x += width
+
+
+def _run(part, style, size):
+    """(letters of one kind, the font that has them)."""
+    if re.match(WIDE, part) and (font := _hangul("bold" if "bold" in style else "", size)):
+        return part, font
+    font, is_own = _font(style, size)
+    return (part.translate(PLAIN) if is_own else part), font
+
+
+def has_hangul() -> bool:
+    """Whether this machine has a font for Korean words."""
+    return _hangul("", 16) is not None
+
+
+@cache
+def _hangul(style, size):
+    """A font that has Hangul, or None."""
+    return _first(HANGUL[style], size)
 
 
 @cache
@@ -207,9 +245,17 @@ def _font(style, size):
     """(font, whether it is Pillow's own)."""
     from PIL import ImageFont
 
-    for name in FONTS[style]:
+    found = _first(FONTS[style], size)
+    return (ImageFont.load_default(size), True) if found is None else (found, False)
+
+
+def _first(names, size):
+    """The first of these fonts that this machine has, or None."""
+    from PIL import ImageFont
+
+    for name in names:
         try:
-            return ImageFont.truetype(name, size), False
+            return ImageFont.truetype(name, size)
         except OSError:
             continue
-    return ImageFont.load_default(size), True
+    return None

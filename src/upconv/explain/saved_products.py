@@ -3,9 +3,10 @@
 from fractions import Fraction
 from math import prod
 
-from ..geometry import Geometry
+from ..geometry import NAMES, Geometry
 from ..phases import phases
 from ..table import aligned
+from ..volume import Line
 from ..winograd_forms import INFINITY, form
 from ..winograd_parts import ways, ways_alone
 from .text import COLUMNS, axes, laid_out
@@ -35,12 +36,13 @@ ENGLISH = {
     "cost": "taps are transformed once, inputs once for all phases ({s}) and all output channels together",
     "cost apart": "taps are transformed once, inputs once for each phase ({s}), for all output channels together",
     "both": "on both axes: {fewer} products instead of {plain}, a factor of {ratio}",
+    "one axis": "{fewer} products instead of {plain}, a factor of {ratio}",
     "title2": "What is saved",
     "name": "m",
 }
 KOREAN = {
     "title": "Winograd 필터 ({axis})",
-    "axes": {"height and width alike": "높이와 너비 공통", "height": "높이", "width": "너비"},
+    "axes": {"height and width alike": "높이와 너비 공통", "height": "높이", "width": "너비", "length": "길이"},
     "none": "커널 {k}, stride {s}, dilation {d}에는 쓸 수 있는 꼴이 없어, winograd는 이 레이어를 계산하지 않습니다.",
     "one tap": "phase마다 탭이 하나뿐이라 줄일 곱이 없습니다.",
     "filter": (
@@ -60,13 +62,14 @@ KOREAN = {
     "cost": "탭의 변환은 한 번이면 되고, 입력의 변환은 모든 phase({s}개)와 모든 출력 채널이 함께 씁니다.",
     "cost apart": "탭의 변환은 한 번이면 되고, 입력의 변환은 phase({s}개)마다 하되 모든 출력 채널이 함께 씁니다.",
     "both": "두 축에 함께 쓰면 곱셈이 {plain}번에서 {fewer}번으로 줄어듭니다({ratio}배 차이).",
+    "one axis": "곱셈이 {plain}번에서 {fewer}번으로 줄어듭니다({ratio}배 차이).",
     "title2": "줄어드는 곱셈",
     "name": "m",
 }
 WORDS = {"en": ENGLISH, "ko": KOREAN}
 
 
-def saved_products(geometry: Geometry, language: str = "en", width: int = COLUMNS) -> str:
+def saved_products(geometry: Line | Geometry, language: str = "en", width: int = COLUMNS) -> str:
     """The sections on one axis after the other, and what both together save, in lines of at most `width` columns.
 
     >>> from upconv.geometry import Axis
@@ -75,24 +78,27 @@ def saved_products(geometry: Geometry, language: str = "en", width: int = COLUMN
       3 outputs of 2 taps are 6 products; F(3, 2) makes them with 4
     """
     words = WORDS[language]
-    found = dict(zip(("height", "width"), _ways(geometry), strict=True))
+    found = dict(zip(NAMES[len(geometry.axes)], _ways(geometry), strict=True))
     parts = []
     for name, axis in axes(geometry):
         title = words["title"].format(axis=words["axes"].get(name, name))
-        parts.append((title, _axis(axis, found.get(name, found["height"]), words)))
-    both = list(zip((geometry.h, geometry.w), found.values(), strict=True))
+        parts.append((title, _axis(axis, found.get(name, next(iter(found.values()))), words)))
+    each = list(zip(geometry.axes, found.values(), strict=True))
     if all(found.values()) and any(max(way.outputs) > 1 for way in found.values()):
-        plain, fewer = (prod(counts) for counts in zip(*(_counts(*each) for each in both), strict=True))
-        ratio = words["both"].format(plain=plain, fewer=fewer, ratio=f"{plain / fewer:.3g}")
+        plain, fewer = (prod(counts) for counts in zip(*(_counts(*one) for one in each), strict=True))
+        facts = {"plain": plain, "fewer": fewer, "ratio": f"{plain / fewer:.3g}"}
+        ratio = words["both" if len(each) > 1 else "one axis"].format(**facts)
         cost = "cost apart" if any(way.apart for way in found.values()) else "cost"
-        parts.append((words["title2"], [words[cost].format(s=geometry.h.s * geometry.w.s), ratio]))
+        parts.append((words["title2"], [words[cost].format(s=prod(axis.s for axis in geometry.axes)), ratio]))
     return "\n\n".join(laid_out(parts, width)) + "\n"
 
 
 def _ways(geometry):
     """The Way of each axis, as the algorithm usually cuts it; None where there is none."""
-    pairs = ways(geometry.h, geometry.w)
-    return pairs[0] if pairs else [next(iter(ways_alone(axis)), None) for axis in (geometry.h, geometry.w)]
+    # A line is computed as a map of height 1.
+    h, w = geometry.map.axes if isinstance(geometry, Line) else geometry.axes
+    pairs = ways(h, w)
+    return (pairs[0] if pairs else [next(iter(ways_alone(axis)), None) for axis in (h, w)])[-len(geometry.axes) :]
 
 
 def _counts(axis, way):

@@ -6,11 +6,16 @@ Coordinates are in pixels, x to the right and y downwards; later shapes lie on t
 import textwrap
 from dataclasses import dataclass
 
+from ..table import columns
 from .palette import INK
 
 # The width of an average letter as a share of the type size, measured on common fonts and rounded up.
 SANS_WIDTH = 0.53
 MONO_WIDTH = 0.61
+# Hangul is 0.87 to 0.92 of the type size wide.
+WIDE_LETTER = 1.8
+# Of no font, and no place to break a line.
+FILLING = "\ue000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,8 @@ Shape = Rect | Line | Arrow | Text
 class Scene:
     """A whole drawing: its size, a title and a description for those who cannot see it, and its shapes.
 
-    `themed` is set where every colour comes from `palette`, so that the drawing can be shown on dark paper too.
+    `themed` is set where every colour comes from `palette`, so that the drawing can be shown on dark paper too;
+    `language` is that of its words.
 
     >>> Scene(10, 10, "empty", "nothing", ()).shapes
     ()
@@ -102,6 +108,7 @@ class Scene:
     description: str
     shapes: tuple[Shape, ...]
     themed: bool = False
+    language: str = "en"
 
     @property
     def colours(self):
@@ -112,8 +119,13 @@ class Scene:
 
 
 def text_width(content, size, mono=False):
-    """An estimate of the width of a line of text, in pixels."""
-    return len(content) * size * (MONO_WIDTH if mono else SANS_WIDTH)
+    """An estimate of the width of a line of text, in pixels; a letter of Hangul is nearly as wide as two others."""
+    return _letters(content) * size * (MONO_WIDTH if mono else SANS_WIDTH)
+
+
+def _letters(content):
+    """How many average letters are as wide as a text."""
+    return len(content) + (WIDE_LETTER - 1) * (columns(content) - len(content))
 
 
 def bold_width(content, size):
@@ -122,7 +134,16 @@ def bold_width(content, size):
     >>> bold_width("1000 × 1000", 10) > bold_width("ten by ten.", 10)
     True
     """
-    return size * sum(0.36 if letter == " " else 0.62 if letter.isalpha() else 0.72 for letter in content)
+    return size * sum(
+        0.36
+        if letter == " "
+        else WIDE_LETTER * SANS_WIDTH
+        if columns(letter) > 1
+        else 0.62
+        if letter.isalpha()
+        else 0.72
+        for letter in content
+    )
 
 
 def fitted(content, size, room, width=bold_width):
@@ -139,8 +160,14 @@ def wrap(content, width, size, mono=False):
 
     >>> wrap("one two three", width=60, size=13)
     ['one two', 'three']
+    >>> wrap("하나 둘 셋", width=60, size=13)
+    ['하나 둘', '셋']
     """
-    return textwrap.wrap(content, max(8, int(width / text_width("x", size, mono))))
+    # A wide letter is two of those that are counted, and a little narrower.
+    doubled = "".join(letter + FILLING * (columns(letter) - 1) for letter in content)
+    share = _letters(content) / max(1, len(doubled))
+    lines = textwrap.wrap(doubled, max(8, int(width / (text_width("x", size, mono) * share))))
+    return [line.replace(FILLING, "") for line in lines]
 
 
 def paragraph(content, x, y, width, size=13.0, colour=INK, mono=False, bold=False):

@@ -1,17 +1,19 @@
 """The answers of the solver as text: every setting for the sizes asked for, best first, and what it undoes."""
 
+from ..geometry import NAMES
 from ..inverse import (
     Setting,
     common_settings,
     dead_outputs,
     ignored_inputs,
-    is_wasteful,
     nearest,
+    rank,
     search_bounds,
     sizes_undone,
     useful_taps,
 )
 from ..table import aligned
+from .described import and_joined
 from .overlap import worst
 from .sizes import listed
 
@@ -25,10 +27,10 @@ has mixed does not come back. A dash: its Conv2d does not turn the wanted size i
 
 
 def solutions(sizes, fixed, bounds, limit=SHOWN) -> str:
-    """The settings for the (in, out) sizes of both axes; one list where one setting does both, else one for each axis.
+    """The settings for the (in, out) sizes of all axes; one list where one setting does all, else one for each axis.
 
     Args:
-        sizes: ((in, out), (in, out)), height first.
+        sizes: (in, out) of each axis of a line, a map or a volume: of a map ((in, out), (in, out)), height first.
         fixed: for each axis, a dictionary of the numbers (k, s, p, op, d) that are given.
         bounds: max_kernel, max_stride, max_dilation, max_padding as keyword arguments of `inverse.settings`.
         limit: how many settings to list; None for all.
@@ -36,22 +38,37 @@ def solutions(sizes, fixed, bounds, limit=SHOWN) -> str:
     >>> print(solutions([(17, 32)] * 2, [{"k": 3, "s": 2, "d": 1}] * 2, {}).splitlines()[2])
       1  kernel_size=3, stride=2, padding=2, output_padding=1  uneven      2,304  31 and 32
     """
-    if fixed[0] == fixed[1]:
-        found = common_settings(sizes, **fixed[0], **bounds)
-        if sizes[0] == sizes[1] or (found and not any(is_wasteful(found[0], n) for n, _ in sizes)):
-            return _listing(_title(sizes), sizes, found, fixed[0], bounds, limit) + FOOTNOTES * bool(found)
-    parts, any_found = [], False
-    for name, size, given in zip(("height", "width"), sizes, fixed, strict=True):
-        found = common_settings([size], **given, **bounds)
-        any_found = any_found or bool(found)
-        parts.append(_listing(f"{name} {size[0]} to {size[1]}", [size], found, given, bounds, limit))
-    lead = "No single setting does both axes without waste; each on its own:\n\n" * (fixed[0] == fixed[1])
-    return lead + "\n".join(parts) + FOOTNOTES * any_found
+    conv = f"Conv{len(sizes)}d"
+    footnotes, alike = FOOTNOTES.replace("Conv2d", conv), all(given == fixed[0] for given in fixed)
+    apart = {}
+    for name, size, given in zip(NAMES[len(sizes)], sizes, fixed, strict=True):
+        apart.setdefault((size, *given.items()), ([], size, given))[0].append(name)
+    own = [common_settings([size], **given, **bounds) for _, size, given in apart.values()]
+    if alike:
+        found = common_settings(sizes, **fixed[0], **bounds) if len(apart) > 1 else own[0]
+        if len(apart) == 1 or _is_good(found, own, [size for _, size, _ in apart.values()]):
+            text = _listing(_title(sizes), sizes, found, fixed[0], bounds, limit)
+            return text.replace("Conv2d", conv) + footnotes * bool(found)
+    parts = [
+        _listing(f"{and_joined(names)} {size[0]} to {size[1]}", [size] * len(names), found, given, bounds, limit)
+        for (names, size, given), found in zip(apart.values(), own, strict=True)
+    ]
+    axes = "both axes" if len(sizes) == 2 else "all axes"
+    lead = f"No single setting does {axes} as well as each can be done on its own:\n\n" * alike
+    return lead + "\n".join(parts).replace("Conv2d", conv) + footnotes * any(own)
+
+
+def _is_good(found, own, sizes):
+    """Whether the best setting of all axes wastes, alternates and dilates no more than the best of each axis alone."""
+    if not found or not all(own):
+        return bool(found)
+    alone = max(rank(best, n)[:3] for (best, *_), (n, _) in zip(own, sizes, strict=True))
+    return all(rank(found[0], n)[:3] <= alone for n, _ in sizes)
 
 
 def _title(sizes):
-    (n_h, out_h), (n_w, out_w) = sizes
-    return f"{n_h} × {n_w} to {out_h} × {out_w}"
+    before, after = (" × ".join(map(str, each)) for each in zip(*sizes, strict=True))
+    return f"{'length ' * (len(sizes) == 1)}{before} to {after}"
 
 
 def _listing(title, sizes, found, given, bounds, limit):
@@ -77,7 +94,7 @@ def _beyond(sizes, given):
 
 def _row(place, setting, sizes):
     products = 1
-    for n, _ in _two(sizes):
+    for n, _ in sizes:
         products *= useful_taps(setting.axis(n))
     undone = dict.fromkeys(_undone(setting, *size) for size in sizes)
     return str(place), setting.arguments(), _remark(setting, sizes), f"{products:,}", " × ".join(undone)
@@ -86,10 +103,6 @@ def _row(place, setting, sizes):
 def _undone(setting, n, out):
     found = sizes_undone(setting, n)
     return listed(found) if out in found else "-"
-
-
-def _two(sizes):
-    return sizes if len(sizes) == 2 else sizes[:1]
 
 
 def _remark(setting: Setting, sizes):

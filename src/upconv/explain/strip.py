@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ..geometry import ceil_div
 from ..inverse import setting_of
 from . import palette
+from . import words as english
 from .grid import cropped_cell, result_cell
 from .overlap import counts
 from .scene import Arrow, Line, Rect, Text, text_width
@@ -59,7 +60,7 @@ class Track:
         return Text(self.middle(q), y + 17, label, self.size(label), ink, "middle", mono=True)
 
 
-def stamps(shown: Window, phase, left, top, begin=None, cell=CELL_W):
+def stamps(shown: Window, phase, left, top, begin=None, cell=CELL_W, words=english):
     """The stamps of one axis.
 
     Args:
@@ -68,35 +69,36 @@ def stamps(shown: Window, phase, left, top, begin=None, cell=CELL_W):
         left, top: the upper left corner.
         begin: x of the first canvas position; the words' width from `left` by default.
         cell: the width of a position.
+        words: the module of the labels.
 
     Gives the shapes and the height used.
     """
     track = Track(left, left + LABELS if begin is None else begin, cell, shown.start)
     inputs = shown.inputs[:ROWS]
-    shapes = [Text(left, top + 16, "canvas position", SMALL, palette.MUTED)]
+    shapes = [Text(left, top + 16, words.POSITION, SMALL, palette.MUTED)]
     shapes += [Text(track.middle(q), top + 16, str(q), SMALL, palette.FAINT, "middle") for q in shown.positions]
     y = top + 24
     for i in inputs:
-        shapes += _stamp(shown, i, phase, track, y)
+        shapes += _stamp(shown, i, phase, track, y, words)
         y += CELL_H + 3
     shapes += _stride_arrow(shown, inputs, track, top + 24)
     if len(inputs) < len(shown.inputs):
-        shapes.append(Text(left, y + 12, f"and {len(shown.inputs) - len(inputs)} more inputs", SMALL, palette.MUTED))
+        shapes.append(Text(left, y + 12, words.more_inputs(len(shown.inputs) - len(inputs)), SMALL, palette.MUTED))
         y += 20
     shapes.append(Line(track.x(shown.start), y + 4, track.x(shown.stop), y + 4, palette.INK, 1.2))
-    shapes += _results(shown, phase, track, y + 10)
-    caption = 14 if _kept_by_output_padding(shown, track, y) else 0
+    shapes += _results(shown, phase, track, y + 10, words)
+    caption = 14 if _kept_by_output_padding(shown, track, y, words) else 0
     return shapes, y + 10 + 2 * CELL_H + 6 + caption - top
 
 
-def _stamp(shown, i, phase, track, y):
+def _stamp(shown, i, phase, track, y, words):
     axis, left = shown.axis, track.left
     begin, end = (ceil_div(q - i * axis.s, axis.d) for q in (shown.start, shown.stop))
     visible = [(t, i * axis.s + t * axis.d) for t in range(max(0, begin), min(axis.k, end))]
     shapes = [
         Rect(left, y, 34, CELL_H, palette.INPUT, None, radius=3),
         Text(left + 17, y + 17, f"x{i}", min(BODY, 30 / (0.62 * len(f"x{i}"))), palette.INK, "middle", mono=True),
-        Text(left + 42, y + 17, "writes", SMALL, palette.MUTED),
+        Text(left + 42, y + 17, words.WRITES, SMALL, palette.MUTED),
     ]
     if len(visible) > 1:
         middle = y + CELL_H / 2
@@ -104,7 +106,7 @@ def _stamp(shown, i, phase, track, y):
         shapes.append(Line(next(ends), middle, next(ends), middle, palette.FAINT, 2))
     for t, q in visible:
         cropped = shown.kind(q) == CROPPED
-        note = f"input {i} through tap {t} lands on position {q}" + (", which is cropped" if cropped else "")
+        note = words.stamp_note(i, t, q, cropped)
         colour = palette.phase_colour(*phase(q % axis.s))
         fill, hatch = (palette.CROPPED, palette.CROPPED_HATCH) if cropped else (colour, None)
         shapes.append(track.box(q, y, fill, dash=cropped, hatch=hatch, note=note))
@@ -120,36 +122,36 @@ def _stride_arrow(shown, inputs, track, top):
         return []
     (_, begin), (row, end) = starts[:2]
     y = top + row * (CELL_H + 3) + CELL_H - 6
-    words = f"s={axis.s}"
+    step = f"s={axis.s}"
     shapes = [Arrow(track.x(begin) + 1, y, track.x(end) - 1, y, palette.INK, 1, both=True)]
     middle = (track.x(begin) + track.x(end)) / 2
-    if text_width(words, SMALL) < track.x(end) - track.x(begin) + 8:
-        return [*shapes, Text(middle, y - 6, words, SMALL, palette.INK, "middle")]
-    return [*shapes, Text(track.x(begin) - 6, y + 3, words, SMALL, palette.INK, "end")]
+    if text_width(step, SMALL) < track.x(end) - track.x(begin) + 8:
+        return [*shapes, Text(middle, y - 6, step, SMALL, palette.INK, "middle")]
+    return [*shapes, Text(track.x(begin) - 6, y + 3, step, SMALL, palette.INK, "end")]
 
 
-def _results(shown, phase, track, y):
+def _results(shown, phase, track, y, words):
     axis, received = shown.axis, counts(shown.axis, shown.outputs)
     shapes = [
-        Text(track.left, y + 17, "products received", SMALL, palette.MUTED),
-        Text(track.left, y + CELL_H + 19, "output", SMALL, palette.MUTED),
+        Text(track.left, y + 17, words.RECEIVED, SMALL, palette.MUTED),
+        Text(track.left, y + CELL_H + 19, words.OUTPUT, SMALL, palette.MUTED),
     ]
     for q in shown.positions:
         kind = shown.kind(q)
         o, below, width = q - axis.crop_lo, y + CELL_H + 2, track.cell - 2
         if kind == CROPPED:
-            shapes.append(cropped_cell(track.x(q) + 1, y, width, CELL_H))
-            shapes.append(Text(track.middle(q), below + 17, "cut", SMALL, palette.FAINT, "middle", italic=True))
+            shapes.append(cropped_cell(track.x(q) + 1, y, width, CELL_H, words))
+            shapes.append(Text(track.middle(q), below + 17, words.CUT, SMALL, palette.FAINT, "middle", italic=True))
             continue
         number = received[o - shown.outputs.start]
-        shapes += result_cell(track.x(q) + 1, y, width, CELL_H, kind, number, number, phase(q % axis.s), o)
+        shapes += result_cell(track.x(q) + 1, y, width, CELL_H, kind, number, number, phase(q % axis.s), o, words)
         shapes.append(track.label(q, below, f"y{o}"))
     if not shown.whole:
         shapes.append(Text(track.x(shown.stop) + 6, y + 17, "…", 16, palette.MUTED))
-    return shapes + _kept_by_output_padding(shown, track, y + 2 * CELL_H + 1)
+    return shapes + _kept_by_output_padding(shown, track, y + 2 * CELL_H + 1, words)
 
 
-def _kept_by_output_padding(shown, track, y):
+def _kept_by_output_padding(shown, track, y, words):
     """A rule under the canvas values that are there only because of output_padding."""
     axis, setting = shown.axis, setting_of(shown.axis)
     last = min(axis.crop_lo + axis.out, axis.full)
@@ -157,17 +159,16 @@ def _kept_by_output_padding(shown, track, y):
     if first >= last or last > shown.stop:
         return []
     begin, end = track.x(first), track.x(last)
-    words = "kept by output_padding"
     # Words longer than the rule reach to the left, unless the drawing is too short for that.
-    inward = end - text_width(words, SMALL) > track.x(shown.start)
+    inward = end - text_width(words.KEPT, SMALL) > track.x(shown.start)
     anchor = "end" if inward else "start"
     return [
         Line(begin + 2, y, end - 2, y, palette.ACTION, 2),
-        Text(end - 2 if inward else begin + 2, y + 14, words, SMALL, palette.ACTION, anchor),
+        Text(end - 2 if inward else begin + 2, y + 14, words.KEPT, SMALL, palette.ACTION, anchor),
     ]
 
 
-def zeros(shown: Window, phase, left, top, begin=None, cell=CELL_W, most=WHOLE + 1):
+def zeros(shown: Window, phase, left, top, begin=None, cell=CELL_W, most=WHOLE + 1, words=english):
     """The documentation's reading of the same axis, as `stamps` draws, in at most so many columns."""
     axis = shown.axis
     lo, _ = inserted_zeros(axis)
@@ -176,17 +177,17 @@ def zeros(shown: Window, phase, left, top, begin=None, cell=CELL_W, most=WHOLE +
     first, last = max(min(0, lo), -CROPPED_SHOWN), max(length, lo + (axis.n - 1) * axis.s + 1)
     stop = last if last - first <= most else first + most - 1
     track = Track(left, left + LABELS if begin is None else begin, cell, first)
-    shapes = [Text(left, top + 17, "what is convolved", SMALL, palette.MUTED)]
+    shapes = [Text(left, top + 17, words.CONVOLVED, SMALL, palette.MUTED)]
     for q in range(first, stop):
-        shapes += _zero_cell(axis, q, q - lo, 0 <= q < length, track, top)
+        shapes += _zero_cell(axis, q, q - lo, 0 <= q < length, track, top, words)
     if stop < last:
         shapes.append(Text(track.x(stop) + 6, top + 17, "…", 16, palette.MUTED))
-    return shapes + _turned_kernel(axis, phase, lo, stop, track, top + CELL_H + 4), 2 * CELL_H + 8
+    return shapes + _turned_kernel(axis, phase, lo, stop, track, top + CELL_H + 4, words), 2 * CELL_H + 8
 
 
-def _turned_kernel(axis, phase, lo, stop, track, y):
+def _turned_kernel(axis, phase, lo, stop, track, y, words):
     """The kernel over the values of the first output, the last tap first."""
-    shapes = [Text(track.left, y + 17, "y0 is the sum of", SMALL, palette.MUTED)]
+    shapes = [Text(track.left, y + 17, words.FIRST_SUM, SMALL, palette.MUTED)]
     last_visible = min(axis.k, ceil_div(stop, axis.d))
     visible = [(t, (axis.k - 1 - t) * axis.d) for t in range(axis.k - 1, axis.k - 1 - last_visible, -1)]
     if len(visible) > 1:
@@ -197,23 +198,23 @@ def _turned_kernel(axis, phase, lo, stop, track, y):
         fill = palette.phase_colour(*phase(axis.crop_lo % axis.s)) if feeds else palette.PAPER
         shapes.append(track.box(q, y, fill, dash=not feeds))
         shapes.append(track.label(q, y, f"w{t}", palette.INK if feeds else palette.FAINT))
-    end, words = track.x(visible[-1][1]) + track.cell, "one step right for each next output"
-    if end + 40 + text_width(words, SMALL) < track.begin + ROOM:
+    end = track.x(visible[-1][1]) + track.cell
+    if end + 40 + text_width(words.NEXT_STEP, SMALL) < track.begin + ROOM:
         shapes.append(Arrow(end + 8, y + CELL_H / 2, end + 34, y + CELL_H / 2, palette.INK))
-        shapes.append(Text(end + 40, y + 17, words, SMALL, palette.MUTED))
+        shapes.append(Text(end + 40, y + 17, words.NEXT_STEP, SMALL, palette.MUTED))
     return shapes
 
 
-def _zero_cell(axis, q, j, kept, track, y):
+def _zero_cell(axis, q, j, kept, track, y, words):
     inside = 0 <= j <= (axis.n - 1) * axis.s
     is_input = inside and j % axis.s == 0
     label = f"x{j // axis.s}" if is_input else "0"
     if not kept:
-        fill, hatch, note = palette.CROPPED, palette.CROPPED_HATCH, "removed by padding"
+        fill, hatch, note = palette.CROPPED, palette.CROPPED_HATCH, words.REMOVED
     elif is_input:
-        fill, hatch, note = palette.INPUT, None, f"input {j // axis.s}"
+        fill, hatch, note = palette.INPUT, None, words.input_note(j // axis.s)
     else:
         fill, hatch = palette.PAPER, None
-        note = "a zero between inputs" if inside else "a zero put around the input"
+        note = words.ZERO_BETWEEN if inside else words.ZERO_AROUND
     ink = palette.INK if is_input and kept else palette.MUTED
     return [track.box(q, y, fill, palette.FAINT, not inside or not kept, hatch, note), track.label(q, y, label, ink)]

@@ -6,7 +6,10 @@ from zlib import crc32
 
 from .scene import Arrow, Line, Rect, Scene, Text
 
-SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+SANS = (
+    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'Liberation Sans', 'Apple SD Gothic Neo', "
+    "'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', sans-serif"
+)
 MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 HATCH_SPACING = 6
 
@@ -25,7 +28,7 @@ def svg(scene: Scene) -> str:
     name = f"upconv-{crc32(scene.title.encode()):08x}"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} height="{_num(scene.height)}" role="img" '
-        f'class="upconv" aria-labelledby="{name}-title {name}-description">',
+        f'lang="{scene.language}" class="upconv" aria-labelledby="{name}-title {name}-description">',
         f'<title id="{name}-title">{escape(scene.title)}</title>',
         f'<desc id="{name}-description">{escape(scene.description)}</desc>',
         f"<style>.upconv text {{ font-family: {SANS}; white-space: pre; }} "

@@ -2,6 +2,7 @@
 
 from functools import singledispatch
 
+from ..table import columns
 from . import palette
 from .scene import Arrow, Line, Rect, Scene, Text
 
@@ -48,9 +49,18 @@ class Screen:
         self.grounds = [[None] * self.columns for _ in range(self.rows)]
 
     def put(self, column, row, character, ink):
-        """Write one character, if it lies on the screen."""
-        if 0 <= row < self.rows and 0 <= column < self.columns:
-            self.characters[row][column], self.inks[row][column] = character, ink
+        """Write one character, if it lies on the screen; a wide one has two places, of which the second is empty."""
+        wide = columns(character)
+        if not (0 <= row < self.rows and 0 <= column <= self.columns - wide):
+            return
+        line = self.characters[row]
+        # What is half covered is gone.
+        if line[column] == "":
+            line[column - 1] = " "
+        if column + wide < self.columns and line[column + wide] == "":
+            line[column + wide] = " "
+        line[column : column + wide] = [character, ""][:wide]
+        self.inks[row][column : column + wide] = [ink] * wide
 
     def text(self, colour, dark):
         """The grid as lines without trailing blanks."""
@@ -132,7 +142,8 @@ def _text(shape: Text, screen):
     row = round((shape.y - ROW * 0.75) / ROW)
     content = shape.content.translate(SUBSCRIPTS) if shape.size < SMALLEST else shape.content
     share = {"start": 0, "middle": 0.5, "end": 1}[shape.anchor]
-    column = round(shape.x / COLUMN - len(shape.content) * share)
-    for place, character in enumerate(content):
+    column = round(shape.x / COLUMN - columns(content) * share)
+    for character in content:
         if character != " ":
-            screen.put(column + place, row, character, shape.colour)
+            screen.put(column, row, character, shape.colour)
+        column += columns(character)

@@ -8,7 +8,7 @@ from ..geometry import Axis, Geometry, ceil_div
 from ..inverse import setting_of
 from ..settings import WEIGHTS
 from ..table import INDENT, aligned, columns
-from .layer import alike, describe, heading, verdict_sentences
+from .described import alike, describe, heading, verdict_sentences
 from .overlap import EVEN, HOLES, UNEVEN, counts, pairs, phases_with_outputs, taps_of, verdict, worst
 from .sizes import ambiguity, documented, written
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..geometry import Axis
 from . import palette
-from .layer import describe_axis
+from .described import describe_axis
 from .overlap import pairs, taps_of
 from .scene import Line, Rect, Scene, Text
 from .sizes import inserted_zeros

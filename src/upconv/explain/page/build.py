@@ -12,9 +12,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ...geometry import Axis, Geometry
 from ...inverse import setting_of
-from ..layer import describe, heading, maps_scene
+from ..layer import PICTURE_WORDS, maps_scene
 from ..palette import phase_colour
-from ..sizes import documented, written
 from ..svg import svg
 from . import compact
 
@@ -124,11 +123,12 @@ def _digest(text):
 
 def _still(geometry, lang):
     """What is left without JavaScript: one small picture, whatever the layer, and the sums of the layer asked for."""
-    scene = maps_scene(Geometry(1, 1, 1, 1, SHOWN, SHOWN))
+    said = PICTURE_WORDS[lang]
+    scene = maps_scene(Geometry(1, 1, 1, 1, SHOWN, SHOWN), lang)
     picture = quoteattr("data:image/svg+xml," + _in_address(svg(scene)))
-    lines = [heading(geometry), describe(geometry)]
+    lines = [said.heading(geometry), said.describe(geometry)]
     for axis in dict.fromkeys((geometry.h, geometry.w)):
-        lines += ["", *written(axis), "", *documented(axis)]
+        lines += ["", *said.written(axis), "", *said.documented(axis)]
     sums = "\n".join(lines)
     words = _source(f"still_{lang}.html")
     return (

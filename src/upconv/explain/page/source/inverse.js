@@ -205,15 +205,25 @@ function distanceOf(setting, other) {
   return [gap("p") + gap("op") + 2 * (gap("k") + gap("s") + gap("d")), changed("s"), changed("k"), other.op, other.p];
 }
 
-// The rows of `upconv solve` for the sizes of both axes: one list where one setting does both, else one for each axis.
+// The rows of `upconv solve` for the sizes of both axes: one list where one setting does both as well as each can be done
+// alone, else one for each axis.
 function solutionsFor(sizes, fixed = {}) {
   const alike = String(sizes[0]) === String(sizes[1]);
   const refusal = tooMany(sizes, fixed);
   if (refusal) return [{ axis: null, sizes: alike ? [sizes[0]] : sizes, found: [], refusal }];
   const found = commonSettings(sizes, fixed);
-  const useful = found.length && !sizes.some(([n]) => isWasteful(torchAxis(n, found[0])));
-  if (alike || useful) return [{ axis: null, sizes: alike ? [sizes[0]] : sizes, found }];
-  return sizes.map((size, axis) => ({ axis, sizes: [size], found: commonSettings([size], fixed) }));
+  if (alike) return [{ axis: null, sizes: [sizes[0]], found }];
+  const own = sizes.map((size) => commonSettings([size], fixed));
+  if (isGood(found, own, sizes)) return [{ axis: null, sizes, found }];
+  return sizes.map((size, axis) => ({ axis, sizes: [size], found: own[axis] }));
+}
+
+// Whether the best setting of all axes wastes, alternates and dilates no more than the best of each axis alone.
+function isGood(found, own, sizes) {
+  if (!found.length || !own.every((each) => each.length)) return found.length > 0;
+  const kind = (setting, [n]) => rankOf(setting, [n]).slice(0, 3);
+  const [worst] = own.map(([best], axis) => kind(best, sizes[axis])).sort((a, b) => compareLists(b, a));
+  return sizes.every((size) => compareLists(kind(found[0], size), worst) <= 0);
 }
 
 // What stands in one row: the setting, what its overlap is, products, and the sizes that its Conv2d turns into n.
