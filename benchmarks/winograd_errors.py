@@ -23,6 +23,7 @@ from upconv.generated import PROGRAMS
 from upconv.geometry import Axis, Geometry
 from upconv.planning import solve
 from upconv.problem import Problem
+from upconv.schedule import winograd_setting
 from upconv.winograd_parts import Way, ways
 
 # name: channels, images, size of the map, kernel, stride
@@ -72,7 +73,7 @@ def by_torch(g, forward, x, w):
 def by_forms(problem, x, w, pair):
     """The same by Winograd, by a way for each axis."""
     out = empty(problem.result_shape, np.float32, "nchw")
-    with patch.object(winograd, "ways", lambda *_: [pair]):
+    with patch.object(winograd_setting, "ways", lambda *_: [pair]):
         forget()
         solve(problem, "winograd", x, w, None, out)
     forget()
@@ -81,7 +82,7 @@ def by_forms(problem, x, w, pair):
 
 def forget():
     """What was made for other forms."""
-    of_layers = winograd._layers, winograd._of_ways, winograd._forms, winograd._stages
+    of_layers = winograd_setting._layers, winograd_setting._of_ways, winograd._forms, winograd._stages
     for each in (winograd.setting, winograd.sizes, winograd.weight_form, *of_layers, PROGRAMS):
         each.cache_clear()
 

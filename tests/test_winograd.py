@@ -24,6 +24,7 @@ from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import isa, made, usable
 from upconv.runtime.program import LINE
+from upconv.schedule import winograd_setting
 from upconv.schedule.placed_problem import PlacedProblem
 from upconv.schedule.winograd import total
 
@@ -146,7 +147,7 @@ def test_a_prepared_weight_gives_the_same_bits_where_it_is_cut_alike(case, monke
     x, w, bias = operands(case, "forward")
     problem = Problem("forward", case.geometry(), "float32")
     for name in ("MADE", "MADE_NEAR"):
-        monkeypatch.setattr(winograd, name, winograd.MOVED)
+        monkeypatch.setattr(winograd_setting, name, winograd_setting.MOVED)
     with fresh():
         assert winograd.setting(problem) == winograd.setting(replace(problem, prepared=True))
         prepared = upconv.prepare(w, case.s, groups=case.groups, dilation=case.d)
