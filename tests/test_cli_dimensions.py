@@ -128,10 +128,13 @@ def test_a_plan_of_a_line_is_that_of_a_map_of_height_1(capsys):
     assert "output (1, 1, 1, 320)" in output(capsys, "plan 40 -k 16 -s 8 -p same --dims 1")
 
 
-def test_winograd_of_a_line_counts_one_axis(capsys):
+def test_winograd_of_a_line_counts_one_axis(capsys, tmp_path):
     out = output(capsys, "explain 8 -k 4 -s 2 --dims 1 --algorithm winograd")
     assert "4 products instead of 6, a factor of 1.5" in out
     assert "both axes" not in out
+    drawn = output(capsys, f"explain 8 -k 4 -s 2 --dimensions 1 --algorithm winograd --svg {tmp_path / 'a.svg'}")
+    assert drawn.startswith(out)
+    assert drawn.endswith(f"drawing: {tmp_path / 'a.svg'}\n")
     assert "(길이)" in output(capsys, "explain 8 -k 4 -s 2 --dims 1 --algorithm winograd --lang ko")
 
 

@@ -204,9 +204,10 @@ def _explain(options):
         print(terminal(maps_scene(geometry, options.lang), is_coloured), end="\n\n")
     said, width = Explanation(geometry, options.lang), _columns()
     if options.algorithm:
-        sys.stdout.write(saved_products(geometry, options.lang, width))
-        return
-    sys.stdout.write("\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width))
+        words = saved_products(geometry, options.lang, width)
+    else:
+        words = "\n".join([*said.summary_in(width), ""]) if options.short else said.text_in(width)
+    sys.stdout.write(words)
     if drawn:
         print("\n" + said_of([(file, spoken) for file, _, spoken in drawn], options.lang))
 

@@ -67,8 +67,10 @@ def add_steps(parser, numbers=None):
 
 def add_dimensions(parser):
     """The argument that says how many axes a layer has."""
-    words = "1 for a line, 3 for a volume; default: as many as the longest of the others has numbers, and 2 for one"
-    parser.add_argument("--dims", type=int, choices=tuple(KINDS), help=words)
+    words = (
+        "1 for a line, 3 for a volume; default: as many as the longest of 8x8x8 and the like, 2 where all are single"
+    )
+    parser.add_argument("--dims", "--dimensions", type=int, choices=tuple(KINDS), dest="dims", metavar="N", help=words)
 
 
 def by_axis(given, dims=None):

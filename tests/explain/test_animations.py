@@ -10,6 +10,7 @@ from upconv.explain.scene import Rect, Text
 from upconv.explain.values import output_value
 from upconv.explain.views import INPUTS, TAPS, sum_of, value_of, views
 from upconv.geometry import Axis, Geometry
+from upconv.volume import Line
 
 DOUBLING = torch_axis(3, 3, 2, 1, 1)
 VIEWED = {
@@ -146,6 +147,23 @@ def test_what_is_not_shown_is_not_pointed_at():
     assert "keeps this" not in last
     assert "output_padding=1 keeps more at the ends, which are not shown: output 159 × 159" in last
     assert "output_padding=1 keeps this: output 6 × 6" in words(animation(square(DOUBLING))[-1][0])
+
+
+def test_what_is_kept_at_an_end_that_is_shown_is_pointed_at():
+    # The rows are few and shown to their end, the columns are not.
+    layer = Geometry(1, 1, 1, 1, DOUBLING, torch_axis(40, 3, 2, 1, 1))
+    assert "output_padding=1 keeps this: output 6 × 80" in words(animation(layer)[-1][0])
+    beyond = words(animation(square(torch_axis(40, 4, 4, 0, 1)))[-1][0])
+    assert "output_padding=1 goes beyond the canvas, to the bias alone: output 161 × 161" in beyond
+
+
+def test_a_line_is_animated_as_one():
+    frames = [words(scene) for scene, _ in animation(Line(1, 1, 1, 1, DOUBLING))]
+    assert len(frames) == 3 + 3
+    assert "Input 1 is 2. 2 × kernel, added at position 2" in frames[1]
+    assert "canvas 7" in frames[3]
+    assert "padding=1 cuts here, output_padding=0: output 5" in frames[4]
+    assert "output_padding=1 keeps this: output 6" in frames[5]
 
 
 def test_a_group_of_one_channel_is_called_so():

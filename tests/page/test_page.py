@@ -138,3 +138,15 @@ def test_a_wrong_sign_is_noticed(facts, tmp_path, right, wrong):
 def test_the_tests_of_the_page_hold_no_longer_files():
     scripts = [path for path in HERE.rglob("*.js") if "node_modules" not in path.parts]
     assert max(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts) <= 350
+
+
+def test_what_stands_without_a_script_speaks_the_pages_language():
+    english, korean = (build.page(Geometry(1, 1, 1, 1, AXIS, AXIS), language) for language in ("en", "ko"))
+    for text, heading, sums, picture in (
+        (english, "Transposed convolution, 4 × 4 to 8 × 8", "7 values", "Each input stamps the kernel"),
+        (korean, "전치 합성곱, 4 × 4 → 8 × 8", "앞에 넣을 0", "입력마다 커널을 도장처럼 찍고"),
+    ):
+        still = text[text.index("<img src=") : text.index("</pre>")]
+        assert heading in still
+        assert sums in still
+        assert picture in still

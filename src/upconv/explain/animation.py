@@ -7,7 +7,7 @@ from ..errors import SettingError
 from ..inverse import setting_of
 from . import palette
 from .channels import bundles, weight_blocks
-from .cuts import cut_labels, keeps
+from .cuts import cut_labels, keeps, shows_kept
 from .described import heading
 from .grid import (
     HEAD,
@@ -117,9 +117,9 @@ def _cuts(at, sums):
         windows = tuple(Window(axis, *shown) for axis, shown in zip(bare, _ends(at), strict=True))
         first = said.cutting_without(at.size(bare[0].out, bare[1].out), *bare[-len(axes) :])
         yield Stage(sums, first, PAUSE, cut=windows)
-        words = (said.keeping if keeps(*axes) else said.going_beyond)(size, *axes)
-        if not (at.h.whole and at.w.whole):
-            words = said.keeping_unseen(size, *axes)
+        words = said.going_beyond(size, *axes)
+        if keeps(*axes):
+            words = (said.keeping if shows_kept(at) else said.keeping_unseen)(size, *axes)
     yield Stage(sums, words, END, cut=(at.h, at.w), labels=True)
 
 

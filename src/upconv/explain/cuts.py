@@ -71,6 +71,11 @@ def _kept(at, y):
     return [*shapes, Text(end, y + 17, words, SIZE, palette.ACTION, "end", bold=True)], 22
 
 
+def shows_kept(at):
+    """Whether some of what output_padding keeps is drawn."""
+    return any(count for _, count in map(_kept_run, (at.h, at.w)))
+
+
 def _kept_run(shown):
     """(first, how many) of the window's positions that output_padding keeps."""
     last = min(shown.axis.crop_lo + shown.axis.out, shown.axis.full)
