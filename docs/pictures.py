@@ -37,6 +37,7 @@ def untrained():
 
 DRAWINGS = {
     "explain.svg": lambda: layer_scene(layer(4, k=3, s=2, p=1, op=1)),
+    "explain-ko.svg": lambda: layer_scene(layer(4, k=3, s=2, p=1, op=1), language="ko"),
     "artifacts.svg": untrained,
 }
 ANIMATIONS = {
