@@ -5,7 +5,7 @@ Each gives a list of (module, name, what stands there instead), or a change of t
 
 from upconv.codegen.lang import Builder
 from upconv.kernels import gemm
-from upconv.runtime import program
+from upconv.runtime import tables
 from upconv.runtime.program import Rows
 
 
@@ -30,13 +30,13 @@ def keep_left(self, add, left, right):
 
 def grids(change):
     """Every Grid of every program passes through `change`, which gives another, before it becomes a table."""
-    right = program._encode
+    right = tables._encode
 
     def wrong(stages):
         # What is kept of right tables is not used.
         return right([stage._replace(grids=[*map(change, stage.grids)], kept=None) for stage in stages])
 
-    return [(program, "_encode", wrong)]
+    return [(tables, "_encode", wrong)]
 
 
 def nests(change):

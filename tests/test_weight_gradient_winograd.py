@@ -24,7 +24,7 @@ from upconv.grad import conv_transpose2d_weight
 from upconv.kernels import sum_parts, weight_gradient_blocks, winograd_gather, winograd_spread
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Problem
-from upconv.runtime import kernel, pool, program
+from upconv.runtime import kernel, pool, program, tables
 from upconv.runtime.program import address
 from upconv.schedule import winograd_gradient
 from upconv.winograd_forms import form
@@ -320,7 +320,7 @@ MUTANTS = [(kernel, word) for kernel, words in DROPPED.items() for word in words
 @pytest.mark.parametrize(("kernel", "word"), MUTANTS[:: some(3, 1)], ids=lambda each: getattr(each, "__name__", each))
 def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
     """Tables that are wrong in one word, by as little as it can be, without leaving their memory."""
-    right, changed = program._encode, []
+    right, changed = tables._encode, []
 
     def wrong(stages):
         return right([stage._replace(grids=[*map(changed_grid, stage.grids)], kept=None) for stage in stages])
@@ -338,7 +338,7 @@ def test_a_word_that_is_wrong_is_found(kernel, word, monkeypatch):
             common = {**common, word: _off(common[word], word)}
         return nest._replace(common=common, lists=tuple(lists))
 
-    monkeypatch.setattr(program, "_encode", wrong)
+    monkeypatch.setattr(tables, "_encode", wrong)
     monkeypatch.setattr(way, "LEAST_PART", 1000)
     monkeypatch.setattr(way, "TILES_AT_ONCE", 12)
     found = False

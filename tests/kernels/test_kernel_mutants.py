@@ -46,7 +46,7 @@ from upconv.kernels import (
 )
 from upconv.layouts import WEIGHT_CHANNELS_LAST
 from upconv.problem import OPERATIONS, Problem
-from upconv.runtime import kernel, program
+from upconv.runtime import kernel, tables
 from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import made
 from upconv.runtime.program import BIAS, PANELS, X_BAND, W, X, Y
@@ -229,8 +229,8 @@ def test_the_comparisons_catch(mutant, isa, setting, apart):
 
 def test_without_a_mutant_everything_passes(setting):
     """And the cases reach every kernel in every way that a mutant is about."""
-    seen, right = [], program._encode
-    setting.setattr(program, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
+    seen, right = [], tables._encode
+    setting.setattr(tables, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
     ran = everything()
     seen = [grid for stage in seen for grid in stage.grids]
     assert set(ran) == {*KERNELS, AUTO}

@@ -14,7 +14,8 @@ from upconv.kernels import execute as kernel
 from upconv.kernels.execute import BASES, BIAS, FLAGS, MOVED, PANELS, SCRATCH_BYTES, W, X, Y, execute
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import function, usable
-from upconv.runtime.program import SUMS, X_BAND, Grid, Nest, Program, Rows, Stage, Table
+from upconv.runtime.program import SUMS, X_BAND, Grid, Nest, Program, Rows, Stage
+from upconv.runtime.tables import Table
 from upconv.schedule.moves import copying, offsets, transposing
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")

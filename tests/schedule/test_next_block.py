@@ -10,7 +10,7 @@ from upconv.geometry import Axis, Geometry
 from upconv.kernels.weight_gradient_blocks import UNROLL
 from upconv.layouts import Operand
 from upconv.problem import Problem
-from upconv.runtime import program
+from upconv.runtime import tables
 from upconv.runtime.kernel import usable
 from upconv.runtime.program import X, Y
 from upconv.schedule.moves import PlacedOperand
@@ -70,8 +70,8 @@ def test_only_maps_from_afar_are_asked_for_and_those_with_channels_last():
 )
 def test_the_tasks_of_a_block_ask_for_one_piece_of_the_next_after_another(way, c_out, k, monkeypatch):
     problem = Problem("grad_weight", Geometry(1, 96, c_out, 1, Axis(100, k, 2), Axis(100, k, 2)), "float32", "nhwc")
-    seen, right, lists = [], program._encode, []
-    monkeypatch.setattr(program, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
+    seen, right, lists = [], tables._encode, []
+    monkeypatch.setattr(tables, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
     ALGORITHMS[way].module.program(PlacedProblem.dense(problem))
     for nest in (nest for stage in seen for grid in stage.grids for nest in grid.nests):
         if not nest.common.get("pace"):
