@@ -287,11 +287,13 @@ def check_two():
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_mistake_in_a_band_is_caught(mutant, monkeypatch, small):
-    if MUTANTS[mutant][0] is stored.Stored:
-        monkeypatch.setattr(kernel, "linked", make_kernel)
-    monkeypatch.setattr(*MUTANTS[mutant])
-    with pytest.raises(AssertionError):
-        check_two()
+    # Taken back before what `small` has changed.
+    with monkeypatch.context() as patch:
+        if MUTANTS[mutant][0] is stored.Stored:
+            patch.setattr(kernel, "linked", make_kernel)
+        patch.setattr(*MUTANTS[mutant])
+        with pytest.raises(AssertionError):
+            check_two()
 
 
 def test_a_map_without_two_axes_that_follow_one_another_has_a_task_for_each_image():

@@ -7,7 +7,7 @@ import pytest
 from cases import LAYOUTS
 from fresh import fresh
 
-from upconv.algorithms import ALGORITHMS
+from upconv.algorithms import ALGORITHMS, winograd
 from upconv.geometry import Axis, Geometry
 from upconv.planning import choose
 from upconv.problem import OPERATIONS, Problem
@@ -53,3 +53,15 @@ def test_a_new_size_costs_little(layer, operation):
                 assert program.nbytes <= MOST_BYTES
             assert later <= MOST_KERNELS, later
         assert known
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_large_weight_that_is_made_block_by_block_is_no_long_table(layout):
+    """Its blocks of columns are units of a grid: a program that lists them all had a third of a megabyte."""
+    axis = Axis(4, 4, 2, 1, 1)
+    problem = Problem("forward", Geometry(1, 1024, 512, 1, axis, axis), "float32", layout)
+    assert winograd._makes(problem)
+    with fresh():
+        for threads in (1, 2, 64):
+            program = ALGORITHMS["winograd"]._make(PlacedProblem.dense(problem, threads, 1.0)).program
+            assert program.nbytes <= MOST_BYTES

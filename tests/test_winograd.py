@@ -17,13 +17,13 @@ import upconv
 from upconv.algorithms import ALGORITHMS, matmul, winograd
 from upconv.arrays import empty
 from upconv.geometry import Axis, Geometry
-from upconv.kernels import transpose
+from upconv.kernels import transpose, winograd_gather
 from upconv.kernels.winograd_product import UNROLL, cut
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Activation, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.kernel import isa, made, usable
-from upconv.runtime.program import LINE
+from upconv.runtime.program import BIAS, LINE, W
 from upconv.schedule import winograd_setting
 from upconv.schedule.placed_problem import PlacedProblem
 from upconv.schedule.winograd import total
@@ -240,22 +240,50 @@ def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, mo
         assert_same_bits(each, found[0])
 
 
-@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
-def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multiplied(case, threads):
-    """Products are told of all but what a unit turns first: rows of the weight, each from its first byte."""
+def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multiplied(case):
+    """Products are told of all but what is turned first: rows of the weight, each from its first byte."""
     problem = Problem("forward", case.geometry(), "float32", "nhwc")
+    layer = winograd._layer(PlacedProblem.dense(problem, 1, 1e-3), makes=True)
+    turned, prefetched = [], []
+    for count, unit, steps in layer.made_units(1):
+        tasks = [total(*sums) for sums in unit]
+        for moved in range(0, count * steps[W], steps[W]):
+            for task in tasks:
+                if task["fields"] is transpose.FIELDS:
+                    first = task["src"][1] + moved
+                    turned.append([first + number * task["src_m"] for number in range(task["m"])])
+                elif task.get("rows"):
+                    first = task["next"][1] + moved
+                    prefetched += [first + number * task["next_row"] for number in range(task["rows"])]
+    wanted = [row for rows in turned[1:] for row in rows]
+    assert len(turned) > 1
+    assert prefetched[: len(wanted)] == wanted
+    # The last of blocks that are alike is told of one behind it, which may not be there.
+    assert len(prefetched) - len(wanted) <= len(turned[0])
+
+
+@pytest.mark.parametrize("threads", [1, 3, 17])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
+def test_units_make_each_part_of_each_block_of_columns_once(case, layout, threads):
+    """And there are enough of them for some threads, where parts need not stay together."""
+    problem = Problem("forward", case.geometry(), "float32", layout)
     layer = winograd._layer(PlacedProblem.dense(problem, threads, 1e-3), makes=True)
-    for share in layer.shares(threads, 1):
-        turned, prefetched = [], []
-        for sums in layer.unit((0, 0, 0), share):
-            task = total(*sums)
-            if task["fields"] is transpose.FIELDS:
-                turned.append([task["src"][1] + number * task["src_m"] for number in range(task["m"])])
-            elif task.get("rows"):
-                prefetched += [task["next"][1] + number * task["next_row"] for number in range(task["rows"])]
-        assert len(turned) > 1
-        assert prefetched == [row for rows in turned[1:] for row in rows]
+    units = [(count, [total(*sums) for sums in unit], steps) for count, unit, steps in layer.made_units(threads)]
+    channels = layer.sizes[0].c_dst
+    covered = [
+        task["bias"][1] // problem.itemsize + moved + channel
+        for count, tasks, steps in units
+        for number in range(count)
+        for moved in [number * steps[BIAS] // problem.itemsize]
+        for task in tasks
+        if task["fields"] is winograd_gather.FIELDS
+        for channel in range(task["c"])
+    ]
+    assert sorted(covered) == sorted([*range(channels)] * len(layer.sizes))
+    if layer._parts_are_apart:
+        assert sum(count for count, *_ in units) >= min(threads, len(layer.sizes) * len(layer.sizes[0].blocks))
 
 
 @pytest.mark.parametrize("width", [25, 60, 130])
@@ -266,7 +294,8 @@ def test_however_brief_a_product_is_it_prefetches_all_that_is_turned_next(kernel
     case = Case("brief", 1, 768, 1, width, 256, (1, k), (1, s), (0, (k - s) // 2))
     problem = Problem("forward", case.geometry(), "float32", "nhwc")
     layer = winograd._layer(PlacedProblem.dense(problem, 1, 1e-3), makes=True)
-    asking = [task for task in (total(*sums) for sums in layer.unit((0, 0, 0))) if task.get("next_row")]
+    tasks = [total(*sums) for _, unit, _ in layer.made_units(1) for sums in unit]
+    asking = [task for task in tasks if task.get("next_row")]
     assert asking
     for task in asking:
         _, mr, _, chunk, *_, lines, at_once = made(task["entry"]).arguments
@@ -283,7 +312,8 @@ def test_a_weight_that_is_turned_for_all_parts_at_once_or_not_at_all_is_not_pref
     problem = Problem(operation, case.geometry(), "float32", "nhwc")
     w = np.empty([problem.geometry.weight_shape[axis] for axis in order], np.float32).transpose(np.argsort(order))
     placed = replace(PlacedProblem.dense(problem, 1, 1e-3), w=w.strides)
-    tasks = [total(*sums) for sums in winograd._layer(placed, makes=True).unit((0, 0, 0))]
+    units = winograd._layer(placed, makes=True).made_units(1)
+    tasks = [total(*sums) for _, unit, _ in units for sums in unit]
     assert not any("next" in task for task in tasks)
     assert any(task["fields"] is transpose.FIELDS for task in tasks) == (operation == "grad_input")
 

@@ -8,6 +8,7 @@ is looked at.
 
 import itertools
 from functools import lru_cache
+from operator import itemgetter
 
 from ..geometry import ceil_div
 from ..kernels import col2im_channels, gemm
@@ -195,8 +196,9 @@ def _nests(placed, band, panels, group, scratch):
     if fused == 1:
         yield _added(placed, band, group, h, segments.segments(band.w, True), (0, 1), 1)
         return
-    for segment, kept in segments.fused_segments(band.w):
-        yield _added(placed, band, group, h, [segment], kept, fused)
+    # Blocks of phases of which as many are kept are one nest: but for a crop, all of them.
+    for kept, alike in itertools.groupby(segments.fused_segments(band.w), itemgetter(1)):
+        yield _added(placed, band, group, h, [segment for segment, _ in alike], kept, fused)
 
 
 def _product(placed, band, panels, group, products):

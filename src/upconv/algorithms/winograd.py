@@ -58,8 +58,8 @@ FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 BASES = Bases(x=X, y=Y, w=W, bias=BIAS, u=PANELS, aux=FLAGS, v=V, m=M, taps=SINK, x_band=X_BAND, y_band=Y_BAND)
-# What all threads share where each has a piece of the transformed weight.
-SHARED_MAKING = FLAGS, SUMS
+# What all threads share where each has a piece of the transformed weight: all tiles, spread.
+SHARED_MAKING = FLAGS, SUMS, V
 # Sums of fewer channels are short beside the transforms, in time and, forward, in error: there plain sums are exact.
 LEAST_CHANNELS = {"forward": 32, "grad_input": 16}
 # Phases of the gradient in the input, of each of which a program has a row in its tables.
@@ -238,10 +238,12 @@ def program(placed: PlacedProblem) -> Program:
     """The transform of the weight, unless it comes prepared, and the blocks of tiles."""
     form, makes = weight_form(placed.problem), placed.packs and _makes(placed.problem)
     layer = _layer(placed, makes)
-    grids = [grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)]
-    stages = [Stage(grids)]
-    if placed.packs and not makes:
-        stages = [_packing(placed, form, layer), *stages]
+    if makes:
+        stages = _making(placed, layer)
+    else:
+        stages = [Stage([grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)])]
+        if placed.packs:
+            stages = [_packing(placed, form, layer), *stages]
     need = layer.bytes
     zeros = placed.c_src * placed.size + LINE
     scratch = {
@@ -301,14 +303,6 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     result = part.h.step * m[0], part.w.step * m[1]
     counts, images = [*map(len, layer.blocks)], layer.blocks[0][0][1]
     made = {}
-
-    def indexed(common):
-        """`_indexed`, the same for the same; held, so that nothing else gets their identity."""
-        found = made.get(id(common))
-        if found is None:
-            found = made[id(common)] = _indexed(common, starts), common
-        return found[0]
-
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
     for n, h, w in product(_image_runs(layer), layer.cuts[0].runs, layer.cuts[1].runs):
         steps = {
@@ -321,11 +315,29 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
             COL_Y: (0, 0, w.tiles * result[1]),
         }
         for share in shares:
-            nests = [
-                Nest(common["fields"], indexed(common), common.get("lists", ()), added)
-                for common, *added in layer.unit((n.first, h.first, w.first), share)
-            ]
+            nests = _nests(layer.unit((n.first, h.first, w.first), share), made, starts)
             yield Grid(nests, (n.count, h.count, w.count), steps)
+
+
+def _making(placed, layer):
+    """All tiles are spread; then some channels of the weight after others are made, and used for all of them."""
+    made = {}
+    spread = [Grid(_nests(unit, made)) for unit in layer.spread_units()]
+    threads, grids = placed.threads if placed.share > 1 else 1, []
+    for count, unit, steps in layer.made_units(threads):
+        grids.append(Grid(_nests(unit, made), (count, 1, 1), {base: (step, 0, 0) for base, step in steps.items()}))
+    return [Stage(spread), Stage(grids)]
+
+
+def _nests(tasks, made, starts=None):
+    """The nests of a `Layer.unit`; `made` has what others of the program have in common, by identity, and holds it."""
+    found = []
+    for common, *added in tasks:
+        known = made.get(id(common))
+        if known is None:
+            known = made[id(common)] = _indexed(common, starts), common
+        found.append(Nest(common["fields"], known[0], common.get("lists", ()), added))
+    return found
 
 
 def nest(task) -> Nest:

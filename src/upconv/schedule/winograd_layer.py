@@ -9,7 +9,7 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, groupby, pairwise, product
+from itertools import accumulate, chain, groupby, product, zip_longest
 from operator import attrgetter, getitem
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ from .winograd_blocks import cut, even, pieces
 # Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once; units
 # of a small weight.
 TURNED_BYTES, LEAST_TURNED, UNITS = 1 << 18, 8, 4
+# The place of the only block of tiles.
+_ONLY = 0, 0, 0
 _V_BYTES, _M_BYTES, _PLACE = attrgetter("v_bytes"), attrgetter("m_bytes"), attrgetter("h.start", "w.start")
 
 
@@ -123,7 +125,7 @@ class Layer:
         halves: the kind of halves that both maps are, if they are; then neither is said to lie in `pixels`.
         sizes: the `sizes_of` the layer, if they are known.
         makes: whether a chunk of a block of columns of the weight is transformed just before it is used, in the memory
-            of the one before. Then `u` is a thread's as well.
+            of the one before, for one block of tiles. Then `u` is a thread's, and `v` is shared: see `spread_units`.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
@@ -323,12 +325,14 @@ class Layer:
             threads, blocks: how many threads there are for how many blocks of tiles.
         """
         parts, columns = len(self.sizes), len(self.sizes[0].blocks)
-        if threads > 1 and self.forward and self.x.pixels and self.y.pixels and parts > 1:
-            if self.makes:
-                # All parts of a block of columns together, as far as threads are not more: they share what is turned.
-                return _cut([(part, number) for number, part in product(range(columns), range(parts))], threads)
+        if threads > 1 and self._parts_are_apart:
             return _cut(list(product(range(parts), range(columns))), -(-2 * threads // blocks))
         return _shares(parts, columns, threads, blocks)
+
+    @property
+    def _parts_are_apart(self):
+        """Whether there are several parts that nobody adds up, and no band is turned for all of them."""
+        return self.forward and self.x.pixels and self.y.pixels and len(self.sizes) > 1
 
     def unit(self, place, share=None):
         """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
@@ -337,15 +341,9 @@ class Layer:
             numbers[part].append(number)
         if not self.x.pixels:
             yield (self.bands.turn_in(place),)
-        parts = []
-        for sizes, lists, mine in zip(self.sizes, self.lists, numbers, strict=True):
+        for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
             _, rows, cols = sizes.tile_lists
             if mine and place[1] < len(rows) and place[2] < len(cols):
-                parts.append((sizes, *lists, mine))
-        if self.makes:
-            yield from self._made_together(place, parts)
-        else:
-            for _, spread, multiply, gather, mine in parts:
                 yield from self._spread(place, spread)
                 for number in mine:
                     yield self._multiply(place, multiply, number)
@@ -354,46 +352,57 @@ class Layer:
             # All parts have the same blocks here.
             yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
 
-    def _made_together(self, place, parts):
-        """All tiles are spread; then the channels of the source go by once for each block of columns. What is turned of
-        the weight is made, and used, part by part, while it is near.
-        """
-        for _, spread, *_ in parts:
-            yield from self._spread(place, spread)
-        numbers = sorted({number for *_, mine in parts for number in mine})
-        turns = [(number, *piece) for number in numbers for piece in pieces(self.sizes[0].c_src, self.turned)]
-        after = dict(pairwise(turns))
-        # Blocks of columns that are as wide have the same, whatever their place.
-        lists = {}
-        for number in numbers:
-            columns, using = self.sizes[0].blocks[number], []
-            for at, (sizes, *rest, mine) in enumerate(parts):
-                if number in mine:
-                    as_wide = at, columns[1]
-                    if as_wide not in lists:
-                        lists[as_wide] = self._weight_lists(sizes, number, (self.bases.u, 0))
-                    using.append((*rest, list(self._made(sizes, lists[as_wide], number))))
-            chunks = self.turned // self.sizes[0].chunk
-            for first, count in pieces(self.sizes[0].c_src, self.turned):
-                for task in self._turn(columns, first, count):
-                    yield (task,)
-                start = first // self.turned * chunks
-                for at, (_, multiply, _, made) in enumerate(using):
-                    follows = self._follows(after.get((number, first, count)), at, len(using))
-                    for tasks, part in made[start : start + chunks]:
-                        yield from tasks
-                        yield *self._multiply(place, multiply, number), part, follows
-            for _, _, gather, _ in using:
-                yield from self._gather(place, gather, number)
+    # The weight made block by block, for the only block of tiles ------------------------------------------------------
 
-    def _follows(self, piece, at, many):
+    def spread_units(self):
+        """Units that spread all tiles, as `unit`: one for each part, unless they read the same band."""
+        each = [[*self._spread(_ONLY, spread)] for spread, *_ in self.lists]
+        return each if self.x.pixels else [[(self.bands.turn_in(_ONLY),), *chain.from_iterable(each)]]
+
+    def made_units(self, threads):
+        """(blocks of columns that are alike, their tasks as `unit`, what the next of them adds to addresses by base).
+
+        The channels of the source go by once for each block. What is turned of the weight is made, and used, part by
+        part, while it is near. All parts are a unit, as far as threads are not more: they share what is turned.
+        """
+        blocks, parts = self.sizes[0].blocks, [*zip(self.sizes, self.lists, strict=True)]
+        apart = ceil_div(threads, len(blocks)) if self._parts_are_apart else 1
+        alike = [[*some] for _, some in groupby(range(len(blocks)), key=lambda number: blocks[number][1])]
+        for some, numbers in product(_cut(parts, apart), alike):
+            channels, b = blocks[numbers[0]][1], self.bases
+            steps = {b.w: channels * self.w[1], b.y: channels * self.y.c, b.bias: channels * self.size}
+            yield len(numbers), self._made_unit(some, numbers[0]), steps
+
+    def _made_unit(self, parts, number):
+        """The tasks of a block of columns for some parts."""
+        columns, chunks, using = self.sizes[0].blocks[number], self.turned // self.sizes[0].chunk, []
+        for sizes, (_, multiply, gather) in parts:
+            lists = self._weight_lists(sizes, number, (self.bases.u, 0))
+            using.append((multiply, gather, list(self._made(sizes, lists, number))))
+        turns = [(columns, *piece) for piece in pieces(self.sizes[0].c_src, self.turned)]
+        # The last one turns what the next block begins with.
+        after = [*turns[1:], *((block, *turns[0][1:]) for block in self.sizes[0].blocks[number + 1 : number + 2])]
+        for turn, following in zip_longest(turns, after):
+            for task in self._turn(*turn):
+                yield (task,)
+            start = turn[1] // self.turned * chunks
+            for at, (multiply, _, made) in enumerate(using):
+                follows = self._follows(following, at, len(using))
+                for tasks, part in made[start : start + chunks]:
+                    yield from tasks
+                    yield *self._multiply(_ONLY, multiply, number), part, follows
+        for _, gather, _ in using:
+            yield from self._gather(_ONLY, gather, number)
+        if not self.bands.by_columns and not self.y.pixels:
+            yield (self.bands.turn_out(_ONLY, number, number),)
+
+    def _follows(self, turn, at, many):
         """What a product adds to prefetch its share of what is turned next; it is one of so many."""
-        if piece is None or not self._following():
+        if turn is None or not self._following():
             return {}
-        (number, first, count), (w_src, w_dst, *_) = piece, self.w
+        ((start, _), first, count), (w_src, w_dst, *_) = turn, self.w
         begin, end = at * count // many, (at + 1) * count // many
-        start = self.sizes[0].blocks[number][0] * w_dst + (first + begin) * w_src
-        return {"next": start, "next_row": w_src, "rows": end - begin}
+        return {"next": start * w_dst + (first + begin) * w_src, "next_row": w_src, "rows": end - begin}
 
     def _following(self):
         """What products prefetch while they use what has just been made, so that memory is never waited for: what is
