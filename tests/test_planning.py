@@ -373,6 +373,28 @@ def test_a_printed_plan_shows_what_will_be_executed():
     assert made.executed_macs >= made.macs
 
 
+@pytest.mark.parametrize(
+    ("c_in", "k", "s", "groups", "is_ahead"),
+    [
+        (256, 2, 2, 1, True),
+        (40, 1, 1, 1, True),
+        (512, 2, 2, 1, True),
+        (513, 2, 2, 1, False),
+        (256, 3, 2, 1, False),
+        (256, 2, 2, 2, False),
+    ],
+)
+@pytest.mark.parametrize("name", ["gemm", "gemm_fused_phases"])
+def test_a_product_looks_ahead_under_one_tap_of_short_pixels(name, c_in, k, s, groups, is_ahead):
+    if name == "gemm_fused_phases" and (k % s or s == 1 or groups > 1):
+        pytest.skip("it refuses")
+    made = plan(
+        (1, c_in, 8, 8), (c_in, 64 // groups, k, k), stride=s, groups=groups, channels_last=True, algorithm=name
+    )
+    assert all(("_ahead" in each) == is_ahead for each in made.kernels if each.startswith("gemm_"))
+    assert any(each.startswith("gemm_") for each in made.kernels)
+
+
 @pytest.mark.parametrize("name", algorithms.ALGORITHMS)
 @pytest.mark.parametrize("operation", ["forward", "grad_input", "grad_weight"])
 @pytest.mark.parametrize("dtype", ["float32", "complex64"])

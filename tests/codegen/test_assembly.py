@@ -12,6 +12,7 @@ from upconv.codegen import llvm
 from upconv.codegen.isa import LINE, ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
+from upconv.geometry import ceil_div
 from upconv.kernels import (
     col2im_channels,
     col2im_rows,
@@ -40,7 +41,16 @@ def calls(lines):
     return [line for line in lines if line.startswith(("call", "bl "))]
 
 
-@pytest.mark.parametrize("kind", [{}, {"brief": True}, {"whole_taps": True}], ids=["any", "brief", "whole_taps"])
+KINDS = {
+    "any": {},
+    "brief": {"brief": True},
+    "whole_taps": {"whole_taps": True},
+    "ahead": {"ahead": True},
+    "brief, ahead": {"brief": True, "ahead": True},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize(("isa", "elem", "mr", "nv"), TILES)
 def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, kind):
     isa = ROWS[isa]
@@ -54,6 +64,9 @@ def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, kind):
     loads = [line for line in loop if re.match(r"v(movup|broadcasts)", line)]
     # Everything else is at most a load of a panel or a pixel, and the moves of addresses.
     assert len(loads) <= gemm.UNROLL * (mr + nv)
+    # As many lines of what comes next as its numbers fill.
+    ahead = ceil_div(mr * gemm.UNROLL * SIZES[elem], LINE) if "ahead" in kind else 0
+    assert len([line for line in loop if line.startswith("prefetch")]) == ahead
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))

@@ -34,6 +34,9 @@ NEAR_BYTES = 1 << 21
 # places are, of pixels that have no more bytes than so many.
 LEAST_ROWS, SHORT_PIXEL = 4, 128
 
+# Of longer pixels the machine foresees itself what is read, and prefetching costs up to a fortieth.
+AHEAD_BYTES = 2048
+
 # Values in the lines of ones and of zeros: more than any block of channels has.
 ONES = 1024
 
@@ -61,7 +64,7 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
     # Brief kernels cut their sums by themselves.
     finer = 2 * (not brief and is_strided(placed))
-    more = brief, False, placed.problem.activation.name, whole_taps, False, finer
+    more = brief, False, placed.problem.activation.name, whole_taps, False, finer, taps <= 1 and looks_ahead(placed)
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
@@ -69,6 +72,11 @@ def is_strided(placed: PlacedProblem) -> bool:
     """Whether a problem is a gradient in the input under one tap, which reads some of the pixels."""
     h, w = placed.g.h, placed.g.w
     return not placed.forward and h.k == w.k == 1 < h.s * w.s
+
+
+def looks_ahead(placed: PlacedProblem) -> bool:
+    """Whether kernels under one tap prefetch pixels: short ones, of which all is read that lies between them."""
+    return placed.c_src * placed.size <= AHEAD_BYTES and placed.g.groups == 1 and not is_strided(placed)
 
 
 def tile_scratch(placed: PlacedProblem, panels: Panels) -> dict[int, int]:
