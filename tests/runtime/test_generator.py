@@ -154,7 +154,8 @@ def test_nothing_that_was_replaced_has_a_key(change, old, monkeypatch):
 def test_no_table_that_was_changed_has_a_key(change, old, monkeypatch):
     made = Generator(since=time.time())
     with monkeypatch.context() as patch:
-        patch.delitem(*TABLES[change])
+        # Not taken out: it would come back behind the others, and the order of some tables means something.
+        patch.setitem(*TABLES[change], None)
         assert made.key(copy, ("f32",)) is None
     assert made.key(copy, ("f32",)) is not None
 
