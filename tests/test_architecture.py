@@ -45,13 +45,15 @@ HOMES = {
 }
 # llvmlite takes longer to import than everything else here together, so it is imported when first needed.
 OPTIONAL = {*HOMES, "ml_dtypes", "tqdm", "sklearn", "IPython"}
-OUTER = tuple(
-    f"upconv.{name}"
-    for name in ("explain", "bench", "cli", "layer_options", "demo", "torch", "jax", "onnx", "dask", "__main__")
-)
+OUTER_NAMES = "explain bench cli framework_options layer_options demo torch jax onnx dask __main__"
+OUTER = tuple(f"upconv.{name}" for name in OUTER_NAMES.split())
 # Who may import what lies outside; nobody but the command line imports the benchmarks.
 MAY_IMPORT_OUTER = ("upconv.cli", "upconv.__main__", "upconv.demo")
-MAY_IMPORT = {"upconv.bench": ("upconv.explain",), "upconv.onnx": ("upconv.explain",)}
+MAY_IMPORT = {
+    "upconv.bench": ("upconv.explain",),
+    "upconv.onnx": ("upconv.explain",),
+    "upconv.framework_options": ("upconv.layer_options",),
+}
 # Rooms, and all that each may know of the package beside itself: what lies below it.
 BELOW = {
     "upconv.kernels": ("upconv.codegen",),

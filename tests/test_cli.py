@@ -177,7 +177,9 @@ def test_translate_runs_uncut_what_it_cuts_afterwards(capsys):
         ("--from jax --to torch -k 3 -s 2 --padding 1:2", "padding=(1, 1), output_padding=(1, 1)"),
         ("--from jax --to torch -k 5 -s 2 --padding 1 --consistent-padding", "padding=(1, 1), output_padding=(0, 0)"),
         ("--from torch --to onnx -k 3x5 -s 2x1 -p 1x2", "kernel_shape=[3, 5], strides=[2, 1]"),
-        ("--from keras --to torch -k 2 -s 2", "padding=(0, 0)"),
+        ("--from torch --to onnx -k 3x4 -s 2 -p 0x1 --op 1x0", "output_padding=[1, 0], pads=[0, 1, 0, 1]"),
+        ("--from keras --to torch -k 3 -s 2", "padding=(0, 0), output_padding=(0, 0)"),
+        ("--from jax --to onnx -k 3x4 -s 2", "output_padding=[0, 0], pads=[0, 1, 1, 1]"),
     ],
 )
 def test_translations_that_are_exact(capsys, line, expected):

@@ -1,7 +1,6 @@
 """The command line, one way to write a layer in all: `upconv explain | page | solve | translate | plan | onnx` ..."""
 
 import argparse
-import difflib
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from . import __version__, demo
 from .bench import command as bench
-from .conventions import CONVENTIONS, Jax, Keras, Onnx, Torch
+from .conventions import CONVENTIONS
 from .errors import SettingError
 from .explain.checkerboard import artifacts, survey
 from .explain.drawings import FILES, drawing, said_of
@@ -30,13 +29,12 @@ from .explain.text import COLUMNS
 from .explain.translation import translation
 from .explain.weights import kernels
 from .files import write_atomically
-from .geometry import check_channels
+from .framework_options import ALSO_CALLED, check_translatable, framework, framework_setting
 from .layer_options import (
     add_dimensions,
     add_layer,
     add_steps,
     as_numbers,
-    as_padding,
     as_pair,
     attach_negatives,
     by_axis,
@@ -73,7 +71,6 @@ DEFAULT_SIZE = (8, 8)
 OTHER_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".pdf", ".eps", ".ps", ".html")
 PAGE = "upconv.html"
 LEAST_COLUMNS = 40
-ALSO_CALLED = {"pytorch": "torch", "tf": "keras", "tensorflow": "keras"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -282,7 +279,7 @@ def _solve(options):
 def _add_translate(parser):
     for option, name in (("--from", "source"), ("--to", "target")):
         words = f"{', '.join(CONVENTIONS)}; also {', '.join(ALSO_CALLED)}"
-        parser.add_argument(option, dest=name, type=_framework, required=True, metavar="FRAMEWORK", help=words)
+        parser.add_argument(option, dest=name, type=framework, required=True, metavar="FRAMEWORK", help=words)
     parser.add_argument("-k", "--kernel-size", type=as_pair, required=True, metavar="K")
     parser.add_argument(
         "-p",
@@ -296,19 +293,9 @@ def _add_translate(parser):
     add_steps(parser)
 
 
-def _framework(written):
-    name = written.strip().lower()
-    name = ALSO_CALLED.get(name, name)
-    if name not in CONVENTIONS:
-        near = difflib.get_close_matches(name, [*CONVENTIONS, *ALSO_CALLED], 1)
-        hint = f"; the nearest is {near[0]}" if near else ""
-        raise argparse.ArgumentTypeError(f"got {written!r}; it must be one of {', '.join(CONVENTIONS)}{hint}")
-    return name
-
-
 def _translate(options):
-    _check_translatable(options)
-    settings = [_framework_setting(options, axis) for axis in (0, 1)]
+    check_translatable(options)
+    settings = [framework_setting(options, axis) for axis in (0, 1)]
     shapes = list(zip(options.kernel_size, options.stride, options.dilation, strict=True))
 
     def axes_of(sizes):
@@ -317,56 +304,6 @@ def _translate(options):
     sizes = options.in_size or DEFAULT_SIZE
     given = options.in_size is not None
     sys.stdout.write(translation(options.source, settings, options.target, axes_of, sizes, options.groups, given))
-
-
-def _check_translatable(options):
-    """Refuse options that the source framework has no word for."""
-    source, groups = options.source, options.groups
-    check_channels(max(groups, 1), max(groups, 1), groups)
-    if groups > 1 and not CONVENTIONS[source].has_groups:
-        raise ValueError(f"groups is {groups}; {source} has none, so it must be 1")
-    if options.output_shape is not None and source != "onnx":
-        raise ValueError(f"--output-shape belongs to onnx; {source} has no such setting")
-    if options.consistent_padding and source != "jax":
-        raise ValueError(f"--consistent-padding belongs to jax; {source} has no such setting")
-
-
-def _framework_setting(options, axis):
-    """What one framework says about one axis, from its own words for padding."""
-    op = None if options.output_padding is None else options.output_padding[axis]
-    padding = _framework_padding(options.padding, options.source, axis)
-    match options.source:
-        case "torch":
-            return Torch(padding or 0, op or 0)
-        case "onnx":
-            shape = None if options.output_shape is None else options.output_shape[axis]
-            word = padding if isinstance(padding, str) else "NOTSET"
-            return Onnx(word, _both_sides(padding), op or 0, shape)
-        case "keras":
-            return Keras("valid" if padding is None else padding, op)
-    if op is not None:
-        raise ValueError("jax has no output_padding; give its high side more with --padding lo:hi")
-    return Jax("SAME" if padding is None else padding, options.consistent_padding)
-
-
-def _framework_padding(written, source, axis):
-    """One axis of a padding as written: an int, a (lo, hi) pair, or a word in the framework's spelling."""
-    if written is None:
-        return None
-    if re.fullmatch(r"[A-Za-z_]+", written):
-        if source == "torch":
-            raise ValueError(f"padding is {written!r}; torch's ConvTranspose2d takes numbers only")
-        return written.upper() if source in ("onnx", "jax") else written
-    padding = as_padding(written)[axis]
-    if source in ("torch", "keras") and isinstance(padding, tuple):
-        raise ValueError(f"padding is {written}, one crop for each side; {source} cannot say that, onnx and jax can")
-    return padding
-
-
-def _both_sides(padding):
-    if isinstance(padding, tuple):
-        return padding
-    return (padding, padding) if isinstance(padding, int) else (0, 0)
 
 
 def _add_plan(parser):

@@ -282,8 +282,8 @@ def ignored_inputs(axis: Axis) -> int:
     1
     """
     # Inputs and taps play the same part.
-    turned = Axis(axis.k, axis.n, axis.d, axis.s, axis.crop_lo, axis.crop_hi)
-    return axis.n - turned.live_taps
+    exchanged = Axis(axis.k, axis.n, axis.d, axis.s, axis.crop_lo, axis.crop_hi)
+    return axis.n - exchanged.live_taps
 
 
 def live_taps(axis: Axis) -> int:

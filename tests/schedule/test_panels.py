@@ -72,7 +72,7 @@ def lying(w):
 def small_is_large(isa, monkeypatch):
     """On one instruction set after the other; weights of a few vectors count as large."""
     monkeypatch.setattr(gemm, "WEIGHTY_BYTES", 1 << 10)
-    monkeypatch.setattr(panels, "TURNED_BYTES", 4096)
+    monkeypatch.setattr(panels, "TRANSPOSED_BYTES", 4096)
     monkeypatch.setattr(weight_streaming, "MOST_CHANNELS", 32)
     with fresh():
         yield

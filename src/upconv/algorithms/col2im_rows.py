@@ -73,8 +73,8 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     asked, lanes, groups = as_rows(problem, by_columns), isa().lanes(problem.itemsize), problem.geometry.groups
     one = by_group.of_one(asked)
     amounts = {name: groups * amount for name, amount in _work_of_one(one, by_columns).items()}
-    turned = exchanged(asked, lanes, _most(one), groups) if by_columns else 0
-    amounts |= moved(problem, channels_last=False, packs=True, exchanged=turned)
+    moved_bytes = exchanged(asked, lanes, _most(one), groups) if by_columns else 0
+    amounts |= moved(problem, channels_last=False, packs=True, exchanged=moved_bytes)
     if groups > 1 and not by_columns:
         amounts["transposed"] = by_group.transposed(problem, False)
     result = prod(problem.result_shape) * problem.itemsize

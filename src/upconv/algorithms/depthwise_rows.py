@@ -85,8 +85,8 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
         amounts["tasks"] += number
     if not forward and g.w.s > 1:
         amounts["columns_apart"] = g.w.s * sum(amounts[kind] for kind in KINDS)
-    turned = exchanged(asked, lanes) if by_columns else 0
-    return amounts | moved(problem, channels_last=False, packs=False, exchanged=turned)
+    moved_bytes = exchanged(asked, lanes) if by_columns else 0
+    return amounts | moved(problem, channels_last=False, packs=False, exchanged=moved_bytes)
 
 
 def program(placed: PlacedProblem, *, by_columns=False) -> Program:

@@ -15,7 +15,7 @@ from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import BIAS, PANELS, Grid, Program, Rows, Stage, W, X, Y
 from ..schedule import bands, pixel_products
-from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_turned, moved, pixel_work, read_again, taps_begun
+from ..schedule.amounts import NEAR_BYTES, far, gemm_work, is_transposed, moved, pixel_work, read_again, taps_begun
 from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels, even_blocks, runs_of
 from ..schedule.placed_problem import PlacedProblem
@@ -24,7 +24,7 @@ from ..schedule.segments import tally
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
 # How many times as long a source takes that is transposed on the way, beside panels that come from far away.
-TURNED = 2
+TRANSPOSED = 2
 SECONDS_PER_UNIT = 0.1
 # Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
 LONG_RUN = 256
@@ -72,7 +72,7 @@ def work(problem: Problem) -> dict[str, float]:
         amounts["panels"] = read_again(problem, counted.panel_rows, c_dst)
     else:
         # The source comes again for every block of channels, whose panels are to stay in the cache beside it.
-        again = "transposed" if is_turned(problem.operand_shapes[0], problem.a_layout, True) else "streamed"
+        again = "transposed" if is_transposed(problem.operand_shapes[0], problem.a_layout, True) else "streamed"
         source = prod(problem.operand_shapes[0]) * problem.itemsize
         amounts[again] = amounts.get(again, 0) + source * (len(panels.blocks) - 1)
         many = max(1, prod(bands.counts(g, forward, problem.itemsize, most)))
@@ -152,9 +152,9 @@ def is_weighty(problem: Problem, panels: Panels) -> bool:
     if many * steps > MOST_LISTED:
         return False
     source = prod(problem.operand_shapes[0]) * problem.itemsize
-    if not forward and is_turned(problem.operand_shapes[0], problem.a_layout, True):
+    if not forward and is_transposed(problem.operand_shapes[0], problem.a_layout, True):
         # Every block transposes the source again; else panels are written and read, and every band reads them again.
-        again = TURNED * source * (len(panels.blocks) - 1)
+        again = TRANSPOSED * source * (len(panels.blocks) - 1)
         return again <= (3 + many * far(panels.nbytes)) * panels.nbytes
     # Every block reads all of the source; else, in a gradient, every band reads all of the weight: one that is larger
     # for that counts as those that it stands for.

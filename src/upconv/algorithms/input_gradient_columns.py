@@ -192,11 +192,11 @@ def _finish(placed, scratch):
     }
     yield Nest(not_finite.FIELDS, fields)
     sums = Operand.of(shape, (g.h.n * g.w.n * row, placed.size, g.w.n * row, row), placed.size)
-    y, turned = placed.result, not placed.y.channels_last
-    if turned:
+    y, transposes = placed.result, not placed.y.channels_last
+    if transposes:
         y = scratch.map(Y_BAND, shape, placed.size, channels_last=True)
     yield _written(placed, PlacedOperand(SUMS, 0, sums), y)
-    if turned:
+    if transposes:
         yield transpose_layout(placed.elem, y, placed.result, shape)
 
 

@@ -20,7 +20,7 @@ from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.next_block import NO_BLOCK, comes_from_far, next_block
-from ..schedule.pixel_panels import Cut, block_pixels, copied, images_inside, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, block_pixels, copied, images_inside, in_place, side_of, transposed
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
@@ -59,8 +59,8 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_blocks_rows": rows * g.groups * made.tiles,
         "streamed": made.a_far * pairs * made.tiles * made.a_lines * LINE,
         "tasks": cut.count * g.h.k * g.w.k * g.groups * len(made.ranges),
-        "packed_pixels": made.packs_a * a + (made.packs_b and not made.turns_b) * b,
-        "transposed": made.turns_a * a + made.turns_b * b,
+        "packed_pixels": made.packs_a * a + (made.packs_b and not made.transposes_b) * b,
+        "transposed": made.transposes_a * a + made.transposes_b * b,
         "totals": sums.moved(g, made, cut.count),
         "bytes": problem.bytes,
         "calls": 1,
@@ -191,14 +191,14 @@ class _Way:
             (a, b), nests = self._sides(block)
             packing, more = nests
             # What is transposed first is needed by what copies it.
-            runs = [packing] if self.made.turns_a else [[nest] for nest in packing]
+            runs = [packing] if self.made.transposes_a else [[nest] for nest in packing]
             if packing or more:
                 stages.append(Stage([Grid(tuple(run)) for run in (*runs, *([nest] for nest in more))]))
             is_last = number == self.cut.count - 1 and not is_apart and not self.sums.are_weight
             grids = []
             for share in units:
                 multiply = self._multiply(block, a, b, 0, number > 0, share)
-                grids.append(Grid((multiply, self._turn(share)) if is_last else (multiply,)))
+                grids.append(Grid((multiply, self._share_to_weight(share)) if is_last else (multiply,)))
             stages.append(Stage(grids))
         if is_apart:
             stages.append(self._to_weight())
@@ -270,7 +270,7 @@ class _Way:
     def _a(self, operand, shape):
         """In place, in planes or channels-last, or in panels; what lies in planes may be transposed first."""
         made, placed, nests = self.made, self.placed, []
-        if made.turns_a:
+        if made.transposes_a:
             whole = shape[0], made.a_count * placed.g.groups, *shape[1:]
             base = V if made.packs_a else X_BAND
             mine = self.scratch.map(base, whole, placed.size, channels_last=True)
@@ -295,8 +295,8 @@ class _Way:
         self.scratch.take(Y_BAND, placed.g.groups * side.group)
         nests = []
         for move, some, there in self._strips(operand, shape, side):
-            if made.turns_b:
-                nest = turned(placed, move, some, there, made.b_count, made.width, inside=self.inside)
+            if made.transposes_b:
+                nest = transposed(placed, move, some, there, made.b_count, made.width, inside=self.inside)
                 nests.append(nest)
             else:
                 where = images_inside(move, some) if self.inside else (move, some)
@@ -415,7 +415,7 @@ class _Way:
             grids.append(Grid((nest,), (self.placed.g.groups, 1, many), steps))
         return Stage(grids)
 
-    def _turn(self, share):
+    def _share_to_weight(self, share):
         """Transpose the sums of a share to the weight (c_in, c_out / groups, taps)."""
         made, sums, g = self.made, self.sums, self.placed.g
         (per_b, per_a), (tap, some) = self._steps(), share.taps

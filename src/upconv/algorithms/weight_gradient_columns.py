@@ -60,7 +60,7 @@ def work(problem: Problem) -> dict[str, float]:
     cycles = sum(many * tile_cycles(tall, nv) for _, many, tall in even_ranges(g.c_in, rows))
     blocks, lines = Cut(g, PIXELS).count, pixels * _columns(g) * size
     is_near = lines <= NEAR_BYTES * blocks
-    turned = sum(
+    transposed = sum(
         math.prod(shape) * (layout.startswith("nhwc") == wanted)
         for shape, layout, wanted in zip(
             problem.map_shapes, problem.map_layouts, (False, not _is_last(problem)), strict=True
@@ -76,7 +76,7 @@ def work(problem: Problem) -> dict[str, float]:
         "column_rows": pixels * count * g.h.k * ceil_div(run * g.w.k, isa().lanes(size)),
         "totals": (2 * blocks - 1) * math.prod(g.weight_shape) * size,
         "tasks": pixels,
-        "transposed": turned * size,
+        "transposed": transposed * size,
         # Lines that do not stay in the cache are fetched before they are written, and written back.
         "bytes": problem.bytes + (2 * lines if lines > NEAR_BYTES else 0),
         "calls": 1,

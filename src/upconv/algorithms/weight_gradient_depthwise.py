@@ -44,12 +44,12 @@ def why_not(problem: Problem) -> list[str]:
 def work(problem: Problem) -> dict[str, float]:
     g, cut, size = problem.geometry, _cut(problem), problem.itemsize
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
-    turned = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
+    transposed = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
     vectors = ceil_div(g.groups, isa().lanes(size))
     return {
         "weight_depthwise": g.n * g.h.pairs * g.w.pairs * vectors,
         "tasks": cut.count * g.h.k * len(_columns(g.w, _chunks(g.w.k, vectors)[1])),
-        "transposed": turned * size,
+        "transposed": transposed * size,
         "bytes": problem.bytes,
         "calls": 1,
     }

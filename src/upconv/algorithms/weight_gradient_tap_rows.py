@@ -18,7 +18,7 @@ from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program,
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.next_block import NO_BLOCK, comes_from_far, next_block
-from ..schedule.pixel_panels import Cut, block_pixels, copied, in_place, side_of, turned
+from ..schedule.pixel_panels import Cut, block_pixels, copied, in_place, side_of, transposed
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
@@ -70,7 +70,7 @@ class _Shape:
         x_last = problem.a_layout.startswith("nhwc")
         self.packs_x = not x_last or self.tiles > 1
         self.cuts_x = not self.packs_x and g.c_in < self.width
-        self.turns_x, self.turns_y = not x_last, problem.b_layout == "nchw" and g.c_out > 1
+        self.transposes_x, self.transposes_y = not x_last, problem.b_layout == "nchw" and g.c_out > 1
         self.row = self.tiles * self.width * size
         # Rows of taps are not the same places of the cache apart.
         self.tap = self.run * self.row + LINE
@@ -102,8 +102,8 @@ def work(problem: Problem) -> dict[str, float]:
     tiles = sum(number * ceil_div(taps * g.c_out, made.rows) for _, taps, number in found) * made.tiles
     visits = made.tiles * sum(number * places * ceil_div(taps * g.c_out, made.rows) for places, taps, number in found)
     # Rows that two blocks meet are transposed for each; a few channels are interleaved.
-    turned = made.turns_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows))
-    turned /= FEW_AS_FAST if is_few(g.c_out, isa().lanes(size)) else 1
+    y_moved = made.transposes_y * y * (1 + max(0, g.h.k - g.h.s) / (g.h.s * cut.rows))
+    y_moved /= FEW_AS_FAST if is_few(g.c_out, isa().lanes(size)) else 1
     # Lines of grad_y that are new to a tile at each pixel.
     lines = min(g.w.s * g.c_out * size, LINE + made.rows * size) / LINE
     lost = LOST * (g.w.s * g.c_out * size > APART_BYTES)
@@ -115,8 +115,8 @@ def work(problem: Problem) -> dict[str, float]:
         "weight_blocks_rows": rows * tiles,
         "streamed": lost * g.n * g.h.pairs * visits * lines * LINE,
         "tasks": cut.count * g.h.k * sum(number * len(made.ranges(taps, g.c_out)) for _, taps, number in found),
-        "packed_pixels": (made.packs_x and not made.turns_x) * x,
-        "transposed": made.turns_x * x + turned,
+        "packed_pixels": (made.packs_x and not made.transposes_x) * x,
+        "transposed": made.transposes_x * x + y_moved,
         "totals": (2 * cut.count + made.parts.count + 2) * made.nbytes,
         "bytes": problem.bytes,
         "calls": 1,
@@ -146,7 +146,7 @@ def _block(placed, made, scratch, block, offset, lists):
     """The nests of a block: both maps as they are wanted, then all rows of taps."""
     g, h, w = placed.g, block.h, block.w
     y = placed.result.move(block.first, h.source, w.source)
-    if made.turns_y:
+    if made.transposes_y:
         shape = block.images, g.c_out, h.axis.out, w.axis.out
         mine = scratch.map(Y_BAND, shape, placed.size, channels_last=True)
         yield transpose_layout(placed.elem, y, mine, shape)
@@ -179,8 +179,8 @@ def _input(placed, made, scratch, block):
     ranges = [(0, made.tiles, made.width)]
     side = side_of(shape, ranges, made.width, X_BAND, placed.size)
     scratch.take(X_BAND, side.group)
-    if made.turns_x:
-        return side, [turned(placed, operand, shape, side, g.c_in, made.width)]
+    if made.transposes_x:
+        return side, [transposed(placed, operand, shape, side, g.c_in, made.width)]
     return side, list(copied(placed, operand, shape, side, g.c_in, ranges))
 
 
@@ -223,7 +223,7 @@ def _segment_list(placed, made, axis, x, y, following):
 
 
 def _to_weight(placed, made, first, some, many):
-    """The grid that turns the sums of many runs of some input channels into the weight.
+    """The grid that moves the sums of many runs of some input channels into the weight.
 
     In it taps of a row are consecutive, or output channels are.
     """

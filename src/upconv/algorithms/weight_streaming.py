@@ -175,10 +175,10 @@ def _by_channels(placed, x, first, count):
     g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels, length, line = g.n * g.h.n * g.w.n, count * taps, count * size
     whole = ceil_div(length, placed.lanes) * placed.lanes * size
-    turned = pixels * whole
+    by_tap = pixels * whole
     rows, cols = (count, taps * size), (taps, line)
-    turn_taps = transposing(placed.elem, (X_BAND, 0), (X_BAND, turned), rows, cols, n=(pixels, whole, taps * line))
-    return [_product(placed, x, first, 1, 0, length, whole), turn_taps], (turned, line)
+    transpose_taps = transposing(placed.elem, (X_BAND, 0), (X_BAND, by_tap), rows, cols, n=(pixels, whole, taps * line))
+    return [_product(placed, x, first, 1, 0, length, whole), transpose_taps], (by_tap, line)
 
 
 def _by_taps(placed, x, first, count):

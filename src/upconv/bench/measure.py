@@ -45,9 +45,9 @@ class Options:
 class Bench:
     """One run. `rows` grows as rows are finished, so an interrupted run still has those."""
 
-    def __init__(self, options: Options, progress=None, crew=Crew):
+    def __init__(self, options: Options, crew=Crew):
         self.options, self.crew = options, crew
-        self.progress = progress or _silent
+        self.progress = _silent
         self.rows = []
 
     def run(self):

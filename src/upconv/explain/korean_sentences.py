@@ -31,10 +31,10 @@ def with_particle(number: int, particle: str) -> str:
     return f"{number}{after_vowel if short else after_consonant}"
 
 
-def _by_numbers(subject, subject_particle, divisor):
+def _by_numbers(subject, divisor):
     """`k = 4가 s = 2로`: the numbers of a division."""
     (name, value), (other, by) = subject, divisor
-    return f"{name} = {with_particle(value, subject_particle)} {other} = {with_particle(by, '으로')}"
+    return f"{name} = {with_particle(value, '이')} {other} = {with_particle(by, '으로')}"
 
 
 REASONS = {
@@ -48,19 +48,17 @@ REASONS = {
     ),
     "stride_one": lambda count: f"도장이 한 칸씩 밀려 찍히므로 안쪽 출력은 모두 곱을 {count}개씩 받습니다",
     "divides": lambda count, s, k: (
-        f"{_by_numbers(('k', k), '이', ('s', s))} 나누어떨어지므로 안쪽 출력은 모두 곱을 {count}개씩 받습니다"
+        f"{_by_numbers(('k', k), ('s', s))} 나누어떨어지므로 안쪽 출력은 모두 곱을 {count}개씩 받습니다"
     ),
     "does_not_divide": lambda most, least, s, k: (
-        f"{_by_numbers(('k', k), '이', ('s', s))} 나누어떨어지지 않아, 출력이 곱을 {most}개와 {least}개씩 "
-        "번갈아 받습니다"
+        f"{_by_numbers(('k', k), ('s', s))} 나누어떨어지지 않아, 출력이 곱을 {most}개와 {least}개씩 번갈아 받습니다"
     ),
     "tap_gaps": lambda empty, d, n: (
         f"탭 간격이 d = {d}인데 입력이 {n}개뿐이라 틈을 다 메우지 못해, 출력 {d}개마다 {empty}개는 bias뿐입니다"
     ),
     "few_inputs": lambda count, n: f"안쪽 출력은 모두 곱을 {count}개씩 받습니다. 입력 {n}개로 줄 수 있는 최대입니다",
     "inputs_undivided": lambda most, least, d, n: (
-        f"{_by_numbers(('n', n), '이', ('d', d))} 나누어떨어지지 않아, 출력이 곱을 {most}개와 {least}개씩 "
-        "번갈아 받습니다"
+        f"{_by_numbers(('n', n), ('d', d))} 나누어떨어지지 않아, 출력이 곱을 {most}개와 {least}개씩 번갈아 받습니다"
     ),
     "counted_holes": lambda empty, whole: (
         f"{_whose(whole)}{f' 가운데 {empty}개가' if empty else '이 모두'} bias뿐입니다"
@@ -83,10 +81,10 @@ RULES = {
     ),
     "short_kernel": lambda k, s: f"k = {with_particle(k, '이')} s = {s}보다 작음",
     "stride_one": lambda count: "도장이 한 칸씩 밀려 찍힘",
-    "divides": lambda count, s, k: f"{_by_numbers(('k', k), '이', ('s', s))} 나누어떨어짐",
-    "does_not_divide": lambda most, least, s, k: f"{_by_numbers(('k', k), '이', ('s', s))} 나누어떨어지지 않음",
+    "divides": lambda count, s, k: f"{_by_numbers(('k', k), ('s', s))} 나누어떨어짐",
+    "does_not_divide": lambda most, least, s, k: f"{_by_numbers(('k', k), ('s', s))} 나누어떨어지지 않음",
     "tap_gaps": lambda empty, d, n: f"d = {d}칸씩 벌어진 탭 사이를 입력 {n}개로는 다 메우지 못함",
-    "inputs_undivided": lambda most, least, d, n: f"{_by_numbers(('n', n), '이', ('d', d))} 나누어떨어지지 않음",
+    "inputs_undivided": lambda most, least, d, n: f"{_by_numbers(('n', n), ('d', d))} 나누어떨어지지 않음",
 }
 
 

@@ -163,8 +163,8 @@ def verdict(axis: Axis) -> Verdict:
     if is_settled(core):
         return _by_setting(core)
     # Inputs and taps play the same part: with few inputs under many taps, the inputs are the kernel.
-    turned = Axis(core.k, core.n, core.d, core.s, core.crop_lo, core.crop_hi)
-    return _by_inputs(core, turned) if is_settled(turned) else _by_counts(core)
+    exchanged = Axis(core.k, core.n, core.d, core.s, core.crop_lo, core.crop_hi)
+    return _by_inputs(core, exchanged) if is_settled(exchanged) else _by_counts(core)
 
 
 def is_settled(axis: Axis) -> bool:
@@ -205,10 +205,10 @@ def _by_setting(axis):
     return Verdict(EVEN, "divides", {"count": most, "s": s, "k": k})
 
 
-def _by_inputs(axis, turned):
+def _by_inputs(axis, exchanged):
     """The verdict where stamps are so long that an inner output receives inputs rather than taps."""
     n, d = axis.n, axis.d
-    classes = turned.s // turned.g
+    classes = exchanged.s // exchanged.g
     if axis.g > 1 and n >= classes:
         # No number of inputs would fill these gaps.
         return Verdict(HOLES, "shared_divisor", {"s": axis.s, "d": d, "g": axis.g})

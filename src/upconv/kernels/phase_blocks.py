@@ -247,7 +247,8 @@ class _Kind:
         too_long = k.less(self.longest, length)
         with k.when(too_long):
             places = self._places()
-            # Zeros first, and one way for all cuts: with two of them LLVM keeps sums on the stack.
+            # Zeros first, and one way for all cuts: with two of them, as in `gemm.spill_partial_sums`, LLVM keeps sums
+            # of AVX2 on the stack.
             with k.when(k.equal(self.cut.get(), 0)):
                 for _, there in places:
                     k.store(k.zero(vector), there)

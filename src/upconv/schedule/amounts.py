@@ -176,7 +176,7 @@ def moved(
 @lru_cache(maxsize=64)
 def _of_maps(problem, channels_last, reads, writes):
     """Bytes of the maps that are transposed, of those of which channels crowd the cache, and of those converted."""
-    source, result = _turned_bytes(problem, channels_last)
+    source, result = _transposed_bytes(problem, channels_last)
     some = [
         shape
         for shape, moves in zip(problem.map_shapes, (source and not reads, result and not writes), strict=True)
@@ -237,18 +237,18 @@ def _converted(problem, transposed):
     return left * (problem.map_itemsize + problem.itemsize)
 
 
-def is_turned(shape, layout, channels_last) -> bool:
+def is_transposed(shape, layout, channels_last) -> bool:
     """Whether a map is transposed where kernels want it channels-last or not."""
     return shape[1] > 1 and shape[3] > 1 and layout.startswith("nhwc") != channels_last
 
 
-def _turned_bytes(problem, channels_last):
+def _transposed_bytes(problem, channels_last):
     """Bytes of both maps that are transposed where kernels want them channels-last or not."""
-    turned, lanes = [], isa().lanes(problem.itemsize)
+    found, lanes = [], isa().lanes(problem.itemsize)
     for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
         # Few channels take as long as a vector of them, but for those that are interleaved.
         is_interleaved = layout == CHANNELS_LAST and transpose.is_few(c, lanes)
         as_many = min(INTERLEAVED * c, MOST_INTERLEAVED) if is_interleaved else max(c, lanes)
         nbytes = n * as_many * h * w * problem.itemsize
-        turned.append(nbytes if is_turned((n, c, h, w), layout, channels_last) else 0)
-    return turned
+        found.append(nbytes if is_transposed((n, c, h, w), layout, channels_last) else 0)
+    return found

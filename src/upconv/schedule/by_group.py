@@ -7,7 +7,7 @@ from functools import lru_cache
 from ..layouts import CHANNELS_LAST, CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import isa
-from .amounts import is_turned
+from .amounts import is_transposed
 from .moves import PlacedOperand
 from .placed_problem import PlacedProblem
 
@@ -37,7 +37,7 @@ def transposed(problem: Problem, channels_last) -> int:
     """Bytes of maps that are transposed, group by group: few channels take as long as a vector of them."""
     groups, least, total = problem.geometry.groups, isa().lanes(problem.itemsize), 0
     for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
-        if is_turned((n, c, h, w), layout, channels_last):
+        if is_transposed((n, c, h, w), layout, channels_last):
             total += n * groups * max(c // groups, least) * h * w * problem.itemsize
     return total
 

@@ -26,7 +26,7 @@ MOST_KEPT = 16
 # Taps of a panel are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
 # A part of a weight that is transposed before it is shared out to blocks stays in the second-level cache.
-TURNED_BYTES = 128 << 10
+TRANSPOSED_BYTES = 128 << 10
 # Units of a packing that has so many source channels for each.
 UNITS, LEAST_SOURCES = 4, 16
 
@@ -238,9 +238,9 @@ class Panels:
         for first in range(0, self.c_src, many):
             count = min(many, self.c_src - first)
             n = count, placed.w_src, self._line
-            turned = transposing(self.elem, (W, first * placed.w_src), (X_BAND, 0), rows, cols, n=n)
+            nest = transposing(self.elem, (W, first * placed.w_src), (X_BAND, 0), rows, cols, n=n)
             shared = self._shared_out((X_BAND, 0), count, self._line, first, lists)
-            yield Grid((turned, *shared), (self.groups, 1, 1), {W: (placed.w_group, 0, 0), PANELS: (self.group, 0, 0)})
+            yield Grid((nest, *shared), (self.groups, 1, 1), {W: (placed.w_group, 0, 0), PANELS: (self.group, 0, 0)})
 
     @property
     def _line(self):
@@ -251,7 +251,7 @@ class Panels:
     def _at_once(self):
         """Source channels whose taps stay near until they are shared out."""
         most = max(LEAST_SOURCES, ceil_div(self.c_src, ceil_div(UNITS, self.groups)))
-        return min(self.c_src, max(1, min(most, TURNED_BYTES // self._line)))
+        return min(self.c_src, max(1, min(most, TRANSPOSED_BYTES // self._line)))
 
     def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""

@@ -186,7 +186,7 @@ def images_inside(operand: PlacedOperand, shape) -> tuple[PlacedOperand, tuple[i
     return operand._replace(at=at._replace(n=at.h, h=at.w, w=at.n)), (rows, cols, n)
 
 
-def turned(placed, operand: PlacedOperand, shape, side: Side, channels, wide, *, inside=False) -> Nest:
+def transposed(placed, operand: PlacedOperand, shape, side: Side, channels, wide, *, inside=False) -> Nest:
     """The nest that transposes a block that lies in planes into its panels, `wide` channels each, tile by tile.
 
     Args:

@@ -40,8 +40,8 @@ class Arrangement:
         b_tiles, width: how many tiles b has, and channels of one, whole vectors.
         packs_a, packs_b: whether each goes into panels first.
         planes_a: if a lies in planes, where it is read: numbers from one pixel to the next; else 0.
-        turns_a: whether a lies in planes, and is transposed first.
-        turns_b: whether b lies in planes, from which it goes into panels.
+        transposes_a: whether a lies in planes, and is transposed first.
+        transposes_b: whether b lies in planes, from which it goes into panels.
         cuts_b: whether the last vector of the one tile of b is cut, where b lies.
         in_weight: whether tiles are whole lines of the weight.
         a_lines: cache lines of a that are new to a tile at each pixel.
@@ -59,8 +59,8 @@ class Arrangement:
     packs_a: bool
     packs_b: bool
     planes_a: int
-    turns_a: bool
-    turns_b: bool
+    transposes_a: bool
+    transposes_b: bool
     cuts_b: bool
     in_weight: bool
     a_lines: float
