@@ -12,7 +12,7 @@ from fresh import fresh, make_kernel
 
 import upconv
 from upconv import halves, planning, rewrites
-from upconv.algorithms import ALGORITHMS, winograd
+from upconv.algorithms import ALGORITHMS
 from upconv.geometry import Axis, Geometry
 from upconv.kernels import stored
 from upconv.layouts import CHANNELS_SLICED, STRIDED, WEIGHT_CHANNELS_LAST, Operand, map_layout
@@ -20,7 +20,7 @@ from upconv.problem import OPERATIONS, Activation, Problem
 from upconv.runtime import kernel
 from upconv.runtime.kernel import CodeRefused
 from upconv.runtime.program import X, Y
-from upconv.schedule import bands, moves
+from upconv.schedule import bands, moves, winograd_setting
 from upconv.schedule.placed_problem import PlacedProblem
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
@@ -224,7 +224,7 @@ def check_bands(case, operation, dtype, layouts, after="none"):
 def small(monkeypatch):
     """Several bands, and Winograd's blocks, in small maps."""
     monkeypatch.setattr(bands, "BAND_BYTES", 1 << 15)
-    monkeypatch.setattr(winograd, "MOST_TILES", 12)
+    monkeypatch.setattr(winograd_setting, "MOST_TILES", 12)
     with fresh():
         yield
 
