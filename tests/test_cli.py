@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from command import output, run
 
 from upconv import __version__, cli
 from upconv.algorithms import ALGORITHMS
@@ -15,18 +16,6 @@ from upconv.cli import main
 from upconv.inverse import settings
 from upconv.runtime.kernel import usable
 from upconv.runtime.pool import get_num_threads
-
-
-def run(capsys, line):
-    status = main(line.split())
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def output(capsys, line):
-    status, out, err = run(capsys, line)
-    assert (status, err) == (0, "")
-    return out
 
 
 def module(*arguments, **options):

@@ -1,25 +1,14 @@
 """Layers of one and of three dimensions on the command line: how they are asked for, what is refused."""
 
 import pytest
+from command import output, run
 
 import upconv
-from upconv.cli import build_parser, main
+from upconv.cli import build_parser
 from upconv.explain.explanation import explain
 from upconv.geometry import Axis, Geometry
 from upconv.inverse import settings
 from upconv.layer_options import as_arguments, attach_negatives, by_axis, layer_geometry
-
-
-def run(capsys, line):
-    status = main(line.split())
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def output(capsys, line):
-    status, out, err = run(capsys, line)
-    assert (status, err) == (0, "")
-    return out
 
 
 def refused(capsys, line):

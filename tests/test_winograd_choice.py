@@ -56,6 +56,15 @@ def test_of_few_channels_three_taps_under_stride_one_need_a_source_that_is_not_s
     assert bool(ALGORITHMS["winograd"].why_not_automatic(problem)) != is_chosen
 
 
+@pytest.mark.parametrize(("stride", "is_refused"), [(8, False), (9, True)])
+def test_a_gradient_of_very_many_phases_is_refused(stride, is_refused):
+    """A program has a row for each of them: 330 KB at stride 32. Forward they lie in the columns of the product."""
+    axis = Axis(16, 2 * stride, stride)
+    for operation, refused in (("grad_input", is_refused), ("forward", False)):
+        problem = Problem(operation, Geometry(1, 64, 64, 1, axis, axis), "float32")
+        assert any("phases" in sentence for sentence in ALGORITHMS["winograd"].why_not(problem)) == refused
+
+
 def test_sums_and_tiles_are_smaller_where_channels_are_few():
     """There plain sums are short, and exact: what tiles of three taps add would be seen beside them."""
 

@@ -109,6 +109,13 @@ def test_every_module_that_writes_kernels_is_there_from_the_beginning():
         assert names - {"upconv.codegen.interpreter"} <= set(there)
 
 
+def test_where_python_keeps_no_code_of_its_files_there_is_no_key(old, monkeypatch):
+    assert key(copy, "f32")
+    monkeypatch.setattr(sys.implementation, "cache_tag", None)
+    monkeypatch.setattr(sys.modules[copy.__module__].__spec__, "cached", None)
+    assert key(copy, "f32") is None
+
+
 def test_keys_say_the_function_and_its_arguments(old):
     keys = {key(*make) for make in ((copy, "f32"), (copy, "f64"), (copy, "f32", "f16"), (execute,), (execute, 1))}
     assert len(keys) == 5

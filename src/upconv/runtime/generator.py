@@ -90,7 +90,7 @@ def _is_plain(value):
 
 def _run(spec, since):
     """What Python runs of a file, or would compile; None if that is not certain."""
-    if type(spec.loader) is not SourceFileLoader:
+    if type(spec.loader) is not SourceFileLoader or spec.cached is None:
         return None
     now = os.stat(spec.origin)
     if max(now.st_ctime, now.st_mtime) >= since - STEP:
