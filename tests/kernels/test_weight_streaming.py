@@ -18,6 +18,7 @@ from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import SIZES
 from upconv.codegen.lowering import lower
 from upconv.geometry import Axis, Geometry, ceil_div
+from upconv.kernels import weight_streaming as kernels
 from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.weight_streaming import FIELDS, MOST_BLOCKS, weight_streaming
 from upconv.layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
@@ -88,6 +89,15 @@ class Setting:
         return " ".join(f"{key}={value}" for key, value in vars(self).items() if key not in ("arrays", "weight"))
 
 
+def made(isa, elem, storage=""):
+    """The kernel for few turns, and one for many, whose pixels go along a vector of columns at a time."""
+    mr, nc = TILES[isa.registers]
+    yield weight_streaming(isa, elem, mr, nc, nc, storage)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "NEAR_BYTES", {isa.registers: 0})
+        yield weight_streaming(isa, elem, mr, nc, 2, storage)
+
+
 def run_between_pages(isa, per_cell=100):
     """Settings natively, arrays at both ends of rooms between forbidden pages; returns how many runs there were."""
     from rooms import Room, run_at_both_ends
@@ -95,9 +105,9 @@ def run_between_pages(isa, per_cell=100):
     rooms = [Room(1 << 18) for _ in range(4)]
     row, count = ROWS[isa], 0
     for kind in KINDS:
-        code = link(weight_streaming(row, kind[0], *TILES[row.registers], *kind[1:]), row)
+        codes = [link(kernel, row) for kernel in made(row, *kind)]
         for number in range(per_cell):
-            setting = Setting(number, row, *kind)
+            setting, code = Setting(number, row, *kind), codes[number % 2]
             print(f"{isa} {kind} {number}", flush=True)
             count += run_at_both_ends(rooms, code, setting)
     return count
@@ -115,11 +125,11 @@ def test_natively_between_guard_pages(isa):
 @pytest.mark.parametrize(("elem", "storage"), KINDS)
 def test_by_the_interpreter(elem, storage, isa):
     """Which also sees every access outside the arrays."""
-    kernel = weight_streaming(isa, elem, *TILES[isa.registers], storage)
+    both = list(made(isa, elem, storage))
     for number in range(200, 208):
         setting = Setting(number, isa, elem, storage)
         arrays = [array.copy() for array in setting.arrays]
-        interpret(kernel, setting.numbers(*arrays), *arrays)
+        interpret(both[number % 2], setting.numbers(*arrays), *arrays)
         setting.check(arrays)
 
 
@@ -127,23 +137,37 @@ def test_a_task_fits_the_room_of_one():
     assert len(FIELDS) <= FIELDS_MOST
 
 
+@pytest.mark.parametrize("ahead", [1, 3])
 @pytest.mark.parametrize("isa", ["avx512", "avx2"])
-def test_the_hot_loop(isa):
+def test_the_hot_loop(isa, ahead):
     """The first product of each sum is a plain one; all others are fused, and the sums so far are added."""
     isa = ROWS[isa]
     mr, nc = TILES[isa.registers]
-    assembly = llvm.assembly(lower(weight_streaming(isa, "f32", mr, nc), isa), isa)
+    assembly = llvm.assembly(lower(weight_streaming(isa, "f32", mr, nc, ahead), isa), isa)
     lines = [line for _, body in blocks(assembly) for line in body]
     assert [line for line in lines if line.startswith("call")] == []
-    assert spills(lines) == []
+    # No vector is put on the stack; a number of columns may come from there, for a mask.
+    assert [line for line in spills(lines) if re.search(r"%[xyz]mm\d+, .*\(%rsp", line)] == []
     loop = hot_loop(assembly, "vfmadd")
+    assert spills(loop) == []
     fused = [line for line in loop if re.match(r"vfmadd\d+ps", line)]
     assert len(fused) == mr * (nc - 1)
     assert all(("%zmm" if isa.vector_bytes == 64 else "%ymm") in line for line in fused)
     assert sum(line.startswith("vmulps") for line in loop) == mr
     assert sum(line.startswith("vaddps") for line in loop) == mr
     # Into the second-level cache: into the first it takes half as long again, since the sums lie there.
-    assert sum(line.startswith("prefetcht1") for line in loop) == nc
+    assert sum(line.startswith("prefetcht1") for line in loop) == ahead
+
+
+@pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
+@pytest.mark.parametrize("pixels", [0, 1, 2, 4, 7, 16, 256])
+def test_all_turns_together_prefetch_every_row_that_comes_next(pixels, isa):
+    mr, nc = TILES[isa.registers]
+    ahead, turns = kernels.rows_ahead(isa, pixels, mr, nc), max(1, pixels // mr + pixels % mr)
+    assert turns * ahead >= nc
+    if isa.registers in kernels.NEAR_BYTES:
+        # And few of them again.
+        assert ahead == 1 or turns * ahead < nc + turns
 
 
 @pytest.mark.parametrize("layout", [CHANNELS_FIRST, WEIGHT_CHANNELS_LAST])
@@ -179,5 +203,5 @@ def test_chunks_are_shared_out_evenly(channels, side):
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_no_object_wants_symbols_of_others(isa):
     for elem, storage in KINDS:
-        kernel = weight_streaming(isa, elem, *TILES[isa.registers], storage)
+        kernel = next(made(isa, elem, storage))
         assert undefined_symbols(llvm.compile_object(lower(kernel, isa), isa)) == []

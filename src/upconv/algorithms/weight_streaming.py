@@ -190,9 +190,10 @@ def _by_taps(placed, x, first, count):
 
 
 def _product(placed, x, first, pieces, step, count, line):
-    g = placed.g
+    g, (mr, nc) = placed.g, TILES[isa().registers]
+    ahead = kernel.rows_ahead(isa(), g.n * g.h.n * g.w.n, mr, nc)
     fields = {
-        "entry": entry(kernel.weight_streaming, placed.elem, *TILES[isa().registers], *placed.storage),
+        "entry": entry(kernel.weight_streaming, placed.elem, mr, nc, ahead, *placed.storage),
         "x": (x.base, x.offset),
         "w": (W, first * placed.w_dst),
         "y": (X_BAND, 0),
