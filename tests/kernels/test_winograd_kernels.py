@@ -125,6 +125,18 @@ def test_no_sum_is_longer_than_it_may_be(longest):
     assert y.item() == 2**24 + channels - longest
 
 
+def test_what_chunks_are_added_to_is_no_long_chain():
+    """2**28 loses the sums of 16 of its own chunk, each on its own; those of other chunks come as one of 64."""
+    channels, chunk = 256, winograd_product.CHUNK
+    g = Geometry(1, channels, 1, 1, Axis(1, 1), Axis(1, 1))
+    x, y = (lying((1, c, 1, 1), np.float32, True, 1) for c in (channels, 1))
+    w = np.ones((channels, 1, 1, 1), np.float32)
+    w[0] = 2**28
+    setting = Setting(({1: 1}, {1: 1}), (1, 1, 1), 16, longest=16)
+    Run(g, setting, x, w, np.zeros(1, np.float32), y).compute()
+    assert y.item() == 2**28 + channels - chunk
+
+
 def test_jobs_are_sums_of_short_lists():
     """A layer of many blocks has as many entries as its axes have blocks, not as many as it has tasks."""
     name = "k4s2"

@@ -13,7 +13,8 @@ while all tiles meet it; meanwhile the panel after it is prefetched, into the se
 all at once, prefetches would wait for one another, and what is read for them. Panels that were made just before are
 near; what comes after them is made of `rows` rows of memory from `next` on, `next_row` apart, which a kernel of its own
 prefetches instead, some rows with each chunk of some tiles. No sum is longer than a chunk: the sums of chunks are added
-up in m, and so are shorter ones (`longest`), while what they are added to stays in the first-level cache.
+up in m. Shorter ones (`longest`) of a chunk are added up in `sums` first, which stays in the first-level cache, and the
+last of them goes to m: so the sum in m is a chain of chunks alone, whatever the length of the others.
 """
 
 from ..codegen.isa import LINE, Isa
@@ -27,9 +28,21 @@ UNROLL = 4
 TILES = {32: {4: 6, 3: 8, 2: 8, 1: 12}, 16: {3: 4, 2: 6, 5: 2}}
 UNFUSED = {2: 6}
 FIELDS = tuple(
-    "entry v u m c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds next next_row rows".split()
+    (
+        "entry v u m sums c n tiles_h tiles_w positions v_pos u_pos m_pos v_tile m_tile panels adds next next_row rows"
+    ).split()
 )
-POINTERS = {"v", "u", "m", "next"}
+POINTERS = {"v", "u", "m", "sums", "next"}
+
+
+def scratch(isa: Isa, size, mr, nv):
+    """Bytes of `sums`.
+
+    >>> from upconv.codegen.isa import ROWS
+    >>> scratch(ROWS["avx512"], 4, 6, 4)
+    1536
+    """
+    return mr * nv * isa.lanes(size) * size
 
 
 # Enough for a number of tiles below 2**20 to be divided by another one by multiplication.
@@ -160,19 +173,27 @@ class _Block:
                 self.on.set(k.select(are_left, task["next_row"] - back, step))
             self.row.set(row + self.at_once)
         if not cuts:
-            self.sum(rows, there, 0, self.part, self.adds)
+            self.put(there, self.sum(rows, 0, self.part))
             return
-        self.sum(rows, there, 0, k.imin(self.part, self.longest), self.adds)
-        with k.loop(self.longest, self.part, self.longest) as first:
-            self.sum(rows, there, first, k.imin(self.part, first + self.longest), None)
+        near = [task["sums"] + r * self.nv * self.vector.size for r in range(height)]
+        first = self.sum(rows, 0, k.imin(self.part, self.longest))
+        is_one = k.less(self.part, self.longest + 1)
+        with k.when(is_one):
+            self.put(there, first)
+        with k.when(k.equal(is_one, 0)):
+            self.write(near, first, lambda value, at: value)
+        with k.loop(self.longest, self.part, self.longest) as start:
+            after = start + self.longest
+            found, is_last = self.sum(rows, start, k.imin(self.part, after)), k.less(self.part, after + 1)
+            with k.when(k.equal(is_last, 0)):
+                self.write(near, found, self.added)
+            with k.when(is_last):
+                self.put(there, self.on_top(near, found))
 
-    def sum(self, rows, there, first, end, adds):
-        """One sum of each tile, in registers from the first channel to the last, and added to what is there.
-
-        `adds` says at run time whether anything is there yet; None if there is.
-        """
-        k, vector = self.k, self.vector
-        zero = k.zero(vector)
+    def sum(self, rows, first, end):
+        """One sum of each tile, in registers from the first channel to the last."""
+        k = self.k
+        zero = k.zero(self.vector)
         sums = [[k.variable(zero) for _ in range(self.nv)] for _ in rows]
         whole = end - k.iand(end - first, UNROLL - 1)
         with k.loop(first, whole, UNROLL) as c:
@@ -184,14 +205,25 @@ class _Block:
             self.ahead.set(ahead + step)
         with k.loop(whole, end) as c:
             self.channels(rows, sums, c, 1)
-        added = lambda value, place: k.add(value, k.load(place, vector))  # noqa: E731
-        if adds is None:
-            self.write(there, sums, added)
-            return
-        with k.when(adds):
-            self.write(there, sums, added)
-        with k.when(k.equal(adds, 0)):
-            self.write(there, sums, lambda value, place: value)
+        return sums
+
+    def put(self, there, sums):
+        """What a chunk adds to m, which may have nothing yet."""
+        k = self.k
+        with k.when(self.adds):
+            self.write(there, sums, self.added)
+        with k.when(k.equal(self.adds, 0)):
+            self.write(there, sums, lambda value, at: value)
+
+    def added(self, value, at):
+        return self.k.add(value, self.k.load(at, self.vector))
+
+    def on_top(self, near, sums):
+        """The variables, with what is in memory added to them."""
+        for place, line in zip(near, sums, strict=True):
+            for i, variable in enumerate(line):
+                variable.set(self.added(variable.get(), place + i * self.vector.size))
+        return sums
 
     def channels(self, rows, sums, c, count, ahead=None):
         """Add the products of some channels from c on; the lines at `ahead` are prefetched among them."""

@@ -15,7 +15,7 @@ from itertools import pairwise, product
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, UNROLL, cut, pace
+from ..kernels.winograd_product import CHUNK, UNROLL, cut, pace, scratch
 from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
@@ -167,6 +167,11 @@ class Sizes(OfLayer):
         return pace(isa(), self.size, *self.tile, self.block_tiles)
 
     @property
+    def sums_bytes(self):
+        """Of the sums of a chunk that the product has in memory, of the tiles that it takes at once."""
+        return scratch(isa(), self.size, *self.tile)
+
+    @property
     def runs(self):
         """How often some tiles meet a panel, in the narrowest block of columns."""
         return self.positions * self.columns[-1].panels * sum(cut(self.block_tiles, self.tile[0]))
@@ -288,9 +293,10 @@ def _along(blocks, many, steps, flag=0):
     return found
 
 
-def product_lists(sizes, v, u, m, together=True, following=None):
+def product_lists(sizes, v, u, m, sums, together=True, following=None):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns.
 
+    `sums` is memory for the sums of one chunk of some tiles, `sums_bytes` of it.
     `together` says whether the weight of one block of columns lies behind that of the one before, or in its place.
     `following` is what is prefetched if that is no panel: the base, bytes of a row, and how many of them.
     """
@@ -309,6 +315,7 @@ def product_lists(sizes, v, u, m, together=True, following=None):
         "v": v,
         "u": u,
         "m": m,
+        "sums": sums,
         "c": sizes.source_channels,
         "positions": sizes.positions,
         "v_pos": sizes.v_pos,

@@ -167,7 +167,7 @@ class Layer:
         self.bytes = {
             "u": u_bytes,
             "v": v_bytes,
-            "m": self.sink + self.sizes[0].phase_channels * self.size,
+            "m": self.sink + max(self.sizes[0].phase_channels * self.size, *(each.sums_bytes for each in self.sizes)),
             "aux": self.zeros + c_src * self.size,
             "taps": 0 if self._reads_weight else min(self.turned, c_src) * self._taps_at[0],
             "x_band": 0 if x.pixels else self.bands.x_bytes,
@@ -193,8 +193,9 @@ class Layer:
             activation = self.activation if is_result else NO_ACTIVATION
             v, m = (b.v, self.v_starts[number]), (b.m, self.m_starts[number])
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
-            u = b.u, 0 if self.makes else self.starts[sizes.weight]
-            multiply = winograd.product_lists(sizes, v, u, m, not self.makes, self._following())
+            # Nobody reads what the gather leaves in the sink, so that products may add up there.
+            u, sums = (b.u, 0 if self.makes else self.starts[sizes.weight]), (b.m, self.sink)
+            multiply = winograd.product_lists(sizes, v, u, m, sums, not self.makes, self._following())
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
 

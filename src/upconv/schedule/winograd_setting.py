@@ -182,6 +182,9 @@ def _longest_sum(count, both, forward):
         return BRIEF_SUM
     if {3} in taps and {1} not in taps:
         return SHORTEST_SUM
+    if forward and all(each == {2, 3} for each in taps):
+        # Engines sum some maps of any number of channels tap by tap.
+        return SHORTEST_SUM
     if {3: 2} in [way.outputs for way in both] or ({1} in taps and count < LEAST_OF_A_ROW):
         return SHORT_SUM
     if forward and any(len(each) > 1 for each in taps):
