@@ -308,6 +308,10 @@ SPECIAL = {
         Case("columns-k5s3", 1, 13, 4, 3, 64, (3, 5), (2, 3), ((0, 2), (1, 0))),
     ),
     "weight_gradient_depthwise": DEPTHWISE,
+    "weight_gradient_runs": (
+        Case("runs-of-taps-k16s9", 2, 14, 3, 4, 3, (5, 16), (2, 9)),
+        Case("runs-of-taps-k16s8d2", 3, 9, 5, 3, 2, (3, 16), (4, 8), ((1, 2), (0, 0)), d=(2, 1)),
+    ),
     "weight_gradient_tap_rows": (
         Case("tap-rows-k4s2", 2, 20, 6, 7, 3, (4, 4), (2, 2), (1, 1)),
         Case("tap-rows-k5s3", 1, 9, 4, 5, 1, (3, 5), (2, 3), ((0, 2), (1, 0))),

@@ -492,6 +492,11 @@ MUTANTS = {
     "weight_gradient_tap_rows, input of all columns read at the first": lambda: in_list(
         1, "b", 0, weight_gradient_blocks
     ),
+    "weight_gradient_runs, every run read where the first one is": lambda: in_list(0, "b", 0, weight_gradient_blocks),
+    "weight_gradient_runs, every row of taps read where the first one is": lambda: in_list(
+        1, "b", 0, weight_gradient_blocks
+    ),
+    "weight_gradient_runs, sums of all tiles at the first": lambda: in_list(2, "total", 0, weight_gradient_blocks),
     "weight_gradient_blocks, mask of the last vector a lane short": lambda: masks(
         weight_gradient_blocks, "lane_mask", short_mask
     ),

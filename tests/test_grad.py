@@ -260,7 +260,7 @@ def test_a_gradient_in_the_weight_is_written_in_either_layout_without_a_copy(k, 
         out = np.empty(g.weight_shape, np.float32)
         out = channels_last(out) if layout == "nhwc" else out
         problem = Problem("grad_weight", g, "float32", lies)
-        for way in willing(problem):
+        for way in willing(Problem("grad_weight", g, "float32", layout, problem.a_layout, problem.b_layout)):
             out[...] = np.nan
             made = solve(problem, way, x, gy, None, out)
             assert not made.steps, made.copies

@@ -90,7 +90,7 @@ def longest_of(way, layer, operation):
     """The longest sum of a way."""
     if way == "weight_gradient":
         return weight_gradient.longest_list(LAYERS[layer].pixels)
-    if way in ("weight_gradient_blocks", "weight_gradient_tap_rows"):
+    if way in ("weight_gradient_blocks", "weight_gradient_runs", "weight_gradient_tap_rows"):
         g = LAYERS[layer]
         return weight_gradient_blocks.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape))
     if way == "weight_gradient_depthwise":

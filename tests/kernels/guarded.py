@@ -23,6 +23,7 @@ from upconv.algorithms import (
     input_gradient_columns,
     weight_gradient_blocks,
     weight_gradient_depthwise,
+    weight_gradient_runs,
     weight_gradient_tap_rows,
     weight_streaming,
 )
@@ -109,7 +110,7 @@ def large(dtypes=3, ends=2):
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING = 1 << 10, 256
     weight_streaming.MOST_CHANNELS, weight_streaming.CHUNK = 32, 512
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
-    weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
+    weight_gradient_blocks.PIXELS = weight_gradient_runs.PIXELS = weight_gradient_tap_rows.PIXELS = 8
     direct_phases.WAITING, gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 16, 1 << 12, 1
     input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
     pixel_parts.PART_CYCLES, next_block.FAR_BYTES = 200, 0

@@ -17,6 +17,7 @@ from upconv.algorithms import (
     weight_gradient_blocks,
     weight_gradient_columns,
     weight_gradient_depthwise,
+    weight_gradient_runs,
     weight_gradient_tap_rows,
     weight_streaming,
 )
@@ -74,6 +75,9 @@ def setting(tile, lanes, number):
     if what % 2 == 0 and number % 4 == 1:
         # A product of pixels and channels.
         k, s, p = (1, 1), (1, 1), ((0, 0), (0, 0))
+    if what == 0 and number % 4 == 2:
+        # A row of taps that is whole vectors, and that every pixel meets.
+        k, d, p = (k[0], 2 * max(2, lanes)), (d[0], 1), (p[0], (0, 0))
     name = f"{tile}-{number}"
     try:
         case = Case(name, draw.choice((1, 1, 2)), k=k, s=s, d=d, p=p, groups=groups, **sizes)
@@ -134,7 +138,7 @@ def main(per_cell=20):
         weight_gradient_columns.PIXELS = 8
         input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
         weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
-        weight_gradient_blocks.PIXELS = weight_gradient_tap_rows.PIXELS = 8
+        weight_gradient_blocks.PIXELS = weight_gradient_runs.PIXELS = weight_gradient_tap_rows.PIXELS = 8
         pixel_parts.PART_CYCLES, weight_tiles.LEAST_PIXELS, next_block.FAR_BYTES = 200, 1, 0
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:

@@ -29,6 +29,7 @@ from upconv.algorithms import input_gradient_columns as input_tasks
 from upconv.algorithms import weight_gradient_blocks as block_tasks
 from upconv.algorithms import weight_gradient_columns as column_tasks
 from upconv.algorithms import weight_gradient_depthwise as depthwise_tasks
+from upconv.algorithms import weight_gradient_runs as run_tasks
 from upconv.algorithms import weight_gradient_tap_rows as tap_row_tasks
 from upconv.algorithms import weight_streaming as streaming_tasks
 from upconv.codegen.lang import Builder
@@ -72,6 +73,11 @@ MORE = (
     Case("fused-unequal", 2, 5, 5, 4, 9, (2, 6), (2, 3), ((0, 1), (2, 2))),
     # Few channels of many phases: fused whatever the vectors' length, with the first and the last place cut.
     Case("fused-everywhere", 2, 5, 3, 4, 3, (2, 16), (1, 8), ((0, 1), (1, 5))),
+    # Rows of taps that are whole vectors, met by every pixel.
+    Case("runs-of-taps", 2, 30, 3, 5, 3, (3, 32), (2, 9)),
+    Case("runs-of-taps-apart", 3, 13, 5, 3, 2, (3, 16), (4, 8), ((1, 2), (0, 0)), d=(2, 1)),
+    Case("runs-of-taps-in-a-row", 2, 7, 1, 9, 5, (1, 48), (1, 20)),
+    Case("runs-of-taps-without-a-gap", 1, 9, 2, 3, 4, (2, 16), (2, 16)),
     Case("one-pixel-images", 3, 17, 1, 1, 18, (2, 2)),
     Case("wide-one-tap", 1, 20, 6, 7, 40, (1, 1)),
     Case("weighty", 1, 40, 3, 2, 75, (3, 3), (2, 2), (1, 1)),
@@ -182,7 +188,7 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(streaming_tasks, "MOST_CHANNELS", 32)
     monkeypatch.setattr(streaming_tasks, "CHUNK", 512)
     monkeypatch.setattr(phase_tasks, "WAITING", 32)
-    for tasks in (block_tasks, column_tasks, depthwise_tasks, tap_row_tasks):
+    for tasks in (block_tasks, column_tasks, depthwise_tasks, run_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)
     monkeypatch.setattr(weight_tiles, "LEAST_PIXELS", 1)
     monkeypatch.setattr(input_tasks, "COLUMNS_BYTES", 1 << 12)

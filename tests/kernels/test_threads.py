@@ -20,6 +20,7 @@ from upconv.algorithms import (
     weight_gradient_blocks,
     weight_gradient_columns,
     weight_gradient_depthwise,
+    weight_gradient_runs,
     weight_gradient_tap_rows,
 )
 from upconv.problem import OPERATIONS, Problem
@@ -64,6 +65,7 @@ def cut(monkeypatch):
         weight_gradient_blocks,
         weight_gradient_columns,
         weight_gradient_depthwise,
+        weight_gradient_runs,
         weight_gradient_tap_rows,
     ):
         monkeypatch.setattr(module, "PIXELS", 8)

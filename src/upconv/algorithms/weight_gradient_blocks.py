@@ -79,6 +79,10 @@ def _cut(problem):
     """How the pixels are cut into blocks."""
     g = problem.geometry
     is_one = math.prod(g.weight_shape) * problem.itemsize > LARGE_SUMS and g.pixels <= BLOCKS_IN_ONE * PIXELS
+    # Over a large stride a tap's pixels share few sets of the caches: what lies between them counts as well.
+    made = arrangement(problem)
+    apart = g.w.s * (made.rows if made.swapped else made.width) * problem.itemsize
+    is_one = is_one and g.pixels * apart <= NEAR_BYTES
     return Cut(g, BLOCKS_IN_ONE * PIXELS if is_one else block_pixels(problem, PIXELS))
 
 
