@@ -78,6 +78,8 @@ MORE = (
     Case("runs-of-taps-apart", 3, 13, 5, 3, 2, (3, 16), (4, 8), ((1, 2), (0, 0)), d=(2, 1)),
     Case("runs-of-taps-in-a-row", 2, 7, 1, 9, 5, (1, 48), (1, 20)),
     Case("runs-of-taps-without-a-gap", 1, 9, 2, 3, 4, (2, 16), (2, 16)),
+    Case("runs-of-taps-down-a-column", 2, 6, 9, 1, 2, (3, 16), (1, 1)),
+    Case("runs-of-taps-of-a-channel", 1, 13, 4, 4, 1, (2, 64), (1, 30)),
     Case("one-pixel-images", 3, 17, 1, 1, 18, (2, 2)),
     Case("wide-one-tap", 1, 20, 6, 7, 40, (1, 1)),
     Case("weighty", 1, 40, 3, 2, 75, (3, 3), (2, 2), (1, 1)),
