@@ -75,10 +75,10 @@ def work(problem: Problem) -> dict[str, float]:
     x_turns, y_turns = _turned(problem)
     # Maps from far away are waited for, and rows of taps come back to the rows of a plane.
     streamed = (x + y) * far(x + y) + y * max(0, g.h.k / g.h.s - 1) * far(y // (g.n * count))
-    # A tile's runs are to stay near while all tiles of the input go by. They lie in few sets of the caches: what is
-    # between them counts too.
+    # A tile's runs are to stay near, in half of a cache, while all tiles of the input go by. They lie in few sets of
+    # it: what is between them counts too.
     block = ceil_div(g.pixels, cut.count) * (g.w.s * _run(problem) // g.w.k + g.c_in) * size
-    streamed += LOST * far(block) * pairs * vectors * tiles * isa().vector_bytes
+    streamed += LOST * far(2 * block) * pairs * vectors * tiles * isa().vector_bytes
     return {
         "weight_blocks": pairs * vectors * g.c_in,
         "weight_blocks_waits": pairs * across * (2 * cycles - nv * g.c_in),
