@@ -221,6 +221,18 @@ def test_errors_stay_near_those_of_plain_sums(case, signed):
     assert ours <= theirs * (4.5 if case.name == "k3s1" else 3)
 
 
+def test_sums_of_few_tiles_are_shorter_beside_engines_that_are_more_exact():
+    """Sums of 64 of them have 2.8 epsilons here, beside which plain sums of AVX-512 have 1.6 channels-last."""
+    case = Case("few tiles", 1, 46, 46, 16, 16, (3, 3), (1, 1), (1, 1))
+    x, gy = operands(case)
+    want = truth(case, x, gy)
+    for layout in LAYOUTS:
+        error = answer(case, layout, x, gy) - want
+        is_shorter = layout == "nhwc" and kernel.isa().name == "avx512"
+        most = 2.55 if is_shorter else 3.1
+        assert np.sqrt(np.mean(error**2) / np.mean(want**2)) < most * np.finfo(np.float32).eps
+
+
 def test_views_are_read_where_they_lie_and_nothing_beside_the_result_is_written():
     case = CASES[0]
     x, gy = operands(case)

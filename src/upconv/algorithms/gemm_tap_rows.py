@@ -6,6 +6,7 @@ tap.
 """
 
 from itertools import groupby
+from math import prod
 
 from ..kernels import gemm as kernel
 from ..layouts import CHANNELS_SLICED
@@ -20,6 +21,9 @@ from ..schedule.tap_rows import TapRows
 
 # Half of a second-level cache: a packed weight up to this size is still there when it is used.
 KEPT_BYTES = NEAR_BYTES // 2
+# Numbers of a result of one image up to which engines sum the taps of a small kernel by a product of columns, which has
+# more lanes than they have for larger maps.
+SMALL_RESULT, SMALL_KERNEL = 20480, 3
 # Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
 CONVERTS_MAPS = TAKES_PLANES = True
 
@@ -70,6 +74,10 @@ def program(placed: PlacedProblem) -> Program:
     return Program(stages, sizes, placed.seconds)
 
 
+def _is_small(g):
+    return g.n == 1 and min(g.h.k, g.w.k) <= SMALL_KERNEL and prod(g.input_shape) <= SMALL_RESULT
+
+
 def _most(problem, form):
     """How large bands are."""
     return bands.beside_panel(problem.geometry, problem.itemsize, form.nbytes) if len(form.blocks) == 1 else None
@@ -82,6 +90,7 @@ def _nests(placed, band, form):
     is_pixel = is_row and g.h.n == g.w.n == 1
     whole_taps = placed.c_src * g.w.k <= kernel.WHOLE_TAP and not is_pixel
     finer = 3 if is_pixel else 2 * (pixel_products.is_strided(placed) or (is_row and not whole_taps))
+    finer = finer or int(whole_taps and _is_small(g))
     kind = False, False, placed.problem.activation.name, whole_taps, whole_taps, finer
     numbered = zip(form.blocks, form.starts, strict=False)
     h, w = (segments.segments(axis, False) for axis in (band.h, band.w))

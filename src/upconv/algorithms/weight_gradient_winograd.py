@@ -50,6 +50,9 @@ FALLBACK = "weight_gradient_blocks"
 CHANNELS, COLUMNS = 128, 128
 # Tiles of a block, the longest sum in registers, and bytes of them when they are spread: in the second-level cache.
 TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
+# Tiles of a block of one phase of three taps, where there are few in all, channels-last with AVX-512: the short plain
+# sums of engines leave the errors of the transforms no room for longer ones.
+FEW_TILES, FEW_AT_ONCE = 640, 32
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
 # Pixels of the input, without a row and a column that some taps do not meet, by the taps of a phase. Those share their
@@ -211,7 +214,7 @@ def _planned(problem, both):
     most = even(g.c_in, CHANNELS), max(line, COLUMNS // phases // line * line)
     blocks = pieces(g.c_in, most[0]), evenly(g.c_out, most[1], line)
     channels = most[0], ceil_div(blocks[1][0][1], line) * line
-    of = g.n, elem, channels, g.c_out, TILES_AT_ONCE, BLOCK_BYTES
+    of = g.n, elem, channels, g.c_out, _tiles_at_once(problem, axes), BLOCK_BYTES
     pairs = tuple(Pair.of(h, w, *of) for h, w in product(*axes))
     units, unit = len(blocks[0]) * len(blocks[1]), sum(pair.total_bytes for pair in pairs)
     images, is_near = g.n, 0 < _turned(problem, blocks) * len(pairs) <= NEAR * _turned(problem)
@@ -226,6 +229,15 @@ def _planned(problem, both):
     count = 1 << (most.bit_length() - 1) if most > 1 else 1
     rounds = min(patches // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
     return _Plan(pairs, blocks, count, max(1, rounds), images, is_near, unit, units * unit)
+
+
+def _tiles_at_once(problem, axes):
+    """Tiles of a block, and so of the longest sum in registers, at most."""
+    (h, *more_h), (w, *more_w) = axes
+    is_one = not (more_h or more_w) and h.phases == w.phases == 1 and max(h.form.r, w.form.r) > 2
+    is_few = is_one and problem.geometry.n * h.tiles * w.tiles <= FEW_TILES
+    is_beside_exact = isa().name == "avx512" and not any(_turns(problem))
+    return min(TILES_AT_ONCE, FEW_AT_ONCE) if is_few and is_beside_exact else TILES_AT_ONCE
 
 
 def _turns(problem):

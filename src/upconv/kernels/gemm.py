@@ -105,8 +105,9 @@ def gemm(
     """The kernel for a tile of mr pixels by nv vectors.
 
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
-    with `finer`, a task has one tap, whose sum is cut more often: of less than twice LONGEST_SUM products; with 2, of
-    less than SOME_PRODUCTS, as those of several taps are; with 3, into shorter parts, too, where there are few.
+    with `finer`, a task has one tap, whose sum is cut more often: always into parts of MEDIUM_SUM, or SHORT_SUM of less
+    than twice LONGEST_SUM products; with 2, of less than SOME_PRODUCTS, as those of several taps are; with 3, into
+    shorter parts, too, where there are few. With `runs` and 1, it has some, of which those of few products are halved.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead
@@ -117,7 +118,8 @@ def gemm(
     if not brief:
         longest = longest_of_runs(k, task) if runs else longest_of_taps(k, task["c"], task["n_h"] * task["n_w"])
         if finer:
-            longest = _finer(k, task["c"], longest, finer)
+            is_halved = runs and finer == 1
+            longest = _halves_of_runs(k, task, longest) if is_halved else _finer(k, task["c"], longest, finer)
         task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
@@ -250,10 +252,17 @@ def longest_of_runs(k, task):
     return k.select(k.less(task["c"] * task["n_h"], 2 * LONGEST_SUM), RUN_SUM, LONGEST_SUM)
 
 
+def _halves_of_runs(k, task, longest):
+    """What that becomes beside engines that sum few rows in several lanes."""
+    products, half = task["c"] * task["n_h"], task["c"] * k.shift_right(task["n_h"] + 1, 1)
+    is_few = k.iand(k.less(WHOLE_SUM, products), k.less(products, 2 * RUN_SUM + 1))
+    return k.select(is_few, k.imin(half, longest), longest)
+
+
 def _finer(k, c, longest, finer):
     """What the length becomes under one tap beside engines that sum it in more lanes."""
     if finer == 1:
-        return k.select(k.less(c, 2 * LONGEST_SUM), k.imin(longest, SHORT_SUM), longest)
+        return k.imin(longest, k.select(k.less(c, 2 * LONGEST_SUM), SHORT_SUM, MEDIUM_SUM))
     longest = k.select(k.less(c, SOME_PRODUCTS), k.imin(longest, MEDIUM_SUM), longest)
     least = WHOLE_SUM
     if finer == 3:

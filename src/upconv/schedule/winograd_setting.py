@@ -40,6 +40,9 @@ LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # Where phases differ in their taps engines sum large maps tap by tap, beside which these need shorter sums; of fewer
 # channels the shortest. So do phases of three taps on both axes.
 SHORTEST_CHANNELS = 256
+# Forward under kernel 3, stride 1 engines with AVX2 sum planes of fewer channels than these in chains so short that
+# only the smallest form stays near them on both axes, which in turn leaves room for longer sums.
+EXACT_CHANNELS, SMALLEST = 256, Way({3: 2})
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
 # Products in the time that it takes to move a value through a transform, and, for a weight that does not come prepared,
@@ -70,7 +73,7 @@ def _ways(problem) -> _Ways:
 
 def _ways_of_layer(problem):
     g, forward = problem.geometry, problem.operation == "forward"
-    found = ways(g.h, g.w, forward, problem.channels[0])
+    found = [(SMALLEST, SMALLEST)] if _is_most_exact(problem) else ways(g.h, g.w, forward, problem.channels[0])
     count = problem.channels[0] * (1 if forward else g.h.s * g.w.s)
     of_h, of_w = [], []
     for pair in found:
@@ -78,6 +81,13 @@ def _ways_of_layer(problem):
             known.extend([way] if way not in known else [])
     pairs = [(of_h.index(h), of_w.index(w), _longest_sum(count, (h, w), forward)) for h, w in found]
     return _Ways(tuple(of_h), tuple(of_w), tuple(pairs))
+
+
+def _is_most_exact(problem):
+    """Whether plain sums are so exact that only the smallest form of three taps will do."""
+    g, is_planes = problem.geometry, not problem.layout.startswith("nhwc")
+    is_small = (g.h.k, g.w.k, g.h.s, g.w.s) == (3, 3, 1, 1) and problem.channels[0] < EXACT_CHANNELS
+    return isa().name == "avx2" and problem.operation == "forward" and is_planes and is_small
 
 
 @lru_cache(maxsize=512)
@@ -177,6 +187,8 @@ def _longest_sum(count, both, forward):
         return SHORTEST_SUM
     if all(way.outputs == {3: 3} for way in both):
         return SHORT_SUM if count >= (SHORTEST_CHANNELS if forward else LONG_SUM_CHANNELS) else SHORTEST_SUM
+    if forward and both == (SMALLEST, SMALLEST):
+        return SHORT_SUM
     taps = [way.outputs.keys() for way in both]
     if count < FEW_CHANNELS and all(each == {3} for each in taps):
         return BRIEF_SUM
