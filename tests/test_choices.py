@@ -152,3 +152,19 @@ def test_lines_that_stay_near_cost_nothing():
     many = dataclasses.replace(few, h=Axis(16, 4, 2), w=Axis(16, 4, 2))
     near, far = (work(Problem("grad_weight", g, "float32", "nhwc"))["columns"] for g in (few, many))
     assert near == 0 < far
+
+
+def test_results_under_masks_are_dear_where_masks_are():
+    axis = Axis(128, 4, 2, crop_lo=1, crop_hi=1)
+    problem = Problem("forward", Geometry(1, 1, 1, 1, axis, axis), "float32", "nchw", prepared=True)
+    with planning_for("avx2"):
+        # Two phases of one channel fill no vector.
+        work = ALGORITHMS["direct_phases"].work(problem)
+        assert work["direct_phases_masked"] == work["direct_phases_sums"] > 0
+        assert choose(problem).algorithm == "col2im_rows"
+    with planning_for("avx512"):
+        assert "direct_phases_masked" not in machine.row("avx512").rates
+        # Those of a stride of one vector fill it.
+        whole = Axis(32, 32, 16)
+        full = Problem("forward", Geometry(1, 1, 1, 1, whole, whole), "float32", "nchw")
+        assert ALGORITHMS["direct_phases"].work(full)["direct_phases_masked"] == 0

@@ -213,7 +213,7 @@ def _channels(placed, band, each):
 
 def work(problem: Problem) -> dict[str, float]:
     g, (c_src, c_dst), lanes = problem.geometry, problem.channels, isa().lanes(problem.itemsize)
-    products = sums = copied = tasks = tiles = 0
+    products = sums = masked = copied = tasks = tiles = 0
     most = _band_bytes(problem)
     beside = bands.counts(g, True, problem.itemsize, most)[2]
     found = down(problem, most)
@@ -231,6 +231,7 @@ def work(problem: Problem) -> dict[str, float]:
                 pixels = [(kernel.computed(count, lines, tall), taps) for count, taps in runs]
                 products += times * taps_h * c_src * sum(count * taps for count, taps in pixels)
                 sums += times * parts * sum(count for count, _ in pixels)
+                masked += times * sum(count for count, _ in pixels) * each.rest
                 tiles += times / across * parts * sum(kernel.tiles(count, lines, tall) for count, _ in runs)
                 copied += times * beside * taps_h * c_src * each.taps
                 tasks += here * number_h * g.groups * number
@@ -238,6 +239,7 @@ def work(problem: Problem) -> dict[str, float]:
     return amounts | {
         "direct_phases": products,
         "direct_phases_sums": sums,
+        "direct_phases_masked": masked,
         "direct_phases_tiles": tiles,
         "direct_phases_copied": copied,
         "tasks": tasks,

@@ -35,6 +35,7 @@ from contextlib import contextmanager
 from ..codegen.isa import LINE, Isa
 from ..codegen.lang import I64, SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
+from .some_lanes import store_some
 
 # Pixels of the tile for each number of vectors across: its sums, a row of the panel and a pixel's value fill the
 # registers. Few products stand behind each load in a narrow tile, and what waits for them; so the widest is the best.
@@ -486,11 +487,9 @@ def _write(k, task, vector, sums, y, epilogue, rows=None):
                 k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * vector.size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
-            mask = k.lane_mask_between(
-                task["first_column"] - v * vector.lanes, task["columns"] - v * vector.lanes, vector
-            )
-            for row, mine, pointer in zip(sums, bias, y, strict=True):
-                k.store(epilogue(k.add(row[v].get(), mine[v])), pointer + v * vector.size, mask)
+            ends = [task[name] - v * vector.lanes for name in ("first_column", "columns")]
+            values = [epilogue(k.add(row[v].get(), mine[v])) for row, mine in zip(sums, bias, strict=True)]
+            store_some(k, vector, *ends, values, [pointer + v * vector.size for pointer in y])
 
 
 def _flat(sums):

@@ -28,6 +28,7 @@ from .gemm import (
     even_parts,
     prefetch_result,
 )
+from .some_lanes import store_some
 
 FIELDS = tuple(
     (
@@ -213,9 +214,9 @@ class _Tile:
                     k.store(self.epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
         with k.when(partly):
             for v, part in enumerate(bias):
-                mask = k.lane_mask(task["columns"] - v * vector.lanes, vector)
-                for pointer, row in zip(y, rows, strict=True):
-                    k.store(self.epilogue(k.add(row[v].get(), part)), pointer + v * vector.size, mask)
+                values = [self.epilogue(k.add(row[v].get(), part)) for row in rows]
+                there = [pointer + v * vector.size for pointer in y]
+                store_some(k, vector, 0, task["columns"] - v * vector.lanes, values, there)
 
     def _holes(self, task, offsets, whole, bias):
         """Phases without taps hold the bias alone."""
