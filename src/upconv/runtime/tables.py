@@ -41,7 +41,8 @@ class Nest(NamedTuple):
     """The tasks of one kernel, or of several that have the same fields: the product of up to three lists.
 
     `fields` are the kernel's names for them, in its order; `common` has those that all tasks share, and the bases of
-    all that are pointers. Where it is that of several nests, `added` is what each adds to its numbers.
+    all that are pointers. Where it is that of several nests, `added` is what each adds to its numbers: each entry is a
+    list of one row, and is written once if others have the same.
     """
 
     fields: tuple[str, ...]
@@ -169,41 +170,50 @@ def _encode(stages):
 
 
 def _encode_nest(nest, start, rows, seen):
-    """A nest's record; what it says more is put at the end of the rows, or found there if they are the same lists.
+    """A nest's record; what it says more is put at the end of the rows, or found there if another has said the same.
 
     Args:
         start: bytes before the rows.
         rows: all of them.
         seen: those that are there by identity.
+
+    Raises:
+        ValueError: for more lists than a record has room for.
     """
-    known = _names_of(nest.fields)
+    fields, known = nest.fields, _names_of(nest.fields)
     # What is found is held, so that nothing else gets the same identity.
     held = seen.get(id(nest.common))
     if held is None:
         row, pointers = _encode_common(nest, known)
-        held = seen[id(nest.common)] = nest.common, row, start + 8 * len(rows), len(pointers) // 2
+        at = start + 8 * len(rows)
+        held = seen[id(nest.common)] = nest.common, 8 * len(row), at, at + 8 * len(row), len(pointers) // 2
+        rows += row
         rows += pointers
-    _, row, *pointers = held
-    if nest.added:
-        row, numbers = row.copy(), known.numbers
-        for entry in nest.added:
-            for name, value in entry.items():
-                row[numbers[name]] += value
-    record = [8 * len(row), start + 8 * len(rows), *pointers]
-    rows += row
+    record = [*held[1:]]
     for names, values in nest.lists:
         held, *found = seen.get(id(values), (None,))
-        if held is None or held[1] is not nest.fields or held[0] != names:
+        if held is None or held[1] is not fields or held[0] != names:
             at = start + 8 * len(rows)
             rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
             found = at, len(values), start + 8 * len(rows), len(names)
-            seen[id(values)] = (names, nest.fields, values), *found
+            seen[id(values)] = (names, fields, values), *found
             places = known.lists.get(names)
             if places is None:
                 places = known.lists[names] = [8 * known.numbers[name] for name in names]
             rows += places
         record += found
-    return record + NO_LIST * (LISTS - len(nest.lists))
+    for entry in nest.added:
+        held, *found = seen.get(id(entry), (None,))
+        if held is None or held[0] is not fields:
+            at, width = start + 8 * len(rows), len(entry)
+            rows += entry.values()
+            rows += [8 * known.numbers[name] for name in entry]
+            found = at, 1, at + 8 * width, width
+            seen[id(entry)] = (fields, entry), *found
+        record += found
+    if len(record) > NEST:
+        raise ValueError(f"a nest has {(len(record) - NEST) // 4 + LISTS} lists; it may have {LISTS}")
+    return record + NO_LIST * ((NEST - len(record)) // 4)
 
 
 def _encode_common(nest, known):

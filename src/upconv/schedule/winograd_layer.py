@@ -197,7 +197,11 @@ class Layer:
             u, sums = (b.u, 0 if self.makes else self.starts[sizes.weight]), (b.m, self.sink)
             multiply = winograd.product_lists(sizes, v, u, m, sums, not self.makes, self._following())
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
-            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
+            *gather, blocks = winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
+            if bands.by_columns and not self.y.pixels:
+                # Each block of columns has the whole band.
+                blocks = [block | {"y": 0} for block in blocks]
+            yield spread, multiply, (*gather, blocks)
 
     def is_converted(self, at):
         """Whether a Map is one of halves whose channels are consecutive: then it is no more than converted."""
@@ -336,29 +340,33 @@ class Layer:
         return self.forward and self.x.pixels and self.y.pixels and len(self.sizes) > 1
 
     def unit(self, place, share=None):
-        """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
+        """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added, which
+        is the same for all that have it in common.
+        """
         numbers = [[] for _ in self.sizes]
         for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
             numbers[part].append(number)
         if not self.x.pixels:
-            yield (self.bands.turn_in(place),)
+            yield self.bands.turn_in(place)
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
             _, rows, cols = sizes.tile_lists
             if mine and place[1] < len(rows) and place[2] < len(cols):
                 yield from self._spread(place, spread)
+                (products, *at, blocks), gathered = multiply, self._gathered(place, gather)
+                here = _sum_at(place, at)
                 for number in mine:
-                    yield self._multiply(place, multiply, number)
-                    yield from self._gather(place, gather, number)
+                    yield products, here, blocks[number]
+                    yield from self._gather(place, gathered, number)
         if not self.bands.by_columns and not self.y.pixels:
             # All parts have the same blocks here.
-            yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
+            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
 
     # The weight made block by block, for the only block of tiles ------------------------------------------------------
 
     def spread_units(self):
         """Units that spread all tiles, as `unit`: one for each part, unless they read the same band."""
         each = [[*self._spread(_ONLY, spread)] for spread, *_ in self.lists]
-        return each if self.x.pixels else [[(self.bands.turn_in(_ONLY),), *chain.from_iterable(each)]]
+        return each if self.x.pixels else [[self.bands.turn_in(_ONLY), *chain.from_iterable(each)]]
 
     def made_units(self, threads):
         """(blocks of columns that are alike, their tasks as `unit`, what the next of them adds to addresses by base).
@@ -377,9 +385,10 @@ class Layer:
     def _made_unit(self, parts, number):
         """The tasks of a block of columns for some parts."""
         columns, chunks, using = self.sizes[0].blocks[number], self.turned // self.sizes[0].chunk, []
-        for sizes, (_, multiply, gather) in parts:
+        for sizes, ((_, (products, *at, blocks), gather)) in parts:
             lists = self._weight_lists(sizes, number, (self.bases.u, 0))
-            using.append((multiply, gather, list(self._made(sizes, lists, number))))
+            here = total(_sum_at(_ONLY, at), blocks[number])
+            using.append((products, here, gather, list(self._made(sizes, lists, number))))
         turns = [(columns, *piece) for piece in pieces(self.sizes[0].c_src, self.turned)]
         # The last one turns what the next block begins with.
         after = [*turns[1:], *((block, *turns[0][1:]) for block in self.sizes[0].blocks[number + 1 : number + 2])]
@@ -387,15 +396,15 @@ class Layer:
             for task in self._turn(*turn):
                 yield (task,)
             start = turn[1] // self.turned * chunks
-            for at, (multiply, _, made) in enumerate(using):
+            for at, (products, here, _, made) in enumerate(using):
                 follows = self._follows(following, at, len(using))
                 for tasks, part in made[start : start + chunks]:
                     yield from tasks
-                    yield *self._multiply(_ONLY, multiply, number), part, follows
-        for _, gather, _ in using:
-            yield from self._gather(_ONLY, gather, number)
+                    yield products, here, part, follows
+        for _, _, gather, _ in using:
+            yield from self._gather(_ONLY, self._gathered(_ONLY, gather), number)
         if not self.bands.by_columns and not self.y.pixels:
-            yield (self.bands.turn_out(_ONLY, number, number),)
+            yield self.bands.turn_out(_ONLY, number, number)
 
     def _follows(self, turn, at, many):
         """What a product adds to prefetch its share of what is turned next; it is one of so many."""
@@ -416,19 +425,26 @@ class Layer:
         return None
 
     def _spread(self, place, spread):
-        common, sources, *axes = spread
+        common, sources, *at = spread
+        here = _sum_at(place, at, self.bands.x_moves(place))
         for source in sources:
-            yield common, source, *map(getitem, axes, place), *self.bands.x_moves(place)
+            yield common, source, here
 
-    def _multiply(self, place, multiply, number):
-        common, *axes, blocks = multiply
-        return common, *map(getitem, axes, place), blocks[number]
+    def _gathered(self, place, gather):
+        """What all that is gathered of a block of tiles has in common, in two parts; what blocks of columns add."""
+        common, *at, blocks = gather
+        return common, _sum_at(place, at, self.bands.y_moves(place)), blocks
 
-    def _gather(self, place, gather, number):
-        common, *axes, blocks = gather
-        yield common, *map(getitem, axes, place), blocks[number], *self.bands.y_moves(place, number)
+    def _gather(self, place, gathered, number):
+        common, here, blocks = gathered
+        yield common, here, blocks[number]
         if self.bands.by_columns and not self.y.pixels:
-            yield (self.bands.turn_out(place, number, number),)
+            yield self.bands.turn_out(place, number, number)
+
+
+def _sum_at(place, lists, moves=()):
+    """What a block of tiles adds: the sum of an entry of each list of an axis, and of moves."""
+    return total(*map(getitem, lists, place), *moves)
 
 
 def _starts(sizes, together):
@@ -490,6 +506,8 @@ class _Bands:
         self.y_channels = sizes[0].phase_channels if self.by_columns else sizes[0].c_dst
         self.y_map = Map.dense(self.y_channels, h.written, w.written, layer.size)
         self.y_bytes = most * self.y_map.n
+        # Tasks that turn a band, by its sizes.
+        self.turned = {}
 
     @property
     def x(self):
@@ -512,21 +530,28 @@ class _Bands:
     def x_moves(self, place):
         """Entries that make a task read from the band."""
         if self.layer.x.pixels:
-            return []
+            return ()
         corner, _ = self._place(self.src, place)
-        return [{"x": -self.x_map.at(*corner)}]
+        return ({"x": -self.x_map.at(*corner)},)
 
-    def y_moves(self, place, number):
+    def y_moves(self, place):
+        """Entries that make a task write to the band, where its block of columns begins."""
         if self.layer.y.pixels:
-            return []
+            return ()
         corner, _ = self._place(self.dst, place)
-        start = self.layer.sizes[0].blocks[number][0] if self.by_columns else 0
-        return [{"y": -self.y_map.at(*corner) - start * self.layer.size}]
+        return ({"y": -self.y_map.at(*corner)},)
 
     def turn_in(self, place):
+        """The task that turns a band: what others of as many rows and columns share with it, and where it begins."""
+        corner, shape = self._place(self.src, place)
+        common = self.turned.get(shape)
+        if common is None:
+            common = self.turned[shape] = self._turn_in(*shape)
+        return common, {"src": self.layer.x.at(*corner)}
+
+    def _turn_in(self, images, rows, cols):
         layer, band = self.layer, self.x_map
-        corner, (images, rows, cols) = self._place(self.src, place)
-        src, dst = (layer.bases.x, layer.x.at(*corner)), (layer.bases.x_band, 0)
+        src, dst = (layer.bases.x, 0), (layer.bases.x_band, 0)
         if layer.is_converted(layer.x):
             return self._converted(src, layer.x, dst, band, (images, layer.sizes[0].c_src, rows, cols), writes=False)
         lines = (rows, layer.x.h, band.h)
@@ -539,13 +564,20 @@ class _Bands:
         )  # fmt: skip
 
     def turn_out(self, place, first=0, last=-1):
-        """The task that turns what lies in the band of the blocks of columns from the first to the last."""
-        layer, band = self.layer, self.y_map
-        corner, (images, rows, cols) = self._place(self.dst, place)
-        blocks = layer.sizes[0].blocks
+        """As `turn_in`, the task that turns what lies in the band of some blocks of columns, first to last."""
+        layer, blocks = self.layer, self.layer.sizes[0].blocks
+        corner, shape = self._place(self.dst, place)
         first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
-        start = layer.bases.y_band, 0 if self.by_columns else first * layer.size
-        dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
+        key = *shape, channels
+        common = self.turned.get(key)
+        if common is None:
+            common = self.turned[key] = self._turn_out(*key)
+        start = 0 if self.by_columns else first * layer.size
+        return common, {"src": start, "dst": layer.y.at(*corner) + first * layer.y.c}
+
+    def _turn_out(self, images, rows, cols, channels):
+        layer, band = self.layer, self.y_map
+        start, dst = (layer.bases.y_band, 0), (layer.bases.y, 0)
         if layer.is_converted(layer.y):
             shape = images, channels, rows, cols
             return self._converted(start, band, dst, layer.y, shape, writes=True)
