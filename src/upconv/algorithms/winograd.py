@@ -239,7 +239,7 @@ def program(placed: PlacedProblem) -> Program:
     form, makes = weight_form(placed.problem), placed.packs and _makes(placed.problem)
     layer = _layer(placed, makes)
     if makes:
-        stages = _making(placed, layer)
+        stages = _making(placed, form, layer)
     else:
         stages = [Stage([grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)])]
         if placed.packs:
@@ -319,12 +319,20 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
             yield Grid(nests, (n.count, h.count, w.count), steps)
 
 
-def _making(placed, layer):
+# What makes a weight in the call, some hundred kilobytes of a large one.
+_steps = Kept(16)
+
+
+def _making(placed, form, layer):
     """All tiles are spread; then some channels of the weight after others are made, and used for all of them."""
     made = {}
+
+    def keep(of, make):
+        return _steps.get_or_make((form, placed.w, *of), make)
+
     spread = [Grid(_nests(unit, made)) for unit in layer.spread_units()]
     threads, grids = placed.threads if placed.share > 1 else 1, []
-    for count, unit, steps in layer.made_units(threads):
+    for count, unit, steps in layer.made_units(threads, keep):
         grids.append(Grid(_nests(unit, made), (count, 1, 1), {base: (step, 0, 0) for base, step in steps.items()}))
     return [Stage(spread), Stage(grids)]
 

@@ -182,38 +182,46 @@ def _encode_nest(nest, start, rows, seen):
     """
     fields, known = nest.fields, _names_of(nest.fields)
     # What is found is held, so that nothing else gets the same identity.
-    held = seen.get(id(nest.common))
+    held, record = seen.get(id(nest.common), (None, None))
     if held is None:
         row, pointers = _encode_common(nest, known)
         at = start + 8 * len(rows)
-        held = seen[id(nest.common)] = nest.common, 8 * len(row), at, at + 8 * len(row), len(pointers) // 2
+        record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
+        seen[id(nest.common)] = nest.common, record
         rows += row
         rows += pointers
-    record = [*held[1:]]
     for names, values in nest.lists:
-        held, *found = seen.get(id(values), (None,))
+        held, found = seen.get(id(values), (None, None))
         if held is None or held[1] is not fields or held[0] != names:
             at = start + 8 * len(rows)
             rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
-            found = at, len(values), start + 8 * len(rows), len(names)
-            seen[id(values)] = (names, fields, values), *found
-            places = known.lists.get(names)
-            if places is None:
-                places = known.lists[names] = [8 * known.numbers[name] for name in names]
-            rows += places
-        record += found
+            found = [at, len(values), _encode_places(names, known, start, rows, seen), len(names)]
+            seen[id(values)] = (names, fields, values), found
+        record = record + found
     for entry in nest.added:
-        held, *found = seen.get(id(entry), (None,))
+        held, found = seen.get(id(entry), (None, None))
         if held is None or held[0] is not fields:
-            at, width = start + 8 * len(rows), len(entry)
+            at, names = start + 8 * len(rows), (*entry,)
             rows += entry.values()
-            rows += [8 * known.numbers[name] for name in entry]
-            found = at, 1, at + 8 * width, width
-            seen[id(entry)] = (fields, entry), *found
-        record += found
+            found = [at, 1, _encode_places(names, known, start, rows, seen), len(names)]
+            seen[id(entry)] = (fields, entry), found
+        record = record + found
     if len(record) > NEST:
         raise ValueError(f"a nest has {(len(record) - NEST) // 4 + LISTS} lists; it may have {LISTS}")
     return record + NO_LIST * ((NEST - len(record)) // 4)
+
+
+def _encode_places(names, known, start, rows, seen):
+    """Where the places of some fields are, which are put at the end of the rows if they are not there."""
+    of = id(known.fields), names
+    found = seen.get(of)
+    if found is None:
+        found = seen[of] = start + 8 * len(rows)
+        places = known.lists.get(names)
+        if places is None:
+            places = known.lists[names] = [8 * known.numbers[name] for name in names]
+        rows += places
+    return found
 
 
 def _encode_common(nest, known):

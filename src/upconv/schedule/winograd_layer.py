@@ -281,8 +281,7 @@ class Layer:
             first = start * sizes.chunk
             count = min(sizes.chunk, sizes.source_channels - first)
             here = nearer | {"u": -first * block.line}
-            # Not summed up: what they share is written once.
-            tasks = [(common, entry, here, self._at(some, sizes.blocks[number])) for some, entry in found]
+            tasks = [(common, total(entry, here, self._at(some, sizes.blocks[number]))) for some, entry in found]
             yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
 
     def _turn(self, columns, first, count):
@@ -368,43 +367,61 @@ class Layer:
         each = [[*self._spread(_ONLY, spread)] for spread, *_ in self.lists]
         return each if self.x.pixels else [[self.bands.turn_in(_ONLY), *chain.from_iterable(each)]]
 
-    def made_units(self, threads):
+    def made_units(self, threads, keep=lambda of, make: make()):
         """(blocks of columns that are alike, their tasks as `unit`, what the next of them adds to addresses by base).
 
         The channels of the source go by once for each block. What is turned of the weight is made, and used, part by
         part, while it is near. All parts are a unit, as far as threads are not more: they share what is turned.
+
+        Args:
+            threads: how many there are.
+            keep: gives what is made for a key, for the weight alone and whatever the maps.
         """
         blocks, parts = self.sizes[0].blocks, [*zip(self.sizes, self.lists, strict=True)]
         apart = ceil_div(threads, len(blocks)) if self._parts_are_apart else 1
         alike = [[*some] for _, some in groupby(range(len(blocks)), key=lambda number: blocks[number][1])]
         for some, numbers in product(_cut(parts, apart), alike):
-            channels, b = blocks[numbers[0]][1], self.bases
+            channels, number, b = blocks[numbers[0]][1], numbers[0], self.bases
             steps = {b.w: channels * self.w[1], b.y: channels * self.y.c, b.bias: channels * self.size}
-            yield len(numbers), self._made_unit(some, numbers[0]), steps
+            first = parts.index(some[0])
+            weight = keep((first, len(some), number), lambda: self._made_weight([part for part, _ in some], number))  # noqa: B023
+            yield len(numbers), self._made_unit([lists for _, lists in some], number, weight), steps
 
-    def _made_unit(self, parts, number):
-        """The tasks of a block of columns for some parts."""
-        columns, chunks, using = self.sizes[0].blocks[number], self.turned // self.sizes[0].chunk, []
-        for sizes, ((_, (products, *at, blocks), gather)) in parts:
-            lists = self._weight_lists(sizes, number, (self.bases.u, 0))
-            here = total(_sum_at(_ONLY, at), blocks[number])
-            using.append((products, here, gather, list(self._made(sizes, lists, number))))
-        turns = [(columns, *piece) for piece in pieces(self.sizes[0].c_src, self.turned)]
-        # The last one turns what the next block begins with.
-        after = [*turns[1:], *((block, *turns[0][1:]) for block in self.sizes[0].blocks[number + 1 : number + 2])]
-        for turn, following in zip_longest(turns, after):
-            for task in self._turn(*turn):
+    def _made_unit(self, lists, number, weight):
+        """The tasks of a block of columns for some parts, by their lists and what `_made_weight` says of them."""
+        using = []
+        for _, (products, *at, blocks), _ in lists:
+            using.append((products, total(_sum_at(_ONLY, at), blocks[number])))
+        for turning, making in weight:
+            for task in turning:
                 yield (task,)
-            start = turn[1] // self.turned * chunks
-            for at, (products, here, _, made) in enumerate(using):
-                follows = self._follows(following, at, len(using))
-                for tasks, part in made[start : start + chunks]:
+            for (products, here), made in zip(using, making, strict=True):
+                for tasks, part in made:
                     yield from tasks
-                    yield products, here, part, follows
-        for _, _, gather, _ in using:
+                    yield products, here, part
+        for *_, gather in lists:
             yield from self._gather(_ONLY, self._gathered(_ONLY, gather), number)
         if not self.bands.by_columns and not self.y.pixels:
             yield self.bands.turn_out(_ONLY, number, number)
+
+    def _made_weight(self, parts, number):
+        """How the weight of a block of columns is made for some parts, in steps: the tasks that turn some of it; then
+        for each part, for each chunk, the tasks that make it and what a product adds to use it.
+        """
+        columns, chunks, made = self.sizes[0].blocks[number], self.turned // self.sizes[0].chunk, []
+        for sizes in parts:
+            made.append(list(self._made(sizes, self._weight_lists(sizes, number, (self.bases.u, 0)), number)))
+        turns = [(columns, *piece) for piece in pieces(self.sizes[0].c_src, self.turned)]
+        # The last one turns what the next block begins with.
+        after = [*turns[1:], *((block, *turns[0][1:]) for block in self.sizes[0].blocks[number + 1 : number + 2])]
+        found = []
+        for turn, following in zip_longest(turns, after):
+            start, making = turn[1] // self.turned * chunks, []
+            for at, each in enumerate(made):
+                follows = self._follows(following, at, len(parts))
+                making.append([(tasks, part | follows) for tasks, part in each[start : start + chunks]])
+            found.append((tuple(self._turn(*turn)), making))
+        return found
 
     def _follows(self, turn, at, many):
         """What a product adds to prefetch its share of what is turned next; it is one of so many."""
