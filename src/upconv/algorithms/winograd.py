@@ -49,8 +49,9 @@ from ..runtime.program import (
 from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import distinct
+from ..schedule.winograd_bands import Map
 from ..schedule.winograd_blocks import Run
-from ..schedule.winograd_layer import Bases, Layer, Map
+from ..schedule.winograd_layer import Bases, Layer
 from ..schedule.winograd_setting import BLOCK_BYTES, of_group, setting, sizes, tiles_of_usual
 from ..winograd_parts import ways_alone
 
@@ -304,7 +305,9 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     counts, images = [*map(len, layer.blocks)], layer.blocks[0][0][1]
     made = {}
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
-    for n, h, w in product(_image_runs(layer), layer.cuts[0].runs, layer.cuts[1].runs):
+    is_in_place = layer.x.pixels and layer.y.pixels
+    runs = [cut.in_place if is_in_place else cut.runs for cut in layer.cuts]
+    for n, h, w in product(_image_runs(layer), *runs):
         steps = {
             X: (images * placed.x.n, h.tiles * m[0] * source[0] * placed.x.h, w.tiles * m[1] * source[1] * placed.x.w),
             Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
