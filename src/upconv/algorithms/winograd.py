@@ -308,15 +308,18 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     is_in_place = layer.x.pixels and layer.y.pixels
     runs = [cut.in_place if is_in_place else cut.runs for cut in layer.cuts]
     for n, h, w in product(_image_runs(layer), *runs):
-        steps = {
-            X: (images * placed.x.n, h.tiles * m[0] * source[0] * placed.x.h, w.tiles * m[1] * source[1] * placed.x.w),
-            Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
-            FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
-            ROW_X: (0, h.tiles * m[0], 0),
-            COL_X: (0, 0, w.tiles * m[1]),
-            ROW_Y: (0, h.tiles * result[0], 0),
-            COL_Y: (0, 0, w.tiles * result[1]),
-        }
+        # A unit that is alone goes nowhere.
+        steps, down, across = {}, h.tiles * m[0], w.tiles * m[1]
+        if max(n.count, h.count, w.count) > 1:
+            steps = {
+                X: (images * placed.x.n, down * source[0] * placed.x.h, across * source[1] * placed.x.w),
+                Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
+                FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
+                ROW_X: (0, down, 0),
+                COL_X: (0, 0, across),
+                ROW_Y: (0, h.tiles * result[0], 0),
+                COL_Y: (0, 0, w.tiles * result[1]),
+            }
         for share in shares:
             nests = _nests(layer.unit((n.first, h.first, w.first), share), made, starts)
             yield Grid(nests, (n.count, h.count, w.count), steps)
@@ -331,7 +334,7 @@ def _making(placed, form, layer):
     made = {}
 
     def keep(of, make):
-        return _steps.get_or_make((form, placed.w, *of), make)
+        return _steps.get_or_make((form, placed.w, *of), lambda: _as_nests(make()))
 
     spread = [Grid(_nests(unit, made)) for unit in layer.spread_units()]
     threads, grids = placed.threads if placed.share > 1 else 1, []
@@ -340,10 +343,23 @@ def _making(placed, form, layer):
     return [Stage(spread), Stage(grids)]
 
 
+def _as_nests(steps):
+    """The steps in which a weight is made, with nests as tasks."""
+    made = {}
+    return [
+        (_nests(turning, made), [[(_nests(tasks, made), part) for tasks, part in chunks] for chunks in making])
+        for turning, making in steps
+    ]
+
+
 def _nests(tasks, made, starts=None):
     """The nests of a `Layer.unit`; `made` has what others of the program have in common, by identity, and holds it."""
     found = []
-    for common, *added in tasks:
+    for task in tasks:
+        if type(task) is Nest:
+            found.append(task)
+            continue
+        common, *added = task
         known = made.get(id(common))
         if known is None:
             known = made[id(common)] = _indexed(common, starts), common

@@ -355,7 +355,8 @@ class Layer:
 
         Args:
             threads: how many there are.
-            keep: gives what is made for a key, for the weight alone and whatever the maps.
+            keep: gives what is made for a key, whatever the maps: see `_made_weight`. It may have the tasks, as `unit`
+                yields them, in another form.
         """
         blocks, parts = self.sizes[0].blocks, [*zip(self.sizes, self.lists, strict=True)]
         apart = ceil_div(threads, len(blocks)) if self._parts_are_apart else 1
@@ -373,8 +374,7 @@ class Layer:
         for _, (products, *at, blocks), _ in lists:
             using.append((products, total(_sum_at(_ONLY, at), blocks[number])))
         for turning, making in weight:
-            for task in turning:
-                yield (task,)
+            yield from turning
             for (products, here), made in zip(using, making, strict=True):
                 for tasks, part in made:
                     yield from tasks
@@ -400,7 +400,7 @@ class Layer:
             for at, each in enumerate(made):
                 follows = self._follows(following, at, len(parts))
                 making.append([(tasks, part | follows) for tasks, part in each[start : start + chunks]])
-            found.append((tuple(self._turn(*turn)), making))
+            found.append(([(task,) for task in self._turn(*turn)], making))
         return found
 
     def _follows(self, turn, at, many):
@@ -441,7 +441,8 @@ class Layer:
 
 def _sum_at(place, lists, moves=()):
     """What a block of tiles adds: the sum of an entry of each list of an axis, and of moves."""
-    return total(*(along.at(number) for along, number in zip(lists, place, strict=True)), *moves)
+    (images, rows, cols), (n, h, w) = lists, place
+    return total(images.at(n), rows.at(h), cols.at(w), *moves)
 
 
 def _starts(sizes, together):
