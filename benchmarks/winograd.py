@@ -24,7 +24,8 @@ from upconv.problem import Problem
 from upconv.runtime.kernel import function, isa, linked
 from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
 from upconv.schedule.winograd import SIZES
-from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
+from upconv.schedule.winograd_bands import Map
+from upconv.schedule.winograd_layer import Bases, Layer, Setting
 
 NAMES = Bases.__slots__
 NUMBERS = Bases(*range(1, len(NAMES) + 1))

@@ -8,7 +8,8 @@ from upconv.kernels.execute import execute
 from upconv.problem import NO_ACTIVATION, Problem
 from upconv.runtime.kernel import function
 from upconv.runtime.program import COUNTER, ROW, Grid, Job, Nest, Program, Stage, address
-from upconv.schedule.winograd_layer import Bases, Layer, Map, Setting
+from upconv.schedule.winograd_bands import Map
+from upconv.schedule.winograd_layer import Bases, Layer, Setting
 
 NAMES = Bases.__slots__
 NUMBERS = Bases(*range(1, len(NAMES) + 1))

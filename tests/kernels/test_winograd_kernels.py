@@ -145,12 +145,14 @@ def test_jobs_are_sums_of_short_lists():
     layer = Run(g, setting, x, w, bias, y).layer
     (spread, multiply, gather), (sizes,) = layer.lists[0], layer.sizes
     blocks = [len(axis) for axis in layer.blocks]
-    assert [len(entries) for entries in spread[1:]] == [1, *blocks]
-    assert [len(entries) for entries in multiply[1:]] == [len(entries) for entries in gather[1:]]
-    assert [len(entries) for entries in gather[1:]] == [*blocks, len(sizes.blocks)]
+    assert len(spread[1]) == 1
+    assert len(multiply[-1]) == len(gather[-1]) == len(sizes.blocks)
+    for axes in (spread[2:], multiply[1:-1], gather[1:-1]):
+        assert [len(along.blocks) for along in axes] == blocks
     made = [row for unit in layer.units() for row in unit if row["fields"] == gather[0]["fields"]]
-    common, *lists = gather
-    sums = [winograd.total(common, *entries) for entries in product(*lists)]
+    common, *axes, columns = gather
+    lists = [[along.at(number) for number in range(len(along.blocks))] for along in axes]
+    sums = [winograd.total(common, *entries) for entries in product(*lists, columns)]
     assert made == sums
 
 

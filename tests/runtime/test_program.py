@@ -46,7 +46,7 @@ def random_rows(draw):
 
 def random_stages(draw, entry):
     """Some stages of grids of nests of products; lists are shared between nests now and then."""
-    shared = random_rows(draw)
+    shared, added = random_rows(draw), {name: draw.randrange(-50, 50) for name in draw.sample(NAMES[1:], 3)}
 
     def nest():
         common = {"entry": entry} | {name: draw.randrange(1000) for name in draw.sample(NAMES[6:], 3)}
@@ -55,7 +55,8 @@ def random_stages(draw, entry):
         lists = [random_rows(draw) for _ in range(draw.randrange(4))]
         if lists and draw.random() < 0.5:
             lists[0] = shared
-        return Nest(NAMES, common, tuple(lists))
+        more = [added] * draw.randrange(3 - len(lists) + 1)
+        return Nest(NAMES, common, tuple(lists), more)
 
     def grid():
         sizes = tuple(draw.choice((1, 1, 2, 3)) for _ in range(3))
@@ -84,6 +85,8 @@ def nest_tasks(nest, bases):
     common = dict.fromkeys(NAMES, 0)
     for name, value in nest.common.items():
         common[name] = bases[value[0]] + value[1] if isinstance(value, tuple) else value
+    for name, value in itertools.chain.from_iterable(map(dict.items, nest.added)):
+        common[name] += value
     for rows in itertools.product(*(values for _, values in nest.lists)):
         task = dict(common)
         for (names, _), row in zip(nest.lists, rows, strict=True):
@@ -143,6 +146,24 @@ def test_a_product_of_lists_is_no_longer_than_the_lists():
     one, many = (Program([Stage([Grid([nest] * count)])], {}, 0.0).nbytes for count in (1, 10))
     assert one < 8 * (64 + 64) + 1024
     assert many - one < 9 * 8 * 60
+
+
+def test_what_nests_have_in_common_is_there_once():
+    """The fields that they share, and what is added to them, each for as many nests as there are."""
+    common, added = {"entry": 1, "x": (X, 0), "c": 7}, ({"n": 1, "m": 2}, {"m": 3})
+    one, many = (
+        Program([Stage([Grid([Nest(NAMES, common, (), added) for _ in range(count)])])], {}, 0.0).nbytes
+        for count in (1, 10)
+    )
+    assert many - one == 9 * 8 * kernel.NEST
+
+
+def test_a_nest_of_too_many_lists_is_refused():
+    """Its record would go on where the next one begins."""
+    rows = Rows(("n",), [(1,)])
+    nest = Nest(NAMES, {"entry": 1}, (rows, rows), ({"m": 1}, {"a": 1}))
+    with pytest.raises(ValueError, match="4 lists"):
+        Program([Stage([Grid([nest])])], {}, 0.0)
 
 
 # Programs that move values -------------------------------------------------------------------------------------------

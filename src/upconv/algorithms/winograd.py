@@ -49,8 +49,9 @@ from ..runtime.program import (
 from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import distinct
+from ..schedule.winograd_bands import Map
 from ..schedule.winograd_blocks import Run
-from ..schedule.winograd_layer import Bases, Layer, Map
+from ..schedule.winograd_layer import Bases, Layer
 from ..schedule.winograd_setting import BLOCK_BYTES, of_group, setting, sizes, tiles_of_usual
 from ..winograd_parts import ways_alone
 
@@ -239,7 +240,7 @@ def program(placed: PlacedProblem) -> Program:
     form, makes = weight_form(placed.problem), placed.packs and _makes(placed.problem)
     layer = _layer(placed, makes)
     if makes:
-        stages = _making(placed, layer)
+        stages = _making(placed, form, layer)
     else:
         stages = [Stage([grid for group in range(placed.g.groups) for grid in _grids(placed, layer, form, group)])]
         if placed.packs:
@@ -304,35 +305,61 @@ def _grids(placed, layer, form, group) -> Iterator[Grid]:
     counts, images = [*map(len, layer.blocks)], layer.blocks[0][0][1]
     made = {}
     shares = layer.shares(placed.threads if placed.share > 1 else 1, prod(counts) * placed.g.groups)
-    for n, h, w in product(_image_runs(layer), layer.cuts[0].runs, layer.cuts[1].runs):
-        steps = {
-            X: (images * placed.x.n, h.tiles * m[0] * source[0] * placed.x.h, w.tiles * m[1] * source[1] * placed.x.w),
-            Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
-            FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
-            ROW_X: (0, h.tiles * m[0], 0),
-            COL_X: (0, 0, w.tiles * m[1]),
-            ROW_Y: (0, h.tiles * result[0], 0),
-            COL_Y: (0, 0, w.tiles * result[1]),
-        }
+    is_in_place = layer.x.pixels and layer.y.pixels
+    runs = [cut.in_place if is_in_place else cut.runs for cut in layer.cuts]
+    for n, h, w in product(_image_runs(layer), *runs):
+        # A unit that is alone goes nowhere.
+        steps, down, across = {}, h.tiles * m[0], w.tiles * m[1]
+        if max(n.count, h.count, w.count) > 1:
+            steps = {
+                X: (images * placed.x.n, down * source[0] * placed.x.h, across * source[1] * placed.x.w),
+                Y: (images * placed.y.n, h.tiles * result[0] * placed.y.h, w.tiles * result[1] * placed.y.w),
+                FLAGS: (8 * counts[1] * counts[2], 8 * counts[2], 8),
+                ROW_X: (0, down, 0),
+                COL_X: (0, 0, across),
+                ROW_Y: (0, h.tiles * result[0], 0),
+                COL_Y: (0, 0, w.tiles * result[1]),
+            }
         for share in shares:
             nests = _nests(layer.unit((n.first, h.first, w.first), share), made, starts)
             yield Grid(nests, (n.count, h.count, w.count), steps)
 
 
-def _making(placed, layer):
+# What makes a weight in the call, some hundred kilobytes of a large one.
+_steps = Kept(16)
+
+
+def _making(placed, form, layer):
     """All tiles are spread; then some channels of the weight after others are made, and used for all of them."""
     made = {}
+
+    def keep(of, make):
+        return _steps.get_or_make((form, placed.w, *of), lambda: _as_nests(make()))
+
     spread = [Grid(_nests(unit, made)) for unit in layer.spread_units()]
     threads, grids = placed.threads if placed.share > 1 else 1, []
-    for count, unit, steps in layer.made_units(threads):
+    for count, unit, steps in layer.made_units(threads, keep):
         grids.append(Grid(_nests(unit, made), (count, 1, 1), {base: (step, 0, 0) for base, step in steps.items()}))
     return [Stage(spread), Stage(grids)]
+
+
+def _as_nests(steps):
+    """The steps in which a weight is made, with nests as tasks."""
+    made = {}
+    return [
+        (_nests(turning, made), [[(_nests(tasks, made), part) for tasks, part in chunks] for chunks in making])
+        for turning, making in steps
+    ]
 
 
 def _nests(tasks, made, starts=None):
     """The nests of a `Layer.unit`; `made` has what others of the program have in common, by identity, and holds it."""
     found = []
-    for common, *added in tasks:
+    for task in tasks:
+        if type(task) is Nest:
+            found.append(task)
+            continue
+        common, *added = task
         known = made.get(id(common))
         if known is None:
             known = made[id(common)] = _indexed(common, starts), common

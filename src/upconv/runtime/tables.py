@@ -41,7 +41,8 @@ class Nest(NamedTuple):
     """The tasks of one kernel, or of several that have the same fields: the product of up to three lists.
 
     `fields` are the kernel's names for them, in its order; `common` has those that all tasks share, and the bases of
-    all that are pointers. Where it is that of several nests, `added` is what each adds to its numbers.
+    all that are pointers. Where it is that of several nests, `added` is what each adds to its numbers: each entry is a
+    list of one row, and is written once if others have the same.
     """
 
     fields: tuple[str, ...]
@@ -169,41 +170,58 @@ def _encode(stages):
 
 
 def _encode_nest(nest, start, rows, seen):
-    """A nest's record; what it says more is put at the end of the rows, or found there if they are the same lists.
+    """A nest's record; what it says more is put at the end of the rows, or found there if another has said the same.
 
     Args:
         start: bytes before the rows.
         rows: all of them.
         seen: those that are there by identity.
+
+    Raises:
+        ValueError: for more lists than a record has room for.
     """
-    known = _names_of(nest.fields)
+    fields, known = nest.fields, _names_of(nest.fields)
     # What is found is held, so that nothing else gets the same identity.
-    held = seen.get(id(nest.common))
+    held, record = seen.get(id(nest.common), (None, None))
     if held is None:
         row, pointers = _encode_common(nest, known)
-        held = seen[id(nest.common)] = nest.common, row, start + 8 * len(rows), len(pointers) // 2
+        at = start + 8 * len(rows)
+        record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
+        seen[id(nest.common)] = nest.common, record
+        rows += row
         rows += pointers
-    _, row, *pointers = held
-    if nest.added:
-        row, numbers = row.copy(), known.numbers
-        for entry in nest.added:
-            for name, value in entry.items():
-                row[numbers[name]] += value
-    record = [8 * len(row), start + 8 * len(rows), *pointers]
-    rows += row
     for names, values in nest.lists:
-        held, *found = seen.get(id(values), (None,))
-        if held is None or held[1] is not nest.fields or held[0] != names:
+        held, found = seen.get(id(values), (None, None))
+        if held is None or held[1] is not fields or held[0] != names:
             at = start + 8 * len(rows)
             rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
-            found = at, len(values), start + 8 * len(rows), len(names)
-            seen[id(values)] = (names, nest.fields, values), *found
-            places = known.lists.get(names)
-            if places is None:
-                places = known.lists[names] = [8 * known.numbers[name] for name in names]
-            rows += places
-        record += found
-    return record + NO_LIST * (LISTS - len(nest.lists))
+            found = [at, len(values), _encode_places(names, known, start, rows, seen), len(names)]
+            seen[id(values)] = (names, fields, values), found
+        record = record + found
+    for entry in nest.added:
+        held, found = seen.get(id(entry), (None, None))
+        if held is None or held[0] is not fields:
+            at, names = start + 8 * len(rows), (*entry,)
+            rows += entry.values()
+            found = [at, 1, _encode_places(names, known, start, rows, seen), len(names)]
+            seen[id(entry)] = (fields, entry), found
+        record = record + found
+    if len(record) > NEST:
+        raise ValueError(f"a nest has {(len(record) - NEST) // 4 + LISTS} lists; it may have {LISTS}")
+    return record + NO_LIST * ((NEST - len(record)) // 4)
+
+
+def _encode_places(names, known, start, rows, seen):
+    """Where the places of some fields are, which are put at the end of the rows if they are not there."""
+    of = id(known.fields), names
+    found = seen.get(of)
+    if found is None:
+        found = seen[of] = start + 8 * len(rows)
+        places = known.lists.get(names)
+        if places is None:
+            places = known.lists[names] = [8 * known.numbers[name] for name in names]
+        rows += places
+    return found
 
 
 def _encode_common(nest, known):

@@ -180,6 +180,8 @@ def share_of_sources(placed: PlacedProblem, most=None) -> int:
 
     Threads come at different times, so some bands for each are better than one; here each band more is more work too.
     """
+    if placed.share == 1:
+        return 1
     g, threads = placed.g, placed.threads
 
     def finished(share):

@@ -44,7 +44,7 @@ def transposed(problem: Problem, channels_last) -> int:
 
 def parts(placed: PlacedProblem) -> Iterator[tuple[int, PlacedProblem, PlacedOperand, PlacedOperand]]:
     """(number of a group, the problem of one group, where its source and its result lie) of every group."""
-    one = replace(placed, problem=of_one(placed.problem))
+    one = placed if placed.g.groups == 1 else replace(placed, problem=of_one(placed.problem))
     for group in range(placed.g.groups):
         yield (
             group,

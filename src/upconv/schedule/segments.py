@@ -209,8 +209,9 @@ def fused_segments(axis: Axis) -> tuple[tuple[Segment, tuple[int, int]], ...]:
 
 def _runs_alike(start, stop, blocks):
     """Cut start..stop so that the first and the last of all blocks stand alone."""
-    cuts = sorted({start, stop, *(cut for cut in (1, blocks - 1) if start < cut < stop)})
-    return itertools.pairwise(cuts)
+    inner = [cut for cut in (1, blocks - 1) if start < cut < stop]
+    # Most segments are neither the first nor the last.
+    return itertools.pairwise(sorted({start, stop, *inner})) if inner else ((start, stop),)
 
 
 @lru_cache(maxsize=512)

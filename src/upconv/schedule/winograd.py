@@ -11,6 +11,7 @@ phases of some channels, so that all phases of a tile are written together. What
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise, product
+from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
@@ -269,28 +270,37 @@ def spread_lists(sizes, x, at, v, zeros):
     return (
         common,
         sources,
-        _along(images, "n", {"x": at[0]}),
-        _along(rows, "tiles_h", {"x": common["x_row"], "row": h.form.m}),
-        _along(cols, "tiles_w", {"x": common["x_col"], "col": w.form.m}),
+        Along(images, "n", {"x": at[0]}),
+        Along(rows, "tiles_h", {"x": common["x_row"], "row": h.form.m}),
+        Along(cols, "tiles_w", {"x": common["x_col"], "col": w.form.m}),
     )
 
 
-def _along(blocks, many, steps, flag=0):
+class Along(NamedTuple):
     """What each block of an axis adds: how many there are, and some steps for each one before it, a flag a block.
 
-    >>> _along([(0, 3), (3, 2)], "n", {"x": 10}, flag=8)
-    [{'n': 3}, {'n': 2, 'x': 30, 'flag': 8}]
+    Blocks may be many, and few of them are asked for.
+
+    >>> along = Along([(0, 3), (3, 2)], "n", {"x": 10}, flag=8)
+    >>> along.at(0), along.at(1)
+    ({'n': 3}, {'n': 2, 'x': 30, 'flag': 8})
     """
-    found = []
-    for number, (first, count) in enumerate(blocks):
-        added = {many: count}
+
+    blocks: list[tuple[int, int]]
+    many: str
+    steps: dict[str, int]
+    flag: int = 0
+
+    def at(self, number):
+        """The entry of a block."""
+        first, count = self.blocks[number]
+        added = {self.many: count}
         if first:
-            for name, step in steps.items():
+            for name, step in self.steps.items():
                 added[name] = first * step
-            if flag:
-                added["flag"] = number * flag
-        found.append(added)
-    return found
+            if self.flag:
+                added["flag"] = number * self.flag
+        return added
 
 
 def product_lists(sizes, v, u, m, sums, together=True, following=None):
@@ -327,7 +337,7 @@ def product_lists(sizes, v, u, m, sums, together=True, following=None):
     }
     images, rows, cols = sizes.tile_lists
     blocks = [{"u": each.u * together, "u_pos": each.pos, "panels": each.panels} for each in sizes.columns]
-    return common, _along(images, "n", {}), _along(rows, "tiles_h", {}), _along(cols, "tiles_w", {}), blocks
+    return common, Along(images, "n", {}), Along(rows, "tiles_h", {}), Along(cols, "tiles_w", {}), blocks
 
 
 def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activation=NO_ACTIVATION, adds=False):
@@ -377,9 +387,9 @@ def gather_lists(sizes, y, at, m, bias, sink, flag, flag_steps=(0, 0, 0), activa
     images, rows, cols = sizes.tile_lists
     return (
         common,
-        _along(images, "n", {"y": at[0]}, flag_steps[0]),
-        _along(rows, "tiles_h", {"y": common["y_row"], "row": common["row_tile"]}, flag_steps[1]),
-        _along(cols, "tiles_w", {"y": common["y_col"], "col": common["col_tile"]}, flag_steps[2]),
+        Along(images, "n", {"y": at[0]}, flag_steps[0]),
+        Along(rows, "tiles_h", {"y": common["y_row"], "row": common["row_tile"]}, flag_steps[1]),
+        Along(cols, "tiles_w", {"y": common["y_col"], "col": common["col_tile"]}, flag_steps[2]),
         [
             {"y": start * sizes.size, "bias": start * sizes.size, "c": count, "m_phase": each.phase}
             for (start, count), each in zip(sizes.blocks, sizes.columns, strict=True)

@@ -40,6 +40,8 @@ class Cut(NamedTuple):
         src, dst: (first, end) of the indices that each block reads, and writes, in all parts.
         read, written: how many they are, at most.
         runs: of the blocks.
+        in_place: those of maps that are read and written where they lie: there it makes no difference that a block is
+            cut at an end of a map.
     """
 
     pieces: tuple[Piece, ...]
@@ -51,6 +53,7 @@ class Cut(NamedTuple):
     read: int
     written: int
     runs: tuple[Run, ...]
+    in_place: tuple[Run, ...]
 
 
 def cut(axis: Axis, outputs: dict[int, int], forward: bool, apart: bool, most: int) -> Cut:
@@ -101,39 +104,78 @@ def _cut(axis, outputs, forward, apart, most):
         raise ValueError(f"the phases of an axis must have one m, not those of {dict(outputs)}")
     tiles = max(map(_TILES, there))
     size = even(tiles, most)
-    each = tuple([Piece(part, part.weight, pieces(part.tiles, size)) for part in there])
-    blocks, src, dst, shapes = pieces(tiles, size), [], [], []
+    blocks = pieces(tiles, size)
+    each = tuple(
+        [Piece(part, part.weight, blocks if part.tiles == tiles else pieces(part.tiles, size)) for part in there]
+    )
+    first, end = _inner(there, size)
+    src, dst, shapes, m = [], [], [], there[0].form.m
+    source, result = size * m * there[0].sources[0].step, size * m * there[0].step
     for number in range(len(blocks)):
-        read, written, counts = [], [], []
-        for part, _, own in each:
-            if number < len(own):
-                counts.append(own[number])
-                read += _read(part, *own[number])
-                written.append(_written(part, *own[number]))
-        for spans, found in ((src, read), (dst, written)):
-            # Those that are empty say nothing.
-            found = [span for span in found if span[0] < span[1]] or [(0, 1)]
-            spans.append((min(found)[0], max(map(_END, found))))
-        (top, bottom), (start, end) = src[-1], dst[-1]
-        shapes.append((bottom - top, end - start, [count for _, count in counts]))
-    weights, runs = tuple(map(_WEIGHT, each)), _runs(there[0], blocks, src, dst, shapes)
-    longest = [max(end - start for start, end in spans) for spans in (src, dst)]
-    return Cut(each, weights, size, blocks, src, dst, *longest, runs)
+        if first < number < end:
+            # The one before goes on.
+            spans = src[-1], dst[-1], shapes[-1]
+            src.append((spans[0][0] + source, spans[0][1] + source))
+            dst.append((spans[1][0] + result, spans[1][1] + result))
+            shapes.append(spans[2])
+            continue
+        here = _extents(each, number)
+        src.append(here[0])
+        dst.append(here[1])
+        (top, bottom), (left, right), counts = here
+        shapes.append((bottom - top, right - left, counts))
+
+    def goes_on(first, end):
+        """Whether source and result do as the tiles do: of two blocks, the first is cut at its beginning."""
+        moved = src[end][0] - src[end - 1][0], dst[end][0] - dst[end - 1][0]
+        return shapes[end] == shapes[first] and moved == (source, result)
+
+    weights, runs = tuple(map(_WEIGHT, each)), _runs(blocks, goes_on)
+    in_place = _runs(blocks, lambda first, end: shapes[end][2] == shapes[first][2])
+    longest = [max([end - start for start, end in spans]) for spans in (src, dst)]
+    return Cut(each, weights, size, blocks, src, dst, *longest, runs, in_place)
 
 
-def _runs(part, blocks, src, dst, shapes):
-    """Blocks of the same shape one after another, where source and result go on as the tiles do: of two blocks, the
-    first is cut at its beginning.
+def _inner(there, size):
+    """(first, end) of blocks of so many tiles that reach beyond no end of source or result, in no part: they are alike
+    but for their place.
     """
-    m, found, first = part.form.m, [], 0
+    firsts, ends = [0], []
+    for part in there:
+        tiles, m = part.tiles, part.form.m
+        # Values of a source, and places of the result, from block to block.
+        each, written = size * m, size * m * part.step
+        firsts.append(-(part.start // written))
+        ends += [tiles // size, (part.count - part.phases - part.start + part.step) // written]
+        for source in part.sources:
+            firsts.append(-(source.first // each))
+            ends.append((source.count - source.first - part.form.size + m) // each)
+    return max(firsts), min(ends)
+
+
+def _extents(each, number):
+    """What a block reads and writes in all parts, as (first, end), and its tiles in each of those that have it."""
+    read, written, counts = [], [], []
+    for part, _, own in each:
+        if number < len(own):
+            counts.append(own[number][1])
+            read += _read(part, *own[number])
+            written.append(_written(part, *own[number]))
+    spans = []
+    for found in (read, written):
+        # Those that are empty say nothing.
+        found = [span for span in found if span[0] < span[1]] or [(0, 1)]
+        spans.append((min(found)[0], max(map(_END, found))))
+    return *spans, counts
+
+
+def _runs(blocks, goes_on):
+    """Blocks one after another, of which each goes on as the first and the one before it do."""
+    found, first = [], 0
     for end in range(1, len(blocks) + 1):
-        if end < len(blocks) and shapes[end] == shapes[first]:
-            tiles = m * (blocks[end][0] - blocks[end - 1][0])
-            source, result = src[end][0] - src[end - 1][0], dst[end][0] - dst[end - 1][0]
-            if (source, result) == (tiles * part.sources[0].step, tiles * part.step):
-                continue
-        found.append(Run(first, end - first, blocks[first + 1][0] - blocks[first][0] if end - first > 1 else 0))
-        first = end
+        if end == len(blocks) or not goes_on(first, end):
+            found.append(Run(first, end - first, blocks[first + 1][0] - blocks[first][0] if end - first > 1 else 0))
+            first = end
     return tuple(found)
 
 

@@ -10,17 +10,16 @@ where; a task is a dictionary of its kernel's fields, with their names in order 
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, groupby, product, zip_longest
-from operator import attrgetter, getitem
-from typing import NamedTuple
+from operator import attrgetter
 
 from ..geometry import Geometry, ceil_div
 from ..kernels.winograd_product import CHUNK
-from ..layouts import Operand
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
 from . import moves, winograd
 from .winograd import Sizes, distinct, total
+from .winograd_bands import Bands, transposing
 from .winograd_blocks import cut, even, pieces
 
 # Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once; units
@@ -92,25 +91,6 @@ class Bases:
     y_band: int
 
 
-class Map(NamedTuple):
-    """A map in memory: strides in bytes (n, c, h, w), and whether the channels of a pixel are consecutive."""
-
-    n: int
-    c: int
-    h: int
-    w: int
-    pixels: bool
-
-    @classmethod
-    def dense(cls, channels, rows, cols, size, pixels=True):
-        if pixels:
-            return cls(rows * cols * channels * size, size, cols * channels * size, channels * size, True)
-        return cls(channels * rows * cols * size, rows * cols * size, cols * size, size, False)
-
-    def at(self, n=0, row=0, col=0):
-        return n * self.n + row * self.h + col * self.w
-
-
 class Layer:
     """The tasks of one operation.
 
@@ -163,7 +143,7 @@ class Layer:
         self.m_starts, self.sink = _starts(map(_M_BYTES, self.sizes), makes)
         self.starts, u_bytes = self._weight_starts()
         self.turned = self._turned_for_all() if makes else self.sizes[0].turned
-        self.bands = _Bands(self)
+        self.bands = Bands(self)
         self.bytes = {
             "u": u_bytes,
             "v": v_bytes,
@@ -197,7 +177,11 @@ class Layer:
             u, sums = (b.u, 0 if self.makes else self.starts[sizes.weight]), (b.m, self.sink)
             multiply = winograd.product_lists(sizes, v, u, m, sums, not self.makes, self._following())
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
-            yield spread, multiply, winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
+            *gather, blocks = winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
+            if bands.by_columns and not self.y.pixels:
+                # Each block of columns has the whole band.
+                blocks = [block | {"y": 0} for block in blocks]
+            yield spread, multiply, (*gather, blocks)
 
     def is_converted(self, at):
         """Whether a Map is one of halves whose channels are consecutive: then it is no more than converted."""
@@ -277,8 +261,7 @@ class Layer:
             first = start * sizes.chunk
             count = min(sizes.chunk, sizes.source_channels - first)
             here = nearer | {"u": -first * block.line}
-            # Not summed up: what they share is written once.
-            tasks = [(common, entry, here, self._at(some, sizes.blocks[number])) for some, entry in found]
+            tasks = [(common, total(entry, here, self._at(some, sizes.blocks[number]))) for some, entry in found]
             yield tasks, nearer | {"v": first * sizes.size, "c": count - sizes.source_channels, "adds": first}
 
     def _turn(self, columns, first, count):
@@ -336,66 +319,89 @@ class Layer:
         return self.forward and self.x.pixels and self.y.pixels and len(self.sizes) > 1
 
     def unit(self, place, share=None):
-        """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added."""
+        """The tasks of a block of tiles, or of a share of it: what each shares with others, then what is added, which
+        is the same for all that have it in common.
+        """
         numbers = [[] for _ in self.sizes]
         for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
             numbers[part].append(number)
         if not self.x.pixels:
-            yield (self.bands.turn_in(place),)
+            yield self.bands.turn_in(place)
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
             _, rows, cols = sizes.tile_lists
             if mine and place[1] < len(rows) and place[2] < len(cols):
                 yield from self._spread(place, spread)
+                (products, *at, blocks), gathered = multiply, self._gathered(place, gather)
+                here = _sum_at(place, at)
                 for number in mine:
-                    yield self._multiply(place, multiply, number)
-                    yield from self._gather(place, gather, number)
+                    yield products, here, blocks[number]
+                    yield from self._gather(place, gathered, number)
         if not self.bands.by_columns and not self.y.pixels:
             # All parts have the same blocks here.
-            yield (self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ())),)
+            yield self.bands.turn_out(place, *((numbers[0][0], numbers[0][-1]) if share else ()))
 
     # The weight made block by block, for the only block of tiles ------------------------------------------------------
 
     def spread_units(self):
         """Units that spread all tiles, as `unit`: one for each part, unless they read the same band."""
         each = [[*self._spread(_ONLY, spread)] for spread, *_ in self.lists]
-        return each if self.x.pixels else [[(self.bands.turn_in(_ONLY),), *chain.from_iterable(each)]]
+        return each if self.x.pixels else [[self.bands.turn_in(_ONLY), *chain.from_iterable(each)]]
 
-    def made_units(self, threads):
+    def made_units(self, threads, keep=lambda of, make: make()):
         """(blocks of columns that are alike, their tasks as `unit`, what the next of them adds to addresses by base).
 
         The channels of the source go by once for each block. What is turned of the weight is made, and used, part by
         part, while it is near. All parts are a unit, as far as threads are not more: they share what is turned.
+
+        Args:
+            threads: how many there are.
+            keep: gives what is made for a key, whatever the maps: see `_made_weight`. It may have the tasks, as `unit`
+                yields them, in another form.
         """
         blocks, parts = self.sizes[0].blocks, [*zip(self.sizes, self.lists, strict=True)]
         apart = ceil_div(threads, len(blocks)) if self._parts_are_apart else 1
         alike = [[*some] for _, some in groupby(range(len(blocks)), key=lambda number: blocks[number][1])]
         for some, numbers in product(_cut(parts, apart), alike):
-            channels, b = blocks[numbers[0]][1], self.bases
+            channels, number, b = blocks[numbers[0]][1], numbers[0], self.bases
             steps = {b.w: channels * self.w[1], b.y: channels * self.y.c, b.bias: channels * self.size}
-            yield len(numbers), self._made_unit(some, numbers[0]), steps
+            first = parts.index(some[0])
+            weight = keep((first, len(some), number), lambda: self._made_weight([part for part, _ in some], number))  # noqa: B023
+            yield len(numbers), self._made_unit([lists for _, lists in some], number, weight), steps
 
-    def _made_unit(self, parts, number):
-        """The tasks of a block of columns for some parts."""
-        columns, chunks, using = self.sizes[0].blocks[number], self.turned // self.sizes[0].chunk, []
-        for sizes, (_, multiply, gather) in parts:
-            lists = self._weight_lists(sizes, number, (self.bases.u, 0))
-            using.append((multiply, gather, list(self._made(sizes, lists, number))))
+    def _made_unit(self, lists, number, weight):
+        """The tasks of a block of columns for some parts, by their lists and what `_made_weight` says of them."""
+        using = []
+        for _, (products, *at, blocks), _ in lists:
+            using.append((products, total(_sum_at(_ONLY, at), blocks[number])))
+        for turning, making in weight:
+            yield from turning
+            for (products, here), made in zip(using, making, strict=True):
+                for tasks, part in made:
+                    yield from tasks
+                    yield products, here, part
+        for *_, gather in lists:
+            yield from self._gather(_ONLY, self._gathered(_ONLY, gather), number)
+        if not self.bands.by_columns and not self.y.pixels:
+            yield self.bands.turn_out(_ONLY, number, number)
+
+    def _made_weight(self, parts, number):
+        """How the weight of a block of columns is made for some parts, in steps: the tasks that turn some of it; then
+        for each part, for each chunk, the tasks that make it and what a product adds to use it.
+        """
+        columns, chunks, made = self.sizes[0].blocks[number], self.turned // self.sizes[0].chunk, []
+        for sizes in parts:
+            made.append(list(self._made(sizes, self._weight_lists(sizes, number, (self.bases.u, 0)), number)))
         turns = [(columns, *piece) for piece in pieces(self.sizes[0].c_src, self.turned)]
         # The last one turns what the next block begins with.
         after = [*turns[1:], *((block, *turns[0][1:]) for block in self.sizes[0].blocks[number + 1 : number + 2])]
+        found = []
         for turn, following in zip_longest(turns, after):
-            for task in self._turn(*turn):
-                yield (task,)
-            start = turn[1] // self.turned * chunks
-            for at, (multiply, _, made) in enumerate(using):
-                follows = self._follows(following, at, len(using))
-                for tasks, part in made[start : start + chunks]:
-                    yield from tasks
-                    yield *self._multiply(_ONLY, multiply, number), part, follows
-        for _, gather, _ in using:
-            yield from self._gather(_ONLY, gather, number)
-        if not self.bands.by_columns and not self.y.pixels:
-            yield (self.bands.turn_out(_ONLY, number, number),)
+            start, making = turn[1] // self.turned * chunks, []
+            for at, each in enumerate(made):
+                follows = self._follows(following, at, len(parts))
+                making.append([(tasks, part | follows) for tasks, part in each[start : start + chunks]])
+            found.append(([(task,) for task in self._turn(*turn)], making))
+        return found
 
     def _follows(self, turn, at, many):
         """What a product adds to prefetch its share of what is turned next; it is one of so many."""
@@ -416,19 +422,27 @@ class Layer:
         return None
 
     def _spread(self, place, spread):
-        common, sources, *axes = spread
+        common, sources, *at = spread
+        here = _sum_at(place, at, self.bands.x_moves(place))
         for source in sources:
-            yield common, source, *map(getitem, axes, place), *self.bands.x_moves(place)
+            yield common, source, here
 
-    def _multiply(self, place, multiply, number):
-        common, *axes, blocks = multiply
-        return common, *map(getitem, axes, place), blocks[number]
+    def _gathered(self, place, gather):
+        """What all that is gathered of a block of tiles has in common, in two parts; what blocks of columns add."""
+        common, *at, blocks = gather
+        return common, _sum_at(place, at, self.bands.y_moves(place)), blocks
 
-    def _gather(self, place, gather, number):
-        common, *axes, blocks = gather
-        yield common, *map(getitem, axes, place), blocks[number], *self.bands.y_moves(place, number)
+    def _gather(self, place, gathered, number):
+        common, here, blocks = gathered
+        yield common, here, blocks[number]
         if self.bands.by_columns and not self.y.pixels:
-            yield (self.bands.turn_out(place, number, number),)
+            yield self.bands.turn_out(place, number, number)
+
+
+def _sum_at(place, lists, moves=()):
+    """What a block of tiles adds: the sum of an entry of each list of an axis, and of moves."""
+    (images, rows, cols), (n, h, w) = lists, place
+    return total(images.at(n), rows.at(h), cols.at(w), *moves)
 
 
 def _starts(sizes, together):
@@ -461,107 +475,3 @@ def _cut(items, many):
     """Some items in at most so many pieces, as even as can be."""
     many = min(many, len(items))
     return [items[len(items) * number // many : len(items) * (number + 1) // many] for number in range(many)]
-
-
-def transposing(*arguments, **settings):
-    """A task of `moves.transposing`."""
-    return _task(moves.transposing(*arguments, **settings))
-
-
-def _task(nest):
-    return {"fields": nest.fields, "lists": nest.lists, **nest.common}
-
-
-class _Bands:
-    """Where blocks of tiles read and write, and the tasks that turn what lies in planes."""
-
-    def __init__(self, layer):
-        self.layer = layer
-        sizes = layer.sizes
-        self.images = layer.blocks[0]
-        h, w = layer.cuts
-        self.src, self.dst = (h.src, w.src), (h.dst, w.dst)
-        # The first block is the largest.
-        most = self.images[0][1]
-        self.x_map = Map.dense(sizes[0].c_src, h.read, w.read, layer.size)
-        self.x_bytes = most * self.x_map.n
-        # Whether a band is turned for each block of columns, or, with parts that are apart, for all of them.
-        self.by_columns = len(sizes) == 1
-        self.y_channels = sizes[0].phase_channels if self.by_columns else sizes[0].c_dst
-        self.y_map = Map.dense(self.y_channels, h.written, w.written, layer.size)
-        self.y_bytes = most * self.y_map.n
-
-    @property
-    def x(self):
-        """Strides (n, h, w) of what is spread; likewise `y` of what is gathered."""
-        at = self.layer.x if self.layer.x.pixels else self.x_map
-        return at.n, at.h, at.w
-
-    @property
-    def y(self):
-        at = self.layer.y if self.layer.y.pixels else self.y_map
-        return at.n, at.h, at.w
-
-    def _place(self, spans, place):
-        """(first image, first row, first column) and how many of each."""
-        (n, images), (top, bottom), (left, right) = (
-            self.images[place[0]], spans[0][place[1]], spans[1][place[2]]
-        )  # fmt: skip
-        return (n, top, left), (images, bottom - top, right - left)
-
-    def x_moves(self, place):
-        """Entries that make a task read from the band."""
-        if self.layer.x.pixels:
-            return []
-        corner, _ = self._place(self.src, place)
-        return [{"x": -self.x_map.at(*corner)}]
-
-    def y_moves(self, place, number):
-        if self.layer.y.pixels:
-            return []
-        corner, _ = self._place(self.dst, place)
-        start = self.layer.sizes[0].blocks[number][0] if self.by_columns else 0
-        return [{"y": -self.y_map.at(*corner) - start * self.layer.size}]
-
-    def turn_in(self, place):
-        layer, band = self.layer, self.x_map
-        corner, (images, rows, cols) = self._place(self.src, place)
-        src, dst = (layer.bases.x, layer.x.at(*corner)), (layer.bases.x_band, 0)
-        if layer.is_converted(layer.x):
-            return self._converted(src, layer.x, dst, band, (images, layer.sizes[0].c_src, rows, cols), writes=False)
-        lines = (rows, layer.x.h, band.h)
-        if layer.x.h == cols * layer.x.w and band.h == cols * band.w:
-            cols, lines = rows * cols, (1, 0, 0)
-        channels = (layer.sizes[0].c_src, layer.x.c)
-        return transposing(
-            layer.elem, src, dst, channels, (cols, band.w), n=(images, layer.x.n, band.n), m=lines,
-            by_pages=moves.has_pages(layer.elem, channels[0], cols), reads=layer.halves,
-        )  # fmt: skip
-
-    def turn_out(self, place, first=0, last=-1):
-        """The task that turns what lies in the band of the blocks of columns from the first to the last."""
-        layer, band = self.layer, self.y_map
-        corner, (images, rows, cols) = self._place(self.dst, place)
-        blocks = layer.sizes[0].blocks
-        first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
-        start = layer.bases.y_band, 0 if self.by_columns else first * layer.size
-        dst = layer.bases.y, layer.y.at(*corner) + first * layer.y.c
-        if layer.is_converted(layer.y):
-            shape = images, channels, rows, cols
-            return self._converted(start, band, dst, layer.y, shape, writes=True)
-        lines = (rows, band.h, layer.y.h)
-        if layer.y.h == cols * layer.y.w and band.h == cols * band.w:
-            cols, lines = rows * cols, (1, 0, 0)
-        return transposing(
-            layer.elem, start, dst, (cols, band.w), (channels, layer.y.c),
-            n=(images, band.n, layer.y.n), m=lines, writes=layer.halves,
-        )  # fmt: skip
-
-    def _converted(self, src, src_map, dst, dst_map, shape, *, writes):
-        """The task that makes a band float32, or halves, whose channels are consecutive on both sides."""
-        sizes = (moves.WIDE, moves.HALF) if writes else (moves.HALF, moves.WIDE)
-        sides = (
-            moves.PlacedOperand(*there, Operand.of(shape, (each.n, each.c, each.h, each.w), size))
-            for there, each, size in zip((src, dst), (src_map, dst_map), sizes, strict=True)
-        )
-        return _task(moves.carried(self.layer.elem, *sides, shape, self.layer.halves, writes=writes))
