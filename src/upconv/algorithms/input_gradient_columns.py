@@ -38,7 +38,7 @@ from ..schedule import pixel_products
 from ..schedule.amounts import moved
 from ..schedule.bands import Scratch
 from ..schedule.moves import PlacedOperand, transpose_layout, weight_copied
-from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
+from ..schedule.pixel_lines import PixelLines, line_bytes, why_no_lines
 from ..schedule.placed_problem import PlacedProblem
 
 FALLBACK = "gemm"
@@ -50,8 +50,8 @@ LANE_PRODUCTS = 64
 COLUMNS_BYTES = 1 << 20
 # What the sums of all pixels may take, to which every group of channels adds.
 MOST_SUMS_BYTES = 8 << 20
-# Rows of the input for all groups of channels, which the table has one by one.
-MOST_LISTED = 64
+# Groups of channels, each of which has stages of its own.
+MOST_GROUPS = 64
 # A unit cannot be interrupted.
 SECONDS_PER_UNIT = 0.05
 
@@ -70,9 +70,9 @@ def why_not(problem: Problem) -> list[str]:
     sums = _pixels(g) * g.c_in * problem.itemsize
     if sums > MOST_SUMS_BYTES:
         found.append(f"the sums of all pixels would take {sums:,} bytes; at most {MOST_SUMS_BYTES:,} stay near")
-    listed = g.h.n * ceil_div(g.c_out, _channels(problem))
-    if listed > MOST_LISTED:
-        found.append(f"the columns of {listed:,} rows would be too many to list; at most {MOST_LISTED} are")
+    groups = ceil_div(g.c_out, _channels(problem))
+    if groups > MOST_GROUPS:
+        found.append(f"its columns would be {groups:,} groups, each with stages of its own; at most {MOST_GROUPS} are")
     return found
 
 
@@ -107,9 +107,10 @@ def program(placed: PlacedProblem) -> Program:
         base, steps = _weight(placed)
         scratch.take(base, g.c_in * steps[0])
         stages.append(Stage([Grid((weight_copied(placed, (W, 0), (base, 0), (placed.w[:2], steps)),))]))
+    lines = PixelLines(placed, x, line, 1)
     for first in range(0, g.c_out, some):
         count = min(some, g.c_out - first)
-        stages.append(Stage([Grid((nest,)) for nest in line_nests(placed, x.move(channel=first), line, count, 1)]))
+        stages.append(Stage(list(lines.grids(x.move(channel=first), count))))
         stages.append(Stage(list(_products(placed, first, count * taps, line))))
     stages.append(Stage([Grid(tuple(_finish(placed, scratch)))]))
     (mr, wide), pixels = _tile(g), _pixels(g)

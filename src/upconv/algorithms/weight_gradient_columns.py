@@ -18,7 +18,7 @@ from ..runtime.program import FLAGS, PANELS, TOTALS, X_BAND, Y_BAND, Grid, Nest,
 from ..schedule.amounts import NEAR_BYTES
 from ..schedule.bands import Scratch
 from ..schedule.moves import transpose_layout, weight_copied
-from ..schedule.pixel_lines import line_bytes, line_nests, why_no_lines
+from ..schedule.pixel_lines import PixelLines, line_bytes, why_no_lines
 from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
@@ -95,7 +95,8 @@ def program(placed: PlacedProblem) -> Program:
         y = scratch.map(Y_BAND, g.output_shape, size, channels_last=is_last)
         turning.append(Grid((transpose_layout(placed.elem, placed.result, y, g.output_shape),)))
     line = line_bytes(_columns(g), size)
-    lines = [Grid((nest,)) for nest in line_nests(placed, y, line, *_runs(placed.problem))]
+    count, run = _runs(placed.problem)
+    lines = PixelLines(placed, y, line, run).grids(y, count)
     stages = [*([Stage(turning)] if turning else []), Stage([Grid((_finite(placed, x),)), *lines])]
     stages.append(Stage(list(_products(placed, x, line))))
     base, row = _weight(placed)

@@ -157,8 +157,12 @@ def _block(k, task, sides, src, dst, row, col, by_parts, near):
     with k.when(k.less(rows_left, lanes)):
         inside = k.lane_mask(cols_left, vector)
         nothing = k.lane_mask(0, vector)
+        # What is left out is not read; but where its address is no one's, to see that takes hundreds of clocks.
         lines = [
-            read.load(corner + r * task["src_row"], k.select(k.less(r, rows_left), inside, nothing))
+            read.load(
+                corner + k.imin(r, rows_left - 1) * task["src_row"],
+                k.select(k.less(r, rows_left), inside, nothing),
+            )
             for r in range(lanes)
         ]
         below = k.lane_mask(pad_left, vector)

@@ -298,6 +298,7 @@ __all__ = [
     "PLACES",
     "ROW_X",
     "ROW_Y",
+    "SECONDS_PER_PIECE",
     "SINK",
     "SUMS",
     "TOTALS",

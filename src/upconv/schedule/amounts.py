@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import transpose
-from ..layouts import CHANNELS_LAST, WEIGHT_CHANNELS_LAST
+from ..layouts import CHANNELS_LAST, TAPS_LAST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import isa
+from ..runtime.program import LINE
 from . import bands
 from .segments import live_range, tally
 
@@ -112,6 +113,9 @@ FIRST_BYTES = 24 << 10
 # How many times as long as another channel one takes to transpose that is interleaved with few, and how many others
 # all of them together take at most.
 INTERLEAVED, MOST_INTERLEAVED = 2, 8
+# Packing writes a line for each tap of a source channel. If these are more than so many bytes, they leave the cache
+# before the next channel writes beside them, and it takes so many times as long.
+FAR_TAPS_BYTES, FAR_TAPS = 128 << 10, 5
 # More channels than so many that lie a multiple of so many bytes apart share too few sets of the first-level cache.
 FEW_WAYS, CROWDING = 8, 4096
 
@@ -189,7 +193,10 @@ def _of_maps(problem, channels_last, reads, writes):
 
 def _packed(problem, whole):
     """Bytes of a weight that is packed; not `whole`, of the taps that a pixel meets."""
-    weight = math.prod(problem.geometry.weight_shape) * problem.itemsize
+    g, (_, c_dst) = problem.geometry, problem.channels
+    weight = math.prod(g.weight_shape) * problem.itemsize
+    if g.h.k * g.w.k * min(c_dst * problem.itemsize, LINE) > FAR_TAPS_BYTES and problem.b_layout == TAPS_LAST:
+        weight *= FAR_TAPS
     return weight if whole or problem.operation != "forward" else weight * _live_share(problem)
 
 
