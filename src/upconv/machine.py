@@ -170,7 +170,8 @@ class Machine:
 # moved, where an AMD EPYC (Zen 4) wanted another way and Intel's times of both ways were alike; `winograd_weight_near`
 # is no fit: Zen 4 makes 2e10 to 4e10 bytes, and no Intel has been timed. Nor has one for the `weight_streaming_sums` of
 # AVX2, since its kernel goes along near columns: Zen 4 takes 0.72 of the time of before. `direct_phases_masked` of AVX2
-# is what Zen 4 takes, twelve cycles; by the other rates, what is chosen instead takes Intel up to a sixth longer.
+# is what Zen 4 takes, twelve cycles; by the other rates, what is chosen instead takes Intel up to a sixth longer. With
+# AVX-512 they cost nothing.
 ROWS = {
     "avx512": Machine(
         {
@@ -219,6 +220,7 @@ ROWS = {
             "direct_phases_sums": 8.7e08,
             "direct_phases_tiles": 8.7e07,
             "direct_phases_copied": 3.8e08,
+            "direct_phases_masked": 1e11,
             "direct_rows_loads": 1.7e09,
             "strips": 4.75e09,
             "strip_tiles": 1.5e07,
