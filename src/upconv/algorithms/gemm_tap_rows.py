@@ -53,8 +53,9 @@ def work(problem: Problem) -> dict[str, float]:
     tiles = pixel_products.tiles_of(form.blocks, lanes)
     amounts = moved(problem, channels_last=True, packs=True)
     if form.nbytes > KEPT_BYTES:
-        # All of it is packed before any of it is used, so it comes back from far away.
-        amounts["packed"] *= 2
+        # All of it is packed before any of it is used, so it comes back from far away: less than lines far apart take.
+        weight = 0 if problem.prepared else prod(g.weight_shape) * problem.itemsize
+        amounts["packed"] = max(amounts["packed"], 2 * weight)
     starts = (each.number * counted.products(each.pixels) / (each.pixels * form.c_src * g.w.k) for each in tiles)
     return (
         amounts
