@@ -29,7 +29,7 @@ def line_bytes(numbers, size) -> int:
 
 
 class PixelLines:
-    """The lines of all pixels of the input, in PANELS: what writes them, and lists that all of its programs share.
+    """The lines of all pixels of the input, in PANELS: what writes them, with lists that all channels share.
 
     Args:
         y: how the output lies, or the gradient in it.
