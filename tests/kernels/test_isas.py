@@ -22,6 +22,7 @@ names = "depthwise primes gcd2-k5s4d6-holes groups-2-several-outputs depthwise-m
 cases = [BY_NAME[name] for name in (*names.split(), "long-sums")]
 cases.append(Case("weight-streaming", 2, 31, 2, 3, 37, (3, 3), (2, 2), (1, 0)))
 cases.append(Case("one-tap", 2, 7, 3, 5, 18, (1, 1)))
+cases.append(Case("runs-of-taps", 2, 7, 3, 4, 3, (3, 16), (2, 9)))
 ran = Counter()
 settings = list(itertools.product(cases, OPERATIONS, LAYOUTS))
 
