@@ -45,6 +45,7 @@ from ..schedule.winograd_blocks import even, evenly, pieces
 from ..schedule.winograd_gradient import Pair
 from ..winograd_parts import parts, ways, ways_alone
 
+OPERATIONS = ("grad_weight",)
 FALLBACK = "weight_gradient_blocks"
 # Channels of a block of the input and, times the phases, of the output.
 CHANNELS, COLUMNS = 128, 128
@@ -74,8 +75,6 @@ MOST_SUMS = 64 << 20
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
     g, refusals = problem.geometry, []
     if problem.row.kind != "f":
         refusals.append("is for floating-point numbers alone")

@@ -55,6 +55,7 @@ from ..schedule.winograd_layer import Bases, Layer
 from ..schedule.winograd_setting import BLOCK_BYTES, of_group, setting, sizes, tiles_of_usual
 from ..winograd_parts import ways_alone
 
+OPERATIONS = ("forward", "grad_input")
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -76,8 +77,6 @@ SMALL_SOURCE, SMALL_CHANNELS = 20480, 128
 
 def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
-    if problem.operation == "grad_weight":
-        return ["computes no gradient in the weight"]
     if problem.row.kind == "i":
         refusals.append("its transforms have fractions, which integers have not")
     forward = problem.operation == "forward"
