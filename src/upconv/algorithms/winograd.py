@@ -361,8 +361,10 @@ def _nests(tasks, made, starts=None):
         common, *added = task
         known = made.get(id(common))
         if known is None:
-            known = made[id(common)] = _indexed(common, starts), common
-        found.append(Nest(common["fields"], known[0], common.get("lists", ()), added))
+            shared = common["fields"], _indexed(common, starts), common.get("lists", ())
+            known = made[id(common)] = *shared, common
+        fields, indexed, lists, _ = known
+        found.append(Nest(fields, indexed, lists, added))
     return found
 
 
