@@ -44,7 +44,7 @@ MOST_APART = 16
 # In how many vectors' time the masks of a vector are found for columns that lie apart.
 MASKS = 14
 # Which part of a tile's time one takes that has no taps.
-HOLE = 0.4
+HOLE = 0.7
 # What is counted of tiles.
 AMOUNTS = tuple(f"direct_rows{each}" for each in ("", "_loads", "_tiles", "_apart", "_masked", "_masks"))
 # Weights of fewer channels are read where they lie.
