@@ -171,8 +171,8 @@ class Machine:
 # is no fit: Zen 4 makes 2e10 to 4e10 bytes, and no Intel has been timed. Nor has one for the `weight_streaming_sums` of
 # AVX2, since its kernel goes along near columns: Zen 4 takes 0.72 of the time of before. `direct_phases_masked` of AVX2
 # is what is left since these are written in pieces, three cycles on Zen 4; with AVX-512 they cost nothing. `gemm1` of
-# AVX-512, `winograd_moved` of AVX2, `columns` and `column_rows` were off on both makes alike; `gemm2` and
-# `transposed_crowded` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times.
+# AVX-512, `winograd_moved` of AVX2 and `columns` were off on both makes alike; `gemm2`, `transposed_crowded` and
+# `column_rows` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times.
 ROWS = {
     "avx512": Machine(
         {
@@ -206,7 +206,7 @@ ROWS = {
             "weight_gradient": 3.63e09,
             "weight_blocks": 4.79e09,
             "weight_blocks_vectors": 1.45e10,
-            "column_rows": 6.5e07,
+            "column_rows": 1e08,
             "columns": 7e10,
             "weight_depthwise": 1.19e09,
             "weight_blocks_waits": 4e09,
@@ -292,7 +292,7 @@ ROWS = {
             "weight_gradient": 4.61e09,
             "weight_blocks": 6.7e09,
             "weight_blocks_vectors": 5.44e10,
-            "column_rows": 4.5e07,
+            "column_rows": 2.05e08,
             "columns": 4e10,
             "weight_depthwise": 1.81e09,
             "weight_blocks_waits": 6.48e09,
@@ -337,7 +337,7 @@ ROWS = {
             "depthwise_rows_rows": 2.31e08,
             "depthwise_rows_masked": 9.57e09,
             "winograd": 7.37e09,
-            "winograd_moved": 2.2e10,
+            "winograd_moved": 2.1e10,
             "winograd_weight": 7.29e09,
             "winograd_weight_near": 1.5e10,
             "winograd_sums": 3.48e10,
