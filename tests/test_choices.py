@@ -163,10 +163,8 @@ def test_results_under_masks_are_dear_where_masks_are():
         assert work["direct_phases_masked"] == work["direct_phases_sums"] > 0
         assert choose(problem).algorithm == "col2im_rows"
     with planning_for("avx512"):
-        assert (
-            machine.row("avx512").rates["direct_phases_masked"]
-            > 100 * machine.row("avx2").rates["direct_phases_masked"]
-        )
+        rates = (machine.row(name).rates["direct_phases_masked"] for name in ("avx512", "avx2"))
+        assert next(rates) > 50 * next(rates)
         # Those of a stride of one vector fill it.
         whole = Axis(32, 32, 16)
         full = Problem("forward", Geometry(1, 1, 1, 1, whole, whole), "float32", "nchw")

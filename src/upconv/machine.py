@@ -170,14 +170,15 @@ class Machine:
 # moved, where an AMD EPYC (Zen 4) wanted another way and Intel's times of both ways were alike; `winograd_weight_near`
 # is no fit: Zen 4 makes 2e10 to 4e10 bytes, and no Intel has been timed. Nor has one for the `weight_streaming_sums` of
 # AVX2, since its kernel goes along near columns: Zen 4 takes 0.72 of the time of before. `direct_phases_masked` of AVX2
-# is what Zen 4 takes, twelve cycles; by the other rates, what is chosen instead takes Intel up to a sixth longer. With
-# AVX-512 they cost nothing.
+# is what is left since these are written in pieces, three cycles on Zen 4; with AVX-512 they cost nothing. `gemm1` of
+# AVX-512, `winograd_moved` of AVX2 and `columns` were off on both makes alike; `gemm2`, `transposed_crowded` and
+# `column_rows` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times.
 ROWS = {
     "avx512": Machine(
         {
             "gemm_taps": 3.47e09,
-            "gemm1": 3.11e09,
-            "gemm2": 4.13e09,
+            "gemm1": 4e09,
+            "gemm2": 3.9e09,
             "gemm3": 5.05e09,
             "gemm4": 4.69e09,
             "phase_blocks": 4.59e09,
@@ -205,8 +206,8 @@ ROWS = {
             "weight_gradient": 3.63e09,
             "weight_blocks": 4.79e09,
             "weight_blocks_vectors": 1.45e10,
-            "column_rows": 1.6e08,
-            "columns": 3.01e10,
+            "column_rows": 1e08,
+            "columns": 7e10,
             "weight_depthwise": 1.19e09,
             "weight_blocks_waits": 4e09,
             "weight_blocks_rows": 6.31e08,
@@ -233,7 +234,7 @@ ROWS = {
             "converted_bands": 2.4e10,
             "widened": 6e10,
             "transposed": 1.65e10,
-            "transposed_crowded": 3.08e10,
+            "transposed_crowded": 6e10,
             "packed": 6.42e09,
             "packed_parts": 9.64e09,
             "pieces": 3.4e10,
@@ -292,7 +293,7 @@ ROWS = {
             "weight_blocks": 6.7e09,
             "weight_blocks_vectors": 5.44e10,
             "column_rows": 2.05e08,
-            "columns": 2.03e10,
+            "columns": 4e10,
             "weight_depthwise": 1.81e09,
             "weight_blocks_waits": 6.48e09,
             "weight_blocks_rows": 6.34e08,
@@ -304,7 +305,7 @@ ROWS = {
             "tiles": 1.41e08,
             "direct_phases": 5.31e09,
             "direct_phases_sums": 1.16e09,
-            "direct_phases_masked": 3e08,
+            "direct_phases_masked": 1.2e09,
             "direct_phases_tiles": 8e07,
             "direct_phases_copied": 3.48e08,
             "direct_rows_loads": 2.52e09,
@@ -336,7 +337,7 @@ ROWS = {
             "depthwise_rows_rows": 2.31e08,
             "depthwise_rows_masked": 9.57e09,
             "winograd": 7.37e09,
-            "winograd_moved": 2.77e10,
+            "winograd_moved": 2.1e10,
             "winograd_weight": 7.29e09,
             "winograd_weight_near": 1.5e10,
             "winograd_sums": 3.48e10,

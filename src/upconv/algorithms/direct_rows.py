@@ -44,8 +44,10 @@ JOINED = (1, 2, 3, 4, 6)
 MOST_APART = 16
 # In how many vectors' time the masks of a vector are found for columns that lie apart.
 MASKS = 14
+# What it takes to bring a vector of more than so many lines together, in vectors of pixels read.
+INTERLEAVING, INTERLEAVED_WELL = 4, 4
 # Which part of a tile's time one takes that has no taps.
-HOLE = 0.4
+HOLE = 0.7
 # What is counted of tiles.
 AMOUNTS = tuple(f"direct_rows{each}" for each in ("", "_loads", "_tiles", "_apart", "_masked", "_masks"))
 # Weights of fewer channels are read where they lie.
@@ -104,7 +106,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
     lanes = isa().lanes(problem.itemsize)
     amounts = dict.fromkeys((*AMOUNTS, "tasks", "places"), 0)
     step = 1 if forward else g.w.s
-    masks = 0 if step == 1 else MASKS * _masked(asked)
+    masks, joins = 0 if step == 1 else MASKS * _masked(asked), _joins(problem, by_columns)
     for (s, columns, count, own, is_apart), alike in _tally(g.w, forward):
         for here, rows, taps, number_h in down(asked):
             each = ceil_div(g.n * rows * ceil_div(ceil_div(columns, s), lanes), here)
@@ -119,6 +121,8 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
                 if step == 1:
                     amounts["direct_rows_masks"] += part * tiles * nv * taps * (count + own)
                 amounts["direct_rows_loads"] += tiles * nv * taps * c_src * (count + own)
+                if joins and mr * s > INTERLEAVED_WELL:
+                    amounts["direct_rows_loads"] += INTERLEAVING * tiles * nv * mr * s
                 amounts["direct_rows_tiles"] += tiles
                 amounts["places"] += tiles * nv
                 amounts["tasks"] += alike * here * number_h
@@ -131,7 +135,7 @@ def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
         problem,
         channels_last=False,
         packs=c_dst >= FEW,
-        writes=_joins(problem, by_columns),
+        writes=joins,
         exchanged=exchanged(asked, lanes) if by_columns else 0,
         whole=False,
     )

@@ -67,8 +67,10 @@ def work(problem: Problem) -> dict[str, float]:
     cycles = sum(many * tile_cycles(tall, nv) for _, many, tall in even_ranges(g.c_in, rows))
     x, y = (math.prod(shape) * size for shape in problem.map_shapes)
     x_turns, y_turns = _turned(problem)
-    # Maps from far away are waited for, and rows of taps come back to the rows of a plane.
-    streamed = (x + y) * far(x + y) + y * max(0, g.h.k / g.h.s - 1) * far(y // (g.n * count))
+    # Maps from far away are waited for, but for what no tap meets, and rows of taps come back to the rows of a plane.
+    met = y * min(1, g.w.k / g.w.s)
+    source = x + met * min(1, g.h.k / g.h.s)
+    streamed = source * far(source) + met * max(0, g.h.k / g.h.s - 1) * far(met // (g.n * count))
     # A tile's runs are to stay near, in half of a cache, while all tiles of the input go by. They lie in few sets of
     # it: what is between them counts too.
     block = ceil_div(g.pixels, cut.count) * (g.w.s * _run(problem) // g.w.k + g.c_in) * size

@@ -14,6 +14,7 @@ behind the columns of a tap is read and not used.
 from ..codegen.isa import Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
+from .some_lanes import store_some
 
 # Sums at once, of pixels and vectors together.
 SUMS = 8
@@ -36,8 +37,6 @@ def col2im_channels(isa: Isa, elem, nv, activation="none"):
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     bias = [k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]
-    starts = [v * vector.lanes for v in range(nv)]
-    masks = [k.lane_mask_between(task["first_column"] - start, task["columns"] - start, vector) for start in starts]
     many, x = SUMS // nv, task["x"] + task["w"]
     with k.loop(0, task["n"]) as n, k.loop(0, task["rows"]) as row:
         source = x + k.opaque(n * task["x_n"] + row * task["x_row"])
@@ -45,11 +44,13 @@ def col2im_channels(isa: Isa, elem, nv, activation="none"):
         with k.loop(0, task["cols"], many) as col:
             places = [k.imin(col + number, task["cols"] - 1) for number in range(many)]
             sums = _added(k, task, vector, bias, [source + place * task["x_col"] for place in places])
-            for place, line in zip(places, sums, strict=True):
-                k.prefetch(result + (place * task["y_col"] + task["y_row"] * AHEAD), write=True)
-                for v, variable in enumerate(line):
-                    value = epilogue(variable.get())
-                    k.store(value, result + (place * task["y_col"] + v * vector.size), masks[v])
+            pixels = [result + place * task["y_col"] for place in places]
+            for pixel in pixels:
+                k.prefetch(pixel + task["y_row"] * AHEAD, write=True)
+            for v in range(nv):
+                first, end = (task[name] - v * vector.lanes for name in ("first_column", "columns"))
+                values = [epilogue(line[v].get()) for line in sums]
+                store_some(k, vector, first, end, values, [pixel + v * vector.size for pixel in pixels])
     return k
 
 

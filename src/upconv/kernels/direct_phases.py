@@ -21,6 +21,7 @@ from typing import NamedTuple
 from ..codegen.isa import Isa
 from ..codegen.lang import I64, SIZES, Builder, Type, Value
 from .epilogue import Epilogue, suffix
+from .some_lanes import store_some
 from .stored import Stored
 from .stored import suffix as stored_suffix
 
@@ -297,22 +298,26 @@ class _Block:
         k, task, vector = self.k, self.task, self.vector
         bias = [k.splat(k.load(task["bias"] + task["bias_v"] * v, vector.scalar), vector) for v in range(self.nv)]
 
-        def put(masks):
-            for row, pointer in zip(sums, y, strict=True):
-                for v, (variable, mask) in enumerate(zip(row, masks, strict=True)):
-                    k.store(self.epilogue(k.add(variable.get(), bias[v])), pointer + task["y_v"] * v, mask)
+        def lines():
+            """The vectors of all pixels, and where they are written, for each of those across."""
+            for v, part in enumerate(bias):
+                values = [self.epilogue(k.add(row[v].get(), part)) for row in sums]
+                yield v, values, [pointer + task["y_v"] * v for pointer in y]
 
-        def masked():
-            starts, stops = ([at - task["lanes"] * v for v in range(self.nv)] for at in (run.before, run.stop))
-            put([k.lane_mask_between(*each, vector) for each in zip(starts, stops, strict=True)])
+        def some():
+            for v, *stored in lines():
+                starts, stops = (at - task["lanes"] * v for at in (run.before, run.stop))
+                store_some(k, vector, starts, stops, *stored)
 
         if self.rest:
-            masked()
+            some()
             return
         with k.when(run.is_clear):
-            put([None] * self.nv)
+            for _, values, there in lines():
+                for value, pointer in zip(values, there, strict=True):
+                    k.store(value, pointer)
         with k.when(k.negate(run.is_clear)):
-            masked()
+            some()
 
 
 class _Lines:

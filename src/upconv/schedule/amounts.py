@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import transpose
-from ..layouts import CHANNELS_LAST, TAPS_LAST, WEIGHT_CHANNELS_LAST
+from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, TAPS_LAST, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
@@ -110,9 +110,6 @@ def taps_begun(counted: PixelWork, tiles: Iterable[Tiles], channels, groups=1) -
 NEAR_BYTES = 1 << 20
 # What stays in a first-level cache beside the pixels that it is multiplied by.
 FIRST_BYTES = 24 << 10
-# How many times as long as another channel one takes to transpose that is interleaved with few, and how many others
-# all of them together take at most.
-INTERLEAVED, MOST_INTERLEAVED = 2, 8
 # Packing writes a line for each tap of a source channel. If these are more than so many bytes, they leave the cache
 # before the next channel writes beside them, and it takes so many times as long.
 FAR_TAPS_BYTES, FAR_TAPS = 128 << 10, 5
@@ -253,9 +250,20 @@ def _transposed_bytes(problem, channels_last):
     """Bytes of both maps that are transposed where kernels want them channels-last or not."""
     found, lanes = [], isa().lanes(problem.itemsize)
     for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
-        # Few channels take as long as a vector of them, but for those that are interleaved.
-        is_interleaved = layout == CHANNELS_LAST and transpose.is_few(c, lanes)
-        as_many = min(INTERLEAVED * c, MOST_INTERLEAVED) if is_interleaved else max(c, lanes)
+        # Few channels take as long as a vector of them, but for those that are interleaved or separated.
+        is_interleaved = layout in (CHANNELS_FIRST, CHANNELS_LAST) and transpose.is_few(c, lanes)
+        as_many = c if is_interleaved else max(c, lanes)
         nbytes = n * as_many * h * w * problem.itemsize
         found.append(nbytes if is_transposed((n, c, h, w), layout, channels_last) else 0)
-    return found
+    source, result = found
+    return [int(source * _part_of_rows(problem)) if source else 0, result]
+
+
+def _part_of_rows(problem):
+    """Which part of the rows of a source lies in a band: a stride may leave some to no tap, also between bands."""
+    g = problem.geometry
+    reach = g.h.d * (g.h.k - 1) + 1
+    if problem.operation != "grad_input" or reach >= g.h.s:
+        return 1
+    _, rows, _ = bands.largest(g, False, problem.itemsize)
+    return (g.h.s * (rows - 1) + reach) / (g.h.s * rows)
