@@ -297,7 +297,6 @@ FEWEST = (
     Case("k3s2", 19, 24, 8, 8, 24, (3, 3), (2, 2), (1, 1)),
     Case("k6s2", 1, 24, 45, 45, 24, (6, 6), (2, 2), (2, 2)),
     Case("k3s1d2", 1, 24, 46, 46, 24, (3, 3), (1, 1), (2, 2), d=(2, 2)),
-    Case("k3s1d6", 2, 24, 37, 37, 24, (3, 3), (1, 1), (6, 6), d=(6, 6)),
 )
 
 
@@ -315,6 +314,13 @@ def test_where_it_is_chosen_on_its_own_a_range_of_a_million_keeps_the_bound(case
     )
     pair = (channels_last(array.astype(np.float32)) for array in (arrays.x, arrays.grad_y))
     assert_close(choose(problem, NAME)(*pair), want, bound, "float32")
+
+
+def test_few_rows_of_each_remainder_of_a_dilation_are_refused_on_their_own():
+    for h, refused in ((71, True), (72, False)):
+        case = Case("k3s1d6", 2, 24, h, 80, 24, (3, 3), (1, 1), (6, 6), d=(6, 6))
+        found = ALGORITHMS[NAME].why_not_automatic(Problem("grad_weight", case.geometry(), "float32"))
+        assert any("remainder" in sentence for sentence in found) == refused
 
 
 def test_what_all_phases_read_is_turned_once(monkeypatch):

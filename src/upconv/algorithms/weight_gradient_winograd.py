@@ -50,14 +50,16 @@ FALLBACK = "weight_gradient_blocks"
 CHANNELS, COLUMNS = 128, 128
 # Tiles of a block, the longest sum in registers, and bytes of them when they are spread: in the second-level cache.
 TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
-# Tiles of a block of one phase of three taps, where there are few in all, channels-last with AVX-512: the short plain
-# sums of engines leave the errors of the transforms no room for longer ones.
+# Tiles of a block of one phase of three taps, where there are few in all, channels-last with AVX-512 or under dilation
+# with AVX2: the short plain sums of engines leave the errors of the transforms no room for longer ones.
 FEW_TILES, FEW_AT_ONCE = 640, 32
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
 # Pixels of the input, without a row and a column that some taps do not meet, by the taps of a phase. Those share their
 # errors; in a sum of so many pixels these are small, whatever the range of the data.
 LEAST_PIXELS = {2: 900, 3: 1900}
+# Rows and columns of each remainder of a dilation: of fewer, torch's sums with AVX2 are up to twice as exact.
+LEAST_REMAINDER = 12
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
 # Vectors of products that are worth a part, and that a unit may have at most, since it cannot be interrupted.
@@ -115,6 +117,8 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if problem.dtype != "float32":
         return [f"{shared}, so in float64 it runs when it is asked for by name"]
     g = problem.geometry
+    if any(axis.n < LEAST_REMAINDER * axis.d for axis in (g.h, g.w) if axis.d > 1):
+        return [f"of fewer than {LEAST_REMAINDER} rows or columns of each remainder by the dilation errors are larger"]
     pixels, needed = g.n * prod(max(1, axis.n - axis.d) for axis in (g.h, g.w)), LEAST_PIXELS[_taps(problem)]
     if pixels >= needed:
         return []
@@ -273,10 +277,12 @@ def _by_totals(totals, pairs, count):
 
 def _tiles_at_once(problem, axes):
     """Tiles of a block, and so of the longest sum in registers, at most."""
-    (h, *more_h), (w, *more_w) = axes
-    is_one = not (more_h or more_w) and h.phases == w.phases == 1 and max(h.form.r, w.form.r) > 2
-    is_few = is_one and problem.geometry.n * h.tiles * w.tiles <= FEW_TILES
-    is_beside_exact = isa().name == "avx512" and not any(_turns(problem))
+    g = problem.geometry
+    is_one = g.h.s == g.w.s == 1 and max(part.form.r for axis in axes for part in axis) > 2
+    is_few = is_one and g.n * prod(sum(part.tiles for part in axis) for axis in axes) <= FEW_TILES
+    # Under dilation it is AVX2 that is as exact, in both orders.
+    is_dilated = max(g.h.d, g.w.d) > 1
+    is_beside_exact = is_dilated if isa().name == "avx2" else isa().name == "avx512" and not any(_turns(problem))
     return min(TILES_AT_ONCE, FEW_AT_ONCE) if is_few and is_beside_exact else TILES_AT_ONCE
 
 
