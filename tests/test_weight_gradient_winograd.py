@@ -21,7 +21,7 @@ from upconv.arrays import empty
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
 from upconv.grad import conv_transpose2d_weight
-from upconv.kernels import sum_parts, weight_gradient_blocks, winograd_gather, winograd_spread
+from upconv.kernels import sum_parts, transpose, weight_gradient_blocks, winograd_gather, winograd_spread
 from upconv.planning import choose, fitted, solve
 from upconv.problem import Problem
 from upconv.runtime import kernel, pool, program, tables
@@ -297,7 +297,6 @@ FEWEST = (
     Case("k3s2", 19, 24, 8, 8, 24, (3, 3), (2, 2), (1, 1)),
     Case("k6s2", 1, 24, 45, 45, 24, (6, 6), (2, 2), (2, 2)),
     Case("k3s1d2", 1, 24, 46, 46, 24, (3, 3), (1, 1), (2, 2), d=(2, 2)),
-    Case("k3s1d6", 2, 24, 37, 37, 24, (3, 3), (1, 1), (6, 6), d=(6, 6)),
 )
 
 
@@ -315,6 +314,48 @@ def test_where_it_is_chosen_on_its_own_a_range_of_a_million_keeps_the_bound(case
     )
     pair = (channels_last(array.astype(np.float32)) for array in (arrays.x, arrays.grad_y))
     assert_close(choose(problem, NAME)(*pair), want, bound, "float32")
+
+
+def test_few_rows_of_each_remainder_of_a_dilation_are_refused_on_their_own():
+    for h, refused in ((71, True), (72, False)):
+        case = Case("k3s1d6", 2, 24, h, 80, 24, (3, 3), (1, 1), (6, 6), d=(6, 6))
+        found = ALGORITHMS[NAME].why_not_automatic(Problem("grad_weight", case.geometry(), "float32"))
+        assert any("remainder" in sentence for sentence in found) == refused
+
+
+def test_what_all_phases_read_is_turned_once(monkeypatch):
+    """Of three taps under stride 2 each phase is a part of its own; where their tiles differ, each turns for itself."""
+    case = Case("k3s2", 2, 40, 40, 40, 40, (3, 3), (2, 2), ((1, 0), (1, 0)))
+    problem, pair = Problem("grad_weight", case.geometry(), "float32"), operands(case)
+    alike = way._plan(problem)
+    assert alike.is_near
+    assert (alike.turns, len(alike.pairs)) == (1, 4)
+    right, turned, results = tables._encode, [], []
+
+    def counted(stages):
+        nests = [nest for stage in stages for grid in stage.grids for nest in grid.nests]
+        turned.append(sum(nest.fields is transpose.FIELDS for nest in nests))
+        return right(stages)
+
+    monkeypatch.setattr(tables, "_encode", counted)
+    monkeypatch.setattr(way, "NEAR", 100)
+    for shape in (way._shape, lambda pair: pair):
+        monkeypatch.setattr(way, "_shape", shape)
+        with fresh():
+            way._plan.cache_clear()
+            results.append(answer(case, "nchw", *pair))
+    way._plan.cache_clear()
+    # Besides, the weight is turned in the end.
+    assert turned[1] - 1 == 4 * (turned[0] - 1) > 4
+    assert_same_bits(*results)
+
+
+def test_images_too_large_to_be_turned_as_a_whole_are_turned_block_by_block():
+    wide = Case("wide", 1, 512, 128, 128, 256, (3, 3), (2, 2), ((1, 0), (1, 0)))
+    problem = Problem("grad_weight", wide.geometry(), "float32")
+    assert way._image_bytes(problem) > way.MOST_TURNED
+    assert way._plan(problem).is_near
+    assert not ALGORITHMS[NAME].why_not(problem)
 
 
 def test_a_call_takes_it():

@@ -11,7 +11,7 @@ float64, where people want the last digits, it runs when it is asked for by name
 """
 
 from functools import lru_cache
-from itertools import groupby, product
+from itertools import chain, groupby, product
 from math import prod
 from operator import itemgetter
 from typing import NamedTuple
@@ -42,7 +42,7 @@ from ..schedule.pixel_parts import sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import tile_cycles
 from ..schedule.winograd_blocks import even, evenly, pieces
-from ..schedule.winograd_gradient import Pair
+from ..schedule.winograd_gradient import Pair, Patch
 from ..winograd_parts import parts, ways, ways_alone
 
 OPERATIONS = ("grad_weight",)
@@ -51,20 +51,23 @@ FALLBACK = "weight_gradient_blocks"
 CHANNELS, COLUMNS = 128, 128
 # Tiles of a block, the longest sum in registers, and bytes of them when they are spread: in the second-level cache.
 TILES_AT_ONCE, BLOCK_BYTES = 64, 2 << 20
-# Tiles of a block of one phase of three taps, where there are few in all, channels-last with AVX-512: the short plain
-# sums of engines leave the errors of the transforms no room for longer ones.
+# Tiles of a block of one phase of three taps, where there are few in all, channels-last with AVX-512 or under dilation
+# with AVX2: the short plain sums of engines leave the errors of the transforms no room for longer ones.
 FEW_TILES, FEW_AT_ONCE = 640, 32
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
 # Pixels of the input, without a row and a column that some taps do not meet, by the taps of a phase. Those share their
 # errors; in a sum of so many pixels these are small, whatever the range of the data.
 LEAST_PIXELS = {2: 900, 3: 1900}
+# Rows and columns of each remainder of a dilation: of fewer, torch's sums with AVX2 are up to twice as exact.
+LEAST_REMAINDER = 12
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
 UNITS, MOST_PARTS, LONGEST_CHAIN, PARTS_BYTES = 8, 16, 64, 8 << 20
 # Vectors of products that are worth a part, and that a unit may have at most, since it cannot be interrupted.
 LEAST_PART, MOST_PIECE = 200_000, 100_000_000
 # Maps in planes are turned some images at a time, into so many bytes; of one image at most so many. Where that takes
-# longer than to turn each unit's channels block by block, near enough to be written so many times as fast, units do.
+# longer than to turn each unit's channels block by block, near enough to be written so many times as fast, or an image
+# is larger, units do.
 TURNED_BYTES, MOST_TURNED, NEAR = 8 << 20, 64 << 20, 2.5
 # How many times as long as bands whole images take to be turned: they are written far away, and come back from there.
 AFAR = 2.5
@@ -113,6 +116,8 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if problem.dtype != "float32":
         return [f"{shared}, so in float64 it runs when it is asked for by name"]
     g = problem.geometry
+    if any(axis.n < LEAST_REMAINDER * axis.d for axis in (g.h, g.w) if axis.d > 1):
+        return [f"of fewer than {LEAST_REMAINDER} rows or columns of each remainder by the dilation errors are larger"]
     pixels, needed = g.n * prod(max(1, axis.n - axis.d) for axis in (g.h, g.w)), LEAST_PIXELS[_taps(problem)]
     if pixels >= needed:
         return []
@@ -143,7 +148,7 @@ def work(problem: Problem) -> dict[str, float]:
         put += patches * pair.total_bytes * len(blocks[0]) * len(blocks[1])
     for pair in plan.kept.values():
         taps += pair.positions * len(pair.phases) * g.c_in * g.c_out
-    turned = _turned(problem, blocks) * len(plan.pairs) / NEAR if plan.is_near else AFAR * _turned(problem)
+    turned = plan.turns * _turned(problem, blocks) / NEAR if plan.is_near else AFAR * _turned(problem)
     return {
         "weight_blocks": products,
         "weight_blocks_waits": waits,
@@ -176,6 +181,7 @@ class _Plan(NamedTuple):
         parts, rounds: how many parts the tiles have, and rounds of units, one after another.
         images: how many are turned at once, or all.
         is_near: whether units turn what they read, block by block.
+        turns: how often they do: once, where the blocks of all pairs are alike and so read the same, or for each.
         unit_bytes, part_bytes: of the sums of one unit, and of one part.
     """
 
@@ -186,6 +192,7 @@ class _Plan(NamedTuple):
     rounds: int
     images: int
     is_near: bool
+    turns: int
     unit_bytes: int
     part_bytes: int
 
@@ -226,8 +233,10 @@ def _planned(problem, both):
     pairs = tuple(Pair.of(h, w, *of) for h, w in product(*axes))
     totals, unit = _placed_totals(pairs)
     units = len(blocks[0]) * len(blocks[1])
-    images, is_near = g.n, 0 < _turned(problem, blocks) * len(pairs) <= NEAR * _turned(problem)
-    is_near = is_near and all(_has_long_rows(problem, pair) for pair in pairs)
+    images, turns = g.n, 1 if len({_shape(pair) for pair in pairs}) == 1 else len(pairs)
+    is_near = any(_turns(problem)) and all(_has_long_rows(problem, pair) for pair in pairs)
+    is_few = turns * _turned(problem, blocks) <= NEAR * _turned(problem)
+    is_near = is_near and (is_few or _image_bytes(problem) > MOST_TURNED)
     if any(_turns(problem)) and not is_near:
         images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
     each = sum(_products(problem, pair) for pair in pairs)
@@ -237,7 +246,12 @@ def _planned(problem, both):
     most = min(MOST_PARTS, patches, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
     count = 1 << (most.bit_length() - 1) if most > 1 else 1
     rounds = min(patches // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
-    return _Plan(pairs, totals, blocks, count, max(1, rounds), images, is_near, unit, units * unit)
+    return _Plan(pairs, totals, blocks, count, max(1, rounds), images, is_near, turns, unit, units * unit)
+
+
+def _shape(pair):
+    """What pairs have in common whose blocks of tiles begin at the same places."""
+    return pair.tiles, pair.count(1), pair.h.form.m, pair.w.form.m
 
 
 def _placed_totals(pairs):
@@ -262,10 +276,12 @@ def _by_totals(totals, pairs, count):
 
 def _tiles_at_once(problem, axes):
     """Tiles of a block, and so of the longest sum in registers, at most."""
-    (h, *more_h), (w, *more_w) = axes
-    is_one = not (more_h or more_w) and h.phases == w.phases == 1 and max(h.form.r, w.form.r) > 2
-    is_few = is_one and problem.geometry.n * h.tiles * w.tiles <= FEW_TILES
-    is_beside_exact = isa().name == "avx512" and not any(_turns(problem))
+    g = problem.geometry
+    is_one = g.h.s == g.w.s == 1 and max(part.form.r for axis in axes for part in axis) > 2
+    is_few = is_one and g.n * prod(sum(part.tiles for part in axis) for axis in axes) <= FEW_TILES
+    # Under dilation it is AVX2 that is as exact, in both orders.
+    is_dilated = max(g.h.d, g.w.d) > 1
+    is_beside_exact = is_dilated if isa().name == "avx2" else isa().name == "avx512" and not any(_turns(problem))
     return min(TILES_AT_ONCE, FEW_AT_ONCE) if is_few and is_beside_exact else TILES_AT_ONCE
 
 
@@ -293,6 +309,14 @@ def _image_bytes(problem):
     return sum(prod(shape[1:]) * problem.itemsize for shape, turns in shapes if turns)
 
 
+class _Block(NamedTuple):
+    """A block of tiles of a Pair, and where its sums are in those of a unit."""
+
+    pair: Pair
+    total: int
+    patch: Patch
+
+
 class _Way:
     """The stages of a problem."""
 
@@ -318,8 +342,8 @@ class _Way:
         sides = zip((X_BAND, Y_BAND), self.turns, placed.problem.map_shapes, channels, strict=True)
         for number, (base, turns, shape, count) in enumerate(sides):
             if turns and plan.is_near:
-                patches = ((pair, patch) for pair in pairs for patch in pair.patches(0, placed.g.n))
-                blocks = (patch.images[1] * prod(n for _, n in pair.reach(patch, number)) for pair, patch in patches)
+                groups = chain.from_iterable(self._groups(placed.g.n))
+                blocks = (group[0].patch.images[1] * prod(n for _, n in _reach(group, number)) for group in groups)
                 sizes[base] = max(blocks) * count * size
             elif turns:
                 sizes[base] = plan.images * prod(shape[1:]) * size
@@ -393,29 +417,43 @@ class _Way:
         plan, (part, number) = self.plan, place
         (first, rows), (start, cols) = run
         x, y = x.move(channel=first), y.move(channel=start)
-        for pair, before in zip(plan.pairs, plan.totals, strict=True):
-            patches = pair.patches(0, images)
-            mine = patches[len(patches) * part // plan.parts : len(patches) * (part + 1) // plan.parts]
-            for patch in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
-                there = total[0], total[1] + before
-                near_x, turned_x = self._near(pair, patch, x, rows, X_BAND)
-                near_y, turned_y = self._near(pair, patch, y, cols, Y_BAND)
+        for groups in self._groups(images):
+            mine = groups[len(groups) * part // plan.parts : len(groups) * (part + 1) // plan.parts]
+            for group in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
+                near_x, turned_x = self._near(group, x, rows, X_BAND)
+                near_y, turned_y = self._near(group, y, cols, Y_BAND)
                 yield from (*turned_x, *turned_y)
-                adds = (part, first, start, before) in self.begun
-                yield from pair.add(patch, near_x, near_y, (rows, cols), there, adds)
-                self.begun.add((part, first, start, before))
+                for pair, before, patch in group:
+                    there = total[0], total[1] + before
+                    adds = (part, first, start, before) in self.begun
+                    yield from pair.add(patch, near_x, near_y, (rows, cols), there, adds)
+                    self.begun.add((part, first, start, before))
 
-    def _near(self, pair, patch, operand, channels, base):
-        """(how some channels of a map lie for a block of tiles, the nests that turn what it reads of them)."""
+    def _groups(self, images):
+        """Lists of groups of the blocks of tiles of some images, which are dealt to parts: what a group reads is turned
+        once.
+        """
+        plan = self.plan
+        each = [
+            [_Block(pair, before, patch) for patch in pair.patches(0, images)]
+            for pair, before in zip(plan.pairs, plan.totals, strict=True)
+        ]
+        if plan.is_near and plan.turns == 1:
+            return [list(zip(*each, strict=True))]
+        return [[(block,) for block in blocks] for blocks in each]
+
+    def _near(self, group, operand, channels, base):
+        """(how some channels of a map lie for a group of blocks, the nests that turn what it reads of them)."""
         if operand.base == base or operand.at.channels_last:
             return operand, []
-        (row, rows), (col, cols) = pair.reach(patch, base == Y_BAND)
-        shape, size = (patch.images[1], channels, rows, cols), self.placed.size
+        (row, rows), (col, cols) = _reach(group, base == Y_BAND)
+        (image, images), size = group[0].patch.images, self.placed.size
+        shape = images, channels, rows, cols
         band = PlacedOperand(base, 0, type(operand.at).dense(shape, size, True))
         nests = []
         if rows and cols:
-            nests = [transpose_layout(self.placed.elem, operand.move(patch.images[0], row, col), band, shape)]
-        return band.move(-patch.images[0], -row, -col), nests
+            nests = [transpose_layout(self.placed.elem, operand.move(image, row, col), band, shape)]
+        return band.move(-image, -row, -col), nests
 
     def _taps_at(self, counts):
         """Steps of taps that are turned: of a channel of the input, tap on h, tap on w; and bytes of a tap."""
@@ -433,6 +471,16 @@ class _Way:
             yield pair.taps((total[0], total[1] + before), to, steps, (rows, cols))
         if not self.is_last:
             yield to_weight(placed, (SINK, 0), weight, at[3], (rows, at[0], placed.w[0]), (cols, placed.w[1]))
+
+
+def _reach(group, of_y):
+    """(first, how many) rows and columns that a group of blocks reads of a map."""
+    found = []
+    for spans in zip(*(block.pair.reach(block.patch, of_y) for block in group), strict=True):
+        spans = [span for span in spans if span[1]] or [(0, 0)]
+        first = min(start for start, _ in spans)
+        found.append((first, max(start + many for start, many in spans) - first))
+    return found
 
 
 def _alike(blocks, is_one):
