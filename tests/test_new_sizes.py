@@ -12,6 +12,7 @@ from upconv.geometry import Axis, Geometry
 from upconv.planning import choose
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
+from upconv.runtime.program import Program
 from upconv.schedule.placed_problem import PlacedProblem
 
 pytestmark = pytest.mark.skipif(bool(kernel.usable()), reason="no kernels can be made here")
@@ -29,6 +30,7 @@ LAYERS = {
 SIZES = range(12, 20)
 # A program is a table of at most so many bytes: one with a row for each phase of FCN-32s would be 1,024 rows long.
 MOST_BYTES = 64 << 10
+MOST_PACKING_BYTES = 4 << 10
 # As many as the algorithm has that is chosen from some size on; there are more sizes.
 MOST_KERNELS = 5
 
@@ -53,6 +55,19 @@ def test_a_new_size_costs_little(layer, operation):
                 assert program.nbytes <= MOST_BYTES
             assert later <= MOST_KERNELS, later
         assert known
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_large_weight_that_is_packed_in_pieces_is_no_long_table(layout, groups):
+    """The pieces are units of few grids: a program with a row for each had half a megabyte."""
+    geometry = Geometry(1, 1024 * groups, 512 * groups, groups, ONE, Axis(430, 8, 4))
+    problem = Problem("forward", geometry, "float32", layout)
+    with fresh():
+        placed = PlacedProblem.dense(problem, 1, 1.0)
+        packing = Program([winograd.weight_form(problem).packing(placed)], {}, 0.0)
+        assert sum(table.units for table in packing.tables) > 100 * groups
+        assert packing.nbytes <= MOST_PACKING_BYTES * groups
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -46,6 +46,7 @@ from ..runtime.program import (
     X,
     Y,
 )
+from ..schedule import alike
 from ..schedule.amounts import far, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.winograd import distinct
@@ -188,8 +189,14 @@ def _packing(placed, form, layer):
 
 
 def _packing_of(placed, form, layer):
-    moves = {W: (0, placed.w_group, 0), PANELS: (0, form.group, 0)}
-    made = [Grid(tuple(map(nest, tasks)), (1, form.groups, 1), moves) for tasks in layer.weight_tasks()]
+    # One dimension is that of the groups, where there are several.
+    made, is_one = [], form.groups == 1
+    group = {} if is_one else {W: placed.w_group, PANELS: form.group}
+    for nests, counts, steps in alike.runs([[*map(nest, tasks)] for tasks in layer.weight_tasks()], 2 + is_one):
+        if not is_one:
+            counts = form.groups, *counts
+            steps = {base: (group.get(base, 0), *steps.get(base, (0, 0))) for base in group | steps}
+        made.append(Grid(nests, counts, steps))
     return Stage(made, kept={})
 
 

@@ -21,8 +21,8 @@ NOTHING, SUMS, X_BAND, Y_BAND, PLACES, TOTALS, V, M, SINK, ROW = 0, *range(INDIC
 VECTOR_FIELDS = 8
 # A list that a nest has not: one row of no fields.
 NO_LIST = [0, 1, 0, 0]
-# It takes less to write a stage of fewer nests again for every program than to run one table more.
-MANY_NESTS = 4
+# It takes less to write a stage of one nest again for every program than to run one table more.
+MANY_NESTS = 2
 # Steps of a base that a unit does not move.
 STAYS = (0,) * DIMENSIONS
 
@@ -168,21 +168,36 @@ def _encode(stages):
         nest += NEST * len(grid.nests)
     # Nests are many, and each is written in as few steps of Python as can be. What several of them say is written once:
     # it is found by identity, which nothing else gets, since the grids hold it.
-    rows, commons, kinds = _Rows(8 * nest), {}, {}
+    start, rows, commons, kinds = 8 * nest, [], {}, {}
     for grid in grids:
         for each in grid.nests:
             fields, common, lists, added = each
             kind = kinds.get(id(fields))
             if kind is None:
-                kind = kinds[id(fields)] = _Kind(_names_of(fields))
+                # What is known of the fields, and what is there: lists by identity, places of fields by their names.
+                kind = kinds[id(fields)] = _names_of(fields), {}, {}
             record = commons.get(id(common))
             if record is None:
-                record = commons[id(common)] = rows.common(each, kind)
+                at, (row, pointers) = start + 8 * len(rows), _encode_common(each, kind[0])
+                rows += row
+                rows += pointers
+                record = commons[id(common)] = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
             table += record
+            seen = kind[1]
             for names, values in lists:
-                table += rows.several(names, values, kind)
+                known = seen.get(id(values))
+                if known is None or known[0] != names:
+                    at = start + 8 * len(rows)
+                    rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
+                    known = seen[id(values)] = names, [at, len(values), _places(names, kind, start, rows), len(names)]
+                table += known[1]
             for entry in added:
-                table += kind.get(id(entry)) or rows.one(entry, kind)
+                record = seen.get(id(entry))
+                if record is None:
+                    at, names = start + 8 * len(rows), (*entry,)
+                    rows += entry.values()
+                    record = seen[id(entry)] = [at, 1, _places(names, kind, start, rows), len(names)]
+                table += record
             missing = LISTS - len(lists) - len(added)
             if missing > 0:
                 table += NO_LIST * missing
@@ -191,60 +206,17 @@ def _encode(stages):
     return array("q", table + rows), 8 * GRID * len(grids)
 
 
-class _Kind(dict):
-    """The nests of a table whose tasks have the same fields: where their lists are by identity of the values, and where
-    `places` of some names are.
-    """
-
-    def __init__(self, names: _Names):
-        super().__init__()
-        self.names, self.places = names, {}
-
-
-class _Rows(list):
-    """What stands behind the records, which end at `start`: each method puts something there, and says what a record
-    has of it.
-    """
-
-    def __init__(self, start):
-        super().__init__()
-        self.start = start
-
-    def common(self, nest, kind):
-        """What all tasks of a nest share."""
-        row, pointers = _encode_common(nest, kind.names)
-        at = self.start + 8 * len(self)
-        self += row
-        self += pointers
-        return [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
-
-    def several(self, names, values, kind):
-        """A list, unless it is there."""
-        found = kind.get((id(values), names))
-        if found is None:
-            at = self.start + 8 * len(self)
-            self += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
-            found = kind[id(values), names] = [at, len(values), self._places(names, kind), len(names)]
-        return found
-
-    def one(self, entry, kind):
-        """A list of one row, which is a dictionary."""
-        at, names = self.start + 8 * len(self), (*entry,)
-        self += entry.values()
-        found = kind[id(entry)] = [at, 1, kind.places.get(names) or self._places(names, kind), len(names)]
-        return found
-
-    def _places(self, names, kind):
-        """Where the places of some fields are."""
-        found = kind.places.get(names)
-        if found is None:
-            found = kind.places[names] = self.start + 8 * len(self)
-            known = kind.names
-            places = known.lists.get(names)
-            if places is None:
-                places = known.lists[names] = [8 * known.numbers[name] for name in names]
-            self += places
-        return found
+def _places(names, kind, start, rows):
+    """Where the places of some fields are, which are put at the end of the rows if they are not there."""
+    known, _, there = kind
+    found = there.get(names)
+    if found is None:
+        found = there[names] = start + 8 * len(rows)
+        places = known.lists.get(names)
+        if places is None:
+            places = known.lists[names] = [8 * known.numbers[name] for name in names]
+        rows += places
+    return found
 
 
 def _encode_common(nest, known):

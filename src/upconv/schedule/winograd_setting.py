@@ -124,7 +124,7 @@ def _setting(problem, *numbers):
     room = BLOCK_BYTES
     if count <= _most_of_one(problem):
         room = max(room, transformed // SHARE_OF_WEIGHT)
-    channels = _channels_of_block(problem, phases, transformed)
+    channels = _channels_of_block(problem.itemsize, c_dst, phases, transformed)
     per_tile = positions * (channels_of_tile + phases * channels) * problem.itemsize
     most = max(6, min(MOST_TILES, (room if count * per_tile <= room else BLOCK_BYTES) // per_tile))
     rows = min(high, max(1, most // wide))
@@ -152,10 +152,10 @@ def _setting(problem, *numbers):
     )
 
 
-def _channels_of_block(problem, phases, transformed):
+def _channels_of_block(size, c_dst, phases, transformed):
     """Channels of the result of a block of columns, at most, for a weight that becomes so many bytes."""
-    line, columns = LINE // problem.itemsize, FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
-    return max(line, min(ceil_div(problem.channels[1], line) * line, columns // phases // line * line))
+    line, columns = LINE // size, FEW_COLUMNS if transformed > LARGE_WEIGHT else COLUMNS
+    return max(line, min(ceil_div(c_dst, line) * line, columns // phases // line * line))
 
 
 def _most_of_one(problem):
@@ -231,17 +231,23 @@ def _prices(problem, pairs):
     That is to add up sums (the longest of each pair), to spread values, to gather, and to make them of the weight.
     """
     (c_src, c_dst), size, n = problem.channels, problem.itemsize, problem.geometry.n
-    one_block, found, machine = _most_of_one(problem), [], isa()
+    one_block, found, name = _most_of_one(problem), [], isa().name
     for h, w, length in pairs:
         phases, read, written, kept = h.phases * w.phases, h.read * w.read, h.written * w.written, h.kept * w.kept
         values, transformed = n * (read * c_src + written * phases * c_dst), kept * phases * c_src * c_dst
-        channels = _channels_of_block(problem, phases, transformed * size)
-        columns = columned(machine, size, phases, c_dst, channels).vectors * machine.lanes(size)
-        products = n * read * c_src * columns
+        products = n * read * c_src * _columns(name, size, phases, c_dst, transformed * size)
         is_near = n * h.tiles * w.tiles <= one_block and transformed * size > BLOCK_BYTES
         weight = transformed * (MOVED if problem.prepared else MADE_NEAR if is_near else MADE)
         found.append(products + products * ADDED // length + MOVED * values + weight)
     return found
+
+
+# An instruction set by its name, since to look it up by all that it is takes longer.
+@lru_cache(maxsize=256)
+def _columns(isa_name, size, phases, c_dst, transformed):
+    """Columns that are computed, those of panels that are not full included."""
+    channels = _channels_of_block(size, c_dst, phases, transformed)
+    return columned(isa(), size, phases, c_dst, channels).vectors * isa().lanes(size)
 
 
 def _transformed(problem, made):
