@@ -2,6 +2,7 @@
 
 A way of computing is a module in `algorithms/` with
 
+    OPERATIONS             those of `problem.OPERATIONS` that it computes; all, if left out
     why_never(problem)     sentences of refusal that hold whatever the sizes of the maps: asked for once a layer
     why_not(problem)       those that depend on the sizes; either may be left out, and empty means yes
     work(problem)          amounts by the names of `machine.AMOUNTS`
@@ -39,7 +40,7 @@ from .dtypes import quiet
 from .halves import BOTH, narrow, widen
 from .layouts import weight_strides
 from .machine import Machine, row
-from .problem import Details, Problem
+from .problem import OPERATIONS, Details, Problem
 from .runtime import memory, pool, program
 from .runtime.builtin import builtin
 from .runtime.kernel import isa, usable
@@ -49,6 +50,12 @@ from .schedule.account import account, kernels
 from .schedule.placed_problem import PlacedProblem
 from .size_classes import size_class
 
+# What a refusal calls an operation.
+SAID = {
+    "forward": "the forward pass",
+    "grad_input": "the gradient in the input",
+    "grad_weight": "the gradient in the weight",
+}
 # What all programs together may keep.
 PROGRAM_BYTES = 4 << 20
 PROGRAMS = ProgramCache(PROGRAM_BYTES)
@@ -103,7 +110,7 @@ class Generated:
             return [f"has no kernels for {problem.dtype}"]
         if problem.depth_taps > 1 and not self.takes_planes:
             return ["reads rows that follow one another; here they lie in several planes"]
-        return _refusals(self.module, "why_never", self._plain(problem) if problem.storage else problem)
+        return _why_never(self.module, self._plain(problem) if problem.storage else problem)
 
     def why_not_now(self, problem: Problem) -> list[str]:
         """Those that depend on the sizes of the maps, for a problem of a layer that is not refused."""
@@ -325,6 +332,15 @@ def _form(module, problem):
     return None if rule is None else rule(problem)
 
 
+def _why_never(module, problem):
+    operations = getattr(module, "OPERATIONS", OPERATIONS)
+    if problem.operation in operations:
+        return _refusals(module, "why_never", problem)
+    if len(operations) == 1:
+        return [f"computes {SAID[operations[0]]} alone"]
+    return [f"computes no {SAID[problem.operation].removeprefix('the ')}"]
+
+
 def _refusals(module, name, problem):
     rule = getattr(module, name, None)
     return [] if rule is None else rule(problem)
@@ -334,7 +350,7 @@ def _refusals(module, name, problem):
 def _wide(problem, module):
     """A problem without its storage; one whose form is not kept in halves has its weight as given."""
     plain = replace(problem, storage="")
-    refused = _refusals(module, "why_never", plain) or _refusals(module, "why_not", plain)
+    refused = _why_never(module, plain) or _refusals(module, "why_not", plain)
     ours = problem.operation != "grad_weight" and not refused
     computed = ours and getattr(_form(module, plain), "is_computed", False)
     return replace(plain, prepared=False) if computed else plain

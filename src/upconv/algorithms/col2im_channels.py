@@ -23,6 +23,7 @@ from ..schedule.moves import PlacedOperand
 from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("forward",)
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
 CALLS = 1.2
 # How many times as long a vector takes of which the few channels of a group alone are written.
@@ -38,8 +39,6 @@ CONVERTS_MAPS = True
 
 def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     if by_group.refusals(problem):
         return by_group.refusals(problem)
     if g.groups > 1 and problem.layout == CHANNELS_FIRST:

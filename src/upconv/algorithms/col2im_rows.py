@@ -21,6 +21,7 @@ from ..schedule.panels import Block, Panels
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import HOLE_RUNS, as_rows, everything, masked_part, row_list, rows_of
 
+OPERATIONS = ("forward",)
 # Rows of the weight and vectors of pixels in a tile, by the number of vector registers.
 TILES = {32: {6: 4, 7: 3, 8: 3, 9: 2, 10: 2, 11: 2, 12: 2}, 16: {4: 3, 5: 2, 6: 2}}
 # Calls that it takes as long as from Python: the bias is spread over the taps there.
@@ -39,8 +40,6 @@ CONVERTS_MAPS = True
 
 
 def why_never(problem: Problem, *, by_columns=False) -> list[str]:
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     refusals = by_group.refusals(problem)
     if _rows(problem) > MOST_ROWS:
         refusals.append(f"makes at most {MOST_ROWS:,} rows of all taps and channels; here there are {_rows(problem):,}")

@@ -11,13 +11,12 @@ from ..schedule.panels import Lines
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tally
 
+OPERATIONS = ("forward", "grad_input")
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation == "grad_weight":
-        return ["computes no gradient in the weight"]
     return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]
 
 

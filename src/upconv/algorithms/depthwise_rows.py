@@ -16,6 +16,7 @@ from ..schedule.amounts import exchanged, moved
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.rows import HOLE_RUNS, WIDEST_STEP, as_rows, everything, masked_part, row_list, rows_of
 
+OPERATIONS = ("forward", "grad_input")
 # More taps of a channel, or of a row of them, are loops.
 WRITTEN_TAPS = 16
 ANY_TAPS = None, None
@@ -38,8 +39,6 @@ CONVERTS_MAPS = True
 
 def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     g, forward = as_rows(problem, by_columns).geometry, problem.operation == "forward"
-    if problem.operation == "grad_weight":
-        return ["computes no gradient in the weight"]
     if not problem.is_depthwise:
         return ["every channel must have a kernel of its own (groups = channels)"]
     taps = ceil_div(g.h.k, g.h.s) * ceil_div(g.w.k, g.w.s) if forward else g.h.k * g.w.k

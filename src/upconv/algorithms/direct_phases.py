@@ -19,6 +19,7 @@ from ..schedule import bands, segments
 from ..schedule.amounts import down, moved
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("forward",)
 # Whether its kernels take the weight in halves, and its bands make maps of halves float32 and back.
 READS_HALVES = CONVERTS_MAPS = True
 # Places in whose lines the parts of sums wait at a time: those of two vectors stay in a second-level cache.
@@ -42,8 +43,6 @@ class Phases(NamedTuple):
 
 def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     if g.w.d > 1 and g.w.k > 1:
         refusals.append(f"taps {g.w.d} apart do not reach consecutive columns")
     if problem.b_layout == WEIGHT_CHANNELS_LAST:

@@ -30,6 +30,7 @@ from ..schedule.rows import (
     rows_of,
 )
 
+OPERATIONS = ("forward", "grad_input")
 # Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
 SUMS = {32: 24, 16: 11}
 ACROSS = 6
@@ -58,8 +59,6 @@ CONVERTS_MAPS = True
 
 def why_never(problem: Problem, *, by_columns=False) -> list[str]:
     s = as_rows(problem, by_columns).geometry.w.s
-    if problem.operation == "grad_weight":
-        return ["computes no gradient in the weight"]
     if problem.operation == "grad_input" and s > WIDEST_STEP:
         return [f"takes columns at most {WIDEST_STEP} apart; the gradient takes those {s} apart"]
     if problem.operation == "forward" and s > MOST_APART:

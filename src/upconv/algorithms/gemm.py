@@ -21,6 +21,7 @@ from ..schedule.panels import Block, Panels, even_blocks, runs_of
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tally
 
+OPERATIONS = ("forward", "grad_input")
 # Above half of a second-level cache.
 WEIGHTY_BYTES = NEAR_BYTES // 2
 # How many times as long a source takes that is transposed on the way, beside panels that come from far away.
@@ -32,12 +33,6 @@ LONG_RUN = 256
 MOST_LISTED = 512
 # Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
 CONVERTS_MAPS = TAKES_PLANES = True
-
-
-def why_never(problem: Problem) -> list[str]:
-    if problem.operation == "grad_weight":
-        return ["computes no gradient in the weight"]
-    return []
 
 
 def blocks_of(channels, lanes) -> tuple[Block, ...]:

@@ -17,14 +17,13 @@ from ..schedule.amounts import gemm_work, moved, pixel_work, read_again, taps_be
 from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("forward",)
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
 
 
 def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     if g.w.s == 1:
         refusals.append("with stride 1 along the row there is one phase")
     if g.w.k % g.w.s:

@@ -23,6 +23,7 @@ from ..schedule.amounts import in_bands, in_pieces, moved, read_again
 from ..schedule.panels import Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("forward",)
 # Vectors of sums that a tile has for each pixel, by the number of vector registers.
 MOST_VECTORS = {32: 8, 16: 6}
 # Phases of a tile: of more, the addresses of their weights leave room for few pixels.
@@ -48,8 +49,6 @@ CONVERTS_MAPS = True
 
 def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     if g.h.s == g.w.s == 1:
         return ["with stride 1 there is one phase"]
     if g.w.s > 1 and g.w.d > 1:

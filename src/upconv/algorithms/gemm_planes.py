@@ -20,6 +20,7 @@ from ..schedule.moves import copying
 from ..schedule.panels import even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("grad_input",)
 # A quarter of a second-level cache; and what a block of pixels may take, which would not stay near from tile to tile.
 PANELS_BYTES, MOST_BYTES = 1 << 18, 1 << 21
 # Blocks that are listed for a unit.
@@ -29,8 +30,6 @@ SCRATCH = {PLACES: "places", TOTALS: "totals"}
 
 def why_never(problem: Problem) -> list[str]:
     g, found = problem.geometry, []
-    if problem.operation != "grad_input":
-        return ["computes the gradient in the input alone"]
     if (g.h.k, g.w.k) != (1, 1) or (g.h.s, g.w.s) != (1, 1):
         found.append("is for single taps under stride 1")
     if problem.map_layouts != (CHANNELS_FIRST, CHANNELS_FIRST):

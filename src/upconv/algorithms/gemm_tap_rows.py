@@ -9,7 +9,6 @@ from itertools import groupby
 from math import prod
 
 from ..kernels import gemm as kernel
-from ..layouts import CHANNELS_SLICED
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import PANELS, Nest, Program, Rows, Stage
@@ -17,8 +16,9 @@ from ..schedule import bands, pixel_products, segments
 from ..schedule.amounts import NEAR_BYTES, gemm_work, moved, pixel_work, read_again
 from ..schedule.panels import even_blocks
 from ..schedule.placed_problem import PlacedProblem
-from ..schedule.tap_rows import TapRows
+from ..schedule.tap_rows import TapRows, why_no_tap_rows
 
+OPERATIONS = ("grad_input",)
 # Half of a second-level cache: a packed weight up to this size is still there when it is used.
 KEPT_BYTES = NEAR_BYTES // 2
 # Numbers of a result of one image up to which engines sum the taps of a small kernel by a product of columns, which has
@@ -29,16 +29,7 @@ CONVERTS_MAPS = TAKES_PLANES = True
 
 
 def why_never(problem: Problem) -> list[str]:
-    g, found = problem.geometry, []
-    if problem.operation != "grad_input":
-        return ["computes the gradient in the input alone"]
-    if g.groups > 1:
-        found.append("has one group only")
-    if g.w.d > 1:
-        found.append("the taps of a row must be neighbours (dilation 1)")
-    if problem.a_layout == CHANNELS_SLICED:
-        found.append("the pixels of the gradient in the output must follow one another without a gap")
-    return found
+    return why_no_tap_rows(problem, problem.a_layout)
 
 
 def weight_form(problem: Problem) -> TapRows:

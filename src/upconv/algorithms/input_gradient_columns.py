@@ -41,6 +41,7 @@ from ..schedule.moves import PlacedOperand, transpose_layout, weight_copied
 from ..schedule.pixel_lines import PixelLines, line_bytes, why_no_lines
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("grad_input",)
 FALLBACK = "gemm"
 # Rows of the weight and pixels of a tile, by the number of vector registers.
 TILES = {32: (8, 3), 16: (4, 3)}
@@ -57,8 +58,6 @@ SECONDS_PER_UNIT = 0.05
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_input":
-        return ["computes the gradient in the input alone"]
     found = why_no_lines(problem)
     if problem.b_layout not in (TAPS_LAST, TAPS_SLICED):
         found.append("the weight must lie as torch has it")

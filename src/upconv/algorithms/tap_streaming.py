@@ -25,6 +25,7 @@ from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import tap_places
 from ..schedule.streams import Streams
 
+OPERATIONS = ("forward",)
 # Whether its kernels take the weight in halves.
 READS_HALVES = True
 # Pixels and vectors of the tile, by the number of vector registers.
@@ -45,8 +46,6 @@ MOST_TAPS = 1 << 10
 
 def why_never(problem: Problem) -> list[str]:
     g = problem.geometry
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     if max(g.h.k, g.w.k) > MOST_TAPS:
         return [f"a kernel of {g.h.k}x{g.w.k} has too many taps to list; at most {MOST_TAPS} an axis are"]
     return []

@@ -11,13 +11,10 @@ from ..schedule import bands
 from ..schedule.moves import to_weight, transpose_layout
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("grad_weight",)
 TILES = {32: (6, 4), 16: (5, 2)}
 # Lists of pixels that are added one after another.
 MOST_LISTS = 128
-
-
-def why_never(problem: Problem) -> list[str]:
-    return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
 
 
 def why_not_automatic(problem: Problem) -> list[str]:

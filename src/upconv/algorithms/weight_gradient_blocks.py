@@ -26,6 +26,7 @@ from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import PIXELS, arrangement
 from ..schedule.winograd_blocks import pieces
 
+OPERATIONS = ("grad_weight",)
 # Whether rows that lie in planes of a volume are put in order.
 TAKES_PLANES = True
 # Blocks that are one, if that spares sums so large as these that they go through memory once more.
@@ -33,10 +34,6 @@ BLOCKS_IN_ONE, LARGE_SUMS = 4, NEAR_BYTES
 # Units of a stage, where threads share out tiles of the sums; columns that are worth packing, and taps that are worth
 # writing, by themselves.
 UNITS, COLUMNS, RUN = 8, 32, 128
-
-
-def why_never(problem: Problem) -> list[str]:
-    return [] if problem.operation == "grad_weight" else ["computes the gradient in the weight alone"]
 
 
 def why_not(problem: Problem) -> list[str]:

@@ -23,6 +23,7 @@ from ..schedule.pixel_panels import Cut
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 
+OPERATIONS = ("grad_weight",)
 FALLBACK, FOR_FEW_CHANNELS = "weight_gradient_blocks", True
 # No sum in registers is longer.
 PIXELS = 256
@@ -34,8 +35,6 @@ UNITS = 8
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
     found = why_no_lines(problem)
     if _columns(problem.geometry) % isa().lanes(problem.itemsize):
         found.append("output channels times taps must fill whole vectors")

@@ -18,6 +18,7 @@ from ..schedule.pixel_panels import Cut
 from ..schedule.pixel_parts import PART_PIXELS, count_of, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("grad_weight",)
 FOR_FEW_CHANNELS = True
 # Pixels of the input in a block: no sum in registers is longer. Of few pixels in all a sum is PER_SUM times as long as
 # there are sums, of which there are LEAST_SUMS at least, but no shorter than SHORT_SUM: whole sums would have larger
@@ -32,8 +33,6 @@ PIECE_PRODUCTS = 50_000_000
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
     return [] if problem.is_depthwise else ["every channel must have a kernel of its own (groups = channels)"]
 
 

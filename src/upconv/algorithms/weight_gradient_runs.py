@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as product
-from ..layouts import CHANNELS_SLICED, TAPS_SLICED, WEIGHT_CHANNELS_LAST
+from ..layouts import TAPS_SLICED, WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, TOTALS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W
@@ -22,9 +22,11 @@ from ..schedule.moves import transpose_layout, weight_copied
 from ..schedule.pixel_panels import Cut
 from ..schedule.pixel_parts import PIECE_CYCLES
 from ..schedule.placed_problem import PlacedProblem
+from ..schedule.tap_rows import why_no_tap_rows
 from ..schedule.weight_tiles import even_ranges, tile_cycles
 from ..schedule.winograd_blocks import evenly
 
+OPERATIONS = ("grad_weight",)
 FOR_FEW_CHANNELS = True
 # A block of pixels, over which a tile of the input goes for every run.
 PIXELS = 1024
@@ -39,15 +41,7 @@ UNITS = 8
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
-    g, found = problem.geometry, []
-    if g.groups > 1:
-        found.append("has one group only")
-    if g.w.d > 1:
-        found.append("the taps of a row must be neighbours (dilation 1)")
-    if problem.b_layout == CHANNELS_SLICED:
-        found.append("the pixels of the gradient in the output must follow one another without a gap")
+    found = why_no_tap_rows(problem, problem.b_layout)
     if _run(problem) % isa().lanes(problem.itemsize):
         found.append("what a pixel meets in a row must fill whole vectors")
     return found

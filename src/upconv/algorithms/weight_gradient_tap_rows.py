@@ -11,7 +11,7 @@ import math
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_blocks as kernel
 from ..kernels.transpose import is_few
-from ..layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
+from ..layouts import WEIGHT_CHANNELS_LAST
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X
@@ -22,8 +22,10 @@ from ..schedule.pixel_panels import Cut, block_pixels, copied, in_place, side_of
 from ..schedule.pixel_parts import Parts, part_runs, shares, sum_of_parts
 from ..schedule.placed_problem import PlacedProblem
 from ..schedule.segments import segments, tally
+from ..schedule.tap_rows import why_no_tap_rows
 from ..schedule.weight_tiles import APART_BYTES, even_ranges, tile_cycles, tile_of
 
+OPERATIONS = ("grad_weight",)
 FOR_FEW_CHANNELS = True
 # A tile's pixels of the input are to stay in a first-level cache from tile to tile; of few bytes in planes they may be
 # 3 times as many (`pixel_panels.block_pixels`).
@@ -36,16 +38,7 @@ FEW_AS_FAST = 3
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
-    g, found = problem.geometry, []
-    if g.groups > 1:
-        found.append("has one group only")
-    if g.w.d > 1:
-        found.append("the taps of a row must be neighbours (dilation 1)")
-    if problem.b_layout == CHANNELS_SLICED:
-        found.append("the pixels of the gradient in the output must follow one another without a gap")
-    return found
+    return why_no_tap_rows(problem, problem.b_layout)
 
 
 def why_not(problem: Problem) -> list[str]:

@@ -45,6 +45,7 @@ from ..schedule.winograd_blocks import even, evenly, pieces
 from ..schedule.winograd_gradient import Pair
 from ..winograd_parts import parts, ways, ways_alone
 
+OPERATIONS = ("grad_weight",)
 FALLBACK = "weight_gradient_blocks"
 # Channels of a block of the input and, times the phases, of the output.
 CHANNELS, COLUMNS = 128, 128
@@ -74,15 +75,13 @@ MOST_SUMS = 64 << 20
 
 
 def why_never(problem: Problem) -> list[str]:
-    if problem.operation != "grad_weight":
-        return ["computes the gradient in the weight alone"]
     g, refusals = problem.geometry, []
     if problem.row.kind != "f":
         refusals.append("is for floating-point numbers alone")
     if g.groups > 1:
         refusals.append("transforms the channels of one group alone")
     for name, axis in (("height", g.h), ("width", g.w)):
-        if axis.d > 1 or not ways_alone(axis) or axis.k == 3 * axis.s > 3:
+        if not ways_alone(axis):
             refusals.append(f"has no form for kernel {axis.k}, stride {axis.s}, dilation {axis.d} along the {name}")
     if not refusals and all(axis.k <= axis.s or axis.k == 1 for axis in (g.h, g.w)):
         refusals.append("with one tap there is nothing to save")
@@ -98,7 +97,7 @@ def why_not(problem: Problem) -> list[str]:
             refusals.append(f"would leave rounding errors in taps that meet no pixel along the {name}")
     if not refusals:
         plan = _plan(problem)
-        tiles = min(g.n * pair.h.tiles * pair.w.tiles for pair in plan.pairs)
+        tiles = min(_by_totals(plan.totals, plan.pairs, lambda pair: g.n * pair.h.tiles * pair.w.tiles))
         needed = LEAST_TILES[_taps(problem)]
         if tiles < needed:
             refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
@@ -114,7 +113,7 @@ def why_not_automatic(problem: Problem) -> list[str]:
     if problem.dtype != "float32":
         return [f"{shared}, so in float64 it runs when it is asked for by name"]
     g = problem.geometry
-    pixels, needed = g.n * prod(max(1, axis.n - 1) for axis in (g.h, g.w)), LEAST_PIXELS[_taps(problem)]
+    pixels, needed = g.n * prod(max(1, axis.n - axis.d) for axis in (g.h, g.w)), LEAST_PIXELS[_taps(problem)]
     if pixels >= needed:
         return []
     return [f"{shared}, which is small beside sums of {needed:,} inner pixels and more; here are {pixels:,}"]
@@ -142,6 +141,7 @@ def work(problem: Problem) -> dict[str, float]:
         for each, count in zip(blocks, times, strict=True):
             cut += tiles * count // len(each) * sum(some % lanes > 0 for _, some in each)
         put += patches * pair.total_bytes * len(blocks[0]) * len(blocks[1])
+    for pair in plan.kept.values():
         taps += pair.positions * len(pair.phases) * g.c_in * g.c_out
     turned = _turned(problem, blocks) * len(plan.pairs) / NEAR if plan.is_near else AFAR * _turned(problem)
     return {
@@ -170,6 +170,8 @@ class _Plan(NamedTuple):
 
     Attributes:
         pairs: the Pairs.
+        totals: where the sums of each are in those of a unit; what dilation keeps apart has its taps in common, and
+            so its sums.
         blocks: (first channel, how many) of the blocks of both maps.
         parts, rounds: how many parts the tiles have, and rounds of units, one after another.
         images: how many are turned at once, or all.
@@ -178,6 +180,7 @@ class _Plan(NamedTuple):
     """
 
     pairs: tuple[Pair, ...]
+    totals: tuple[int, ...]
     blocks: tuple[list, list]
     parts: int
     rounds: int
@@ -190,6 +193,11 @@ class _Plan(NamedTuple):
     def is_brief(self):
         """Whether a unit finishes its taps at once, so that its sums are its own."""
         return self.parts == self.rounds == 1 and self.images >= self.pairs[0].n
+
+    @property
+    def kept(self):
+        """The first pair of those that have sums in common, by where these are."""
+        return dict(zip(reversed(self.totals), reversed(self.pairs), strict=True))
 
 
 @lru_cache(maxsize=512)
@@ -216,19 +224,40 @@ def _planned(problem, both):
     channels = most[0], ceil_div(blocks[1][0][1], line) * line
     of = g.n, elem, channels, g.c_out, _tiles_at_once(problem, axes), BLOCK_BYTES
     pairs = tuple(Pair.of(h, w, *of) for h, w in product(*axes))
-    units, unit = len(blocks[0]) * len(blocks[1]), sum(pair.total_bytes for pair in pairs)
+    totals, unit = _placed_totals(pairs)
+    units = len(blocks[0]) * len(blocks[1])
     images, is_near = g.n, 0 < _turned(problem, blocks) * len(pairs) <= NEAR * _turned(problem)
     is_near = is_near and all(_has_long_rows(problem, pair) for pair in pairs)
     if any(_turns(problem)) and not is_near:
         images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
     each = sum(_products(problem, pair) for pair in pairs)
     patches = min(pair.count(images) for pair in pairs)
-    longest = max(pair.count(g.n) for pair in pairs)
+    longest = max(_by_totals(totals, pairs, lambda pair: pair.count(g.n)))
     wanted = max(ceil_div(UNITS, units), ceil_div(longest, LONGEST_CHAIN))
     most = min(MOST_PARTS, patches, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
     count = 1 << (most.bit_length() - 1) if most > 1 else 1
     rounds = min(patches // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)
-    return _Plan(pairs, blocks, count, max(1, rounds), images, is_near, unit, units * unit)
+    return _Plan(pairs, totals, blocks, count, max(1, rounds), images, is_near, unit, units * unit)
+
+
+def _placed_totals(pairs):
+    """(where the sums of each pair are, bytes of all): pairs of the same taps have the same."""
+    places, end, found = {}, 0, []
+    for pair in pairs:
+        taps = pair.h.weight, pair.w.weight
+        if taps not in places:
+            places[taps] = end
+            end += pair.total_bytes
+        found.append(places[taps])
+    return tuple(found), end
+
+
+def _by_totals(totals, pairs, count):
+    """Numbers of pairs, added up where these have sums in common."""
+    found = dict.fromkeys(totals, 0)
+    for place, pair in zip(totals, pairs, strict=True):
+        found[place] += count(pair)
+    return found.values()
 
 
 def _tiles_at_once(problem, axes):
@@ -363,8 +392,8 @@ class _Way:
         """The nests of the blocks of tiles of a part and a round."""
         plan, (part, number) = self.plan, place
         (first, rows), (start, cols) = run
-        x, y, before = x.move(channel=first), y.move(channel=start), 0
-        for pair in plan.pairs:
+        x, y = x.move(channel=first), y.move(channel=start)
+        for pair, before in zip(plan.pairs, plan.totals, strict=True):
             patches = pair.patches(0, images)
             mine = patches[len(patches) * part // plan.parts : len(patches) * (part + 1) // plan.parts]
             for patch in mine[len(mine) * number // plan.rounds : len(mine) * (number + 1) // plan.rounds]:
@@ -372,10 +401,9 @@ class _Way:
                 near_x, turned_x = self._near(pair, patch, x, rows, X_BAND)
                 near_y, turned_y = self._near(pair, patch, y, cols, Y_BAND)
                 yield from (*turned_x, *turned_y)
-                adds = (part, first, start, pair) in self.begun
+                adds = (part, first, start, before) in self.begun
                 yield from pair.add(patch, near_x, near_y, (rows, cols), there, adds)
-                self.begun.add((part, first, start, pair))
-            before += pair.total_bytes
+                self.begun.add((part, first, start, before))
 
     def _near(self, pair, patch, operand, channels, base):
         """(how some channels of a map lie for a block of tiles, the nests that turn what it reads of them)."""
@@ -400,10 +428,9 @@ class _Way:
         placed, ((first, rows), (start, cols)) = self.placed, run
         weight = W, first * placed.w[0] + start * placed.w[1]
         at = self._taps_at(self.plan.pairs[0].channels)
-        for pair in self.plan.pairs:
+        for before, pair in sorted(self.plan.kept.items(), key=itemgetter(0)):
             to, steps = (weight, (placed.w[0], *placed.w[2:])) if self.is_last else ((SINK, 0), at[:3])
-            yield pair.taps(total, to, steps, (rows, cols))
-            total = total[0], total[1] + pair.total_bytes
+            yield pair.taps((total[0], total[1] + before), to, steps, (rows, cols))
         if not self.is_last:
             yield to_weight(placed, (SINK, 0), weight, at[3], (rows, at[0], placed.w[0]), (cols, placed.w[1]))
 

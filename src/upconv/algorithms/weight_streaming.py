@@ -20,6 +20,7 @@ from ..schedule.amounts import moved
 from ..schedule.moves import PlacedOperand, copying, transpose_layout, transposing
 from ..schedule.placed_problem import PlacedProblem
 
+OPERATIONS = ("forward",)
 # Whether its kernels take the weight in halves.
 READS_HALVES = True
 # Pixels and rows of the weight at a time, by the number of vector registers.
@@ -40,8 +41,6 @@ CALLS = 1.3
 
 def why_never(problem: Problem) -> list[str]:
     refusals = []
-    if problem.operation != "forward":
-        return ["computes the forward pass alone"]
     if problem.channels[0] < LEAST_CHANNELS:
         refusals.append(f"sums of {problem.channels[0]} channels are too short beside adding them up")
     columns = _columns(problem)

@@ -55,6 +55,7 @@ from ..schedule.winograd_layer import Bases, Layer
 from ..schedule.winograd_setting import BLOCK_BYTES, of_group, setting, sizes, tiles_of_usual
 from ..winograd_parts import ways_alone
 
+OPERATIONS = ("forward", "grad_input")
 FALLBACK = "gemm"
 # Whether maps of halves are converted band by band.
 CONVERTS_MAPS = True
@@ -76,8 +77,6 @@ SMALL_SOURCE, SMALL_CHANNELS = 20480, 128
 
 def why_never(problem: Problem) -> list[str]:
     g, refusals = problem.geometry, []
-    if problem.operation == "grad_weight":
-        return ["computes no gradient in the weight"]
     if problem.row.kind == "i":
         refusals.append("its transforms have fractions, which integers have not")
     forward = problem.operation == "forward"
@@ -362,8 +361,10 @@ def _nests(tasks, made, starts=None):
         common, *added = task
         known = made.get(id(common))
         if known is None:
-            known = made[id(common)] = _indexed(common, starts), common
-        found.append(Nest(common["fields"], known[0], common.get("lists", ()), added))
+            shared = common["fields"], _indexed(common, starts), common.get("lists", ())
+            known = made[id(common)] = *shared, common
+        fields, indexed, lists, _ = known
+        found.append(Nest(fields, indexed, lists, added))
     return found
 
 

@@ -152,7 +152,11 @@ def _names_of(fields) -> _Names:
 
 
 def _encode(stages):
-    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists; bytes of grids."""
+    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists; bytes of grids.
+
+    Raises:
+        ValueError: for a nest of more lists than a record has room for.
+    """
     grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
     # Lists until all is there: an array looks at every number that it takes.
     table, units, nest = [], 0, GRID * len(grids)
@@ -162,66 +166,85 @@ def _encode(stages):
         record += chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
         table += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
-    rows, seen = [], {}
+    # Nests are many, and each is written in as few steps of Python as can be. What several of them say is written once:
+    # it is found by identity, which nothing else gets, since the grids hold it.
+    rows, commons, kinds = _Rows(8 * nest), {}, {}
     for grid in grids:
         for each in grid.nests:
-            table += _encode_nest(each, 8 * nest, rows, seen)
+            fields, common, lists, added = each
+            kind = kinds.get(id(fields))
+            if kind is None:
+                kind = kinds[id(fields)] = _Kind(_names_of(fields))
+            record = commons.get(id(common))
+            if record is None:
+                record = commons[id(common)] = rows.common(each, kind)
+            table += record
+            for names, values in lists:
+                table += rows.several(names, values, kind)
+            for entry in added:
+                table += kind.get(id(entry)) or rows.one(entry, kind)
+            missing = LISTS - len(lists) - len(added)
+            if missing > 0:
+                table += NO_LIST * missing
+            elif missing:
+                raise ValueError(f"a nest has {LISTS - missing} lists; it may have {LISTS}")
     return array("q", table + rows), 8 * GRID * len(grids)
 
 
-def _encode_nest(nest, start, rows, seen):
-    """A nest's record; what it says more is put at the end of the rows, or found there if another has said the same.
-
-    Args:
-        start: bytes before the rows.
-        rows: all of them.
-        seen: those that are there by identity.
-
-    Raises:
-        ValueError: for more lists than a record has room for.
+class _Kind(dict):
+    """The nests of a table whose tasks have the same fields: where their lists are by identity of the values, and where
+    `places` of some names are.
     """
-    fields, known = nest.fields, _names_of(nest.fields)
-    # What is found is held, so that nothing else gets the same identity.
-    held, record = seen.get(id(nest.common), (None, None))
-    if held is None:
-        row, pointers = _encode_common(nest, known)
-        at = start + 8 * len(rows)
-        record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
-        seen[id(nest.common)] = nest.common, record
-        rows += row
-        rows += pointers
-    for names, values in nest.lists:
-        held, found = seen.get(id(values), (None, None))
-        if held is None or held[1] is not fields or held[0] != names:
-            at = start + 8 * len(rows)
-            rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
-            found = [at, len(values), _encode_places(names, known, start, rows, seen), len(names)]
-            seen[id(values)] = (names, fields, values), found
-        record = record + found
-    for entry in nest.added:
-        held, found = seen.get(id(entry), (None, None))
-        if held is None or held[0] is not fields:
-            at, names = start + 8 * len(rows), (*entry,)
-            rows += entry.values()
-            found = [at, 1, _encode_places(names, known, start, rows, seen), len(names)]
-            seen[id(entry)] = (fields, entry), found
-        record = record + found
-    if len(record) > NEST:
-        raise ValueError(f"a nest has {(len(record) - NEST) // 4 + LISTS} lists; it may have {LISTS}")
-    return record + NO_LIST * ((NEST - len(record)) // 4)
+
+    def __init__(self, names: _Names):
+        super().__init__()
+        self.names, self.places = names, {}
 
 
-def _encode_places(names, known, start, rows, seen):
-    """Where the places of some fields are, which are put at the end of the rows if they are not there."""
-    of = id(known.fields), names
-    found = seen.get(of)
-    if found is None:
-        found = seen[of] = start + 8 * len(rows)
-        places = known.lists.get(names)
-        if places is None:
-            places = known.lists[names] = [8 * known.numbers[name] for name in names]
-        rows += places
-    return found
+class _Rows(list):
+    """What stands behind the records, which end at `start`: each method puts something there, and says what a record
+    has of it.
+    """
+
+    def __init__(self, start):
+        super().__init__()
+        self.start = start
+
+    def common(self, nest, kind):
+        """What all tasks of a nest share."""
+        row, pointers = _encode_common(nest, kind.names)
+        at = self.start + 8 * len(self)
+        self += row
+        self += pointers
+        return [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
+
+    def several(self, names, values, kind):
+        """A list, unless it is there."""
+        found = kind.get((id(values), names))
+        if found is None:
+            at = self.start + 8 * len(self)
+            self += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
+            found = kind[id(values), names] = [at, len(values), self._places(names, kind), len(names)]
+        return found
+
+    def one(self, entry, kind):
+        """A list of one row, which is a dictionary."""
+        at, names = self.start + 8 * len(self), (*entry,)
+        self += entry.values()
+        found = kind[id(entry)] = [at, 1, kind.places.get(names) or self._places(names, kind), len(names)]
+        return found
+
+    def _places(self, names, kind):
+        """Where the places of some fields are."""
+        found = kind.places.get(names)
+        if found is None:
+            found = kind.places[names] = self.start + 8 * len(self)
+            known = kind.names
+            places = known.lists.get(names)
+            if places is None:
+                places = known.lists[names] = [8 * known.numbers[name] for name in names]
+            self += places
+        return found
 
 
 def _encode_common(nest, known):

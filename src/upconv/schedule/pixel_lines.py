@@ -9,15 +9,12 @@ from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PARTS_PER_THREAD, SECONDS_PER_PIECE, Grid, Nest, Rows
 from .moves import PlacedOperand
 from .placed_problem import PlacedProblem
+from .tap_rows import why_no_tap_rows
 
 
 def why_no_lines(problem: Problem) -> list[str]:
     """Why the pixels of a problem have no such lines, as sentences."""
-    found = []
-    if problem.geometry.groups > 1:
-        found.append("has one group only")
-    if problem.geometry.w.d > 1:
-        found.append("the taps of a row must be neighbours (dilation 1)")
+    found = why_no_tap_rows(problem)
     if problem.row.kind != "f":
         found.append("is for floating-point numbers alone")
     return found

@@ -9,12 +9,26 @@ k_w times the channels, and so do the numbers that it is multiplied by.
 import itertools
 from dataclasses import dataclass
 
+from ..layouts import CHANNELS_SLICED
+from ..problem import Problem
 from ..runtime.program import PANELS, Grid, Stage, W
 from .moves import ONE, few_rows_at_a_time, transposing
 from .panels import Block, runs_of
 
 # Blocks are a power of two apart more often than not, and would fall into the same sets of the cache.
 STAGGER = 64
+
+
+def why_no_tap_rows(problem: Problem, layout="") -> list[str]:
+    """Why rows of taps are no runs, as sentences; `layout` is the output gradient's where it is read as it lies."""
+    found = []
+    if problem.geometry.groups > 1:
+        found.append("has one group only")
+    if problem.geometry.w.d > 1:
+        found.append("the taps of a row must be neighbours (dilation 1)")
+    if layout == CHANNELS_SLICED:
+        found.append("the pixels of the gradient in the output must follow one another without a gap")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

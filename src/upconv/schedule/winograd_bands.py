@@ -55,8 +55,8 @@ class Bands:
         self.y_channels = sizes[0].phase_channels if self.by_columns else sizes[0].c_dst
         self.y_map = Map.dense(self.y_channels, h.written, w.written, layer.size)
         self.y_bytes = most * self.y_map.n
-        # Tasks that turn a band, by its sizes.
-        self.turned = {}
+        # Tasks that turn a band, by its sizes; what blocks of tiles read and write, by their places.
+        self.turned, self.reads, self.writes = {}, {}, {}
 
     @property
     def x(self):
@@ -69,30 +69,33 @@ class Bands:
         at = self.layer.y if self.layer.y.pixels else self.y_map
         return at.n, at.h, at.w
 
-    def _place(self, spans, place):
-        """(first image, first row, first column) and how many of each."""
-        (n, images), (top, bottom), (left, right) = (
-            self.images[place[0]], spans[0][place[1]], spans[1][place[2]]
-        )  # fmt: skip
-        return (n, top, left), (images, bottom - top, right - left)
+    def _read(self, place):
+        """(first image, first row, first column) of what a block reads, and how many of each."""
+        return self._place(self.src, self.reads, place)
 
-    def x_moves(self, place):
-        """Entries that make a task read from the band."""
-        if self.layer.x.pixels:
-            return ()
-        corner, _ = self._place(self.src, place)
-        return ({"x": -self.x_map.at(*corner)},)
+    def _written(self, place):
+        return self._place(self.dst, self.writes, place)
 
-    def y_moves(self, place):
-        """Entries that make a task write to the band, where its block of columns begins."""
-        if self.layer.y.pixels:
-            return ()
-        corner, _ = self._place(self.dst, place)
-        return ({"y": -self.y_map.at(*corner)},)
+    def _place(self, spans, known, place):
+        # Each task of a block of tiles asks.
+        found = known.get(place)
+        if found is None:
+            n, h, w = place
+            (first, images), (top, bottom), (left, right) = self.images[n], spans[0][h], spans[1][w]
+            found = known[place] = (first, top, left), (images, bottom - top, right - left)
+        return found
+
+    def x_move(self, place):
+        """The entry that makes a task read from the band, None where there is none."""
+        return None if self.layer.x.pixels else {"x": -self.x_map.at(*self._read(place)[0])}
+
+    def y_move(self, place):
+        """Likewise one that writes to the band, where its block of columns begins."""
+        return None if self.layer.y.pixels else {"y": -self.y_map.at(*self._written(place)[0])}
 
     def turn_in(self, place):
         """The task that turns a band: what others of as many rows and columns share with it, and where it begins."""
-        corner, shape = self._place(self.src, place)
+        corner, shape = self._read(place)
         common = self.turned.get(shape)
         if common is None:
             common = self.turned[shape] = self._turn_in(*shape)
@@ -115,7 +118,7 @@ class Bands:
     def turn_out(self, place, first=0, last=-1):
         """As `turn_in`, the task that turns what lies in the band of some blocks of columns, first to last."""
         layer, blocks = self.layer, self.layer.sizes[0].blocks
-        corner, shape = self._place(self.dst, place)
+        corner, shape = self._written(place)
         first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
         key = *shape, channels
         common = self.turned.get(key)

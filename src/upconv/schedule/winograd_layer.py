@@ -423,14 +423,14 @@ class Layer:
 
     def _spread(self, place, spread):
         common, sources, *at = spread
-        here = _sum_at(place, at, self.bands.x_moves(place))
+        here = _sum_at(place, at, self.bands.x_move(place))
         for source in sources:
             yield common, source, here
 
     def _gathered(self, place, gather):
         """What all that is gathered of a block of tiles has in common, in two parts; what blocks of columns add."""
         common, *at, blocks = gather
-        return common, _sum_at(place, at, self.bands.y_moves(place)), blocks
+        return common, _sum_at(place, at, self.bands.y_move(place)), blocks
 
     def _gather(self, place, gathered, number):
         common, here, blocks = gathered
@@ -439,10 +439,17 @@ class Layer:
             yield self.bands.turn_out(place, number, number)
 
 
-def _sum_at(place, lists, moves=()):
-    """What a block of tiles adds: the sum of an entry of each list of an axis, and of moves."""
-    (images, rows, cols), (n, h, w) = lists, place
-    return total(images.at(n), rows.at(h), cols.at(w), *moves)
+def _sum_at(place, lists, move=None):
+    """What a block of tiles adds: the sum of an entry of each list of an axis, and of a move."""
+    found = {} if move is None else {**move}
+    for (blocks, many, steps, flag), number in zip(lists, place, strict=True):
+        first, found[many] = blocks[number]
+        if first:
+            for name, step in steps.items():
+                found[name] = found.get(name, 0) + first * step
+            if flag:
+                found["flag"] = found.get("flag", 0) + number * flag
+    return found
 
 
 def _starts(sizes, together):

@@ -6,7 +6,7 @@ taken; how long a sum may be is a matter of its errors (docs/algorithms/winograd
 
 from dataclasses import replace
 from functools import lru_cache
-from math import prod
+from math import gcd, prod
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ FEW_BLOCKS = 4
 MANY_BLOCKS = 16
 # Products of the longest sum: of many channels by small forms, or of most by larger ones of two taps; of others; of
 # three taps, by F(2, 3) on one axis or on none, or on one axis alone, and forward of few channels; and of a gradient of
-# few channels and three taps. Of fewer channels plain sums are more exact.
+# few channels and three taps, or of groups of few. Of fewer channels plain sums are more exact.
 LONG_SUM, SHORT_SUM, SHORTEST_SUM, BRIEF_SUM = 64, 32, 16, 12
 LEAST_OF_A_ROW = 256
 LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
@@ -41,7 +41,8 @@ LONG_SUM_CHANNELS, LARGER_FORM_CHANNELS = 128, 512
 # channels the shortest. So do phases of three taps on both axes.
 SHORTEST_CHANNELS = 256
 # Forward under kernel 3, stride 1 engines with AVX2 sum planes of fewer channels than these in chains so short that
-# only the smallest form stays near them on both axes, which in turn leaves room for longer sums.
+# only the smallest form stays near them on both axes, which in turn leaves room for longer sums. So do those with
+# AVX-512, either way, in groups whose channels fill vectors of four but not of sixteen, with shorter sums.
 EXACT_CHANNELS, SMALLEST = 256, Way({3: 2})
 # Products in the time that it takes to add up one sum in memory.
 ADDED = 3
@@ -79,15 +80,19 @@ def _ways_of_layer(problem):
     for pair in found:
         for way, known in zip(pair, (of_h, of_w), strict=True):
             known.extend([way] if way not in known else [])
-    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(count, (h, w), forward)) for h, w in found]
+    pairs = [(of_h.index(h), of_w.index(w), _longest_sum(problem, count, (h, w))) for h, w in found]
     return _Ways(tuple(of_h), tuple(of_w), tuple(pairs))
 
 
 def _is_most_exact(problem):
     """Whether plain sums are so exact that only the smallest form of three taps will do."""
-    g, is_planes = problem.geometry, not problem.layout.startswith("nhwc")
-    is_small = (g.h.k, g.w.k, g.h.s, g.w.s) == (3, 3, 1, 1) and problem.channels[0] < EXACT_CHANNELS
-    return isa().name == "avx2" and problem.operation == "forward" and is_planes and is_small
+    g, planes = problem.geometry, not problem.layout.startswith("nhwc")
+    if not planes or (g.h.k, g.w.k, g.h.s, g.w.s) != (3, 3, 1, 1) or problem.channels[0] >= EXACT_CHANNELS:
+        return False
+    if isa().name == "avx512":
+        of_vectors = gcd(*problem.channels)
+        return g.groups > 1 and of_vectors % 4 == 0 and of_vectors % 16 > 0
+    return isa().name == "avx2" and problem.operation == "forward"
 
 
 @lru_cache(maxsize=512)
@@ -176,13 +181,16 @@ def _of_layer(problem, numbers, made):
         count = problem.channels[0] * prod(len(each[0].sources) for each in made)
         positions = prod(max(part.form.size for part in each) for each in made)
         pair = known.of_h[numbers[0]], known.of_w[numbers[1]]
-        longest = _longest_sum(count, pair, problem.operation == "forward")
+        longest = _longest_sum(problem, count, pair)
         return phases, count, positions, _transformed(problem, made) * problem.itemsize, longest
 
     return _of_ways.get_or_make(of, make)
 
 
-def _longest_sum(count, both, forward):
+def _longest_sum(problem, count, both):
+    forward = problem.operation == "forward"
+    if both == (SMALLEST, SMALLEST) and isa().name == "avx512" and _is_most_exact(problem):
+        return BRIEF_SUM if count < FEW_CHANNELS else SHORTEST_SUM
     if forward and count < FEW_CHANNELS:
         return SHORTEST_SUM
     if all(way.outputs == {3: 3} for way in both):
