@@ -341,7 +341,9 @@ def test_plan_leaves_the_number_of_threads_as_it_was(capsys):
     before = get_num_threads()
     assert "threads 3" in output(capsys, "plan 4 -k 3 --threads 3") or usable()
     assert get_num_threads() == before
-    assert run(capsys, "plan 4 -k 3 --threads 0")[0] == 2
+    code, _, error = run(capsys, "plan 4 -k 3 --threads 0")
+    assert code == 2
+    assert "--threads is 0" in error
 
 
 def test_bench_has_its_help(capsys):
@@ -378,3 +380,14 @@ def test_a_drawing_is_not_written_under_the_name_of_another_kind(capsys, tmp_pat
     assert "writes SVG" in (said := capsys.readouterr().err)
     assert name.rsplit(".", 1)[0] + ".svg would do" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("line", "framework"), [("artifacts a.pt", "torch"), ("onnx a.onnx", "onnx")])
+def test_a_framework_that_is_not_there_is_named_with_what_installs_it(capsys, monkeypatch, line, framework):
+    def missing(name, package):
+        raise ModuleNotFoundError(f"No module named {framework!r}", name=framework)
+
+    monkeypatch.setattr(cli, "import_module", missing)
+    status, _, error = run(capsys, line)
+    assert status == 2
+    assert error == f"upconv {line.split()[0]}: {framework} is not installed: pip install 'upconv[{framework}]'\n"

@@ -320,7 +320,9 @@ def test_the_longest_sums_of_a_gradient_in_the_weight_are_rounded_as_few_times_a
         (lambda x, w, gy: backward(gy, x, w, stride=0), SettingError, ("stride is (0, 0)",)),
         (lambda x, w, gy: backward(gy, x, w, output_padding=1), SettingError, ("output_padding is 1", "at most 0")),
         (lambda x, w, gy: backward(gy, x, w, padding_mode="mirror"), ValueError, ("'mirror'", "circular")),
-        (lambda x, w, gy: backward(gy, x, w, output_mask=(1, 1)), SettingError, ("2 elements", "3")),
+        (lambda x, w, gy: backward(gy, x, w, output_mask=(1, 1)), SettingError, ("output_mask is (1, 1)", "3")),
+        (lambda x, w, gy: backward(gy, x, w, output_mask=None), TypeError, ("output_mask is None", "three booleans")),
+        (lambda x, w, gy: backward(gy, x, w, output_mask="yes"), TypeError, ("output_mask is 'yes'", "three booleans")),
         (lambda x, w, gy: backward(gy, x, w, output_mask=True), TypeError, ("output_mask is True",)),
         (lambda x, w, gy: backward(np.ma.array(gy), x, w), TypeError, ("grad_output is a masked array",)),
         (lambda x, w, gy: grad.conv_transpose2d_input((4, 5), w, gy), SettingError, ("input_size is (4, 5)", "3 or 4")),
@@ -332,7 +334,7 @@ def test_the_longest_sums_of_a_gradient_in_the_weight_are_rounded_as_few_times_a
         (lambda x, w, gy: grad.conv_transpose2d_weight(x, (3, 2, 3, 3), gy), SettingError, ("grad_output",)),
         (lambda x, w, gy: grad.conv_transpose2d_weight(x, w.shape, gy, groups=2), ValueError, ("groups=2",)),
     ],
-    ids=range(20),
+    ids=range(22),
 )  # fmt: skip
 def test_gradients_refuse_what_the_forward_call_refuses_and_what_does_not_fit_it(call, error, fragments):
     with pytest.raises(error) as caught:

@@ -317,6 +317,26 @@ MISTAKES = [
         TypeError, "algorithm is 'cudnn'", "'auto'",
     ),
     (
+        "a slope of what has none",
+        "conv_transpose2d(x, w, activation=('relu', 0.2))",
+        TypeError, "activation is ('relu', 0.2)", "('leaky_relu', a number)",
+    ),
+    (
+        "a slope that is no number",
+        "conv_transpose2d(x, w, activation=('leaky_relu', '0.2'))",
+        TypeError, "activation is ('leaky_relu', '0.2')", "('leaky_relu', a number)",
+    ),
+    (
+        "a function as the activation",
+        "conv_transpose2d(x, w, activation=np.tanh)",
+        TypeError, "activation is <ufunc 'tanh'>", "tanh",
+    ),
+    (
+        "an activation of another library",
+        "conv_transpose2d(x, w, activation=('gelu', 1))",
+        SettingError, "activation is 'gelu'", "tanh",
+    ),
+    (
         "'same' in a strided convolution",
         "conv2d(x, np.ones((3, 2, 3, 3), f32), stride=2, padding='same')",
         SettingError, "stride is 2", "stride 1",

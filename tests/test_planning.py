@@ -16,7 +16,7 @@ from upconv import Plan, SettingError, algorithms, candidates, conv_transpose2d,
 from upconv.dtypes import DTYPES
 from upconv.geometry import Axis, Geometry
 from upconv.layouts import WEIGHT_CHANNELS_LAST
-from upconv.problem import OPERATIONS, Problem
+from upconv.problem import OPERATIONS, Activation, Problem
 from upconv.runtime.kernel import usable
 
 SHAPES = (1, 6, 5, 4), (6, 2, 4, 3)
@@ -92,8 +92,20 @@ def test_a_plan_may_be_passed_as_the_algorithm():
 def test_a_plan_for_other_settings_is_refused(changed):
     x, w, _ = arrays()
     made = plan(x, w, **SETTINGS)
-    with pytest.raises(SettingError, match="another problem"):
+    with pytest.raises(SettingError, match=r"another problem: its geometry is Geometry\(.*, and here it is ") as caught:
         conv_transpose2d(x, w, **{**SETTINGS, **changed}, algorithm=made)
+    assert "dtype" not in str(caught.value)
+
+
+def test_a_plan_for_another_problem_says_all_that_is_different():
+    made = plan((1, 6, 4, 4), (6, 2, 3, 3))
+    other = dataclasses.replace(made.problem, layout="nhwc", activation=Activation("relu"))
+    with pytest.raises(SettingError) as caught:
+        planning.choose(other, made)
+    assert str(caught.value) == (
+        "the plan given was made for another problem: its layout is nchw, and here it is nhwc; "
+        "its activation is none, and here it is relu; plan this one anew"
+    )
 
 
 @pytest.mark.parametrize(
@@ -437,8 +449,10 @@ def test_a_refused_plan_names_both_problems_and_the_way_out():
     made = plan(*SHAPES, **SETTINGS)
     with pytest.raises(SettingError) as caught:
         conv_transpose2d(np.ones((1, 6, 9, 9), np.float32), np.ones(SHAPES[1], np.float32), **SETTINGS, algorithm=made)
-    assert str(SHAPES[0]) in str(caught.value)
-    assert "plan this one anew" in str(caught.value)
+    asked = dataclasses.replace(made.problem.geometry, h=Axis(9, 4, 2, 1, 1, 1), w=Axis(9, 3, 2, 2, 1, 0))
+    for geometry in (made.problem.geometry, asked):
+        assert str(geometry) in str(caught.value)
+    assert "anew" in str(caught.value)
 
 
 def test_the_cache_of_choices_forgets():

@@ -71,6 +71,8 @@ def test_the_header_of_safetensors_is_as_its_readers_want_it(tmp_path):
 def test_files_that_cannot_be_written(tmp_path):
     with pytest.raises(ValueError, match=r"ends in '.h5'; it must be one of .npz, .safetensors"):
         weights.save(layer(), tmp_path / "a.h5")
+    with pytest.raises(ValueError, match=r"a has no ending; it must be one of .npz, .safetensors"):
+        weights.save(layer(), tmp_path / "a")
     with pytest.raises(SettingError, match="complex64; safetensors has F64"):
         weights.save(layer(dtype="complex64"), tmp_path / "a.safetensors")
 
@@ -87,8 +89,10 @@ def test_a_layer_is_found_in_a_model_by_its_name():
         weights.load(model)
     with pytest.raises(SettingError, match=r"has no layer 'c'; it has 'a.up', 'b'"):
         weights.load(model, "c")
-    with pytest.raises(SettingError, match="there are 0 layers in the source: none"):
+    with pytest.raises(SettingError, match="there is no layer in the source: none of its 1 arrays is called weight"):
         weights.load({"norm.weight": np.ones(4)})
+    with pytest.raises(SettingError, match="there is no layer in the source: it has no arrays"):
+        weights.load({})
     with pytest.raises(TypeError, match="the source is int"):
         weights.load(3)
     with pytest.raises(SettingError, match=r"torch\.load"):

@@ -343,11 +343,19 @@ def _plan(options):
         made = choose(replace(made.problem, prepared=True, storage=storage), options.algorithm)
     before = get_num_threads()
     if options.threads is not None:
-        set_num_threads(options.threads)
+        _use_threads(options.threads)
     try:
         print(_measured(made) if options.measure else made)
     finally:
         set_num_threads(before)
+
+
+def _use_threads(number):
+    """As many threads as asked for; a number that is refused is told by the name that it has here."""
+    try:
+        set_num_threads(number)
+    except SettingError as error:
+        raise SettingError(str(error).replace("n is", "--threads is", 1)) from None
 
 
 def _measured(made):
@@ -404,7 +412,7 @@ def _artifacts(options):
 
 def _torch_arrays(path):
     """The arrays of a file of PyTorch's, by PyTorch."""
-    return import_module(".torch.weights", __package__).arrays(path)
+    return _of_extra("torch", "weights").arrays(path)
 
 
 def _add_onnx(parser):
@@ -416,11 +424,15 @@ def _add_onnx(parser):
 
 
 def _onnx(options):
+    _of_extra("onnx", "command").run(options)
+
+
+def _of_extra(framework, module):
+    """A module of a front-end, which needs more than the package itself."""
     try:
-        module = import_module(".onnx.command", __package__)
+        return import_module(f".{framework}.{module}", __package__)
     except ModuleNotFoundError as error:
-        raise ImportError(f"{error.name} is not installed: pip install 'upconv[onnx]'") from None
-    module.run(options)
+        raise ImportError(f"{error.name} is not installed: pip install 'upconv[{framework}]'") from None
 
 
 if __name__ == "__main__":

@@ -190,8 +190,9 @@ class Layer:
         missing = sorted(shapes.keys() - state_dict.keys())
         unexpected = sorted(state_dict.keys() - shapes.keys(), key=str)
         if strict and (missing or unexpected):
+            wrong = [f"{what} {names}" for what, names in (("lacks", missing), ("has unknown", unexpected)) if names]
             raise SettingError(
-                f"state_dict lacks {missing} and has unknown {unexpected}; it must have {sorted(shapes)}"
+                f"state_dict {' and '.join(wrong)}; it must have {sorted(shapes)}"
                 + _folding(state_dict, self.dimensions)
             )
         loaded = {name: self._accept(name, state_dict[name], shapes[name]) for name in shapes if name in state_dict}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING
 
+from .activations import ACTIVATIONS
 from .algorithms import ALGORITHMS
 from .arrays import agree, as_array, native, preferred_layout
 from .candidates import ask, cheapest
@@ -91,7 +93,7 @@ def activation_of(value: typing.Activation | Activation | None, dtype: str) -> A
     """The Activation that a user names: one of its names, or (name, slope)."""
     if value is None:
         return NO_ACTIVATION
-    made = value if isinstance(value, Activation) else Activation(*((value,) if isinstance(value, str) else value))
+    made = value if isinstance(value, Activation) else _named(value)
     if made.name != "none" and DTYPES[dtype].kind != "f":
         allowed = ", ".join(row.name for row in DTYPES.values() if row.kind == "f")
         raise SettingError(
@@ -99,6 +101,16 @@ def activation_of(value: typing.Activation | Activation | None, dtype: str) -> A
             "the result"
         )
     return made
+
+
+def _named(value):
+    name, *slope = value if isinstance(value, tuple | list) and len(value) in (1, 2) else (value,)
+    # A name that is not in the table is refused with those that are.
+    is_sloped = isinstance(name, str) and (name not in ACTIVATIONS or ACTIVATIONS[name].has_slope)
+    if not isinstance(name, str) or (slope and not (is_sloped and isinstance(slope[0], Real))):
+        pairs = ", ".join(f"({each!r}, a number)" for each, row in ACTIVATIONS.items() if row.has_slope)
+        raise TypeError(f"activation is {value!r}; it must be one of {', '.join(ACTIVATIONS)}, or {pairs}, or None")
+    return Activation(name, *slope)
 
 
 def _array_or_shape(value, name):
@@ -126,11 +138,7 @@ def solve(problem, algorithm, a, b, bias, out, directly=None):
         The Plan that was made; None where one was given, or there is nothing to compute.
     """
     if isinstance(algorithm, Plan):
-        same = all(
-            getattr(algorithm.problem, name) == getattr(problem, name) for name in ("operation", "geometry", "dtype")
-        )
-        if not same or algorithm.problem.activation != problem.activation:
-            raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
+        _check_same(algorithm.problem, problem, ("operation", "geometry", "dtype", "activation"))
         algorithm.run(a, b, bias, out)
         return None
     if not out.size:
@@ -189,8 +197,7 @@ def choose(problem: Problem, algorithm: str | Plan = AUTO) -> Plan:
 @remembered
 def _chosen(problem, algorithm):
     if isinstance(algorithm, Plan):
-        if algorithm.problem != problem:
-            raise SettingError(f"the plan given was made for another problem:\n{algorithm}\nplan this one anew")
+        _check_same(algorithm.problem, problem, [each.name for each in fields(Problem) if each.compare])
         return algorithm
     if algorithm == AUTO:
         return Plan(problem, *cheapest(problem))
@@ -200,6 +207,14 @@ def _chosen(problem, algorithm):
         refusals = ask(algorithm, problem).refusals
         raise SettingError(f"{algorithm} refuses: {'; '.join(refusals)}; use algorithm='auto'")
     return Plan(problem, *found)
+
+
+def _check_same(planned, problem, names):
+    """Refuse a plan of a problem that is another one in what these attributes say."""
+    pairs = ((name, getattr(planned, name), getattr(problem, name)) for name in names)
+    different = [f"its {name} is {was}, and here it is {now}" for name, was, now in pairs if was != now]
+    if different:
+        raise SettingError(f"the plan given was made for another problem: {'; '.join(different)}; plan this one anew")
 
 
 def check_algorithm(algorithm: str | Plan) -> None:

@@ -3,7 +3,7 @@
 Everything here runs before any work, so a call that is refused has changed nothing.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import index
@@ -317,11 +317,11 @@ def shape_of(value, lengths, name):
 
 def mask_of(output_mask):
     """Which of three gradients are wanted."""
-    if isinstance(output_mask, bool):
-        raise TypeError(f"output_mask is {output_mask}; it must be three booleans, for input, weight and bias")
+    if isinstance(output_mask, NO_SEQUENCES) or not isinstance(output_mask, Iterable):
+        raise TypeError(f"output_mask is {output_mask!r}; it must be three booleans, for input, weight and bias")
     mask = tuple(output_mask)
     if len(mask) != 3:
-        raise SettingError(f"output_mask has {len(mask)} elements; it must have 3: for input, weight and bias")
+        raise SettingError(f"output_mask is {mask}; it must have 3 elements: for input, weight and bias")
     return mask
 
 

@@ -57,7 +57,7 @@ def arrays(path, torch_arrays=None) -> dict[str, Any]:
         return torch_arrays(path)
     readers = {".npz": _npz, ".npy": _npy, ".safetensors": _safetensors}
     if kind not in readers:
-        raise ValueError(f"{path.name} ends in {kind!r}; it must be one of {', '.join([*readers, *TORCH])}")
+        raise _unknown(path, [*readers, *TORCH])
     return readers[kind](path)
 
 
@@ -76,8 +76,13 @@ def write(path, found) -> None:
     writers = {".npz": _npz_bytes, ".safetensors": _safetensors_bytes}
     kind = path.suffix.lower()
     if kind not in writers:
-        raise ValueError(f"{path.name} ends in {kind!r}; it must be one of {', '.join(writers)}")
+        raise _unknown(path, writers)
     write_atomically(path, writers[kind](found))
+
+
+def _unknown(path, kinds):
+    ends = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+    return ValueError(f"{path.name} {ends}; it must be one of {', '.join(kinds)}")
 
 
 def _npz(path):

@@ -70,8 +70,14 @@ def load(source: Any, name: str | None = None, framework: str | None = None) -> 
         if not layers:
             for prefix in dict.fromkeys(re.match(r"(.*?)(?:parametrizations\.|[^.]*$)", key)[1] for key in found):
                 _refuse_parts(found, prefix, "weight")
-        if len(layers) != 1:
-            shown = ", ".join(repr(layer) for layer in layers) or "none"
+            why = (
+                "it has no arrays"
+                if not found
+                else (f"none of its {len(found)} arrays is called weight or kernel and has 3 axes or more")
+            )
+            raise SettingError(f"there is no layer in the source: {why}")
+        if len(layers) > 1:
+            shown = ", ".join(map(repr, layers))
             raise SettingError(f"there are {len(layers)} layers in the source: {shown}; say which one by name=")
         name = layers[0]
     prefix = f"{name}." if name else ""
