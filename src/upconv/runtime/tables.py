@@ -152,11 +152,7 @@ def _names_of(fields) -> _Names:
 
 
 def _encode(stages):
-    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists; bytes of grids.
-
-    Raises:
-        ValueError: for a nest of more lists than a record has room for.
-    """
+    """The table of `execute`: records of grids and of nests, and behind them the rows of the lists; bytes of grids."""
     grids = [grid for stage in stages for grid in stage.grids if prod(grid.sizes)]
     # Lists until all is there: an array looks at every number that it takes.
     table, units, nest = [], 0, GRID * len(grids)
@@ -166,52 +162,61 @@ def _encode(stages):
         record += chain.from_iterable(map(grid.steps.get, MOVED, itertools.repeat(STAYS)))
         table += record + [0] * (GRID - len(record))
         nest += NEST * len(grid.nests)
-    # Nests are many, and each is written in as few steps of Python as can be. What several of them say is written once:
-    # it is found by identity, which nothing else gets, since the grids hold it.
-    start, rows, commons, kinds = 8 * nest, [], {}, {}
+    rows, seen = [], {}
     for grid in grids:
         for each in grid.nests:
-            fields, common, lists, added = each
-            kind = kinds.get(id(fields))
-            if kind is None:
-                # What is known of the fields, and what is there: lists by identity, places of fields by their names.
-                kind = kinds[id(fields)] = _names_of(fields), {}, {}
-            record = commons.get(id(common))
-            if record is None:
-                at, (row, pointers) = start + 8 * len(rows), _encode_common(each, kind[0])
-                rows += row
-                rows += pointers
-                record = commons[id(common)] = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
-            table += record
-            seen = kind[1]
-            for names, values in lists:
-                known = seen.get(id(values))
-                if known is None or known[0] != names:
-                    at = start + 8 * len(rows)
-                    rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
-                    known = seen[id(values)] = names, [at, len(values), _places(names, kind, start, rows), len(names)]
-                table += known[1]
-            for entry in added:
-                record = seen.get(id(entry))
-                if record is None:
-                    at, names = start + 8 * len(rows), (*entry,)
-                    rows += entry.values()
-                    record = seen[id(entry)] = [at, 1, _places(names, kind, start, rows), len(names)]
-                table += record
-            missing = LISTS - len(lists) - len(added)
-            if missing > 0:
-                table += NO_LIST * missing
-            elif missing:
-                raise ValueError(f"a nest has {LISTS - missing} lists; it may have {LISTS}")
+            table += _encode_nest(each, 8 * nest, rows, seen)
     return array("q", table + rows), 8 * GRID * len(grids)
 
 
-def _places(names, kind, start, rows):
+def _encode_nest(nest, start, rows, seen):
+    """A nest's record; what it says more is put at the end of the rows, or found there if another has said the same.
+
+    Args:
+        start: bytes before the rows.
+        rows: all of them.
+        seen: those that are there by identity.
+
+    Raises:
+        ValueError: for more lists than a record has room for.
+    """
+    fields, known = nest.fields, _names_of(nest.fields)
+    # What is found is held, so that nothing else gets the same identity.
+    held, record = seen.get(id(nest.common), (None, None))
+    if held is None:
+        row, pointers = _encode_common(nest, known)
+        at = start + 8 * len(rows)
+        record = [8 * len(row), at, at + 8 * len(row), len(pointers) // 2]
+        seen[id(nest.common)] = nest.common, record
+        rows += row
+        rows += pointers
+    for names, values in nest.lists:
+        held, found = seen.get(id(values), (None, None))
+        if held is None or held[1] is not fields or held[0] != names:
+            at = start + 8 * len(rows)
+            rows += values.ravel().tolist() if isinstance(values, np.ndarray) else chain.from_iterable(values)
+            found = [at, len(values), _encode_places(names, known, start, rows, seen), len(names)]
+            seen[id(values)] = (names, fields, values), found
+        record = record + found
+    for entry in nest.added:
+        held, found = seen.get(id(entry), (None, None))
+        if held is None or held[0] is not fields:
+            at, names = start + 8 * len(rows), (*entry,)
+            rows += entry.values()
+            found = [at, 1, _encode_places(names, known, start, rows, seen), len(names)]
+            seen[id(entry)] = (fields, entry), found
+        record = record + found
+    if len(record) > NEST:
+        raise ValueError(f"a nest has {(len(record) - NEST) // 4 + LISTS} lists; it may have {LISTS}")
+    return record + NO_LIST * ((NEST - len(record)) // 4)
+
+
+def _encode_places(names, known, start, rows, seen):
     """Where the places of some fields are, which are put at the end of the rows if they are not there."""
-    known, _, there = kind
-    found = there.get(names)
+    of = id(known.fields), names
+    found = seen.get(of)
     if found is None:
-        found = there[names] = start + 8 * len(rows)
+        found = seen[of] = start + 8 * len(rows)
         places = known.lists.get(names)
         if places is None:
             places = known.lists[names] = [8 * known.numbers[name] for name in names]
