@@ -468,7 +468,7 @@ def test_conv2d_keeps_the_dtype(name):
 @pytest.mark.parametrize("storage", [None, "bfloat16"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_conv2d_takes_a_prepared_weight(layout, storage):
-    """The bits of the weight as given, or of what its halves stand for, on maps of any size."""
+    """By the same way the bits of the weight as given, or of what its halves stand for, on maps of any size."""
     rng = np.random.default_rng(6)
     w, b = rng.random((21, 8, 3, 2), np.float32) - np.float32(0.5), rng.random(21, np.float32)
     settings = {"stride": (2, 1), "dilation": (1, 2), "groups": 3}
@@ -477,7 +477,9 @@ def test_conv2d_takes_a_prepared_weight(layout, storage):
         y = rng.random((2, 24, *size), np.float32)
         y = np.ascontiguousarray(y.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if layout == "nhwc" else y
         x = conv2d(y, kept, b, padding=1, **settings)
-        assert np.array_equal(x, conv2d(y, kept.array, b, padding=1, **settings))
+        np.testing.assert_allclose(x, conv2d(y, kept.array, b, padding=1, **settings), rtol=1e-5, atol=1e-5)
+        ours, given = (conv2d(y, each, b, padding=1, **settings, algorithm="gemm") for each in (kept, kept.array))
+        assert np.array_equal(ours, given)
         assert x.strides == conv2d(y, w, b, padding=1, **settings).strides
     with pytest.raises(SettingError, match=r"stride is \(1, 1\), and the weight was prepared for stride=\(2, 1\)"):
         conv2d(y, kept, dilation=(1, 2), groups=3)

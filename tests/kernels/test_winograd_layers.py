@@ -147,7 +147,7 @@ def assert_flags_cover(run, bad):
     bands, layer = run.layer.bands, run.layer
     counts = [len(blocks) for blocks in layer.blocks]
     for number, place in enumerate(product(*map(range, counts))):
-        (n, top, left), (images, rows, cols) = bands._place(bands.dst, place)
+        (n, top, left), (images, rows, cols) = bands._written(place)
         inside = bad[n : n + images, :, top : top + rows, left : left + cols]
         assert bool(run.flags[number]) or not inside.any(), place
 
