@@ -14,13 +14,10 @@ from upconv.geometry import Axis, Geometry
 from upconv.kernels import gemm, weight_gradient, weight_gradient_blocks
 from upconv.planning import solve
 from upconv.problem import OPERATIONS, Problem
-from upconv.runtime.kernel import isa
 
 HUGE = 2.0**24
 # Sums of few products, which are cut into shorter parts, as even as the channels of a tap allow.
 PLAIN = "gemm", "gemm_tap_rows", "direct_rows", "direct_columns"
-# Forward on planes long ones are of 64 products with AVX2: of 128 they had 1.6 times torch's errors (512 channels).
-OF_PLANES = "gemm", "gemm_fused_phases"
 FEW = {
     ("a tap", "forward"): {
         "gemm": 28,
@@ -94,7 +91,7 @@ LAYERS = {
 }
 
 
-def longest_of(way, layer, operation, layout):
+def longest_of(way, layer, operation):
     """The longest sum of a way."""
     if way == "weight_gradient":
         return weight_gradient.longest_list(LAYERS[layer].pixels)
@@ -103,10 +100,7 @@ def longest_of(way, layer, operation, layout):
         return weight_gradient_blocks.longest_sum_over_pixels(g.pixels, math.prod(g.weight_shape))
     if way == "weight_gradient_depthwise":
         return weight_gradient_depthwise.longest_sum_over_pixels(LAYERS[layer].pixels)
-    longest = FEW.get((layer, operation), {}).get(way, gemm.LONGEST_SUM)
-    if isa().name == "avx2" and way in OF_PLANES and (operation, layout) == ("forward", "nchw"):
-        return min(longest, gemm.MEDIUM_SUM)
-    return longest
+    return FEW.get((layer, operation), {}).get(way, gemm.LONGEST_SUM)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -130,7 +124,7 @@ def test_no_sum_is_longer_than_it_may_be(corner, layer, operation, layout):
         assert ways
         for way in ways:
             lost = np.abs(result(problem, way, a, weight, None) - want).max()
-            longest = longest_of(way, layer, operation, layout)
+            longest = longest_of(way, layer, operation)
             # One more for each part whose sum is odd.
             assert lost <= longest + products / longest, f"{way}{' prepared' * prepared} of {products}"
 

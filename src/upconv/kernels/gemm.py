@@ -108,8 +108,7 @@ def gemm(
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
     with `finer`, a task has one tap, whose sum is cut more often: always into parts of MEDIUM_SUM, or SHORT_SUM of less
     than twice LONGEST_SUM products; with 2, of less than SOME_PRODUCTS, as those of several taps are; with 3, into
-    shorter parts, too, where there are few. With 4, a task has any taps, and parts of MEDIUM_SUM at most. With `runs`
-    and 1, it has some, of which those of few products are halved.
+    shorter parts, too, where there are few. With `runs` and 1, it has some, of which those of few products are halved.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead
@@ -262,9 +261,7 @@ def _halves_of_runs(k, task, longest):
 
 
 def _finer(k, c, longest, finer):
-    """What the length becomes, of one tap or, with 4, of any, beside engines that sum in more lanes."""
-    if finer == 4:
-        return k.imin(longest, MEDIUM_SUM)
+    """What the length becomes under one tap beside engines that sum it in more lanes."""
     if finer == 1:
         return k.imin(longest, k.select(k.less(c, 2 * LONGEST_SUM), SHORT_SUM, MEDIUM_SUM))
     longest = k.select(k.less(c, SOME_PRODUCTS), k.imin(longest, MEDIUM_SUM), longest)

@@ -63,7 +63,7 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     brief = gemm.brief_parts(taps, placed.c_src)
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
     # Brief kernels cut their sums by themselves.
-    finer = 0 if brief else 2 * is_strided(placed) or 4 * _is_of_planes(placed)
+    finer = 2 * (not brief and is_strided(placed))
     more = brief, False, placed.problem.activation.name, whole_taps, False, finer, taps <= 1 and looks_ahead(placed)
     return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
 
@@ -72,11 +72,6 @@ def is_strided(placed: PlacedProblem) -> bool:
     """Whether a problem is a gradient in the input under one tap, which reads some of the pixels."""
     h, w = placed.g.h, placed.g.w
     return not placed.forward and h.k == w.k == 1 < h.s * w.s
-
-
-def _is_of_planes(placed):
-    """Whether sums are forward and of planes, long ones of which engines with AVX2 sum in more parts."""
-    return isa().name == "avx2" and placed.forward and not placed.problem.layout.startswith("nhwc")
 
 
 def looks_ahead(placed: PlacedProblem) -> bool:
@@ -98,7 +93,7 @@ def scratch_of_tiles(placed: PlacedProblem, blocks: tuple[Block, ...]) -> dict[i
 def kernel_key(placed: PlacedProblem) -> tuple:
     """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
     h, w = placed.g.h, placed.g.w
-    return placed.problem.activation.name, _is_of_planes(placed), h.s, h.d, w.s, w.d
+    return placed.problem.activation.name, h.s, h.d, w.s, w.d
 
 
 def common(placed: PlacedProblem) -> dict:
