@@ -11,7 +11,6 @@ AVX2.
 """
 
 import argparse
-import time
 from collections import namedtuple
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import torch
 import upconv
 from upconv.bench.adapters import OnnxRuntime, OpenVino
 from upconv.bench.layers import matching
-from upconv.bench.turns import turn
+from upconv.bench.turns import in_rounds
 from upconv.files import write_atomically
 
 ROUNDS = 9
@@ -147,20 +146,12 @@ def calls(layer, adapters):
 def measure(layer, engines, seconds):
     """{engine: seconds in each of the rounds}, after a comparison of all results."""
     results = {name: read(call()) for name, (call, read) in engines.items()}
-    truth, times = results["torch NCHW"], {name: [] for name in engines}
+    truth = results["torch NCHW"]
     for name, result in results.items():
         apart = np.abs(result - truth).max() / max(1e-30, np.sqrt(np.square(truth, dtype=np.float64).mean()))
         if not apart < MOST_APART:
             raise SystemExit(f"{layer.name}: {name} differs from torch by {apart:.2g} of the root mean square")
-    for _ in range(ROUNDS):
-        for name, (call, _) in engines.items():
-            with turn(call) as once:
-                repeats = max(1, int(seconds / ROUNDS / once))
-                start = time.perf_counter()
-                for _ in range(repeats):
-                    call()
-                times[name].append((time.perf_counter() - start) / repeats)
-    return times
+    return in_rounds({name: call for name, (call, _) in engines.items()}, ROUNDS, seconds / ROUNDS)
 
 
 def fastest(times, names):

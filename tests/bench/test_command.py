@@ -165,6 +165,16 @@ def test_the_worst_rows_come_first():
     assert "worst upconv against torch: r1 1.00, r2 2.00, r3 3.00" in report.worst(rows)
 
 
+def test_rows_that_leave_the_multipliers_idle_are_named():
+    # F is 1 ms and B a hundredth of it; each has twice the multiply-adds executed, so 2 ms of them.
+    rows = [row("slow", upconv_nchw=3e-3), row("busy", upconv_nchw=2.2e-3), row("narrow", upconv_nchw=3e-3)]
+    for each, channels in zip(rows, (64, 64, 31), strict=True):
+        each["layer"] = {"c_in": 2 * channels, "c_out": 4 * channels, "groups": 2}
+        each["engines"]["upconv-nchw"] |= {"executed_macs": 1_000_000, "algorithm": "gemm"}
+    assert report.idle(rows).endswith("channels and more: slow 67% (gemm)")
+    assert report.idle(rows[1:]).endswith(": none")
+
+
 def test_compare_is_second_over_first():
     old = results(row("a", upconv_nchw=2.0, torch_nchw=4.0), row("gone", upconv_nchw=1.0))
     new = results(row("a", upconv_nchw=1.0, torch_nchw=4.0))

@@ -47,3 +47,13 @@ def test_a_turn_begins_beside_a_thread_that_never_sleeps_and_says_so(monkeypatch
     monkeypatch.setattr(time, "process_time", time.perf_counter)
     with pytest.warns(RuntimeWarning, match="never sleeps"), turns.turn(lambda: None) as taken:
         assert taken >= 0
+
+
+def test_calls_take_turns_in_every_round():
+    order = []
+    calls = {name: lambda name=name: (order.append(name), time.sleep(0.001)) for name in ("one", "other")}
+    times = turns.in_rounds(calls, 2, 0.003)
+    assert [len(each) for each in times.values()] == [2, 2]
+    assert all(0.001 <= taken < 0.1 for each in times.values() for taken in each)
+    runs = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
+    assert runs == ["one", "other", "one", "other"]

@@ -19,13 +19,15 @@ SHORT = {
     "jax": "jax",
 }
 WORST = 5
+# Rows that the arithmetic bounds execute so much of the peak where a group has so many channels on either side.
+BUSY, MANY_CHANNELS = 0.8, 32
 CHANGED = 0.05
 
 
 def report(record) -> str:
     """The whole report of a record as text."""
     rows = record["rows"]
-    parts = [heading(record), table(rows), means(rows), worst(rows), remarks(record)]
+    parts = [heading(record), table(rows), means(rows), idle(rows), worst(rows), remarks(record)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -103,6 +105,29 @@ def _limit_means(rows):
 def _inverse(shares):
     mean = score.geometric_mean(shares)
     return "-" if mean is None else f"{1 / mean:.2f}"
+
+
+def idle(rows):
+    """The rows that could keep the multipliers busy and do not, each by the form and layout that does best.
+
+    Of `winograd` only its products count as executed, not what is added and moved before and after them.
+    """
+    found = []
+    for row in rows:
+        ours = [name for name in OURS if score.executed_rate(row, name) is not None]
+        if score.bound(row) == "F" and ours and _channels(row) >= MANY_CHANNELS:
+            share, name = max((score.executed_rate(row, name), name) for name in ours)
+            if share < BUSY:
+                found.append(f"{row['name']} {share:.0%} ({row['engines'][name].get('algorithm', '?')})")
+    return f"executed FLOPs below {BUSY:.0%} of the peak, rows F of {MANY_CHANNELS} channels and more: " + (
+        ", ".join(found) or "none"
+    )
+
+
+def _channels(row):
+    """The fewer of the channels in and out of a group; 0 where unknown."""
+    layer = row.get("layer")
+    return min(layer["c_in"], layer["c_out"]) // layer["groups"] if layer else 0
 
 
 def worst(rows):

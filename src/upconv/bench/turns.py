@@ -1,4 +1,5 @@
-"""Keeps the threads of an engine out of the way of others: `apart` for a process's only one, `turn` for one of several.
+"""Keeps the threads of an engine out of the way of others: `apart` for a process's only one, `turn` for one of several,
+`in_rounds` for a comparison of them.
 
 OpenMP's threads spin for some milliseconds after their last work (libgomp five on the machine at hand, libiomp 200),
 each on a CPU that the next engine is timed on, and an engine with threads of its own waits there for its share of it.
@@ -46,6 +47,32 @@ def turn(call):
             call()
             taken = time.perf_counter() - start
         yield taken
+
+
+def in_rounds(calls, rounds, seconds):
+    """What calls take that have their turns one after the other in every round.
+
+    Args:
+        calls: {name: call}.
+        seconds: of each call in each round, about.
+
+    Returns:
+        {name: [seconds of a call in each round]}.
+
+    >>> times = in_rounds({"one": int, "other": float}, 2, 1e-4)
+    >>> [len(each) for each in times.values()]
+    [2, 2]
+    """
+    times = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            with turn(call) as once:
+                repeats = max(1, int(seconds / once))
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    call()
+                times[name].append((time.perf_counter() - start) / repeats)
+    return times
 
 
 @contextmanager
