@@ -10,6 +10,7 @@ from cases import CASES
 import upconv
 from upconv import SettingError
 from upconv.geometry import Axis, Geometry, ceil_div, check_channels, output_length
+from upconv.volume import Line, Volume
 
 AXES = [
     Axis(n, k, s, d, lo, hi)
@@ -268,3 +269,14 @@ def test_a_huge_step_that_is_never_taken_is_computed_as_one(axis, computed):
 def test_a_huge_step_that_is_taken_is_refused_by_name(axis, name):
     with pytest.raises(SettingError, match=name):
         axis.computable()
+
+
+def test_a_negative_batch_is_refused_whatever_the_dimensions():
+    ends = {"n": -1, "c_in": 2, "c_out": 2, "groups": 1, "w": Axis(4, 3)}
+    for made in (
+        lambda: Line(**ends),
+        lambda: Geometry(**ends, h=Axis(4, 3)),
+        lambda: Volume(**ends, d=Axis(4, 3), h=Axis(4, 3)),
+    ):
+        with pytest.raises(SettingError, match="the batch size is -1; it must be at least 0"):
+            made()

@@ -211,8 +211,7 @@ class Geometry:
     w: Axis
 
     def __post_init__(self) -> None:
-        if self.n < 0:
-            raise SettingError(f"the batch size is {self.n}; it must be at least 0")
+        check_batch(self.n)
         check_channels(self.c_in, self.c_out, self.groups)
 
     def _repr_svg_(self):
@@ -262,6 +261,12 @@ class Geometry:
         size_in = self.n * self.c_in * self.h.n * self.w.n
         size_out = self.n * self.c_out * self.h.out * self.w.out
         return size_in + self.live_weights + size_out
+
+
+def check_batch(n: int) -> None:
+    """Refuse a batch that no map can have."""
+    if n < 0:
+        raise SettingError(f"the batch size is {n}; it must be at least 0")
 
 
 def check_channels(c_in: int, c_out: int, groups: int) -> None:

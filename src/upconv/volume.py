@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .errors import SettingError
-from .geometry import Axis, Geometry, check_channels
+from .geometry import Axis, Geometry, check_batch, check_channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,7 @@ class Volume:
     w: Axis
 
     def __post_init__(self) -> None:
-        if self.n < 0:
-            raise SettingError(f"the batch size is {self.n}; it must be at least 0")
+        check_batch(self.n)
         check_channels(self.c_in, self.c_out, self.groups)
 
     @property
@@ -102,6 +101,7 @@ class Line:
     w: Axis
 
     def __post_init__(self) -> None:
+        check_batch(self.n)
         check_channels(self.c_in, self.c_out, self.groups)
 
     def _repr_svg_(self):
