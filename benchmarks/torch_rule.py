@@ -33,14 +33,14 @@ SIDES, LENGTHS, ROUNDS = (2, 4, 8, 14, 20, 32), (32, 64, 128, 300), 9
 # For each exception: the operation, ((channels in, out, groups), ...), ((kernel, stride, padding), ...), sides.
 SEVERAL = ((3, 1, 1), (4, 2, 1))
 GRADIENTS = {
-    "groups of 2": ("grad_weight", ((16, 16, 8), (64, 64, 32)), SEVERAL, (8, 28, 56)),
-    "groups of 4": ("grad_weight", ((32, 32, 8), (128, 128, 32)), SEVERAL, (8, 28, 56)),
-    "groups of 7": ("grad_weight", ((28, 28, 4), (56, 28, 4)), SEVERAL, (8, 28, 56)),
-    "groups to 1": ("grad_weight", ((32, 8, 8), (64, 4, 4)), SEVERAL, (8, 28, 56)),
+    "groups of 2": ("grad_weight", ((16, 16, 8), (64, 64, 32)), SEVERAL, (8, 14, 28, 56)),
+    "groups of 4": ("grad_weight", ((32, 32, 8), (128, 128, 32)), SEVERAL, (8, 14, 28, 56)),
+    "groups of 7": ("grad_weight", ((28, 28, 4), (56, 28, 4)), SEVERAL, (8, 14, 28, 56)),
+    "groups to 1": ("grad_weight", ((32, 8, 8), (64, 4, 4)), SEVERAL, (8, 14, 28, 56)),
     "1 output channel": ("grad_weight", ((16, 1, 1), (56, 1, 1), (128, 1, 1)), (*SEVERAL, (9, 4, 4)), (8, 32, 96)),
     "2 output channels": ("grad_weight", ((16, 2, 1), (64, 2, 1), (128, 2, 1)), SEVERAL, (8, 32, 96)),
     "one tap": ("grad_weight", ((64, 64, 1), (256, 128, 1)), ((1, 1, 0), (1, 2, 0)), (8, 28, 56)),
-    "depthwise": ("grad_input", ((32, 32, 32), (128, 128, 128), (512, 512, 512)), SEVERAL, (8, 28, 56)),
+    "depthwise": ("grad_input", ((32, 32, 32), (128, 128, 128), (512, 512, 512)), SEVERAL, (8, 14, 28, 56)),
 }
 FEW_PIXELS = ((64, 32, 1), (128, 64, 1), (512, 256, 1)), ((2, 2, 0), (3, 1, 1), (3, 2, 1), (4, 2, 1)), (4, 8, 14, 20)
 GRADIENTS |= {"few pixels": ("grad_input", *FEW_PIXELS), "few pixels again": ("grad_weight", *FEW_PIXELS)}
@@ -52,7 +52,7 @@ VOLUMES = (((64, 32, 1), (320, 256, 1), (768, 128, 1)), ((2, 2, 0), (3, 2, 1), (
 
 def ratio(operation, x, weight, settings, rounds=ROUNDS):
     """(how many times as fast upconv is: the median of rounds in which both take a turn; who computes by the rule)."""
-    call = facts(x, weight, None, settings)
+    call = facts(x, weight, None, settings, x.ndim - 2)
     stride, padding, output_padding, groups, dilation = settings
     operator = conv_transpose2d if x.ndim == 4 else conv_transpose3d
     if operation == "forward":

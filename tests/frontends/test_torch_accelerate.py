@@ -391,12 +391,12 @@ def test_gradients_that_upconv_is_slower_at_are_torchs(last):
 
     # c_out, k, groups, stride, whether the gradient in the weight is upconv's, and with channels last.
     rows = (1, 4, 1, 2, True, True), (2, 4, 1, 2, True, True), (3, 4, 1, 2, True, True), (8, 1, 1, 2, True, True)
-    rows += (8, 1, 1, 1, False, False), (8, 4, 4, 2, False, False), (16, 4, 4, 2, True, False)
-    rows += (32, 4, 4, 2, True, True), (32, 4, 32, 2, True, True)
+    rows += (8, 1, 1, 1, False, False), (8, 4, 4, 2, True, False), (24, 4, 4, 2, True, False)
+    rows += (28, 4, 4, 2, True, True), (32, 4, 32, 2, True, True)
     form = torch.channels_last if last else torch.contiguous_format
 
-    def call(c_out, k, groups, stride, dtype=torch.float32):
-        x, w = torch.randn(1, 32, 32, 32, dtype=dtype), torch.randn(32, c_out // groups, k, k, dtype=dtype)
+    def call(c_out, k, groups, stride, dtype=torch.float32, side=32):
+        x, w = torch.randn(1, 32, side, side, dtype=dtype), torch.randn(32, c_out // groups, k, k, dtype=dtype)
         return dispatch.facts(x.contiguous(memory_format=form), w, None, (stride, 0, 0, groups, 1))
 
     for *sizes, first, second in rows:
@@ -405,7 +405,11 @@ def test_gradients_that_upconv_is_slower_at_are_torchs(last):
         if "float16" not in choice.WITH_INSTRUCTIONS:
             assert call(*sizes, torch.float16).plan("grad_weight")[1], sizes
     assert call(64, 4, 4, 2).plan("grad_input")[1]
-    assert call(64, 4, 32, 2).plan("grad_input")[1] is not last
+    assert call(8, 4, 4, 2, side=15).plan("grad_weight")[1]
+    assert call(8, 4, 4, 2, side=16).plan("grad_weight")[1] is not last
+    # Of depthwise layers only channels-last ones in bfloat16 are.
+    assert call(64, 4, 32, 2).plan("grad_input")[1]
+    assert call(64, 4, 32, 2, torch.bfloat16).plan("grad_input")[1] is not last
 
 
 def test_a_layer_that_the_example_misses_is_named():

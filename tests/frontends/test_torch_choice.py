@@ -148,7 +148,7 @@ FIRST_SIDES = [
     ("forward", 4, 1, 1),
     ("grad_input", 3, 13, 23),
     ("grad_input", 4, 1, 23),
-    ("grad_weight", 3, 13, 13),
+    ("grad_weight", 3, 1, 1),
     ("grad_weight", 4, 1, 1),
 ]
 

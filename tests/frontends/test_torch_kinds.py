@@ -268,8 +268,9 @@ def test_small_layers_are_left_to_torch_and_large_ones_are_not():
     assert "less time" in ut.choice.by_rule(small.forward).why[0]
 
 
-def test_the_gradient_in_the_weight_of_groups_of_few_channels_is_left_to_torch():
-    x, w = torch.randn(2, 16, 16, 16, requires_grad=True), torch.randn(16, 2, 4, 4, requires_grad=True)
+def test_the_gradient_in_the_weight_of_groups_of_few_channels_is_left_to_torch_channels_last():
+    x = torch.randn(2, 16, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+    w = torch.randn(16, 2, 4, 4, requires_grad=True)
     call = ut.dispatch.facts(x, w, None, (2, 1, 0, 2, 1))
     assert [operation for operation in upconv.bilinear.SLOTS if not call.plan(operation)[1]] == ["grad_weight"]
     results = []

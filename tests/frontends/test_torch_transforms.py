@@ -238,6 +238,7 @@ def test_autocast_computes_in_half_precision(half, is_native, monkeypatch, ours)
 @pytest.mark.parametrize("has_tiles", [True, False, None])
 def test_half_precision_is_torchs_where_onednn_has_matrix_tiles(computes, has_tiles, monkeypatch):
     """Where torch cannot tell, it may have them; depthwise layers that are no ordinary convolution are upconv's."""
+    monkeypatch.setattr(torch.cpu, choice.PAIRS, lambda: False, raising=False)
     for limit in choice.LIMITS:
         monkeypatch.delenv(limit, raising=False)
     for name, (asked, tells, _) in choice.HALVES.items():
@@ -269,6 +270,7 @@ def test_half_precision_is_torchs_where_onednn_has_matrix_tiles(computes, has_ti
 )
 def test_matrix_tiles_that_onednn_may_not_use_are_none(variable, limit, has, monkeypatch):
     """Torch asks the processor, which has them whatever the limit is; names are read as oneDNN reads them."""
+    monkeypatch.setattr(torch.cpu, choice.PAIRS, lambda: False, raising=False)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     for other in choice.LIMITS:
         monkeypatch.delenv(other, raising=False)
@@ -277,3 +279,20 @@ def test_matrix_tiles_that_onednn_may_not_use_are_none(variable, limit, has, mon
         monkeypatch.setattr(torch.ops.mkldnn, asked, lambda: True, raising=False)
         monkeypatch.setattr(torch.cpu, tells, lambda: True, raising=False)
     assert tuple(filter(choice.has_instructions, choice.HALVES)) == has
+
+
+@pytest.mark.parametrize(
+    "limit", ["", "AVX512_CORE_BF16", "avx512_core_amx", "AVX512_CORE", "avx512_core_vnni", "AVX2"]
+)
+@pytest.mark.parametrize("cpu", ["znver4", "znver5", "sapphirerapids", ""])
+@pytest.mark.parametrize("has_pairs", [True, False])
+def test_bfloat16_is_torchs_where_pairs_of_it_are_multiplied_twice_as_fast(limit, cpu, has_pairs, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(choice, "host_cpu", lambda: cpu)
+    monkeypatch.setattr(torch.cpu, choice.PAIRS, lambda: has_pairs, raising=False)
+    for asked, tells, _ in choice.HALVES.values():
+        monkeypatch.setattr(torch.ops.mkldnn, asked, lambda: True, raising=False)
+        monkeypatch.setattr(torch.cpu, tells, lambda: False, raising=False)
+    monkeypatch.setenv(choice.LIMITS[0], limit)
+    has = has_pairs and cpu in ("znver4", "znver5") and limit in ("", "AVX512_CORE_BF16", "avx512_core_amx")
+    assert tuple(filter(choice.has_instructions, choice.HALVES)) == (("bfloat16",) if has else ())

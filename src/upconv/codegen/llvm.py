@@ -43,6 +43,15 @@ def host():
     return arch, frozenset(name for name, there in binding().get_host_cpu_features().items() if there)
 
 
+@lru_cache(maxsize=1)
+def host_cpu():
+    """The processor's model, as LLVM names it: "znver4"; "" where llvmlite is missing or broken."""
+    try:
+        return binding().get_host_cpu_name()
+    except ImportError:
+        return ""
+
+
 def _host_triple():
     return binding().get_process_triple()
 

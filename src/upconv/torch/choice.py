@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ..algorithms import ALGORITHMS, is_programmed
+from ..codegen.llvm import host_cpu
 from ..layouts import CHANNELS_FIRST, CHANNELS_LAST
 from ..phases import input_segments, live_segments
 from ..planning import choose
@@ -22,14 +23,14 @@ from ..volume import Volume
 
 # Below so many multiply-adds torch's operator is done before a call of ours could begin.
 FEW_MACS = 50_000
-# Output channels, and by layout channels of a group, whose tiles do not keep the multipliers of the gradient in the
-# weight busy.
-FEW_CHANNELS, FEW_OF_A_GROUP = 3, {CHANNELS_FIRST: 4, CHANNELS_LAST: 8}
+# Output channels whose tiles do not keep the multipliers of the gradient in the weight busy; and channels of a group,
+# where its maps lie channels-last and have so many pixels.
+FEW_CHANNELS, FEW_OF_A_GROUP, MANY_PIXELS = 3, 7, 256
 # Taps below which packing a weight is not made up for on maps of fewer pixels than these, by layout; and those for a
 # gradient in the input that lies channels-last, whatever its taps up to so many.
 FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
 FEW_PIXELS_LAST = 500
-FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 1500
+FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 500
 # Columns of a map up to which gradients in bfloat16 may be wrong in torch.
 MISTAKEN_COLUMNS = 2
 # Channels of a group of the output below which the gradient in the input may be, where a row of taps has so many of
@@ -43,26 +44,39 @@ HALVES = {
     "float16": ("_is_mkldnn_fp16_supported", "_is_amx_fp16_supported", ("amx_fp16", "amx_2")),
     "bfloat16": ("_is_mkldnn_bf16_supported", "_is_amx_tile_supported", ("amx",)),
 }
+# Who says whether the processor multiplies pairs of bfloat16 without tiles, how LLVM's names of those begin on which
+# that takes half as long as in float32 (elsewhere as long), and words in the names of instruction sets with it.
+PAIRS, SWIFT, PAIR_MARKS = "_is_avx512_bf16_supported", "znver", ("bf16", "fp16", "amx", "avx10")
 # Where oneDNN looks for the best instruction set that it may use, and how the names begin that it knows; any other is
 # no limit.
 LIMITS, KNOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"), ("sse", "avx")
 
 
 def has_instructions(dtype):
-    """Whether oneDNN multiplies this half precision by matrix tiles, which ours do not use.
+    """Whether oneDNN multiplies this half precision faster than ours do, which convert to float32 and back.
 
-    By the instructions of AVX-512 alone it takes longer than ours, which convert to float32 and back.
+    By matrix tiles it does, and by pairs of bfloat16 on AMD's processors, where they are twice as fast as numbers of
+    float32; by the other instructions of AVX-512 it takes longer.
     """
     computes, tells, marks = HALVES[dtype]
-    asked, has_tiles = getattr(torch.ops.mkldnn, computes, None), getattr(torch.cpu, tells, None)
+    asked = getattr(torch.ops.mkldnn, computes, None)
     if asked is None or not torch.backends.mkldnn.is_available() or not asked():
         return False
-    # Torch asks the processor for tiles, and not what oneDNN may use of it.
-    limit = next(filter(None, map(os.environ.get, LIMITS)), "").lower()
-    if limit.startswith(KNOWN) and not any(mark in limit for mark in marks):
-        return False
+    has_tiles = getattr(torch.cpu, tells, None)
     # A torch that cannot tell may have them.
-    return has_tiles is None or bool(has_tiles())
+    if _may_use(marks) and (has_tiles is None or has_tiles()):
+        return True
+    has_pairs = getattr(torch.cpu, PAIRS, bool)
+    return dtype == "bfloat16" and _may_use(PAIR_MARKS) and host_cpu().startswith(SWIFT) and has_pairs()
+
+
+def _may_use(marks):
+    """Whether oneDNN may use what instruction sets have whose names have one of these in them.
+
+    Torch asks the processor, and not what oneDNN may use of it.
+    """
+    limit = next(filter(None, map(os.environ.get, LIMITS)), "").lower()
+    return not limit.startswith(KNOWN) or any(mark in limit for mark in marks)
 
 
 WITH_INSTRUCTIONS = frozenset(filter(has_instructions, HALVES))
@@ -230,19 +244,18 @@ def small_map(problem):
     """Why torch's operator is faster on a small map, as a sentence; empty where it is not.
 
     Made from some 500 layers of 32 to 512 channels on AVX-512 and AVX2 (`python benchmarks/torch_rule.py --of
-    small,gradients`): upconv packs the weight in every call, or puts its gradient together, which takes longer than it
-    saves where few pixels meet few taps.
+    small,gradients`): upconv packs the weight in every call, which takes longer than it saves where few pixels meet few
+    taps.
     """
     g, operation = problem.geometry, problem.operation
-    if problem.prepared or g.groups > 1:
+    if problem.prepared or g.groups > 1 or operation == "grad_weight":
         return ""
     pixels, taps, last = g.n * g.h.n * g.w.n, g.h.k * g.w.k, problem.a_layout == CHANNELS_LAST
     few = FEW_PIXELS[CHANNELS_LAST if last and operation == "forward" else CHANNELS_FIRST]
-    made = "packing" if operation != "grad_weight" else "putting together"
     if (taps < FEW_TAPS and pixels < few) or (
         operation == "grad_input" and last and taps <= FEW_TAPS and pixels < FEW_PIXELS_LAST
     ):
-        return f"{made} a weight of {taps} taps takes longer than {pixels} pixels can make up for"
+        return f"packing a weight of {taps} taps takes longer than {pixels} pixels can make up for"
     if operation == "forward" and 1 in (g.h.k, g.w.k) and pixels <= FEW_PIXELS_1D:
         return f"packing the weight takes longer than {pixels} pixels of a 1-D layer can make up for"
     return ""
@@ -259,16 +272,17 @@ def slower(plan):
         why.append(sentence)
     last = problem.a_layout == CHANNELS_LAST
     if problem.operation == "grad_weight" and not is_for_few_channels(plan.algorithm):
-        few = FEW_OF_A_GROUP[CHANNELS_LAST if last else CHANNELS_FIRST]
-        if g.groups > 1 and min(problem.channels) < few:
+        is_large = last and g.n * g.h.n * g.w.n >= MANY_PIXELS
+        if g.groups > 1 and min(problem.channels) < FEW_OF_A_GROUP and is_large:
             why.append("upconv's kernels for the gradient in the weight are not made for groups of so few channels")
         if g.c_out < FEW_CHANNELS:
             why.append("upconv's kernels for the gradient in the weight are not made for so few output channels")
         if g.h.k == g.w.k == 1 and g.h.s == g.w.s == 1:
             why.append("with one tap the gradient in the weight is one plain product, which torch has, too")
     is_depthwise = g.groups == g.c_in > 1
-    if problem.operation == "grad_input" and is_depthwise and last:
-        why.append("channels-last, torch's depthwise convolution is as fast and begins sooner")
+    is_half = problem.dtype == "bfloat16" or problem.dtype in WITH_INSTRUCTIONS
+    if problem.operation == "grad_input" and is_depthwise and last and is_half:
+        why.append(f"channels-last, torch's depthwise convolution is as fast in {problem.dtype} and begins sooner")
     if problem.dtype in WITH_INSTRUCTIONS and not (is_depthwise and _is_no_convolution(problem, last)):
         why.append(f"oneDNN has instructions for {problem.dtype} here")
     return tuple(why)
