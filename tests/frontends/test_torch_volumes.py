@@ -196,16 +196,16 @@ def test_small_volumes_are_torchs_by_rule():
 def test_gradients_of_few_voxels_are_torchs_but_for_depthwise_layers():
     from upconv.torch.choice import VolumeProblem, by_rule_of_volumes
 
-    def is_ours(operation, groups, side):
+    def is_ours(operation, groups, side, channels=64):
         volume = Settings.of(2, 0, 0, groups, 1, dimensions=3).geometry(
-            (1, 64, *[side] * 3), (64, 64 // groups, 2, 2, 2)
+            (1, channels, *[side] * 3), (channels, channels // groups, 2, 2, 2)
         )
         return by_rule_of_volumes(VolumeProblem(operation, volume, "float32", "nchw")).is_ours
 
     for operation in ("grad_input", "grad_weight"):
         assert not is_ours(operation, 1, 7)
         assert is_ours(operation, 1, 8)
-        assert is_ours(operation, 64, 10)
+        assert is_ours(operation, 256, 7, 256)
     assert not is_ours("grad_weight", 32, 16)
 
 
