@@ -14,7 +14,7 @@ import torch
 
 from ..algorithms import ALGORITHMS, is_programmed
 from ..codegen.llvm import host_cpu
-from ..layouts import CHANNELS_FIRST, CHANNELS_LAST
+from ..layouts import CHANNELS_LAST
 from ..phases import input_segments, live_segments
 from ..planning import choose
 from ..plans import Plan
@@ -26,10 +26,8 @@ FEW_MACS = 50_000
 # Output channels whose tiles do not keep the multipliers of the gradient in the weight busy; and channels of a group,
 # where its maps lie channels-last and have so many pixels.
 FEW_CHANNELS, FEW_OF_A_GROUP, MANY_PIXELS = 3, 7, 256
-# Taps below which packing a weight is not made up for on maps of fewer pixels than these, by layout; and those for a
-# gradient in the input that lies channels-last, whatever its taps up to so many.
-FEW_TAPS, FEW_PIXELS, FEW_PIXELS_1D = 16, {CHANNELS_FIRST: 150, CHANNELS_LAST: 200}, 64
-FEW_PIXELS_LAST = 500
+# Taps up to which packing a weight is not made up for on channels-last maps of fewer pixels than these.
+FEW_TAPS, FEW_PIXELS = {"forward": 15, "grad_input": 16}, {"forward": 40, "grad_input": 500}
 FEW_VOLUME_MACS, FEW_VOXELS = 500_000, 500
 # Columns of a map up to which gradients in bfloat16 may be wrong in torch.
 MISTAKEN_COLUMNS = 2
@@ -241,24 +239,19 @@ def cannot(plan):
 
 
 def small_map(problem):
-    """Why torch's operator is faster on a small map, as a sentence; empty where it is not.
+    """Why torch's operator is faster on a small map that lies channels-last, as a sentence; empty where it is not.
 
     Made from some 500 layers of 32 to 512 channels on AVX-512 and AVX2 (`python benchmarks/torch_rule.py --of
     small,gradients`): upconv packs the weight in every call, which takes longer than it saves where few pixels meet few
     taps.
     """
     g, operation = problem.geometry, problem.operation
-    if problem.prepared or g.groups > 1 or operation == "grad_weight":
+    if problem.prepared or g.groups > 1 or operation not in FEW_PIXELS or problem.a_layout != CHANNELS_LAST:
         return ""
-    pixels, taps, last = g.n * g.h.n * g.w.n, g.h.k * g.w.k, problem.a_layout == CHANNELS_LAST
-    few = FEW_PIXELS[CHANNELS_LAST if last and operation == "forward" else CHANNELS_FIRST]
-    if (taps < FEW_TAPS and pixels < few) or (
-        operation == "grad_input" and last and taps <= FEW_TAPS and pixels < FEW_PIXELS_LAST
-    ):
-        return f"packing a weight of {taps} taps takes longer than {pixels} pixels can make up for"
-    if operation == "forward" and 1 in (g.h.k, g.w.k) and pixels <= FEW_PIXELS_1D:
-        return f"packing the weight takes longer than {pixels} pixels of a 1-D layer can make up for"
-    return ""
+    pixels, taps = g.n * g.h.n * g.w.n, g.h.k * g.w.k
+    if taps > FEW_TAPS[operation] or pixels >= FEW_PIXELS[operation]:
+        return ""
+    return f"packing a weight of {taps} taps takes longer than {pixels} pixels can make up for"
 
 
 def slower(plan):
