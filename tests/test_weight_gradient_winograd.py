@@ -287,6 +287,19 @@ def test_it_is_chosen_refused_and_counted():
 
 # The fewest pixels with which it is chosen, or about so many; small maps, large ones, and one row.
 FEWEST = (
+    Case("k4s2", 1, 24, 26, 26, 24, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-small", 13, 24, 8, 8, 24, (4, 4), (2, 2), (1, 1)),
+    Case("k4s2-least", 70, 24, 4, 4, 24, (4, 4), (2, 2), (1, 1)),
+    Case("row", 1, 24, 1, 630, 24, (1, 4), (1, 2), (0, 1)),
+    Case("k3s1", 2, 24, 20, 20, 24, (3, 3), (1, 1), (1, 1)),
+    Case("k5s2", 15, 24, 8, 8, 24, (5, 5), (2, 2), (2, 2)),
+    Case("k5s2-map", 1, 24, 28, 28, 24, (5, 5), (2, 2), (2, 2)),
+    Case("k3s2", 13, 24, 8, 8, 24, (3, 3), (2, 2), (1, 1)),
+    Case("k6s2", 1, 24, 28, 28, 24, (6, 6), (2, 2), (2, 2)),
+    Case("k3s1d2", 1, 24, 29, 29, 24, (3, 3), (1, 1), (2, 2), d=(2, 2)),
+)
+# The fewest with which sums are long, and three taps have tiles of three outputs.
+MANY = (
     Case("k4s2", 1, 24, 31, 31, 24, (4, 4), (2, 2), (1, 1)),
     Case("k4s2-small", 19, 24, 8, 8, 24, (4, 4), (2, 2), (1, 1)),
     Case("k4s2-least", 100, 24, 4, 4, 24, (4, 4), (2, 2), (1, 1)),
@@ -300,12 +313,32 @@ FEWEST = (
 )
 
 
+def fewer(case):
+    return replace(case, n=case.n - 1) if case.n > 1 else replace(case, w=case.w - 30 if case.h == 1 else case.w - 3)
+
+
 @pytest.mark.parametrize("case", FEWEST, ids=lambda case: case.name)
 def test_where_it_is_chosen_on_its_own_a_range_of_a_million_keeps_the_bound(case):
+    assert ALGORITHMS[NAME].why_not_automatic(Problem("grad_weight", fewer(case).geometry(), "float32", "nhwc"))
+    assert_bound_of_a_range(case)
+
+
+@pytest.mark.parametrize("case", MANY, ids=lambda case: case.name)
+def test_where_sums_are_long_a_range_of_a_million_keeps_the_bound(case):
+    def pairs(case):
+        return way._plan(Problem("grad_weight", case.geometry(), "float32", "nhwc")).pairs
+
+    assert {pair.longest for pair in pairs(case)} == {way.TILES_AT_ONCE}
+    assert {pair.longest for pair in pairs(fewer(case))} == {way.SHORT_SUM}
+    for pair in pairs(fewer(case)):
+        assert all(part.form.m == 2 for part in (pair.h, pair.w) if part.form.r == 3)
+    assert_bound_of_a_range(case)
+
+
+def assert_bound_of_a_range(case):
+    """The elementwise law on data of a range of a million, where it is chosen on its own."""
     problem = Problem("grad_weight", case.geometry(), "float32", "nhwc")
     assert not ALGORITHMS[NAME].why_not_automatic(problem)
-    fewer = replace(case, n=case.n - 1) if case.n > 1 else replace(case, w=case.w - 30 if case.h == 1 else case.w - 3)
-    assert ALGORITHMS[NAME].why_not_automatic(Problem("grad_weight", fewer.geometry(), "float32", "nhwc"))
     arrays = case.arrays("float64", kind="range")
     want, bound = (
         choose(Problem("grad_weight", case.geometry(), "float64"), "matmul")(*(change(array) for array in pair))

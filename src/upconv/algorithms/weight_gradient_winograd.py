@@ -57,8 +57,9 @@ FEW_TILES, FEW_AT_ONCE = 640, 32
 # Sums of fewer tiles are short beside the transforms, in time and in error; by the taps of a phase.
 LEAST_TILES = {2: 16, 3: 32}
 # Pixels of the input, without a row and a column that some taps do not meet, by the taps of a phase. Those share their
-# errors; in a sum of so many pixels these are small, whatever the range of the data.
-LEAST_PIXELS = {2: 900, 3: 1900}
+# errors, which are small beside sums of so many pixels, whatever the range of the data: from LEAST_PIXELS on in short
+# sums in registers, three taps in tiles of two outputs; from MANY_PIXELS on in any.
+LEAST_PIXELS, MANY_PIXELS, SHORT_SUM = {2: 625, 3: 700}, {2: 900, 3: 1900}, 16
 # Rows and columns of each remainder of a dilation: of fewer, torch's sums with AVX2 are up to twice as exact.
 LEAST_REMAINDER = 12
 # Units below which there are parts; parts at most; blocks of tiles in the sums of one; bytes of the sums of all.
@@ -101,7 +102,7 @@ def why_not(problem: Problem) -> list[str]:
     if not refusals:
         plan = _plan(problem)
         tiles = min(_by_totals(plan.totals, plan.pairs, lambda pair: g.n * pair.h.tiles * pair.w.tiles))
-        needed = LEAST_TILES[_taps(problem)]
+        needed = LEAST_TILES[_taps(problem.geometry)]
         if tiles < needed:
             refusals.append(f"sums of {tiles} tiles are too short; {needed} are needed")
         if not plan.is_brief and plan.part_bytes > MOST_SUMS:
@@ -118,15 +119,24 @@ def why_not_automatic(problem: Problem) -> list[str]:
     g = problem.geometry
     if any(axis.n < LEAST_REMAINDER * axis.d for axis in (g.h, g.w) if axis.d > 1):
         return [f"of fewer than {LEAST_REMAINDER} rows or columns of each remainder by the dilation errors are larger"]
-    pixels, needed = g.n * prod(max(1, axis.n - axis.d) for axis in (g.h, g.w)), LEAST_PIXELS[_taps(problem)]
+    pixels, needed = _inner_pixels(g), LEAST_PIXELS[_taps(g)]
     if pixels >= needed:
         return []
     return [f"{shared}, which is small beside sums of {needed:,} inner pixels and more; here are {pixels:,}"]
 
 
-def _taps(problem):
+def _taps(g):
     """The most taps that a phase has on an axis."""
-    return max(part.form.r for pair in _plan(problem).pairs for part in (pair.h, pair.w))
+    return max(ceil_div(axis.k, axis.s) for axis in (g.h, g.w))
+
+
+def _inner_pixels(g):
+    return g.n * prod(max(1, axis.n - axis.d) for axis in (g.h, g.w))
+
+
+def _are_many(g):
+    """Whether errors are small beside sums of so many pixels, however these are added up."""
+    return _inner_pixels(g) >= MANY_PIXELS[_taps(g)]
 
 
 def work(problem: Problem) -> dict[str, float]:
@@ -211,7 +221,9 @@ class _Plan(NamedTuple):
 def _plan(problem):
     """The plan of the way that takes the fewest products."""
     g = problem.geometry
-    found = [_planned(problem, pair) for pair in ways(g.h, g.w)]
+    # Those of few channels have tiles of two outputs for three taps.
+    found = ways(g.h, g.w) if _are_many(g) else ways(g.h, g.w, channels=1)
+    found = [_planned(problem, pair) for pair in found]
     return min(found, key=lambda plan: sum(_products(problem, pair) for pair in plan.pairs))
 
 
@@ -229,7 +241,8 @@ def _planned(problem, both):
     most = even(g.c_in, CHANNELS), max(line, COLUMNS // phases // line * line)
     blocks = pieces(g.c_in, most[0]), evenly(g.c_out, most[1], line)
     channels = most[0], ceil_div(blocks[1][0][1], line) * line
-    of = g.n, elem, channels, g.c_out, _tiles_at_once(problem, axes), BLOCK_BYTES
+    longest = TILES_AT_ONCE if _are_many(g) else SHORT_SUM
+    of = g.n, elem, channels, g.c_out, _tiles_at_once(problem, axes), BLOCK_BYTES, longest
     pairs = tuple(Pair.of(h, w, *of) for h, w in product(*axes))
     totals, unit = _placed_totals(pairs)
     units = len(blocks[0]) * len(blocks[1])
@@ -241,8 +254,8 @@ def _planned(problem, both):
         images = max(1, min(g.n, TURNED_BYTES // _image_bytes(problem)))
     each = sum(_products(problem, pair) for pair in pairs)
     patches = min(pair.count(images) for pair in pairs)
-    longest = max(_by_totals(totals, pairs, lambda pair: pair.count(g.n)))
-    wanted = max(ceil_div(UNITS, units), ceil_div(longest, LONGEST_CHAIN))
+    chain = max(_by_totals(totals, pairs, lambda pair: pair.count(g.n)))
+    wanted = max(ceil_div(UNITS, units), ceil_div(chain, LONGEST_CHAIN))
     most = min(MOST_PARTS, patches, each // LEAST_PART, PARTS_BYTES // (units * unit), wanted)
     count = 1 << (most.bit_length() - 1) if most > 1 else 1
     rounds = min(patches // count, 1 + each * images // max(1, g.n) // (units * count) // MOST_PIECE)

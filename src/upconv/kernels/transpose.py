@@ -134,6 +134,8 @@ def _block(k, task, sides, src, dst, row, col, by_parts, near):
     whole = _by_parts if by_parts else _by_rows
     read, written = sides
     vector, lanes = read.vector, read.vector.lanes
+    # Or LLVM has a pointer for each row and each column, of which all but a few lie in memory, to go on in every block.
+    row, col = k.opaque(row), k.opaque(col)
     rows_left, cols_left, pad_left = task["rows"] - row, task["cols"] - col, task["pad"] - row
     corner = src + row * task["src_row"] + col * read.size
     out = dst + col * task["dst_col"] + row * written.size

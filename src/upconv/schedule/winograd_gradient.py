@@ -66,6 +66,7 @@ class Pair:
         channels: (of the input, of the output) of a block, at most.
         c_out: channels of the output.
         tiles: (images, rows, columns) of tiles of a block, at most.
+        longest: tiles of a sum in registers, at most.
     """
 
     h: Part
@@ -75,16 +76,18 @@ class Pair:
     channels: tuple[int, int]
     c_out: int
     tiles: tuple[int, int, int]
+    longest: int
 
     @classmethod
-    def of(cls, h, w, n, elem, channels, c_out, most, nbytes):
+    def of(cls, h, w, n, elem, channels, c_out, most, nbytes, longest):
         """With blocks of at most so many tiles and bytes of what is spread: whole rows, and whole images if small."""
-        one = cls(h, w, n, elem, channels, c_out, (1, 1, 1))
+        one = cls(h, w, n, elem, channels, c_out, (1, 1, 1), longest)
         most = max(1, min(most, nbytes // (one.positions * (one.v_tile + one.m_tile))))
         wide = even(w.tiles, most)
         high = even(h.tiles, max(1, most // wide)) if wide == w.tiles else 1
         is_whole = high == h.tiles and wide == w.tiles
-        return cls(h, w, n, elem, channels, c_out, (min(n, most // (high * wide)) if is_whole else 1, high, wide))
+        images = min(n, most // (high * wide)) if is_whole else 1
+        return cls(h, w, n, elem, channels, c_out, (images, high, wide), longest)
 
     @cached_property
     def size(self):
@@ -248,7 +251,7 @@ class Pair:
         fields = {
             **{"a": (V, 0), "b": (M, 0), "total": total, "n": 1, "rows": 1, "cols": lines},
             **{"a_col": self.v_tile, "b_col": self.m_tile, "b_tiles": panels, "b_tile": self.panel},
-            **{"total_row": self.total_row, "add": int(adds), "longest": weight_gradient_blocks.LONGEST_SUM},
+            **{"total_row": self.total_row, "add": int(adds), "longest": self.longest},
         }
         positions = [(p * self.v_pos, p * self.m_pos, p * self.total_pos) for p in range(self.positions)]
         ranges = [
