@@ -248,6 +248,15 @@ def test_the_loop_over_rows_of_taps_has_those_of_a_row_written_out(s, isa, regis
     assert isa != "avx512" or spills(loop) == []
 
 
+@pytest.mark.parametrize("s", PHASES)
+def test_ends_of_rows_leave_in_pieces_where_a_masked_store_takes_long(s):
+    isa = ROWS["avx2"]
+    assembly = llvm.assembly(lower(depthwise_rows(isa, "f32", s, 1, (1,) * s, 1), isa), isa)
+    stored = re.findall(r"v(?:p?maskmov\w+|movups)\t%\w+, (?:%\w+, )?.*\(", assembly)
+    assert stored
+    assert not [line for line in stored if "maskmov" in line]
+
+
 @pytest.mark.parametrize("isa", ["avx512", "avx2"])
 @pytest.mark.parametrize("s", PHASES)
 def test_loops_over_taps_have_no_calls_and_spill_no_vector(s, isa):

@@ -10,6 +10,7 @@ from children import script
 from native import IDS, blocks, hot_loop, link, spills, undefined_symbols
 from strided import DTYPES, KINDS, UNTOUCHED, Strided, as_stored, whole_numbers
 
+import upconv
 from upconv.algorithms import weight_streaming as tasks
 from upconv.algorithms.weight_streaming import TILES
 from upconv.codegen import llvm
@@ -23,6 +24,7 @@ from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.weight_streaming import FIELDS, MOST_BLOCKS, weight_streaming
 from upconv.layouts import CHANNELS_FIRST, WEIGHT_CHANNELS_LAST
 from upconv.problem import Problem
+from upconv.runtime import memory
 from upconv.runtime.kernel import isa as chosen_isa
 from upconv.runtime.program import X_BAND
 from upconv.schedule.placed_problem import PlacedProblem
@@ -198,6 +200,23 @@ def test_chunks_are_shared_out_evenly(channels, side):
         each = tasks._channels_at_once(problem, threads)
         turns = ceil_div(ceil_div(channels, each), threads)
         assert turns * (each - lanes) < channels / threads
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("stride", [(3, 5), (2, 2)], ids=["holes", "none"])
+def test_sums_of_one_channel_are_added_up_where_they_are(layout, stride):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 5, 40)).astype(np.float32).transpose(0, 3, 1, 2)
+    x = np.ascontiguousarray(x) if layout == "nchw" else x
+    w, b = rng.standard_normal((40, 1, 7, 3)).astype(np.float32), rng.standard_normal(2).astype(np.float32)
+    settings = {"stride": stride, "groups": 2, "padding": (1, 0)}
+    kernels = upconv.plan(x, w, algorithm="weight_streaming", **settings).kernels
+    assert any(name.startswith("transpose") for name in kernels) == (layout == "nchw")
+    with memory.poisoned():
+        got = upconv.conv_transpose2d(x, w, b, algorithm="weight_streaming", **settings)
+    wide = (each.astype(np.float64) for each in (x, w, b))
+    exact = upconv.conv_transpose2d(*wide, algorithm="loops", **settings)
+    np.testing.assert_allclose(got, exact, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))

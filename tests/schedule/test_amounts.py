@@ -33,6 +33,16 @@ def test_few_channels_of_pixels_take_as_long_as_a_vector_of_them():
     assert exchanged(few, lanes) == exchanged(whole, lanes)
 
 
+def test_planes_of_few_columns_are_exchanged_in_whole_vectors():
+    """Others go through squares, which so few columns fill for a small part."""
+    lanes = isa().lanes(4)
+    few, more = (
+        Problem("forward", Case("", 1, 8, width, 1000, 8, (1, 1)).geometry(), "float32", "nchw") for width in (4, 11)
+    )
+    assert exchanged(few, lanes) == 2 * 8 * 4 * 1000 * 4
+    assert exchanged(more, lanes) > 1.2 * (2 * 8 * 11 * 1000 * 4)
+
+
 def test_sums_of_short_rows_are_counted_as_they_are_filled_up():
     """A row of one place takes as long as one that fills the tile."""
 

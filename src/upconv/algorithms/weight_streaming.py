@@ -8,7 +8,7 @@ is packed, and memory is read in long runs.
 import math
 
 from ..geometry import ceil_div
-from ..kernels import depthwise_channels
+from ..kernels import depthwise_channels, transpose
 from ..kernels import weight_streaming as kernel
 from ..layouts import WEIGHT_CHANNELS_LAST, Operand
 from ..phases import has_holes, live_segments
@@ -76,8 +76,10 @@ def work(problem: Problem) -> dict[str, float]:
     chunks = g.groups * ceil_div(c_dst, _channels_at_once(problem, 1))
     amounts = moved(problem, channels_last=True, packs=False)
     if problem.b_layout != WEIGHT_CHANNELS_LAST:
-        # The products of all taps, which are those of a channel side by side.
-        amounts["transposed"] += pixels * columns * g.groups * problem.itemsize
+        # The products of all taps, which are those of a channel side by side: few channels are interleaved, others take
+        # as long as a vector of them, and one lies as it should.
+        as_many = c_dst if transpose.is_few(c_dst, lanes) else max(c_dst, lanes)
+        amounts["transposed"] += pixels * g.h.k * g.w.k * as_many * g.groups * problem.itemsize * (c_dst > 1)
     return amounts | {
         "weight_streaming": sums * c_src,
         "calls": CALLS,
@@ -170,14 +172,20 @@ def _chunk(placed, products, x, first, count):
 
 
 def _by_channels(placed, x, first, count):
-    """The columns of a channel are its taps, so they are transposed to have the channels of a tap together."""
+    """The columns of a channel are its taps, so they are transposed to have the channels of a tap together.
+
+    Those of one channel lie so already.
+    """
     g, size, taps = placed.g, placed.size, placed.g.h.k * placed.g.w.k
     pixels, length, line = g.n * g.h.n * g.w.n, count * taps, count * size
     whole = ceil_div(length, placed.lanes) * placed.lanes * size
+    product = _product(placed, x, first, 1, 0, length, whole)
+    if count == 1:
+        return [product], (0, size, whole)
     by_tap = pixels * whole
     rows, cols = (count, taps * size), (taps, line)
     transpose_taps = transposing(placed.elem, (X_BAND, 0), (X_BAND, by_tap), rows, cols, n=(pixels, whole, taps * line))
-    return [_product(placed, x, first, 1, 0, length, whole), transpose_taps], (by_tap, line)
+    return [product, transpose_taps], (by_tap, line, taps * line)
 
 
 def _by_taps(placed, x, first, count):
@@ -185,7 +193,8 @@ def _by_taps(placed, x, first, count):
     g = placed.g
     line = ceil_div(count, placed.lanes) * placed.lanes * placed.size
     step = placed.w[3] if g.w.k > 1 else placed.w[2]
-    return [_product(placed, x, first, g.h.k * g.w.k, step, count, line)], (0, line)
+    taps = g.h.k * g.w.k
+    return [_product(placed, x, first, taps, step, count, line)], (0, line, taps * line)
 
 
 def _product(placed, x, first, pieces, step, count, line):
@@ -212,9 +221,11 @@ def _product(placed, x, first, pieces, step, count, line):
 
 
 def _added(placed, at, y, first, count):
-    """Add up what belongs to the same output: for each segment a sum over its taps, each with a weight of one."""
-    g, (offset, tap) = placed.g, at
-    pixel = g.h.k * g.w.k * tap
+    """Add up what belongs to the same output: for each segment a sum over its taps, each with a weight of one.
+
+    `at` is where the sums lie, and how many bytes there are from tap to tap and from pixel to pixel.
+    """
+    g, (offset, tap, pixel) = placed.g, at
     shape = (g.n, count, g.h.n, g.w.n)
     sums = Operand.of(shape, (g.h.n * g.w.n * pixel, placed.size, g.w.n * pixel, pixel), placed.size)
     steps = g.w.k * tap, tap

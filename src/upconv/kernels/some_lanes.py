@@ -24,8 +24,10 @@ def store_some(k, vector, first, end, values, pointers):
         put()
     with k.when(k.iand(begins, ends)):
         _in_pieces(k, vector, k.imax(end, 0), values, pointers)
-    with k.when(k.negate(begins)):
-        put(k.lane_mask_between(first, end, vector))
+    # A first lane that is known to be written has no other way.
+    if not isinstance(first, int) or first > 0:
+        with k.when(k.negate(begins)):
+            put(k.lane_mask_between(first, end, vector))
 
 
 def _in_pieces(k, vector, count, values, pointers):

@@ -202,15 +202,17 @@ def exchanged(problem: Problem, lanes, band_bytes=None, groups=1) -> int:
 
     So many groups are computed one after another, each from its own channels. Planes go through squares of whole
     vectors, which bands of few rows do not fill; what is not there is half as dear. Of pixels few channels take as long
-    as a vector of them.
+    as a vector of them. Planes of few columns go through no squares: rows of them follow one another, so they are
+    separated, or interleaved, in whole vectors.
     """
     some, found = bands.largest(problem.geometry, problem.operation == "forward", problem.itemsize, most=band_bytes), 0
     many = [ceil_div(length, step) for length, step in zip(problem.result_shape[2:], some[1:], strict=True)]
-    for (n, c, *sides), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+    few = transpose.are_few, transpose.is_few
+    for (n, c, *sides), layout, is_few in zip(problem.map_shapes, problem.map_layouts, few, strict=True):
         area = math.prod(sides)
         if layout.startswith("nhwc"):
             c = max(c, lanes * groups)
-        else:
+        elif layout != CHANNELS_FIRST or not is_few(sides[0], lanes):
             each = (ceil_div(length, count) for length, count in zip(sides, many, strict=True))
             squares = (count * ceil_div(side, lanes) * lanes for side, count in zip(each, many, strict=True))
             area = (area + math.prod(squares)) // 2
