@@ -128,7 +128,7 @@ def test_a_record_of_upconv_bench_is_refused(tmp_path):
     record.write(tmp_path / "own.json", results(*some_rows()))
     assert len(REPORT.read(tmp_path / "own.json")["rows"]) == 3
     record.write(tmp_path / "bench.json", record.make([], {"threads": 1}, complete=True))
-    with pytest.raises(ValueError, match="is not a record of benchmarks/gradients.py"):
+    with pytest.raises(ValueError, match=r"is not a record of benchmarks/gradients\.py"):
         REPORT.read(tmp_path / "bench.json")
 
 
