@@ -161,9 +161,9 @@ def by_torch(layer, tensors, mask):
     return torch.ops.aten.convolution_backward(*tensors, bias, *settings)
 
 
-def compare(name, by_torch, by_upconv):
+def compare(name, theirs, ours):
     """Both once, to make their kernels; an error if they differ."""
-    for one, other in zip(by_torch(), by_upconv(), strict=True):
+    for one, other in zip(theirs(), ours(), strict=True):
         if other is not None:
             apart = np.abs(one.numpy() - other).max() / max(1e-30, np.sqrt(np.square(other, dtype=np.float64).mean()))
             if not apart < MOST_APART:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from require import require
 
+import upconv
 from upconv.bench.layers import Layer
 
 torch = require("torch")
@@ -27,9 +28,10 @@ def command(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "matching", lambda only: TINY)
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads(), upconv.get_num_threads()
     yield module
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads[0])
+    upconv.set_num_threads(threads[1])
     for name in NAMES:
         sys.modules.pop(name, None)
 
