@@ -170,3 +170,12 @@ def test_the_chart_has_a_panel_for_each_layout_and_a_dot_for_each_ratio():
 
 def test_a_chart_without_a_ratio_is_none():
     assert REPORT.chart(results(some_rows()[2])) is None
+
+
+def test_both_readmes_show_the_same_figures():
+    def figures(page):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        return re.findall(r"[\d.]+", text.split(REPORT.BEGIN)[1].split(REPORT.END)[0])
+
+    assert len(figures("README.md")) > 20
+    assert figures("README.md") == figures("README.ko.md")
