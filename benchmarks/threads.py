@@ -1,6 +1,7 @@
 """How much two threads gain, beside what the machine itself gains in the same run.
 
     python benchmarks/threads.py [--threads 2] [--only sam,dcgan] [--rounds 5] [--least 1.0] [--prepared]
+    python benchmarks/threads.py --of input              one of the gradients: input, weight, all
 
 A row's time on one thread and on all is measured in turn with the probe's peak of multiply-adds and with a copy of the
 row's own bytes. What the machine can gain is the gain of the peak where multiply-adds bound a row, that of the copy
@@ -20,6 +21,8 @@ from upconv.bench.probe import Probe
 from upconv.bench.turns import apart
 
 WANTED = 0.87
+# The gradients in the input, the weight and the bias that one call computes.
+GRADIENTS = {"input": (True, False, False), "weight": (False, True, False), "all": (True, True, True)}
 
 
 def main():
@@ -29,7 +32,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--least", type=float, default=1.0, help="milliseconds on one thread of the briefest row")
     parser.add_argument("--prepared", action="store_true", help="with a prepared weight")
+    parser.add_argument("--of", choices=("forward", *GRADIENTS), default="forward", help="what is computed")
     options = parser.parse_args()
+    if options.prepared and options.of != "forward":
+        parser.error("--prepared is for the forward pass; a gradient takes its weight as given")
     probes = {n: Probe(n) for n in (1, options.threads)}
     shares = {}
     print(f"{'row':<34} {'layout':<6} {'ms':>8} {'gain':>6} {'peak':>6} {'copy':>6} {'share':>6}")
@@ -53,15 +59,14 @@ def main():
 
 def measure(layer, layout, probes, options):
     """(seconds on one thread, gain, gain of the peak, gain of the copy, share of what the machine gains), or None."""
-    call, geometry = prepare(layer, layout, options.prepared)
+    call, flops, elements = prepare(layer, layout, options)
     upconv.set_num_threads(1)
     call()
     if timed(call) < options.least / 1000:
         return None
-    size = 4 * geometry.elements()
     for probe in probes.values():
-        probe.prepare(size)
-    found = [once(call, probes, 2 * geometry.macs) for _ in range(options.rounds)]
+        probe.prepare(4 * elements)
+    found = [once(call, probes, flops) for _ in range(options.rounds)]
     seconds, gains, peaks, copies, shares = zip(*found, strict=True)
     return median(seconds), median(gains), median(peaks), median(copies), median(shares)
 
@@ -82,14 +87,21 @@ def once(call, probes, flops):
     return times[0], gain, peak, copy, gain / can
 
 
-def prepare(layer, layout, is_prepared):
-    """(the call, its geometry)."""
-    rng, geometry = np.random.default_rng(0), layer.geometry()
-    x, w = (rng.standard_normal(shape, np.float32) for shape in (geometry.input_shape, geometry.weight_shape))
+def prepare(layer, layout, options):
+    """(the call, its useful FLOPs, the elements that it must move)."""
+    rng, g = np.random.default_rng(0), layer.geometry()
+    shapes = g.input_shape, g.weight_shape, g.output_shape
+    x, w, y = (rng.standard_normal(shape, np.float32) for shape in shapes)
     if layout == "nhwc":
-        x, w = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, w))
-    weight = upconv.prepare(w, **layer.settings) if is_prepared else w
-    return lambda: upconv.conv_transpose2d(x, weight, **layer.settings), geometry
+        x, w, y = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, w, y))
+    if options.of == "forward":
+        weight = upconv.prepare(w, **layer.settings) if options.prepared else w
+        return lambda: upconv.conv_transpose2d(x, weight, **layer.settings), 2 * g.macs, g.elements()
+    settings = {**layer.settings, "output_mask": GRADIENTS[options.of]}
+    # All of them read the three tensors and write the first two.
+    both = options.of == "all"
+    elements = g.elements() + both * (x.size + g.live_weights)
+    return lambda: upconv.grad.conv_transpose2d_backward(y, x, w, **settings), 2 * g.macs * (1 + both), elements
 
 
 def timed(call):

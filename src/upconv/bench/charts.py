@@ -144,29 +144,50 @@ def _over_torch(row, ours):
 
 
 def ratios(record):
-    """Every row with its ratios on a logarithmic axis, the lowest against the best of all at the bottom."""
-    shown = measures(record["rows"])
-    rows = [row for row in record["rows"] if any(value(row) is not None for *_, value in shown)]
+    """Every row with its ratios, the lowest against the best of all at the bottom."""
+    rows = record["rows"]
+    return ratio_picture(record, "How many times as fast as the others", rows, [(None, measures(rows))])
+
+
+def ratio_picture(record, title, rows, panels):
+    """Rows with their ratios on logarithmic axes of one scale; the lowest of the first ratio at the bottom.
+
+    Args:
+        record: whose machine and date are named.
+        title: what the ratios are.
+        rows: each has a "name"; those without a ratio are left out.
+        panels: (caption or None, measures as `measures` gives them) of each axis, from left to right.
+
+    Returns:
+        The scene, or None without a single ratio.
+    """
+    shown = [measure for _, some in panels for measure in some]
+    rows = [row for row in rows if any(value(row) is not None for *_, value in shown)]
     if not rows:
         return None
     first = shown[0][-1]
     rows.sort(key=lambda row: first(row) or math.inf, reverse=True)
-    values = [value(row) for row in rows for *_, value in shown if value(row) is not None]
+    reach = covering([*(value(row) for row in rows for *_, value in shown if value(row) is not None), 0.9, 1.2])
     labels = max(len(row["name"]) for row in rows) * 6.4 + 24
-    top, width = 96, 900
+    has_captions = any(caption for caption, _ in panels)
+    top, width = 96 + 18 * has_captions, 900
     bottom = top + ROW_HEIGHT * len(rows)
-    x = Scale(*covering([*values, 0.9, 1.2]), labels, width - 24)
-    shapes = [*_heading("How many times as fast as the others", record, 24), *_legend(_means(rows, shown), 24, 66)]
-    for value in x.ticks((1, 2, 3, 5)):
-        shapes.append(
-            Line(x(value), top - 4, x(value), bottom, INK if value == 1 else RULE, 1.4 if value == 1 else 0.8)
-        )
-        for place in (top - 10, bottom + 16):
-            shapes.append(Text(x(value), place, f"{value:g}×", SMALL, INK if value == 1 else MUTED, "middle"))
+    each = (width - labels) / len(panels)
+    shapes = _heading(title, record, 24)
+    for number, (caption, some) in enumerate(panels):
+        x = Scale(*reach, labels + number * each, labels + (number + 1) * each - 24)
+        # A single axis has a legend as wide as the picture.
+        begin = x.start if has_captions else 24
+        if caption:
+            shapes.append(Text(begin, 68, caption, BODY, INK, bold=True))
+        shapes += [*_legend(_means(rows, some), begin, top - 30), *_axis(x, top, bottom)]
+        for place, row in enumerate(rows):
+            shapes += _ratio_row(row, some, x, top + ROW_HEIGHT * (place + 0.5))
     for place, row in enumerate(rows):
-        shapes += _ratio_row(row, shown, x, top + ROW_HEIGHT * place + ROW_HEIGHT / 2, labels)
+        y = top + ROW_HEIGHT * (place + 0.5)
+        shapes.append(Text(labels - 10, y + 4, row["name"], SMALL, INK, "end"))
     text = f"{len(rows)} layers; to the right of 1 upconv is faster"
-    return Scene(width, bottom + 32, "Ratios of upconv bench", text, tuple(shapes))
+    return Scene(width, bottom + 32, title, text, tuple(shapes))
 
 
 def _means(rows, shown):
@@ -174,11 +195,20 @@ def _means(rows, shown):
         yield colour, f"{label}: {score.geometric_mean(map(value, rows)):.2f}×"
 
 
-def _ratio_row(row, shown, x, y, labels):
+def _axis(x, top, bottom):
+    shapes = []
+    for value in x.ticks((1, 2, 3, 5)):
+        colour, stroke = (INK, 1.4) if value == 1 else (RULE, 0.8)
+        shapes.append(Line(x(value), top - 4, x(value), bottom, colour, stroke))
+        for place in (top - 10, bottom + 16):
+            shapes.append(Text(x(value), place, f"{value:g}×", SMALL, INK if value == 1 else MUTED, "middle"))
+    return shapes
+
+
+def _ratio_row(row, shown, x, y):
     drawn = [(value(row), label, colour, size) for label, colour, size, value in shown if value(row) is not None]
     places = [x(ratio) for ratio, *_ in drawn]
-    shapes = [Text(labels - 10, y + 4, row["name"], SMALL, INK, "end")]
-    shapes.append(Line(min(places), y, max(places), y, FAINT, 0.8))
+    shapes = [Line(min(places), y, max(places), y, FAINT, 0.8)] if places else []
     for ratio, label, colour, size in drawn:
         shapes.append(_dot(x(ratio), y, colour, f"{row['name']}: {label} {ratio:.2f}×", size))
     return shapes
