@@ -21,6 +21,7 @@ from ..codegen.isa import LINE, Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .columns_apart import inside_row, load_apart, quotient
 from .epilogue import Epilogue, suffix
+from .some_lanes import store_some
 
 FIELDS = tuple(
     (
@@ -241,11 +242,14 @@ class _Tile:
             ahead = pointer + rows.task["y_row"] * AHEAD
             for line in range(0, nv * s * vector.size, LINE):
                 k.prefetch(ahead + line, write=True)
-        for number, places in enumerate(zip(*sums, strict=True)):
+        lines = [interleaved(k, [rows.epilogue(place.get()) for place in places]) for places in zip(*sums, strict=True)]
+        for number, found in enumerate(lines):
             out, v = there[number // nv], number % nv
-            for q, line in enumerate(interleaved(k, [rows.epilogue(place.get()) for place in places])):
-                mask = None if left is None else k.lane_mask(left - q * vector.lanes, vector)
-                k.store(line, out + (v * s + q) * vector.size, mask)
+            for q, line in enumerate(found if left is None else ()):
+                k.store(line, out + (v * s + q) * vector.size)
+        for q in range(0 if left is None else s):
+            places = [out + q * vector.size for out in there]
+            store_some(k, vector, 0, left - q * vector.lanes, [found[q] for found in lines], places)
 
     def products(self, here, j, p, sums, inside):
         """Add all the products of phase p to its sums."""
