@@ -42,9 +42,11 @@ from upconv.kernels import (
     gemm,
     not_finite,
     pack_pixels,
+    pack_strips,
     phase_blocks,
     pixel_columns,
     strip_product,
+    strip_rows,
     sum_parts,
     tap_streaming,
     transpose,
@@ -283,7 +285,7 @@ EPILOGUES = (
     ROW_KERNELS
     | COL2IM
     | {"gemm": gemm, "phase_blocks": phase_blocks, "depthwise_channels": depthwise_channels}
-    | {"direct_phases": direct_phases}
+    | {"direct_phases": direct_phases, "strip_rows": strip_rows}
 )
 LISTS = {"rows of segments": 0, "columns of segments": 1, "blocks": 2}
 BASES = {"x": X, "y": Y, "weight": W, "bias": BIAS, "panels": PANELS}
@@ -408,6 +410,22 @@ MUTANTS = {
     "strip_product, weight of the first block for all": lambda: table(strip_product, zero("w_b")),
     "strip_product, last pixel dropped": lambda: table(strip_product, one_less("cols")),
     "strip_product, last image dropped": lambda: table(strip_product, one_less("n")),
+    **{
+        f"{name}, last {wrong} dropped": partial(table, module, one_less(field))
+        for name, module, lost in (
+            ("pack_strips", pack_strips, {"last channel": "c", "last row": "rows", "last image": "n"}),
+            (
+                "strip_rows",
+                strip_rows,
+                {"last channel": "c", "last row": "rows", "last image": "n", "last block": "blocks"},
+            ),
+        )
+        for wrong, field in lost.items()
+    },
+    "strip_rows, weight of the first block for all": lambda: table(strip_rows, zero("w_b")),
+    "strip_rows, weight of the first phase for all": lambda: table(strip_rows, zero("w_p")),
+    "strip_rows, phases exchanged": lambda: phases_exchanged(strip_rows),
+    "strip_rows, totals lost when a sum is cut": lambda: [(strip_rows, "spill_partial_sums", totals_lost)],
     **{f"{name}, sums not added up": partial(masks, module, "add", keep_left) for name, module in COL2IM.items()},
     **{
         f"{name}, {what}": partial(table, module, change)

@@ -8,6 +8,7 @@ from children import ISAS
 from native import blocks, hot_loop, spills, undefined_symbols
 
 from upconv.algorithms import col2im_rows as col2im
+from upconv.algorithms import direct_rows as rows
 from upconv.codegen import llvm
 from upconv.codegen.isa import LINE, ROWS
 from upconv.codegen.lang import SIZES
@@ -19,6 +20,7 @@ from upconv.kernels import (
     gemm,
     phase_blocks,
     strip_product,
+    strip_rows,
     weight_gradient_blocks,
     winograd_gather,
     winograd_product,
@@ -27,6 +29,7 @@ from upconv.kernels import (
 )
 from upconv.kernels.execute import execute
 from upconv.kernels.transpose import transpose
+from upconv.schedule import strips
 from upconv.schedule.next_block import MOST_LINES
 from upconv.winograd_forms import form
 
@@ -135,6 +138,25 @@ def test_the_hot_loop_of_a_tile_of_strips(isa, mr, nv, elem):
     assert calls(assembly.replace("\t", " ").split("\n ")) == []
     loads = [line for line in loop if re.match(r"v(movup|movap|broadcasts|movddup)", line)]
     assert len(loads) <= gemm.UNROLL * (mr + nv)
+
+
+ROW_TILES = [
+    (name, mr, s, strips.vectors_of(mr, s, rows.across(mr, s, ROWS[name].registers)))
+    for name in FUSED
+    for s, most in rows.CHANNELS[ROWS[name].registers].items()
+    for mr in range(1, most + 1)
+]
+
+
+@pytest.mark.parametrize("elem", ["f32", "f64"])
+@pytest.mark.parametrize(("isa", "mr", "s", "nv"), ROW_TILES)
+def test_the_hot_loop_of_a_tile_of_rows_from_strips(isa, mr, s, nv, elem):
+    isa = ROWS[isa]
+    loop = hot_loop(llvm.assembly(lower(strip_rows.strip_rows(isa, elem, mr, s, nv), isa), isa), "vfmadd")
+    assert len([line for line in loop if re.match(r"vfmadd\d+p[sd]", line)]) == mr * s * nv * gemm.UNROLL
+    assert spills(loop) == []
+    loads = [line for line in loop if re.match(r"v(movup|movap|broadcasts|movddup)", line)]
+    assert len(loads) <= gemm.UNROLL * (mr * s + nv)
 
 
 @pytest.mark.parametrize("lines", range(MOST_LINES + 1))

@@ -88,6 +88,12 @@ MORE = (
     Case("rows-1", 2, 5, 4, 37, 8, (3, 3), (2, 1), (1, 1)),
     Case("rows-3", 1, 5, 3, 20, 7, (2, 5), (1, 3), (0, 1)),
     Case("rows-4", 1, 3, 3, 35, 2, (2, 8), (2, 4), (0, 2), groups=1, d=(1, 3)),
+    # One product for each output: from strips, of two kinds of blocks, whose sums are cut.
+    Case("strips", 2, 70, 3, 37, 13, (2, 2), (2, 2)),
+    Case("strips-by-rows", 2, 9, 4, 34, 14, (1, 1), (2, 1)),
+    # Of which a band has several rows, or images.
+    Case("strips-of-few", 1, 2, 2, 16, 3, (4, 1), (4, 1)),
+    Case("strips-of-images", 2, 2, 1, 16, 3, (4, 1), (4, 1)),
     Case("rows-5", 1, 3, 3, 21, 3, (2, 6), (1, 5), (0, 2)),
     Case("crowded", 1, 14, 4, 32, 5, (3, 3), (1, 1), (1, 1)),
     Case("rows-groups", 1, 8, 3, 18, 6, (3, 4), (2, 2), (1, 1), groups=2),
@@ -122,8 +128,8 @@ WEIGHT_LAST = (
     "rows-1",
 )
 # Those that pass through an activation too, and those whose weight comes prepared.
-ACTIVATED = ("phases", "wide", "fused-everywhere", "rows", "depthwise-2", "wide-depthwise", "streaming")
-PREPARED = ("phases", "wide", "wide-groups", "fused", "rows-3", "wide-depthwise", "depthwise-2", "streaming")
+ACTIVATED = ("phases", "strips", "wide", "fused-everywhere", "rows", "depthwise-2", "wide-depthwise", "streaming")
+PREPARED = ("phases", "strips", "wide", "wide-groups", "fused", "rows-3", "wide-depthwise", "depthwise-2", "streaming")
 PREPARED += tuple(case.name for case in PLANES)
 
 

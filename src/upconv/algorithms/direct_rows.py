@@ -13,7 +13,7 @@ from ..layouts import CHANNELS_FIRST, CHANNELS_LAST, Operand
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, PLACES, TOTALS, X_BAND, Nest, Program, Rows, Stage, W, X
-from ..schedule import bands, pixel_products, segments
+from ..schedule import bands, pixel_products, segments, strips
 from ..schedule.amounts import down, exchanged, moved
 from ..schedule.moves import PlacedOperand, copying, offsets
 from ..schedule.panels import Block, Panels
@@ -32,7 +32,7 @@ from ..schedule.rows import (
 
 OPERATIONS = ("forward", "grad_input")
 # Sums of a tile, vectors of it, and channels for each number of phases, by the number of vector registers.
-SUMS = {32: 24, 16: 11}
+SUMS = {32: 24, 16: 12}
 ACROSS = 6
 CHANNELS = {32: {1: 6, 2: 6, 3: 4, 4: 3}, 16: {1: 4, 2: 3, 3: 2, 4: 1}}
 # Channels that lie a multiple of so many bytes apart share a few sets of the first-level cache.
@@ -95,12 +95,18 @@ def blocks_of(channels, s) -> list[tuple[int, int, int]]:
     return [(start, mr, number) for start, mr, number in alike if number]
 
 
-def across(mr, s) -> int:
-    """Vectors of a tile of so many channels and phases."""
-    return max(1, min(ACROSS, SUMS[isa().registers] // (mr * s)))
+def across(mr, s, registers=None) -> int:
+    """Vectors of a tile of so many channels and phases: their sums, what is read for them and a weight fit."""
+    registers = registers or isa().registers
+    return max(1, min(ACROSS, SUMS[registers] // (mr * s), (registers - 2) // (mr * s + 1)))
 
 
 def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
+    if not by_columns and _takes_strips(problem):
+        blocks = blocks_of(problem.channels[1], problem.geometry.w.s)
+        amounts = strips.work(problem, [(mr, across(mr, problem.geometry.w.s), number) for _, mr, number in blocks])
+        amounts["direct_rows_tiles"] = HOLE * _hole_tiles(problem, isa().lanes(problem.itemsize))
+        return amounts | moved(problem, channels_last=False, packs=True, whole=False)
     asked = as_rows(problem, by_columns)
     g, (c_src, c_dst), forward = asked.geometry, problem.channels, problem.operation == "forward"
     lanes = isa().lanes(problem.itemsize)
@@ -188,7 +194,7 @@ def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
     problem, scratch = placed.problem, bands.Scratch()
     panels = weight_form(problem, by_columns=by_columns)
-    joined, crowded = _joins(problem, by_columns), _is_crowded(problem)
+    joined, crowded = _joins(problem, by_columns), _is_crowded(problem) and not _takes_strips(problem)
     packing = [panels.packing(placed)] if panels is not None and placed.packs else []
     taps = placed.w[2:] if panels is None else (panels.row, panels.tap)
     if by_columns:
@@ -251,12 +257,33 @@ def _spread(placed, band, scratch):
 
 def _nests(placed, band, panels, taps, scratch):
     rows, forward = rows_of(band.w, placed.forward), placed.forward
+    from_strips = (
+        placed.problem.operation == "forward"
+        and _takes_strips(placed.problem)
+        and strips.is_whole(band.w, placed.lanes)
+    )
     holes = _hole_rows(band, forward)
     if holes:
         # Written first, all of a row at once; what has taps is then written over.
         yield _nest(placed, band, None, placed.w[2:], holes, [everything(band.w.out)], scratch)
-    if rows:
+    if from_strips and band.h.n:
+        copied, found = strips.packing(placed, band, scratch)
+        yield copied
+        blocks, s = blocks_of(placed.c_dst, band.w.s), band.w.s
+        yield strips.product(placed, band, found, panels, blocks, lambda mr: across(mr, s), scratch)
+    elif rows:
         yield _nest(placed, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
+
+
+def _takes_strips(problem):
+    """Whether rows are computed from strips of pixels; several channels follow one another in the panels then."""
+    s, (_, c_dst) = problem.geometry.w.s, problem.channels
+    return (
+        c_dst >= FEW
+        and s <= MOST_INTERLEAVED
+        and not _joins(problem, False)
+        and strips.takes_strips(problem, sum(number for *_, number in blocks_of(c_dst, s)))
+    )
 
 
 def _nest(placed, band, panels, taps, h, rows, scratch):

@@ -96,19 +96,22 @@ def _reach(k, task, s):
 
 
 def _even_parts(k, task, s):
-    """(products of the longest sum of a task; channels that are taken at a time): those of the phase of most taps."""
+    """`even_parts` of a task, for the phase of most taps."""
     most = task["shared_count"]
     if s > 1:
         for p in range(s):
             most = k.imax(most, task["shared_count"] + task[f"n_{p}"])
-    taps = task["n_h"] * most
-    longest = longest_sum(k, task["c"], taps)
+    return even_parts(k, task["c"], task["n_h"] * most, s)
+
+
+def even_parts(k, c, taps, s):
+    """(products of the longest sum; channels that are taken at a time) for so many channels under so many taps."""
     # Few channels of the result are few numbers, which engines sum in several lanes.
-    longest = k.imin(longest, MEDIUM_SUM)
+    longest = k.imin(longest_sum(k, c, taps), MEDIUM_SUM)
     if s > 1:
         # Two taps of few channels are one sum.
-        longest = k.imax(longest, k.imin(2 * task["c"], SHORT_SUM))
-    part = _even(k, task["c"], k.imin(longest, CHANNELS_AT_ONCE))
+        longest = k.imax(longest, k.imin(2 * c, SHORT_SUM))
+    part = _even(k, c, k.imin(longest, CHANNELS_AT_ONCE))
     # The longest ones go beyond for no whole part.
     return k.select(k.less(longest, MEDIUM_SUM), whole_parts(k, longest, part), longest), part
 
