@@ -10,7 +10,7 @@ from native import blocks, hot_loop, spills, undefined_symbols
 from upconv.algorithms import col2im_rows as col2im
 from upconv.codegen import llvm
 from upconv.codegen.isa import LINE, ROWS
-from upconv.codegen.lang import SIZES
+from upconv.codegen.lang import PAIRS, SIZES
 from upconv.codegen.lowering import lower
 from upconv.geometry import ceil_div
 from upconv.kernels import (
@@ -67,6 +67,22 @@ def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, kind):
     # As many lines of what comes next as its numbers fill.
     ahead = ceil_div(mr * gemm.UNROLL * SIZES[elem], LINE) if "ahead" in kind else 0
     assert len([line for line in loop if line.startswith("prefetch")]) == ahead
+
+
+PAIRED = ROWS["avx512"].on({"avx512bf16"})
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(("nv", "mr"), gemm.heights(PAIRED).items())
+def test_the_hot_loop_of_a_tile_of_pairs(nv, mr, kind):
+    assembly = llvm.assembly(lower(gemm.gemm(PAIRED, PAIRS, mr, nv, **kind), PAIRED), PAIRED)
+    loop = hot_loop(assembly, "vdpbf16ps")
+    assert len([line for line in loop if re.match(r"vdpbf16ps.*%zmm", line)]) == mr * nv * gemm.UNROLL
+    assert [line for line in loop if line.startswith("vfmadd")] == []
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
+    loads = [line for line in loop if re.match(r"v(movup|movdqu|p?broadcast)", line)]
+    assert len(loads) <= gemm.UNROLL * (mr + nv)
 
 
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))

@@ -31,8 +31,9 @@ SECONDS_PER_UNIT = 0.1
 LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
-# Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
-CONVERTS_MAPS = TAKES_PLANES = True
+# Whether maps of halves are converted band by band, or multiplied as pairs, and rows that lie in planes of a volume put
+# in order.
+CONVERTS_MAPS = MULTIPLIES_PAIRS = TAKES_PLANES = True
 
 
 def blocks_of(channels, lanes) -> tuple[Block, ...]:

@@ -18,8 +18,8 @@ from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
 OPERATIONS = ("forward",)
-# Whether maps of halves are converted band by band.
-CONVERTS_MAPS = True
+# Whether maps of halves are converted band by band, or multiplied as pairs.
+CONVERTS_MAPS = MULTIPLIES_PAIRS = True
 
 
 def why_never(problem: Problem) -> list[str]:

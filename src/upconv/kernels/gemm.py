@@ -33,7 +33,7 @@ import operator
 from contextlib import contextmanager
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, SIZES, Builder, Type
+from ..codegen.lang import I64, PAIRS, SIZES, Builder, Type, type_of_sums
 from .epilogue import Epilogue, suffix
 from .some_lanes import store_some
 
@@ -75,7 +75,8 @@ def heights(isa: Isa) -> dict[int, int]:
 def macs(task, lanes, elem, mr, nv, *kind):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
-    return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
+    products = task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
+    return 2 * products if elem == PAIRS else products
 
 
 def scratch(vector_bytes, mr, nv):
@@ -105,6 +106,7 @@ def gemm(
 ):
     """The kernel for a tile of mr pixels by nv vectors.
 
+    Of pairs of bfloat16 `c` counts the pairs of channels, and the sums and y are float32.
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
     with `finer`, a task has one tap, whose sum is cut more often: always into parts of MEDIUM_SUM, or SHORT_SUM of less
     than twice LONGEST_SUM products; with 2, of less than SOME_PRODUCTS, as those of several taps are; with 3, into
@@ -113,7 +115,8 @@ def gemm(
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
     kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
-    vector = Type(elem, isa.lanes(SIZES[elem]))
+    factors = Type(elem, isa.lanes(SIZES[elem]))
+    vector = Type(type_of_sums(elem), factors.lanes)
     task = k.fields(FIELDS, POINTERS)
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
     if not brief:
@@ -127,11 +130,11 @@ def gemm(
         task["prefetch_rows"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row, whole_taps, ahead)
+        _group(k, task | mine, vector, factors, mr, nv, epilogue, brief, by_row, whole_taps, ahead)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps, ahead):
+def _group(k, task, vector, factors, mr, nv, epilogue, brief, by_row, whole_taps, ahead):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -152,14 +155,14 @@ def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps, ahead):
 
         if brief:
             with k.loop(0, here, mr) as first:
-                _brief_tile(k, task, vector, lists(first), mr, nv, brief, epilogue, ahead)
+                _brief_tile(k, task, vector, factors, lists(first), mr, nv, brief, epilogue, ahead)
             return
         with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
             rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
-            _tile(k, task, vector, lists(first), mr, nv, epilogue, rows, whole_taps, ahead)
+            _tile(k, task, vector, factors, lists(first), mr, nv, epilogue, rows, whole_taps, ahead)
         if not by_row:
             with k.when(is_far):
-                _tiles_together(k, task, vector, here, mr, nv, epilogue)
+                _tiles_together(k, task, vector, factors, here, mr, nv, epilogue)
 
 
 class Walk:
@@ -289,7 +292,7 @@ def whole_parts(k, longest, part):
     return part * k.imax(k.imin(k.divide(longest + (part - 1), part), k.divide(most, part)), 1)
 
 
-def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps, ahead):
+def _tile(k, task, vector, factors, lists, mr, nv, epilogue, rows, whole_taps, ahead):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
@@ -309,7 +312,7 @@ def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps, ahead):
             length.set(0)
         length.set(length.get() + part)
         there = _behind(task, x, mr) + x_part * mr if ahead else None
-        _products(k, vector, x, x_part, task["w"] + w_part, part, sums, there)
+        _products(k, factors, x, x_part, task["w"] + w_part, part, sums, there)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
@@ -337,7 +340,7 @@ def _behind(task, x, mr):
     return x[0] + task["x_col"] * mr
 
 
-def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
+def _brief_tile(k, task, vector, factors, lists, mr, nv, parts, epilogue, ahead):
     """The same under at most one tap, the sums in so many parts, before each of which some lines are prefetched."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
@@ -353,7 +356,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
     for left in range(parts, 1, -1):
         prefetch(parts - left)
         part = k.iand(k.divide(count, left), -UNROLL)
-        _products(k, vector, x, first, w, part, sums, there)
+        _products(k, factors, x, first, w, part, sums, there)
         there = there + part * (mr * vector.scalar.size) if ahead else None
         for place, variable in _flat(sums):
             put = task["totals"] + place * vector.size
@@ -362,7 +365,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
             variable.set(zero)
         first, w, count = part * vector.scalar.size + first, w + part * (nv * vector.size), count - part
     prefetch(parts - 1)
-    _products(k, vector, x, first, w, count, sums, there)
+    _products(k, factors, x, first, w, count, sums, there)
     if parts > 1:
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
@@ -370,7 +373,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
     _write(k, task, vector, sums, y, epilogue)
 
 
-def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
+def _tiles_together(k, task, vector, factors, pixels, mr, nv, epilogue):
     """The tiles of a block, a run of channels of the panel at a time: sums lie in memory, those that are cut behind."""
     width, of_sums = nv * vector.size, mr * nv * vector.size
     length, cut, begun = (k.variable(0, I64) for _ in range(3))
@@ -403,7 +406,7 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
             x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-            _products(k, vector, x, source, w, part, sums)
+            _products(k, factors, x, source, w, part, sums)
             put(sums, there)
         with k.when(is_full):
             cut.set(1)
@@ -432,18 +435,18 @@ def prefetch_result(k, y, width):
             k.prefetch(pointer + at, write=True)
 
 
-def _products(k, vector, x, first, w, count, sums, ahead=None):
+def _products(k, factors, x, first, w, count, sums, ahead=None):
     """Add `count` products to every sum, with the numbers `first` bytes behind each place of x.
 
     As many numbers are prefetched from `ahead` on as are read of x.
     """
-    size, width = vector.scalar.size, len(sums[0]) * vector.size
+    size, width = factors.scalar.size, len(sums[0]) * factors.size
     whole = count - k.iand(count, UNROLL - 1)
 
     def step(c, u, at):
-        panel = [k.load(w + c * width + (u * width + v * vector.size), vector) for v in range(len(sums[0]))]
+        panel = [k.load(w + c * width + (u * width + v * factors.size), factors) for v in range(len(sums[0]))]
         for pointer, row in zip(x, sums, strict=True):
-            value = k.splat(k.load(pointer + at + u * size, vector.scalar), vector)
+            value = k.splat(k.load(pointer + at + u * size, factors.scalar), factors)
             for variable, w_part in zip(row, panel, strict=True):
                 variable.set(k.muladd(value, w_part, variable.get()))
 

@@ -237,8 +237,10 @@ def _live_share(problem):
 
 def _converted(problem, transposed):
     """Bytes of maps of halves and of what they become, but for values that are converted as they are transposed."""
-    left = max(0, sum(map(math.prod, problem.map_shapes)) - transposed)
-    return left * (problem.map_itemsize + problem.itemsize)
+    # Pairs are multiplied as they lie.
+    shapes = problem.map_shapes[1:] if problem.pairs else problem.map_shapes
+    left = max(0, sum(map(math.prod, shapes)) - transposed)
+    return left * (problem.map_itemsizes[1] + problem.itemsize)
 
 
 def is_transposed(shape, layout, channels_last) -> bool:

@@ -330,7 +330,8 @@ def _kinds(placed, most=None, share=None):
 def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, writes=None):
     """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
 
-    What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take.
+    What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take, unless the source
+    is one of pairs.
 
     Args:
         make: gives the nests of a band whose maps lie as wanted.
@@ -347,7 +348,7 @@ def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, w
         result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
         x, y = band.x, band.y
         before, after = [], []
-        if not lies_as_wanted(x) or placed.halves:
+        if not lies_as_wanted(x) or (placed.halves and not placed.problem.pairs):
             shape = band.n, c_src, *source
             x = scratch.map(X_BAND, shape, placed.size, channels_last)
             before = [carried(placed.elem, band.x, x, shape, placed.halves)]

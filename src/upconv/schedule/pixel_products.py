@@ -65,7 +65,7 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     # Brief kernels cut their sums by themselves.
     finer = 2 * (not brief and is_strided(placed))
     more = brief, False, placed.problem.activation.name, whole_taps, False, finer, taps <= 1 and looks_ahead(placed)
-    return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
+    return [entry(gemm.gemm, placed.factors, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
 def is_strided(placed: PlacedProblem) -> bool:
@@ -93,7 +93,7 @@ def scratch_of_tiles(placed: PlacedProblem, blocks: tuple[Block, ...]) -> dict[i
 def kernel_key(placed: PlacedProblem) -> tuple:
     """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
     h, w = placed.g.h, placed.g.w
-    return placed.problem.activation.name, h.s, h.d, w.s, w.d
+    return placed.factors, placed.problem.activation.name, h.s, h.d, w.s, w.d
 
 
 def common(placed: PlacedProblem) -> dict:
