@@ -113,6 +113,13 @@ def muladd_pairs(k, isa, p, q, out, n, m):
             k.store(k.muladd(*pairs, value), out + place * 4 * lanes)
 
 
+@case("<u2")
+def narrow_bf16_flushed(k, isa, p, q, out, n, m):
+    if isa.multiplies_pairs:
+        k.store(k.narrow_flushed(k.load(p, f32(isa))), out)
+        k.store(k.narrow_flushed(k.load(q, f32(isa))), out + f32(isa).size)
+
+
 @case()
 def maximum(k, isa, p, q, out, n, m):
     a, b = vectors(k, isa, p, q)

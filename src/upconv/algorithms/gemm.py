@@ -109,7 +109,7 @@ def _most(problem):
         if len(panels.blocks) == 1:
             return bands.beside_panel(g, problem.itemsize, panels.nbytes)
         return bands.beside_weight(g, problem.itemsize)
-    if problem.maps or not problem.layout.startswith("nhwc"):
+    if (problem.maps and not problem.pairs) or not problem.layout.startswith("nhwc"):
         # Written elsewhere, or in pieces.
         return None
     if problem.channels[1] * problem.itemsize < LONG_RUN or prod(g.weight_shape) * problem.itemsize <= NEAR_BYTES:
@@ -125,8 +125,8 @@ def block_rows(placed, panels):
 def _block_rows(placed, panels):
     values, entries = [], pixel_products.kernels_of(placed, panels.blocks)
     for number, block in enumerate(panels.blocks):
-        offset = block.first * placed.size
-        values.append((entries[number], offset, panels.block(number), offset, 0, block.columns))
+        y, bias = block.first * placed.written, block.first * placed.size
+        values.append((entries[number], y, panels.block(number), bias, 0, block.columns))
     return Rows(pixel_products.BLOCKS, values)
 
 

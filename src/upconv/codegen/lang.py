@@ -340,6 +340,10 @@ class Builder:
         """The halves nearest to a vector of f32, ties to even; a NaN stays one."""
         return self.emit(NARROW[storage, native], Type("i16", a.type.lanes), a)
 
+    def narrow_flushed(self, a):
+        """The bfloat16 nearest to f32, with zeros for what is subnormal, where pairs are multiplied."""
+        return self.emit("narrow_bf16_flushed", Type("i16", a.type.lanes), a)
+
     def imin(self, a, b):
         """The smaller of two sizes; this and what follows is about sizes, counters and conditions."""
         return self.emit("imin", I64, a, b)

@@ -232,6 +232,21 @@ HALVES = (
     ),
 )
 
+
+def _narrowed_flushed(a):
+    return _narrowed_bf16(_flushed(a))
+
+
+# By the instruction of machines that multiply pairs of bfloat16: what is subnormal becomes a zero.
+HALVES += (
+    Primitive(
+        "narrow_bf16_flushed",
+        "{r}.h = call <{L} x bfloat> @llvm.x86.avx512bf16.cvtneps2bf16.{bits}({T0} {0})\n"
+        "{r} = bitcast <{L} x bfloat> {r}.h to {T}",
+        _narrowed_flushed,
+    ),
+)
+
 # Lanes.
 LANES = (
     Primitive(

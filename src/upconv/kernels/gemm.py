@@ -103,22 +103,23 @@ def gemm(
     runs=False,
     finer=0,
     ahead=False,
+    rounds=False,
 ):
     """The kernel for a tile of mr pixels by nv vectors.
 
-    Of pairs of bfloat16 `c` counts the pairs of channels, and the sums and y are float32.
+    Of pairs of bfloat16 `c` counts the pairs of channels, and the sums are float32; y too, but with `rounds` bfloat16.
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
     with `finer`, a task has one tap, whose sum is cut more often: always into parts of MEDIUM_SUM, or SHORT_SUM of less
     than twice LONGEST_SUM products; with 2, of less than SOME_PRODUCTS, as those of several taps are; with 3, into
     shorter parts, too, where there are few. With `runs` and 1, it has some, of which those of few products are halved.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
-    kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead
+    kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead + "_rounds" * rounds
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
     factors = Type(elem, isa.lanes(SIZES[elem]))
     vector = Type(type_of_sums(elem), factors.lanes)
     task = k.fields(FIELDS, POINTERS)
-    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"), rounds)
     if not brief:
         longest = longest_of_runs(k, task) if runs else longest_of_taps(k, task["c"], task["n_h"] * task["n_w"])
         if finer:
@@ -296,16 +297,16 @@ def _tile(k, task, vector, factors, lists, mr, nv, epilogue, rows, whole_taps, a
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-    zero = k.zero(vector)
+    zero, width = k.zero(vector), nv * epilogue.written.size
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     if not prefetches_next_tile(vector):
-        prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+        prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
     length, cut, prefetched = (k.variable(0, I64) for _ in range(3))
     with _each_part(k, task, nv * vector.size, vector.scalar.size, whole_taps) as (x_part, w_part, part):
         if prefetches_next_tile(vector):
             end = k.imin(prefetched.get() + task["prefetch_rows"], mr)
             with k.loop(prefetched.get(), end) as r:
-                prefetch_result(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
+                prefetch_result(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], width)
             prefetched.set(end)
         with k.when(length.get() + part > task["longest"]):
             spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
@@ -347,7 +348,8 @@ def _brief_tile(k, task, vector, factors, lists, mr, nv, parts, epilogue, ahead)
 
     def prefetch(number):
         rows = range(mr * number // parts, mr * (number + 1) // parts)
-        prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in rows], nv * vector.size)
+        width = nv * epilogue.written.size
+        prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in rows], width)
 
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
@@ -401,7 +403,8 @@ def _tiles_together(k, task, vector, factors, pixels, mr, nv, epilogue):
             with k.when(k.less(0, begun.get())):
                 get(sums, there)
             with k.when(k.equal(begun.get(), 0)):
-                prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
+                y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
+                prefetch_result(k, y, nv * epilogue.written.size)
             with k.when(is_full):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
@@ -477,22 +480,22 @@ def spill_partial_sums(k, totals, vector, sums, cut):
 
 def _write(k, task, vector, sums, y, epilogue, rows=None):
     """Add the bias, of the channels or of some rows, apply the activation and write the channels that exist."""
-    nv = len(sums[0])
+    nv, size = len(sums[0]), epilogue.written.size
     if rows is None:
         bias = [[k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]] * len(sums)
     else:
-        size = vector.scalar.size
-        bias = [[k.splat(k.load(task["bias"] + row * size, vector.scalar), vector)] * nv for row in rows]
+        places = [task["bias"] + row * vector.scalar.size for row in rows]
+        bias = [[k.splat(k.load(place, vector.scalar), vector)] * nv for place in places]
     full = k.iand(k.equal(task["columns"], nv * vector.lanes), k.equal(task["first_column"], 0))
     with k.when(full):
         for row, mine, pointer in zip(sums, bias, y, strict=True):
             for v, variable in enumerate(row):
-                k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * vector.size)
+                k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
             ends = [task[name] - v * vector.lanes for name in ("first_column", "columns")]
             values = [epilogue(k.add(row[v].get(), mine[v])) for row, mine in zip(sums, bias, strict=True)]
-            store_some(k, vector, *ends, values, [pointer + v * vector.size for pointer in y])
+            store_some(k, vector, *ends, values, [pointer + v * size for pointer in y])
 
 
 def _flat(sums):

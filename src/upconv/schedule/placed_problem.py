@@ -117,6 +117,16 @@ class PlacedProblem:
         return PAIRS if self.problem.pairs else self.elem
 
     @property
+    def rounds(self) -> bool:
+        """Whether kernels write bfloat16 where it lies."""
+        return self.problem.pairs and self.y.channels_last
+
+    @property
+    def written(self) -> int:
+        """Bytes of a number that kernels write."""
+        return self.problem.map_itemsizes[1] if self.rounds else self.size
+
+    @property
     def packs(self) -> bool:
         """Whether a weight that is not read as it lies is packed in the call: it does not come prepared."""
         return not self.problem.prepared
