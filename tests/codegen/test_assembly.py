@@ -137,6 +137,17 @@ def test_the_hot_loop_of_a_tile_of_all_phases(isa, elem, nv, phases, some):
     assert len(loads) <= gemm.UNROLL * (mr + nv * panels)
 
 
+@pytest.mark.parametrize(("nv", "phases", "some"), sorted({each[2:] for each in BLOCKS}))
+def test_the_hot_loop_of_a_tile_of_all_phases_of_pairs(nv, phases, some):
+    mr = phase_blocks.height(PAIRED, nv, phases)
+    kernel = phase_blocks.phase_blocks(PAIRED, PAIRS, mr, nv, phases, some, "none", True)
+    assembly = llvm.assembly(lower(kernel, PAIRED), PAIRED)
+    loop, panels = hot_loop(assembly, "vdpbf16ps"), phases[0] * phases[1]
+    assert len([line for line in loop if line.startswith("vdpbf16ps")]) == mr * nv * panels * gemm.UNROLL
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
+
+
 STRIPS = [(name, *tile) for name in FUSED for tile in col2im.TILES[ROWS[name].registers].items()]
 
 
