@@ -225,6 +225,8 @@ def small(monkeypatch):
     """Several bands, and Winograd's blocks, in small maps."""
     monkeypatch.setattr(bands, "BAND_BYTES", 1 << 15)
     monkeypatch.setattr(winograd_setting, "MOST_TILES", 12)
+    # Pairs of bfloat16 are added up in another order: see test_pairs.
+    monkeypatch.setattr(rewrites, "_in_pairs", lambda problem: None)
     with fresh():
         yield
 

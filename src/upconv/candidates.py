@@ -148,10 +148,13 @@ def _willing(problem, names):
             # What the rewrites leave where an algorithm converts halves.
             algorithm = ALGORITHMS[name]
             takes = getattr(algorithm, "converts_maps", False), getattr(algorithm, "reads_halves", False)
-            other = rewrites.steps(problem, *takes)
-            after = _after(problem, other)
-            if other != plain and not algorithm.why_not(after):
-                yield name, other, after, _conditions(name)
+            others = [rewrites.steps(problem, *takes)]
+            if getattr(algorithm, "multiplies_pairs", False):
+                others.append(rewrites.steps_by_pairs(problem))
+            for other in others:
+                after = _after(problem, other)
+                if other != plain and not algorithm.why_not(after):
+                    yield name, other, after, _conditions(name)
 
 
 _layers = Kept(MOST_LAYERS)

@@ -19,6 +19,7 @@ A way of computing is a module in `algorithms/` with
                            the form, or the weight as it lies, is widened before
     CONVERTS_MAPS          optional: whether its programs make maps of halves float32 and back, band by band; for the
                            others whole maps are converted before and after
+    MULTIPLIES_PAIRS       optional: whether its kernels multiply pairs of bfloat16, where the machine does
     TAKES_PLANES           optional: whether its programs put the rows of a map in order that lie in planes of a volume
                            (see `layouts.Fold`)
     FOR_FEW_CHANNELS       optional: whether few channels do not slow down its gradient in the weight, which is then not
@@ -97,6 +98,7 @@ class Generated:
         self.fallback: str | None = getattr(module, "FALLBACK", None)
         self.reads_halves: bool = getattr(module, "READS_HALVES", False)
         self.converts_maps: bool = getattr(module, "CONVERTS_MAPS", False)
+        self.multiplies_pairs: bool = getattr(module, "MULTIPLIES_PAIRS", False)
         self.takes_planes: bool = getattr(module, "TAKES_PLANES", False)
         self.is_for_few_channels: bool = getattr(module, "FOR_FEW_CHANNELS", False)
 
@@ -108,6 +110,8 @@ class Generated:
         """Those that hold for every problem of the same `layer`, where kernels can be made."""
         if not problem.row.element:
             return [f"has no kernels for {problem.dtype}"]
+        if problem.pairs and not self.multiplies_pairs:
+            return ["multiplies no pairs of bfloat16"]
         if problem.depth_taps > 1 and not self.takes_planes:
             return ["reads rows that follow one another; here they lie in several planes"]
         return _why_never(self.module, self._plain(problem) if problem.storage else problem)

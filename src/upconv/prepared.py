@@ -228,11 +228,11 @@ class PreparedWeight(_Prepared):
         shape = problem.geometry.weight_shape
         if self.storage:
             return as_float32(self.dense, self.storage).reshape(shape)
-        key = problem.operation if self._array.dtype.kind == "c" else None
+        key = problem.operation if self._array.dtype.kind == "c" else problem.pairs
         made = self._inner.get(key)
         if made is None:
             with quiet():
-                made = innermost_weight(self.dense, problem.operation)
+                made = innermost_weight(self.dense, problem)
             made = self._inner.setdefault(key, made)
         return made.reshape(shape)
 

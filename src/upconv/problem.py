@@ -77,6 +77,8 @@ class Problem:
         activation: what the result passes through at the end.
         storage: the dtype of halves in which the weight lies, if that is not the problem's.
         maps: the dtype of halves in which both maps lie, if that is not the problem's.
+        pairs: whether a number of the source, and of the weight, is a pair of bfloat16, which are two channels; then
+            `maps` says how the result lies.
         depth_taps: how many planes of a volume the rows of the gradient in the output lie in, see `layouts.Fold`.
         row: the row of the dtype; `itemsize`, bytes of one stored value.
         operand_shapes, result_shape: of both operands, and of the result.
@@ -98,6 +100,7 @@ class Problem:
     storage: str = ""
     maps: str = ""
     depth_taps: int = 1
+    pairs: bool = False
     # Asked for again and again, and most of all for a size that is new.
     row: Dtype = field(init=False, repr=False, compare=False)
     itemsize: int = field(init=False, repr=False, compare=False)
@@ -129,7 +132,8 @@ class Problem:
         put(self, "b_layout", self.b_layout or b)
         # Problems are looked up on every call, and hashing the geometry takes longer than a small layer.
         key = self.operation, geometry, self.dtype, self.layout, self.a_layout, self.b_layout
-        put(self, "_hash", hash((*key, self.prepared, self.activation, self.storage, self.maps, self.depth_taps)))
+        more = self.prepared, self.activation, self.storage, self.maps, self.depth_taps, self.pairs
+        put(self, "_hash", hash((*key, *more)))
 
     def _put_shapes(self, put):
         """What the operation makes of the geometry; the shape of the result."""
@@ -161,9 +165,10 @@ class Problem:
         return DTYPES[self.storage].itemsize if self.storage else self.itemsize
 
     @property
-    def map_itemsize(self) -> int:
-        """Bytes of one number of a map."""
-        return DTYPES[self.maps].itemsize if self.maps else self.itemsize
+    def map_itemsizes(self) -> tuple[int, int]:
+        """Bytes of one number of each of the two maps."""
+        size = DTYPES[self.maps].itemsize if self.maps else self.itemsize
+        return self.itemsize if self.pairs else size, size
 
     @property
     def macs(self) -> int:
@@ -175,8 +180,9 @@ class Problem:
         """Least bytes that must move: both operands (live weights only) and the result, once each."""
         # Every algorithm's estimate asks.
         if self._bytes is None:
-            weights, every = self.geometry.live_weights, self.geometry.elements()
-            object.__setattr__(self, "_bytes", (every - weights) * self.map_itemsize + weights * self.weight_itemsize)
+            weights, maps = self.geometry.live_weights, zip(self.map_shapes, self.map_itemsizes, strict=True)
+            nbytes = sum([math.prod(shape) * size for shape, size in maps])
+            object.__setattr__(self, "_bytes", nbytes + weights * self.weight_itemsize)
         return self._bytes
 
     @property
@@ -207,7 +213,8 @@ class Problem:
             g = self.geometry
             (h, w), a, b = (g.h, g.w), self.a_layout, self.b_layout
             of = g.c_in, g.c_out, g.groups, h.k, h.s, h.d, w.k, w.s, w.d, self.layout, a, b, self.depth_taps
-            of = self.operation, self.dtype, self.prepared, self.activation, self.storage, self.maps, *of
+            more = self.prepared, self.activation, self.storage, self.maps, self.pairs
+            of = self.operation, self.dtype, *more, *of
             object.__setattr__(self, "_layer", of)
         return self._layer
 

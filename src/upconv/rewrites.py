@@ -3,6 +3,8 @@
 - A map of one column is a map of one row: the same memory, in which what runs along rows fills its vectors.
 - What has no layout that kernels read (neither channels nor pixels consecutive) is copied.
 - What is too narrow to be summed is computed in a wider dtype and rounded once: halves in float32.
+- Where a machine multiplies pairs of bfloat16, two channels that follow one another in memory are one of pairs, summed
+  in float32 as well.
 - A complex problem is a real one of twice the channels: the channels of a complex pixel, consecutive in memory, are
   those of a real pixel, real and imaginary part in turn, and every complex weight becomes a 2x2 matrix.
 - A kernel much larger than the map has more segments than there are inputs. But input and weight play the same part in
@@ -25,6 +27,8 @@ from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
 from .kernels.gemm import LONGEST_SUM
 from .layouts import (
+    CHANNELS_LAST,
+    CHANNELS_SLICED,
     STRIDED,
     TAPS_SLICED,
     WEIGHT_CHANNELS_LAST,
@@ -33,6 +37,7 @@ from .layouts import (
 )
 from .phases import input_segments, live_segment_count, most_segments
 from .problem import NO_ACTIVATION, Problem
+from .runtime.kernel import isa
 from .runtime.once import Kept
 
 # Layers of which it is known which rewrites may have a step.
@@ -86,6 +91,21 @@ def steps(problem: Problem, maps=False, weight=False) -> tuple[Rewrite, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=512)
+def steps_by_pairs(problem: Problem) -> tuple[Rewrite, ...]:
+    """The steps by which a problem of bfloat16 is one of pairs; those of `steps` where it is none.
+
+    What subnormal numbers make of a product then counts as zero.
+    """
+    whole = steps(problem)
+    if whole and whole[0].exchanges_axes:
+        return (whole[0], *steps_by_pairs(whole[0].after))
+    # What needs more than to be made wider finds other arrays than it was given.
+    alone = len(whole) == 1 and whole[0].run is _by_wider
+    step = _in_pairs(problem) if alone and problem.operation == "forward" else None
+    return whole if step is None else (step,)
+
+
 _layers = Kept(MOST_LAYERS)
 
 
@@ -122,11 +142,13 @@ def solve(steps: tuple[Rewrite, ...], innermost: Solve, a, b, bias, out):
     step.run(lambda *arrays: solve(rest, innermost, *arrays), step, a, b, bias, out)
 
 
-def innermost_weight(weight, operation):
-    """The weight as the innermost problem of an operation has it, dense, as torch would lay it."""
+def innermost_weight(weight, problem):
+    """The weight as an innermost problem has it, dense, as torch would lay it."""
     row = DTYPES[weight.dtype.name]
     if row.kind == "c":
-        return _matrices(weight, operation, row.wider)
+        return _matrices(weight, problem.operation, row.wider)
+    if problem.pairs:
+        return paired(weight, dense_weight_layout(problem.geometry.weight_shape))
     if row.wider:
         wide = np.empty(weight.shape, row.wider)
         widen(weight, wide)
@@ -253,10 +275,9 @@ def _in_wider(problem):
     has_weight, g = problem.operation != "grad_weight", problem.geometry
     # What is converted keeps its order, but lies densely; so it is read as it is written.
     a_shape, b_shape = problem.operand_shapes
-    plain = dense_weight_layout(g.weight_shape) if has_weight else _without_gaps(problem.b_layout, b_shape)
     changes = {
         "a_layout": _without_gaps(problem.a_layout, a_shape),
-        "b_layout": problem.b_layout if problem.b_layout == _own_weight_layout(problem) else plain,
+        "b_layout": _kept_weight_layout(problem) if has_weight else _without_gaps(problem.b_layout, b_shape),
         "layout": _without_gaps(problem.layout, problem.result_shape) if has_weight else "nchw",
     }
     after = replace(problem, dtype=problem.row.wider, **changes)
@@ -287,9 +308,11 @@ def _without_gaps(layout, shape):
     return dense_layout(shape, "nhwc" if layout.startswith("nhwc") else "nchw")
 
 
-def _own_weight_layout(problem):
-    """The layout that a weight may have beside torch's, in which kernels read it."""
-    return WEIGHT_CHANNELS_LAST if problem.operation == "forward" else None
+def _kept_weight_layout(problem):
+    """The layout of a fresh weight in the order of a problem's, if kernels read that, else as torch has it."""
+    if problem.operation == "forward" and problem.b_layout == WEIGHT_CHANNELS_LAST:
+        return WEIGHT_CHANNELS_LAST
+    return dense_weight_layout(problem.geometry.weight_shape)
 
 
 def _has_wider(problem):
@@ -312,6 +335,50 @@ def _by_wider(solve, step, a, b, bias, out):
 def _converted(array, dtype, layout):
     result = fresh(array.shape, dtype, layout)
     widen(array, result)
+    return result
+
+
+# Pairs of channels ---------------------------------------------------------------------------------------------------
+
+
+def _in_pairs(problem):
+    g, last = problem.geometry, (CHANNELS_LAST, CHANNELS_SLICED)
+    if problem.dtype != "bfloat16" or not isa().multiplies_pairs or problem.depth_taps > 1:
+        return None
+    if problem.a_layout not in last or problem.layout == STRIDED or problem.channels[0] % 2:
+        return None
+    after = replace(
+        problem,
+        geometry=replace(g, c_in=g.c_in // 2),
+        dtype=problem.row.wider,
+        b_layout=_kept_weight_layout(problem),
+        maps=problem.dtype,
+        pairs=True,
+    )
+    moved = 0 if problem.prepared else 2 * g.live_weights * problem.itemsize
+    words = f"pairs of channels, summed in {after.dtype} and rounded to {problem.dtype} once"
+    return Rewrite(words, problem, after, _by_pairs, moved)
+
+
+def _by_pairs(solve, step, a, b, bias, out):
+    bias = None if bias is None else bias.astype(step.after.dtype)
+    pairs = a.transpose(0, 2, 3, 1).view(step.after.dtype).transpose(0, 3, 1, 2)
+    solve(pairs, paired(b, step.after.b_layout) if is_array(b) else b, bias, out)
+
+
+def paired(weight, layout):
+    """A weight of bfloat16 whose numbers are pairs, of an even input channel and the next one: the bits of float32.
+
+    Args:
+        weight: of an even number of input channels, of any strides.
+        layout: how the result lies.
+    """
+    c_in, *shape = weight.shape
+    result = fresh((c_in // 2, *shape), np.float32, layout)
+    order = (0, 2, 3, 1) if layout == WEIGHT_CHANNELS_LAST else (0, 1, 2, 3)
+    halves = result.transpose(order).view(np.uint16).reshape(*np.array((c_in // 2, *shape))[list(order)], 2)
+    for number in range(2):
+        halves[..., number] = weight[number::2].view(np.uint16).transpose(order)
     return result
 
 

@@ -11,7 +11,7 @@ from upconv.algorithms import col2im_rows as col2im
 from upconv.algorithms import direct_rows as rows
 from upconv.codegen import llvm
 from upconv.codegen.isa import LINE, ROWS
-from upconv.codegen.lang import SIZES
+from upconv.codegen.lang import PAIRS, SIZES
 from upconv.codegen.lowering import lower
 from upconv.geometry import ceil_div
 from upconv.kernels import (
@@ -72,6 +72,22 @@ def test_the_hot_loop_of_a_tile(isa, elem, mr, nv, kind):
     assert len([line for line in loop if line.startswith("prefetch")]) == ahead
 
 
+PAIRED = ROWS["avx512"].on({"avx512bf16"})
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(("nv", "mr"), gemm.heights(PAIRED).items())
+def test_the_hot_loop_of_a_tile_of_pairs(nv, mr, kind):
+    assembly = llvm.assembly(lower(gemm.gemm(PAIRED, PAIRS, mr, nv, **kind), PAIRED), PAIRED)
+    loop = hot_loop(assembly, "vdpbf16ps")
+    assert len([line for line in loop if re.match(r"vdpbf16ps.*%zmm", line)]) == mr * nv * gemm.UNROLL
+    assert [line for line in loop if line.startswith("vfmadd")] == []
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
+    loads = [line for line in loop if re.match(r"v(movup|movdqu|p?broadcast)", line)]
+    assert len(loads) <= gemm.UNROLL * (mr + nv)
+
+
 @pytest.mark.parametrize("isa", ROWS.values(), ids=list(ROWS))
 def test_a_tile_has_no_more_than_the_registers(isa):
     for nv, mr in gemm.heights(isa).items():
@@ -122,6 +138,17 @@ def test_the_hot_loop_of_a_tile_of_all_phases(isa, elem, nv, phases, some):
     assert calls(assembly.replace("\t", " ").split("\n ")) == []
     loads = [line for line in loop if re.match(r"v(movup|broadcasts|movddup)", line)]
     assert len(loads) <= gemm.UNROLL * (mr + nv * panels)
+
+
+@pytest.mark.parametrize(("nv", "phases", "some"), sorted({each[2:] for each in BLOCKS}))
+def test_the_hot_loop_of_a_tile_of_all_phases_of_pairs(nv, phases, some):
+    mr = phase_blocks.height(PAIRED, nv, phases)
+    kernel = phase_blocks.phase_blocks(PAIRED, PAIRS, mr, nv, phases, some, "none", True)
+    assembly = llvm.assembly(lower(kernel, PAIRED), PAIRED)
+    loop, panels = hot_loop(assembly, "vdpbf16ps"), phases[0] * phases[1]
+    assert len([line for line in loop if line.startswith("vdpbf16ps")]) == mr * nv * panels * gemm.UNROLL
+    assert spills(loop) == []
+    assert calls(assembly.replace("\t", " ").split("\n ")) == []
 
 
 STRIPS = [(name, *tile) for name in FUSED for tile in col2im.TILES[ROWS[name].registers].items()]

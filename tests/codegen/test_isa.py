@@ -41,6 +41,16 @@ def test_the_best_row_that_the_features_allow(arch, features, name):
     assert resolve(arch, features).name == name
 
 
+def test_what_a_machine_has_beyond_a_row_is_switched_on():
+    better = resolve("x86_64", EVERYTHING | {"avx512bf16"})
+    assert better.multiplies_pairs
+    assert better.features == "-prefer-256-bit,+avx512bf16"
+    assert not resolve("x86_64", EVERYTHING).multiplies_pairs
+    lower = resolve("x86_64", EVERYTHING | {"avx512bf16"}, "avx2")
+    assert lower is ROWS["avx2"]
+    assert not resolve("x86_64", EVERYTHING - {"avx512vl"} | {"avx512bf16"}).multiplies_pairs
+
+
 def test_a_lower_row_by_name():
     for name in ("avx2", "x86-64"):
         assert resolve("x86_64", EVERYTHING, name) is ROWS[name]

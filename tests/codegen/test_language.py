@@ -13,6 +13,7 @@ from upconv.codegen.lang import (
     ACQUIRE,
     I64,
     ORDERS,
+    PAIRS,
     PTR,
     RELAXED,
     RELEASE,
@@ -99,6 +100,24 @@ def mul(k, isa, p, q, out, n, m):
 def muladd(k, isa, p, q, out, n, m):
     a, b = vectors(k, isa, p, q)
     k.store(k.muladd(a, b, k.splat(1.5, a.type)), out)
+
+
+@case()
+def muladd_pairs(k, isa, p, q, out, n, m):
+    """Pairs of bfloat16 of every kind, their products added to sums of every kind."""
+    if isa.multiplies_pairs:
+        lanes = isa.lanes(4)
+        pairs = [k.load(pointer, Type(PAIRS, lanes)) for pointer in (p, q)]
+        sums = [k.load(q, f32(isa)), k.zero(f32(isa)), k.load(p + 4 * lanes, f32(isa))]
+        for place, value in enumerate(sums):
+            k.store(k.muladd(*pairs, value), out + place * 4 * lanes)
+
+
+@case("<u2")
+def narrow_bf16_flushed(k, isa, p, q, out, n, m):
+    if isa.multiplies_pairs:
+        k.store(k.narrow_flushed(k.load(p, f32(isa))), out)
+        k.store(k.narrow_flushed(k.load(q, f32(isa))), out + f32(isa).size)
 
 
 @case()

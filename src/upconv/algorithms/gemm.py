@@ -31,8 +31,9 @@ SECONDS_PER_UNIT = 0.1
 LONG_RUN = 256
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
-# Whether maps of halves are converted band by band, and rows that lie in planes of a volume put in order.
-CONVERTS_MAPS = TAKES_PLANES = True
+# Whether maps of halves are converted band by band, or multiplied as pairs, and rows that lie in planes of a volume put
+# in order.
+CONVERTS_MAPS = MULTIPLIES_PAIRS = TAKES_PLANES = True
 
 
 def blocks_of(channels, lanes) -> tuple[Block, ...]:
@@ -108,7 +109,7 @@ def _most(problem):
         if len(panels.blocks) == 1:
             return bands.beside_panel(g, problem.itemsize, panels.nbytes)
         return bands.beside_weight(g, problem.itemsize)
-    if problem.maps or not problem.layout.startswith("nhwc"):
+    if (problem.maps and not problem.pairs) or not problem.layout.startswith("nhwc"):
         # Written elsewhere, or in pieces.
         return None
     if problem.channels[1] * problem.itemsize < LONG_RUN or prod(g.weight_shape) * problem.itemsize <= NEAR_BYTES:
@@ -124,8 +125,8 @@ def block_rows(placed, panels):
 def _block_rows(placed, panels):
     values, entries = [], pixel_products.kernels_of(placed, panels.blocks)
     for number, block in enumerate(panels.blocks):
-        offset = block.first * placed.size
-        values.append((entries[number], offset, panels.block(number), offset, 0, block.columns))
+        y, bias = block.first * placed.written, block.first * placed.size
+        values.append((entries[number], y, panels.block(number), bias, 0, block.columns))
     return Rows(pixel_products.BLOCKS, values)
 
 

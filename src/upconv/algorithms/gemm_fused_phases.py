@@ -18,8 +18,8 @@ from ..schedule.panels import Block, Panels, even_blocks
 from ..schedule.placed_problem import PlacedProblem
 
 OPERATIONS = ("forward",)
-# Whether maps of halves are converted band by band.
-CONVERTS_MAPS = True
+# Whether maps of halves are converted band by band, or multiplied as pairs.
+CONVERTS_MAPS = MULTIPLIES_PAIRS = True
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -112,6 +112,6 @@ def _block_rows(placed, panels, kept):
     for number, block in enumerate(panels.blocks):
         low, high = max(0, first - block.first), min(block.columns, end - block.first)
         if low < high:
-            offset = block.first * placed.size
-            values.append((entries[number], offset, panels.block(number), offset, low, high))
+            y, bias = block.first * placed.written, block.first * placed.size
+            values.append((entries[number], y, panels.block(number), bias, low, high))
     return Rows(pixel_products.BLOCKS, values)

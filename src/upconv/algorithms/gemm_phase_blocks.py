@@ -43,8 +43,8 @@ PIECE = 60
 TRANSPOSED = 1.5
 # Maps that are not transposed on the way need not stay in the cache.
 IN_PLACE = 8
-# Whether maps of halves are converted band by band.
-CONVERTS_MAPS = True
+# Whether maps of halves are converted band by band, or multiplied as pairs.
+CONVERTS_MAPS = MULTIPLIES_PAIRS = True
 
 
 def why_never(problem: Problem) -> list[str]:
@@ -237,7 +237,7 @@ def _most(in_place):
 def _bands(problem, together):
     """(how many bands there are for one thread of images, rows and columns, how often a row of blocks is computed)."""
     g, lie_last = problem.geometry, all(layout.startswith("nhwc") for layout in problem.map_layouts)
-    in_place = lie_last and not problem.maps
+    in_place = lie_last and (problem.pairs or not problem.maps)
     _, down, _ = cut = bands.counts(g, True, problem.itemsize, _most(in_place))
     # Where blocks are not flush with the result, each band begins and ends inside of one.
     again = 1 + (down - 1) * g.h.s / g.h.out if together and g.h.crop_lo % g.h.s else 1
@@ -248,7 +248,7 @@ def program(placed: PlacedProblem) -> Program:
     """The packing of the weight, unless it comes prepared, and the bands."""
     panels, scratch = weight_form(placed.problem), bands.Scratch()
     tile = tile_of(placed.problem)
-    in_place = placed.x.channels_last and placed.y.channels_last and not placed.halves
+    in_place = placed.x.channels_last and placed.y.channels_last and (placed.rounds or not placed.halves)
     compute = bands.grids(
         placed,
         bands.in_layout(placed, scratch, True, lambda band: [_nest(placed, band, panels, tile)]),
@@ -281,9 +281,10 @@ def _nest(placed, band, panels, tile):
     kinds = []
     for number, block in enumerate(panels.blocks):
         wide = block.width // placed.lanes
-        address = entry(kernel.phase_blocks, placed.elem, mr, wide, (down, across), some, activation)
-        offset = block.first * placed.size
-        kinds.append((address, offset, panels.block(number), offset, block.columns))
+        shape = mr, wide, (down, across), some
+        address = entry(kernel.phase_blocks, placed.factors, *shape, activation, placed.rounds)
+        y, bias = block.first * placed.written, block.first * placed.size
+        kinds.append((address, y, panels.block(number), bias, block.columns))
     lists.append(Rows(("entry", "y", "w", "bias", "columns"), kinds))
     more = {"w_g": panels.group, "tap_h": panels.row, "tap_w": panels.tap}
     more |= {"y_ph": band.y.at.h, "y_pw": band.y.at.w}

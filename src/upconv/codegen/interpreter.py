@@ -15,7 +15,7 @@ import numpy as np
 from .lang import I1, I64, Branch, Builder, Instruction, Leave, Loop, Repeat, Type, Value
 from .primitives import TABLE
 
-DTYPES = {"f32": "<f4", "f64": "<f8", "i16": "<u2", "i32": "<i4", "i64": "<i8"}
+DTYPES = {"f32": "<f4", "f64": "<f8", "i16": "<u2", "i32": "<i4", "bf16x2": "<u4", "i64": "<i8"}
 
 
 class Memory:

@@ -1,6 +1,6 @@
 """Instruction sets: a row of numbers and names each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Bytes of a cache line, wherever kernels run.
 LINE = 64
@@ -22,6 +22,8 @@ class Isa:
         needs: features, as LLVM names the host's, without which kernels cannot run.
         fused: whether a product is added in one instruction; elsewhere it needs a register of its own.
         halves: whether float16 is converted to float32 and back by instructions.
+        pairs: the feature, as LLVM names it, by which some machines of the row multiply pairs of bfloat16.
+        multiplies_pairs: whether this machine has it; then `features` switches it on.
     """
 
     name: str
@@ -33,6 +35,14 @@ class Isa:
     needs: tuple[str, ...] = ()
     fused: bool = True
     halves: bool = True
+    pairs: str = ""
+    multiplies_pairs: bool = False
+
+    def on(self, features):
+        """The row with what a machine of such features has beyond its needs."""
+        if self.pairs not in features:
+            return self
+        return replace(self, features=f"{self.features},+{self.pairs}", multiplies_pairs=True)
 
     def lanes(self, elem_size):
         """Lanes of a vector whose elements have `elem_size` bytes."""
@@ -47,7 +57,7 @@ ROWS = {
     row.name: row
     for row in (
         # LLVM prefers 256-bit vectors on some cores, where the tiles here want the whole register.
-        Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4),
+        Isa("avx512", "x86_64", 64, 32, "x86-64-v4", "-prefer-256-bit", _V4, pairs="avx512bf16"),
         Isa("avx2", "x86_64", 32, 16, "x86-64-v3", "", _V3),
         Isa("x86-64", "x86_64", 16, 16, "x86-64", fused=False, halves=False),
         Isa("neon", "aarch64", 16, 32, "generic", "+neon"),
@@ -57,8 +67,8 @@ ALIASES = {"sse2": "x86-64"}
 
 
 def runnable(arch, features):
-    """The rows that a machine can run, best first; `features` as LLVM names them."""
-    return [row for row in ROWS.values() if row.arch == arch and features.issuperset(row.needs)]
+    """The rows that a machine can run, best first, with what it has beyond them; `features` as LLVM names them."""
+    return [row.on(features) for row in ROWS.values() if row.arch == arch and features.issuperset(row.needs)]
 
 
 def resolve(arch, features, forced=None):

@@ -12,8 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SIZES = {"f32": 4, "f64": 8, "i16": 2, "i32": 4, "i64": 8, "i1": 1, "ptr": 8}
+SIZES = {"f32": 4, "f64": 8, "i16": 2, "i32": 4, "bf16x2": 4, "i64": 8, "i1": 1, "ptr": 8}
 INTEGERS = ("i32", "i64")
+# Two bfloat16, the first in the lower half: factors of `Builder.muladd`.
+PAIRS = "bf16x2"
+
+
+def type_of_sums(elem):
+    """The element type of sums of products of two factors."""
+    return "f32" if elem == PAIRS else elem
+
+
 # The instruction for a kind of halves, and whether the instruction set has one for it.
 WIDEN = {("f16", True): "widen_f16", ("f16", False): "widen_f16_by_bits"}
 WIDEN |= dict.fromkeys((("bf16", True), ("bf16", False)), "widen_bf16")
@@ -309,7 +318,9 @@ class Builder:
         return self.emit("any_nan", I1, a)
 
     def muladd(self, a, b, c):
-        """a * b + c, rounded once where the machine can."""
+        """a * b + c, rounded once where the machine can; of pairs of bfloat16, two products added to c of f32."""
+        if a.type.elem == PAIRS:
+            return self.emit("muladd_pairs", c.type, a, b, c)
         if a.type.elem in INTEGERS:
             return self.add(self.mul(a, b), c)
         return self.emit("muladd", a.type, a, b, c)
@@ -328,6 +339,10 @@ class Builder:
     def narrow(self, a, storage, native):
         """The halves nearest to a vector of f32, ties to even; a NaN stays one."""
         return self.emit(NARROW[storage, native], Type("i16", a.type.lanes), a)
+
+    def narrow_flushed(self, a):
+        """The bfloat16 nearest to f32, with zeros for what is subnormal, where pairs are multiplied."""
+        return self.emit("narrow_bf16_flushed", Type("i16", a.type.lanes), a)
 
     def imin(self, a, b):
         """The smaller of two sizes; this and what follows is about sizes, counters and conditions."""

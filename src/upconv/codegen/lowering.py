@@ -13,6 +13,7 @@ ELEMENTS = {
     "i16": "i16",
     "i32": "i32",
     "i64": "i64",
+    "bf16x2": "i32",
     "i1": "i1",
     "ptr": "ptr",
 }
@@ -230,6 +231,7 @@ def _template(name, types, result, attributes, arch):
         names |= {"T": spell(result), "m": mangle(result), "E": ELEMENTS[result.elem], "M": spell(result.mask)}
         names |= {"L": result.lanes, "a": result.scalar.size, "to": "{r} = "}
     lanes = (result or next(iter(types), I64)).lanes
+    names |= {"twice": 2 * lanes, "bits": 32 * lanes}
     names |= {"iota": _vector(range(lanes)), "iota64": _vector(range(lanes), "i64")}
     names |= {key: _vector([value] * lanes) for key, value in TABLE[name].constants}
     for key, value in attributes:

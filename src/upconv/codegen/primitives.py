@@ -2,10 +2,11 @@
 
 In a lowering, {r} is the result, {0} {1} ... the operands, {T} the type of the result, {T0} {T1} ... of the operands,
 {m} and {m0} the same types as the names of intrinsics spell them (v16f32), {E} the type of one lane of the result, {L}
-and {L0} numbers of lanes, {M} the type of a mask of the result, {a} and {a0} the bytes of one element in memory, {iota}
-the numbers 0, 1, 2 ... of as many lanes. {arguments} are all operands with their types, {to} is "{r} = " or nothing
-where there is no result, {pause} the hint of the architecture. Further braces are attributes of the instruction, or
-`constants` of the primitive: a vector of i32 each, with as many lanes.
+and {L0} numbers of lanes, {twice} twice as many, {bits} their bits where each has 32, {M} the type of a mask of the
+result, {a} and {a0} the bytes of one element in memory, {iota} the numbers 0, 1, 2 ... of as many lanes. {arguments}
+are all operands with their types, {to} is "{r} = " or nothing where there is no result, {pause} the hint of the
+architecture. Further braces are attributes of the instruction, or `constants` of the primitive: a vector of i32 each,
+with as many lanes.
 
 In a meaning, integers are Python ints, floating-point scalars and vectors are NumPy values, masks are arrays of bool,
 pointers are `interpreter.Pointer`s. A meaning that is `typed` is
@@ -52,6 +53,20 @@ INTEGERS = (
     Primitive("call", "call void {0}(ptr {1})", lambda entry, argument: entry.call(argument)),
 )
 
+
+def _muladd_pairs(a, b, c):
+    for shift in (0, 16):
+        first, second = (_flushed(((each << shift) & np.uint32(0xFFFF0000)).view(np.float32)) for each in (a, b))
+        # Products and all but the rarest of sums are exact as float64, and so are rounded once.
+        c = _flushed((_flushed(c).astype(np.float64) + first.astype(np.float64) * second).astype(np.float32))
+    return c
+
+
+def _flushed(a):
+    """Zeros of the same sign for what is subnormal."""
+    return np.where(np.abs(a) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), a), a)
+
+
 # Arithmetic of scalars and vectors; nothing may be reordered.
 ARITHMETIC = (
     Primitive("add", "{r} = fadd {T} {0}, {1}", lambda a, b: a + b),
@@ -59,6 +74,15 @@ ARITHMETIC = (
     Primitive("mul", "{r} = fmul {T} {0}, {1}", lambda a, b: a * b),
     # Fused where the machine can, two roundings where it cannot; never a call into a library.
     Primitive("muladd", "{r} = call {T} @llvm.fmuladd.{m}({T} {0}, {T} {1}, {T} {2})", lambda a, b, c: a * b + c),
+    # Pairs of bfloat16, whose products are exact. What is subnormal counts as zero, before and after each of two sums.
+    Primitive(
+        "muladd_pairs",
+        "{r}.a = bitcast {T0} {0} to <{twice} x bfloat>\n"
+        "{r}.b = bitcast {T1} {1} to <{twice} x bfloat>\n"
+        "{r} = call {T} @llvm.x86.avx512bf16.dpbf16ps.{bits}"
+        "({T} {2}, <{twice} x bfloat> {r}.a, <{twice} x bfloat> {r}.b)",
+        _muladd_pairs,
+    ),
     # b where a < b: a NaN in a stays.
     Primitive(
         "maximum",
@@ -205,6 +229,21 @@ HALVES = (
             ("quiet", 0x40),
             ("infinity", 255 << 23),
         ),
+    ),
+)
+
+
+def _narrowed_flushed(a):
+    return _narrowed_bf16(_flushed(a))
+
+
+# By the instruction of machines that multiply pairs of bfloat16: what is subnormal becomes a zero.
+HALVES += (
+    Primitive(
+        "narrow_bf16_flushed",
+        "{r}.h = call <{L} x bfloat> @llvm.x86.avx512bf16.cvtneps2bf16.{bits}({T0} {0})\n"
+        "{r} = bitcast <{L} x bfloat> {r}.h to {T}",
+        _narrowed_flushed,
     ),
 )
 

@@ -1,9 +1,11 @@
-"""What a kernel does to a value between its sum and its store: the activation, in registers."""
+"""What a kernel does to a value between its sum and its store, in registers: the activation, and the rounding."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from struct import pack, unpack
 from typing import NamedTuple
+
+from ..codegen.lang import Type
 
 
 class Fused(NamedTuple):
@@ -56,12 +58,17 @@ def slope_field(elem, slope):
 
 
 class Epilogue:
-    """Applies an activation to vectors; `slope` is the place of that field in the task."""
+    """Applies an activation to vectors; `slope` is the place of that field in the task.
 
-    def __init__(self, k, vector, activation, slope):
+    `written` is the type of what is stored: with `rounds`, bfloat16.
+    """
+
+    def __init__(self, k, vector, activation, slope, rounds=False):
+        self.rounds, self.written = rounds, Type("i16", vector.lanes) if rounds else vector
         self.k, self.fused = k, IN_REGISTERS[activation]
         self.constant = self.fused.constant(k, vector, slope)
 
     def __call__(self, value):
-        """The value after the activation; a NaN stays one."""
-        return self.fused.apply(self.k, value, self.constant)
+        """The value as it is stored; a NaN stays one."""
+        value = self.fused.apply(self.k, value, self.constant)
+        return self.k.narrow_flushed(value) if self.rounds else value

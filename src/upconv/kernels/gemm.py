@@ -33,7 +33,7 @@ import operator
 from contextlib import contextmanager
 
 from ..codegen.isa import LINE, Isa
-from ..codegen.lang import I64, SIZES, Builder, Type
+from ..codegen.lang import I64, PAIRS, SIZES, Builder, Type, type_of_sums
 from .epilogue import Epilogue, suffix
 from .some_lanes import store_some
 
@@ -75,7 +75,8 @@ def heights(isa: Isa) -> dict[int, int]:
 def macs(task, lanes, elem, mr, nv, *kind):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
-    return task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
+    products = task["groups"] * pixels * nv * lanes * task["n_h"] * task["n_w"] * task["c"]
+    return 2 * products if elem == PAIRS else products
 
 
 def scratch(vector_bytes, mr, nv):
@@ -102,20 +103,23 @@ def gemm(
     runs=False,
     finer=0,
     ahead=False,
+    rounds=False,
 ):
     """The kernel for a tile of mr pixels by nv vectors.
 
+    Of pairs of bfloat16 `c` counts the pairs of channels, and the sums are float32; y too, but with `rounds` bfloat16.
     `by_row`, each pixel has its bias, and no panel is far; with `runs`, whole taps are runs of those of a row;
     with `finer`, a task has one tap, whose sum is cut more often: always into parts of MEDIUM_SUM, or SHORT_SUM of less
     than twice LONGEST_SUM products; with 2, of less than SOME_PRODUCTS, as those of several taps are; with 3, into
     shorter parts, too, where there are few. With `runs` and 1, it has some, of which those of few products are halved.
     """
     kind = f"{f'_brief{brief}' * (brief > 0)}{'_by_row' * by_row}{'_whole_taps' * whole_taps}{'_runs' * runs}"
-    kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead
+    kind += f"_finer{finer}" * (finer > 0) + "_ahead" * ahead + "_rounds" * rounds
     k = Builder(f"gemm_{elem}_{mr}x{nv}{kind}{suffix(activation)}_{isa.name}")
-    vector = Type(elem, isa.lanes(SIZES[elem]))
+    factors = Type(elem, isa.lanes(SIZES[elem]))
+    vector = Type(type_of_sums(elem), factors.lanes)
     task = k.fields(FIELDS, POINTERS)
-    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"))
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"), rounds)
     if not brief:
         longest = longest_of_runs(k, task) if runs else longest_of_taps(k, task["c"], task["n_h"] * task["n_w"])
         if finer:
@@ -127,11 +131,11 @@ def gemm(
         task["prefetch_rows"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
     with k.loop(0, task["groups"]) as group:
         mine = {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
-        _group(k, task | mine, vector, mr, nv, epilogue, brief, by_row, whole_taps, ahead)
+        _group(k, task | mine, vector, factors, mr, nv, epilogue, brief, by_row, whole_taps, ahead)
     return k
 
 
-def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps, ahead):
+def _group(k, task, vector, factors, mr, nv, epilogue, brief, by_row, whole_taps, ahead):
     """All pixels of one group, block by block: list them, then multiply."""
     walk = Walk(k, task)
     pixels = task["n"] * task["rows"] * task["cols"]
@@ -152,14 +156,14 @@ def _group(k, task, vector, mr, nv, epilogue, brief, by_row, whole_taps, ahead):
 
         if brief:
             with k.loop(0, here, mr) as first:
-                _brief_tile(k, task, vector, lists(first), mr, nv, brief, epilogue, ahead)
+                _brief_tile(k, task, vector, factors, lists(first), mr, nv, brief, epilogue, ahead)
             return
         with k.loop(0, here if by_row else k.select(is_far, 0, here), mr) as first:
             rows = [k.imin(start + (first + r), pixels - 1) for r in range(mr)] if by_row else None
-            _tile(k, task, vector, lists(first), mr, nv, epilogue, rows, whole_taps, ahead)
+            _tile(k, task, vector, factors, lists(first), mr, nv, epilogue, rows, whole_taps, ahead)
         if not by_row:
             with k.when(is_far):
-                _tiles_together(k, task, vector, here, mr, nv, epilogue)
+                _tiles_together(k, task, vector, factors, here, mr, nv, epilogue)
 
 
 class Walk:
@@ -289,27 +293,27 @@ def whole_parts(k, longest, part):
     return part * k.imax(k.imin(k.divide(longest + (part - 1), part), k.divide(most, part)), 1)
 
 
-def _tile(k, task, vector, lists, mr, nv, epilogue, rows, whole_taps, ahead):
+def _tile(k, task, vector, factors, lists, mr, nv, epilogue, rows, whole_taps, ahead):
     """mr pixels by nv vectors: the sums live in registers from the first tap to the last."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-    zero = k.zero(vector)
+    zero, width = k.zero(vector), nv * epilogue.written.size
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
     if not prefetches_next_tile(vector):
-        prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], nv * vector.size)
+        prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
     length, cut, prefetched = (k.variable(0, I64) for _ in range(3))
     with _each_part(k, task, nv * vector.size, vector.scalar.size, whole_taps) as (x_part, w_part, part):
         if prefetches_next_tile(vector):
             end = k.imin(prefetched.get() + task["prefetch_rows"], mr)
             with k.loop(prefetched.get(), end) as r:
-                prefetch_result(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], nv * vector.size)
+                prefetch_result(k, [task["y"] + k.load(following + (r * PLACE + 8), I64)], width)
             prefetched.set(end)
         with k.when(length.get() + part > task["longest"]):
             spill_partial_sums(k, task["totals"], vector, [variable for _, variable in _flat(sums)], cut)
             length.set(0)
         length.set(length.get() + part)
         there = _behind(task, x, mr) + x_part * mr if ahead else None
-        _products(k, vector, x, x_part, task["w"] + w_part, part, sums, there)
+        _products(k, factors, x, x_part, task["w"] + w_part, part, sums, there)
     with k.when(cut.get() > 0):
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
@@ -337,14 +341,15 @@ def _behind(task, x, mr):
     return x[0] + task["x_col"] * mr
 
 
-def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
+def _brief_tile(k, task, vector, factors, lists, mr, nv, parts, epilogue, ahead):
     """The same under at most one tap, the sums in so many parts, before each of which some lines are prefetched."""
     offsets, following = lists
     x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
 
     def prefetch(number):
         rows = range(mr * number // parts, mr * (number + 1) // parts)
-        prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in rows], nv * vector.size)
+        width = nv * epilogue.written.size
+        prefetch_result(k, [task["y"] + k.load(following + (PLACE * r + 8), I64) for r in rows], width)
 
     zero = k.zero(vector)
     sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
@@ -353,7 +358,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
     for left in range(parts, 1, -1):
         prefetch(parts - left)
         part = k.iand(k.divide(count, left), -UNROLL)
-        _products(k, vector, x, first, w, part, sums, there)
+        _products(k, factors, x, first, w, part, sums, there)
         there = there + part * (mr * vector.scalar.size) if ahead else None
         for place, variable in _flat(sums):
             put = task["totals"] + place * vector.size
@@ -362,7 +367,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
             variable.set(zero)
         first, w, count = part * vector.scalar.size + first, w + part * (nv * vector.size), count - part
     prefetch(parts - 1)
-    _products(k, vector, x, first, w, count, sums, there)
+    _products(k, factors, x, first, w, count, sums, there)
     if parts > 1:
         for place, variable in _flat(sums):
             variable.set(k.add(variable.get(), k.load(task["totals"] + place * vector.size, vector)))
@@ -370,7 +375,7 @@ def _brief_tile(k, task, vector, lists, mr, nv, parts, epilogue, ahead):
     _write(k, task, vector, sums, y, epilogue)
 
 
-def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
+def _tiles_together(k, task, vector, factors, pixels, mr, nv, epilogue):
     """The tiles of a block, a run of channels of the panel at a time: sums lie in memory, those that are cut behind."""
     width, of_sums = nv * vector.size, mr * nv * vector.size
     length, cut, begun = (k.variable(0, I64) for _ in range(3))
@@ -398,12 +403,13 @@ def _tiles_together(k, task, vector, pixels, mr, nv, epilogue):
             with k.when(k.less(0, begun.get())):
                 get(sums, there)
             with k.when(k.equal(begun.get(), 0)):
-                prefetch_result(k, [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)], width)
+                y = [task["y"] + k.load(offsets + (PLACE * r + 8), I64) for r in range(mr)]
+                prefetch_result(k, y, nv * epilogue.written.size)
             with k.when(is_full):
                 flat = [variable for _, variable in _flat(sums)]
                 spill_partial_sums(k, there + of_sums, vector, flat, k.variable(cut.get()))
             x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(mr)]
-            _products(k, vector, x, source, w, part, sums)
+            _products(k, factors, x, source, w, part, sums)
             put(sums, there)
         with k.when(is_full):
             cut.set(1)
@@ -432,18 +438,18 @@ def prefetch_result(k, y, width):
             k.prefetch(pointer + at, write=True)
 
 
-def _products(k, vector, x, first, w, count, sums, ahead=None):
+def _products(k, factors, x, first, w, count, sums, ahead=None):
     """Add `count` products to every sum, with the numbers `first` bytes behind each place of x.
 
     As many numbers are prefetched from `ahead` on as are read of x.
     """
-    size, width = vector.scalar.size, len(sums[0]) * vector.size
+    size, width = factors.scalar.size, len(sums[0]) * factors.size
     whole = count - k.iand(count, UNROLL - 1)
 
     def step(c, u, at):
-        panel = [k.load(w + c * width + (u * width + v * vector.size), vector) for v in range(len(sums[0]))]
+        panel = [k.load(w + c * width + (u * width + v * factors.size), factors) for v in range(len(sums[0]))]
         for pointer, row in zip(x, sums, strict=True):
-            value = k.splat(k.load(pointer + at + u * size, vector.scalar), vector)
+            value = k.splat(k.load(pointer + at + u * size, factors.scalar), factors)
             for variable, w_part in zip(row, panel, strict=True):
                 variable.set(k.muladd(value, w_part, variable.get()))
 
@@ -474,22 +480,22 @@ def spill_partial_sums(k, totals, vector, sums, cut):
 
 def _write(k, task, vector, sums, y, epilogue, rows=None):
     """Add the bias, of the channels or of some rows, apply the activation and write the channels that exist."""
-    nv = len(sums[0])
+    nv, size = len(sums[0]), epilogue.written.size
     if rows is None:
         bias = [[k.load(task["bias"] + v * vector.size, vector) for v in range(nv)]] * len(sums)
     else:
-        size = vector.scalar.size
-        bias = [[k.splat(k.load(task["bias"] + row * size, vector.scalar), vector)] * nv for row in rows]
+        places = [task["bias"] + row * vector.scalar.size for row in rows]
+        bias = [[k.splat(k.load(place, vector.scalar), vector)] * nv for place in places]
     full = k.iand(k.equal(task["columns"], nv * vector.lanes), k.equal(task["first_column"], 0))
     with k.when(full):
         for row, mine, pointer in zip(sums, bias, y, strict=True):
             for v, variable in enumerate(row):
-                k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * vector.size)
+                k.store(epilogue(k.add(variable.get(), mine[v])), pointer + v * size)
     with k.when(k.equal(full, 0)):
         for v in range(nv):
             ends = [task[name] - v * vector.lanes for name in ("first_column", "columns")]
             values = [epilogue(k.add(row[v].get(), mine[v])) for row, mine in zip(sums, bias, strict=True)]
-            store_some(k, vector, *ends, values, [pointer + v * vector.size for pointer in y])
+            store_some(k, vector, *ends, values, [pointer + v * size for pointer in y])
 
 
 def _flat(sums):

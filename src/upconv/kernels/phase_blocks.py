@@ -16,7 +16,7 @@ depends on these alone: a band may end within a block, and has fewer taps there.
 import itertools
 
 from ..codegen.isa import Isa
-from ..codegen.lang import I64, SIZES, Builder, Type
+from ..codegen.lang import I64, PAIRS, SIZES, Builder, Type, type_of_sums
 from .epilogue import Epilogue, suffix
 from .gemm import (
     LONGEST_SUM,
@@ -52,14 +52,15 @@ def height(isa: Isa, nv, phases) -> int:
     return max(fits, default=0)
 
 
-def macs(task, lanes, elem, mr, nv, phases, some, activation="none"):
+def macs(task, lanes, elem, mr, nv, phases, some, *kind):
     """Multiply-adds of a task, those included that no output needs."""
     pixels = -(-task["n"] * task["rows"] * task["cols"] // mr) * mr
     down, across = (
         task[f"n_{axis}"] * every - (every - part if 0 <= task[f"part_{axis}"] < task[f"n_{axis}"] else 0)
         for axis, every, part in zip("hw", phases, some, strict=True)
     )
-    return task["groups"] * pixels * nv * lanes * down * across * task["c"]
+    products = task["groups"] * pixels * nv * lanes * down * across * task["c"]
+    return 2 * products if elem == PAIRS else products
 
 
 def scratch(vector_bytes, mr, nv, phases):
@@ -67,15 +68,17 @@ def scratch(vector_bytes, mr, nv, phases):
     return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": mr * nv * phases[0] * phases[1] * vector_bytes}
 
 
-def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
-    """The kernel for a tile of mr blocks by (phases down, across) by nv vectors."""
+def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none", rounds=False):
+    """The kernel for a tile of mr blocks by (phases down, across) by nv vectors; `rounds` and pairs are `gemm`'s."""
     shape = "x".join(map(str, (mr, *phases, nv)))
-    k = Builder(f"phase_blocks_{elem}_{shape}_{some[0]}_{some[1]}{suffix(activation)}_{isa.name}")
-    vector = Type(elem, isa.lanes(SIZES[elem]))
+    k = Builder(f"phase_blocks_{elem}_{shape}_{some[0]}_{some[1]}{suffix(activation)}{'_rounds' * rounds}_{isa.name}")
+    factors = Type(elem, isa.lanes(SIZES[elem]))
+    vector = Type(type_of_sums(elem), factors.lanes)
     task = k.fields(FIELDS, POINTERS)
     longest = k.imin(k.imax(TAPS_TOGETHER * task["c"], WHOLE_SUM), LONGEST_SUM)
     task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
-    tile = _Tile(k, vector, mr, nv, phases, some, Epilogue(k, vector, activation, FIELDS.index("slope")))
+    epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"), rounds)
+    tile = _Tile(k, vector, factors, mr, nv, phases, some, epilogue)
     with k.loop(0, task["groups"]) as group:
         mine = task | {name: task[name] + group * task[f"{name}_g"] for name in ("x", "y", "w", "bias")}
         walk = Walk(k, mine)
@@ -91,8 +94,8 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none"):
 class _Tile:
     """mr blocks: the sums of all their phases live in registers from the first tap to the last."""
 
-    def __init__(self, k, vector, mr, nv, phases, some, epilogue):
-        self.k, self.vector, self.mr, self.nv = k, vector, mr, nv
+    def __init__(self, k, vector, factors, mr, nv, phases, some, epilogue):
+        self.k, self.vector, self.factors, self.mr, self.nv = k, vector, factors, mr, nv
         self.phases, self.some, self.epilogue = phases, some, epilogue
         self.places = list(itertools.product(*map(range, phases)))
 
@@ -101,7 +104,9 @@ class _Tile:
         x = [task["x"] + k.load(offsets + PLACE * r, I64) for r in range(self.mr)]
         y = self._result(task, offsets)
         for p_h, p_w in self.places:
-            prefetch_result(k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * vector.size)
+            prefetch_result(
+                k, [pointer + self._at(task, p_h, p_w) for pointer in y], self.nv * self.epilogue.written.size
+            )
         zero = k.zero(vector)
         sums = {place: [[k.variable(zero) for _ in range(self.nv)] for _ in x] for place in self.places}
         kinds = self._kinds(task, sums)
@@ -171,7 +176,7 @@ class _Tile:
 
     def _channel(self, x, panels, sums):
         """The products of one channel; the fewer ones are held in registers, while the others come one at a time."""
-        k, vector = self.k, self.vector
+        k, vector = self.k, self.factors
 
         def pixel(r):
             return k.splat(k.load(x[r], vector.scalar), vector)
@@ -207,15 +212,15 @@ class _Tile:
         self._holes(task, offsets, whole, bias)
 
     def _store(self, task, whole, partly, y, rows, bias):
-        k, vector = self.k, self.vector
+        k, vector, size = self.k, self.vector, self.epilogue.written.size
         with k.when(whole):
             for pointer, row in zip(y, rows, strict=True):
                 for v, variable in enumerate(row):
-                    k.store(self.epilogue(k.add(variable.get(), bias[v])), pointer + v * vector.size)
+                    k.store(self.epilogue(k.add(variable.get(), bias[v])), pointer + v * size)
         with k.when(partly):
             for v, part in enumerate(bias):
                 values = [self.epilogue(k.add(row[v].get(), part)) for row in rows]
-                there = [pointer + v * vector.size for pointer in y]
+                there = [pointer + v * size for pointer in y]
                 store_some(k, vector, 0, task["columns"] - v * vector.lanes, values, there)
 
     def _holes(self, task, offsets, whole, bias):

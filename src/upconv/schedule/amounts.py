@@ -239,8 +239,12 @@ def _live_share(problem):
 
 def _converted(problem, transposed):
     """Bytes of maps of halves and of what they become, but for values that are converted as they are transposed."""
-    left = max(0, sum(map(math.prod, problem.map_shapes)) - transposed)
-    return left * (problem.map_itemsize + problem.itemsize)
+    # Pairs are multiplied as they lie, and results written as they are to lie channels-last.
+    shapes = problem.map_shapes
+    if problem.pairs:
+        shapes = () if problem.layout.startswith("nhwc") else shapes[1:]
+    left = max(0, sum(map(math.prod, shapes)) - transposed)
+    return left * (problem.map_itemsizes[1] + problem.itemsize)
 
 
 def is_transposed(shape, layout, channels_last) -> bool:

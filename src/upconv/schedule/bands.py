@@ -330,7 +330,8 @@ def _kinds(placed, most=None, share=None):
 def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, writes=None):
     """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
 
-    What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take.
+    What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take; those of pairs
+    take bfloat16, and write it if it is to lie channels-last.
 
     Args:
         make: gives the nests of a band whose maps lie as wanted.
@@ -347,21 +348,21 @@ def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, w
         result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
         x, y = band.x, band.y
         before, after = [], []
-        if not lies_as_wanted(x) or placed.halves:
+        if not lies_as_wanted(x) or (placed.halves and not placed.problem.pairs):
             shape = band.n, c_src, *source
             x = scratch.map(X_BAND, shape, placed.size, channels_last)
             before = [carried(placed.elem, band.x, x, shape, placed.halves)]
         in_place, last = lies_as_wanted(y), channels_last
         if not in_place and writes is not None and writes(y):
             in_place, last = True, not channels_last
-        if not in_place or placed.halves:
+        if not in_place or (placed.halves and not placed.rounds):
             shape = band.n, c_dst, *result
             y = scratch.map(Y_BAND, shape, placed.size, last)
             after = [carried(placed.elem, y, band.y, shape, placed.halves, writes=True)]
         if last and result[1] == 1:
             # The stride of one column is any, but a block of phases may begin with some that are cut off before it:
             # those lie where they would in a longer row, each a pixel.
-            y = PlacedOperand(y.base, y.offset, y.at._replace(w=c_dst * placed.size))
+            y = PlacedOperand(y.base, y.offset, y.at._replace(w=c_dst * placed.written))
         return [*before, *make(Band(band.n, band.h, band.w, x, y)), *after]
 
     return nests

@@ -64,8 +64,9 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
     # Brief kernels cut their sums by themselves.
     finer = 2 * (not brief and is_strided(placed))
-    more = brief, False, placed.problem.activation.name, whole_taps, False, finer, taps <= 1 and looks_ahead(placed)
-    return [entry(gemm.gemm, placed.elem, *tile_of(block, placed.lanes), *more) for block in blocks]
+    ahead = taps <= 1 and looks_ahead(placed)
+    more = brief, False, placed.problem.activation.name, whole_taps, False, finer, ahead, placed.rounds
+    return [entry(gemm.gemm, placed.factors, *tile_of(block, placed.lanes), *more) for block in blocks]
 
 
 def is_strided(placed: PlacedProblem) -> bool:
@@ -93,7 +94,7 @@ def scratch_of_tiles(placed: PlacedProblem, blocks: tuple[Block, ...]) -> dict[i
 def kernel_key(placed: PlacedProblem) -> tuple:
     """What the kernels of its blocks depend on, beside the form of the weight, which is that of an operation."""
     h, w = placed.g.h, placed.g.w
-    return placed.problem.activation.name, h.s, h.d, w.s, w.d
+    return placed.factors, placed.rounds, placed.problem.activation.name, h.s, h.d, w.s, w.d
 
 
 def common(placed: PlacedProblem) -> dict:
@@ -139,7 +140,7 @@ def hole_nests(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callab
     """
     found, y = segments.holes(band.h, band.w, placed.forward), band.y
     channels = placed.c_dst * placed.g.groups
-    if found and y.at.channels_last and y.at.w == channels * placed.size:
+    if found and y.at.channels_last and y.at.w == channels * placed.written:
         rows = lined_rows(band.n, band.h, band.w, y.at.w)
         if rows:
             scratch.take(V, band.w.out * y.at.w)
@@ -148,7 +149,8 @@ def hole_nests(placed: PlacedProblem, band: Band, scratch: Scratch, made: Callab
             places = [(each.start * y.at.h, each.count, each.step * y.at.h) for each in rows]
             lists, images = (Rows(("dst", "m", "dst_m"), places),), (band.n, 0, y.at.n)
             count = band.w.out * channels
-            yield copying(placed.elem, (V, 0), (y.base, y.offset), count, n=images, m=(0, 0, 0), lists=lists)
+            elem = "i16" if placed.rounds else placed.elem
+            yield copying(elem, (V, 0), (y.base, y.offset), count, n=images, m=(0, 0, 0), lists=lists)
             # What is left are columns of the other rows.
             found = found[1:] if rows == found[0][0] else ()
     for h, w in found:

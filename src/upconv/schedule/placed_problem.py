@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ..kernels.convert import HALF_KINDS
+from ..kernels.gemm import PAIRS
 from ..layouts import Operand, map_strides, weight_strides
 from ..problem import Problem
 from ..runtime.kernel import isa
@@ -47,8 +48,7 @@ class PlacedProblem:
     @classmethod
     def of(cls, problem, x, y, w, threads=1, seconds=0.0):
         """Of a problem and the strides in bytes of the three arrays."""
-        size, (x_shape, y_shape) = problem.map_itemsize, problem.map_shapes
-        x, y = Operand.of(x_shape, x, size), Operand.of(y_shape, y, size)
+        x, y = map(Operand.of, problem.map_shapes, (x, y), problem.map_itemsizes)
         if problem.depth_taps > 1:
             g, planes = problem.geometry, problem.depth_taps
             fold = planes, g.h.k // planes, g.h.out
@@ -58,8 +58,7 @@ class PlacedProblem:
     @classmethod
     def dense(cls, problem, threads=1, seconds=0.0):
         """Of a problem on dense operands of its layouts."""
-        size = problem.map_itemsize
-        x, y = (map_strides(*each, size) for each in zip(problem.map_shapes, problem.map_layouts, strict=True))
+        x, y = map(map_strides, problem.map_shapes, problem.map_layouts, problem.map_itemsizes)
         w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, problem.weight_itemsize)
         return cls.of(problem, x, y, w, threads, seconds)
 
@@ -111,6 +110,21 @@ class PlacedProblem:
     def halves(self) -> str:
         """The kind of halves that the maps are, which kernels are to make float32 and back; "" for none."""
         return HALF_KINDS[self.problem.maps] if self.problem.maps else ""
+
+    @property
+    def factors(self) -> str:
+        """The element type of what is multiplied; `elem` is that of sums, and of what moves either."""
+        return PAIRS if self.problem.pairs else self.elem
+
+    @property
+    def rounds(self) -> bool:
+        """Whether kernels write bfloat16 where it lies."""
+        return self.problem.pairs and self.y.channels_last
+
+    @property
+    def written(self) -> int:
+        """Bytes of a number that kernels write."""
+        return self.problem.map_itemsizes[1] if self.rounds else self.size
 
     @property
     def packs(self) -> bool:
