@@ -253,9 +253,9 @@ def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multipli
                 if task["fields"] is transpose.FIELDS:
                     first = task["src"][1] + moved
                     turned.append([first + number * task["src_m"] for number in range(task["m"])])
-                elif task.get("rows"):
-                    first = task["next"][1] + moved
-                    prefetched += [first + number * task["next_row"] for number in range(task["rows"])]
+                elif task.get("next_all"):
+                    first, rows = task["next"][1] + moved, task["next_all"] // task["next_pieces"]
+                    prefetched += [first + number * task["next_row"] for number in range(rows)]
     wanted = [row for rows in turned[1:] for row in rows]
     assert len(turned) > 1
     assert prefetched[: len(wanted)] == wanted
@@ -289,7 +289,7 @@ def test_units_make_each_part_of_each_block_of_columns_once(case, layout, thread
 @pytest.mark.parametrize("width", [25, 60, 130])
 @pytest.mark.parametrize("kernel", [(4, 2), (8, 4), (16, 8)])
 def test_however_brief_a_product_is_it_prefetches_all_that_is_turned_next(kernel, width):
-    """Of one row, which has few positions: as many rows with each run as there must be, and no more than twice that."""
+    """Of one row, which has few positions: whole rows, and in no more channels than go by."""
     k, s = kernel
     case = Case("brief", 1, 768, 1, width, 256, (1, k), (1, s), (0, (k - s) // 2))
     problem = Problem("forward", case.geometry(), "float32", "nhwc")
@@ -298,12 +298,11 @@ def test_however_brief_a_product_is_it_prefetches_all_that_is_turned_next(kernel
     asking = [task for task in tasks if task.get("next_row")]
     assert asking
     for task in asking:
-        _, mr, _, chunk, *_, lines, at_once = made(task["entry"]).arguments
+        _, mr, _, chunk, *_, lines = made(task["entry"]).arguments
         runs = task["positions"] * task["panels"] * sum(cut(task["n"] * task["tiles_h"] * task["tiles_w"], mr))
-        assert runs * at_once >= task["rows"]
-        assert at_once == 1 or runs * at_once < 2 * task["rows"]
+        assert task["next_all"] * task["next_c"] <= runs * chunk
         nbytes = layer.sizes[0].phase_channels * k * 4
-        assert nbytes <= lines * LINE * chunk // UNROLL // at_once
+        assert nbytes <= task["next_pieces"] * task["next_c"] // UNROLL * lines * LINE
 
 
 @pytest.mark.parametrize(("operation", "order"), [("grad_input", (0, 1, 2, 3)), ("forward", (0, 2, 3, 1))])

@@ -160,7 +160,9 @@ def test_jobs_are_sums_of_short_lists():
 @pytest.mark.parametrize("rows", [0, 5, 8, 11])
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_what_the_product_prefetches_next(isa, rows, at_once, monkeypatch):
-    """Some rows of `next` with each panel of some tiles at each position, from the first row on; none begin beyond."""
+    """Some rows of `next` with each panel of some tiles at each position, from the first row on; none begin beyond.
+    After them what comes `then`, of one piece, as far as there are tiles.
+    """
     asked = []
     recorded = dataclasses.replace(TABLE["prefetch"], meaning=lambda p, **_: asked.append(p.address))
     monkeypatch.setitem(TABLE, "prefetch", recorded)
@@ -169,7 +171,8 @@ def test_what_the_product_prefetches_next(isa, rows, at_once, monkeypatch):
     width, many = nv * isa.vector_bytes, tiles[1] * tiles[2]
     v, u = np.ones((positions, many, c), np.float32), np.ones((positions, panels, c, width // 4), np.float32)
     m = np.empty((positions, many, panels, width // 4), np.float32)
-    following, next_row = 1 << 56, 1 << 16
+    following, next_row, whole = 1 << 56, 1 << 16, LINE * lines * c // winograd_product.UNROLL
+    piece = whole // at_once
     task = {
         **{
             "v": address(v),
@@ -188,15 +191,39 @@ def test_what_the_product_prefetches_next(isa, rows, at_once, monkeypatch):
             "v_tile": 4 * c,
             "m_tile": panels * width,
         },
-        **{"next": following, "next_row": next_row, "rows": rows},
+        **{"next": following, "next_row": next_row, "next_pieces": 1, "next_all": rows, "next_c": c // at_once},
+        **{"next_on": next_row - piece},
+        **{"then": 2 * following, "then_row": 1, "then_pieces": 3, "then_all": 3, "then_c": c, "then_on": 0},
     }
     numbers = np.array([task.get(name, 0) for name in winograd_product.FIELDS], np.int64)
-    interpret(
-        winograd_product.winograd_product(isa, "f32", mr, nv, c, next_lines=lines, next_rows=at_once), numbers, v, u, m
-    )
+    made = winograd_product.winograd_product(isa, "f32", mr, nv, c, lines=0, next_lines=lines)
+    interpret(made, numbers, v, u, m)
     np.testing.assert_array_equal(m, c)
     times = positions * panels * sum(winograd_product.cut(many, mr))
-    found = sorted(place - following for place in asked if place >= following)
-    each = range(0, LINE * lines * c // winograd_product.UNROLL // at_once, LINE)
-    count = at_once * min(-(-rows // at_once), times)
-    assert found == [row * next_row + line for row in range(count) for line in each]
+    found = sorted(place - following for place in asked if following <= place < 2 * following)
+    runs = min(-(-rows // at_once), times)
+    assert found == [row * next_row + line for row in range(at_once * runs) for line in range(0, piece, LINE)]
+    then = sorted(place - 2 * following for place in asked if place >= 2 * following)
+    assert then == [*range(0, min(3, times - runs) * whole, LINE)]
+
+
+@pytest.mark.parametrize("isa", [ROWS["avx512"], ROWS["avx2"]], ids=["avx512", "avx2"])
+def test_the_product_prefetches_the_next_panel_before_anything_else(isa, monkeypatch):
+    asked = []
+    recorded = dataclasses.replace(TABLE["prefetch"], meaning=lambda p, **_: asked.append(p.address))
+    monkeypatch.setitem(TABLE, "prefetch", recorded)
+    mr, nv = winograd_product.tile(isa, 8)
+    c, panels, width, tiles = 16, 2, nv * isa.vector_bytes, 12 * mr
+    v, u = np.ones((1, tiles, c), np.float32), np.ones((1, panels, c, width // 4), np.float32)
+    m = np.empty((1, tiles, panels, width // 4), np.float32)
+    task = {"v": address(v), "u": address(u), "m": address(m), "c": c, "positions": 1, "panels": panels}
+    task |= {"n": 1, "tiles_h": 1, "tiles_w": tiles, "v_tile": 4 * c, "m_tile": panels * width}
+    task |= {"next": 1 << 56, "next_row": 1, "next_pieces": 99, "next_all": 99, "next_c": c}
+    numbers = np.array([task.get(name, 0) for name in winograd_product.FIELDS], np.int64)
+    interpret(winograd_product.winograd_product(isa, "f32", mr, nv, c, 1, next_lines=2), numbers, v, u, m)
+    np.testing.assert_array_equal(m, c)
+    panel = [place - address(u) for place in asked if place < 1 << 56]
+    assert {*range(c * width, 2 * c * width, LINE)} <= {*panel}
+    others = [place - (1 << 56) for place in asked if place >= 1 << 56]
+    assert others
+    assert others == [*range(0, len(others) * LINE, LINE)]

@@ -282,7 +282,8 @@ def _layer(placed, makes=False):
     x, y = _map(placed.x, placed), _map(placed.y, placed)
     problem, forward = placed.problem, placed.forward
     of = problem.activation, placed.halves, sizes(problem)
-    return Layer(of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, BASES, forward, *of, makes)
+    threads = placed.threads if placed.share > 1 else 1
+    return Layer(of_group(placed.g), setting(problem), placed.elem, x, y, placed.w, BASES, forward, *of, makes, threads)
 
 
 def _map(operand: Operand, placed):

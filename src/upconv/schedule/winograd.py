@@ -13,10 +13,9 @@ from functools import lru_cache
 from itertools import pairwise, product
 from typing import NamedTuple
 
-from ..geometry import ceil_div
 from ..kernels import winograd_gather, winograd_product, winograd_spread, winograd_weight
 from ..kernels.epilogue import slope_field
-from ..kernels.winograd_product import CHUNK, UNROLL, cut, pace, scratch
+from ..kernels.winograd_product import CHUNK, cut, pace, scratch
 from ..kernels.winograd_weight import vectors_at_once
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import entry, isa
@@ -24,10 +23,9 @@ from ..runtime.program import LINE
 from .winograd_blocks import Cut, Piece
 from .winograd_columns import columned
 
+# A transformed weight of fewer bytes stays in the second-level cache beside a block of tiles.
+NEAR_BYTES = 1 << 19
 SIZES = {"f32": 4, "f64": 8}
-# Lines of what is made next that are prefetched in some channels, so that products remain most of what is done; longer
-# rows are a stream that machines foresee.
-MOST_LINES = 16
 
 
 def total(*entries):
@@ -303,22 +301,18 @@ class Along(NamedTuple):
         return added
 
 
-def product_lists(sizes, v, u, m, sums, together=True, following=None):
+def product_lists(sizes, v, u, m, sums, together=True, lines=0, other=None):
     """(common, images, rows, columns, blocks) of the products of blocks of tiles and blocks of columns.
 
     `sums` is memory for the sums of one chunk of some tiles, `sums_bytes` of it.
     `together` says whether the weight of one block of columns lies behind that of the one before, or in its place.
-    `following` is what is prefetched if that is no panel: the base, bytes of a row, and how many of them.
+    `lines` of other memory are prefetched in UNROLL channels; `other` has what is known of it for all products.
     """
-    how, more = (sizes.pace, sizes.longest), {}
-    if following:
-        base, nbytes, rows = following
-        # Where few tiles meet few panels, each run asks for several of them, one after another.
-        at_once, steps = 1, ceil_div(sizes.chunk, UNROLL)
-        while at_once < steps and at_once * sizes.runs < rows and sizes.chunk & (sizes.chunk - 1) == 0:
-            at_once *= 2
-        lines = min(MOST_LINES, ceil_div(nbytes * at_once, LINE * steps))
-        how, more = (0, sizes.longest, lines, at_once), {"next": (base, 0)}
+    how = sizes.pace, sizes.longest
+    if lines:
+        # A weight that is small, or was made just before, is near.
+        asks = together and sizes.u_bytes > NEAR_BYTES
+        how = asks, sizes.longest, lines + asks * sizes.pace
     common = {
         "fields": winograd_product.FIELDS,
         "entry": entry(winograd_product.winograd_product, sizes.elem, *sizes.tile, sizes.chunk, *how),
@@ -333,7 +327,7 @@ def product_lists(sizes, v, u, m, sums, together=True, following=None):
         "v_tile": sizes.v_tile,
         "m_tile": sizes.m_tile,
         "adds": 0,
-        **more,
+        **(other or {}),
     }
     images, rows, cols = sizes.tile_lists
     blocks = [{"u": each.u * together, "u_pos": each.pos, "panels": each.panels} for each in sizes.columns]

@@ -69,11 +69,12 @@ class Bands:
         at = self.layer.y if self.layer.y.pixels else self.y_map
         return at.n, at.h, at.w
 
-    def _read(self, place):
+    def read(self, place):
         """(first image, first row, first column) of what a block reads, and how many of each."""
         return self._place(self.src, self.reads, place)
 
-    def _written(self, place):
+    def written(self, place):
+        """The same of what it writes."""
         return self._place(self.dst, self.writes, place)
 
     def _place(self, spans, known, place):
@@ -87,15 +88,15 @@ class Bands:
 
     def x_move(self, place):
         """The entry that makes a task read from the band, None where there is none."""
-        return None if self.layer.x.pixels else {"x": -self.x_map.at(*self._read(place)[0])}
+        return None if self.layer.x.pixels else {"x": -self.x_map.at(*self.read(place)[0])}
 
     def y_move(self, place):
         """Likewise one that writes to the band, where its block of columns begins."""
-        return None if self.layer.y.pixels else {"y": -self.y_map.at(*self._written(place)[0])}
+        return None if self.layer.y.pixels else {"y": -self.y_map.at(*self.written(place)[0])}
 
     def turn_in(self, place):
         """The task that turns a band: what others of as many rows and columns share with it, and where it begins."""
-        corner, shape = self._read(place)
+        corner, shape = self.read(place)
         common = self.turned.get(shape)
         if common is None:
             common = self.turned[shape] = self._turn_in(*shape)
@@ -118,7 +119,7 @@ class Bands:
     def turn_out(self, place, first=0, last=-1):
         """As `turn_in`, the task that turns what lies in the band of some blocks of columns, first to last."""
         layer, blocks = self.layer, self.layer.sizes[0].blocks
-        corner, shape = self._written(place)
+        corner, shape = self.written(place)
         first, channels = blocks[first][0], sum(blocks[last]) - blocks[first][0]
         key = *shape, channels
         common = self.turned.get(key)

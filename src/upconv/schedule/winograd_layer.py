@@ -13,18 +13,22 @@ from itertools import accumulate, chain, groupby, product, zip_longest
 from operator import attrgetter
 
 from ..geometry import Geometry, ceil_div
-from ..kernels.winograd_product import CHUNK
+from ..kernels.winograd_product import CHUNK, UNROLL
 from ..problem import NO_ACTIVATION
 from ..runtime.kernel import isa
 from ..runtime.program import LINE
 from . import moves, winograd
 from .winograd import Sizes, distinct, total
+from .winograd_ahead import Ahead, Memory, asked, piece_channels
 from .winograd_bands import Bands, transposing
 from .winograd_blocks import cut, even, pieces
 
 # Taps of some channels, turned before they are transformed: in the second-level cache, and not too few at once; units
 # of a small weight.
 TURNED_BYTES, LEAST_TURNED, UNITS = 1 << 18, 8, 4
+# Lines of what is turned next that are prefetched in some channels, so that products remain most of what is done;
+# longer rows are a stream that machines foresee.
+MOST_LINES = 16
 # The place of the only block of tiles.
 _ONLY = 0, 0, 0
 _V_BYTES, _M_BYTES, _PLACE = attrgetter("v_bytes"), attrgetter("m_bytes"), attrgetter("h.start", "w.start")
@@ -106,6 +110,7 @@ class Layer:
         sizes: the `sizes_of` the layer, if they are known.
         makes: whether a chunk of a block of columns of the weight is transformed just before it is used, in the memory
             of the one before, for one block of tiles. Then `u` is a thread's, and `v` is shared: see `spread_units`.
+        threads: how many there may be, who take blocks of tiles in turns.
 
     Attributes:
         bytes: by name of a base, how many it needs; aux and y_band may be 64 bytes longer than what is used.
@@ -125,9 +130,10 @@ class Layer:
         halves="",
         sizes=None,
         makes=False,
+        threads=1,
     ):
         self.g, self.elem, self.x, self.y, self.bases, self.forward = g, elem, x, y, bases, forward
-        self.activation, self.halves, self.makes = activation, halves, makes
+        self.activation, self.halves, self.makes, self.threads = activation, halves, makes, threads
         self.sizes = sizes_of(g, setting, elem, forward) if sizes is None else sizes
         c_src = self.sizes[0].c_src
         # The source channel's stride first, whichever side that is.
@@ -144,6 +150,7 @@ class Layer:
         self.starts, u_bytes = self._weight_starts()
         self.turned = self._turned_for_all() if makes else self.sizes[0].turned
         self.bands = Bands(self)
+        self.ahead = Ahead(self)
         self.bytes = {
             "u": u_bytes,
             "v": v_bytes,
@@ -175,7 +182,7 @@ class Layer:
             spread = winograd.spread_lists(sizes, (x[0], 0), x[1], v, (b.aux, self.zeros))
             # Nobody reads what the gather leaves in the sink, so that products may add up there.
             u, sums = (b.u, 0 if self.makes else self.starts[sizes.weight]), (b.m, self.sink)
-            multiply = winograd.product_lists(sizes, v, u, m, sums, not self.makes, self._following())
+            multiply = winograd.product_lists(sizes, v, u, m, sums, not self.makes, *self._other(sizes))
             at = m, (b.bias, 0), (b.m, self.sink), (b.aux, 64), flags
             *gather, blocks = winograd.gather_lists(sizes, (y[0], 0), y[1], *at, activation, adds)
             if bands.by_columns and not self.y.pixels:
@@ -325,6 +332,7 @@ class Layer:
         numbers = [[] for _ in self.sizes]
         for part, number in product(range(len(numbers)), range(len(self.sizes[0].blocks))) if share is None else share:
             numbers[part].append(number)
+        done, many = 0, sum(map(len, numbers))
         if not self.x.pixels:
             yield self.bands.turn_in(place)
         for sizes, (spread, multiply, gather), mine in zip(self.sizes, self.lists, numbers, strict=True):
@@ -334,7 +342,9 @@ class Layer:
                 (products, *at, blocks), gathered = multiply, self._gathered(place, gather)
                 here = _sum_at(place, at)
                 for number in mine:
-                    yield products, here, blocks[number]
+                    ahead = [self.ahead.entry(place, number, (done, many))] if self.ahead.lines else []
+                    done += 1
+                    yield products, here, *ahead, blocks[number]
                     yield from self._gather(place, gathered, number)
         if not self.bands.by_columns and not self.y.pixels:
             # All parts have the same blocks here.
@@ -398,28 +408,46 @@ class Layer:
         for turn, following in zip_longest(turns, after):
             start, making = turn[1] // self.turned * chunks, []
             for at, each in enumerate(made):
-                follows = self._follows(following, at, len(parts))
+                follows = self._follows(following, at, parts)
                 making.append([(tasks, part | follows) for tasks, part in each[start : start + chunks]])
             found.append(([(task,) for task in self._turn(*turn)], making))
         return found
 
-    def _follows(self, turn, at, many):
-        """What a product adds to prefetch its share of what is turned next; it is one of so many."""
+    def _follows(self, turn, number, parts):
+        """What the product of a part adds to prefetch its share of what is turned next."""
         if turn is None or not self._following():
             return {}
         ((start, _), first, count), (w_src, w_dst, *_) = turn, self.w
-        begin, end = at * count // many, (at + 1) * count // many
-        return {"next": start * w_dst + (first + begin) * w_src, "next_row": w_src, "rows": end - begin}
+        there = Memory(start * w_dst + first * w_src, w_src, count, self._following()[0])
+        sizes = parts[number]
+        return asked("next", there, self._lines_of_weight(sizes), piece_channels(sizes), (number, len(parts)))
 
     def _following(self):
         """What products prefetch while they use what has just been made, so that memory is never waited for: what is
-        turned next, as (base, bytes of a row of it, rows for one product), if each channel of the source is a piece
-        that no machine foresees.
+        turned next, as (bytes of a row of it, rows for one product), if each channel of the source is a piece that no
+        machine foresees.
         """
         w_src, w_dst, *_ = self.w
         if self.makes and not self._reads_weight and self.turned == self.sizes[0].chunk and w_dst < w_src:
-            return self.bases.w, self.sizes[0].phase_channels * w_dst, ceil_div(self.turned, len(self.sizes))
+            return self.sizes[0].phase_channels * w_dst, ceil_div(self.turned, len(self.sizes))
         return None
+
+    def _lines_of_weight(self, sizes):
+        """How many lines of what is turned next a product prefetches in UNROLL channels."""
+        (nbytes, rows), channels = self._following(), piece_channels(sizes)
+        steps = sizes.runs * ceil_div(sizes.chunk, UNROLL)
+        there = Memory(0, nbytes, rows, nbytes)
+        lines = min(MOST_LINES, ceil_div(rows * ceil_div(nbytes, LINE), steps))
+        # Rows begin at whole parts of a chunk, so they may take longer.
+        while lines < MOST_LINES and _steps(asked("next", there, lines, channels)) > steps:
+            lines += 1
+        return lines
+
+    def _other(self, sizes):
+        """What products prefetch beside the weight that is there: (lines in UNROLL channels, pointers)."""
+        if self._following():
+            return self._lines_of_weight(sizes), {"next": (self.bases.w, 0)}
+        return (self.ahead.lines, self.ahead.bases) if self.ahead.lines else (0, {})
 
     def _spread(self, place, spread):
         common, sources, *at = spread
@@ -450,6 +478,11 @@ def _sum_at(place, lists, move=None):
             if flag:
                 found["flag"] = found.get("flag", 0) + number * flag
     return found
+
+
+def _steps(asking):
+    """In how many steps of UNROLL channels everything comes that a product asks for."""
+    return asking["next_all"] * asking["next_c"] // UNROLL
 
 
 def _starts(sizes, together):
