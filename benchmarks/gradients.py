@@ -17,7 +17,6 @@ AVX2: without the last, torch computes a kernel of one tap by AVX-512.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 import gradient_report
@@ -30,7 +29,7 @@ from upconv.bench import record
 from upconv.bench.layers import matching
 from upconv.bench.measure import progress_bar
 from upconv.bench.probe import Probe
-from upconv.bench.turns import turn
+from upconv.bench.turns import in_rounds, turn
 from upconv.files import check_output, check_writable
 from upconv.planning import choose
 from upconv.problem import Problem
@@ -175,13 +174,8 @@ def rounds(engines, probe, size, options):
     times, samples = {engine: [] for engine in engines}, []
     probe.prepare(size)
     for _ in range(options.rounds):
-        for engine, call in engines.items():
-            with turn(call) as once:
-                repeats = max(1, int(options.seconds / once))
-                start = time.perf_counter()
-                for _ in range(repeats):
-                    call()
-                times[engine].append((time.perf_counter() - start) / repeats)
+        for engine, taken in in_rounds(engines, 1, options.seconds).items():
+            times[engine] += taken
         with turn(probe.peak):
             samples.append(probe.round(options.seconds))
     return times, samples
