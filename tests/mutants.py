@@ -258,7 +258,7 @@ def imaginary_sign_lost():
 def activation_lost(module):
     """One kernel writes its sums as they are."""
     right = module.Epilogue
-    return [(module, "Epilogue", lambda k, vector, activation, slope: right(k, vector, "none", slope))]
+    return [(module, "Epilogue", lambda k, vector, activation, *rest: right(k, vector, "none", *rest))]
 
 
 def prepared_from_another_weight():

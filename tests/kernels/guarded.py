@@ -32,7 +32,7 @@ from upconv.algorithms import (
 from upconv.layouts import dense_weight_layout
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import memory, program
-from upconv.schedule import next_block, pixel_parts, pixel_products, weight_tiles
+from upconv.schedule import next_block, pixel_parts, pixel_products, strips, weight_tiles
 
 DTYPES = ("float32", "float64", "int64")
 # What is for large layers, to be met with constants that let small ones begin with it.
@@ -124,7 +124,7 @@ def large(dtypes=3, ends=2):
     direct_phases.WAITING, gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 16, 1 << 12, 1
     input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
     pixel_parts.PART_CYCLES, next_block.FAR_BYTES = 200, 0
-    pixel_products.NEAR_BYTES = 1 << 10
+    pixel_products.NEAR_BYTES, strips.LEAST_TIMES = 1 << 10, 1
     print(len(LARGE))
     main(LARGE, dtypes, ends)
 

@@ -24,7 +24,7 @@ from upconv.algorithms import (
 from upconv.planning import AUTO
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
-from upconv.schedule import next_block, pixel_parts, weight_tiles
+from upconv.schedule import next_block, pixel_parts, strips, weight_tiles
 
 TILES = ("full", "edge")
 #: Bytes of a lane: what a dtype is computed in, a complex number being two lanes.
@@ -75,6 +75,9 @@ def setting(tile, lanes, number):
     if what % 2 == 0 and number % 4 == 1:
         # A product of pixels and channels.
         k, s, p = (1, 1), (1, 1), ((0, 0), (0, 0))
+    if what == 1 and number % 4 == 3:
+        # One product at most for each output, and rows without borders.
+        k, d, p = s, (d[0], 1), (p[0], (0, 0))
     if what == 0 and number % 4 == 2:
         # A row of taps that is whole vectors, and that every pixel meets.
         k, d, p = (k[0], 2 * max(2, lanes)), (d[0], 1), (p[0], (0, 0))
@@ -140,6 +143,7 @@ def main(per_cell=20):
         weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
         weight_gradient_blocks.PIXELS = weight_gradient_runs.PIXELS = weight_gradient_tap_rows.PIXELS = 8
         pixel_parts.PART_CYCLES, weight_tiles.LEAST_PIXELS, next_block.FAR_BYTES = 200, 1, 0
+        strips.LEAST_TIMES = 1
         case = setting(tile, max(1, lanes // 2) if dtype.startswith("complex") else lanes, number)
         for operation in OPERATIONS:
             for way, layout in check(case, operation, dtype):

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amount import some
+from cases import values
 from children import script
 from native import IDS, blocks, busiest, link, spills, undefined_symbols
 from strided import DTYPES, SLOPE, UNTOUCHED, Drawn, Strided, activated, activations_of, apart, whole_numbers
 
+import upconv
 from upconv.codegen import llvm
 from upconv.codegen.interpreter import interpret
 from upconv.codegen.isa import ROWS
@@ -19,6 +21,7 @@ from upconv.kernels.direct_rows import NAMES, direct_rows, scratch
 from upconv.kernels.epilogue import slope_field
 from upconv.kernels.execute import FIELDS_MOST
 from upconv.kernels.gemm import LONGEST_SUM, WHOLE_SUM
+from upconv.schedule import strips
 
 HERE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import fresh; fresh.share()\n"
 # Random settings of each kernel.
@@ -233,3 +236,13 @@ def test_no_object_wants_symbols_of_others(isa):
     for elem in DTYPES:
         for tile in TILES[isa.registers][1::3]:
             assert undefined_symbols(llvm.compile_object(lower(direct_rows(isa, elem, *tile), isa), isa)) == []
+
+
+@pytest.mark.parametrize("size", [(35, 35), (5, 35), (35, 5)], ids=str)
+def test_one_product_for_each_output_along_rows_and_along_columns(size, monkeypatch):
+    """Rows come from strips then; the columns of a square layer, which would do as well, are computed as they lie."""
+    monkeypatch.setattr(strips, "LEAST_TIMES", 1)
+    x, w = values((2, 5, *size), 1, kind="exact"), values((5, 9, 3, 3), 2, kind="exact")
+    want = upconv.conv_transpose2d(x, w, None, 3, algorithm="matmul")
+    for way in ("direct_rows", "direct_columns"):
+        np.testing.assert_array_equal(upconv.conv_transpose2d(x, w, None, 3, algorithm=way), want)

@@ -271,12 +271,12 @@ def test_without_a_mutant_everything_passes(setting):
     assert {height > 1 for *_, height, _ in whole} == {True, False}
     blocks = [rest for make, *rest in ways if make is phase_blocks.phase_blocks]
     # All phases of a place, of a row or of a column; with a tap for some of them alone, down and across.
-    assert {(down > 1, across > 1) for _, _, (down, across), _, _ in blocks} >= {
+    assert {(down > 1, across > 1) for _, _, (down, across), *_ in blocks} >= {
         (True, True),
         (False, True),
         (True, False),
     }
-    assert {(down > 0, across > 0) for _, _, _, (down, across), _ in blocks} >= {(False, False), (True, True)}
+    assert {(down > 0, across > 0) for _, _, _, (down, across), *_ in blocks} >= {(False, False), (True, True)}
     assert {rest[1] for make, *rest in ways if make is col2im_rows.col2im_rows} >= {None, (2, 1)}
     for module in EPILOGUES.values():
         make = getattr(module, module.__name__.split(".")[-1])

@@ -102,7 +102,7 @@ def across(mr, s, registers=None) -> int:
 
 
 def work(problem: Problem, *, by_columns=False) -> dict[str, float]:
-    if not by_columns and _takes_strips(problem):
+    if _takes_strips(problem, by_columns):
         blocks = blocks_of(problem.channels[1], problem.geometry.w.s)
         amounts = strips.work(problem, [(mr, across(mr, problem.geometry.w.s), number) for _, mr, number in blocks])
         amounts["direct_rows_tiles"] = HOLE * _hole_tiles(problem, isa().lanes(problem.itemsize))
@@ -194,7 +194,8 @@ def program(placed: PlacedProblem, *, by_columns=False) -> Program:
     """The packing of the weight, if it is packed and not prepared, and the bands."""
     problem, scratch = placed.problem, bands.Scratch()
     panels = weight_form(problem, by_columns=by_columns)
-    joined, crowded = _joins(problem, by_columns), _is_crowded(problem) and not _takes_strips(problem)
+    joined, takes_strips = _joins(problem, by_columns), _takes_strips(problem, by_columns)
+    crowded = _is_crowded(problem) and not takes_strips
     packing = [panels.packing(placed)] if panels is not None and placed.packs else []
     taps = placed.w[2:] if panels is None else (panels.row, panels.tap)
     if by_columns:
@@ -205,7 +206,7 @@ def program(placed: PlacedProblem, *, by_columns=False) -> Program:
             nest, x = _spread(placed, band, scratch)
             yield nest
             band = bands.Band(band.n, band.h, band.w, x, band.y)
-        yield from _nests(placed, band, panels, taps, scratch)
+        yield from _nests(placed, band, panels, taps, takes_strips, scratch)
 
     nests = bands.in_layout(placed, scratch, False, make, writes=lambda y: joined)
     compute = bands.grids(placed, nests, placed.source, placed.result)
@@ -255,18 +256,13 @@ def _spread(placed, band, scratch):
     return nest, PlacedOperand(X_BAND, 0, mine)
 
 
-def _nests(placed, band, panels, taps, scratch):
+def _nests(placed, band, panels, taps, takes_strips, scratch):
     rows, forward = rows_of(band.w, placed.forward), placed.forward
-    from_strips = (
-        placed.problem.operation == "forward"
-        and _takes_strips(placed.problem)
-        and strips.is_whole(band.w, placed.lanes)
-    )
     holes = _hole_rows(band, forward)
     if holes:
         # Written first, all of a row at once; what has taps is then written over.
         yield _nest(placed, band, None, placed.w[2:], holes, [everything(band.w.out)], scratch)
-    if from_strips and band.h.n:
+    if takes_strips and band.h.n and strips.is_whole(band.w, placed.lanes):
         copied, found = strips.packing(placed, band, scratch)
         yield copied
         blocks, s = blocks_of(placed.c_dst, band.w.s), band.w.s
@@ -275,11 +271,12 @@ def _nests(placed, band, panels, taps, scratch):
         yield _nest(placed, band, panels, taps, segments.segments(band.h, forward), rows, scratch)
 
 
-def _takes_strips(problem):
+def _takes_strips(problem, by_columns):
     """Whether rows are computed from strips of pixels; several channels follow one another in the panels then."""
     s, (_, c_dst) = problem.geometry.w.s, problem.channels
     return (
-        c_dst >= FEW
+        not by_columns
+        and c_dst >= FEW
         and s <= MOST_INTERLEAVED
         and not _joins(problem, False)
         and strips.takes_strips(problem, sum(number for *_, number in blocks_of(c_dst, s)))
