@@ -174,3 +174,16 @@ def test_without_kernels_the_definition_computes_every_chunk(monkeypatch):
     stream, x = StreamingConvTranspose1d(layer), signal((1, 32, 30))
     assert stream.algorithm == "loops"
     assert streamed(stream, cut(x, draw)).tobytes() == whole(layer, stream, x).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_chunks_that_lie_channels_last_have_the_bits_of_the_whole(dtype):
+    """Of which pieces lie one way or the other, since what is kept of one is put before the next."""
+    layer = made((114, 115, 1, {"stride": 3}), dtype)
+    x = signal((1, 1097, 114), dtype).transpose(0, 2, 1)
+    found = []
+    for cut in (1097, 64):
+        stream = StreamingConvTranspose1d(layer)
+        parts = [stream.push(x[..., start : start + cut]) for start in range(0, 1097, cut)]
+        found.append(np.concatenate([*parts, stream.flush()], -1))
+    assert [each.tobytes() for each in found] == [layer(x).tobytes()] * 2

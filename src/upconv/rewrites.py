@@ -347,6 +347,9 @@ def _in_pairs(problem):
         return None
     if problem.a_layout not in last or problem.layout == STRIDED or problem.channels[0] % 2:
         return None
+    # A stream's chunks, of which some lie one way and some the other, have the bits of the whole.
+    if g.h.n == g.h.k == 1:
+        return None
     after = replace(
         problem,
         geometry=replace(g, c_in=g.c_in // 2),

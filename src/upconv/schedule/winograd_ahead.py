@@ -66,7 +66,7 @@ def asked(name, found, lines, channels, share=(0, 1)):
 
     Args:
         lines: in UNROLL channels.
-        channels: of a piece, at most: a power of 2.
+        channels: of a piece, at most.
 
     >>> asked("next", Memory(100, 512, 8, 256), 2, 64, (1, 2))
     {'next': 2148, 'next_row': 512, 'next_pieces': 1, 'next_all': 4, 'next_c': 8, 'next_on': 256}
