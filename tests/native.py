@@ -90,3 +90,8 @@ def busiest(assembly, instruction):
 def spills(lines):
     """Instructions that move a vector register to the stack or back; %rbp holds anything, as there are no frames."""
     return [line for line in lines if re.search(r"%[xyz]mm\d", line) and re.search(r"\(%rsp", line)]
+
+
+def updates(lines):
+    """Instructions that add to a number on the stack: LLVM's pointers go on there, where registers are too few."""
+    return [line for line in lines if re.match(r"((add|sub)q\t\S+, |(inc|dec)q\t)-?\d*\(%rsp\)", line)]

@@ -218,8 +218,8 @@ class _Tile:
                                 lengths[p].set(0)
                             lengths[p].set(lengths[p].get() + part)
                         column = a - m * task["back"]
-                        step = t_h * task["x_h"] + start * task["x_c"] + column * vector.scalar.size
-                        w = task["w"] + t_h * task["w_h"] + start * task["w_c"] + m * task["w_w"]
+                        step = self.opaque(t_h * task["x_h"] + start * task["x_c"] + column * vector.scalar.size)
+                        w = task["w"] + self.opaque(t_h * task["w_h"] + start * task["w_c"] + m * task["w_w"])
                         masks = columns and [self.inside(j * self.step + column) for j in columns]
                         mine = [sums[p] for p in phases]
                         self.channels([pointer + step for pointer in x], [w + at for at in first], part, masks, mine)
@@ -228,6 +228,14 @@ class _Tile:
                 for place, variable in enumerate(_flat(sums[p])):
                     variable.set(k.add(variable.get(), k.load(self.totals(p) + place * vector.size, vector)))
         self.write(y, columns, sums)
+
+    def opaque(self, step):
+        """How far a tap is from the first one, of which LLVM knows nothing where there are some phases.
+
+        Or it has a pointer for each weight and each vector of every list of taps. All but a few lie in memory, to go on
+        one by one in each loop around. A single phase has one list: its few pointers take less than to add a step.
+        """
+        return self.k.opaque(step) if self.s > 1 else step
 
     def totals(self, p):
         """Where the partial sums of a phase are."""
