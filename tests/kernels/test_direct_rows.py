@@ -235,7 +235,7 @@ def test_the_hot_loop_of_a_tile(isa, tile):
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2"])
 def test_no_pointers_that_lie_in_memory_go_on_with_every_tap(isa):
-    """LLVM made a hundred of them, for each weight and each vector in every loop around: a seventh of a layer's time."""
+    """It made a hundred of them, for each weight and each vector in each loop around: a seventh of a layer's time."""
     for tile in TILES[ROWS[isa].registers] + MANY_POINTERS:
         if tile[1] > 1:
             assembly = llvm.assembly(lower(direct_rows(ROWS[isa], "f32", *tile), ROWS[isa]), ROWS[isa])
