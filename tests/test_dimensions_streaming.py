@@ -179,8 +179,8 @@ def test_without_kernels_the_definition_computes_every_chunk(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_chunks_that_lie_channels_last_have_the_bits_of_the_whole(dtype):
     """Of which pieces lie one way or the other, since what is kept of one is put before the next."""
-    layer = made((114, 115, 1, {"stride": 3}), dtype)
     x = signal((1, 1097, 114), dtype).transpose(0, 2, 1)
+    layer = made((114, 115, 1, {"stride": 3}), dtype)
     found = []
     for cut in (1097, 64):
         stream = StreamingConvTranspose1d(layer)
