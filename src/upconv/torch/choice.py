@@ -51,7 +51,7 @@ LIMITS, KNOWN = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"), ("sse", "avx")
 
 
 def has_instructions(dtype):
-    """Whether oneDNN multiplies this half precision faster than ours do, which convert to float32 and back.
+    """Whether oneDNN multiplies this half precision faster than ours do, of which most convert to float32 and back.
 
     By matrix tiles it does, and by pairs of bfloat16 on AMD's processors, where they are twice as fast as numbers of
     float32; by the other instructions of AVX-512 it takes longer.
