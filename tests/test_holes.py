@@ -25,6 +25,8 @@ LAYERS = {
     "few columns": (2, 3, 8, (9, 7), (9, 7), {"stride": (2, 8)}),
     "dilated": (2, 5, 19, (9, 6), (6, 6), {"stride": 3, "dilation": 3, "padding": 2}),
     "dilated by another": (1, 5, 4, (9, 6), (3, 4), {"stride": 4, "dilation": 2}),
+    "narrow and dilated": (2, 2, 5, (9, 2), (16, 16), {"stride": 8, "dilation": 3, "padding": 3}),
+    "low and dilated": (2, 2, 40, (3, 9), (16, 16), {"stride": 8, "dilation": 3, "padding": 3}),
     "large stride": (1, 3, 40, (5, 4), (3, 3), {"stride": 11}),
     "behind the last": (3, 4, 6, (9, 20), (2, 2), {"stride": 2, "output_padding": 1}),
     "groups": (2, 6, 15, (9, 7), (2, 2), {"stride": 3, "groups": 3}),

@@ -14,6 +14,8 @@ from ..runtime.program import Rows
 FEW_PHASES = 8
 # Of more phases, how many places have how many taps is not counted one by one.
 MANY_PHASES = 32
+# Of more places it is not asked whether they lie side by side.
+MOST_SORTED = 512
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 COLS = ("x", "y", "w", "n_w", "x_w", "w_w", "cols", "x_col", "y_col")
 
@@ -57,9 +59,32 @@ def holes(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Sequence[
         return ()
     if fills_all(h, w, forward):
         return (((everywhere(h.out),), (everywhere(w.out),)),)
-    down, across = _holes(h), _holes(w)
-    found = ((down, (everywhere(w.out),)), (segments(h, True), across))
+    down, across = in_few_runs(_holes(h)), in_few_runs(_holes(w))
+    found = ((down, (everywhere(w.out),)), (in_few_runs(segments(h, True)) if across else (), across))
     return tuple((rows, cols) for rows, cols in found if rows and cols)
+
+
+def in_few_runs(found: Sequence[Segment]) -> tuple[Segment, ...]:
+    """The places of segments of outputs, without their taps, in fewer runs: of whole phases, or of places side by side.
+
+    A run is a task, and under dilated kernels those of narrow maps would be of a place or two each.
+
+    >>> [(each.start, each.step, each.count) for each in in_few_runs(_holes(Axis(n=1, k=2, s=4, d=5)))]
+    [(1, 1, 4)]
+    """
+    runs = []
+    for each in found:
+        start, step, count = runs[-1] if runs else (0, 0, 0)
+        if step == each.step and start + count * step == each.start:
+            runs[-1] = start, step, count + each.count
+        else:
+            runs.append((each.start, each.step, each.count))
+    if len(runs) > 1 and sum(count for *_, count in runs) <= MOST_SORTED:
+        places = sorted(place for start, step, count in runs for place in range(start, start + count * step, step))
+        first = [number for number, place in enumerate(places) if not number or place > places[number - 1] + 1]
+        if len(first) < len(runs):
+            runs = [(places[a], 1, b - a) for a, b in itertools.pairwise([*first, len(places)])]
+    return tuple(Segment(start, step, count, range(0), 0, 0, 0) for start, step, count in runs)
 
 
 @lru_cache(maxsize=512)
@@ -71,7 +96,7 @@ def hole_rows(axis: Axis, most=FEW_PHASES) -> tuple[Segment, ...]:
     """
     if not has_holes(axis):
         return ()
-    found = _holes(axis) if axis.s <= FEW_PHASES else ()
+    found = in_few_runs(_holes(axis)) if axis.s <= FEW_PHASES else ()
     return found if 0 < len(found) <= most else (everywhere(axis.out),)
 
 
