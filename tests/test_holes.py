@@ -1,15 +1,19 @@
 """Outputs without taps, between stamps and behind them, hold the bias alone in every way, however the result lies."""
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import upconv
-from upconv.algorithms import ALGORITHMS, is_programmed
+from upconv.algorithms import ALGORITHMS, gemm, is_programmed
 from upconv.errors import SettingError
+from upconv.geometry import Axis, Geometry
 from upconv.problem import Problem
 from upconv.runtime import memory
 from upconv.runtime.kernel import usable
-from upconv.schedule import pixel_products
+from upconv.schedule import bands, pixel_products, segments
 
 pytestmark = pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
 
@@ -102,3 +106,26 @@ def test_what_is_priced_is_what_has_no_taps():
             assert counted.places == g.n * (holes.sum() - rows * g.w.out)
         lines.add("all" if rows == len(holes) else bool(rows))
     assert lines == {"all", True, False}
+
+
+def test_places_without_taps_are_written_in_few_runs():
+    """A run is a task: one place for each phase, in each kind of row, took longer than all products."""
+    for axis, most in ((Axis(2, 16, 8, 3, 3, 3), 4), (Axis(1, 2, 4, 5), 3), (Axis(300, 7, 8), 7)):
+        empty, live = np.zeros((axis.out, axis.out), int), np.zeros(axis.out, bool)
+        for rows, cols in (found := segments.holes(axis, axis, True)):
+            assert len(rows) * len(cols) <= most * (most if axis.d > 1 else 1)
+            for row, col in itertools.product(rows, cols):
+                empty[row.places, col.places] += 1
+        for each in segments.segments(axis, True):
+            live[each.places] = True
+        np.testing.assert_array_equal(empty, ~np.outer(live, live), err_msg="each of them once")
+        assert len(found) == 2
+
+
+def test_bands_are_larger_where_their_tasks_would_have_few_pixels():
+    """What lies channels-last is written once, in whole; what is transposed has to stay near until then."""
+    narrow, wide = Axis(21, 16, 8, 3, 3, 3), Axis(64, 4, 2, 1, 1, 1)
+    few = Problem("forward", Geometry(16, 1, 32, 1, narrow, Axis(2, 16, 8, 3, 3, 3)), "float32", "nhwc")
+    assert gemm._most(few) > 2 * bands.BAND_BYTES
+    assert gemm._most(replace(few, layout="nchw")) is None
+    assert gemm._most(Problem("forward", Geometry(4, 32, 32, 1, wide, wide), "float32", "nhwc")) is None

@@ -29,6 +29,9 @@ TRANSPOSED = 2
 SECONDS_PER_UNIT = 0.1
 # Of channels of a pixel that are shorter, tiles write lines in pieces, which are to be in the cache still.
 LONG_RUN = 256
+# Of bands with fewer pixels for each task, those without taps among them, larger ones take less time, up to so many
+# times as large: whatever is written is written once.
+MANY_PIXELS, MOST_TIMES = 48, 4
 # Phases of rows and of columns in all bands of a unit, which are listed band by band: some 100 kB.
 MOST_LISTED = 512
 # Whether maps of halves are converted band by band, or multiplied as pairs, and rows that lie in planes of a volume put
@@ -113,8 +116,18 @@ def _most(problem):
         # Written elsewhere, or in pieces.
         return None
     if problem.channels[1] * problem.itemsize < LONG_RUN or prod(g.weight_shape) * problem.itemsize <= NEAR_BYTES:
-        return None
+        return _for_many_pixels(problem)
     return bands.of_source(g, problem.itemsize)
+
+
+# Several ask.
+@lru_cache(maxsize=64)
+def _for_many_pixels(problem):
+    """How large bands are whose tasks would have few pixels, as those of narrow maps under dilated kernels."""
+    g = problem.geometry
+    counted = pixel_work(problem, tally(g.w, True), problem.channels[0])
+    times = min(MOST_TIMES, MANY_PIXELS * counted.tasks // max(1, g.n * g.h.out * g.w.out))
+    return bands.BAND_BYTES * times if times * bands.BAND_BYTES > bands.at_most(g, problem.itemsize) else None
 
 
 def block_rows(placed, panels):

@@ -73,7 +73,7 @@ def largest(g: Geometry, forward, size, share=1, most=None):
     step_h, step_w = (g.h.s, g.w.s) if forward else (1, 1)
     per_step = _values_of_rows(g, forward, step_h) * size
     per_image = per_step * ceil_div(height, step_h)
-    most = _at_most(g, size) if most is None else most
+    most = at_most(g, size) if most is None else most
     some_n = max(1, min(g.n, most // max(1, per_image)))
     some_rows = min(height, max(1, most // per_step) * step_h)
     some_cols = min(width, max(32, width * most // per_step // step_w) * step_w) if per_step > most else width
@@ -89,7 +89,8 @@ def largest(g: Geometry, forward, size, share=1, most=None):
     return some_n, some_rows, some_cols
 
 
-def _at_most(g, size):
+def at_most(g: Geometry, size) -> int:
+    """The `most` of `largest`, unless another is said."""
     return 2 * BAND_BYTES if _weight_bytes(g, size) > BAND_BYTES else BAND_BYTES
 
 
@@ -122,7 +123,7 @@ def _places_read(g, size, most):
 
 def beside_weight(g: Geometry, size) -> int:
     """The `most` where several blocks of channels read a source that lies near, all of the weight for every band."""
-    return _at_most(g, size) * times_as_large(g, size)
+    return at_most(g, size) * times_as_large(g, size)
 
 
 def times_as_large(g: Geometry, size) -> int:
@@ -133,7 +134,7 @@ def times_as_large(g: Geometry, size) -> int:
 def of_source(g: Geometry, size) -> int:
     """The `most` of `largest` where the input alone is to fit: the output is written where it lies, and once."""
     source, result = g.w.n * g.c_in, g.h.s * g.w.out * g.c_out
-    return _at_most(g, size) * (source + result) // max(1, source)
+    return at_most(g, size) * (source + result) // max(1, source)
 
 
 def beside_panel(g: Geometry, size, nbytes) -> int:
@@ -143,7 +144,7 @@ def beside_panel(g: Geometry, size, nbytes) -> int:
     """
     maps = (g.n * (g.c_in * g.h.n * g.w.n + g.c_out * g.h.out * g.w.out)) * size
     brief = maps * MOST_PRODUCTS // max(1, g.macs)
-    return max(_at_most(g, size), min(nbytes, MOST_BESIDE_PANEL, brief))
+    return max(at_most(g, size), min(nbytes, MOST_BESIDE_PANEL, brief))
 
 
 class Overlapping(NamedTuple):

@@ -14,7 +14,7 @@ from ..runtime.program import Rows
 FEW_PHASES = 8
 # Of more phases, how many places have how many taps is not counted one by one.
 MANY_PHASES = 32
-# Of more places it is not asked whether they lie side by side.
+# Of more places it is not asked how far apart they lie.
 MOST_SORTED = 512
 ROWS = ("x", "y", "w", "n_h", "x_h", "w_h", "rows", "x_row", "y_row")
 COLS = ("x", "y", "w", "n_w", "x_w", "w_w", "cols", "x_col", "y_col")
@@ -59,17 +59,19 @@ def holes(h: Axis, w: Axis, forward) -> tuple[tuple[Sequence[Segment], Sequence[
         return ()
     if fills_all(h, w, forward):
         return (((everywhere(h.out),), (everywhere(w.out),)),)
-    down, across = in_few_runs(_holes(h)), in_few_runs(_holes(w))
-    found = ((down, (everywhere(w.out),)), (in_few_runs(segments(h, True)) if across else (), across))
+    down, across = in_few_runs(h, _holes(h)), in_few_runs(w, _holes(w))
+    found = ((down, (everywhere(w.out),)), (in_few_runs(h, segments(h, True)) if across else (), across))
     return tuple((rows, cols) for rows, cols in found if rows and cols)
 
 
-def in_few_runs(found: Sequence[Segment]) -> tuple[Segment, ...]:
-    """The places of segments of outputs, without their taps, in fewer runs: of whole phases, or of places side by side.
+def in_few_runs(axis: Axis, found: Sequence[Segment]) -> tuple[Segment, ...]:
+    """The places of segments of outputs, without their taps, in fewer runs if there are such.
 
-    A run is a task, and under dilated kernels those of narrow maps would be of a place or two each.
+    A run is a task. Those of whole phases are few; but in narrow maps under dilated kernels a phase has a place or two
+    between others, which lie side by side, or as far apart as taps.
 
-    >>> [(each.start, each.step, each.count) for each in in_few_runs(_holes(Axis(n=1, k=2, s=4, d=5)))]
+    >>> axis = Axis(n=1, k=2, s=4, d=5)
+    >>> [(each.start, each.step, each.count) for each in in_few_runs(axis, _holes(axis))]
     [(1, 1, 4)]
     """
     runs = []
@@ -80,11 +82,16 @@ def in_few_runs(found: Sequence[Segment]) -> tuple[Segment, ...]:
         else:
             runs.append((each.start, each.step, each.count))
     if len(runs) > 1 and sum(count for *_, count in runs) <= MOST_SORTED:
-        places = sorted(place for start, step, count in runs for place in range(start, start + count * step, step))
-        first = [number for number, place in enumerate(places) if not number or place > places[number - 1] + 1]
-        if len(first) < len(runs):
-            runs = [(places[a], 1, b - a) for a, b in itertools.pairwise([*first, len(places)])]
+        places = [place for start, step, count in runs for place in range(start, start + count * step, step)]
+        runs = min(runs, *(_runs_of(places, step) for step in {1, axis.d}), key=len)
     return tuple(Segment(start, step, count, range(0), 0, 0, 0) for start, step, count in runs)
+
+
+def _runs_of(places, step):
+    """(start, step, count) of the runs of places that are so far apart."""
+    ordered = sorted(places, key=lambda place: (place % step, place))
+    first = [number for number, place in enumerate(ordered) if not number or place != ordered[number - 1] + step]
+    return [(ordered[a], step, b - a) for a, b in itertools.pairwise([*first, len(ordered)])]
 
 
 @lru_cache(maxsize=512)
@@ -96,7 +103,7 @@ def hole_rows(axis: Axis, most=FEW_PHASES) -> tuple[Segment, ...]:
     """
     if not has_holes(axis):
         return ()
-    found = in_few_runs(_holes(axis)) if axis.s <= FEW_PHASES else ()
+    found = in_few_runs(axis, _holes(axis)) if axis.s <= FEW_PHASES else ()
     return found if 0 < len(found) <= most else (everywhere(axis.out),)
 
 
