@@ -15,8 +15,9 @@ from upconv import planning, prepared, rewrites
 from upconv.algorithms import ALGORITHMS
 from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
+from upconv.geometry import Axis, Geometry
 from upconv.kernels.gemm import PAIRS
-from upconv.layouts import CHANNELS_SLICED, WEIGHT_CHANNELS_LAST
+from upconv.layouts import CHANNELS_SLICED, STRIDED, WEIGHT_CHANNELS_LAST
 from upconv.problem import Activation, Problem
 from upconv.runtime.kernel import isa
 from upconv.schedule import bands, pixel_products
@@ -33,6 +34,8 @@ CASES = (
     Case("column", 2, 8, 9, 1, 6, (3, 1), (2, 1), (1, 0)),
     Case("many", 1, 600, 3, 5, 40, (2, 2), (2, 2)),
 )
+# How a line lies, and a column.
+LYING = (("nchw", "nchw"), ("nhwc", "nhwc"), (CHANNELS_SLICED, CHANNELS_SLICED), (STRIDED, STRIDED))
 WAYS = [name for name, each in ALGORITHMS.items() if getattr(each, "multiplies_pairs", False)]
 
 needs_pairs = pytest.mark.skipif(
@@ -49,6 +52,14 @@ def last(array, gap=0):
     return made
 
 
+def crop_of(array):
+    """A copy that lies channels-first in a map with a row above it and, of more than a column, columns beside it."""
+    n, c, h, w = array.shape
+    made = np.full((n, c, h + 1, w + 3 * (w > 1)), 7, array.dtype)[:, :, 1:, :w]
+    made[...] = array
+    return made
+
+
 def arrays_of(case):
     x, w, b, _ = (array.astype(BF16) for array in case.arrays("float32"))
     return last(x), w, b
@@ -58,12 +69,17 @@ def check(case, way, x, w, b, after="none"):
     """A way by pairs beside the definition, for a weight in either order and prepared; the results."""
     problem = Problem("forward", case.geometry(), "bfloat16", "nhwc", activation=Activation(after))
     sliced = replace(problem, a_layout=CHANNELS_SLICED, b_layout=WEIGHT_CHANNELS_LAST, layout=CHANNELS_SLICED)
+    first = replace(problem, a_layout="nchw", layout="nchw")
     settings = {"stride": case.s, "dilation": case.d, "groups": case.groups}
     made = []
     for each, source, weight, gap in (
         (problem, x, w, 0),
         (sliced, last(x, 3), w.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), 2),
         (replace(problem, prepared=True), x, upconv.prepare(w, **settings), 0),
+        (first, crop_of(x), w, 0),
+        (replace(first, layout="nhwc", prepared=True), x.copy(), upconv.prepare(w, **settings), 0),
+        (replace(first, a_layout="nhwc"), x, w, 0),
+        (replace(first, a_layout=STRIDED), x.T.copy().T, w, 0),
     ):
         (*_, step) = rewrites.steps_by_pairs(each)
         assert step.after.pairs
@@ -71,9 +87,12 @@ def check(case, way, x, w, b, after="none"):
             assert each.layout == CHANNELS_SLICED
             continue
         plan = planning.Plan(each, way, rewrites.steps_by_pairs(each))
-        made.append(last(np.full(each.result_shape, 9, BF16), gap))
+        lies = (lambda array, _: crop_of(array)) if each.layout == "nchw" else last
+        made.append(lies(np.full(each.result_shape, 9, BF16), gap))
         around = made[-1].base.copy()
         plan.execute(source, weight, b, made[-1])
+        if each.layout == "nchw" and each.result_shape[3] > 1:
+            assert (made[-1].base[..., -3:] == around[..., -3:]).all(), "written beside the result"
         if gap:
             assert (made[-1].base[..., -gap:] == around[..., -gap:]).all(), "written beside the result"
     want, bound = expected(case.geometry(), "forward", x, w, b)
@@ -157,11 +176,11 @@ def test_pairs_are_taken_where_they_can_be_and_are_faster(monkeypatch):
         replace(problem, geometry=replace(problem.geometry, c_in=33)),
         replace(problem, operation="grad_input"),
         replace(problem, dtype="float16"),
-        replace(problem, a_layout="nchw"),
         replace(problem, activation=Activation("tanh")),
     ]
     for each in others:
         assert rewrites.steps_by_pairs(each) == rewrites.steps(each)
+    assert [step.after.pairs for step in rewrites.steps_by_pairs(replace(problem, a_layout=STRIDED))] == [False, True]
     large = Problem("forward", Case("large", 1, 256, 80, 80, 256, (2, 2), (2, 2)).geometry(), "bfloat16", "nhwc")
     made = planning.choose(large)
     assert made.inner.pairs
@@ -192,6 +211,23 @@ def test_a_layer_of_float32_with_half_the_channels_has_its_own_kernels():
     x, w, b, _ = half.arrays("float32")
     made = upconv.conv_transpose2d(last(x), w, b, stride=2, algorithm="gemm")
     assert_close(made, *expected(half.geometry(), "forward", x, w, b), "float32")
+
+
+@needs_pairs
+def test_lines_are_multiplied_in_pairs_whatever_their_length_and_however_they_lie():
+    """So chunks of a stream have the bits of the whole; those of an odd number of channels are none of pairs at all."""
+    found = set()
+    for c_in, length, layout, packed in itertools.product((8, 130), (1, 7, 4000), LYING, (False, True)):
+        geometry = Geometry(1, c_in, 6, 1, Axis(1, 1), Axis(length, 4, 2))
+        for g, a in ((geometry, layout[0]), (replace(geometry, h=geometry.w, w=geometry.h), layout[1])):
+            problem = Problem("forward", g, "bfloat16", a_layout=a, prepared=packed)
+            assert planning.choose(problem, "gemm").inner.pairs
+            assert rewrites.adds_by_pairs(problem)
+            odd = replace(problem, geometry=replace(g, c_in=c_in + 1))
+            assert not planning.choose(odd, "gemm").inner.pairs
+            found.add(planning.choose(problem).inner.pairs)
+    assert True in found
+    assert not rewrites.adds_by_pairs(Problem("forward", CASES[0].geometry(), "bfloat16"))
 
 
 def exchanged(weight, layout):

@@ -139,22 +139,23 @@ def _willing(problem, names):
     """(name, rewrites before it, the problem that they lead to, its `_conditions`) of some that do not refuse."""
     plain = rewrites.steps(problem)
     inner, halves = _after(problem, plain), bool(plain) and problem.dtype in HALF_KINDS
-    known = _of_layer(inner)
+    always_pairs, known = halves and rewrites.adds_by_pairs(problem), _of_layer(inner)
     for name in names:
-        conditions = known[name] if name in known else _conditions(name)
-        if conditions is not None and (conditions[0] is None or not conditions[0](inner)):
-            yield name, plain, inner, conditions
-        if halves:
-            # What the rewrites leave where an algorithm converts halves.
-            algorithm = ALGORITHMS[name]
-            takes = getattr(algorithm, "converts_maps", False), getattr(algorithm, "reads_halves", False)
-            others = [rewrites.steps(problem, *takes)]
-            if getattr(algorithm, "multiplies_pairs", False):
-                others.append(rewrites.steps_by_pairs(problem))
-            for other in others:
-                after = _after(problem, other)
-                if other != plain and not algorithm.why_not(after):
-                    yield name, other, after, _conditions(name)
+        algorithm = ALGORITHMS[name]
+        by_pairs = halves and getattr(algorithm, "multiplies_pairs", False)
+        others = [rewrites.steps_by_pairs(problem)] if by_pairs else []
+        if not (by_pairs and always_pairs):
+            conditions = known[name] if name in known else _conditions(name)
+            if conditions is not None and (conditions[0] is None or not conditions[0](inner)):
+                yield name, plain, inner, conditions
+            if halves:
+                # What the rewrites leave where an algorithm converts halves.
+                takes = getattr(algorithm, "converts_maps", False), getattr(algorithm, "reads_halves", False)
+                others.append(rewrites.steps(problem, *takes))
+        for other in others:
+            after = _after(problem, other)
+            if other != plain and not algorithm.why_not(after):
+                yield name, other, after, _conditions(name)
 
 
 _layers = Kept(MOST_LAYERS)

@@ -168,7 +168,9 @@ class Problem:
     def map_itemsizes(self) -> tuple[int, int]:
         """Bytes of one number of each of the two maps."""
         size = DTYPES[self.maps].itemsize if self.maps else self.itemsize
-        return self.itemsize if self.pairs else size, size
+        # Channels-last, the two numbers of a pair lie together.
+        joined = self.pairs and self.a_layout.startswith("nhwc")
+        return self.itemsize if joined else size, size
 
     @property
     def macs(self) -> int:
@@ -187,8 +189,14 @@ class Problem:
 
     @property
     def map_shapes(self):
-        """Shapes of the two maps: the one read and the one written; both read for the gradient in the weight."""
+        """Shapes of the two maps: the one read and the one written; both read for the gradient in the weight.
+
+        Of numbers as they lie: channels-first, those of a pair are channels of their own.
+        """
         read, other = self.operand_shapes
+        if self.pairs and not self.a_layout.startswith("nhwc"):
+            n, c, *sides = read
+            read = n, 2 * c, *sides
         return read, other if self.operation == "grad_weight" else self.result_shape
 
     @property

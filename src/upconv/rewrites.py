@@ -3,8 +3,8 @@
 - A map of one column is a map of one row: the same memory, in which what runs along rows fills its vectors.
 - What has no layout that kernels read (neither channels nor pixels consecutive) is copied.
 - What is too narrow to be summed is computed in a wider dtype and rounded once: halves in float32.
-- Where a machine multiplies pairs of bfloat16, two channels that follow one another in memory are one of pairs, summed
-  in float32 as well.
+- Where a machine multiplies pairs of bfloat16, two channels that follow one another are one of pairs, summed in float32
+  as well. Channels-last they lie together; channels-first they come together as a band is transposed.
 - A complex problem is a real one of twice the channels: the channels of a complex pixel, consecutive in memory, are
   those of a real pixel, real and imaginary part in turn, and every complex weight becomes a 2x2 matrix.
 - A kernel much larger than the map has more segments than there are inputs. But input and weight play the same part in
@@ -27,8 +27,6 @@ from .halves import narrow, widen
 from .kernels.epilogue import is_in_registers
 from .kernels.gemm import LONGEST_SUM
 from .layouts import (
-    CHANNELS_LAST,
-    CHANNELS_SLICED,
     STRIDED,
     TAPS_SLICED,
     WEIGHT_CHANNELS_LAST,
@@ -98,12 +96,24 @@ def steps_by_pairs(problem: Problem) -> tuple[Rewrite, ...]:
     What subnormal numbers make of a product then counts as zero.
     """
     whole = steps(problem)
-    if whole and whole[0].exchanges_axes:
+    if problem.dtype != "bfloat16" or problem.operation != "forward" or not isa().multiplies_pairs:
+        return whole
+    if STRIDED in (problem.a_layout, problem.layout):
+        copied = _copied(problem)
+        rest = steps_by_pairs(copied.after)
+        return (copied, *rest) if rest[-1].after.pairs else whole
+    if whole[0].exchanges_axes:
         return (whole[0], *steps_by_pairs(whole[0].after))
-    # What needs more than to be made wider finds other arrays than it was given.
-    alone = len(whole) == 1 and whole[0].run is _by_wider
-    step = _in_pairs(problem) if alone and problem.operation == "forward" else None
-    return whole if step is None else (step,)
+    return (_in_pairs(problem),) if _can_be_pairs(problem, whole) else whole
+
+
+def adds_by_pairs(problem: Problem) -> bool:
+    """Whether pairs are what every way multiplies that can: where it is a line that can be one of pairs.
+
+    Chunks of a stream, of any length and lying one way or another, have the bits of the whole.
+    """
+    inner = steps_by_pairs(problem)[-1].after
+    return inner.pairs and inner.geometry.h.n == inner.geometry.h.k == 1
 
 
 _layers = Kept(MOST_LAYERS)
@@ -341,15 +351,14 @@ def _converted(array, dtype, layout):
 # Pairs of channels ---------------------------------------------------------------------------------------------------
 
 
+def _can_be_pairs(problem, whole):
+    """Whether a problem of which `steps` are these can be one of pairs: which depends on no size, and on no layout."""
+    # What needs more than to be made wider is computed otherwise in between.
+    return kinds(whole) == (_by_wider,) and problem.depth_taps == 1 and problem.channels[0] % 2 == 0
+
+
 def _in_pairs(problem):
-    g, last = problem.geometry, (CHANNELS_LAST, CHANNELS_SLICED)
-    if problem.dtype != "bfloat16" or not isa().multiplies_pairs or problem.depth_taps > 1:
-        return None
-    if problem.a_layout not in last or problem.layout == STRIDED or problem.channels[0] % 2:
-        return None
-    # A stream's chunks, of which some lie one way and some the other, have the bits of the whole.
-    if g.h.n == g.h.k == 1:
-        return None
+    g = problem.geometry
     after = replace(
         problem,
         geometry=replace(g, c_in=g.c_in // 2),
@@ -365,8 +374,9 @@ def _in_pairs(problem):
 
 def _by_pairs(solve, step, a, b, bias, out):
     bias = None if bias is None else bias.astype(step.after.dtype)
-    pairs = a.transpose(0, 2, 3, 1).view(step.after.dtype).transpose(0, 3, 1, 2)
-    solve(pairs, paired(b, step.after.b_layout) if is_array(b) else b, bias, out)
+    if step.after.a_layout.startswith("nhwc"):
+        a = a.transpose(0, 2, 3, 1).view(step.after.dtype).transpose(0, 3, 1, 2)
+    solve(a, paired(b, step.after.b_layout) if is_array(b) else b, bias, out)
 
 
 def paired(weight, layout):

@@ -191,7 +191,7 @@ def _by_blocks(placed, panels, scratch):
         nests = bands.one_by_one(part, bands.in_layout(part, scratch, True, make), placed.source, y, most)
         step = block.columns
         steps = {
-            X: (0, placed.c_src * placed.x.c, 0),
+            X: (0, placed.x_group, 0),
             Y: (0, placed.c_dst * placed.y.c, step * placed.y.c),
             W: (0, placed.w_group, step * placed.w_dst),
             BIAS: (0, placed.c_dst * placed.size, step * placed.size),

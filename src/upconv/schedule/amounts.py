@@ -239,11 +239,10 @@ def _live_share(problem):
 
 def _converted(problem, transposed):
     """Bytes of maps of halves and of what they become, but for values that are converted as they are transposed."""
-    # Pairs are multiplied as they lie, and results written as they are to lie channels-last.
-    shapes = problem.map_shapes
+    # Pairs are multiplied, and what they give is written, as bfloat16.
     if problem.pairs:
-        shapes = () if problem.layout.startswith("nhwc") else shapes[1:]
-    left = max(0, sum(map(math.prod, shapes)) - transposed)
+        return 0
+    left = max(0, sum(map(math.prod, problem.map_shapes)) - transposed)
     return left * (problem.map_itemsizes[1] + problem.itemsize)
 
 
@@ -255,11 +254,13 @@ def is_transposed(shape, layout, channels_last) -> bool:
 def _transposed_bytes(problem, channels_last):
     """Bytes of both maps that are transposed where kernels want them channels-last or not."""
     found, lanes = [], isa().lanes(problem.itemsize)
-    for (n, c, h, w), layout in zip(problem.map_shapes, problem.map_layouts, strict=True):
+    # Other halves are float32 on one side.
+    sizes = problem.map_itemsizes if problem.pairs else (problem.itemsize, problem.itemsize)
+    for (n, c, h, w), layout, size in zip(problem.map_shapes, problem.map_layouts, sizes, strict=True):
         # Few channels take as long as a vector of them, but for those that are interleaved or separated.
         is_interleaved = layout in (CHANNELS_FIRST, CHANNELS_LAST) and transpose.is_few(c, lanes)
         as_many = c if is_interleaved else max(c, lanes)
-        nbytes = n * as_many * h * w * problem.itemsize
+        nbytes = n * as_many * h * w * size
         found.append(nbytes if is_transposed((n, c, h, w), layout, channels_last) else 0)
     source, result = found
     return [int(source * _part_of_rows(problem)) if source else 0, result]

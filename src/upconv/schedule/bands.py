@@ -332,7 +332,7 @@ def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, w
     """The nests of a band whose kernels want both maps channels-last, or both channels-first, as a function of it.
 
     What lies otherwise goes through scratch, and so do maps of halves, which the kernels do not take; those of pairs
-    take bfloat16, and write it if it is to lie channels-last.
+    take bfloat16, and write it.
 
     Args:
         make: gives the nests of a band whose maps lie as wanted.
@@ -349,17 +349,19 @@ def in_layout(placed: PlacedProblem, scratch: Scratch, channels_last, make, *, w
         result = (band.h.out, band.w.out) if forward else (band.h.n, band.w.n)
         x, y = band.x, band.y
         before, after = [], []
-        if not lies_as_wanted(x) or (placed.halves and not placed.problem.pairs):
+        pairs = placed.problem.pairs
+        elem, halves = ("i16", "") if pairs else (placed.elem, placed.halves)
+        if not lies_as_wanted(x) or halves:
             shape = band.n, c_src, *source
             x = scratch.map(X_BAND, shape, placed.size, channels_last)
-            before = [carried(placed.elem, band.x, x, shape, placed.halves)]
+            before = [carried(elem, band.x, x, (band.n, (1 + pairs) * c_src, *source), halves)]
         in_place, last = lies_as_wanted(y), channels_last
         if not in_place and writes is not None and writes(y):
             in_place, last = True, not channels_last
-        if not in_place or (placed.halves and not placed.rounds):
+        if not in_place or halves:
             shape = band.n, c_dst, *result
-            y = scratch.map(Y_BAND, shape, placed.size, last)
-            after = [carried(placed.elem, y, band.y, shape, placed.halves, writes=True)]
+            y = scratch.map(Y_BAND, shape, placed.written, last)
+            after = [carried(elem, y, band.y, shape, halves, writes=True)]
         if last and result[1] == 1:
             # The stride of one column is any, but a block of phases may begin with some that are cut off before it:
             # those lie where they would in a longer row, each a pixel.

@@ -118,13 +118,18 @@ class PlacedProblem:
 
     @property
     def rounds(self) -> bool:
-        """Whether kernels write bfloat16 where it lies."""
-        return self.problem.pairs and self.y.channels_last
+        """Whether kernels write bfloat16."""
+        return self.problem.pairs
 
     @property
     def written(self) -> int:
         """Bytes of a number that kernels write."""
         return self.problem.map_itemsizes[1] if self.rounds else self.size
+
+    @property
+    def x_group(self) -> int:
+        """Bytes of the source from the channels of a group to those of the next."""
+        return self.problem.map_shapes[0][1] // self.g.groups * self.x.c
 
     @property
     def packs(self) -> bool:
