@@ -10,7 +10,7 @@ from upconv.codegen import llvm
 from upconv.codegen.interpreter import Pointer, interpret
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lowering import lower
-from upconv.kernels.transpose import FIELDS, are_few, transpose
+from upconv.kernels.transpose import FIELDS, PAGE, are_few, transpose
 from upconv.runtime.program import address
 
 SETTINGS = ((), ("bf16",), ("", "f16"))
@@ -37,6 +37,25 @@ def test_few_columns_are_separated(isa, columns, halves):
             words[FIELDS.index("src")], words[FIELDS.index("dst")] = address(src), address(dst)
             run(words, src, dst)
             np.testing.assert_array_equal(dst, want)
+
+
+@pytest.mark.parametrize("isa", ISAS, ids=IDS)
+def test_pages_are_transposed_to_their_last_row_and_column(isa):
+    lanes = isa.lanes(4)
+    kernel = transpose(isa, "f32", by_pages=True)
+    code = link(kernel, isa)
+    for rows in (lanes - 1, lanes, lanes + 1, 2 * lanes, 3 * lanes - 1):
+        for columns in (lanes - 1, 2 * lanes, 2 * lanes + 3, PAGE // 4 + lanes + 1):
+            want, src, words = _task(rows, -(-rows // lanes) * lanes, columns, "", "")
+            dst = np.full_like(want, 7)
+            words[FIELDS.index("src")], words[FIELDS.index("dst")] = address(src), address(dst)
+            code(words.ctypes.data)
+            np.testing.assert_array_equal(dst, want)
+    interpreted = np.full_like(want[:1, : 3 * lanes + 1], 7)
+    words[FIELDS.index("n")], words[FIELDS.index("cols")] = 1, 3 * lanes + 1
+    words[FIELDS.index("dst")] = address(interpreted)
+    interpret(kernel, words, src, interpreted)
+    np.testing.assert_array_equal(interpreted, want[:1, : 3 * lanes + 1])
 
 
 @pytest.mark.parametrize("isa", ISAS, ids=IDS)

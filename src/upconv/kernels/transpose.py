@@ -24,6 +24,9 @@ POINTERS = {"src", "dst"}
 # Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
 # vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
 PAGE = 4096
+# Lines that the first-level cache holds in one of its sets. The rows of maps are powers of two apart as a rule, so they
+# fall into one: of more at a time, what a processor fetches ahead would be gone before it is read.
+WAYS = 8
 # Bytes that a load brings into any part of a vector.
 PART = 16
 # Rows that are interleaved: so many on every machine, and up to half of a vector.
@@ -53,9 +56,9 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
 
     With `few` there are so many rows, as `is_few` has them, and there is nothing between the rows of the result; with
     `few_columns` so many columns, as `are_few` has them, and nothing between the rows of the source. `by_pages` reads
-    a vector of rows along a page; without, the rows of the result are written from end to end. `by_parts` loads a
-    vector from several rows, which are to lie near each other. `near` says that the result is written to a cache, where
-    it would take longer to ask for its lines than to wait for them.
+    a vector of rows along a page, WAYS of them at a time; without, the rows of the result are written from end to end.
+    `by_parts` loads a vector from several rows, which are to lie near each other. `near` says that the result is
+    written to a cache, where it would take longer to ask for its lines than to wait for them.
     """
     names = (
         elem,
@@ -84,8 +87,12 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
         elif by_pages:
             with k.loop(0, task["cols"], PAGE // vector.scalar.size) as first:
                 end = k.imin(first + PAGE // vector.scalar.size, task["cols"])
-                with k.loop(0, task["pad"], vector.lanes) as row, k.loop(first, end, vector.lanes) as col:
-                    _block(k, task, sides, src, dst, row, col, by_parts, near)
+                with k.loop(0, task["pad"], vector.lanes) as row:
+                    start = first
+                    if vector.lanes > WAYS and not (reads or writes):
+                        start = _page_by_ways(k, task, vector, src, dst, row, first, end)
+                    with k.loop(start, end, vector.lanes) as col:
+                        _block(k, task, sides, src, dst, row, col, by_parts, near)
         else:
             with k.loop(0, task["cols"], vector.lanes) as col, k.loop(0, task["pad"], vector.lanes) as row:
                 _block(k, task, sides, src, dst, row, col, by_parts, near)
@@ -128,6 +135,23 @@ def _separate(k, task, sides, src, dst, row, few):
     with k.when(k.less(left, lanes)):
         inside = [k.lane_mask(left * few - v * lanes, read.vector) for v in range(few)]
         put(inside, k.lane_mask(task["pad"] - row, read.vector))
+
+
+def _page_by_ways(k, task, vector, src, dst, row, first, end):
+    """The whole blocks of a page of a vector of rows, WAYS rows at a time; the column that comes after them."""
+    size, narrow = vector.scalar.size, Type(vector.elem, WAYS)
+    are_rows_whole = k.less(vector.lanes - 1, task["rows"] - row)
+    stop = k.select(are_rows_whole, first + k.iand(end - first, -vector.lanes), first)
+    with k.loop(0, vector.lanes, WAYS) as some, k.loop(first, stop, vector.lanes) as col:
+        # As in `_block`.
+        here, there = k.opaque(row + some), k.opaque(col)
+        corner = src + here * task["src_row"] + there * size
+        out = dst + there * task["dst_col"] + here * size
+        for at in range(0, vector.lanes, WAYS):
+            lines = [k.load(corner + (r * task["src_row"] + at * size), narrow) for r in range(WAYS)]
+            for c, line in enumerate(transposed(k, lines), at):
+                k.store(line, out + c * task["dst_col"])
+    return stop
 
 
 def _block(k, task, sides, src, dst, row, col, by_parts, near):

@@ -148,7 +148,7 @@ def unfolding(src, shape, size) -> tuple[tuple[int, int, int], Rows, int]:
 def has_pages(elem, rows, cols):
     """Whether a matrix is so large that it is better transposed by pages."""
     lanes = isa().lanes(transpose.SIZES[elem])
-    return rows >= 2 * lanes and cols >= 4 * lanes
+    return rows >= lanes and cols >= 4 * lanes
 
 
 def _exchange_axes(elem, src, dst, shape, reads, writes):
