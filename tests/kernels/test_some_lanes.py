@@ -9,6 +9,7 @@ from native import IDS, ISAS, interpreted, link, native
 from upconv.codegen.isa import ROWS
 from upconv.codegen.lang import I64, PTR, SIZES, Builder, Type
 from upconv.codegen.lowering import lower
+from upconv.kernels.depthwise_channels import depthwise_channels
 from upconv.kernels.some_lanes import store_some
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64}
@@ -44,3 +45,7 @@ def test_where_masks_are_dear_the_first_lanes_leave_without_them():
     text = lower(kernel(ROWS["avx2"], "f32"), ROWS["avx2"])
     assert text.count("call void @llvm.masked.store") == 3
     assert text.count("store <4 x float>") == text.count("store <2 x float>") == text.count("store <1 x float>")
+
+
+def test_depthwise_channels_store_nothing_under_masks_where_these_are_dear():
+    assert "llvm.masked.store" not in lower(depthwise_channels(ROWS["avx2"], "f32", 4), ROWS["avx2"])

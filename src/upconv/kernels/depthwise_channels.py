@@ -13,6 +13,7 @@ computed again), and shorter rows go pixel by pixel.
 from ..codegen.isa import Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .epilogue import Epilogue, suffix
+from .some_lanes import store_some
 
 FIELDS = tuple(
     "entry x y w bias n_h n_w x_h x_w w_h w_w n rows cols x_n x_row x_col y_n y_row y_col columns slope".split()
@@ -57,7 +58,7 @@ def depthwise_channels(isa: Isa, elem, mr, activation="none"):
                 with k.loop(begin, whole, across) as column:
                     tile.run(first, column, step, nv)
                 with k.loop(whole, end, vector.lanes) as column:
-                    tile.run(first, column, step, 1, k.lane_mask(end - column, vector))
+                    tile.run(first, column, step, 1, end - column)
     return k
 
 
@@ -67,9 +68,10 @@ class _Tile:
     def __init__(self, k, task, vector, x, y, epilogue):
         self.k, self.task, self.vector, self.x, self.y, self.epilogue = k, task, vector, x, y, epilogue
 
-    def run(self, first, column, mr, nv, mask=None):
-        """mr pixels from `first` on, and nv vectors of channels, the last of which may be cut by a mask."""
+    def run(self, first, column, mr, nv, left=None):
+        """mr pixels from `first` on, and nv vectors of channels, or one of which `left` channels exist."""
         k, task, vector = self.k, self.task, self.vector
+        mask = None if left is None else k.lane_mask(left, vector)
         here = column * vector.scalar.size
         parts = [v * vector.size for v in range(nv)]
         x, y = self.x + first * task["x_col"] + here, self.y + first * task["y_col"] + here
@@ -82,6 +84,10 @@ class _Tile:
                 for variable, weight, part in zip(row, weights, parts, strict=True):
                     pixel = k.load(x_tap + task["x_col"] * r + part, vector, mask)
                     variable.set(k.muladd(pixel, weight, variable.get()))
+        if left is not None:
+            values = [self.epilogue(variable.get()) for (variable,) in sums]
+            store_some(k, vector, 0, left, values, [y + task["y_col"] * r for r in range(mr)])
+            return
         for r, row in enumerate(sums):
             for variable, part in zip(row, parts, strict=True):
-                k.store(self.epilogue(variable.get()), y + task["y_col"] * r + part, mask)
+                k.store(self.epilogue(variable.get()), y + task["y_col"] * r + part)
