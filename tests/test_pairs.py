@@ -34,6 +34,8 @@ CASES = (
     Case("holes", 2, 4, 6, 9, 6, (2, 1), (3, 2)),
     Case("column", 2, 8, 9, 1, 6, (3, 1), (2, 1), (1, 0)),
     Case("many", 1, 600, 3, 5, 40, (2, 2), (2, 2)),
+    Case("cut", 1, 2200, 3, 5, 20, (2, 2), (2, 2)),
+    Case("cut-taps", 1, 1040, 3, 5, 20, (4, 4), (2, 2), (1, 1)),
 )
 # How a line lies, and a column.
 LYING = (("nchw", "nchw"), ("nhwc", "nhwc"), (CHANNELS_SLICED, CHANNELS_SLICED), (STRIDED, STRIDED))
