@@ -249,7 +249,7 @@ def main():
         if options.json:
             write_atomically(options.json, json.dumps(rows).encode())
     if options.fit:
-        fitted = Machine(machine.rates | fit(rows, machine), machine.int64)
+        fitted = Machine(machine.rates | fit(rows, machine), machine.int64, machine.pairs)
         print(json.dumps(fitted.rates))
         tell(rows, fitted, options.markdown)
     else:

@@ -11,7 +11,7 @@ from compare import assert_close, assert_same_nonfinite, expected
 from fresh import fresh
 
 import upconv
-from upconv import planning, prepared, rewrites
+from upconv import planning, rewrites
 from upconv.algorithms import ALGORITHMS
 from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
@@ -21,6 +21,7 @@ from upconv.layouts import CHANNELS_SLICED, STRIDED, WEIGHT_CHANNELS_LAST
 from upconv.problem import Activation, Problem
 from upconv.runtime.kernel import isa
 from upconv.schedule import bands, pixel_products
+from upconv.schedule.placed_problem import PlacedProblem
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -33,6 +34,8 @@ CASES = (
     Case("holes", 2, 4, 6, 9, 6, (2, 1), (3, 2)),
     Case("column", 2, 8, 9, 1, 6, (3, 1), (2, 1), (1, 0)),
     Case("many", 1, 600, 3, 5, 40, (2, 2), (2, 2)),
+    Case("cut", 1, 2200, 3, 5, 20, (2, 2), (2, 2)),
+    Case("cut-taps", 1, 1040, 3, 5, 20, (4, 4), (2, 2), (1, 1)),
 )
 # How a line lies, and a column.
 LYING = (("nchw", "nchw"), ("nhwc", "nhwc"), (CHANNELS_SLICED, CHANNELS_SLICED), (STRIDED, STRIDED))
@@ -230,16 +233,11 @@ def test_lines_are_multiplied_in_pairs_whatever_their_length_and_however_they_li
     assert not rewrites.adds_by_pairs(Problem("forward", CASES[0].geometry(), "bfloat16"))
 
 
-def exchanged(weight, layout):
-    return PAIRED(weight[::-1], layout)[::-1]
-
-
-PAIRED, KEY = rewrites.paired, pixel_products.kernel_key
+KEY = pixel_products.kernel_key
 MUTANTS = {
-    "pairs of a weight the other way round": (rewrites, "paired", exchanged),
-    "a prepared weight that is not one of pairs": (
-        prepared, "innermost_weight",
-        lambda weight, problem: weight[: len(weight) // (1 + problem.pairs)].astype(np.float32),
+    "the first number of a pair taken twice": (PlacedProblem, "w_apart", 0),
+    "numbers of a weight that follow one another taken for pairs": (
+        PlacedProblem, "w_apart", property(lambda self: self.w_dst),
     ),
     "float32 taken for pairs": (pixel_products, "kernel_key", lambda placed: KEY(placed)[2:]),
 }  # fmt: skip

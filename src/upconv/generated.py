@@ -362,7 +362,7 @@ def _wide(problem, module):
 
 @lru_cache(maxsize=4096)
 def _cost(algorithm, problem):
-    return machine().seconds(algorithm.work(problem), problem.dtype)
+    return machine().seconds(algorithm.work(problem), problem.dtype, problem.pairs)
 
 
 def machine() -> Machine:

@@ -146,22 +146,24 @@ MULTIPLIED = frozenset(
 class Machine:
     """Rates of one core: how many a second of each of AMOUNTS that `rates` names; what it does not name costs nothing.
 
-    `int64` is how many times as long a multiply-add of integers takes.
+    `int64` is how many times as long a multiply-add of integers takes, `pairs` one of pairs of bfloat16.
     """
 
     rates: Mapping[str, float] = field(hash=False)
     int64: float = 1.0
+    pairs: float = 1.0
 
-    def seconds(self, work: Mapping[str, float], dtype="float32") -> float:
+    def seconds(self, work: Mapping[str, float], dtype="float32", pairs=False) -> float:
         """Predicted seconds of some work (amounts by the names above) on one core.
 
         >>> ROWS["avx512"].seconds({"calls": 1}) == 1 / ROWS["avx512"].rates["calls"]
         True
         """
-        rates, total, slower = self.rates, 0.0, MULTIPLIED if dtype == "int64" else frozenset()
+        rates, total, slower = self.rates, 0.0, MULTIPLIED if dtype == "int64" or pairs else frozenset()
+        times = self.pairs if pairs else self.int64
         for name, amount in work.items():
             if amount and name in rates:
-                total += amount / rates[name] * self.int64 if name in slower else amount / rates[name]
+                total += amount / rates[name] * times if name in slower else amount / rates[name]
         return total
 
 
@@ -172,7 +174,8 @@ class Machine:
 # AVX2, since its kernel goes along near columns: Zen 4 takes 0.72 of the time of before. `direct_phases_masked` of AVX2
 # is what is left since these are written in pieces, three cycles on Zen 4; with AVX-512 they cost nothing. `gemm1` of
 # AVX-512, `winograd_moved` of AVX2 and `columns` were off on both makes alike; `gemm2`, `transposed_crowded` and
-# `column_rows` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times.
+# `column_rows` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times. `pairs` was
+# timed on Zen 4 alone.
 ROWS = {
     "avx512": Machine(
         {
@@ -259,6 +262,7 @@ ROWS = {
             "depthwise_channels_vectors": 5.5e08,
         },
         int64=1.5,
+        pairs=1.2,
     ),
     "avx2": Machine(
         {

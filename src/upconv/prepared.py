@@ -225,10 +225,12 @@ class PreparedWeight(_Prepared):
         Returns:
             A dense array, as torch would lay it.
         """
-        shape = problem.geometry.weight_shape
+        shape = problem.weight_shape
         if self.storage:
             return as_float32(self.dense, self.storage).reshape(shape)
-        key = problem.operation if self._array.dtype.kind == "c" else problem.pairs
+        if problem.pairs:
+            return self.dense.reshape(shape)
+        key = problem.operation if self._array.dtype.kind == "c" else None
         made = self._inner.get(key)
         if made is None:
             with quiet():

@@ -165,6 +165,17 @@ class Problem:
         return DTYPES[self.storage].itemsize if self.storage else self.itemsize
 
     @property
+    def weight_size(self) -> int:
+        """Bytes of one number of the weight as it lies; of pairs, of one of the two."""
+        return DTYPES[self.maps].itemsize if self.pairs else self.weight_itemsize
+
+    @property
+    def weight_shape(self) -> Shape:
+        """Shape of the weight as it lies."""
+        c_in, *shape = self.geometry.weight_shape
+        return (1 + self.pairs) * c_in, *shape
+
+    @property
     def map_itemsizes(self) -> tuple[int, int]:
         """Bytes of one number of each of the two maps."""
         size = DTYPES[self.maps].itemsize if self.maps else self.itemsize

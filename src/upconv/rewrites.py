@@ -98,8 +98,8 @@ def steps_by_pairs(problem: Problem) -> tuple[Rewrite, ...]:
     whole = steps(problem)
     if problem.dtype != "bfloat16" or problem.operation != "forward" or not isa().multiplies_pairs:
         return whole
-    if STRIDED in (problem.a_layout, problem.layout):
-        copied = _copied(problem)
+    copied = _copied(problem)
+    if copied is not None:
         rest = steps_by_pairs(copied.after)
         return (copied, *rest) if rest[-1].after.pairs else whole
     if whole[0].exchanges_axes:
@@ -157,8 +157,6 @@ def innermost_weight(weight, problem):
     row = DTYPES[weight.dtype.name]
     if row.kind == "c":
         return _matrices(weight, problem.operation, row.wider)
-    if problem.pairs:
-        return paired(weight, dense_weight_layout(problem.geometry.weight_shape))
     if row.wider:
         wide = np.empty(weight.shape, row.wider)
         widen(weight, wide)
@@ -363,36 +361,18 @@ def _in_pairs(problem):
         problem,
         geometry=replace(g, c_in=g.c_in // 2),
         dtype=problem.row.wider,
-        b_layout=_kept_weight_layout(problem),
         maps=problem.dtype,
         pairs=True,
     )
-    moved = 0 if problem.prepared else 2 * g.live_weights * problem.itemsize
     words = f"pairs of channels, summed in {after.dtype} and rounded to {problem.dtype} once"
-    return Rewrite(words, problem, after, _by_pairs, moved)
+    return Rewrite(words, problem, after, _by_pairs, 0)
 
 
 def _by_pairs(solve, step, a, b, bias, out):
     bias = None if bias is None else bias.astype(step.after.dtype)
     if step.after.a_layout.startswith("nhwc"):
         a = a.transpose(0, 2, 3, 1).view(step.after.dtype).transpose(0, 3, 1, 2)
-    solve(a, paired(b, step.after.b_layout) if is_array(b) else b, bias, out)
-
-
-def paired(weight, layout):
-    """A weight of bfloat16 whose numbers are pairs, of an even input channel and the next one: the bits of float32.
-
-    Args:
-        weight: of an even number of input channels, of any strides.
-        layout: how the result lies.
-    """
-    c_in, *shape = weight.shape
-    result = fresh((c_in // 2, *shape), np.float32, layout)
-    order = (0, 2, 3, 1) if layout == WEIGHT_CHANNELS_LAST else (0, 1, 2, 3)
-    halves = result.transpose(order).view(np.uint16).reshape(*np.array((c_in // 2, *shape))[list(order)], 2)
-    for number in range(2):
-        halves[..., number] = weight[number::2].view(np.uint16).transpose(order)
-    return result
+    solve(a, b, bias, out)
 
 
 # Complex numbers -----------------------------------------------------------------------------------------------------

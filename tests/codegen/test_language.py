@@ -113,6 +113,12 @@ def muladd_pairs(k, isa, p, q, out, n, m):
             k.store(k.muladd(*pairs, value), out + place * 4 * lanes)
 
 
+@case("<u4")
+def pair_bf16(k, isa, p, q, out, n, m):
+    halves = Type("i16", isa.lanes(4))
+    k.store(k.pair(k.load(p, halves), k.load(q, halves)), out)
+
+
 @case("<u2")
 def narrow_bf16_flushed(k, isa, p, q, out, n, m):
     if isa.multiplies_pairs:

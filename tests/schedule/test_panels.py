@@ -120,7 +120,7 @@ def test_the_cases_pack_in_every_way(monkeypatch, small_is_large):
 
     def watch(builder, way):
         right = getattr(builder, way)
-        monkeypatch.setattr(builder, way, lambda *args: (used.add((builder, way)), right(*args))[1])
+        monkeypatch.setattr(builder, way, lambda *args, **more: (used.add((builder, way)), right(*args, **more))[1])
 
     for builder, way in PACKING:
         watch(builder, way)

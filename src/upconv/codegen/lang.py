@@ -336,6 +336,10 @@ class Builder:
         """
         return self.emit(WIDEN[storage, native], Type("f32", halves.type.lanes), halves)
 
+    def pair(self, first, second):
+        """Two vectors of i16 as pairs of bfloat16, which lie in the bits of f32."""
+        return self.emit("pair_bf16", Type("f32", first.type.lanes), first, second)
+
     def narrow(self, a, storage, native):
         """The halves nearest to a vector of f32, ties to even; a NaN stays one."""
         return self.emit(NARROW[storage, native], Type("i16", a.type.lanes), a)

@@ -208,6 +208,16 @@ HALVES = (
         constants=(("sixteen", 16),),
     ),
     Primitive(
+        "pair_bf16",
+        "{r}.a = zext {T0} {0} to <{L} x i32>\n"
+        "{r}.b = zext {T0} {1} to <{L} x i32>\n"
+        "{r}.s = shl <{L} x i32> {r}.b, {sixteen}\n"
+        "{r}.o = or <{L} x i32> {r}.a, {r}.s\n"
+        "{r} = bitcast <{L} x i32> {r}.o to {T}",
+        lambda a, b: (a.astype(np.uint32) | b.astype(np.uint32) << 16).view(np.float32),
+        constants=(("sixteen", 16),),
+    ),
+    Primitive(
         "narrow_bf16",
         "{r}.f = bitcast {T0} {0} to <{L} x i32>\n"
         "{r}.a = and <{L} x i32> {r}.f, {magnitude}\n"

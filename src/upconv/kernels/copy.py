@@ -3,23 +3,23 @@
     dst[i, j, 0:count] = src[i, j, 0:count],  dst[i, j, count:pad] = 0
 
 Lines are consecutive in memory; both outer axes have strides of their own. The source may be one of halves, which
-become float32.
+become float32, or one of numbers of bfloat16, which become pairs: the second ones lie `apart` bytes behind the first.
 """
 
 from ..codegen.isa import Isa
 from ..codegen.lang import SIZES, Builder, Type
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m count pad".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m count pad apart".split())
 POINTERS = {"src", "dst"}
 
 
 def copy(isa: Isa, elem, reads=""):
-    """The kernel for elements of one type; `reads` is the kind of halves, f16 or bf16, that the source is."""
+    """The kernel for elements of one type; `reads` is the kind of halves that the source is: f16, bf16 or PAIRS."""
     k = Builder("_".join(filter(None, ("copy", elem, reads and f"of_{reads}", isa.name))))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    source = Stored(k, isa, vector, reads)
     task = k.fields(FIELDS, POINTERS)
+    source = Stored(k, isa, vector, reads, task["apart"])
     whole = task["count"] - k.iand(task["count"], vector.lanes - 1)
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
         src = task["src"] + i * task["src_n"] + j * task["src_m"]

@@ -20,6 +20,9 @@ tiles are short, and so what begins and ends one is left to what they need. More
 over channels, and machines foresee what one loop reads better than what four read by turns. One of `whole_taps` is for
 at most one tap in a row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
 
+Sums of pairs of bfloat16 are rounded to bfloat16 at last, beside which a long chain's errors are small: they are cut
+every PAIRS_SUM pairs alone, and kernels without loops for more take as many channels as that allows.
+
 Where a vector is a cache line, a tile prefetches the lines that the next tile writes, a few between the taps: all at
 once would fill the buffers of the cache, and what the tile itself reads would wait for them. Where vectors are shorter,
 a tile takes longer for each line, and prefetches its own lines before it begins.
@@ -51,6 +54,8 @@ FEW_PRODUCTS, SHORT_SUM, WHOLE_SUM, SHORTEST_SUM = 160, 32, 24, 16
 SOME_PRODUCTS, MEDIUM_SUM = 768, 64
 # Channels of a tap that kernels of `whole_taps` never cut; others halve those of a single tap beyond WHOLE_SUM.
 WHOLE_TAP = SHORT_SUM
+# Sums of pairs of bfloat16, in pairs: of this length they have a hundredth of the error of what they are rounded to.
+PAIRS_SUM = 1024
 # Parts where the taps of a row are one run of at most WHOLE_TAP products, and there are less than twice LONGEST_SUM:
 # such sums have many pixels and few channels, which engines add up in one chain.
 RUN_SUM = 48
@@ -84,11 +89,11 @@ def scratch(vector_bytes, mr, nv):
     return {"places": PLACE * (mr * TILES_PER_BLOCK + 1), "totals": 2 * mr * nv * vector_bytes * TILES_PER_BLOCK}
 
 
-def brief_parts(taps, channels) -> int:
+def brief_parts(taps, channels, pairs=False) -> int:
     """In how many parts the brief kernel makes the sums of segments of at most so many taps; 0: it will not do."""
-    if taps > 1 or channels > 2 * SHORT_SUM:
+    if taps > 1 or channels > (PAIRS_SUM if pairs else 2 * SHORT_SUM):
         return 0
-    return 1 + (channels > WHOLE_SUM)
+    return 1 if pairs else 1 + (channels > WHOLE_SUM)
 
 
 def gemm(
@@ -125,7 +130,7 @@ def gemm(
         if finer:
             is_halved = runs and finer == 1
             longest = _halves_of_runs(k, task, longest) if is_halved else _finer(k, task["c"], longest, finer)
-        task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
+        task |= dict(zip(("longest", "part"), even_parts(k, task, longest, elem), strict=True))
         parts = task["n_h"] * task["n_w"] * k.divide(task["c"] + (task["part"] - 1), task["part"])
         # Of how many pixels lines are prefetched with each part, so that all are when the next tile begins.
         task["prefetch_rows"] = k.divide(k.imax(parts, 1) + (mr - 1), k.imax(parts, 1))
@@ -276,13 +281,13 @@ def _finer(k, c, longest, finer):
     return k.select(is_few, SHORTEST_SUM, longest)
 
 
-def even_parts(k, task, longest):
+def even_parts(k, task, longest, elem):
     """(products of the longest sum of a task, channels of a tap that are taken at a time)."""
-    c = task["c"]
+    c, longest = task["c"], LONGEST_SUM if elem == PAIRS else longest
     parts = k.divide(c + (longest - 1), longest)
     part = k.divide(c + (parts - 1), k.imax(parts, 1))
     part = k.imax(k.iand(part + (UNROLL - 1), -UNROLL), UNROLL)
-    return whole_parts(k, longest, part), part
+    return PAIRS_SUM if elem == PAIRS else whole_parts(k, longest, part), part
 
 
 def whole_parts(k, longest, part):

@@ -76,7 +76,7 @@ def phase_blocks(isa: Isa, elem, mr, nv, phases, some, activation="none", rounds
     vector = Type(type_of_sums(elem), factors.lanes)
     task = k.fields(FIELDS, POINTERS)
     longest = k.imin(k.imax(TAPS_TOGETHER * task["c"], WHOLE_SUM), LONGEST_SUM)
-    task |= dict(zip(("longest", "part"), even_parts(k, task, longest), strict=True))
+    task |= dict(zip(("longest", "part"), even_parts(k, task, longest, elem), strict=True))
     epilogue = Epilogue(k, vector, activation, FIELDS.index("slope"), rounds)
     tile = _Tile(k, vector, factors, mr, nv, phases, some, epilogue)
     with k.loop(0, task["groups"]) as group:

@@ -1,6 +1,9 @@
-"""Numbers as they lie in memory: in the type of the products, or as halves that become float32 on their way."""
+"""Numbers as they lie in memory: in the type of the products, or as halves that become float32 on their way.
 
-from ..codegen.lang import Type
+Of pairs of bfloat16, the numbers that become second ones lie some bytes behind those that become first ones.
+"""
+
+from ..codegen.lang import PAIRS, Type
 
 
 def suffix(storage):
@@ -9,16 +12,21 @@ def suffix(storage):
 
 
 class Stored:
-    """How vectors are loaded and stored; `size` is that of one number in memory."""
+    """How vectors are loaded and stored; `size` is that of one number in memory.
 
-    def __init__(self, k, isa, vector, storage):
-        self.k, self.isa, self.vector, self.storage = k, isa, vector, storage
+    `storage` is f16 or bf16 for halves, PAIRS for numbers of bfloat16 of which the second ones lie `apart` bytes on.
+    """
+
+    def __init__(self, k, isa, vector, storage, apart=None):
+        self.k, self.isa, self.vector, self.storage, self.apart = k, isa, vector, storage, apart
         self.stored = Type("i16", vector.lanes) if storage else vector
         self.size = self.stored.scalar.size
 
     def load(self, pointer, mask=None):
         """The vector at an address; lanes outside a mask are zero, and their memory is not touched."""
         there = self.k.load(pointer, self.stored, mask)
+        if self.storage == PAIRS:
+            return self.k.pair(there, self.k.load(pointer + self.apart, self.stored, mask))
         return self.k.widen(there, self.storage, self.isa.halves) if self.storage else there
 
     def store(self, value, pointer, mask=None):

@@ -6,10 +6,11 @@
     dst   rows consecutive, columns `dst_col` apart; rows up to `pad` are written as zeros
 
 Both outer axes have strides of their own. Either side may be one of halves, the other is float32 then; what is written
-as halves is rounded to the nearest. Square blocks of whole vectors are transposed in registers; at the edges the same
-code runs under masks, so nothing beyond a matrix is read or written. What lies `distance` bytes behind what is read is
-prefetched. A few rows that become one line without gaps, as those of a picture of three colours do, are interleaved
-instead, and a few columns that come from one are separated: whole vectors are read and written then.
+as halves is rounded to the nearest. The source may also be one of numbers of bfloat16 that become pairs, of which the
+second ones lie `apart` bytes behind the first. Square blocks of whole vectors are transposed in registers; at the edges
+the same code runs under masks, so nothing beyond a matrix is read or written. What lies `distance` bytes behind what is
+read is prefetched. A few rows that become one line without gaps, as those of a picture of three colours do, are
+interleaved instead, and a few columns that come from one are separated: whole vectors are read and written then.
 """
 
 import itertools
@@ -19,7 +20,7 @@ from ..codegen.lang import SIZES, Builder, Type
 from .depthwise_rows import interleaved, separated
 from .stored import Stored
 
-FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad distance".split())
+FIELDS = tuple("entry src dst n src_n dst_n m src_m dst_m rows src_row cols dst_col pad distance apart".split())
 POINTERS = {"src", "dst"}
 # Columns that go through all rows together, by pages: a page of each row. So there are as many streams of memory as a
 # vector has lanes, not as many as there are rows, and what they become stays in the second-level cache.
@@ -54,11 +55,12 @@ def are_few(columns, lanes) -> bool:
 def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_parts=False, few_columns=0, near=False):
     """The kernel for elements of one type; `reads` or `writes` are the kind of halves, f16 or bf16, on that side.
 
-    With `few` there are so many rows, as `is_few` has them, and there is nothing between the rows of the result; with
-    `few_columns` so many columns, as `are_few` has them, and nothing between the rows of the source. `by_pages` reads
-    a vector of rows along a page, WAYS of them at a time; without, the rows of the result are written from end to end.
-    `by_parts` loads a vector from several rows, which are to lie near each other. `near` says that the result is
-    written to a cache, where it would take longer to ask for its lines than to wait for them.
+    What is read may be PAIRS, too. With `few` there are so many rows, as `is_few` has them, and there is nothing
+    between the rows of the result; with `few_columns` so many columns, as `are_few` has them, and nothing between the
+    rows of the source. `by_pages` reads a vector of rows along a page, WAYS of them at a time; without, the rows of the
+    result are written from end to end. `by_parts` loads a vector from several rows, which are to lie near each other.
+    `near` says that the result is written to a cache, where it would take longer to ask for its lines than to wait for
+    them.
     """
     names = (
         elem,
@@ -73,8 +75,8 @@ def transpose(isa: Isa, elem, reads="", writes="", few=0, by_pages=False, by_par
     )
     k = Builder("_".join(filter(None, ("transpose", *names))))
     vector = Type(elem, isa.lanes(SIZES[elem]))
-    sides = Stored(k, isa, vector, reads), Stored(k, isa, vector, writes)
     task = k.fields(FIELDS, POINTERS)
+    sides = Stored(k, isa, vector, reads, task["apart"]), Stored(k, isa, vector, writes)
     with k.loop(0, task["n"]) as i, k.loop(0, task["m"]) as j:
         src = task["src"] + i * task["src_n"] + j * task["src_m"]
         dst = task["dst"] + i * task["dst_n"] + j * task["dst_m"]

@@ -182,6 +182,7 @@ def transposing(
     by_pages=False,
     distance=0,
     near=False,
+    apart=0,
 ) -> Nest:
     """The nest that transposes n x m matrices.
 
@@ -192,10 +193,11 @@ def transposing(
         n, m: (how many, step in the source, step in the result).
         pad: how long the rows of the result are made, with zeros; as long as there are rows, without.
         lists: of Rows, for several such tasks.
-        reads, writes: the kind of halves that the source, or the result, is.
+        reads, writes: the kind of halves that the source, or the result, is; `reads` may be PAIRS.
         by_pages: a page of columns goes through all rows at a time; a vector of them, without.
         distance: what lies so many bytes behind what is read is prefetched; 0 for nothing.
         near: whether the result is written over what was used just before, and so is in a cache.
+        apart: bytes from the first numbers of pairs to the second ones.
     """
     pad = rows[0] if pad is None else pad
     size = transpose.SIZES[elem]
@@ -228,6 +230,7 @@ def transposing(
         "dst_col": cols[1],
         "pad": pad,
         "distance": distance,
+        "apart": apart,
     }
     return Nest(transpose.FIELDS, fields, lists)
 
@@ -292,7 +295,7 @@ def _few_columns_at_a_time(placed, count, step) -> Rows:
     return Rows(("src", "dst", "cols"), values)
 
 
-def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads="") -> Nest:
+def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads="", apart=0) -> Nest:
     """The nest that copies n x m lines of `count` values, filled up with zeros to `pad`; else as `transposing`."""
     fields = {
         "entry": entry(copy.copy, elem, reads),
@@ -301,6 +304,7 @@ def copying(elem, src, dst, count, *, n=ONE, m=ONE, pad=None, lists=(), reads=""
         **_stack(n, m),
         "count": count,
         "pad": count if pad is None else pad,
+        "apart": apart,
     }
     return Nest(copy.FIELDS, fields, lists)
 

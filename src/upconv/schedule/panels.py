@@ -169,7 +169,7 @@ class Panels:
             sources: how many source channels, if not all of them.
         """
         sources = self.c_src if sources is None else sources
-        if placed.w_dst == placed.problem.weight_itemsize or self.c_dst == 1:
+        if placed.w_dst == placed.w_size or self.c_dst == 1:
             return self._copied(placed, number, src, dst, sources)
         return self._transposed(placed, number, src, dst, sources)
 
@@ -197,7 +197,7 @@ class Panels:
             rows = 0, placed.w_dst
         return transposing(
             self.elem, (W, src), (PANELS, dst), rows, cols, n=each, m=alike, pad=pad, lists=lists,
-            distance=placed.w_src, reads=placed.packs_halves,
+            distance=placed.w_src, reads=placed.packs_halves, apart=placed.w_apart,
         )  # fmt: skip
 
     def _copied(self, placed, number, src, dst, sources):
@@ -217,7 +217,7 @@ class Panels:
         lists = (offsets("src", "dst")(places),)
         return copying(
             self.elem, (W, src), (PANELS, dst), block.columns, n=n, m=m, pad=block.width, lists=lists,
-            reads=placed.packs_halves,
+            reads=placed.packs_halves, apart=placed.w_apart,
         )  # fmt: skip
 
     # Fused phases ----------------------------------------------------------------------------------------------------
@@ -225,10 +225,11 @@ class Panels:
     def _fused(self, placed):
         """Units that pack all blocks: the columns of a tap are the phases, then channels."""
         step_h, step_w = placed.w[2:]
-        if placed.w_dst == self.size or self.c_dst == 1:
+        halves = {"reads": placed.packs_halves, "apart": placed.w_apart}
+        if placed.w_dst == placed.w_size or self.c_dst == 1:
             move_w = placed.w_group, step_h, self.fused * step_w
             grid = (self.groups, self.k_h, self.k_w), {W: move_w, PANELS: (self.group, self.row, self.tap)}
-            yield Grid((*self._shared_out((W, 0), self.c_src, placed.w_src),), *grid)
+            yield Grid((*self._shared_out((W, 0), self.c_src, placed.w_src, placed.w_size, **halves),), *grid)
             return
         # All taps of a channel lie together: they are transposed in one go, and each phase's shared out to the blocks.
         taps, many = self.k_h * self.k_w * self.fused, self._at_once
@@ -238,8 +239,8 @@ class Panels:
         for first in range(0, self.c_src, many):
             count = min(many, self.c_src - first)
             n = count, placed.w_src, self._line
-            nest = transposing(self.elem, (W, first * placed.w_src), (X_BAND, 0), rows, cols, n=n)
-            shared = self._shared_out((X_BAND, 0), count, self._line, first, lists)
+            nest = transposing(self.elem, (W, first * placed.w_src), (X_BAND, 0), rows, cols, n=n, **halves)
+            shared = self._shared_out((X_BAND, 0), count, self._line, self.size, first, lists)
             yield Grid((nest, *shared), (self.groups, 1, 1), {W: (placed.w_group, 0, 0), PANELS: (self.group, 0, 0)})
 
     @property
@@ -255,27 +256,31 @@ class Panels:
 
     def scratch(self, placed) -> dict[int, int]:
         """Bytes by base that packing needs."""
-        if self.fused == 1 or placed.w_dst == self.size or self.c_dst == 1:
+        if self.fused == 1 or placed.w_dst == placed.w_size or self.c_dst == 1:
             return {}
         return {X_BAND: self._at_once * self._line}
 
     @cached_property
     def _places(self):
-        """The lists of the blocks' places, in a row of the weight and in a tap, by the blocks' width.
+        """The blocks' places, as columns of the weight and in a tap, and their columns, by the blocks' width.
 
         Blocks of one width are as far on for each source channel, so the lists serve all of them.
         """
         values = defaultdict(list)
         for number, block in enumerate(self.blocks):
-            values[block.width].append((block.first * self.size, self.block(number), block.columns))
-        return {width: Rows(("src", "dst", "count"), rows) for width, rows in values.items()}
+            values[block.width].append((block.first, self.block(number), block.columns))
+        return values
 
-    def _shared_out(self, src, count, step, first=0, lists=()):
-        """Copy the columns of every block of `count` source channels, from the first on, from rows `step` apart."""
+    def _shared_out(self, src, count, step, size, first=0, lists=(), **halves):
+        """Copy the columns of every block of `count` source channels, from the first on, from rows `step` apart.
+
+        `size` is bytes of a number of them.
+        """
         for width, places in self._places.items():
             line = width * self.size
-            m = count, step, line
-            yield copying(self.elem, src, (PANELS, first * line), 0, m=m, pad=width, lists=(*lists, places))
+            m, names = (count, step, line), ("src", "dst", "count")
+            rows = Rows(names, [(place * size, *more) for place, *more in places])
+            yield copying(self.elem, src, (PANELS, first * line), 0, m=m, pad=width, lists=(*lists, rows), **halves)
 
 
 @dataclass(frozen=True, slots=True)

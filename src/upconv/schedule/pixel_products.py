@@ -60,8 +60,9 @@ def kernels_of(placed: PlacedProblem, blocks: Sequence[Block]) -> list[int]:
     taps = ceil_div(h.k * h.g, h.s) * ceil_div(w.k * w.g, w.s) if placed.forward else h.k * w.k
     # Of a tap in a row, few channels are one part.
     few = ceil_div(w.k * w.g, w.s) if placed.forward else w.k
-    brief = gemm.brief_parts(taps, placed.c_src)
-    whole_taps = not brief and few <= 1 and placed.c_src <= gemm.WHOLE_TAP
+    pairs = placed.problem.pairs
+    brief = gemm.brief_parts(taps, placed.c_src, pairs)
+    whole_taps = not brief and few <= 1 and placed.c_src <= (gemm.LONGEST_SUM if pairs else gemm.WHOLE_TAP)
     # Brief kernels cut their sums by themselves.
     finer = 2 * (not brief and is_strided(placed))
     ahead = taps <= 1 and looks_ahead(placed)

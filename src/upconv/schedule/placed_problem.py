@@ -19,7 +19,7 @@ class PlacedProblem:
     Attributes:
         problem: the Problem.
         x, y: the maps that are read and written; for the gradient in the weight, input and gradient in the output.
-        w: strides of the weight in bytes.
+        w: strides of the weight in bytes; of pairs, from the first number of one to that of the next.
         threads: how many there will be.
         seconds: predicted on one thread.
         elem, lanes: of the dtype, and how many of it a vector has.
@@ -53,13 +53,15 @@ class PlacedProblem:
             g, planes = problem.geometry, problem.depth_taps
             fold = planes, g.h.k // planes, g.h.out
             x, y = (x.folded(*fold), y) if problem.operation == "grad_input" else (x, y.folded(*fold))
+        if problem.pairs:
+            w = 2 * w[0], *w[1:]
         return cls(problem, x, y, tuple(w), threads, seconds)
 
     @classmethod
     def dense(cls, problem, threads=1, seconds=0.0):
         """Of a problem on dense operands of its layouts."""
         x, y = map(map_strides, problem.map_shapes, problem.map_layouts, problem.map_itemsizes)
-        w = weight_strides(problem.geometry.weight_shape, problem.weight_layout, problem.weight_itemsize)
+        w = weight_strides(problem.weight_shape, problem.weight_layout, problem.weight_size)
         return cls.of(problem, x, y, w, threads, seconds)
 
     def axes_exchanged(self):
@@ -138,8 +140,20 @@ class PlacedProblem:
 
     @property
     def packs_halves(self) -> str:
-        """The kind of halves that a weight is which is packed in the call; "" for none."""
+        """The kind of halves that a weight is which is packed; PAIRS for one of pairs, "" for none."""
+        if self.problem.pairs:
+            return PAIRS
         return HALF_KINDS[self.problem.storage] if self.problem.storage and self.packs else ""
+
+    @property
+    def w_size(self) -> int:
+        """Bytes of one number of the weight as it lies."""
+        return self.problem.weight_size
+
+    @property
+    def w_apart(self) -> int:
+        """Bytes of a weight of pairs from the first number of one to the second."""
+        return self.w_src // 2 if self.problem.pairs else 0
 
     def stored(self, nbytes) -> int:
         """A distance within a packed weight as it is in the one that is kept, which may be one of halves."""
