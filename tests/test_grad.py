@@ -6,7 +6,16 @@ from cases import LAYOUTS, channels_last
 from require import require
 from ways import KERNELS, willing
 
-from upconv import SettingError, conv2d, conv_transpose2d, grad, prepare, reference
+from upconv import (
+    SettingError,
+    conv2d,
+    conv_transpose2d,
+    get_num_threads,
+    grad,
+    prepare,
+    reference,
+    set_num_threads,
+)
 from upconv.algorithms import weight_gradient_blocks
 from upconv.geometry import Axis, Geometry
 from upconv.planning import choose, solve
@@ -289,6 +298,36 @@ def test_sums_are_added_up_where_the_weight_lies(g, layout):
     with memory.poisoned():
         got = choose(problem, "weight_gradient_blocks")(x, gy)
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "g",
+    [
+        Geometry(1, 310, 130, 1, Axis(8, 5, 2, 1, 1), Axis(7, 5, 2, 1, 1)),
+        Geometry(2, 130, 302, 2, Axis(5, 4, 2, 1, 1), Axis(6, 4, 2, 1, 1)),
+        Geometry(1, 70, 40, 1, Axis(8, 33, 2), Axis(8, 17, 3)),
+    ],
+    ids=["runs of channels", "groups", "rows of taps"],
+)
+def test_sums_of_one_block_become_the_weight_run_by_run(g, layout):
+    problem, rng = Problem("grad_weight", g, "float32", layout), np.random.default_rng(0)
+    x, gy = (rng.integers(-3, 4, shape).astype(np.float32) for shape in problem.operand_shapes)
+    want = reference.grad_weight(g, x, gy)
+    if layout == "nhwc":
+        x, gy = channels_last(x), channels_last(gy)
+    out = np.empty(g.weight_shape, np.float32)
+    assert layout == "nhwc" or weight_gradient_blocks._Sums(problem).is_brief
+    before = get_num_threads()
+    try:
+        for threads in (1, 2, 3, 7):
+            set_num_threads(threads)
+            out[...] = np.nan
+            with memory.poisoned():
+                solve(problem, "weight_gradient_blocks", x, gy, None, out)
+            np.testing.assert_array_equal(out, want)
+    finally:
+        set_num_threads(before)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -263,6 +263,27 @@ def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multipli
     assert len(prefetched) - len(wanted) <= len(turned[0])
 
 
+def test_what_a_gradient_turns_next_is_prefetched_too():
+    """Of every channel of the result a piece, as many channels of the source as are turned at once."""
+    problem = Problem("grad_input", MADE_WHEN_WANTED[2].geometry(), "float32", "nhwc")
+    layer = winograd._layer(PlacedProblem.dense(problem, 1, 1e-3), makes=True)
+    turned, prefetched = [], set()
+    for count, unit, steps in layer.made_units(1):
+        tasks = [total(*sums) for sums in unit]
+        for moved in range(0, count * steps[W], steps[W]):
+            for task in tasks:
+                if task["fields"] is transpose.FIELDS:
+                    first = task["src"][1] + moved
+                    lines = product(range(task["n"]), range(task["rows"]))
+                    turned.append({first + n * task["src_n"] + row * task["src_row"] for n, row in lines})
+                elif task.get("next_all"):
+                    first, rows = task["next"][1] + moved, task["next_all"] // task["next_pieces"]
+                    prefetched |= {first + number * task["next_row"] for number in range(rows)}
+    # What is turned first comes in whole vectors of channels, and the rest of them.
+    assert len(turned) > 4
+    assert set().union(*turned[2:]) - set().union(*turned[:2]) <= prefetched
+
+
 @pytest.mark.parametrize("threads", [1, 3, 17])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)

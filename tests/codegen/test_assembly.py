@@ -198,6 +198,17 @@ def test_the_hot_loop_of_a_gradient_in_the_weight_prefetches_the_next_block_with
         assert spills(loop) == []
 
 
+@pytest.mark.parametrize(("name", "tallest", "nv"), PRODUCTS)
+def test_the_hot_loop_of_a_gradient_in_the_weight_asks_for_what_its_sums_become_without_spills(name, tallest, nv):
+    isa, unroll = ROWS[name], weight_gradient_blocks.UNROLL
+    for mr in (tallest, tallest - 1):
+        kernel = weight_gradient_blocks.weight_gradient_blocks(isa, "f32", mr, nv, asks=True)
+        loop = hot_loop(llvm.assembly(lower(kernel, isa), isa), "vfmadd")
+        assert sum(line.startswith("vfmadd") for line in loop) == mr * nv * unroll
+        assert sum(line.startswith("prefetch") for line in loop) == ceil_div(nv * isa.vector_bytes, LINE)
+        assert spills(loop) == []
+
+
 WINOGRAD = [(*tile, elem, height) for tile in PRODUCTS for elem in ("f32", "f64") for height in (0, 1)]
 
 

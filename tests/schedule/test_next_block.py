@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 from upconv.algorithms import ALGORITHMS
@@ -11,8 +12,8 @@ from upconv.kernels.weight_gradient_blocks import UNROLL
 from upconv.layouts import Operand
 from upconv.problem import Problem
 from upconv.runtime import tables
-from upconv.runtime.kernel import usable
-from upconv.runtime.program import X, Y
+from upconv.runtime.kernel import isa, made, usable
+from upconv.runtime.program import W, X, Y
 from upconv.schedule.moves import PlacedOperand
 from upconv.schedule.next_block import FAR_BYTES, MOST_LINES, comes_from_far, next_block
 from upconv.schedule.pixel_panels import Cut
@@ -86,3 +87,32 @@ def test_the_tasks_of_a_block_ask_for_one_piece_of_the_next_after_another(way, c
     assert len(lists) > 1
     # Lists say nothing of where a packed block lies, nor of where the next one does, so they serve all that are alike.
     assert way == "weight_gradient_blocks" or len({*itertools.chain(*lists)}) < sum(map(len, lists))
+
+
+@pytest.mark.skipif(bool(usable()), reason="no kernels can be made here")
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("c_out", "k"), [(240, 5), (64, 18)], ids=["a last tile that is not full", "rows of taps"])
+def test_tiles_ask_for_all_of_the_weight_that_they_become(c_out, k, threads, monkeypatch):
+    g = Geometry(1, 600, c_out, 2, Axis(8, k, 2, 1, 1), Axis(8, k, 2, 1, 1))
+    seen, right = [], tables._encode
+    monkeypatch.setattr(tables, "_encode", lambda stages: (seen.extend(stages), right(stages))[1])
+    placed_problem = PlacedProblem.dense(Problem("grad_weight", g, "float32"), threads)
+    ALGORITHMS["weight_gradient_blocks"].module.program(placed_problem)
+    asked, runs = np.zeros(np.prod(g.weight_shape) * 4, bool), set()
+    for nest in (nest for stage in seen for grid in stage.grids for nest in grid.nests):
+        if not nest.common.get("pace"):
+            continue
+        base, start = nest.common["next"]
+        assert base == W
+        runs.add(start)
+        for rows in itertools.product(*([dict(zip(rows.fields, row, strict=True)) for row in rows.values]
+                                        for rows in nest.lists)):  # fmt: skip
+            place = start + sum(row.get("next", 0) for row in rows)
+            task = nest.common | rows[-1]
+            _, mr, nv, *_ = made(task["entry"]).arguments
+            for channel in range(task["a_tiles"] * mr):
+                first = place + channel * task["pace"]
+                asked[first : first + nv * isa().vector_bytes] = True
+    assert asked.all()
+    # A few channels at a time, whose sums stay near.
+    assert len(runs) > 2 * g.groups

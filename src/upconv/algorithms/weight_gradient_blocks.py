@@ -34,6 +34,8 @@ BLOCKS_IN_ONE, LARGE_SUMS = 4, NEAR_BYTES
 # Units of a stage, where threads share out tiles of the sums; columns that are worth packing, and taps that are worth
 # writing, by themselves.
 UNITS, COLUMNS, RUN = 8, 32, 128
+# Sums that become weight at once and are to be in the second-level cache then, beside the panels that they are made of.
+BRIEF_BYTES = NEAR_BYTES // 4
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -93,9 +95,9 @@ class _Sums:
     """Where the sums lie, in each part: (groups, taps, channels of a, channels of b in whole tiles).
 
     `parts` is how many parts the pixels have, each in so many `pieces`; 0 if tiles of the sums are shared out
-    instead. With one block of pixels each tile is finished at once, in memory of its own that stays near. Without parts
-    `are_weight` says whether they are the weight itself: a tile writes whole lines of it, far apart, while it computes,
-    where all of them one after another would wait for memory.
+    instead. With one block of pixels each tile is finished at once, in `runs` of channels of a, in memory of its own
+    that stays near. Without parts `are_weight` says whether they are the weight itself: a tile writes whole lines of
+    it, far apart, while it computes, where all of them one after another would wait for memory.
     """
 
     def __init__(self, problem):
@@ -112,8 +114,10 @@ class _Sums:
         self.base = W if self.are_weight else TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
         self.row = made.width * size * (1 if self.is_brief else tiles)
+        self.runs = ceil_div(taps * made.a_count * self.row, BRIEF_BYTES) if self.is_brief else 1
+        most = max(map(_channels, _runs(made.ranges, self.runs)))
         # Taps are not the same places of the cache apart.
-        self.tap = made.a_count * self.row + LINE
+        self.tap, self.tap_bytes = most * self.row + LINE, made.width * size
         self.group = 0 if self.is_brief else taps * self.tap
         self.nbytes = ceil_div(max(taps * self.tap, g.groups * self.group), LINE) * LINE
         self.all = max(1, self.parts) * self.nbytes
@@ -124,7 +128,7 @@ class _Sums:
             return (2 * blocks - 1) * self.nbytes
         if self.is_brief:
             # Every tile becomes weight at once: written, read, and put where it belongs.
-            return 3 * g.groups * made.b_tiles * self.nbytes
+            return 3 * g.groups * made.b_tiles * g.h.k * g.w.k * (made.a_count * self.row + LINE)
         return (2 * blocks + self.parts + 2) * self.nbytes
 
     def steps(self, placed):
@@ -149,6 +153,25 @@ class _Share(NamedTuple):
     taps: tuple[int, int]
 
 
+def _runs(ranges, wanted):
+    """About so many runs of tiles of a, each as ranges of tiles that are equally tall."""
+    found = []
+    for start, many in _even(sum(tiles for _, tiles, _ in ranges), wanted):
+        before, some = 0, []
+        for first, tiles, rows in ranges:
+            low, high = max(start, before), min(start + many, before + tiles)
+            if low < high:
+                some.append((first + (low - before) * rows, high - low, rows))
+            before += tiles
+        found.append(tuple(some))
+    return found
+
+
+def _channels(run):
+    """Channels of a run of tiles."""
+    return sum(tiles * rows for _, tiles, rows in run)
+
+
 def _even(count, wanted):
     """(first, how many) of about so many pieces."""
     return pieces(count, ceil_div(count, wanted))
@@ -166,6 +189,13 @@ class _Way:
         self.units = UNITS if placed.threads > 1 else 1
         self.total = self.sums.steps(placed)
         self.prefetches = bool(self.sums.parts) and not self.inside and comes_from_far(placed.problem, self.cut)
+        # Lines of the weight are asked for while the sums are made that become them, tap by tap: where the channels
+        # of a tile of b follow one another, and by kernels that have registers for it.
+        self.asks = (
+            self.sums.is_brief
+            and not self.made.planes_a
+            and self._steps()[0] == math.prod(placed.g.weight_shape[2:]) * placed.size
+        )
         self._lists = {}
 
     def by_parts(self):
@@ -211,29 +241,16 @@ class _Way:
         Where a is read in place, its tiles have cache lines in common, so it is cut last.
         """
         made, g = self.made, self.placed.g
-        wanted = ceil_div(self.units, g.groups * made.b_tiles)
+        wanted = max(self.sums.runs, ceil_div(self.units, g.groups * made.b_tiles))
         # A unit that finishes its tiles writes some taps of each channel, which are to be long runs.
         most = max(1, g.h.k * g.w.k // RUN) if self.sums.is_brief else g.h.k
         if made.packs_a:
-            ranges = self._ranges(wanted)
+            ranges = _runs(made.ranges, wanted)
             rows = _even(g.h.k, min(most, ceil_div(wanted, len(ranges))))
         else:
             rows = _even(g.h.k, min(most, wanted))
-            ranges = self._ranges(ceil_div(wanted, len(rows)))
+            ranges = _runs(made.ranges, max(self.sums.runs, ceil_div(wanted, len(rows))))
         return itertools.starmap(_Share, itertools.product(range(g.groups), range(made.b_tiles), ranges, rows))
-
-    def _ranges(self, wanted):
-        """About so many runs of tiles of a, each as ranges of tiles that are equally tall."""
-        found = []
-        for start, many in _even(sum(tiles for _, tiles, _ in self.made.ranges), wanted):
-            before, some = 0, []
-            for first, tiles, rows in self.made.ranges:
-                low, high = max(start, before), min(start + many, before + tiles)
-                if low < high:
-                    some.append((first + (low - before) * rows, high - low, rows))
-                before += tiles
-            found.append(tuple(some))
-        return found
 
     def _part(self, blocks, first, end, offset):
         """The nests of some blocks of a part; the first one of all writes the sums, the others add to them."""
@@ -283,7 +300,7 @@ class _Way:
             operand, shape = images_inside(operand, shape)
         side = side_of(shape, made.ranges, made.rows, X_BAND, placed.size)
         self.scratch.take(X_BAND, placed.g.groups * side.group)
-        ranges = made.ranges if self.sums.parts else itertools.chain(*self._ranges(self.units))
+        ranges = made.ranges if self.sums.parts else itertools.chain(*_runs(made.ranges, self.units))
         return side, [*nests, *copied(placed, operand, shape, side, made.a_count, ranges)]
 
     def _b(self, operand, shape):
@@ -342,6 +359,8 @@ class _Way:
             "longest": kernel.longest_sum_over_pixels(self.placed.g.pixels, math.prod(self.placed.g.weight_shape)),
             **following.fields,
         }
+        if self.asks:
+            fields |= {"next": (W, self._place(share)), "pace": self._steps()[1]}
         for name, side in (("a", a), ("b", b)):
             is_y = (name == "b") != made.swapped
             step_h, step_w = (self.placed.g.h.s, self.placed.g.w.s) if is_y else (1, 1)
@@ -371,7 +390,8 @@ class _Way:
                     x, y = (b, a) if self.made.swapped else (a, b)
                     at_x, at_y = i * getattr(x, side), o * getattr(y, side)
                     ab = (at_y, at_x) if self.made.swapped else (at_x, at_y)
-                    values.append((*ab, t * step, count, following.after(t * before)))
+                    ahead = t * (before // visits) * self.sums.tap_bytes if self.asks else following.after(t * before)
+                    values.append((*ab, t * step, count, ahead))
                 lists.append(Rows(("a", "b", "total", name, "next"), values))
             self._lists[key] = lists
         return self._lists[key]
@@ -381,6 +401,8 @@ class _Way:
         groups, ranges = range(self.placed.g.groups), self.made.ranges
         if share is not None:
             groups, ranges = (share.group,), share.ranges
+        # Sums that are brief lie where those of other channels have lain.
+        start = ranges[0][0] if self.sums.is_brief else 0
         key = a, b, groups, tuple(ranges), following.in_lists
         if key not in self._lists:
             made, (row, _, _, per_group), values, visits = self.made, self.total, [], 0
@@ -395,12 +417,14 @@ class _Way:
                         made.cuts_b,
                         made.planes_a,
                         following.lines,
+                        self.asks,
                     )
                     at = made.before(first) * a.tile if made.packs_a else first * a.channel
                     step = a.tile if made.packs_a else rows * a.channel
-                    total = g * per_group + first * row
+                    total = g * per_group + (first - start) * row
                     here = address, g * a.group + at, g * b.group, total, tiles, step
-                    values.append((*here, following.after(visits)))
+                    ahead = (first - start) * self._steps()[1] if self.asks else following.after(visits)
+                    values.append((*here, ahead))
                     visits += tiles * made.b_tiles
             self._lists[key] = Rows(("entry", "a", "b", "total", "a_tiles", "a_tile", "next"), values)
         return self._lists[key]
@@ -420,13 +444,19 @@ class _Way:
         """Transpose the sums of a share to the weight (c_in, c_out / groups, taps)."""
         made, sums, g = self.made, self.sums, self.placed.g
         (per_b, per_a), (tap, some) = self._steps(), share.taps
-        first, channels = share.ranges[0][0], sum(tiles * rows for _, tiles, rows in share.ranges)
-        start = share.tile * made.width
-        src = share.group * sums.group + share.tile * sums.tile + first * sums.row + tap * g.w.k * sums.tap
-        dst = share.group * self._per_group() + start * per_b + first * per_a + tap * self.placed.w[2]
-        lines, columns = (channels, sums.row, per_a), (min(made.width, made.b_count - start), per_b)
+        first, start = share.ranges[0][0], share.tile * made.width
+        src = share.group * sums.group + share.tile * sums.tile + tap * g.w.k * sums.tap
+        src += 0 if sums.is_brief else first * sums.row
+        dst = self._place(share) + tap * self.placed.w[2]
+        lines, columns = (_channels(share.ranges), sums.row, per_a), (min(made.width, made.b_count - start), per_b)
         many = some * g.w.k
         return to_weight(self.placed, (sums.base, src), (W, dst), sums.tap, lines, columns, taps=many)
+
+    def _place(self, share):
+        """Where in the weight the channels of a share begin."""
+        per_b, per_a = self._steps()
+        first, start = share.ranges[0][0], share.tile * self.made.width
+        return share.group * self._per_group() + start * per_b + first * per_a
 
     def _steps(self):
         """Bytes of the weight from channel to channel of b and of a."""

@@ -36,7 +36,7 @@ FIELDS = tuple(
 POINTERS = {"a", "b", "total", "next"}
 
 
-def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0):
+def macs(task, lanes, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0, asks=False):
     """Multiply-adds of a task, those included that no sum needs."""
     tiles = task["a_tiles"] * mr * task["b_tiles"] * nv * lanes
     return task["n"] * task["rows"] * task["cols"] * tiles
@@ -48,14 +48,17 @@ def longest_sum_over_pixels(pixels, weights) -> int:
     return min(max(isqrt(per_part * pixels), shortest), LONGEST_SUM)
 
 
-def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0):
+def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, step=0, lines=0, asks=False):
     """The kernel for a tile of mr channels of a by nv vectors of b; tiles of b follow one another, with `a_outer`.
 
     With `cut` there is one tile of b, of `b_count` channels, that does not fill its last vector. With `lines` it
     prefetches so many lines of the next block in UNROLL pixels, `pace` bytes from one to the next: two at most, and of
-    one map alone, since with more LLVM finds no registers for the products.
+    one map alone, since with more LLVM finds no registers for the products. One that `asks` prefetches instead where
+    the sums are put next, a line before each of UNROLL pixels: from `next` on, as many bytes for each channel of a as
+    it has sums, channels `pace` bytes apart.
     """
     kind = f"{'_a_outer' * a_outer}{'_cut' * cut}{f'_step{step}' * (step > 0)}{f'_lines{lines}' * (lines > 0)}"
+    kind += "_asks" * asks
     k = Builder(f"weight_gradient_blocks_{elem}_{mr}x{nv}{kind}_{isa.name}")
     vector = Type(elem, isa.lanes(SIZES[elem]))
     task = k.fields(FIELDS, POINTERS)
@@ -69,6 +72,8 @@ def weight_gradient_blocks(isa: Isa, elem, mr, nv, a_outer=False, cut=False, ste
         a, b = task["a"] + a_tile * task["a_tile"], task["b"] + b_tile * task["b_tile"]
         zero = k.zero(vector)
         sums = [[k.variable(zero) for _ in range(nv)] for _ in range(mr)]
+        if asks:
+            following = _Result(k, task["next"] + a_tile * (task["pace"] * mr), task["pace"], nv * vector.size)
         length, add = k.variable(0, I64), k.variable(task["add"], I64)
         here = task["total"] + (a_tile * task["total_row"] * mr + b_tile * (nv * vector.size))
         # Totals are far away as a rule, and wanted when the sums are there.
@@ -111,11 +116,27 @@ class _NextBlock:
         self.k, self.lines, self.pace = k, lines, task["pace"]
         self.here = k.variable(task["next"])
 
-    def prefetch(self):
+    def prefetch(self, u):
         """For the second-level cache, since the first has no room for what is not used yet."""
-        for _ in range(self.lines):
+        for _ in range(0 if u else self.lines):
             self.k.prefetch(self.here.get(), locality=2)
             self.here.set(self.here.get() + self.pace)
+
+
+class _Result:
+    """Where the sums of a tile are put next: channel after channel, and on to those of later tiles without a look at
+    the end, for which LLVM finds no registers."""
+
+    def __init__(self, k, place, step, nbytes):
+        self.k, self.step, self.nbytes = k, step, nbytes
+        self.here = k.variable(place)
+
+    def prefetch(self, u):
+        """A part of a channel, or in the last of UNROLL pixels what is left of it."""
+        for line in range(u * LINE, self.nbytes, UNROLL * LINE):
+            self.k.prefetch(self.here.get() + line, locality=2)
+        if u == UNROLL - 1:
+            self.here.set(self.here.get() + self.step)
 
 
 def _row(k, task, vector, a, b, cols, sums, masks, following):
@@ -130,9 +151,9 @@ def _row(k, task, vector, a, b, cols, sums, masks, following):
         _pixel(k, vector, (here + r * size for r in range(len(sums))), b + at_b, sums, masks)
 
     with k.loop(0, whole, UNROLL) as col:
-        following.prefetch()
         at_a, at_b = k.opaque(col * step_a), k.opaque(col * step_b)
         for u in range(UNROLL):
+            following.prefetch(u)
             pixel(at_a + step_a * u, at_b + step_b * u)
     with k.loop(whole, cols) as col:
         pixel(k.opaque(col * step_a), k.opaque(col * step_b))

@@ -417,24 +417,27 @@ class Layer:
         """What the product of a part adds to prefetch its share of what is turned next."""
         if turn is None or not self._following():
             return {}
-        ((start, _), first, count), (w_src, w_dst, *_) = turn, self.w
-        there = Memory(start * w_dst + first * w_src, w_src, count, self._following()[0])
+        ((start, channels), first, count), (w_src, w_dst, *_) = turn, self.w
+        step, nbytes, _ = self._following()
+        there = Memory(start * w_dst + first * w_src, step, count if step == w_src else channels, nbytes)
         sizes = parts[number]
         return asked("next", there, self._lines_of_weight(sizes), piece_channels(sizes), (number, len(parts)))
 
     def _following(self):
         """What products prefetch while they use what has just been made, so that memory is never waited for: what is
-        turned next, as (bytes of a row of it, rows for one product), if each channel of the source is a piece that no
-        machine foresees.
+        turned next, as (bytes from row to row of it, bytes of a row, rows for one product). A row is a piece of one
+        channel, of the source or of the result, that no machine foresees.
         """
-        w_src, w_dst, *_ = self.w
-        if self.makes and not self._reads_weight and self.turned == self.sizes[0].chunk and w_dst < w_src:
-            return self.sizes[0].phase_channels * w_dst, ceil_div(self.turned, len(self.sizes))
-        return None
+        if not self.makes or self._reads_weight or self.turned != self.sizes[0].chunk:
+            return None
+        (w_src, w_dst, *_), channels, parts = self.w, self.sizes[0].phase_channels, len(self.sizes)
+        if w_dst < w_src:
+            return w_src, channels * w_dst, ceil_div(self.turned, parts)
+        return w_dst, self.turned * w_src, ceil_div(channels, parts)
 
     def _lines_of_weight(self, sizes):
         """How many lines of what is turned next a product prefetches in UNROLL channels."""
-        (nbytes, rows), channels = self._following(), piece_channels(sizes)
+        (_, nbytes, rows), channels = self._following(), piece_channels(sizes)
         steps = sizes.runs * ceil_div(sizes.chunk, UNROLL)
         there = Memory(0, nbytes, rows, nbytes)
         lines = min(MOST_LINES, ceil_div(rows * ceil_div(nbytes, LINE), steps))
