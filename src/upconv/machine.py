@@ -262,7 +262,7 @@ ROWS = {
             "depthwise_channels_vectors": 5.5e08,
         },
         int64=1.5,
-        pairs=1.2,
+        pairs=1.12,
     ),
     "avx2": Machine(
         {
