@@ -47,12 +47,14 @@ from upconv.kernels import (
     pixel_columns,
     strip_product,
     strip_rows,
+    sum_lanes,
     sum_parts,
     tap_streaming,
     transpose,
     weight_gradient,
     weight_gradient_blocks,
     weight_gradient_depthwise,
+    weight_gradient_planes,
     weight_streaming,
 )
 from upconv.runtime import program
@@ -303,11 +305,20 @@ MUTANTS = {
             "strip_product": strip_product,
             "pack_pixels": pack_pixels,
             "weight_gradient_depthwise": weight_gradient_depthwise,
+            "sum_lanes": sum_lanes,
             "weight_streaming": weight_streaming,
             "transpose": transpose,
             "copy": copy,
         }.items()
     },
+    "weight_gradient_planes, mask a lane short": lambda: masks(weight_gradient_planes, "lane_mask", short_mask),
+    "weight_gradient_planes, border a lane short": lambda: masks(
+        weight_gradient_planes, "lane_mask_between", short_between
+    ),
+    "weight_gradient_planes, sums of other rows lost": lambda: masks(weight_gradient_planes, "add", keep_left),
+    "weight_gradient_planes, sums of earlier blocks lost": lambda: table(weight_gradient_planes, zero("add")),
+    "weight_gradient_planes, last row of y left": lambda: table(weight_gradient_planes, one_less("out_rows")),
+    "weight_gradient_planes, rows of the border as others": lambda: table(weight_gradient_planes, zero("full_first")),
     "convert, last number of a line left": lambda: table(convert, one_less("count")),
     "col2im_channels, mask a lane short": lambda: masks(col2im_channels, "lane_mask_between", short_between),
     "gemm, mask a lane short": lambda: masks(gemm, "lane_mask_between", short_between),

@@ -21,6 +21,7 @@ MULTIPLIED |= {
     "tap_streaming",
     "weight_blocks",
     "weight_depthwise",
+    "weight_planes",
     "phase_blocks",
     "column_products",
     "direct_phases",

@@ -87,6 +87,7 @@ AMOUNTS = {
     "weight_blocks_vectors": "vectors of the map along the vector, each time that a tile reads one",
     "weight_blocks_rows": "rows of a tap and a tile of sums",
     "weight_depthwise": "multiply-adds of vectors",
+    "weight_planes": "multiply-adds of vectors of columns",
     "columns": "bytes of lines in the order of the weight that do not stay near, each time that one is read",
     "column_rows": "vectors of the taps of a row, copied into lines in the order of the weight",
     "packed_pixels": "bytes of maps packed for them",
@@ -138,6 +139,7 @@ MULTIPLIED = frozenset(
         "weight_blocks_vectors",
         "weight_blocks_rows",
         "weight_depthwise",
+        "weight_planes",
     )
 )
 
@@ -212,6 +214,7 @@ ROWS = {
             "column_rows": 1e08,
             "columns": 7e10,
             "weight_depthwise": 1.19e09,
+            "weight_planes": 3.2e09,
             "weight_blocks_waits": 4e09,
             "weight_blocks_rows": 6.31e08,
             "packed_pixels": 3.04e10,
@@ -299,6 +302,7 @@ ROWS = {
             "column_rows": 2.05e08,
             "columns": 4e10,
             "weight_depthwise": 1.81e09,
+            "weight_planes": 4.2e09,
             "weight_blocks_waits": 6.48e09,
             "weight_blocks_rows": 6.34e08,
             "packed_pixels": 4.78e10,

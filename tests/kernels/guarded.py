@@ -32,7 +32,7 @@ from upconv.algorithms import (
 from upconv.layouts import dense_weight_layout
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import memory, program
-from upconv.schedule import next_block, pixel_parts, pixel_products, strips, weight_tiles
+from upconv.schedule import depthwise_planes, next_block, pixel_parts, pixel_products, strips, weight_tiles
 
 DTYPES = ("float32", "float64", "int64")
 # What is for large layers, to be met with constants that let small ones begin with it.
@@ -120,6 +120,7 @@ def large(dtypes=3, ends=2):
     gemm.WEIGHTY_BYTES, direct_rows.CROWDING = 1 << 10, 256
     weight_streaming.MOST_CHANNELS, weight_streaming.CHUNK = 32, 512
     weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
+    depthwise_planes.LONGEST, depthwise_planes.UNIT_PRODUCTS = 4, 100
     weight_gradient_blocks.PIXELS = weight_gradient_runs.PIXELS = weight_gradient_tap_rows.PIXELS = 8
     direct_phases.WAITING, gemm_planes.PANELS_BYTES, weight_tiles.LEAST_PIXELS = 16, 1 << 12, 1
     input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2

@@ -24,7 +24,7 @@ from upconv.algorithms import (
 from upconv.planning import AUTO
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import kernel
-from upconv.schedule import next_block, pixel_parts, strips, weight_tiles
+from upconv.schedule import depthwise_planes, next_block, pixel_parts, strips, weight_tiles
 
 TILES = ("full", "edge")
 #: Bytes of a lane: what a dtype is computed in, a complex number being two lanes.
@@ -141,6 +141,7 @@ def main(per_cell=20):
         weight_gradient_columns.PIXELS = 8
         input_gradient_columns.COLUMNS_BYTES, input_gradient_columns.LANE_PRODUCTS = 1 << 10, 2
         weight_gradient_depthwise.PIXELS, weight_gradient_depthwise.UNIT_VECTORS = 8, 1
+        depthwise_planes.LONGEST, depthwise_planes.UNIT_PRODUCTS = 4, 100
         weight_gradient_blocks.PIXELS = weight_gradient_runs.PIXELS = weight_gradient_tap_rows.PIXELS = 8
         pixel_parts.PART_CYCLES, weight_tiles.LEAST_PIXELS, next_block.FAR_BYTES = 200, 1, 0
         strips.LEAST_TIMES = 1

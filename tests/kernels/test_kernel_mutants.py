@@ -51,7 +51,7 @@ from upconv.runtime import kernel, tables
 from upconv.runtime.cache import Cache
 from upconv.runtime.kernel import made
 from upconv.runtime.program import BIAS, PANELS, X_BAND, W, X, Y
-from upconv.schedule import bands, pixel_parts, pixel_products, weight_tiles
+from upconv.schedule import bands, depthwise_planes, pixel_parts, pixel_products, weight_tiles
 
 # Planes as they lie, in one way that there is for one operation in one layout.
 PLANES = (
@@ -105,6 +105,7 @@ MORE = (
     Case("depthwise-columns", 2, 3, 61, 1, 3, (5, 3), (2, 2), (1, 1), groups=3),
     Case("rows-down", 2, 5, 61, 2, 2, (4, 3), (2, 2), (1, 1)),
     Case("depthwise-3", 1, 2, 3, 20, 2, (3, 7), (1, 3), (1, 2), groups=2),
+    Case("depthwise-row", 3, 2, 1, 40, 2, (1, 4), (1, 2), groups=2),
     Case("depthwise-4", 1, 2, 3, 35, 2, (1, 4), (1, 4), groups=2),
     Case("streaming", 2, 31, 2, 3, 69, (3, 3), (2, 2), (1, 0)),
     Case("columns", 2, 19, 3, 4, 16, (3, 4), (2, 2), (1, 1)),
@@ -198,6 +199,8 @@ def setting(isa, monkeypatch):
     monkeypatch.setattr(phase_tasks, "WAITING", 32)
     for tasks in (block_tasks, column_tasks, depthwise_tasks, run_tasks, tap_row_tasks):
         monkeypatch.setattr(tasks, "PIXELS", 16)
+    monkeypatch.setattr(depthwise_planes, "LONGEST", 8)
+    monkeypatch.setattr(depthwise_planes, "IMAGES", 1)
     monkeypatch.setattr(weight_tiles, "LEAST_PIXELS", 1)
     monkeypatch.setattr(input_tasks, "COLUMNS_BYTES", 1 << 12)
     monkeypatch.setattr(input_tasks, "LANE_PRODUCTS", 2)

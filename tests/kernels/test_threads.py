@@ -26,7 +26,15 @@ from upconv.algorithms import (
 from upconv.problem import OPERATIONS, Problem
 from upconv.runtime import pool, program
 from upconv.runtime.memory import poisoned
-from upconv.schedule import bands, next_block, pixel_parts, pixel_products, placed_problem, weight_tiles
+from upconv.schedule import (
+    bands,
+    depthwise_planes,
+    next_block,
+    pixel_parts,
+    pixel_products,
+    placed_problem,
+    weight_tiles,
+)
 
 THREADS = (1, 2, 3, 7)
 CUT = (
@@ -75,6 +83,9 @@ def cut(monkeypatch):
     monkeypatch.setattr(input_gradient_columns, "LANE_PRODUCTS", 2)
     monkeypatch.setattr(weight_gradient_depthwise, "UNIT_VECTORS", 1)
     monkeypatch.setattr(weight_gradient_depthwise, "PIECE_PRODUCTS", 100)
+    # Sums that are put aside, several parts, several units.
+    monkeypatch.setattr(depthwise_planes, "LONGEST", 4)
+    monkeypatch.setattr(depthwise_planes, "UNIT_PRODUCTS", 100)
     monkeypatch.setattr(pixel_parts, "PART_CYCLES", 1000)
     monkeypatch.setattr(next_block, "FAR_BYTES", 0)
     monkeypatch.setattr(pixel_parts, "PIECE_CYCLES", 2000)

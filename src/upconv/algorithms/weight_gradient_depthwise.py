@@ -1,6 +1,7 @@
-"""The gradient in the weight of depthwise layers: channels along the vector, each map read once, some taps at a time.
+"""The gradient in the weight of depthwise layers: each map read once, some taps at a time.
 
-There are few products for each number that is read. So a block of rows of both maps stays in the cache while all rows
+Where both maps lie in planes, columns go along the vector (`schedule.depthwise_planes`); elsewhere channels do. There
+are few products for each number that is read. So a block of rows of both maps stays in the cache while all rows
 of taps go over it, and a vector of the input is loaded once for several taps. Channels are independent of one another:
 the threads share them out.
 """
@@ -12,6 +13,7 @@ from ..kernels import weight_gradient_depthwise as kernel
 from ..problem import Problem
 from ..runtime.kernel import entry, isa
 from ..runtime.program import LINE, PANELS, X_BAND, Y_BAND, Grid, Nest, Program, Rows, Stage, W, X, Y
+from ..schedule import depthwise_planes
 from ..schedule.bands import Scratch
 from ..schedule.moves import copying, transpose_layout, transposing
 from ..schedule.pixel_panels import Cut
@@ -41,6 +43,9 @@ def why_not(problem: Problem) -> list[str]:
 
 
 def work(problem: Problem) -> dict[str, float]:
+    if depthwise_planes.suits(problem):
+        amounts = {"weight_planes": depthwise_planes.products(problem), "tasks": depthwise_planes.tasks(problem)}
+        return amounts | {"bytes": problem.bytes, "calls": 1}
     g, cut, size = problem.geometry, _cut(problem), problem.itemsize
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
     transposed = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
@@ -56,6 +61,8 @@ def work(problem: Problem) -> dict[str, float]:
 
 def program(placed: PlacedProblem) -> Program:
     """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
+    if depthwise_planes.suits(placed.problem):
+        return depthwise_planes.program(placed, PIECE_PRODUCTS)
     g, scratch = placed.g, Scratch()
     is_shared = placed.threads > 1 and g.c_in <= (placed.threads - 1) * UNIT_VECTORS * placed.lanes
     unit = min(g.c_in, (ACROSS if is_shared else UNIT_VECTORS) * placed.lanes)
