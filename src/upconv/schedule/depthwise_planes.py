@@ -91,7 +91,8 @@ def _cut(problem):
 
 
 def _is_a_row(g):
-    return g.h.n == g.h.out == g.h.k == 1
+    # Of which no padding cuts off the one product that there is.
+    return g.h.n == g.h.out == g.h.k == 1 and not g.h.crop_lo
 
 
 def _columns(g):
