@@ -536,6 +536,10 @@ MUTANTS = {
     "weight_gradient_depthwise, sums lost": lambda: masks(weight_gradient_depthwise, "add", keep_left),
     "weight_gradient_depthwise, last pixel not summed": lambda: table(weight_gradient_depthwise, one_less("cols")),
     "weight_gradient_depthwise, last tap of a row lost": lambda: last_row_lost(1, weight_gradient_depthwise),
+    "weight_gradient_depthwise, last rows not summed": lambda: table(weight_gradient_depthwise, one_less("rows")),
+    "weight_gradient_depthwise, rows of taps summed as one": lambda: table(
+        weight_gradient_depthwise, zero("total_row")
+    ),
     "pixel_columns, border a lane short": lambda: masks(pixel_columns, "lane_mask_between", short_between),
     "pixel_columns, last row of taps lost": lambda: table(pixel_columns, one_less("hi_h")),
     "pixel_columns, last channel lost": lambda: table(pixel_columns, one_less("count")),

@@ -2,11 +2,14 @@
 
 Where both maps lie in planes, columns go along the vector (`schedule.depthwise_planes`); elsewhere channels do. There
 are few products for each number that is read. So a block of rows of both maps stays in the cache while all rows
-of taps go over it, and a vector of the input is loaded once for several taps. Channels are independent of one another:
-the threads share them out.
+of taps go over it, and a vector of the output's gradient is loaded once for all taps that meet it, of some rows of the
+input. Channels are independent of one another: the threads share them out.
 """
 
+import itertools
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 from ..geometry import ceil_div
 from ..kernels import weight_gradient_depthwise as kernel
@@ -26,8 +29,10 @@ FOR_FEW_CHANNELS = True
 # there are sums, of which there are LEAST_SUMS at least, but no shorter than SHORT_SUM: whole sums would have larger
 # errors than those of engines that sum in several lanes.
 PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 6, 10, 16
-# Sums in registers, by the number of registers; vectors of channels across.
-MOST_SUMS, ACROSS = {32: 24, 16: 12}, 2
+# Vectors of channels across at most, rows of the input at a time, and registers that are left for what comes up.
+ACROSS, HEIGHTS, SPARE = 2, (1, 2, 4), 2
+# Loads for each multiply-add: fewer do not help, since multiply-adds take longer.
+ENOUGH = 0.5
 # Vectors of channels in a unit, where not all are in one; `ACROSS` where threads would be left without any.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
@@ -46,13 +51,13 @@ def work(problem: Problem) -> dict[str, float]:
     if depthwise_planes.suits(problem):
         amounts = {"weight_planes": depthwise_planes.products(problem), "tasks": depthwise_planes.tasks(problem)}
         return amounts | {"bytes": problem.bytes, "calls": 1}
-    g, cut, size = problem.geometry, _cut(problem), problem.itemsize
+    g, cut, size, kind = problem.geometry, _cut(problem), problem.itemsize, blocking(problem)
     maps = zip(problem.map_shapes, problem.map_layouts, strict=True)
     transposed = sum(math.prod(shape) for shape, layout in maps if not layout.startswith("nhwc"))
     vectors = ceil_div(g.groups, isa().lanes(size))
     return {
         "weight_depthwise": g.n * g.h.pairs * g.w.pairs * vectors,
-        "tasks": cut.count * g.h.k * len(_columns(g.w, _chunks(g.w.k, vectors)[1])),
+        "tasks": cut.count * len(_rows(g.h, kind.tall)) * len(_columns(g.w, kind.taps)),
         "transposed": transposed * size,
         "bytes": problem.bytes,
         "calls": 1,
@@ -151,7 +156,7 @@ class _Unit:
     def _taps(self, block, x, y, part):
         """Rows of taps by columns that have the same taps."""
         g, h, w = self.placed.g, block.h.axis, block.w.axis
-        nv, most = _chunks(w.k, ceil_div(self.channels, self.placed.lanes))
+        kind = blocking(self.placed.problem)
         fields = {
             "x": (x.base, x.offset),
             "y": (y.base, y.offset),
@@ -159,49 +164,110 @@ class _Unit:
             "n": block.images,
             **{"x_n": x.at.n, "x_row": x.at.h, "x_col": x.at.w},
             **{"y_n": y.at.n, "y_row": g.h.s * y.at.h, "y_col": g.w.s * y.at.w, "y_tap": g.w.d * y.at.w},
-            **{"total_tap": self.line, "columns": self.channels, "longest": longest_sum_over_pixels(g.pixels)},
+            **{"total_row": g.h.s * g.w.k * self.line, "total_tap": self.line},
+            **{"columns": self.channels, "longest": longest_sum_over_pixels(g.pixels)},
         }
-        rows = []
-        for t in range(h.k):
-            i, o, count = h.meeting(t)
-            if count:
-                rows.append((i * x.at.h, o * y.at.h, t * w.k * self.line, count))
-        cols = [
-            (
-                entry(kernel.weight_gradient_depthwise, self.placed.elem, taps, nv),
-                first * x.at.w,
-                (first * w.s + tap * w.d - w.crop_lo) * y.at.w,
-                tap * self.line,
-                count,
-            )
-            for first, count, tap, taps in _columns(w, most)
-        ]
-        if rows and cols:
-            lists = Rows(("x", "y", "total", "rows"), rows), Rows(("entry", "x", "y", "total", "cols"), cols)
-            yield Nest(kernel.FIELDS, fields, lists)
+        rows = {}
+        for first, count, tap, tall in _rows(h, kind.tall):
+            there = first * h.s + tap * h.d - h.crop_lo
+            rows.setdefault(tall, []).append((first * x.at.h, there * y.at.h, tap * w.k * self.line, count))
+        cols = _columns(w, kind.taps)
+        for tall, some in rows.items():
+            height = kind.height if tall == kind.tall else 1
+            values = [
+                (
+                    self._entry(tall, taps, kind.nv, height),
+                    first * x.at.w,
+                    (first * w.s + tap * w.d - w.crop_lo) * y.at.w,
+                    tap * self.line,
+                    count,
+                )
+                for first, count, tap, taps in cols
+            ]
+            if values:
+                lists = Rows(("x", "y", "total", "rows"), some), Rows(("entry", "x", "y", "total", "cols"), values)
+                yield Nest(kernel.FIELDS, fields, lists)
+
+    def _entry(self, tall, taps, nv, height):
+        step = _shared(self.placed.g.w, taps)
+        return entry(kernel.weight_gradient_depthwise, self.placed.elem, tall, taps, step, nv, height)
 
 
-def _chunks(taps, vectors):
-    """(vectors across, most taps at a time)."""
-    nv = min(ACROSS, vectors)
-    return nv, ceil_div(taps, ceil_div(taps, MOST_SUMS[isa().registers] // nv))
+class Blocking(NamedTuple):
+    """What a kernel has at a time: rows of taps, taps of a row, vectors of channels, rows of x."""
+
+    tall: int
+    taps: int
+    nv: int
+    height: int
+
+
+def blocking(problem: Problem) -> Blocking:
+    """The blocking of few loads for each multiply-add, and of many channels that lie side by side.
+
+    It is the same for all units, which depend on the threads, since bits depend on it.
+    """
+    g, most = problem.geometry, isa().registers - SPARE - (not isa().fused)
+    return _blocking(g.h, g.w, ceil_div(g.c_in, isa().lanes(problem.itemsize)), _cut(problem).rows, most)
+
+
+@lru_cache(maxsize=512)
+def _blocking(h, w, vectors, rows, most):
+    found = []
+    for tall, taps in itertools.product(_even(ceil_div(h.k, _shared(h, h.k))), _even(w.k)):
+        step = _shared(w, taps)
+        for nv, height in itertools.product(range(1, min(ACROSS, vectors) + 1), HEIGHTS if tall > 1 else (1,)):
+            if height > rows or kernel.registers(tall, taps, step, nv, height) > most:
+                continue
+            loads = (height + (height + tall - 1) * step) / (height * tall * taps)
+            found.append((max(loads, ENOUGH), -nv, -tall * taps, height, Blocking(tall, taps, nv, height)))
+    return min(found)[-1]
+
+
+def _even(count):
+    """How many of so many there are in an even part."""
+    return sorted({ceil_div(count, parts) for parts in range(1, count + 1)})
+
+
+def _shared(axis, taps):
+    """Of so many taps in a row, how many there are until one meets the same outputs; all where none does."""
+    return min(axis.s, taps) if axis.d == 1 else taps
+
+
+def _rows(axis, most):
+    """(first row of the input, how many, first tap, how many that meet the same outputs) of all pairs that meet.
+
+    Rows that meet all of some taps have them at a time, those near a border one.
+    """
+    step, found = _shared(axis, axis.k), []
+    for same in (range(tap, axis.k, step) for tap in range(step)):
+        for first in range(0, len(same), most):
+            found += _runs([(tap, *axis.tap_range(tap), 0) for tap in same[first : first + most]])
+    return found
 
 
 def _columns(axis, most):
-    """(first column of the input, how many, first tap, how many) of all pairs of columns and taps that meet.
+    """The same of columns: taps one after the other, and the columns that the first of them meets.
 
-    Columns that meet all taps have some taps at a time, those near a border one.
+    The q-th tap that meets the same outputs does so from q columns before.
     """
-    ranges = [axis.tap_range(t) for t in range(axis.k)]
-    first, end = max(start for start, _ in ranges), min(stop for _, stop in ranges)
     found = []
-    if first < end:
-        for tap in range(0, axis.k, most):
-            found.append((first, end - first, tap, min(most, axis.k - tap)))
-    else:
-        first = end = 0
-    for tap, (start, stop) in enumerate(ranges):
-        for lo, hi in ((start, min(stop, first)), (max(start, end), stop)):
-            if lo < hi:
-                found.append((lo, hi - lo, tap, 1))
+    for first in range(0, axis.k, most):
+        taps = range(first, min(first + most, axis.k))
+        step = _shared(axis, len(taps))
+        found += _runs([(tap, *axis.tap_range(tap), (tap - first) // step) for tap in taps])
     return found
+
+
+def _runs(ranges):
+    """(first place, how many, first tap, how many) of taps (number, start, stop, places before): all, or one."""
+    first = max(start + before for _, start, _, before in ranges)
+    end = min(stop + before for _, _, stop, before in ranges)
+    if first < end:
+        yield first, end - first, ranges[0][0], len(ranges)
+    else:
+        first = end = max(stop + before for _, _, stop, before in ranges)
+    for tap, start, stop, before in ranges:
+        for lo, hi in ((start, min(stop, first - before)), (max(start, end - before), stop)):
+            if lo < hi:
+                yield lo, hi - lo, tap, 1
