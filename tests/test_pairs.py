@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from fresh import fresh
 import upconv
 from upconv import planning, rewrites
 from upconv.algorithms import ALGORITHMS
+from upconv.algorithms import gemm as gemm_tasks
 from upconv.codegen import llvm
 from upconv.codegen.isa import ROWS
 from upconv.geometry import Axis, Geometry
@@ -139,6 +141,31 @@ def test_not_finite_numbers_reach_what_they_reach(small):
         x[0, 1, 2, 0], x[-1, 0, -1, 0], w[0, 0, 0, 0], w[-1, -1, 0, 0] = np.inf, np.nan, 0, -np.inf
         for way in ways_for(case):
             check(case, way, x, w, b)
+
+
+@needs_pairs
+def test_groups_of_a_weight_that_goes_block_by_block(small, monkeypatch):
+    """Channels-first, the numbers of a pair are channels of their own: twice as many lie from group to group."""
+    monkeypatch.setattr(gemm_tasks, "WEIGHTY_BYTES", 1 << 10)
+    monkeypatch.setattr(gemm_tasks, "_by_blocks", Mock(wraps=gemm_tasks._by_blocks))
+    case = Case("blocks", 2, 24, 3, 4, 200, (4, 4), (2, 2), (1, 1), groups=2)
+    with fresh():
+        check(case, "gemm", *arrays_of(case))
+    assert gemm_tasks._by_blocks.called
+
+
+@needs_pairs
+def test_a_sum_is_cut_where_it_has_pairs_enough():
+    """What comes after a large product in the same part is lost beside it, and no more than that."""
+    part = 1024
+    x, w = (np.ones(shape, BF16) for shape in ((1, 6 * part, 5, 5), (6 * part, 16, 1, 1)))
+    # The first part has only what is lost, the last one takes it away from what it adds up.
+    x[0, 0], x[0, -1] = 2.0**26, -(2.0**26)
+    for map_ in (x, last(x)):
+        made = planning.plan(map_, w, algorithm="gemm")
+        assert made.inner.pairs
+        got = made(map_, w).astype(np.float32)
+        assert np.abs(got - 4 * part).max() <= part // 16
 
 
 @needs_pairs

@@ -350,7 +350,7 @@ def _converted(array, dtype, layout):
 
 
 def _can_be_pairs(problem, whole):
-    """Whether a problem of which `steps` are these can be one of pairs: which depends on no size, and on no layout."""
+    """Whether a problem of which `steps` are these can be one of pairs: of a prepared weight in any size and layout."""
     # What needs more than to be made wider is computed otherwise in between.
     return kinds(whole) == (_by_wider,) and problem.depth_taps == 1 and problem.channels[0] % 2 == 0
 

@@ -5,10 +5,10 @@ that still matter are kept. A piece is computed as the window of the whole layer
 (`Axis.window`), which has exactly their taps, no matter where a chunk ended.
 
 The bits are those of the whole because of how they are summed. In the algorithm `gemm` an output is one chain of
-multiply-adds over its taps in their order and, within a tap, over the channels, cut into parts of at most 128
-products; the chain depends on the taps that there are and on nothing else, neither on the place in the tile nor on the
-length of the row. So every chunk takes that algorithm, whatever would be cheapest for its length, with a weight that
-was packed once.
+multiply-adds over its taps in their order and, within a tap, over the channels, cut into parts of at most 128 products
+or 1,024 pairs of bfloat16; the chain depends on the taps that there are and on nothing else, neither on the place in
+the tile nor on the length of the row. So every chunk takes that algorithm, whatever would be cheapest for its length,
+with a weight that was packed once.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ over channels, and machines foresee what one loop reads better than what four re
 at most one tap in a row, of at most WHOLE_TAP channels, which are never cut, and has no loops for more.
 
 Sums of pairs of bfloat16 are rounded to bfloat16 at last, beside which a long chain's errors are small: they are cut
-every PAIRS_SUM pairs alone, and kernels without loops for more take as many channels as that allows.
+every PAIRS_SUM pairs alone, a brief kernel takes as many channels in one part, and one of `whole_taps` LONGEST_SUM.
 
 Where a vector is a cache line, a tile prefetches the lines that the next tile writes, a few between the taps: all at
 once would fill the buffers of the cache, and what the tile itself reads would wait for them. Where vectors are shorter,
