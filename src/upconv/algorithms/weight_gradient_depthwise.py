@@ -29,11 +29,13 @@ FOR_FEW_CHANNELS = True
 # there are sums, of which there are LEAST_SUMS at least, but no shorter than SHORT_SUM: whole sums would have larger
 # errors than those of engines that sum in several lanes.
 PIXELS, PER_SUM, LEAST_SUMS, SHORT_SUM = 128, 6, 10, 16
-# Vectors of channels across at most, rows of the input at a time, and registers that are left for what comes up.
-ACROSS, HEIGHTS, SPARE = 2, (1, 2, 4), 2
-# Loads for each multiply-add: fewer do not help, since multiply-adds take longer.
-ENOUGH = 0.5
-# Vectors of channels in a unit, where not all are in one; `ACROSS` where threads would be left without any.
+# Vectors of channels across, of kernels of one row and of others, rows of the input at a time, and registers that are
+# left for what comes up.
+ACROSS_OF_ROWS, ACROSS, HEIGHTS, SPARE = (1, 2, 4), (1, 2), (1, 2, 4), 2
+# Loads for each multiply-add: fewer do not help, since multiply-adds take longer. Bytes of channels: two lines, which
+# come from memory together.
+ENOUGH, RUN = 0.5, 128
+# Vectors of channels in a unit, where not all are in one; the last of ACROSS where threads would be left without any.
 UNIT_VECTORS = 4
 # A unit cannot be interrupted, so all blocks are cut into stages of so many multiply-adds of vectors.
 PIECE_PRODUCTS = 50_000_000
@@ -70,7 +72,7 @@ def program(placed: PlacedProblem) -> Program:
         return depthwise_planes.program(placed, PIECE_PRODUCTS)
     g, scratch = placed.g, Scratch()
     is_shared = placed.threads > 1 and g.c_in <= (placed.threads - 1) * UNIT_VECTORS * placed.lanes
-    unit = min(g.c_in, (ACROSS if is_shared else UNIT_VECTORS) * placed.lanes)
+    unit = min(g.c_in, (ACROSS[-1] if is_shared else UNIT_VECTORS) * placed.lanes)
     if placed.threads == 1 and placed.x.channels_last and placed.y.channels_last:
         # In one go both maps are read in order.
         unit = g.c_in
@@ -205,22 +207,28 @@ class Blocking(NamedTuple):
 def blocking(problem: Problem) -> Blocking:
     """The blocking of few loads for each multiply-add, and of many channels that lie side by side.
 
+    Under a single row of taps few multiply-adds stand behind each load, and pixels come from afar: there it takes
+    longer to read less than RUN bytes of each at once.
+
     It is the same for all units, which depend on the threads, since bits depend on it.
     """
     g, most = problem.geometry, isa().registers - SPARE - (not isa().fused)
-    return _blocking(g.h, g.w, ceil_div(g.c_in, isa().lanes(problem.itemsize)), _cut(problem).rows, most)
+    return _blocking(
+        g.h, g.w, ceil_div(g.c_in, isa().lanes(problem.itemsize)), _cut(problem).rows, most, isa().vector_bytes
+    )
 
 
 @lru_cache(maxsize=512)
-def _blocking(h, w, vectors, rows, most):
-    found = []
+def _blocking(h, w, vectors, rows, most, nbytes):
+    found, is_row = [], h.k == 1
     for tall, taps in itertools.product(_even(ceil_div(h.k, _shared(h, h.k))), _even(w.k)):
         step = _shared(w, taps)
-        for nv, height in itertools.product(range(1, min(ACROSS, vectors) + 1), HEIGHTS if tall > 1 else (1,)):
-            if height > rows or kernel.registers(tall, taps, step, nv, height) > most:
+        for nv, height in itertools.product(ACROSS_OF_ROWS if is_row else ACROSS, HEIGHTS if tall > 1 else (1,)):
+            if nv > vectors or height > rows or kernel.registers(tall, taps, step, nv, height) > most:
                 continue
             loads = (height + (height + tall - 1) * step) / (height * tall * taps)
-            found.append((max(loads, ENOUGH), -nv, -tall * taps, height, Blocking(tall, taps, nv, height)))
+            cost = loads * max(1, RUN / (nv * nbytes)) if is_row else max(loads, ENOUGH)
+            found.append((cost, -nv, -tall * taps, height, Blocking(tall, taps, nv, height)))
     return min(found)[-1]
 
 
