@@ -114,7 +114,9 @@ class _Sums:
         self.base = W if self.are_weight else TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
         self.row = made.width * size * (1 if self.is_brief else tiles)
-        self.runs = ceil_div(taps * made.a_count * self.row, BRIEF_BYTES) if self.is_brief else 1
+        # Each run has lists of taps of its own, so many taps would be long tables.
+        several = self.is_brief and taps <= RUN
+        self.runs = ceil_div(taps * made.a_count * self.row, BRIEF_BYTES) if several else 1
         most = max(map(_channels, _runs(made.ranges, self.runs)))
         # Taps are not the same places of the cache apart.
         self.tap, self.tap_bytes = most * self.row + LINE, made.width * size

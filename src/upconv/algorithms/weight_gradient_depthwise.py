@@ -69,7 +69,7 @@ def work(problem: Problem) -> dict[str, float]:
 def program(placed: PlacedProblem) -> Program:
     """The sums cleared, the blocks in as many stages as it takes, and the sums made a weight."""
     if depthwise_planes.suits(placed.problem):
-        return depthwise_planes.program(placed, PIECE_PRODUCTS)
+        return depthwise_planes.program(placed, PIECE_PRODUCTS, longest_sum_over_pixels(placed.g.pixels))
     g, scratch = placed.g, Scratch()
     is_shared = placed.threads > 1 and g.c_in <= (placed.threads - 1) * UNIT_VECTORS * placed.lanes
     unit = min(g.c_in, (ACROSS[-1] if is_shared else UNIT_VECTORS) * placed.lanes)

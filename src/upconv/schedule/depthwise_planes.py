@@ -53,8 +53,8 @@ def tasks(problem: Problem) -> int:
     return 2 * cut.count * ceil_div(products(problem), UNIT_PRODUCTS)
 
 
-def program(placed: PlacedProblem, piece_products) -> Program:
-    """The blocks in as many stages as it takes, then the sums made a weight."""
+def program(placed: PlacedProblem, piece_products, longest) -> Program:
+    """The blocks in as many stages as it takes, then the sums made a weight; no lane adds up more than `longest`."""
     g, channel = placed.g, placed.g.h.k * _across(placed.g.w) * isa().vector_bytes
     cut, many = _cut(placed.problem)
     blocks, nbytes = list(cut.blocks(0, g.n)), ceil_div(g.c_in * channel, LINE) * LINE
@@ -71,11 +71,11 @@ def program(placed: PlacedProblem, piece_products) -> Program:
     stages, is_one = [], many == pieces == 1
     for piece in range(pieces):
         some = todo[len(todo) * piece // pieces : len(todo) * (piece + 1) // pieces]
-        stages.append(Stage([_Unit(placed, channel, *unit).multiply(some, ends=is_one) for unit in units]))
+        stages.append(Stage([_Unit(placed, channel, longest, *unit).multiply(some, ends=is_one) for unit in units]))
     if many > 1:
         stages.append(Stage(sum_of_parts(placed, many, nbytes)))
     if not is_one:
-        stages.append(Stage([_Unit(placed, channel, *unit).to_weight() for unit in units]))
+        stages.append(Stage([_Unit(placed, channel, longest, *unit).to_weight() for unit in units]))
     return Program(stages, {PANELS: many * nbytes}, placed.seconds, (PANELS,))
 
 
@@ -119,8 +119,9 @@ def _is_whole(axis, lanes):
 class _Unit:
     """`many` runs of `channels` channels, the first of all at `first`; `channel` bytes are the sums of one."""
 
-    def __init__(self, placed, channel, first, many, channels):
-        self.placed, self.channel, self.first, self.many, self.channels = placed, channel, first, many, channels
+    def __init__(self, placed, channel, longest, first, many, channels):
+        self.placed, self.channel, self.longest = placed, channel, min(LONGEST, longest)
+        self.first, self.many, self.channels = first, many, channels
 
     def _grid(self, nests):
         placed = self.placed
@@ -149,7 +150,7 @@ class _Unit:
             **{"x": (x.base, x.offset), "y": (y.base, y.offset)},
             **{"channels": self.channels, "n": images, "rows": h.n, "out_rows": h.out},
             **{"vectors": ceil_div(w.out, placed.lanes // w.s * w.s), "in_cols": w.n, "out_cols": w.out},
-            **{"first": ahead - (across - 1), "total_c": self.channel, "add": add, "longest": LONGEST},
+            **{"first": ahead - (across - 1), "total_c": self.channel, "add": add, "longest": self.longest},
             **{"x_c": placed.x.c, "x_n": placed.x.n, "x_row": x_row},
             **{"y_c": placed.y.c, "y_n": placed.y.n, "y_row": y_row},
         }
