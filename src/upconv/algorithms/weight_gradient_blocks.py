@@ -36,6 +36,8 @@ BLOCKS_IN_ONE, LARGE_SUMS = 4, NEAR_BYTES
 UNITS, COLUMNS, RUN = 8, 32, 128
 # Sums that become weight at once and are to be in the second-level cache then, beside the panels that they are made of.
 BRIEF_BYTES = NEAR_BYTES // 4
+# Taps in the lists of all runs, each of which has its own: a table of some 30 kB.
+MOST_LISTED = 1 << 12
 
 
 def why_not(problem: Problem) -> list[str]:
@@ -114,9 +116,8 @@ class _Sums:
         self.base = W if self.are_weight else TOTALS if self.is_brief else PANELS
         self.tile = 0 if self.is_brief else made.width * size
         self.row = made.width * size * (1 if self.is_brief else tiles)
-        # Each run has lists of taps of its own, so many taps would be long tables.
-        several = self.is_brief and taps <= RUN
-        self.runs = ceil_div(taps * made.a_count * self.row, BRIEF_BYTES) if several else 1
+        wanted = ceil_div(taps * made.a_count * self.row, BRIEF_BYTES) if self.is_brief else 1
+        self.runs = max(1, min(wanted, MOST_LISTED // taps))
         most = max(map(_channels, _runs(made.ranges, self.runs)))
         # Taps are not the same places of the cache apart.
         self.tap, self.tap_bytes = most * self.row + LINE, made.width * size
