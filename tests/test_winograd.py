@@ -240,10 +240,12 @@ def test_a_weight_that_is_made_when_it_is_wanted_is_the_same(case, operation, mo
         assert_same_bits(each, found[0])
 
 
-@pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
-def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multiplied(case):
-    """Products are told of all but what is turned first: rows of the weight, each from its first byte."""
-    problem = Problem("forward", case.geometry(), "float32", "nhwc")
+def turned_and_prefetched(operation, case, places):
+    """(where in the weight each task reads what it turns, where products prefetch), both in their order.
+
+    `places` gives those of a task, from the first one on.
+    """
+    problem = Problem(operation, case.geometry(), "float32", "nhwc")
     layer = winograd._layer(PlacedProblem.dense(problem, 1, 1e-3), makes=True)
     turned, prefetched = [], []
     for count, unit, steps in layer.made_units(1):
@@ -251,11 +253,19 @@ def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multipli
         for moved in range(0, count * steps[W], steps[W]):
             for task in tasks:
                 if task["fields"] is transpose.FIELDS:
-                    first = task["src"][1] + moved
-                    turned.append([first + number * task["src_m"] for number in range(task["m"])])
+                    turned.append([task["src"][1] + moved + place for place in places(task)])
                 elif task.get("next_all"):
                     first, rows = task["next"][1] + moved, task["next_all"] // task["next_pieces"]
                     prefetched += [first + number * task["next_row"] for number in range(rows)]
+    return turned, prefetched
+
+
+@pytest.mark.parametrize("case", MADE_WHEN_WANTED, ids=str)
+def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multiplied(case):
+    """Products are told of all but what is turned first: rows of the weight, each from its first byte."""
+    turned, prefetched = turned_and_prefetched(
+        "forward", case, lambda task: [number * task["src_m"] for number in range(task["m"])]
+    )
     wanted = [row for rows in turned[1:] for row in rows]
     assert len(turned) > 1
     assert prefetched[: len(wanted)] == wanted
@@ -265,23 +275,15 @@ def test_what_is_turned_next_is_prefetched_once_while_something_else_is_multipli
 
 def test_what_a_gradient_turns_next_is_prefetched_too():
     """Of every channel of the result a piece, as many channels of the source as are turned at once."""
-    problem = Problem("grad_input", MADE_WHEN_WANTED[2].geometry(), "float32", "nhwc")
-    layer = winograd._layer(PlacedProblem.dense(problem, 1, 1e-3), makes=True)
-    turned, prefetched = [], set()
-    for count, unit, steps in layer.made_units(1):
-        tasks = [total(*sums) for sums in unit]
-        for moved in range(0, count * steps[W], steps[W]):
-            for task in tasks:
-                if task["fields"] is transpose.FIELDS:
-                    first = task["src"][1] + moved
-                    lines = product(range(task["n"]), range(task["rows"]))
-                    turned.append({first + n * task["src_n"] + row * task["src_row"] for n, row in lines})
-                elif task.get("next_all"):
-                    first, rows = task["next"][1] + moved, task["next_all"] // task["next_pieces"]
-                    prefetched |= {first + number * task["next_row"] for number in range(rows)}
+
+    def places(task):
+        lines = product(range(task["n"]), range(task["rows"]))
+        return [n * task["src_n"] + row * task["src_row"] for n, row in lines]
+
+    turned, prefetched = turned_and_prefetched("grad_input", MADE_WHEN_WANTED[2], places)
     # What is turned first comes in whole vectors of channels, and the rest of them.
     assert len(turned) > 4
-    assert set().union(*turned[2:]) - set().union(*turned[:2]) <= prefetched
+    assert set().union(*turned[2:]) - set().union(*turned[:2]) <= set(prefetched)
 
 
 @pytest.mark.parametrize("threads", [1, 3, 17])

@@ -176,8 +176,8 @@ class Machine:
 # AVX2, since its kernel goes along near columns: Zen 4 takes 0.72 of the time of before. `direct_phases_masked` of AVX2
 # is what is left since these are written in pieces, three cycles on Zen 4; with AVX-512 they cost nothing. `gemm1` of
 # AVX-512, `winograd_moved` of AVX2 and `columns` were off on both makes alike; `gemm2`, `transposed_crowded` and
-# `column_rows` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times. `pairs`
-# was timed on Zen 4 alone.
+# `column_rows` of AVX-512 are nearer to Zen 4, within a tenth of Intel's times. `pairs` and
+# `weight_planes` were timed on Zen 4 alone.
 ROWS = {
     "avx512": Machine(
         {
